@@ -1,0 +1,1 @@
+//! The subcommands: the only place where rooms are put together.

@@ -1,0 +1,1 @@
+//! The command line (clap). The flags of settings come from config's table.

@@ -1,0 +1,1 @@
+//! Who may start: implementations of the executor's gate.

@@ -1,0 +1,99 @@
+//! The order in which cells run. Rows and charts stay in matrix order; only the run is shuffled, so
+//! that a drift of the service does not fall on one tier.
+
+use super::Cell;
+use crate::plan::{Load, Order};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// The stream of the run's seed that orders cells; other draws use other streams.
+const STREAM: u64 = 1;
+
+/// One start of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Index into the cells in matrix order.
+    pub(crate) cell: usize,
+    /// Counted from 1.
+    pub(crate) repetition: u32,
+}
+
+/// The turns of a run: `load.repetitions` independent orders, one after the other.
+pub(crate) fn turns(cells: &[Cell], load: &Load, seed: u64) -> Vec<Turn> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(STREAM);
+    (1..=load.repetitions)
+        .flat_map(|repetition| {
+            one_repetition(cells, load.order, &mut rng).into_iter().map(move |cell| Turn { cell, repetition })
+        })
+        .collect()
+}
+
+fn one_repetition(cells: &[Cell], order: Order, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut indices: Vec<usize> = (0..cells.len()).collect();
+    match order {
+        Order::Matrix => indices,
+        Order::Random => {
+            indices.shuffle(rng);
+            indices
+        }
+        Order::Blocked => {
+            let mut contexts: Vec<Vec<usize>> = Vec::new();
+            for index in indices {
+                match contexts.iter_mut().find(|context| same_context(&cells[context[0]], &cells[index])) {
+                    Some(context) => context.push(index),
+                    None => contexts.push(vec![index]),
+                }
+            }
+            contexts.shuffle(rng);
+            contexts.iter_mut().for_each(|tiers| tiers.shuffle(rng));
+            contexts.concat()
+        }
+    }
+}
+
+/// All axes but the tier agree.
+fn same_context(one: &Cell, other: &Cell) -> bool {
+    super::AXES.iter().filter(|axis| axis.field != "service_tier").all(|axis| (axis.get)(one) == (axis.get)(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::expand;
+
+    fn cells() -> Vec<Cell> {
+        expand(&crate::plan::tests::plan())
+    }
+
+    #[test]
+    fn every_repetition_runs_every_cell_once() {
+        let cells = cells();
+        for order in [Order::Blocked, Order::Random, Order::Matrix] {
+            let load = Load { order, repetitions: 3, ..cells[0].load.clone() };
+            let turns = turns(&cells, &load, 7);
+            for repetition in 1..=3 {
+                let mut ran: Vec<_> = turns.iter().filter(|t| t.repetition == repetition).map(|t| t.cell).collect();
+                ran.sort_unstable();
+                assert_eq!(ran, (0..cells.len()).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn blocked_keeps_the_tiers_of_a_context_adjacent() {
+        let cells = cells();
+        let load = Load { order: Order::Blocked, ..cells[0].load.clone() };
+        for block in turns(&cells, &load, 7).chunks(3) {
+            assert!(block.iter().all(|turn| same_context(&cells[turn.cell], &cells[block[0].cell])));
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_order() {
+        let cells = cells();
+        assert_eq!(turns(&cells, &cells[0].load, 7), turns(&cells, &cells[0].load, 7));
+        assert_ne!(turns(&cells, &cells[0].load, 7), turns(&cells, &cells[0].load, 8));
+    }
+}

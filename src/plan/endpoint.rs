@@ -1,0 +1,58 @@
+//! Who is asked: AWS, the simulator inside this process, or any other server.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+
+/// `aws`, `simulated` or an `http://` / `https://` URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// The SDK resolves the endpoint from the region.
+    Aws,
+    /// A simulator that `run` starts itself, on a loopback port.
+    Simulated,
+    /// A server of the user's own.
+    Url(String),
+}
+
+impl Endpoint {
+    /// Reads the three forms.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "aws" => Ok(Self::Aws),
+            "simulated" => Ok(Self::Simulated),
+            url => match url.parse::<hyper::Uri>() {
+                Ok(uri)
+                    if matches!(uri.scheme_str(), Some("http" | "https"))
+                        && uri.host().is_some_and(|host| !host.is_empty()) =>
+                {
+                    Ok(Self::Url(url.trim_end_matches('/').into()))
+                }
+                _ => Err(format!(
+                    "`{url}` is no endpoint: write `aws`, `simulated`, or a URL such as `http://127.0.0.1:8080`"
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Aws => "aws",
+            Self::Simulated => "simulated",
+            Self::Url(url) => url,
+        })
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,1 @@
+//! Prompts files and the prompts that are embedded in the binary. Knows plan and units.

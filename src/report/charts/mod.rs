@@ -1,0 +1,1 @@
+//! Charts: neutral figures drawn as SVG and as PNG with the same code.

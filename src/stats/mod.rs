@@ -1,0 +1,1 @@
+//! From records to numbers. Knows record, matrix, plan; draws nothing.

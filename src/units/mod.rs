@@ -1,0 +1,22 @@
+//! Quantities as people write them: durations, ranges of durations, numbers that may be `"none"`,
+//! names that are safe in a file name. Every room may use this one; it knows none of them.
+
+pub(crate) mod duration;
+pub(crate) mod id;
+mod optional;
+mod think_time;
+
+pub(crate) use optional::NoneOr;
+pub(crate) use think_time::ThinkTime;
+
+use std::time::Duration;
+
+/// Milliseconds with three decimals, the unit of every time in a record.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    ms_of_us(duration.as_micros() as u64)
+}
+
+/// Microseconds as milliseconds with three decimals.
+pub(crate) fn ms_of_us(us: u64) -> f64 {
+    us as f64 / 1_000.0
+}

@@ -1,0 +1,8 @@
+//! All tests over the wire and over the command line, in one binary.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod cli;
+mod rooms;
+mod run;
+mod simulator;
+mod support;
