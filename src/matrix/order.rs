@@ -6,12 +6,13 @@ use crate::plan::{Load, Order};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 /// The stream of the run's seed that orders cells; other draws use other streams.
 const STREAM: u64 = 1;
 
 /// One start of a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Turn {
     /// Index into the cells in matrix order.
     pub(crate) cell: usize,

@@ -1,1 +1,11 @@
-//! What a run leaves behind: records, journal, manifest, the run directory. Knows plan, matrix, units.
+//! What a run leaves behind: one record per request, the journal they are appended to, the manifest
+//! beside it, and the directory that holds both. Knows plan, matrix and units.
+//!
+//! The run directory is the only thing between running and reporting: whatever a report says can be
+//! rebuilt from `manifest.json` and `token_data.jsonl`.
+
+pub(crate) mod class;
+pub(crate) mod manifest;
+mod request;
+
+pub(crate) use request::{Connection, Outcome, Phase, Record};

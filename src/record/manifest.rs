@@ -1,0 +1,138 @@
+//! `manifest.json`: what was to run, on what, and how each cell ended. Written before the first
+//! request, rewritten whole and renamed when a cell ends.
+
+use crate::matrix::Cell;
+use crate::matrix::order::Turn;
+use crate::plan::{Origins, Plan};
+use serde::{Deserialize, Serialize};
+
+/// The version of the manifest that this tool reads and writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Everything but the records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Always [`FORMAT`].
+    pub(crate) format: u32,
+    /// Unique to the run; in every record too.
+    pub(crate) run_id: String,
+    /// The version of this tool.
+    pub(crate) tool_version: String,
+    /// The run's start, epoch milliseconds; file names carry it.
+    pub(crate) started_ms: u64,
+    /// The run's end, epoch milliseconds; nothing while it runs, or where it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_ms: Option<u64>,
+    /// A person or CI stopped it.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
+    /// Where the requests went; `simulated` for the simulator inside this process.
+    pub(crate) endpoint: String,
+    /// The AWS region that was resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    /// How connections are made.
+    pub(crate) connection_policy: String,
+    /// What it ran on.
+    pub(crate) machine: Machine,
+    /// The resolved plan.
+    pub(crate) plan: Plan,
+    /// Where each of its values came from.
+    pub(crate) origins: Origins,
+    /// Over the hashes of all cells of the plan, before `--only`.
+    pub(crate) plan_hash: String,
+    /// The seed of everything that was drawn.
+    pub(crate) seed: u64,
+    /// The patterns of `--only`; empty if all cells were asked for.
+    #[serde(default)]
+    pub(crate) only: Vec<String>,
+    /// The cells asked for, in matrix order.
+    pub(crate) cells: Vec<PlannedCell>,
+    /// The realised order.
+    pub(crate) order: Vec<Turn>,
+    /// How each turn went, in the order in which they ran; a turn that is missing did not start.
+    pub(crate) turns: Vec<TurnReport>,
+}
+
+/// A cell and what identifies it across runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlannedCell {
+    /// The cell.
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    /// SHA-256 over what makes two cells comparable.
+    pub(crate) cell_hash: String,
+}
+
+/// The machine, as far as it bears on the numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// `linux`, `macos`, ...
+    pub(crate) os: String,
+    /// `x86_64`, `aarch64`, ...
+    pub(crate) arch: String,
+    /// Cores that this process may use.
+    pub(crate) cores: usize,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TurnEnd {
+    /// It ran for its time.
+    Finished,
+    /// Its first requests were all refused for good.
+    Aborted,
+    /// A person or CI stopped the run.
+    Interrupted,
+}
+
+/// How one turn of a cell went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TurnReport {
+    /// The cell's id.
+    pub(crate) test_id: String,
+    /// Counted from 1.
+    pub(crate) repetition: u32,
+    /// Epoch milliseconds of the first start.
+    pub(crate) started_ms: u64,
+    /// Epoch milliseconds when nothing was in flight any more.
+    pub(crate) ended_ms: u64,
+    /// From the first start to the moment after which nothing new started, milliseconds: the
+    /// test duration, or less where the turn was stopped.
+    pub(crate) load_ms: f64,
+    /// How it ended.
+    pub(crate) end: TurnEnd,
+    /// Why, where it did not finish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// Records of this turn in the journal.
+    pub(crate) requests: u64,
+    /// Connections opened.
+    pub(crate) connections_opened: u64,
+    /// Requests that found an idle connection.
+    pub(crate) connections_reused: u64,
+    /// One entry per second from the first start.
+    pub(crate) series: Vec<Second>,
+}
+
+/// What was sampled at the end of a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Second {
+    /// Users running.
+    pub(crate) users: u32,
+    /// Requests in flight.
+    pub(crate) in_flight: u32,
+}
+
+impl Manifest {
+    /// Whether people must be told that no Bedrock was asked.
+    pub(crate) fn simulated(&self) -> bool {
+        self.endpoint == "simulated"
+    }
+
+    /// The index of a cell in matrix order.
+    pub(crate) fn cell_index(&self, test_id: &str) -> Option<usize> {
+        self.cells.iter().position(|planned| planned.cell.id == test_id)
+    }
+}

@@ -1,0 +1,109 @@
+//! One request, whatever its end. Times are milliseconds with three decimals on one monotonic
+//! clock; what does not apply is left out of the line.
+
+use serde::{Deserialize, Serialize};
+
+/// When in its cell's life a request was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Sent before all users had been spawned.
+    Ramp,
+    /// Sent after the ramp, ended before the deadline.
+    Steady,
+    /// Still running at the deadline.
+    Drain,
+}
+
+/// How a request ended: four populations that are never pooled by accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// A reply with content, or one that reports output tokens.
+    Succeeded,
+    /// `ThrottlingException` or `ServiceQuotaExceededException`.
+    Throttled,
+    /// Any other error.
+    Failed,
+    /// Still running when the run had to stop: neither a success nor a failure is known.
+    Censored,
+}
+
+/// Whether a request paid for its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Connection {
+    /// Opened for this request.
+    New,
+    /// Idle since an earlier request.
+    Reused,
+}
+
+/// What is written of one request beside the identity of its cell (run, test id, axes), which the
+/// journal writes in front.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// When the request ended, epoch seconds with a fraction.
+    pub(crate) timestamp: f64,
+    /// From the send (open loop: from the intended start) to the last byte.
+    pub(crate) response_time_ms: f64,
+    /// Tokens of the prompt, as the reply's usage says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) input_tokens: Option<u64>,
+    /// Tokens of the reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output_tokens: Option<u64>,
+    /// Their sum, as the service says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) total_tokens: Option<u64>,
+    /// `outcome` is `succeeded`; kept for readers of the old tool's file.
+    pub(crate) success: bool,
+    /// Which run of the matrix, from 1.
+    pub(crate) repetition: u32,
+    /// The virtual user, from 0 in each cell.
+    pub(crate) user: u32,
+    /// The order of the starts in the cell, from 0.
+    pub(crate) seq: u64,
+    /// When in the cell's life it was sent.
+    pub(crate) phase: Phase,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// The SDK exception's name, or a class of ours (`record::class`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error_class: Option<String>,
+    /// At most 500 characters, without secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error_message: Option<String>,
+    /// Of the reply, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) http_status: Option<u16>,
+    /// What AWS support asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request_id: Option<String>,
+    /// `end_turn`, `max_tokens`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stop_reason: Option<String>,
+    /// The tier that served it, where the reply says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resolved_service_tier: Option<String>,
+    /// Input tokens read from the prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_read_tokens: Option<u64>,
+    /// Input tokens written to the prompt cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_write_tokens: Option<u64>,
+    /// Bedrock's own `metrics.latencyMs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server_latency_ms: Option<i64>,
+    /// From the cell's start to the send.
+    pub(crate) sent_ms: f64,
+    /// Bytes of the reply's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) response_bytes: Option<u64>,
+    /// Whether it paid for a connection; nothing where none was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) connection: Option<Connection>,
+    /// What a new connection took: name, TCP, TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) connect_ms: Option<f64>,
+}
