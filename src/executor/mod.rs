@@ -1,1 +1,15 @@
-//! Drives cells through the SDK. Knows plan, matrix, record, units, prompts; never stats, guard or terminal.
+//! Drives cells through the SDK. Knows plan, matrix, record, units and prompts; never stats, guard,
+//! terminal or report. It calls nobody: it tells what happens through one callback of [`port::Event`]s
+//! and asks one [`port::Gate`] before each start.
+
+mod bedrock;
+mod cell;
+pub(crate) mod connect;
+mod exchange;
+pub(crate) mod port;
+mod redact;
+mod run;
+mod users;
+
+pub(crate) use bedrock::{Bedrock, SetupError, Target};
+pub(crate) use run::{Execution, Job, execute};

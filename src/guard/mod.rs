@@ -1,1 +1,5 @@
-//! Who may start: implementations of the executor's gate.
+//! Who may start: implementations of the executor's gate. Knows `executor::port` and record.
+
+mod abort;
+
+pub(crate) use abort::Abort;

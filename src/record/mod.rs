@@ -5,7 +5,11 @@
 //! rebuilt from `manifest.json` and `token_data.jsonl`.
 
 pub(crate) mod class;
+pub(crate) mod dir;
+pub(crate) mod hash;
+pub(crate) mod journal;
 pub(crate) mod manifest;
+pub(crate) mod read;
 mod request;
 
 pub(crate) use request::{Connection, Outcome, Phase, Record};

@@ -1,0 +1,339 @@
+//! The one place that knows the AWS SDK: a client, a request, and how its end is read.
+//!
+//! Retries are off and timeouts are our own: every attempt is a record. Times are taken in the
+//! connector, from the signed request's hand-over to the last byte, so that building, signing and
+//! parsing on this machine are not counted as the service's time.
+
+use super::connect::{self, Connections, ProxySettings, is_loopback};
+use super::exchange::{Exchange, Facts};
+use super::redact::redact;
+use crate::matrix::Cell;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_bedrockruntime::Client;
+use aws_sdk_bedrockruntime::config::StalledStreamProtectionConfig;
+use aws_sdk_bedrockruntime::config::retry::RetryConfig;
+use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
+use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_bedrockruntime::operation::RequestId;
+use aws_sdk_bedrockruntime::operation::converse::{ConverseError, ConverseOutput};
+use aws_sdk_bedrockruntime::types::{
+    ContentBlock, ConversationRole, InferenceConfiguration, Message, ServiceTier, ServiceTierType,
+};
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long credentials may take to be resolved before the run is given up.
+const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who is asked, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Nothing leaves the endpoint to the SDK.
+    pub(crate) endpoint_url: Option<String>,
+    /// The endpoint is our own simulator: dummy credentials, whatever the environment says.
+    pub(crate) simulated: bool,
+    /// Nothing leaves the region to the profile.
+    pub(crate) region: Option<String>,
+    /// Nothing leaves the profile to the environment.
+    pub(crate) profile: Option<String>,
+    /// A bearer token for Bedrock is set.
+    pub(crate) bearer_token: bool,
+    /// Proxies of the environment.
+    pub(crate) proxies: ProxySettings,
+}
+
+/// Why no request can be sent at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    /// Neither plan, environment nor profile names a region.
+    #[error("no AWS region: neither the plan, AWS_REGION nor the profile names one")]
+    NoRegion,
+    /// The provider chain has nothing.
+    #[error("no AWS credentials: {0}")]
+    NoCredentials(String),
+}
+
+/// The client, shared by all cells of a run.
+#[derive(Debug)]
+pub(crate) struct Bedrock {
+    client: Client,
+    connections: Arc<Connections>,
+    /// The region that was resolved.
+    pub(crate) region: String,
+}
+
+/// What is the same in all requests of a cell.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    model_id: String,
+    message: Message,
+    inference: InferenceConfiguration,
+    tier: Option<ServiceTier>,
+    timeout: Duration,
+}
+
+/// How one request ended, as the service and the connector say.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The hand-over to the connection pool; before it only this machine was at work.
+    pub(crate) sent: Instant,
+    /// The last byte, or the moment of the failure.
+    pub(crate) ended: Instant,
+    /// What the connector saw.
+    pub(crate) facts: Facts,
+    /// What the service said.
+    pub(crate) answer: Result<Answer, Failure>,
+}
+
+/// A success.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) request_id: Option<String>,
+    pub(crate) stop_reason: Option<String>,
+    pub(crate) resolved_service_tier: Option<String>,
+    pub(crate) input_tokens: Option<u64>,
+    pub(crate) output_tokens: Option<u64>,
+    pub(crate) total_tokens: Option<u64>,
+    pub(crate) cache_read_tokens: Option<u64>,
+    pub(crate) cache_write_tokens: Option<u64>,
+    pub(crate) server_latency_ms: Option<i64>,
+}
+
+/// A failure: data, not an error of the tool.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// See `record::class`.
+    pub(crate) class: String,
+    pub(crate) message: String,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) request_id: Option<String>,
+    /// What a reply without content still said.
+    pub(crate) answer: Answer,
+}
+
+impl Bedrock {
+    /// Builds the client and makes sure that a request can be signed.
+    ///
+    /// # Errors
+    /// No region or no credentials.
+    pub(crate) async fn connect(target: &Target) -> Result<Self, SetupError> {
+        let (http_client, connections) = connect::client(&target.proxies);
+        let config = if target.simulated {
+            SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .http_client(http_client)
+                .region(Region::new(target.region.clone().unwrap_or_else(|| "us-east-1".into())))
+                .credentials_provider(dummy_credentials())
+                .build()
+        } else {
+            from_environment(target, http_client).await?
+        };
+        let region = config.region().ok_or(SetupError::NoRegion)?.to_string();
+        let mut builder = aws_sdk_bedrockruntime::config::Builder::from(&config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(url) = &target.endpoint_url {
+            builder = builder.endpoint_url(url);
+        }
+        Ok(Self { client: Client::from_conf(builder.build()), connections, region })
+    }
+
+    /// Connections opened and reused until now.
+    pub(crate) fn connections(&self) -> (u64, u64) {
+        (self.connections.opened(), self.connections.reused())
+    }
+
+    /// What is the same in all requests of a cell.
+    pub(crate) fn prepare(cell: &Cell, prompt: &str) -> Prepared {
+        let message = Message::builder()
+            .role(ConversationRole::User)
+            .content(ContentBlock::Text(prompt.to_owned()))
+            .build()
+            .unwrap_or_else(|_| unreachable!("role and content are set"));
+        let number = |value: Option<f64>| value.map(|value| value as f32);
+        let tier = (cell.service_tier != "none").then(|| {
+            ServiceTier::builder()
+                .r#type(ServiceTierType::from(cell.service_tier.as_str()))
+                .build()
+                .unwrap_or_else(|_| unreachable!("the type is set"))
+        });
+        Prepared {
+            model_id: cell.full_model_id(),
+            message,
+            inference: InferenceConfiguration::builder()
+                .max_tokens(i32::try_from(cell.request.max_tokens).unwrap_or(i32::MAX))
+                .set_temperature(number(cell.request.temperature.0))
+                .set_top_p(number(cell.request.top_p.0))
+                .build(),
+            tier,
+            timeout: cell.request.timeout,
+        }
+    }
+
+    /// Sends one request and waits for its end, at most the request's timeout.
+    pub(crate) async fn converse(&self, prepared: &Prepared) -> Reply {
+        let exchange = Arc::new(Exchange::default());
+        let started = Instant::now();
+        let send = self
+            .client
+            .converse()
+            .model_id(&prepared.model_id)
+            .messages(prepared.message.clone())
+            .inference_config(prepared.inference.clone())
+            .set_service_tier(prepared.tier.clone())
+            .send();
+        let result = tokio::time::timeout(prepared.timeout, Arc::clone(&exchange).scope(send)).await;
+        let now = Instant::now();
+        let facts = exchange.facts();
+        let complete = result.is_ok() && facts.failure.is_none();
+        let answer = match result {
+            Ok(Ok(output)) => read(&output),
+            Ok(Err(error)) => Err(failure(&error, &facts)),
+            Err(_) => Err(Failure {
+                class: "timeout".into(),
+                message: format!("no complete reply within {}", crate::units::duration::format(prepared.timeout)),
+                http_status: None,
+                request_id: None,
+                answer: Answer::default(),
+            }),
+        };
+        Reply {
+            sent: facts.sent.unwrap_or(started),
+            ended: facts.last_byte.filter(|_| complete).unwrap_or(now),
+            facts,
+            answer,
+        }
+    }
+}
+
+fn dummy_credentials() -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Credentials::new("simulated", "simulated", None, None, "simulated"))
+}
+
+/// Everything the SDK knows: environment, profiles, SSO, process, container, instance.
+async fn from_environment(
+    target: &Target,
+    http_client: aws_smithy_runtime_api::client::http::SharedHttpClient,
+) -> Result<SdkConfig, SetupError> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone());
+    if let Some(region) = &target.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &target.profile {
+        loader = loader.profile_name(profile);
+    }
+    let config = loader.load().await;
+    let plain_http = target.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
+    if !plain_http && target.bearer_token {
+        return if config.region().is_some() { Ok(config) } else { Err(SetupError::NoRegion) };
+    }
+    let loopback = target
+        .endpoint_url
+        .as_deref()
+        .and_then(|url| url.parse::<hyper::Uri>().ok())
+        .is_some_and(|uri| uri.host().is_some_and(is_loopback));
+    let region = match config.region() {
+        Some(region) => region.clone(),
+        None if loopback => Region::new("us-east-1"),
+        None => return Err(SetupError::NoRegion),
+    };
+    let provider = match resolve(&config).await {
+        Ok(provider) => provider,
+        // A server on this machine asks for a signature, not for an account.
+        Err(reason) if loopback => {
+            tracing::info!(%reason, "no AWS credentials: requests to loopback are signed with dummy ones");
+            dummy_credentials()
+        }
+        Err(reason) => return Err(SetupError::NoCredentials(reason)),
+    };
+    // Built anew where http is plain: a configuration from the environment would bring its bearer token along.
+    let builder = if plain_http { SdkConfig::builder() } else { config.into_builder() };
+    Ok(builder
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http_client)
+        .region(region)
+        .credentials_provider(provider)
+        .build())
+}
+
+/// Asks the chain once, so that a run without credentials ends before its first request.
+async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String> {
+    let provider = config.credentials_provider().ok_or("no provider is configured")?;
+    match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
+        Ok(Ok(_)) => Ok(provider),
+        Ok(Err(error)) => Err(redact(&DisplayErrorContext(&error).to_string())),
+        Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
+    }
+}
+
+fn read(output: &ConverseOutput) -> Result<Answer, Failure> {
+    let count = |number: i32| u64::try_from(number).ok();
+    let usage = output.usage();
+    let answer = Answer {
+        request_id: output.request_id().map(str::to_owned),
+        stop_reason: Some(output.stop_reason().as_str().to_owned()),
+        resolved_service_tier: output.service_tier().map(|tier| tier.r#type().as_str().to_owned()),
+        input_tokens: usage.and_then(|usage| count(usage.input_tokens())),
+        output_tokens: usage.and_then(|usage| count(usage.output_tokens())),
+        total_tokens: usage.and_then(|usage| count(usage.total_tokens())),
+        cache_read_tokens: usage.and_then(|usage| usage.cache_read_input_tokens()).and_then(count),
+        cache_write_tokens: usage.and_then(|usage| usage.cache_write_input_tokens()).and_then(count),
+        server_latency_ms: output.metrics().map(|metrics| metrics.latency_ms()),
+    };
+    let content = output
+        .output()
+        .and_then(|output| output.as_message().ok())
+        .is_some_and(|message| message.content().iter().any(|block| !is_empty(block)));
+    if content || answer.output_tokens.unwrap_or(0) > 0 {
+        return Ok(answer);
+    }
+    Err(Failure {
+        class: "empty_reply".into(),
+        message: "a reply without content and without output tokens".into(),
+        http_status: Some(200),
+        request_id: answer.request_id.clone(),
+        answer,
+    })
+}
+
+fn is_empty(block: &ContentBlock) -> bool {
+    matches!(block, ContentBlock::Text(text) if text.is_empty())
+}
+
+/// The class and message of an error. What the connector saw is nearer to the cause than what the
+/// SDK made of it.
+fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
+    let http_status = error.raw_response().map(|response| response.status().as_u16());
+    let request_id = error.request_id().map(str::to_owned);
+    let (class, message) = match error {
+        _ if facts.failure.is_some() => (facts.failure.unwrap_or("reset").to_owned(), deepest(error)),
+        SdkError::ServiceError(service) => match service.err().code() {
+            Some(code) => (code.to_owned(), service.err().message().unwrap_or_default().to_owned()),
+            None => ("http_error".into(), format!("HTTP {} without an error code", http_status.unwrap_or(0))),
+        },
+        SdkError::TimeoutError(_) => ("timeout".into(), deepest(error)),
+        _ if has_source::<CredentialsError>(error) => ("credentials".into(), deepest(error)),
+        SdkError::ResponseError(_) => ("decode".into(), deepest(error)),
+        SdkError::DispatchFailure(_) => ("connect".into(), deepest(error)),
+        _ => ("other".into(), DisplayErrorContext(error).to_string()),
+    };
+    Failure { class, message: redact(&message), http_status, request_id, answer: Answer::default() }
+}
+
+fn has_source<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<T>())
+}
+
+/// The innermost two causes: what happened, and to what.
+fn deepest(error: &(dyn StdError + 'static)) -> String {
+    let chain: Vec<String> =
+        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    let mut parts: Vec<&str> = chain[chain.len().saturating_sub(2)..].iter().map(String::as_str).collect();
+    parts.dedup();
+    parts.join(": ")
+}

@@ -1,0 +1,185 @@
+//! Our own HTTP client below the SDK: one HTTP/1.1 connection per request in flight, over TLS too.
+//!
+//! The SDK's default client offers h2 by ALPN and then carries everything over ONE connection: past
+//! the server's stream limit requests queue inside the client and no error shows it. There is no
+//! public switch, so the connector is ours: no ALPN is sent, the pool has no cap, nothing is resent
+//! silently. It also tells what the SDK cannot: what a connection cost, who paid for it, and whether
+//! a failure was the name, the connection, TLS or a reset.
+//!
+//! Knows nothing of Bedrock, cells or records beyond [`Exchange`].
+
+mod dial;
+mod proxy;
+
+pub(crate) use proxy::{ProxySettings, is_loopback};
+
+use super::exchange::Exchange;
+use crate::record::Connection;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector as SdkConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use dial::{Dial, DialError, Opened};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::http;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// What the manifest says of all this.
+pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight, idle 90 s, no resend";
+
+/// Connections opened and reused, over all requests of the process.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    opened: AtomicU64,
+    reused: AtomicU64,
+}
+
+impl Connections {
+    /// Opened until now.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Requests that found an idle connection until now.
+    pub(crate) fn reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
+    }
+}
+
+/// The client for the SDK and for `aws-config`, with its counters.
+pub(crate) fn client(proxies: &ProxySettings) -> (SharedHttpClient, Arc<Connections>) {
+    let connections = Arc::new(Connections::default());
+    let client = Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(usize::MAX)
+        .pool_timer(TokioTimer::new())
+        .retry_canceled_requests(false)
+        .build(Dial::new(proxies));
+    let connector = SharedHttpConnector::new(Connector { client, connections: Arc::clone(&connections) });
+    (http_client_fn(move |_, _| connector.clone()), connections)
+}
+
+#[derive(Debug, Clone)]
+struct Connector {
+    client: Client<Dial, SdkBody>,
+    connections: Arc<Connections>,
+}
+
+impl SdkConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let exchange = Exchange::current();
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
+        };
+        let connections = Arc::clone(&self.connections);
+        if let Some(exchange) = &exchange {
+            exchange.note(|facts| facts.sent = Some(Instant::now()));
+        }
+        let pending = self.client.request(request);
+        HttpConnectorFuture::new(async move {
+            let response = pending.await.map_err(|error| {
+                let class = classify(&error);
+                if let Some(exchange) = &exchange {
+                    let mut extras = http::Extensions::new();
+                    if let Some(connected) = error.connect_info() {
+                        connected.get_extras(&mut extras);
+                    }
+                    note_connection(exchange, &connections, extras.get::<Opened>());
+                    exchange.note(|facts| facts.failure = Some(class));
+                }
+                ConnectorError::io(error.into())
+            })?;
+            if let Some(exchange) = &exchange {
+                note_connection(exchange, &connections, response.extensions().get::<Opened>());
+            }
+            let response =
+                response.map(|body| SdkBody::from_body_1_x(WatchedBody { body, exchange: exchange.clone(), bytes: 0 }));
+            HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// The first request on a connection paid for it.
+fn note_connection(exchange: &Exchange, connections: &Connections, opened: Option<&Opened>) {
+    let Some(opened) = opened else { return };
+    if opened.claim() {
+        connections.opened.fetch_add(1, Ordering::Relaxed);
+        exchange.note(|facts| {
+            facts.connection = Some(Connection::New);
+            facts.connect = Some(opened.took);
+        });
+    } else {
+        connections.reused.fetch_add(1, Ordering::Relaxed);
+        exchange.note(|facts| facts.connection = Some(Connection::Reused));
+    }
+}
+
+/// The class of a failure before the reply's headers.
+fn classify(error: &(dyn StdError + 'static)) -> &'static str {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(dial) = error.downcast_ref::<DialError>() {
+            return dial.class;
+        }
+        if let Some(http) = error.downcast_ref::<hyper::Error>()
+            && http.is_parse()
+        {
+            return "decode";
+        }
+        source = error.source();
+    }
+    "reset"
+}
+
+/// The reply's body, counted, and its end noted.
+struct WatchedBody {
+    body: Incoming,
+    exchange: Option<Arc<Exchange>>,
+    bytes: u64,
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            this.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        if let Some(exchange) = &this.exchange {
+            let bytes = this.bytes;
+            exchange.note(|facts| {
+                facts.response_bytes = Some(bytes);
+                facts.last_byte = Some(Instant::now());
+                if let Some(Err(error)) = &frame {
+                    facts.failure = Some(if error.is_parse() { "decode" } else { "reset" });
+                }
+            });
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,50 @@
+//! Proxies, from values that were read elsewhere: the environment is an argument. Loopback is never
+//! proxied: a simulator behind a company's proxy would be nobody's.
+
+use hyper::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Which destination goes through which proxy.
+#[derive(Clone)]
+pub(crate) struct ProxySettings(Arc<Matcher>);
+
+impl ProxySettings {
+    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case, lower case first.
+    pub(crate) fn from_environment(environment: &BTreeMap<String, String>) -> Self {
+        let value = |name: &str| {
+            [name.to_lowercase(), name.to_uppercase()]
+                .iter()
+                .find_map(|name| environment.get(name).filter(|value| !value.is_empty()).cloned())
+                .unwrap_or_default()
+        };
+        Self(Arc::new(
+            Matcher::builder()
+                .all(value("all_proxy"))
+                .http(value("http_proxy"))
+                .https(value("https_proxy"))
+                .no(value("no_proxy"))
+                .build(),
+        ))
+    }
+
+    pub(super) fn intercept(&self, destination: &Uri) -> Option<Intercept> {
+        if destination.host().is_some_and(is_loopback) { None } else { self.0.intercept(destination) }
+    }
+}
+
+/// Whether a host, as a URI gives it, is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Debug for ProxySettings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A proxy's URL may hold a password.
+        out.write_str("ProxySettings")
+    }
+}

@@ -1,0 +1,58 @@
+//! What the connector saw of one request, handed back beside the SDK's answer. The SDK carries no
+//! such thing, so it travels as a task-local around `send()`: the SDK calls the connector from the
+//! task that sends.
+
+use crate::record::Connection;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+tokio::task_local! {
+    static CURRENT: Arc<Exchange>;
+}
+
+/// One request as seen below the SDK.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange(Mutex<Facts>);
+
+/// See [`Exchange`].
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Facts {
+    /// When the signed request was handed to the connection pool.
+    pub(crate) sent: Option<Instant>,
+    /// When the last byte of the reply's body was read.
+    pub(crate) last_byte: Option<Instant>,
+    /// Whether it paid for its connection.
+    pub(crate) connection: Option<Connection>,
+    /// What a new connection took.
+    pub(crate) connect: Option<Duration>,
+    /// Bytes of the reply's body so far.
+    pub(crate) response_bytes: Option<u64>,
+    /// The class of a failure below HTTP: `connect`, `dns`, `tls`, `reset` or `decode`.
+    pub(crate) failure: Option<&'static str>,
+}
+
+impl Exchange {
+    /// Runs `send` with this exchange as the one that the connector finds.
+    pub(crate) async fn scope<F: Future>(self: Arc<Self>, send: F) -> F::Output {
+        CURRENT.scope(self, send).await
+    }
+
+    /// The exchange of the running task; none for requests that are not ours, such as those for credentials.
+    pub(super) fn current() -> Option<Arc<Self>> {
+        CURRENT.try_with(Arc::clone).ok()
+    }
+
+    /// What was seen until now.
+    pub(crate) fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// Notes something.
+    pub(super) fn note(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

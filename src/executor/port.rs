@@ -1,0 +1,47 @@
+//! How the executor meets the rest of the house: events out, permission in, and two ways to stop.
+
+use crate::record::Record;
+use crate::record::manifest::{Second, TurnReport};
+use tokio_util::sync::CancellationToken;
+
+/// What happens, told through one callback. The callback must not block: requests wait for it.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A cell begins.
+    TurnStarted {
+        /// Index of the turn in the run's order.
+        turn: usize,
+        /// Index of the cell in matrix order.
+        cell: usize,
+    },
+    /// A request ended, whatever its end.
+    Ended {
+        /// Index of the cell in matrix order.
+        cell: usize,
+        /// What is written of it.
+        record: Box<Record>,
+    },
+    /// A second went by in the running cell.
+    Second(Second),
+    /// A cell ended and nothing of it is in flight any more.
+    TurnEnded(Box<TurnReport>),
+}
+
+/// Decides whether a request may start, and learns how it ended.
+pub(crate) trait Gate: Send + Sync {
+    /// A cell begins: whatever was known of the one before is forgotten.
+    fn begin(&self, cell: usize);
+    /// Asked before each start; the reason of a refusal ends the cell.
+    fn admit(&self) -> Result<(), String>;
+    /// Told of each end.
+    fn settle(&self, record: &Record);
+}
+
+/// A person's wish to stop, in two steps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    /// Nothing new starts; what is in flight is drained within the plan's bound.
+    pub(crate) starting: CancellationToken,
+    /// What is in flight is given up at once, and counted as censored.
+    pub(crate) waiting: CancellationToken,
+}

@@ -1,0 +1,80 @@
+//! The turns of a run, one after the other, with nothing in flight between them.
+
+use super::bedrock::Bedrock;
+use super::cell::run_turn;
+use super::port::{Event, Gate, Stop};
+use crate::matrix::Cell;
+use crate::matrix::order::Turn;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Receives the events; see [`Event`].
+pub(crate) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// In matrix order.
+    pub(crate) cells: Vec<Cell>,
+    /// The text of each cell's prompt.
+    pub(crate) prompts: Vec<Arc<str>>,
+    /// Which cell when.
+    pub(crate) order: Vec<Turn>,
+    /// The seed of everything that is drawn.
+    pub(crate) seed: u64,
+    /// The pause between turns.
+    pub(crate) cool_down: Duration,
+}
+
+/// How it went, as far as it is not told by events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Execution {
+    /// A person or CI stopped it.
+    pub(crate) interrupted: bool,
+}
+
+/// The monotonic clock, anchored once to the wall clock: a step of the latter moves no record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    instant: Instant,
+    epoch_us: u64,
+}
+
+impl Clock {
+    fn anchored_now() -> Self {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), epoch_us: epoch.as_micros() as u64 }
+    }
+
+    /// Microseconds since the epoch.
+    pub(super) fn epoch_us(self, instant: Instant) -> u64 {
+        self.epoch_us + instant.saturating_duration_since(self.instant).as_micros() as u64
+    }
+}
+
+/// Runs all turns, or as many as `stop` lets it. Returns when nothing is in flight any more.
+pub(crate) async fn execute(
+    bedrock: Arc<Bedrock>,
+    job: Job,
+    gate: Arc<dyn Gate>,
+    tell: Tell,
+    stop: &Stop,
+) -> Execution {
+    let clock = Clock::anchored_now();
+    for (index, turn) in job.order.iter().enumerate() {
+        if index > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(job.cool_down) => {}
+                () = stop.starting.cancelled() => {}
+            }
+        }
+        if stop.starting.is_cancelled() {
+            break;
+        }
+        tell(Event::TurnStarted { turn: index, cell: turn.cell });
+        gate.begin(turn.cell);
+        let report = run_turn(&bedrock, &job, index, clock, &gate, &tell, stop).await;
+        tell(Event::TurnEnded(Box::new(report)));
+    }
+    Execution { interrupted: stop.starting.is_cancelled() }
+}

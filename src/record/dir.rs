@@ -1,0 +1,212 @@
+//! The run directory: who may write it, and how. The lock is on the journal itself; every file but
+//! the journal is written beside and renamed, so that nobody ever sees half of one.
+
+use super::manifest::Manifest;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One line per request.
+pub(crate) const JOURNAL: &str = "token_data.jsonl";
+/// Everything but the records.
+pub(crate) const MANIFEST: &str = "manifest.json";
+/// The resolved plan.
+pub(crate) const PLAN: &str = "plan.toml";
+/// Where charts go.
+pub(crate) const CHARTS: &str = "charts";
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DirError {
+    /// It holds the records of another run.
+    #[error("{} already holds the records of a run", dir.display())]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Another process is writing it.
+    #[error("{} is being written by another run", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot write {}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// A directory that is ours: locked as long as `journal` is open.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    /// The directory.
+    pub(crate) path: PathBuf,
+    /// The empty, locked journal.
+    pub(crate) journal: File,
+}
+
+/// Whether a directory may be taken, without changing anything on the disk.
+///
+/// # Errors
+/// [`DirError::Occupied`] where it holds records and `overwrite` is off; [`DirError::Io`] where it
+/// is no directory or cannot be written.
+pub(crate) fn check(dir: &Path, overwrite: bool) -> Result<(), DirError> {
+    let io = |source| DirError::Io { path: dir.to_owned(), source };
+    let existing = dir
+        .ancestors()
+        .map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path })
+        .find(|path| path.exists());
+    let Some(existing) = existing else { return Ok(()) };
+    let metadata = fs::metadata(existing).map_err(io)?;
+    if !metadata.is_dir() {
+        return Err(DirError::Io { path: existing.to_owned(), source: io::ErrorKind::NotADirectory.into() });
+    }
+    if metadata.permissions().readonly() {
+        return Err(DirError::Io { path: existing.to_owned(), source: io::ErrorKind::PermissionDenied.into() });
+    }
+    if !overwrite && is_occupied(dir) {
+        return Err(DirError::Occupied { dir: dir.to_owned() });
+    }
+    Ok(())
+}
+
+fn is_occupied(dir: &Path) -> bool {
+    dir.join(MANIFEST).exists() || fs::metadata(dir.join(JOURNAL)).is_ok_and(|journal| journal.len() > 0)
+}
+
+/// Makes the directory with its parents, locks it, and with `overwrite` removes what an earlier run
+/// of this tool left there; nothing else is ever removed.
+///
+/// # Errors
+/// As [`check`], and [`DirError::Locked`].
+pub(crate) fn take(dir: &Path, overwrite: bool) -> Result<RunDir, DirError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DirError::Io { path, source }
+    };
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    let path = dir.join(JOURNAL);
+    let journal = OpenOptions::new().append(true).create(true).open(&path).map_err(at(&path))?;
+    match journal.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(DirError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+    }
+    if is_occupied(dir) {
+        if !overwrite {
+            return Err(DirError::Occupied { dir: dir.to_owned() });
+        }
+        journal.set_len(0).map_err(at(&path))?;
+        remove_ours(dir).map_err(at(dir))?;
+    }
+    Ok(RunDir { path: dir.to_owned(), journal })
+}
+
+/// Writes a file beside its place and renames it, parents included.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn write(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), DirError> {
+    let path = dir.join(name);
+    let result = (|| {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut beside = path.clone().into_os_string();
+        beside.push(".part");
+        fs::write(&beside, bytes)?;
+        fs::rename(&beside, &path)
+    })();
+    result.map_err(|source| DirError::Io { path, source })
+}
+
+/// Writes the manifest whole.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirError> {
+    let mut text = serde_json::to_string_pretty(manifest)
+        .map_err(|error| DirError::Io { path: dir.join(MANIFEST), source: error.into() })?;
+    text.push('\n');
+    write(dir, Path::new(MANIFEST), text.as_bytes())
+}
+
+/// Whether a name, relative to a run directory, is one that this tool writes.
+fn is_ours(name: &str) -> bool {
+    let cell = |suffix: &str| name.strip_prefix("test_").is_some_and(|rest| rest.ends_with(suffix));
+    let name = name.strip_suffix(".part").unwrap_or(name);
+    name == MANIFEST
+        || name == PLAN
+        || (name.starts_with("consolidated_results_") && name.ends_with(".csv"))
+        || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
+}
+
+fn remove_ours(dir: &Path) -> io::Result<()> {
+    remove_files(dir, is_ours)?;
+    let charts = dir.join(CHARTS);
+    if charts.is_dir() {
+        const NAMES: [&str; 5] = [
+            "avg_latency_by_config.png",
+            "p50_p95_comparison.png",
+            "latency_by_prompt_size.png",
+            "throughput_comparison.png",
+            "latency_heatmap.png",
+        ];
+        remove_files(&charts, |name| NAMES.contains(&name.strip_suffix(".part").unwrap_or(name)))?;
+        // Only an empty directory can be removed so: a chart of the user's own keeps it.
+        let _ = fs::remove_dir(&charts);
+    }
+    Ok(())
+}
+
+fn remove_files(dir: &Path, ours: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let is_file = entry.file_type()?.is_file();
+        if is_file && entry.file_name().to_str().is_some_and(&ours) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overwriting_removes_what_this_tool_writes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = [
+            "manifest.json",
+            "plan.toml",
+            "consolidated_results_20261124_090000.csv",
+            "test_us_flex_small_u1_stats.csv",
+            "charts/latency_heatmap.png",
+        ];
+        let theirs = ["notes.md", "test_plan.md", "charts/mine.png", "consolidated.csv"];
+        for name in ours.iter().chain(&theirs) {
+            write(dir.path(), Path::new(name), b"x").unwrap();
+        }
+        fs::write(dir.path().join(JOURNAL), b"{}\n").unwrap();
+        assert!(matches!(take(dir.path(), false), Err(DirError::Occupied { .. })));
+        let taken = take(dir.path(), true).unwrap();
+        assert_eq!(taken.journal.metadata().unwrap().len(), 0);
+        assert!(ours.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(theirs.iter().all(|name| dir.path().join(name).exists()));
+    }
+
+    #[test]
+    fn a_directory_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/c");
+        let first = take(&path, false).unwrap();
+        assert!(matches!(take(&path, true), Err(DirError::Locked { .. })));
+        drop(first);
+        assert!(take(&path, false).is_ok());
+    }
+}

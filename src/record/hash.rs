@@ -1,0 +1,89 @@
+//! What makes two cells comparable, as a hash. Hashed is canonical JSON: a version, sorted keys, and
+//! values equal to the built-in default left out, so that a key added later changes no old hash.
+
+use crate::matrix::Cell;
+use crate::plan::{Endpoint, Target};
+use crate::units::duration;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// The defaults of version 1. They never change under it, whatever the tool's defaults become.
+const DEFAULTS: [(&str, &str); 9] = [
+    ("api", "\"converse\""),
+    ("endpoint", "\"aws\""),
+    ("max_tokens", "4096"),
+    ("spawn_rate", "10.0"),
+    ("temperature", "\"none\""),
+    ("test_duration", "\"1m\""),
+    ("think_time", "\"1s..2s\""),
+    ("timeout", "\"14m\""),
+    ("top_p", "\"none\""),
+];
+
+/// SHA-256, in hex, over model, prefix, tier, region, kind of endpoint, load, request and prompt.
+/// Name, description, directories, reports, cool-down, drain, order and seed are not in it.
+pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
+    let endpoint = match &target.endpoint {
+        Endpoint::Url(_) => "url".to_owned(),
+        other => other.to_string(),
+    };
+    let mut fields: BTreeMap<&str, Value> = BTreeMap::from([
+        ("endpoint", json!(endpoint)),
+        ("max_tokens", json!(cell.request.max_tokens)),
+        ("prompt", json!(prompt)),
+        ("region", json!(target.region)),
+        ("spawn_rate", json!(cell.load.spawn_rate)),
+        ("temperature", json!(cell.request.temperature)),
+        ("test_duration", json!(duration::format(cell.load.test_duration))),
+        ("think_time", json!(cell.load.think_time)),
+        ("timeout", json!(duration::format(cell.request.timeout))),
+        ("top_p", json!(cell.request.top_p)),
+    ]);
+    for axis in crate::matrix::AXES.iter().filter(|axis| axis.field != "prompt_size") {
+        fields.insert(axis.field, json!((axis.get)(cell)));
+    }
+    fields.retain(|key, value| {
+        let default = DEFAULTS.iter().any(|(name, default)| name == key && *default == value.to_string());
+        !default && !value.is_null()
+    });
+    fields.insert("v", json!(1));
+    hex(&json!(fields).to_string())
+}
+
+/// Over the sorted hashes of all cells of a plan.
+pub(crate) fn plan_hash(cell_hashes: &[String]) -> String {
+    let mut sorted = cell_hashes.to_vec();
+    sorted.sort_unstable();
+    hex(&sorted.join("\n"))
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::plan;
+
+    #[test]
+    fn a_hash_is_pinned() {
+        let plan = plan();
+        let cell = &crate::matrix::expand(&plan)[0];
+        assert_eq!(cell_hash(cell, &plan.target, "hello"), "PINNED");
+    }
+
+    #[test]
+    fn only_what_bears_on_the_numbers_is_hashed() {
+        let mut plan = plan();
+        let before = cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello");
+        plan.name = "other".into();
+        plan.load.seed = Some(99);
+        plan.load.cool_down *= 2;
+        assert_eq!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello"));
+        plan.request.max_tokens = 32;
+        assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello"));
+        assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello!"));
+    }
+}

@@ -1,0 +1,68 @@
+//! `token_data.jsonl`: one line per request, appended as it ends. A line is the identity of its cell
+//! (run, test id, axes), which is serialised once, and the record.
+
+use super::Record;
+use crate::matrix::{AXES, Cell};
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+/// What every line of a cell begins with, up to and with a comma.
+pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
+    let mut fields = Map::new();
+    fields.insert("run_id".into(), run_id.into());
+    fields.insert("test_id".into(), cell.id.clone().into());
+    for axis in AXES {
+        fields.insert(axis.field.into(), serde_json::to_value((axis.get)(cell)).unwrap_or(Value::Null));
+    }
+    let mut text = Value::Object(fields).to_string();
+    text.pop();
+    text.push(',');
+    text
+}
+
+/// The open journal. It holds the lock of the run directory as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    out: BufWriter<File>,
+    identities: Vec<String>,
+    line: Vec<u8>,
+}
+
+impl Journal {
+    /// Appends to a file that [`super::dir`] opened and locked; `identities` in matrix order.
+    pub(crate) fn new(file: File, identities: Vec<String>) -> Self {
+        Self { out: BufWriter::with_capacity(1 << 18, file), identities, line: Vec::with_capacity(1_024) }
+    }
+
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// When the disk is full or gone.
+    pub(crate) fn append(&mut self, cell: usize, record: &Record) -> io::Result<()> {
+        self.line.clear();
+        self.line.extend_from_slice(self.identities[cell].as_bytes());
+        let brace = self.line.len();
+        serde_json::to_writer(&mut self.line, record)?;
+        self.line.remove(brace);
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
+    }
+
+    /// Hands what is buffered to the system.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// As [`Self::flush`], and waits until the disk has it.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().sync_data()
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads a run directory back. A last line without its end is what a crash leaves: it is dropped and
+//! said; anything else that cannot be read is an error with its line.
+
+use super::Record;
+use super::dir::{JOURNAL, MANIFEST};
+use super::journal::identity;
+use super::manifest::{FORMAT, Manifest};
+use serde::Deserialize;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+/// Why a run directory cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// Not a run directory, or not readable.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The manifest is not one.
+    #[error("{}: {message}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A line of the journal is not a record of this run.
+    #[error("{}:{line}: {message}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Reads `manifest.json`.
+///
+/// # Errors
+/// When it is missing, malformed, or of another format.
+pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let path = dir.join(MANIFEST);
+    let text = std::fs::read_to_string(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+    let wrong = |message: String| ReadError::Manifest { path: path.clone(), message };
+    let head: Head = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if head.format != FORMAT {
+        return Err(wrong(format!("format {} is not the format {FORMAT} that this version reads", head.format)));
+    }
+    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// The records of a run in the order in which they ended, each with the index of its cell.
+pub(crate) struct Records {
+    path: PathBuf,
+    file: BufReader<File>,
+    identities: Vec<String>,
+    last_cell: usize,
+    line: Vec<u8>,
+    number: u64,
+    /// The last line had no end and was dropped.
+    pub(crate) truncated: bool,
+}
+
+impl Records {
+    /// Opens `token_data.jsonl`.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self, ReadError> {
+        let path = dir.join(JOURNAL);
+        let file = File::open(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        Ok(Self {
+            path,
+            file: BufReader::with_capacity(1 << 18, file),
+            identities: manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect(),
+            last_cell: 0,
+            line: Vec::with_capacity(1_024),
+            number: 0,
+            truncated: false,
+        })
+    }
+
+    fn wrong(&self, message: impl Into<String>) -> ReadError {
+        ReadError::Line { path: self.path.clone(), line: self.number, message: message.into() }
+    }
+
+    /// Cells run one after the other, so the last line's cell is nearly always this line's too.
+    fn cell(&self) -> Option<usize> {
+        let is = |cell: &usize| self.line.starts_with(self.identities[*cell].as_bytes());
+        std::iter::once(self.last_cell)
+            .filter(|cell| *cell < self.identities.len())
+            .find(is)
+            .or_else(|| (0..self.identities.len()).find(is))
+    }
+
+    fn parse(&mut self) -> Result<(usize, Record), ReadError> {
+        let Some(cell) = self.cell() else {
+            return Err(self.wrong("not a record of a cell of this run"));
+        };
+        self.last_cell = cell;
+        let comma = self.identities[cell].len() - 1;
+        self.line[comma] = b'{';
+        let record = serde_json::from_slice(&self.line[comma..]).map_err(|error| self.wrong(error.to_string()))?;
+        Ok((cell, record))
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<(usize, Record), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.line.clear();
+        self.number += 1;
+        match self.file.read_until(b'\n', &mut self.line) {
+            Err(source) => Some(Err(ReadError::Io { path: self.path.clone(), source })),
+            Ok(0) => None,
+            Ok(_) if self.line.last() != Some(&b'\n') => {
+                self.truncated = true;
+                None
+            }
+            Ok(_) => Some(self.parse()),
+        }
+    }
+}
