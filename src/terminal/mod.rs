@@ -1,1 +1,15 @@
-//! What people see while and after a run. State to lines, then lines to a terminal.
+//! What people see while and after a run. State becomes lines (pure), lines go to a terminal; where
+//! there is none, plain lines go to stderr now and then. Knows report's view and units.
+
+mod bar;
+mod block;
+mod display;
+mod plain;
+
+pub(crate) use block::State;
+pub(crate) use display::{Display, Handle};
+
+/// Columns to use for tables: the terminal's, or 100 where there is none.
+pub(crate) fn width() -> usize {
+    console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns).max(60))
+}

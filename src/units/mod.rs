@@ -5,6 +5,7 @@ pub(crate) mod duration;
 pub(crate) mod id;
 mod optional;
 mod think_time;
+pub(crate) mod timestamp;
 
 pub(crate) use optional::NoneOr;
 pub(crate) use think_time::ThinkTime;

@@ -1,0 +1,102 @@
+//! The one thread that writes while a run goes on: records to the journal, ended cells to the
+//! manifest. No request waits for it.
+
+use crate::error::Error;
+use crate::executor::port::{Event, Stop};
+use crate::record::dir::{self, DirError, JOURNAL, RunDir};
+use crate::record::journal::{Journal, identity};
+use crate::record::manifest::Manifest;
+use crate::stats::live::Live;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// The recorder's handle: events go in, the finished manifest comes out.
+pub(super) struct Recorder {
+    events: Sender<Event>,
+    thread: JoinHandle<Result<Manifest, DirError>>,
+}
+
+impl Recorder {
+    /// Starts the thread. A disk that refuses stops the run, since what is not recorded is lost.
+    pub(super) fn start(dir: RunDir, manifest: Manifest, live: Arc<Mutex<Live>>, stop: Stop) -> Result<Self, Error> {
+        let (events, received) = channel();
+        let thread = std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || {
+                let identities = manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect();
+                let writer = Writer { dir: dir.path, journal: Journal::new(dir.journal, identities), manifest, live };
+                let result = writer.run(&received);
+                if result.is_err() {
+                    stop.starting.cancel();
+                    stop.waiting.cancel();
+                }
+                result
+            })
+            .map_err(Error::Internal)?;
+        Ok(Self { events, thread })
+    }
+
+    /// Where events go. It never blocks.
+    pub(super) fn sender(&self) -> Sender<Event> {
+        self.events.clone()
+    }
+
+    /// Waits until everything is on the disk; all other senders must be gone.
+    pub(super) fn finish(self) -> Result<Manifest, Error> {
+        drop(self.events);
+        match self.thread.join() {
+            Ok(result) => result.map_err(Error::from),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+struct Writer {
+    dir: PathBuf,
+    journal: Journal,
+    manifest: Manifest,
+    live: Arc<Mutex<Live>>,
+}
+
+impl Writer {
+    fn run(mut self, events: &Receiver<Event>) -> Result<Manifest, DirError> {
+        loop {
+            let event = match events.try_recv() {
+                Ok(event) => event,
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    self.journal.flush().map_err(|source| self.lost(source))?;
+                    match events.recv() {
+                        Ok(event) => event,
+                        Err(_) => break,
+                    }
+                }
+            };
+            self.take(event)?;
+        }
+        self.journal.sync().map_err(|source| self.lost(source))?;
+        Ok(self.manifest)
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), DirError> {
+        match event {
+            Event::Ended { cell, record } => {
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).add(&record);
+                self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
+            }
+            Event::TurnEnded(report) => {
+                self.journal.sync().map_err(|source| self.lost(source))?;
+                self.manifest.turns.push(*report);
+                dir::write_manifest(&self.dir, &self.manifest)?;
+            }
+            Event::TurnStarted { .. } | Event::Second(_) => {}
+        }
+        Ok(())
+    }
+
+    fn lost(&self, source: std::io::Error) -> DirError {
+        DirError::Io { path: self.dir.join(JOURNAL), source }
+    }
+}

@@ -1,0 +1,66 @@
+//! `report`: renders every file again from the manifest and the journal alone. It sends nothing.
+
+use super::outcome;
+use crate::error::Error;
+use crate::record::dir;
+use crate::record::manifest::Manifest;
+use crate::record::read::{self, Records};
+use crate::report::{FORMATS, view};
+use crate::stats::{Collector, Summary};
+use crate::terminal;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What `report` is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// A run directory.
+    pub(crate) dir: PathBuf,
+    /// Where the files go; the run directory itself if not said.
+    pub(crate) out: Option<PathBuf>,
+    /// Cut the records another way than the plan says.
+    pub(crate) include_failures: Option<bool>,
+    /// As above.
+    pub(crate) include_ramp: Option<bool>,
+}
+
+/// Renders a run directory. Returns the exit code that its run would have.
+pub(crate) fn report(options: &Options) -> Result<u8, Error> {
+    let mut manifest = read::manifest(&options.dir)?;
+    if let Some(include) = options.include_failures {
+        manifest.plan.report.include_failures = include;
+    }
+    if let Some(include) = options.include_ramp {
+        manifest.plan.report.include_ramp = include;
+    }
+    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), manifest)
+}
+
+/// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables.
+pub(super) fn render(dir: &Path, out: &Path, manifest: Manifest) -> Result<u8, Error> {
+    let summary = summarise(dir, &manifest)?;
+    let view = view::build(&manifest, &summary);
+    let mut stdout = std::io::stdout().lock();
+    for format in FORMATS {
+        for file in (format.render)(&view)? {
+            dir::write(out, &file.path, &file.bytes)?;
+        }
+    }
+    let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
+    let _ = writeln!(stdout, "\nresults: {}", out.display());
+    Ok(outcome::exit_code(&manifest, &summary))
+}
+
+/// Reads the journal once.
+pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Error> {
+    let mut collector = Collector::new(manifest);
+    let mut records = Records::open(dir, manifest)?;
+    for entry in &mut records {
+        let (cell, record) = entry?;
+        collector.add(cell, &record);
+    }
+    if records.truncated {
+        tracing::warn!("the last line of the journal had no end and was dropped");
+    }
+    Ok(collector.finish())
+}

@@ -1,0 +1,198 @@
+//! `run`: executes a plan, then reports on what it left on the disk.
+
+use super::recorder::Recorder;
+use super::{outcome, report, simulated};
+use crate::config::Resolved;
+use crate::error::Error;
+use crate::estimate::estimate;
+use crate::executor::connect::{self, ProxySettings};
+use crate::executor::port::{Event, Stop};
+use crate::executor::{Bedrock, Execution, Job, Target, execute};
+use crate::guard::Abort;
+use crate::matrix::{Cell, expand, order};
+use crate::plan::{Endpoint, Plan};
+use crate::record::dir;
+use crate::record::hash::{cell_hash, plan_hash};
+use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
+use crate::stats::live::Live;
+use crate::terminal;
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What `run` is told beside the plan.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// Do not ask.
+    pub(crate) yes: bool,
+    /// Take a directory that holds the records of another run.
+    pub(crate) overwrite: bool,
+    /// End after the journal.
+    pub(crate) no_report: bool,
+    /// Patterns on cell ids; empty is all.
+    pub(crate) only: Vec<String>,
+}
+
+/// Runs a plan. Returns the exit code.
+pub(crate) fn run(options: &Options, resolved: Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let started_ms = started.as_millis() as u64;
+    let all_cells = expand(&resolved.plan);
+    let cells = super::select(&all_cells, &options.only)?;
+    let results = results_dir(&resolved.plan, started_ms);
+    dir::check(&results, options.overwrite)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
+    let simulator = match resolved.plan.target.endpoint {
+        Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
+        _ => None,
+    };
+    let target = target(&resolved.plan, simulator.as_ref().map(simulated::Simulated::url), environment);
+    let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
+
+    let mut err = std::io::stderr();
+    let _ = err.write_all(terminal::intro(&resolved, &cells, &estimate(&cells, &resolved.plan), &results).as_bytes());
+    confirm(options.yes)?;
+
+    let taken = dir::take(&results, options.overwrite)?;
+    let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
+    let manifest = manifest(&resolved, &all_cells, &cells, seed, started_ms, &bedrock.region, &options.only);
+    dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan)?.as_bytes())?;
+    dir::write_manifest(&results, &manifest)?;
+
+    let job = Job {
+        prompts: cells.iter().map(|cell| Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default())).collect(),
+        order: manifest.order.clone(),
+        seed,
+        cool_down: resolved.plan.load.cool_down,
+        cells,
+    };
+    let (mut manifest, execution) = drive(&runtime, bedrock, job, taken, manifest)?;
+    drop(simulator);
+
+    manifest.interrupted = execution.interrupted;
+    manifest.ended_ms = Some(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+    dir::write_manifest(&results, &manifest)?;
+    if options.no_report {
+        let summary = report::summarise(&results, &manifest)?;
+        let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
+        return Ok(outcome::exit_code(&manifest, &summary));
+    }
+    report::render(&results, &results, manifest)
+}
+
+/// Executes the job with a recorder and a display beside it.
+fn drive(
+    runtime: &tokio::runtime::Runtime,
+    bedrock: Arc<Bedrock>,
+    job: Job,
+    taken: dir::RunDir,
+    manifest: Manifest,
+) -> Result<(Manifest, Execution), Error> {
+    let stop = Stop::default();
+    let live = Arc::new(Mutex::new(Live::default()));
+    let display = terminal::Display::start(&manifest, Arc::clone(&live));
+    let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
+    let events = recorder.sender();
+    let shown = display.handle();
+    let tell = Arc::new(move |event: Event| {
+        shown.take(&event);
+        // The recorder is gone only when the disk refused: it stopped the run itself.
+        let _ = events.send(event);
+    });
+    let execution = runtime.block_on(async {
+        let signals = tokio::spawn(super::signals::watch(stop.clone(), display.handle()));
+        let execution = execute(bedrock, job, Arc::new(Abort::default()), tell, &stop).await;
+        signals.abort();
+        execution
+    });
+    let manifest = recorder.finish()?;
+    display.finish();
+    Ok((manifest, execution))
+}
+
+fn target(plan: &Plan, simulator: Option<String>, environment: &BTreeMap<String, String>) -> Target {
+    let endpoint_url = match &plan.target.endpoint {
+        Endpoint::Url(url) => Some(url.clone()),
+        Endpoint::Aws | Endpoint::Simulated => simulator,
+    };
+    Target {
+        endpoint_url,
+        simulated: plan.target.endpoint == Endpoint::Simulated,
+        region: plan.target.region.clone(),
+        profile: plan.target.profile.clone(),
+        bearer_token: environment.get("AWS_BEARER_TOKEN_BEDROCK").is_some_and(|token| !token.is_empty()),
+        proxies: ProxySettings::from_environment(environment),
+    }
+}
+
+/// `results_dir` with its placeholders filled in.
+fn results_dir(plan: &Plan, started_ms: u64) -> PathBuf {
+    let started = crate::units::timestamp::compact(started_ms);
+    let name = crate::units::id::file_safe(&plan.name);
+    PathBuf::from(plan.results_dir.replace("{name}", &name).replace("{started}", &started))
+}
+
+/// Asks before anything is sent or written.
+fn confirm(yes: bool) -> Result<(), Error> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::NotConfirmed);
+    }
+    let mut err = std::io::stderr();
+    let _ = write!(err, "Start? [y/N] ");
+    let _ = err.flush();
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(Error::Internal)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::Declined),
+    }
+}
+
+fn manifest(
+    resolved: &Resolved,
+    all_cells: &[Cell],
+    cells: &[Cell],
+    seed: u64,
+    started_ms: u64,
+    region: &str,
+    only: &[String],
+) -> Manifest {
+    let plan = &resolved.plan;
+    let hash = |cell: &Cell| cell_hash(cell, &plan.target, resolved.prompts.text(&cell.prompt_size).unwrap_or_default());
+    let simulated = plan.target.endpoint == Endpoint::Simulated;
+    Manifest {
+        format: manifest::FORMAT,
+        run_id: run_id(started_ms),
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        started_ms,
+        ended_ms: None,
+        interrupted: false,
+        endpoint: plan.target.endpoint.to_string(),
+        region: (!simulated).then(|| region.to_owned()),
+        connection_policy: connect::POLICY.into(),
+        machine: Machine {
+            os: std::env::consts::OS.into(),
+            arch: std::env::consts::ARCH.into(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        },
+        plan: plan.clone(),
+        origins: resolved.origins.clone(),
+        plan_hash: plan_hash(&all_cells.iter().map(hash).collect::<Vec<_>>()),
+        seed,
+        only: only.to_vec(),
+        cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
+        order: order::turns(cells, &plan.load, seed),
+        turns: Vec::new(),
+    }
+}
+
+/// The start and 32 random bits: sorts by time, and two runs of one second differ.
+fn run_id(started_ms: u64) -> String {
+    format!("{}-{:08x}", crate::units::timestamp::compact(started_ms), rand::random::<u32>())
+}

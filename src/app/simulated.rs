@@ -1,0 +1,53 @@
+//! The simulator inside `run`: a real server on a loopback port, on a thread and a runtime of its
+//! own, so that it does not wait behind the users that it serves.
+
+use crate::error::Error;
+use crate::simulator::{self, Model};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A running simulator; it ends when this is dropped.
+pub(super) struct Simulated {
+    address: SocketAddr,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Simulated {
+    /// Where it listens.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Binds a free port and serves from there.
+pub(super) fn start(model: &Model) -> Result<Simulated, Error> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::Internal)?;
+    listener.set_nonblocking(true).map_err(Error::Internal)?;
+    let address = listener.local_addr().map_err(Error::Internal)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Internal)?;
+    let stop = CancellationToken::new();
+    let (model, stopped) = (model.clone(), stop.clone());
+    let thread = std::thread::Builder::new()
+        .name("simulator".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => simulator::run(listener, model, stopped).await,
+                    Err(error) => tracing::error!(%error, "the simulator could not start"),
+                }
+            });
+        })
+        .map_err(Error::Internal)?;
+    Ok(Simulated { address, stop, thread: Some(thread) })
+}

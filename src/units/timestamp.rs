@@ -1,0 +1,29 @@
+//! Points in time as text, always UTC.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// `20261124_091603`, as in file names.
+pub(crate) fn compact(epoch_ms: u64) -> String {
+    let format = format_description!("[year][month][day]_[hour][minute][second]");
+    at(epoch_ms).format(format).unwrap_or_default()
+}
+
+/// `2026-11-24T09:16:03Z`, to the second.
+pub(crate) fn iso(epoch_ms: u64) -> String {
+    at(epoch_ms / 1_000 * 1_000).format(&Rfc3339).unwrap_or_default()
+}
+
+fn at(epoch_ms: u64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(epoch_ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(super::compact(1_795_511_763_456), "20261124_091603");
+        assert_eq!(super::iso(1_795_511_763_456), "2026-11-24T09:16:03Z");
+    }
+}
