@@ -53,7 +53,11 @@ fn accuracy(users: u32) -> bool {
     true_ms.sort_by(f64::total_cmp);
 
     let mut good = reported["total_requests"] == true_ms.len().to_string();
-    println!("{users} users, {} requests counted by the server, {} reported", true_ms.len(), reported["total_requests"]);
+    println!(
+        "{users} users, {} requests counted by the server, {} reported",
+        true_ms.len(),
+        reported["total_requests"]
+    );
     println!("| percentile | server, ms | reported, ms | error, ms |");
     println!("|---|---|---|---|");
     for (name, p) in [("p50", 0.50), ("p95", 0.95), ("p99", 0.99)] {

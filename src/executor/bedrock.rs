@@ -314,6 +314,8 @@ fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
         _ if facts.failure.is_some() => (facts.failure.unwrap_or("reset").to_owned(), deepest(error)),
         SdkError::ServiceError(service) => match service.err().code() {
             Some(code) => (code.to_owned(), service.err().message().unwrap_or_default().to_owned()),
+            // The SDK calls a 200 that it cannot parse a service error too.
+            None if http_status == Some(200) => ("decode".into(), deepest(error)),
             None => ("http_error".into(), format!("HTTP {} without an error code", http_status.unwrap_or(0))),
         },
         SdkError::TimeoutError(_) => ("timeout".into(), deepest(error)),

@@ -9,6 +9,8 @@ mod exchange;
 pub(crate) mod port;
 mod redact;
 mod run;
+#[cfg(test)]
+mod tests;
 mod users;
 
 pub(crate) use bedrock::{Bedrock, SetupError, Target};

@@ -69,6 +69,7 @@ pub(crate) const CLASSES: &[Class] = &[
     failed("reset", "the connection was closed before the reply was complete"),
     failed("timeout", "no complete reply within request.timeout: raise it, or ask for less"),
     failed("decode", "the reply is not what the SDK can read: is the endpoint a Bedrock runtime?"),
+    failed("http_error", "an HTTP error that is not Bedrock's: check the endpoint and the proxy"),
     failed("empty_reply", "a reply without content and without output tokens"),
     failed("stream_incomplete", "the stream ended before its last events"),
     failed("credentials", "the credentials could not be resolved or renewed"),

@@ -71,7 +71,10 @@ mod tests {
     fn a_hash_is_pinned() {
         let plan = plan();
         let cell = &crate::matrix::expand(&plan)[0];
-        assert_eq!(cell_hash(cell, &plan.target, "hello"), "3ea72843564dc6c37a831ce148d715301f6db7e86eff9a0793b8890426d072e2");
+        assert_eq!(
+            cell_hash(cell, &plan.target, "hello"),
+            "3ea72843564dc6c37a831ce148d715301f6db7e86eff9a0793b8890426d072e2"
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(super) struct Bar {
 impl Bar {
     pub(super) fn new() -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let cell = all.add(ProgressBar::new(STEPS).with_style(style("{msg}  {wide_bar}")));
         let numbers = all.add(ProgressBar::new(1).with_style(style("      {wide_msg}")));
         Self { all, cell, numbers }

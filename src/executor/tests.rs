@@ -1,0 +1,220 @@
+//! The executor against a server of the test's own, over real sockets and through the real SDK.
+
+use super::connect::ProxySettings;
+use super::port::{Event, Gate, Stop};
+use super::{Bedrock, Job, Target, execute};
+use crate::matrix::{expand, order};
+use crate::plan::Plan;
+use crate::record::manifest::{TurnEnd, TurnReport};
+use crate::record::{Connection, Outcome, Phase, Record};
+use crate::units::ThinkTime;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn",
+    "usage":{"inputTokens":5,"outputTokens":2,"totalTokens":7,"cacheReadInputTokens":3},"metrics":{"latencyMs":50},
+    "serviceTier":{"type":"default"}}"#;
+
+/// Answers every request after a while; returns the address.
+async fn server(delay: Duration, status: u16, error: Option<&'static str>, body: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = move |_: Request<Incoming>| async move {
+                tokio::time::sleep(delay).await;
+                let mut reply = Response::builder().status(status).header("x-amzn-requestid", "abc");
+                if let Some(error) = error {
+                    reply = reply.header("x-amzn-errortype", error);
+                }
+                Ok::<_, Infallible>(reply.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap())
+            };
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)),
+            );
+        }
+    });
+    format!("http://{address}")
+}
+
+/// One cell, two users, a third of a second, no think time.
+fn plan() -> Plan {
+    let mut plan = crate::plan::tests::plan();
+    plan.matrix.service_tiers.truncate(1);
+    plan.matrix.prompt_sizes.truncate(1);
+    plan.matrix.user_counts = vec![2];
+    plan.load.test_duration = Duration::from_millis(300);
+    plan.load.spawn_rate = 100.0;
+    plan.load.think_time = ThinkTime { min: Duration::ZERO, max: Duration::ZERO };
+    plan.load.cool_down = Duration::ZERO;
+    plan
+}
+
+struct Open;
+
+impl Gate for Open {
+    fn begin(&self, _cell: usize) {}
+    fn admit(&self) -> Result<(), String> {
+        Ok(())
+    }
+    fn settle(&self, _record: &Record) {}
+}
+
+async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnReport>) {
+    let target = Target {
+        endpoint_url: Some(url),
+        simulated: true,
+        region: None,
+        profile: None,
+        bearer_token: false,
+        proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
+    };
+    let bedrock = Arc::new(Bedrock::connect(&target).await.unwrap());
+    let cells = expand(plan);
+    let job = Job {
+        prompts: cells.iter().map(|_| Arc::from("hello")).collect(),
+        order: order::turns(&cells, &plan.load, 1),
+        seed: 1,
+        cool_down: plan.load.cool_down,
+        cells,
+    };
+    let heard = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+    let tell = {
+        let heard = Arc::clone(&heard);
+        Arc::new(move |event: Event| match event {
+            Event::Ended { record, .. } => heard.lock().unwrap().0.push(*record),
+            Event::TurnEnded(report) => heard.lock().unwrap().1.push(*report),
+            Event::TurnStarted { .. } | Event::Second(_) => {}
+        })
+    };
+    execute(bedrock, job, Arc::new(Open), tell, stop).await;
+    let heard = heard.lock().unwrap();
+    (heard.0.clone(), heard.1.clone())
+}
+
+#[tokio::test]
+async fn a_reply_becomes_a_record_with_everything_it_said() {
+    let url = server(Duration::from_millis(50), 200, None, REPLY).await;
+    let (records, reports) = run(&plan(), url, &Stop::default()).await;
+    assert!(records.len() >= 4, "{}", records.len());
+    for record in &records {
+        assert_eq!(record.outcome, Outcome::Succeeded);
+        assert!(record.response_time_ms >= 50.0);
+        assert_eq!((record.input_tokens, record.output_tokens, record.total_tokens), (Some(5), Some(2), Some(7)));
+        assert_eq!(record.cache_read_tokens, Some(3));
+        assert_eq!(record.server_latency_ms, Some(50));
+        assert_eq!(record.stop_reason.as_deref(), Some("end_turn"));
+        assert_eq!(record.resolved_service_tier.as_deref(), Some("default"));
+        assert_eq!(record.request_id.as_deref(), Some("abc"));
+        assert_eq!(record.http_status, Some(200));
+        assert_eq!(record.response_bytes, Some(REPLY.len() as u64));
+        assert_eq!(record.connect_ms.is_some(), record.connection == Some(Connection::New));
+    }
+    let new = records.iter().filter(|record| record.connection == Some(Connection::New)).count();
+    assert_eq!(new, 2, "one connection a user, then reused");
+    assert_eq!((reports[0].connections_opened, reports[0].requests), (2, records.len() as u64));
+    assert_eq!(reports[0].connections_reused, records.len() as u64 - 2);
+    assert_eq!(reports[0].end, TurnEnd::Finished);
+}
+
+#[tokio::test]
+async fn nothing_starts_after_the_deadline_and_what_is_in_flight_is_drained() {
+    let url = server(Duration::from_millis(200), 200, None, REPLY).await;
+    let (records, reports) = run(&plan(), url, &Stop::default()).await;
+    assert!(records.iter().all(|record| record.sent_ms < 300.0));
+    assert!(records.iter().all(|record| record.outcome == Outcome::Succeeded), "drained, not dropped");
+    assert!(records.iter().any(|record| record.phase == Phase::Drain));
+    assert!((reports[0].load_ms - 300.0).abs() < 1e-9, "{}", reports[0].load_ms);
+}
+
+#[tokio::test]
+async fn what_outlives_the_drain_is_censored() {
+    let url = server(Duration::from_secs(600), 200, None, REPLY).await;
+    let mut plan = plan();
+    plan.load.drain = Duration::from_millis(100);
+    let (records, _) = run(&plan, url, &Stop::default()).await;
+    assert_eq!(records.len(), 2);
+    assert!(records.iter().all(|r| r.outcome == Outcome::Censored && r.response_time_ms >= 380.0 && !r.success));
+}
+
+#[tokio::test]
+async fn a_wish_to_stop_starts_nothing_more() {
+    let url = server(Duration::from_millis(20), 200, None, REPLY).await;
+    let mut plan = plan();
+    plan.load.test_duration = Duration::from_secs(600);
+    plan.matrix.user_counts = vec![2, 3];
+    let stop = Stop::default();
+    let stopper = stop.clone();
+    let stopping = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stopper.starting.cancel();
+    };
+    let ((records, reports), ()) = tokio::join!(run(&plan, url, &stop), stopping);
+    assert_eq!(reports.len(), 1, "the second cell does not begin");
+    assert_eq!(reports[0].end, TurnEnd::Interrupted);
+    assert!(records.iter().all(|record| record.outcome == Outcome::Succeeded));
+    assert_eq!(reports[0].requests, records.len() as u64);
+}
+
+#[tokio::test]
+async fn an_exception_keeps_its_name_and_message() {
+    let body = r#"{"message":"Too many requests, please wait before trying again."}"#;
+    let url = server(Duration::ZERO, 429, Some("ThrottlingException:http://internal.amazon.com/"), body).await;
+    let mut plan = plan();
+    plan.load.think_time = ThinkTime { min: Duration::from_millis(100), max: Duration::from_millis(200) };
+    let (records, _) = run(&plan, url, &Stop::default()).await;
+    assert!(!records.is_empty());
+    for record in records {
+        assert_eq!(record.outcome, Outcome::Throttled);
+        assert_eq!(record.error_class.as_deref(), Some("ThrottlingException"));
+        assert_eq!(record.error_message.as_deref(), Some("Too many requests, please wait before trying again."));
+        assert_eq!((record.http_status, record.request_id.as_deref()), (Some(429), Some("abc")));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_bedrock_is_not_decoded() {
+    for (status, body, class) in [
+        (200, "<html>", "decode"),
+        (503, "<html>", "http_error"),
+        (
+            200,
+            r#"{"output":{"message":{"role":"assistant","content":[]}},"stopReason":"end_turn","usage":{"inputTokens":5,"outputTokens":0,"totalTokens":5},"metrics":{"latencyMs":1}}"#,
+            "empty_reply",
+        ),
+    ] {
+        let url = server(Duration::from_millis(30), status, None, body).await;
+        let (records, _) = run(&plan(), url, &Stop::default()).await;
+        assert!(records.iter().all(|record| record.error_class.as_deref() == Some(class)), "{class}: {records:?}");
+        assert!(records.iter().all(|record| record.outcome == Outcome::Failed));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_and_a_closed_port_are_told_apart() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let closing = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut first = [0; 64];
+            tokio::io::AsyncReadExt::read(&mut stream, &mut first).await.unwrap();
+        }
+    });
+    let mut plan = plan();
+    plan.load.think_time = ThinkTime { min: Duration::from_millis(50), max: Duration::from_millis(50) };
+    let (records, _) = run(&plan, url.clone(), &Stop::default()).await;
+    assert!(!records.is_empty() && records.iter().all(|r| r.error_class.as_deref() == Some("reset")), "{records:?}");
+    closing.abort();
+    let _ = closing.await;
+    let (records, _) = run(&plan, url, &Stop::default()).await;
+    assert!(!records.is_empty() && records.iter().all(|r| r.error_class.as_deref() == Some("connect")), "{records:?}");
+}

@@ -1,0 +1,132 @@
+//! How runs end: exit codes, what is said, and what is not sent.
+
+use super::scene::{SHORT, Scene, Simulate};
+use std::path::Path;
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_cell_whose_first_requests_are_all_refused_stops() {
+    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\naccess_denied = 1.0\n"));
+    scene.run(3, &["--test-duration", "10m"]);
+    let manifest = scene.manifest();
+    assert_eq!(manifest["turns"][0]["end"], "aborted");
+    let reason = manifest["turns"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("AccessDeniedException"), "{reason}");
+    assert!((5..=8).contains(&scene.records().len()), "{} requests", scene.records().len());
+    assert_eq!(scene.rows()[0]["validity"], "aborted");
+}
+
+#[test]
+fn a_cell_in_which_every_request_failed_is_shown_and_the_run_goes_on() {
+    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\ninternal_server = 1.0\n"));
+    let output = scene.run(3, &["--user-counts", "1,2"]);
+    assert_eq!(scene.manifest()["turns"].as_array().unwrap().len(), 2);
+    for row in scene.rows() {
+        assert_eq!(row["success_count"], "0");
+        assert_eq!(row["p95"], "", "nothing is not zero");
+    }
+    assert!(String::from_utf8_lossy(&output.stdout).contains("InternalServerException"));
+}
+
+#[test]
+fn without_an_answer_from_the_endpoint_the_exit_code_is_4() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let scene = Scene::new().plan(SHORT);
+    scene.run(4, &["--endpoint-url", &url]);
+    assert!(scene.records().iter().all(|record| record["error_class"] == "connect"));
+}
+
+#[test]
+fn without_credentials_nothing_is_sent_or_written() {
+    let scene = Scene::new().plan(SHORT);
+    let output = scene.run(4, &["--endpoint-url", "aws", "--region", "us-east-1"]);
+    let said = stderr(&output);
+    assert!(said.contains("credentials") && said.contains("--simulated"), "{said}");
+    assert!(!scene.path("results").exists());
+}
+
+#[test]
+fn without_a_region_nothing_is_sent_or_written() {
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["--endpoint-url", "aws"]);
+    command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+    let said = stderr(&scene.expect(4, command));
+    assert!(said.contains("AWS_REGION") && said.contains("--simulated"), "{said}");
+    assert!(!scene.path("results").exists());
+}
+
+#[test]
+fn without_a_terminal_and_without_yes_nothing_starts() {
+    let scene = Scene::new().plan(SHORT);
+    let output = scene.expect(2, scene.command(&["run", "plan.toml", "--results-dir", "results"]));
+    assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));
+    assert!(!scene.path("results").exists());
+}
+
+#[test]
+fn an_occupied_directory_is_refused_unless_told_otherwise() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &[]);
+    let first = scene.manifest()["run_id"].clone();
+    std::fs::write(scene.path("results/notes.md"), "mine").unwrap();
+    let said = stderr(&scene.run(2, &[]));
+    assert!(said.contains("--overwrite"), "{said}");
+    assert_eq!(scene.manifest()["run_id"], first);
+    scene.run(0, &["--overwrite"]);
+    assert_ne!(scene.manifest()["run_id"], first);
+    assert_eq!(std::fs::read_to_string(scene.path("results/notes.md")).unwrap(), "mine");
+    let run_id = scene.manifest()["run_id"].clone();
+    assert!(scene.records().iter().all(|record| record["run_id"] == run_id));
+}
+
+#[test]
+fn missing_parents_are_created_and_only_picks_cells() {
+    let scene = Scene::new().plan(SHORT);
+    let arguments = ["run", "plan.toml", "--yes", "--results-dir", "a/b/c", "--user-counts", "1,2", "--only", "*_u2"];
+    scene.expect(0, scene.command(&arguments));
+    assert!(scene.path("a/b/c/test_us_default_small_u2_stats.csv").exists());
+    assert!(!scene.path("a/b/c/test_us_default_small_u1_stats.csv").exists());
+}
+
+#[test]
+fn a_request_that_outlives_its_timeout_is_a_failure_of_its_own_class() {
+    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nstall = 1.0\n"));
+    scene.run(4, &["--timeout", "200ms"]);
+    for record in scene.records() {
+        assert_eq!(record["error_class"], "timeout");
+        assert!(record["response_time_ms"].as_f64().unwrap() >= 200.0);
+    }
+}
+
+#[test]
+fn faults_below_http_have_classes_of_their_own() {
+    for (fault, class) in
+        [("reset", "reset"), ("reset_in_body", "reset"), ("garbage", "decode"), ("empty_reply", "empty_reply")]
+    {
+        let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\n{fault} = 0.5\n"));
+        scene.run(0, &[]);
+        let records = scene.records();
+        let classes: Vec<&str> = records.iter().filter_map(|record| record["error_class"].as_str()).collect();
+        assert!(!classes.is_empty() && classes.iter().all(|found| *found == class), "{fault}: {classes:?}");
+    }
+}
+
+#[test]
+fn a_slow_server_is_reported_as_slow() {
+    let scene = Scene::new().plan(SHORT);
+    let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
+    scene.run(0, &["--endpoint-url", &server.url, "--include-ramp"]);
+    let row = &scene.rows()[0];
+    let time = |column: &str| row[column].parse::<f64>().unwrap();
+    assert!(
+        time("min_response_time") >= 1.0
+            && time("min_response_time") <= time("p50")
+            && time("p50") <= time("max_response_time")
+    );
+    assert!(Path::new(&scene.path("results/plan.toml")).exists());
+}

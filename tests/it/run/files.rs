@@ -1,0 +1,78 @@
+//! Which files a run leaves, and that a report gives the same bytes again.
+
+use super::scene::{SHORT, Scene, files};
+
+#[test]
+fn every_file_of_the_old_tool_is_there() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &[]);
+    let found: Vec<String> =
+        files(&scene.path("results"))
+            .into_iter()
+            .map(|name| {
+                if name.starts_with("consolidated_results_") { "consolidated_results_[time].csv".into() } else { name }
+            })
+            .collect();
+    insta::assert_snapshot!(found.join("\n"), @r"
+    charts/avg_latency_by_config.png
+    charts/latency_by_prompt_size.png
+    charts/latency_heatmap.png
+    charts/p50_p95_comparison.png
+    charts/throughput_comparison.png
+    consolidated_results_[time].csv
+    manifest.json
+    plan.toml
+    test_us_default_small_u3_failures.csv
+    test_us_default_small_u3_report.html
+    test_us_default_small_u3_stats.csv
+    test_us_default_small_u3_stats_history.csv
+    token_data.jsonl
+    ");
+}
+
+#[test]
+fn a_report_gives_the_same_bytes_again_and_sends_nothing() {
+    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nthrottling = 0.3\n"));
+    scene.run(0, &[]);
+    scene.expect(0, scene.command(&["report", "results", "--out", "again"]));
+    let rendered = files(&scene.path("again"));
+    assert!(rendered.len() >= 10, "{rendered:?}");
+    for name in rendered {
+        let (first, again) = (scene.path("results").join(&name), scene.path("again").join(&name));
+        assert!(std::fs::read(first).unwrap() == std::fs::read(again).unwrap(), "{name} differs");
+    }
+}
+
+#[test]
+fn a_report_cuts_the_same_records_another_way() {
+    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nvalidation = 0.3\n"));
+    scene.run(0, &[]);
+    let plain = scene.rows()[0]["latency_n"].parse::<u64>().unwrap();
+    scene.expect(0, scene.command(&["report", "results", "--include-failures", "--include-ramp"]));
+    let pooled = scene.rows()[0]["latency_n"].parse::<u64>().unwrap();
+    assert!(pooled > plain, "{pooled} > {plain}");
+    assert_eq!(pooled, scene.records().len() as u64);
+}
+
+#[test]
+fn no_report_ends_after_the_journal() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--no-report"]);
+    assert_eq!(files(&scene.path("results")), ["manifest.json", "plan.toml", "token_data.jsonl"]);
+    std::fs::rename(scene.path("results"), scene.path("moved")).unwrap();
+    scene.expect(0, scene.command(&["report", "moved"]));
+    assert!(files(&scene.path("moved")).len() > 10);
+}
+
+#[test]
+fn the_plan_beside_the_results_runs_again() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--user-counts", "1,2"]);
+    let before = scene.manifest();
+    scene.expect(0, scene.command(&["run", "results/plan.toml", "--yes", "--results-dir", "second"]));
+    let after: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(scene.path("second/manifest.json")).unwrap()).unwrap();
+    assert_eq!(before["plan_hash"], after["plan_hash"]);
+    assert_eq!(before["cells"], after["cells"]);
+    assert_eq!(before["order"], after["order"], "the seed is in the plan");
+}

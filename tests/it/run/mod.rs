@@ -1,0 +1,6 @@
+//! `run` and `report` from the outside: the binary, real sockets, the files it leaves.
+
+mod ends;
+mod files;
+mod nothing_lost;
+mod scene;

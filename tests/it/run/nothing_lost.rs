@@ -1,0 +1,95 @@
+//! What the server counted is what the files say: no request lost, none counted twice.
+
+use super::scene::{SHORT, Scene, Simulate, interrupt, wait_for_lines};
+use std::collections::BTreeSet;
+
+/// Request ids in a `--truth` file.
+fn served(scene: &Scene, file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(scene.path(file)).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_request_that_was_served_is_recorded_once() {
+    let scene = Scene::new().plan(SHORT);
+    let server = Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]);
+    scene.run(0, &["--endpoint-url", &server.url, "--user-counts", "2,5"]);
+    server.stop();
+
+    let served = served(&scene, "truth.csv");
+    let records = scene.records();
+    let recorded: BTreeSet<&str> = records.iter().map(|record| record["request_id"].as_str().unwrap()).collect();
+    assert!(served.len() > 20, "only {} requests", served.len());
+    assert_eq!(records.len(), served.len());
+    assert_eq!(recorded, served.iter().map(String::as_str).collect());
+
+    let total: usize = scene.rows().iter().map(|row| row["total_requests"].parse::<usize>().unwrap()).sum();
+    assert_eq!(total, served.len());
+}
+
+#[test]
+fn counts_of_a_cell_add_up_whatever_the_ends_were() {
+    let faults = r#"
+[simulator.faults]
+throttling = 0.2
+internal_server = 0.2
+"#;
+    let scene = Scene::new().plan(&format!("{SHORT}{faults}"));
+    scene.run(0, &[]);
+    let row = &scene.rows()[0];
+    let count = |column: &str| row[column].parse::<u64>().unwrap();
+    assert!(count("throttled_count") > 0 && count("failure_count") > count("throttled_count"));
+    assert_eq!(count("total_requests"), count("success_count") + count("failure_count") + count("censored_count"));
+    assert_eq!(count("total_requests"), scene.records().len() as u64);
+    assert_eq!(scene.manifest()["turns"][0]["requests"], scene.records().len());
+}
+
+#[test]
+fn an_interrupted_run_drains_reports_and_exits_with_130() {
+    let scene = Scene::new().plan(SHORT);
+    let mut process = scene.run_command(&["--test-duration", "10m"]).spawn().unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 20);
+    interrupt(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+
+    let manifest = scene.manifest();
+    assert_eq!(manifest["interrupted"], true);
+    assert_eq!(manifest["turns"][0]["end"], "interrupted");
+    let row = &scene.rows()[0];
+    assert_eq!(row["total_requests"], scene.records().len().to_string());
+    assert_eq!(row["censored_count"], "0", "what was in flight is waited for");
+}
+
+#[test]
+fn what_the_drain_cuts_off_is_censored_and_counted() {
+    let stalled = r#"
+[simulator.faults]
+stall = 1.0
+"#;
+    let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
+    scene.run(3, &["--drain", "0s"]);
+    let records = scene.records();
+    assert_eq!(records.len(), 3);
+    for record in &records {
+        assert_eq!(record["outcome"], "censored");
+        assert!(record["response_time_ms"].as_f64().unwrap() > 900.0, "{record}");
+    }
+    assert_eq!(scene.rows()[0]["censored_count"], "3");
+}
+
+#[test]
+fn a_killed_run_leaves_records_that_can_be_reported() {
+    let scene = Scene::new().plan(SHORT);
+    let mut process = scene.run_command(&["--test-duration", "10m"]).spawn().unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 20);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let journal = scene.path("results/token_data.jsonl");
+    let mut text = std::fs::read_to_string(&journal).unwrap();
+    text.push_str("{\"run_id\":\"half a line");
+    std::fs::write(&journal, &text).unwrap();
+
+    scene.expect(0, scene.command(&["report", "results"]));
+    let whole = text.lines().count() - 1;
+    assert_eq!(scene.rows()[0]["total_requests"], whole.to_string());
+}

@@ -1,0 +1,173 @@
+//! A directory of its own, a plan in it, and the binary with a clean environment.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A place to run in.
+pub(super) struct Scene {
+    dir: tempfile::TempDir,
+}
+
+/// A cell that is over in a second, for tests that are not about time.
+pub(super) const SHORT: &str = r#"
+[target]
+endpoint = "simulated"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default"]
+prompt_sizes = ["small"]
+user_counts = [3]
+[load]
+test_duration = "1s"
+spawn_rate = 100
+think_time = "10ms"
+cool_down = "0s"
+drain = "5s"
+seed = 7
+[request]
+max_tokens = 16
+[simulator]
+ttft = "20ms"
+tpot = "1ms"
+"#;
+
+impl Scene {
+    pub(super) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes `plan.toml` as given.
+    pub(super) fn plan(self, text: &str) -> Self {
+        std::fs::write(self.path("plan.toml"), text).unwrap();
+        self
+    }
+
+    /// The binary in this directory, with no environment but the path.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bedrock-plan"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap_or_default())
+            .env("HOME", self.dir.path())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// `run plan.toml --yes --results-dir results`, and what else is said.
+    pub(super) fn run_command(&self, more: &[&str]) -> Command {
+        let mut arguments = vec!["run", "plan.toml", "--yes", "--results-dir", "results"];
+        arguments.extend(more);
+        self.command(&arguments)
+    }
+
+    /// Runs it and checks the exit code.
+    pub(super) fn run(&self, code: i32, more: &[&str]) -> Output {
+        self.expect(code, self.run_command(more))
+    }
+
+    /// Runs any command and checks the exit code.
+    pub(super) fn expect(&self, code: i32, mut command: Command) -> Output {
+        let output = command.output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output
+    }
+
+    /// The records of the run in `results`.
+    pub(super) fn records(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("results/token_data.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The manifest of the run in `results`.
+    pub(super) fn manifest(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.path("results/manifest.json")).unwrap()).unwrap()
+    }
+
+    /// The rows of the consolidated file, by column.
+    pub(super) fn rows(&self) -> Vec<std::collections::HashMap<String, String>> {
+        let file =
+            files(&self.path("results")).into_iter().find(|name| name.starts_with("consolidated_results_")).unwrap();
+        csv::Reader::from_path(self.path("results").join(file)).unwrap().deserialize().map(Result::unwrap).collect()
+    }
+}
+
+/// The files below a directory, relative to it, sorted.
+pub(super) fn files(dir: &Path) -> Vec<String> {
+    fn walk(base: &Path, dir: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(base, &path, found);
+            } else {
+                found.push(path.strip_prefix(base).unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(dir, dir, &mut found);
+    found.sort();
+    found
+}
+
+/// `bedrock-plan simulate` in a process of its own.
+pub(super) struct Simulate {
+    process: Child,
+    pub(super) url: String,
+}
+
+impl Simulate {
+    /// Starts it and reads where it listens.
+    pub(super) fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        let mut all = vec!["simulate", "--port", "0"];
+        all.extend(arguments);
+        let mut process = scene.command(&all).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+            .unwrap_or_else(|| panic!("no address in {line:?}"));
+        Self { url: url.to_owned(), process }
+    }
+
+    /// Asks it to end, and waits until it has written what it did.
+    pub(super) fn stop(mut self) {
+        interrupt(&self.process);
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Simulate {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What Ctrl-C does.
+pub(super) fn interrupt(process: &Child) {
+    let status = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until a file has at least so many lines. What is waited for must happen, or the test hangs and is killed.
+pub(super) fn wait_for_lines(path: &Path, lines: usize) {
+    while std::fs::read_to_string(path).map_or(0, |text| text.lines().count()) < lines {
+        std::thread::yield_now();
+    }
+}
