@@ -1,6 +1,27 @@
 //! The simulated Bedrock runtime: a server of another house. It shares no wire structs with the
 //! client, so that the SDK decoding what it sends means something. Knows units only.
+//!
+//! ```no_run
+//! # async fn demo() -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let stop = tokio_util::sync::CancellationToken::new();
+//! bedrock_plan::simulator::run(listener, Default::default(), stop).await;
+//! # Ok(())
+//! # }
+//! ```
 
+mod cache;
+mod draw;
+mod fault;
+mod freeze;
 mod model;
+mod reply;
+mod request;
+mod server;
+mod stream;
+mod throttle;
+mod truth;
 
-pub use model::Model;
+pub use model::{Faults, Model};
+pub use server::{run, run_with_truth};
+pub use truth::Truth;

@@ -1,1 +1,21 @@
-//! From records to numbers. Knows record, matrix, plan; draws nothing.
+//! From records to numbers. Knows record, matrix, plan and units; draws nothing and decides nothing.
+//!
+//! [`Collector`] takes records one by one and keeps a few dozen bytes of each; [`Summary`] holds what
+//! is said of every cell and of every pool of cells.
+
+mod collect;
+mod histogram;
+pub(crate) mod latency;
+pub(crate) mod live;
+pub(crate) mod percentile;
+pub(crate) mod series;
+mod summary;
+mod window;
+
+pub(crate) use collect::{Collector, ErrorCount};
+pub(crate) use latency::Latency;
+pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Tokens, Validity, Warning};
+pub(crate) use window::Window;
+
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -1,0 +1,356 @@
+//! The server: HTTP/1.1 and prior-knowledge h2c on one port, a task per connection.
+
+use super::cache::{Cache, Hits};
+use super::draw::Draw;
+use super::fault::{self, Fault, Refusal, StreamFault};
+use super::freeze::Freezer;
+use super::model::Model;
+use super::reply::{Done, ReplyBody, Usage, unary, words};
+use super::request::{self, Request};
+use super::stream::{self, Script};
+use super::throttle::Bucket;
+use super::truth::Truth;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedSender, channel};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Frames that wait for a slow client.
+const FRAMES_AHEAD: usize = 64;
+
+/// Serves until `stop`; then connections are closed, whatever is on them.
+pub async fn run(listener: TcpListener, model: Model, stop: CancellationToken) {
+    serve(listener, model, stop, None).await;
+}
+
+/// As [`run`], and tells what it did with each request.
+pub async fn run_with_truth(
+    listener: TcpListener,
+    model: Model,
+    stop: CancellationToken,
+    truth: UnboundedSender<Truth>,
+) {
+    serve(listener, model, stop, Some(truth)).await;
+}
+
+async fn serve(listener: TcpListener, model: Model, stop: CancellationToken, truth: Option<UnboundedSender<Truth>>) {
+    let house = Arc::new(House::new(model, truth));
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // Too many open files passes when clients close theirs.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                }
+            },
+        };
+        let _ = stream.set_nodelay(true);
+        let house = Arc::clone(&house);
+        connections.spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&house), request));
+            let server = auto::Builder::new(TokioExecutor::new());
+            // A client that goes away, or a fault of ours, is no error of the server.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// What the requests share.
+struct House {
+    model: Model,
+    started: Instant,
+    /// Makes the request ids of two servers differ.
+    session: u32,
+    number: AtomicU64,
+    in_flight: AtomicU32,
+    bucket: Option<Mutex<Bucket>>,
+    cache: Mutex<Cache>,
+    truth: Option<UnboundedSender<Truth>>,
+}
+
+impl House {
+    fn new(model: Model, truth: Option<UnboundedSender<Truth>>) -> Self {
+        let started = Instant::now();
+        let bucket = (model.throttle_rate > 0.0)
+            .then(|| Mutex::new(Bucket::new(model.throttle_rate, model.throttle_burst, started)));
+        Self {
+            model,
+            started,
+            session: rand::random(),
+            number: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            bucket,
+            cache: Mutex::default(),
+            truth,
+        }
+    }
+
+    fn us(&self, instant: Instant) -> u64 {
+        instant.saturating_duration_since(self.started).as_micros() as u64
+    }
+
+    fn freezer(&self) -> Freezer {
+        Freezer { started: self.started, every: self.model.freeze_every, length: self.model.freeze_for }
+    }
+
+    /// What is refused whatever the draws are.
+    fn refusal(&self, model_id: &str, request: &Request) -> Option<Refusal> {
+        if self.model.missing_models.iter().any(|missing| missing == model_id) {
+            return Some(Refusal::missing(model_id));
+        }
+        if self.model.denied_models.iter().any(|denied| denied == model_id) {
+            return Some(Refusal::denied());
+        }
+        if self.model.refused_tiers.contains(&request.tier) {
+            return Some(Refusal::validation("The provided service tier is not supported for this model"));
+        }
+        let empty = self
+            .bucket
+            .as_ref()
+            .is_some_and(|bucket| !bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()));
+        empty.then(Refusal::throttled)
+    }
+
+    fn look_up(&self, model_id: &str, request: &Request) -> Hits {
+        let prefix = match &request.cached_prefix {
+            Some(prefix) => prefix,
+            None if self.model.implicit_cache => &request.prompt,
+            None => return Hits::default(),
+        };
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.look_up(model_id, prefix, self.model.cache_min_tokens, self.model.cache_ttl, Instant::now())
+    }
+
+    fn tier_factor(&self, tier: &str) -> f64 {
+        match tier {
+            "priority" => self.model.priority_factor,
+            "flex" => self.model.flex_factor,
+            _ => 1.0,
+        }
+    }
+}
+
+/// Counts a request as in flight as long as it lives.
+struct InFlight(Arc<House>);
+
+impl InFlight {
+    /// Returns the guard and how many requests are in flight with this one.
+    fn enter(house: &Arc<House>) -> (Self, u32) {
+        let now = house.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        (Self(Arc::clone(house)), now)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What one request carries through this file.
+struct Exchange {
+    house: Arc<House>,
+    id: String,
+    received: Instant,
+}
+
+impl Exchange {
+    /// To be called when the reply has been handed over whole.
+    fn done(&self, status: u16, first_token: Option<Instant>, guard: Option<InFlight>) -> Done {
+        let (house, id, received) = (Arc::clone(&self.house), self.id.clone(), self.received);
+        Box::new(move || {
+            if let Some(truth) = &house.truth {
+                // Nobody listens any more only when the server is going down.
+                let _ = truth.send(Truth {
+                    request_id: id,
+                    received_us: house.us(received),
+                    first_token_us: first_token.map(|instant| house.us(instant)),
+                    replied_us: house.us(Instant::now()),
+                    status,
+                });
+            }
+            drop(guard);
+        })
+    }
+
+    fn response(&self, status: u16, content_type: &str, body: ReplyBody) -> Response<ReplyBody> {
+        Response::builder()
+            .status(status)
+            .header("content-type", content_type)
+            .header("x-amzn-requestid", &self.id)
+            .body(body)
+            .unwrap_or_else(|error| unreachable!("status and headers are valid: {error}"))
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response<ReplyBody> {
+        let body = serde_json::json!({ "message": refusal.message }).to_string();
+        let mut response = self.response(
+            refusal.status,
+            "application/json",
+            ReplyBody::whole(body, self.done(refusal.status, None, None)),
+        );
+        let kind = format!("{}:http://internal.amazon.com/coral/com.amazon.bedrock/", refusal.name);
+        if let Ok(value) = kind.parse() {
+            response.headers_mut().insert("x-amzn-errortype", value);
+        }
+        response
+    }
+}
+
+async fn answer(house: Arc<House>, request: hyper::Request<Incoming>) -> Result<Response<ReplyBody>, io::Error> {
+    let target = (request.method() == Method::POST).then(|| target(request.uri().path())).flatten();
+    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    let received = Instant::now();
+    let number = house.number.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{:08x}-51b0-4000-8000-{number:012x}", house.session);
+    let exchange = Exchange { house: Arc::clone(&house), id, received };
+    house.freezer().thaw().await;
+    let Some((model_id, operation)) = target else {
+        return Ok(exchange.refuse(&Refusal::unknown_path()));
+    };
+    let request = match request::parse(&body) {
+        Ok(request) => request,
+        Err(refusal) => return Ok(exchange.refuse(&refusal)),
+    };
+    if let Some(refusal) = house.refusal(&model_id, &request) {
+        return Ok(exchange.refuse(&refusal));
+    }
+    let draw = Draw::of(&house.model, number);
+    match fault::pick(&house.model, draw.fault) {
+        Some(Fault::Refused(refusal)) => Ok(exchange.refuse(&refusal)),
+        Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
+        Some(Fault::Stall) => std::future::pending().await,
+        Some(Fault::Garbage) => {
+            let body = ReplyBody::whole("{\"output\": {\"message\":".into(), exchange.done(200, None, None));
+            Ok(exchange.response(200, "application/json", body))
+        }
+        fault => Ok(reply(&exchange, &model_id, operation, &request, &draw, fault).await),
+    }
+}
+
+/// A reply with content, whole or as a stream.
+async fn reply(
+    exchange: &Exchange,
+    model_id: &str,
+    operation: Operation,
+    request: &Request,
+    draw: &Draw,
+    fault: Option<Fault>,
+) -> Response<ReplyBody> {
+    let house = &exchange.house;
+    let (guard, in_flight) = InFlight::enter(house);
+    let substituted = request.tier == "flex" && draw.tier < house.model.flex_as_default;
+    let tier = if substituted { "default".to_owned() } else { request.tier.clone() };
+    let crowding = match house.model.capacity {
+        0 => 1.0,
+        capacity => (f64::from(in_flight) / f64::from(capacity)).max(1.0),
+    };
+    let factor = house.tier_factor(&tier) * crowding;
+    let hits = house.look_up(model_id, request);
+    let empty = fault == Some(Fault::EmptyReply);
+    let output_tokens = if empty { 0 } else { draw.output_tokens.min(request.max_tokens) };
+    let stop_reason = if !empty && draw.output_tokens > request.max_tokens { "max_tokens" } else { "end_turn" };
+    let usage = Usage::new(request.input_tokens, output_tokens, hits);
+    let prefill = house.model.prefill_per_token * (request.input_tokens - hits.read);
+    let ttft = (draw.ttft + prefill).mul_f64(factor);
+    let tpot = draw.tpot.mul_f64(factor);
+
+    tokio::time::sleep_until((exchange.received + ttft).into()).await;
+    house.freezer().thaw().await;
+    let first_token = Instant::now();
+    let done = exchange.done(200, Some(first_token), Some(guard));
+    match operation {
+        Operation::Converse => {
+            tokio::time::sleep_until((first_token + tpot * output_tokens.saturating_sub(1)).into()).await;
+            house.freezer().thaw().await;
+            let latency_ms = exchange.received.elapsed().as_millis() as u64;
+            let body = unary(&words(0, output_tokens), stop_reason, usage, latency_ms, &tier);
+            let broken = fault == Some(Fault::ResetInBody);
+            let body = ReplyBody::Whole { bytes: Some(Bytes::from(body)), broken, done: Some(done) };
+            exchange.response(200, "application/json", body)
+        }
+        Operation::ConverseStream => {
+            let fault = match fault {
+                Some(Fault::Stream(fault)) => Some(fault),
+                Some(Fault::ResetInBody) => Some(StreamFault::Truncated),
+                _ => None,
+            };
+            let (sender, frames) = channel(FRAMES_AHEAD);
+            let script = Script { output_tokens, tpot, stop_reason, usage, tier, received: exchange.received, fault };
+            tokio::spawn(stream::play(script, sender, house.freezer()));
+            let body = ReplyBody::Frames { frames, done: Some(done) };
+            exchange.response(200, "application/vnd.amazon.eventstream", body)
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Converse,
+    ConverseStream,
+}
+
+/// `/model/{id}/converse`: the id is one label of the raw path, decoded after the split.
+fn target(path: &str) -> Option<(String, Operation)> {
+    let mut labels = path.strip_prefix("/model/")?.split('/');
+    let model_id = percent_decode(labels.next().filter(|id| !id.is_empty())?)?;
+    let operation = match (labels.next()?, labels.next()) {
+        ("converse", None) => Operation::Converse,
+        ("converse-stream", None) => Operation::ConverseStream,
+        _ => return None,
+    };
+    Some((model_id, operation))
+}
+
+fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == b'%' {
+            let hex = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_id_is_one_label_of_the_path() {
+        let arn = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.x/converse-stream";
+        assert_eq!(
+            target(arn),
+            Some(("arn:aws:bedrock:us-east-1:1:inference-profile/us.x".into(), Operation::ConverseStream))
+        );
+        assert_eq!(target("/model/us.amazon.nova-2-lite-v1%3A0/converse").unwrap().0, "us.amazon.nova-2-lite-v1:0");
+        for wrong in
+            ["/", "/model/x", "/model//converse", "/model/a/b/converse", "/model/x/converse/y", "/model/%zz/converse"]
+        {
+            assert_eq!(target(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A token bucket, as quotas are enforced: `rate` tokens a second, `burst` at most.
+
+use std::time::Instant;
+
+/// The bucket. It begins full.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    rate: f64,
+    burst: f64,
+    tokens: f64,
+    last: Instant,
+}
+
+impl Bucket {
+    pub(super) fn new(rate: f64, burst: u32, now: Instant) -> Self {
+        Self { rate, burst: f64::from(burst), tokens: f64::from(burst), last: now }
+    }
+
+    /// Takes a token if there is one.
+    pub(super) fn take(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.last).as_secs_f64();
+        self.last = now.max(self.last);
+        self.tokens = (self.tokens + passed * self.rate).min(self.burst);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            true
+        } else {
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    proptest! {
+        #[test]
+        fn no_more_than_burst_and_rate_get_through(gaps_ms in prop::collection::vec(0_u64..200, 1..300), rate in 1_u32..50, burst in 1_u32..20) {
+            let start = Instant::now();
+            let mut bucket = Bucket::new(f64::from(rate), burst, start);
+            let mut now = start;
+            let mut through = 0_u32;
+            for gap in gaps_ms {
+                now += Duration::from_millis(gap);
+                through += u32::from(bucket.take(now));
+            }
+            let allowed = f64::from(burst) + f64::from(rate) * (now - start).as_secs_f64();
+            prop_assert!(f64::from(through) <= allowed + 1e-6);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The only user of hdrhistogram: many percentiles of a growing population at little cost, for what
+//! is shown while a run goes on and for time lines. Final percentiles are read off the raw records.
+
+use hdrhistogram::Histogram;
+
+/// 1 us to 1 h with three significant digits.
+const HIGHEST_US: u64 = 3_600_000_000;
+const DIGITS: u8 = 3;
+
+/// Times in microseconds inside, milliseconds outside; what is longer than an hour counts as one.
+#[derive(Debug, Clone)]
+pub(super) struct Times(Histogram<u64>);
+
+impl Times {
+    pub(super) fn new() -> Self {
+        Self(Histogram::new_with_bounds(1, HIGHEST_US, DIGITS).unwrap_or_else(|_| unreachable!("the bounds are valid")))
+    }
+
+    pub(super) fn add(&mut self, ms: f64) {
+        self.0.saturating_record((ms * 1e3).round().max(1.0) as u64);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// The value at `p` (0 to 1); nothing while empty.
+    pub(super) fn percentile_ms(&self, p: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(p) as f64 / 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Times;
+
+    #[test]
+    fn three_digits_are_kept_and_an_hour_is_the_end() {
+        let mut times = Times::new();
+        assert_eq!(times.percentile_ms(0.5), None);
+        times.add(206.4);
+        assert!((times.percentile_ms(0.5).unwrap() - 206.4).abs() < 0.21);
+        times.add(1e9);
+        assert!((times.percentile_ms(1.0).unwrap() / 3_600_000.0 - 1.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,85 @@
+//! The latencies of one population: mean, extremes, percentiles.
+
+use super::collect::Sample;
+use super::percentile::{Curve, Observation, Percentile};
+use crate::record::Outcome;
+
+/// Who is in a population.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Population {
+    /// Successes alone: plain percentiles.
+    Successes,
+    /// Successes, with what was cut off (censored, timed out) as "at least this long".
+    Settled,
+    /// As [`Self::Settled`], failed and throttled ones joining as events: `include_failures`.
+    Pooled,
+}
+
+/// Latencies of a population, milliseconds. Nothing is ever zero for want of data.
+#[derive(Debug, Clone)]
+pub(crate) struct Latency {
+    /// Requests that ended by themselves: those that mean, minimum and maximum are of.
+    pub(crate) n: usize,
+    /// Requests that only lower bounds are known of.
+    pub(crate) cut_off: usize,
+    /// Arithmetic mean.
+    pub(crate) mean_ms: Option<f64>,
+    /// The smallest.
+    pub(crate) min_ms: Option<f64>,
+    /// The largest.
+    pub(crate) max_ms: Option<f64>,
+    curve: Curve,
+}
+
+impl Latency {
+    /// Of those samples that belong to the population.
+    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>, population: Population) -> Self {
+        let mut chosen: Vec<(&Sample, bool)> =
+            samples.into_iter().filter_map(|sample| event(sample, population).map(|event| (sample, event))).collect();
+        chosen.sort_by(|(a, _), (b, _)| {
+            (a.repetition, a.sent_ms, a.response_ms)
+                .partial_cmp(&(b.repetition, b.sent_ms, b.response_ms))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let (mut n, mut sum, mut min, mut max) = (0_usize, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+        for (sample, _) in chosen.iter().filter(|(_, event)| *event) {
+            n += 1;
+            sum += sample.response_ms;
+            min = f64::min(min, sample.response_ms);
+            max = f64::max(max, sample.response_ms);
+        }
+        let some = |value: f64| (n > 0).then_some(value);
+        Self {
+            n,
+            cut_off: chosen.len() - n,
+            mean_ms: some(sum / n as f64),
+            min_ms: some(min),
+            max_ms: some(max),
+            curve: Curve::new(
+                chosen.iter().map(|(sample, event)| Observation { ms: sample.response_ms, event: *event }).collect(),
+            ),
+        }
+    }
+
+    /// The percentile `p` (0 to 1); nothing without samples.
+    pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
+        self.curve.percentile(p)
+    }
+
+    /// All observations, those cut off too.
+    pub(crate) fn observations(&self) -> usize {
+        self.curve.len()
+    }
+}
+
+/// Whether a sample is in a population, and if so whether its time is its true one.
+fn event(sample: &Sample, population: Population) -> Option<bool> {
+    match (sample.outcome, population) {
+        (Outcome::Succeeded, _) => Some(true),
+        (_, Population::Successes) => None,
+        (Outcome::Censored, _) => Some(false),
+        (Outcome::Failed, _) if sample.timed_out => Some(false),
+        (Outcome::Failed | Outcome::Throttled, Population::Pooled) => Some(true),
+        (Outcome::Failed | Outcome::Throttled, Population::Settled) => None,
+    }
+}

@@ -1,0 +1,293 @@
+//! Percentiles with their uncertainty. Formulas and thresholds are those of the measurement notes:
+//! nearest rank over raw values, Kaplan-Meier where requests were cut off, order statistics for the
+//! interval. Knows numbers only.
+
+use serde::Serialize;
+
+/// One observation: a time, and whether the request ended there (`event`) or was only seen to last so long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Observation {
+    /// Milliseconds.
+    pub(crate) ms: f64,
+    /// False where the request was cut off: its true time is longer.
+    pub(crate) event: bool,
+}
+
+/// What a percentile is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Quality {
+    /// A two-sided interval exists.
+    Ok,
+    /// Only "at most the largest seen" can be said, with 95 % confidence.
+    OneSided,
+    /// Nothing can be said.
+    TooFew,
+    /// So many requests were cut off that the percentile lies beyond what was seen.
+    Censored,
+}
+
+impl Quality {
+    /// As in the files.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::OneSided => "one_sided",
+            Self::TooFew => "too_few",
+            Self::Censored => "censored",
+        }
+    }
+}
+
+/// A percentile of one population.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Percentile {
+    /// 0 to 1.
+    pub(crate) p: f64,
+    /// Milliseconds; the largest time seen where [`Quality::Censored`].
+    pub(crate) value_ms: f64,
+    /// The 95 % interval's lower end.
+    pub(crate) low_ms: Option<f64>,
+    /// Its upper end; nothing where it is open.
+    pub(crate) high_ms: Option<f64>,
+    /// What it is worth.
+    pub(crate) quality: Quality,
+}
+
+/// A population in the shape that percentiles are read from.
+#[derive(Debug, Clone)]
+pub(crate) struct Curve {
+    /// Ascending; at equal times events come first (a cut-off request lasted at least as long).
+    sorted: Vec<Observation>,
+    /// Survival after each observation; empty without cut-off requests.
+    survival: Vec<f64>,
+    /// How many independent observations the sample is worth, for intervals.
+    effective: f64,
+}
+
+impl Curve {
+    /// `in_order` is the population in the order of the starts, from which the autocorrelation is taken.
+    pub(crate) fn new(in_order: Vec<Observation>) -> Self {
+        let effective = effective_size(&in_order);
+        let mut sorted = in_order;
+        sorted.sort_by(|a, b| a.ms.total_cmp(&b.ms).then(b.event.cmp(&a.event)));
+        let survival = if sorted.iter().all(|observation| observation.event) { Vec::new() } else { survival(&sorted) };
+        Self { sorted, survival, effective }
+    }
+
+    /// Observations.
+    pub(crate) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// The value at `p`, its interval and its worth; nothing without observations.
+    pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
+        let n = self.sorted.len();
+        let largest = self.sorted.last()?.ms;
+        let reached = self.at(p);
+        let (low, high) = self.interval(p);
+        let quality = match reached {
+            None => Quality::Censored,
+            Some(_) => quality(n, p),
+        };
+        Some(Percentile {
+            p,
+            value_ms: reached.unwrap_or(largest),
+            low_ms: low.and_then(|rank| self.at(rank as f64 / n as f64)),
+            high_ms: high.and_then(|rank| self.at(rank as f64 / n as f64)),
+            quality,
+        })
+    }
+
+    /// The smallest time by which the share `p` has ended: nearest rank, or the Kaplan-Meier quantile.
+    fn at(&self, p: f64) -> Option<f64> {
+        let n = self.sorted.len();
+        if self.survival.is_empty() {
+            let rank = rank(n as f64 * p).clamp(1, n);
+            return self.sorted.get(rank - 1).map(|observation| observation.ms);
+        }
+        // The survival is a product of many factors: a rounding error must not move the quantile.
+        let index = self.survival.iter().position(|left| *left <= 1.0 - p + 1e-9)?;
+        Some(self.sorted[index].ms)
+    }
+
+    /// The ranks of the 95 % interval, widened for autocorrelation.
+    fn interval(&self, p: f64) -> (Option<usize>, Option<usize>) {
+        let n = self.sorted.len();
+        let effective = self.effective.floor().max(1.0) as usize;
+        let (low, high) = order_statistics(effective, p);
+        if effective >= n {
+            return (low, high);
+        }
+        let scale = n as f64 / self.effective;
+        (
+            low.map(|rank| ((rank as f64 * scale).floor() as usize).clamp(1, n)),
+            high.map(|rank| ((rank as f64 * scale).ceil() as usize).clamp(1, n)),
+        )
+    }
+}
+
+/// `ceil(n p)`, safe from `0.95 * 20 = 19.000000000000004`.
+fn rank(np: f64) -> usize {
+    (np - 1e-9).ceil() as usize
+}
+
+/// Kaplan-Meier: S = prod(1 - 1/n_i) over the events, n_i being those still running.
+fn survival(sorted: &[Observation]) -> Vec<f64> {
+    let n = sorted.len();
+    let mut left = 1.0;
+    sorted
+        .iter()
+        .enumerate()
+        .map(|(index, observation)| {
+            if observation.event {
+                left *= 1.0 - 1.0 / (n - index) as f64;
+            }
+            left
+        })
+        .collect()
+}
+
+/// n (1 - r1) / (1 + r1) where the lag-1 autocorrelation of the start-ordered series is positive.
+fn effective_size(in_order: &[Observation]) -> f64 {
+    let n = in_order.len() as f64;
+    if in_order.len() < 3 {
+        return n;
+    }
+    let mean = in_order.iter().map(|observation| observation.ms).sum::<f64>() / n;
+    let variance: f64 = in_order.iter().map(|observation| (observation.ms - mean).powi(2)).sum();
+    let lagged: f64 = in_order.windows(2).map(|pair| (pair[0].ms - mean) * (pair[1].ms - mean)).sum();
+    let r1 = if variance > 0.0 { lagged / variance } else { 0.0 };
+    if r1 > 0.0 { n * (1.0 - r1) / (1.0 + r1) } else { n }
+}
+
+/// The 95 % order-statistics interval: j the largest rank with BinomCDF(j-1; n, p) <= 2.5 %, k the
+/// smallest with BinomCDF(k-1; n, p) >= 97.5 %. A rank that does not exist is an open end.
+fn order_statistics(n: usize, p: f64) -> (Option<usize>, Option<usize>) {
+    let (mut low, mut high) = (None, None);
+    let (ln_p, ln_q) = (p.ln(), (1.0 - p).ln());
+    // ln of the binomial coefficient, built up term by term.
+    let mut ln_choose = 0.0_f64;
+    let mut cdf = 0.0_f64;
+    for successes in 0..n {
+        if successes > 0 {
+            ln_choose += ((n - successes + 1) as f64).ln() - (successes as f64).ln();
+        }
+        cdf += (ln_choose + successes as f64 * ln_p + (n - successes) as f64 * ln_q).exp();
+        let rank = successes + 1;
+        if cdf <= 0.025 {
+            low = Some(rank);
+        }
+        if cdf >= 0.975 {
+            high = Some(rank);
+            break;
+        }
+    }
+    (low, high)
+}
+
+/// What n observations allow to say: two-sided from the first n at which the interval has both ends,
+/// one-sided from the first n with p^n <= 5 %. For p99 that is 368 and 299, for p95 72 and 59.
+fn quality(n: usize, p: f64) -> Quality {
+    let (low, high) = order_statistics(n, p);
+    let one_sided = (0.05_f64.ln() / p.ln()).ceil() as usize;
+    if low.is_some() && high.is_some() {
+        Quality::Ok
+    } else if n >= one_sided {
+        Quality::OneSided
+    } else {
+        Quality::TooFew
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn events(values: impl IntoIterator<Item = f64>) -> Vec<Observation> {
+        values.into_iter().map(|ms| Observation { ms, event: true }).collect()
+    }
+
+    #[test]
+    fn the_vectors_of_the_measurement_notes() {
+        assert_eq!(order_statistics(300, 0.50), (Some(133), Some(168)));
+        assert_eq!(order_statistics(300, 0.95), (Some(277), Some(293)));
+        assert_eq!(order_statistics(300, 0.99).1, None);
+        assert_eq!(order_statistics(1000, 0.50), (Some(469), Some(532)));
+        assert_eq!(order_statistics(1000, 0.95), (Some(936), Some(964)));
+        assert_eq!(order_statistics(1000, 0.99), (Some(983), Some(997)));
+    }
+
+    #[test]
+    fn what_a_sample_allows_to_say() {
+        let of = |n, p| quality(n, p);
+        assert_eq!(
+            (of(368, 0.99), of(367, 0.99), of(299, 0.99), of(298, 0.99)),
+            (Quality::Ok, Quality::OneSided, Quality::OneSided, Quality::TooFew)
+        );
+        assert_eq!(
+            (of(72, 0.95), of(71, 0.95), of(59, 0.95), of(58, 0.95)),
+            (Quality::Ok, Quality::OneSided, Quality::OneSided, Quality::TooFew)
+        );
+    }
+
+    #[test]
+    fn nearest_rank() {
+        let curve = Curve::new(events((1..=20).map(f64::from)));
+        let at = |p| curve.percentile(p).unwrap().value_ms;
+        assert_eq!((at(0.5), at(0.95), at(0.99), at(1.0)), (10.0, 19.0, 20.0, 20.0));
+    }
+
+    #[test]
+    fn kaplan_meier_by_hand() {
+        // 10, 20+, 30, 40+, 50: S after 10 is 4/5, after 30 is 4/5 * 2/3 = 8/15, after 50 is 0.
+        let observe = |ms, event| Observation { ms, event };
+        let curve = Curve::new(vec![
+            observe(50.0, true),
+            observe(10.0, true),
+            observe(20.0, false),
+            observe(30.0, true),
+            observe(40.0, false),
+        ]);
+        let at = |p| curve.percentile(p).unwrap().value_ms;
+        assert_eq!((at(0.20), at(0.21), at(0.46), at(0.47), at(0.99)), (10.0, 30.0, 30.0, 50.0, 50.0));
+    }
+
+    #[test]
+    fn a_percentile_beyond_what_was_seen_says_so() {
+        let mut observations = events([10.0, 20.0, 30.0]);
+        observations.push(Observation { ms: 40.0, event: false });
+        let p95 = Curve::new(observations).percentile(0.95).unwrap();
+        assert_eq!((p95.value_ms, p95.quality, p95.high_ms), (40.0, Quality::Censored, None));
+    }
+
+    #[test]
+    fn correlated_samples_have_wider_intervals() {
+        let plain: Vec<f64> = (0..1000_u32).map(|i| f64::from(i.wrapping_mul(2_654_435_761) >> 12)).collect();
+        let mut trend = plain.clone();
+        trend.sort_by(f64::total_cmp);
+        let width = |values: Vec<f64>| {
+            let p50 = Curve::new(events(values)).percentile(0.5).unwrap();
+            p50.high_ms.unwrap_or(f64::INFINITY) - p50.low_ms.unwrap_or(0.0)
+        };
+        assert!(width(trend) > 2.0 * width(plain));
+    }
+
+    proptest! {
+        #[test]
+        fn without_cut_offs_kaplan_meier_is_nearest_rank(values in prop::collection::vec(0.0_f64..1e6, 1..300), p in 0.01_f64..0.999) {
+            let plain = Curve::new(events(values.clone()));
+            let mut product = plain.clone();
+            product.survival = survival(&product.sorted);
+            prop_assert_eq!(plain.at(p), product.at(p));
+        }
+
+        #[test]
+        fn the_order_of_the_sample_moves_no_value(mut values in prop::collection::vec(0.0_f64..1e6, 1..200), p in 0.01_f64..1.0) {
+            let forward = Curve::new(events(values.clone())).percentile(p).unwrap().value_ms;
+            values.reverse();
+            prop_assert_eq!(forward, Curve::new(events(values)).percentile(p).unwrap().value_ms);
+        }
+    }
+}

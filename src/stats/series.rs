@@ -1,0 +1,150 @@
+//! The time line of a cell: one row a second, as Locust's history has them. All phases count.
+
+use super::collect::Sample;
+use super::histogram::Times;
+use crate::record::Outcome;
+use crate::record::manifest::TurnReport;
+use std::collections::VecDeque;
+
+/// The percentiles of Locust's files.
+pub(crate) const LEVELS: [f64; 11] = [0.50, 0.66, 0.75, 0.80, 0.90, 0.95, 0.98, 0.99, 0.999, 0.9999, 1.0];
+
+/// What "now" covers in a time line, seconds.
+const NOW_S: f64 = 10.0;
+
+/// One second.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    /// Epoch seconds.
+    pub(crate) epoch_s: u64,
+    /// Users running.
+    pub(crate) users: u32,
+    /// Ends in the last 10 s, per second.
+    pub(crate) requests_per_sec: f64,
+    /// Failures among them.
+    pub(crate) failures_per_sec: f64,
+    /// Of the last 10 s, milliseconds; nothing where nothing ended.
+    pub(crate) percentiles_ms: Option<[f64; LEVELS.len()]>,
+    /// Ended since the cell's start.
+    pub(crate) total_requests: u64,
+    /// Failures among them.
+    pub(crate) total_failures: u64,
+    /// Of all since the start, milliseconds.
+    pub(crate) total_median_ms: Option<f64>,
+    /// As above.
+    pub(crate) total_mean_ms: Option<f64>,
+    /// As above.
+    pub(crate) total_min_ms: Option<f64>,
+    /// As above.
+    pub(crate) total_max_ms: Option<f64>,
+    /// Bytes of a body.
+    pub(crate) total_content_bytes: Option<f64>,
+}
+
+/// The rows of all turns, one after the other. Times are of successes, with `include_failures` of the
+/// failed and throttled too.
+pub(super) fn history(turns: &[TurnReport], samples: &[Sample], include_failures: bool) -> Vec<Row> {
+    turns.iter().flat_map(|turn| one_turn(turn, samples, include_failures)).collect()
+}
+
+fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Vec<Row> {
+    let mut ended: Vec<&Sample> = samples.iter().filter(|sample| sample.repetition == turn.repetition).collect();
+    ended.sort_by(|a, b| a.ended_s.total_cmp(&b.ended_s));
+    let start_s = turn.started_ms as f64 / 1e3;
+    let length_s = (turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3).ceil().max(1.0) as u64;
+    let mut total = Total::new();
+    let mut next = ended.into_iter().peekable();
+    let mut recent: VecDeque<&Sample> = VecDeque::new();
+    (1..=length_s)
+        .map(|second| {
+            // The last second takes what a rounding left behind.
+            let until_s = if second == length_s { f64::INFINITY } else { start_s + second as f64 };
+            while let Some(sample) = next.next_if(|sample| sample.ended_s <= until_s) {
+                total.add(sample, include_failures);
+                recent.push_back(sample);
+            }
+            let since_s = start_s + second as f64 - NOW_S;
+            while recent.front().is_some_and(|sample| sample.ended_s <= since_s) {
+                recent.pop_front();
+            }
+            let users = turn.series.get(second as usize - 1).or(turn.series.last()).map_or(0, |sampled| sampled.users);
+            let covered_s = (second as f64).min(NOW_S);
+            let failures = recent.iter().filter(|sample| is_failure(sample)).count();
+            Row {
+                epoch_s: (start_s + second as f64) as u64,
+                users,
+                requests_per_sec: recent.len() as f64 / covered_s,
+                failures_per_sec: failures as f64 / covered_s,
+                percentiles_ms: percentiles(&recent, include_failures),
+                total_requests: total.requests,
+                total_failures: total.failures,
+                total_median_ms: total.times.percentile_ms(0.5),
+                total_mean_ms: (total.timed > 0).then(|| total.sum_ms / total.timed as f64),
+                total_min_ms: (total.timed > 0).then_some(total.min_ms),
+                total_max_ms: (total.timed > 0).then_some(total.max_ms),
+                total_content_bytes: (total.bodies > 0).then(|| total.bytes / total.bodies as f64),
+            }
+        })
+        .collect()
+}
+
+fn is_failure(sample: &Sample) -> bool {
+    matches!(sample.outcome, Outcome::Failed | Outcome::Throttled)
+}
+
+fn is_timed(sample: &Sample, include_failures: bool) -> bool {
+    sample.outcome == Outcome::Succeeded || (include_failures && is_failure(sample))
+}
+
+fn percentiles(recent: &VecDeque<&Sample>, include_failures: bool) -> Option<[f64; LEVELS.len()]> {
+    let mut times: Vec<f64> =
+        recent.iter().filter(|sample| is_timed(sample, include_failures)).map(|sample| sample.response_ms).collect();
+    times.sort_by(f64::total_cmp);
+    let n = times.len();
+    (n > 0).then(|| LEVELS.map(|p| times[((n as f64 * p - 1e-9).ceil() as usize).clamp(1, n) - 1]))
+}
+
+/// Everything since the start of a turn.
+struct Total {
+    requests: u64,
+    failures: u64,
+    timed: u64,
+    sum_ms: f64,
+    min_ms: f64,
+    max_ms: f64,
+    bodies: u64,
+    bytes: f64,
+    times: Times,
+}
+
+impl Total {
+    fn new() -> Self {
+        Self {
+            requests: 0,
+            failures: 0,
+            timed: 0,
+            sum_ms: 0.0,
+            min_ms: f64::INFINITY,
+            max_ms: f64::NEG_INFINITY,
+            bodies: 0,
+            bytes: 0.0,
+            times: Times::new(),
+        }
+    }
+
+    fn add(&mut self, sample: &Sample, include_failures: bool) {
+        self.requests += 1;
+        self.failures += u64::from(is_failure(sample));
+        if sample.response_bytes > 0 {
+            self.bodies += 1;
+            self.bytes += f64::from(sample.response_bytes);
+        }
+        if is_timed(sample, include_failures) {
+            self.timed += 1;
+            self.sum_ms += sample.response_ms;
+            self.min_ms = self.min_ms.min(sample.response_ms);
+            self.max_ms = self.max_ms.max(sample.response_ms);
+            self.times.add(sample.response_ms);
+        }
+    }
+}
