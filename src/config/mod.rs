@@ -1,1 +1,53 @@
-//! How a plan is read: defaults, file, environment and flags, one layer over the other.
+//! How a plan is read: defaults, file, environment and flags, one layer over the other. The
+//! environment is an argument; nothing here reads it. Known by `cli` and `app` only.
+
+mod check;
+mod file;
+mod layers;
+mod problem;
+mod rules;
+pub(crate) mod settings;
+mod sources;
+
+pub(crate) use problem::{Place, Problem, Problems, Source};
+
+use crate::plan::{Origins, Plan};
+use crate::prompts::Prompts;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Everything that can say something about a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources<'a> {
+    /// The plan file; without one the built-in defaults are the plan.
+    pub(crate) plan: Option<&'a Path>,
+    /// Flags without dashes, with their values, as given.
+    pub(crate) flags: &'a [(String, String)],
+    /// `--set`, as given.
+    pub(crate) sets: &'a [String],
+    /// The environment.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// What relative paths from the environment and from flags are relative to.
+    pub(crate) working_dir: &'a Path,
+}
+
+/// A plan that holds together.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    /// The plan.
+    pub(crate) plan: Plan,
+    /// Where each of its values came from.
+    pub(crate) origins: Origins,
+    /// Its prompts.
+    pub(crate) prompts: Prompts,
+    /// The file it came from.
+    pub(crate) plan_file: Option<PathBuf>,
+}
+
+/// Reads a plan.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub(crate) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
+    check::read(sources)
+}

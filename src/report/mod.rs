@@ -1,1 +1,61 @@
-//! From a summary to bytes: a view, and one function per format. Touches no disk, computes no statistic.
+//! From a summary to bytes: a [`view`] in which everything is computed, and one function per format.
+//! Formats touch no disk and compute nothing. Never knows executor, config, guard or cli.
+
+mod chart_files;
+pub(crate) mod charts;
+mod consolidated;
+mod html;
+mod locust;
+pub(crate) mod view;
+
+use std::path::PathBuf;
+use view::View;
+
+/// One file of a format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    /// Relative to the run directory.
+    pub(crate) path: PathBuf,
+    /// What is in it.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A fault of this tool: the numbers were there, and could not be drawn.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReportError {
+    /// A table.
+    #[error("a CSV file could not be made: {0}")]
+    Csv(String),
+    /// A page.
+    #[error("a page could not be made: {0}")]
+    Template(#[from] minijinja::Error),
+    /// A picture.
+    #[error("a chart could not be drawn: {0}")]
+    Chart(#[from] charts::ChartError),
+}
+
+impl From<csv::Error> for ReportError {
+    fn from(error: csv::Error) -> Self {
+        Self::Csv(error.to_string())
+    }
+}
+
+/// One format: a view in, files out.
+pub(crate) type Format = fn(&View) -> Result<Vec<Rendered>, ReportError>;
+
+/// All formats.
+pub(crate) const FORMATS: &[Format] = &[consolidated::render, locust::render, html::render, chart_files::render];
+
+/// A CSV file in memory.
+fn csv_bytes(
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+    end: csv::Terminator,
+) -> Result<Vec<u8>, ReportError> {
+    let mut writer = csv::WriterBuilder::new().terminator(end).from_writer(Vec::new());
+    writer.write_record(header)?;
+    for row in rows {
+        writer.write_record(&row)?;
+    }
+    writer.into_inner().map_err(|error| ReportError::Csv(error.to_string()))
+}

@@ -1,0 +1,324 @@
+//! From layers to a plan: keys are checked per layer before the merge, values after it, and all that
+//! is wrong is said at once.
+
+use super::file::PlanFile;
+use super::layers::{Merged, Said, merge};
+use super::problem::{Place, Problem, Problems, Source, nearest};
+use super::sources::{self, Entry};
+use super::{Resolved, Sources, rules, settings};
+use crate::plan::{Layer, Origin, Origins, Plan};
+use crate::prompts::Prompts;
+use crate::simulator;
+use serde_json::Value;
+use std::path::Path;
+
+/// Keys that have no default.
+const OPTIONAL: [&str; 5] = ["description", "prompts_file", "target.region", "target.profile", "load.seed"];
+
+pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
+    let mut problems = Vec::new();
+    let defaults = defaults(sources);
+    let mut shape = defaults.clone();
+    for key in OPTIONAL {
+        set(&mut shape, key, Value::Null);
+    }
+    let paths = leaves(&shape);
+
+    let file = sources.plan.and_then(|path| plan_file(path, &mut problems));
+    let mut tree = Value::Null;
+    if let Some(file) = &file {
+        tree = file.tree.clone();
+        unknown_keys(file, &mut tree, &shape, "", &shape, &mut problems);
+        relative_to_plan(&mut tree, sources);
+    }
+    let mut entries = sources::environment(sources, &paths, &mut problems);
+    entries.extend(sources::flags(sources, &paths, &mut problems));
+
+    let mut layered = Layered::new(&defaults, tree, entries, file.as_ref());
+    if layered.merged.tree["target"]["endpoint"] == "aws"
+        && let Some(entry) = sources::aws_endpoint(sources)
+    {
+        layered.add(entry);
+    }
+    let (plan, bad) = layered.plan(&defaults, &mut problems);
+    let prompts = prompts(&plan, &layered, &mut problems);
+    for broken in rules::check(&plan, prompts.as_ref()) {
+        let is_bad = |key: &String| broken.keys.iter().any(|path| path.starts_with(key.as_str()));
+        if !bad.iter().any(is_bad) {
+            problems.push(Problem::new(layered.strongest(&broken.keys), broken.message).hint(broken.hint));
+        }
+    }
+    match prompts {
+        Some(prompts) if problems.is_empty() => {
+            Ok(Resolved { origins: layered.origins(), plan, prompts, plan_file: sources.plan.map(Path::to_owned) })
+        }
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The weakest layer.
+fn defaults(sources: &Sources<'_>) -> Value {
+    let mut tree: Value = toml::from_str(include_str!("default.toml"))
+        .unwrap_or_else(|error| unreachable!("default.toml is part of this program: {error}"));
+    tree["simulator"] = serde_json::to_value(simulator::Model::default())
+        .unwrap_or_else(|error| unreachable!("the simulator's defaults are plain data: {error}"));
+    if let Some(stem) = sources.plan.and_then(Path::file_stem) {
+        tree["name"] = stem.to_string_lossy().into();
+    }
+    let local = sources.working_dir.join("prompts.json");
+    if local.is_file() {
+        tree["prompts_file"] = local.to_string_lossy().into();
+    }
+    tree
+}
+
+fn plan_file(path: &Path, problems: &mut Vec<Problem>) -> Option<PlanFile> {
+    let shown = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let (file, wrong) = PlanFile::parse(Source { path: shown, text });
+            problems.extend(wrong);
+            Some(file)
+        }
+        Err(error) => {
+            let hint = (error.kind() == std::io::ErrorKind::NotFound)
+                .then_some("without a plan the built-in defaults are the plan: `bedrock-plan run`");
+            problems.push(Problem::named(shown, format!("the plan cannot be read: {error}")).hint(hint));
+            None
+        }
+    }
+}
+
+/// A prompts file that a plan names is relative to the plan.
+fn relative_to_plan(tree: &mut Value, sources: &Sources<'_>) {
+    let Some(plan) = sources.plan else { return };
+    if let Some(Value::String(path)) = tree.get_mut("prompts_file") {
+        let dir = sources.working_dir.join(plan.parent().unwrap_or(Path::new("")));
+        *path = dir.join(&*path).to_string_lossy().into_owned();
+    }
+}
+
+/// Reports keys that nobody knows, and values where tables belong, and takes them out.
+fn unknown_keys(
+    file: &PlanFile,
+    tree: &mut Value,
+    shape: &Value,
+    path: &str,
+    whole: &Value,
+    problems: &mut Vec<Problem>,
+) {
+    let (Value::Object(map), Value::Object(known)) = (tree, shape) else { return };
+    map.retain(|key, value| {
+        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let Some(inner) = known.get(key) else {
+            let table = if path.is_empty() { "the top of a plan".to_owned() } else { format!("[{path}]") };
+            let hint = elsewhere(key, whole)
+                .map(|place| format!("it belongs to {place}"))
+                .or_else(|| {
+                    nearest(key, known.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+                })
+                .unwrap_or_else(|| format!("{table} has {}", names(known.keys())));
+            problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` in {table}")).hint(Some(hint)));
+            return false;
+        };
+        match (inner.is_object(), value.is_object()) {
+            (true, false) => {
+                problems.push(Problem::new(file.value(&here), format!("`{key}` is a table: write [{here}]")));
+                false
+            }
+            (false, true) => {
+                problems.push(Problem::new(file.key(&here), format!("`{key}` is a value, not a table")));
+                false
+            }
+            _ => {
+                unknown_keys(file, value, inner, &here, whole, problems);
+                true
+            }
+        }
+    });
+}
+
+/// The table in which a misplaced key is known.
+fn elsewhere(key: &str, whole: &Value) -> Option<String> {
+    let tables = whole.as_object()?;
+    if tables.get(key).is_some() {
+        return Some("the top of the plan, before the first [table]".into());
+    }
+    let (table, _) = tables.iter().find(|(_, inner)| inner.get(key).is_some())?;
+    Some(format!("[{table}]"))
+}
+
+fn names<'a>(keys: impl Iterator<Item = &'a String>) -> String {
+    keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The layers with the origin of each value.
+struct Layered<'a> {
+    said: Vec<Said>,
+    origins: Vec<Origin>,
+    merged: Merged,
+    file: Option<&'a PlanFile>,
+}
+
+impl<'a> Layered<'a> {
+    fn new(defaults: &Value, tree: Value, entries: Vec<Entry>, file: Option<&'a PlanFile>) -> Self {
+        let whole = |value: Value, by| Said { key: String::new(), value, by };
+        let origin = |layer| Origin { layer, name: None };
+        let mut origins = vec![origin(Layer::Default), origin(Layer::File)];
+        let mut said = vec![whole(defaults.clone(), 0)];
+        if tree.is_object() {
+            said.push(whole(tree, 1));
+        }
+        for entry in entries {
+            said.push(Said { key: entry.key, value: entry.value, by: origins.len() });
+            origins.push(entry.origin);
+        }
+        Self { merged: merge(said.clone()), said, origins, file }
+    }
+
+    /// One more value on top.
+    fn add(&mut self, entry: Entry) {
+        self.said.push(Said { key: entry.key, value: entry.value, by: self.origins.len() });
+        self.origins.push(entry.origin);
+        self.merged = merge(self.said.clone());
+    }
+
+    /// Deserialises; where that fails the error is reported, the default put back, and all tried again.
+    /// Returns the keys that were replaced so.
+    fn plan(&self, defaults: &Value, problems: &mut Vec<Problem>) -> (Plan, Vec<String>) {
+        let mut tree = self.merged.tree.clone();
+        let mut bad: Vec<String> = Vec::new();
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, Plan>(tree.clone()) {
+                Ok(plan) => return (plan, bad),
+                Err(error) => error,
+            };
+            let path = error.path().to_string();
+            let key = path.split('[').next().unwrap_or_default().to_owned();
+            assert!(!bad.contains(&key), "the defaults are valid, but for {path}: {error}");
+            let message = describe(&key, &error.into_inner().to_string());
+            problems.push(Problem::new(self.place(&path), message));
+            match get(defaults, &key) {
+                Some(default) => set(&mut tree, &key, default.clone()),
+                None => set(&mut tree, &key, Value::Null),
+            }
+            bad.push(key);
+        }
+    }
+
+    fn origin(&self, key: &str) -> &Origin {
+        &self.origins[self.merged.by(key).unwrap_or(0)]
+    }
+
+    /// Where a value was said.
+    fn place(&self, path: &str) -> Place {
+        let key = path.split('[').next().unwrap_or_default();
+        let origin = self.origin(key);
+        match (origin.layer, self.file) {
+            (Layer::File, Some(file)) => file.value(path),
+            _ => Place::Name(origin.name.clone().unwrap_or_else(|| key.to_owned())),
+        }
+    }
+
+    /// The place of that one of several values which the strongest layer said: it is what was changed last.
+    fn strongest(&self, paths: &[String]) -> Place {
+        let layer = |path: &&String| self.origin(path.split('[').next().unwrap_or_default()).layer;
+        let mut best = &paths[0];
+        for path in paths {
+            if layer(&path) > layer(&best) {
+                best = path;
+            }
+        }
+        self.place(best)
+    }
+
+    /// For `show` and the manifest.
+    fn origins(&self) -> Origins {
+        let described = |key: &String| {
+            let mut origin = self.origin(key).clone();
+            if let (Layer::File, Some(file)) = (origin.layer, self.file) {
+                origin.name = Some(match file.line(key) {
+                    Some(line) => format!("{}:{line}", file.source.path),
+                    None => file.source.path.clone(),
+                });
+            }
+            origin
+        };
+        leaves(&self.merged.tree).into_iter().map(|key| (key.clone(), described(&key))).collect()
+    }
+}
+
+/// Serde's message in the words of the setting.
+fn describe(key: &str, message: &str) -> String {
+    let Some((found, _)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.split_once(", expected"))
+    else {
+        return message.to_owned();
+    };
+    let found = found
+        .split_once(' ')
+        .filter(|(kind, _)| matches!(*kind, "integer" | "string" | "boolean" | "floating"))
+        .map_or(found, |(kind, rest)| if kind == "floating" { rest.trim_start_matches("point ") } else { rest });
+    let found = found.trim_matches(['`', '"']);
+    match settings::find(key) {
+        Some(setting) => format!("`{found}` is not what `{key}` takes: {}", setting.kind.expected()),
+        None => format!("`{key}`: {message}"),
+    }
+}
+
+/// Reads the prompts, or says why not.
+fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
+    let Some(path) = &plan.prompts_file else { return Some(Prompts::shipped()) };
+    let shown = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("the prompts file {shown} cannot be read: {error}");
+            problems.push(Problem::new(layered.place("prompts_file"), message));
+            return None;
+        }
+    };
+    match Prompts::parse(&text) {
+        Ok(prompts) => Some(prompts),
+        Err(wrong) => {
+            let place = Place::File(Source { path: shown, text }, wrong.span.clone());
+            problems.push(
+                Problem::new(place, wrong.message)
+                    .hint(Some("a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}")),
+            );
+            None
+        }
+    }
+}
+
+fn get<'v>(tree: &'v Value, key: &str) -> Option<&'v Value> {
+    key.split('.').try_fold(tree, |inner, part| inner.get(part))
+}
+
+fn set(tree: &mut Value, key: &str, value: Value) {
+    let mut inner = tree;
+    for part in key.split('.') {
+        inner = &mut inner[part];
+    }
+    *inner = value;
+}
+
+/// The dotted keys of everything that is no table.
+fn leaves(tree: &Value) -> Vec<String> {
+    fn walk(tree: &Value, path: &str, found: &mut Vec<String>) {
+        match tree {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    walk(value, &here, found);
+                }
+            }
+            _ => found.push(path.to_owned()),
+        }
+    }
+    let mut found = Vec::new();
+    walk(tree, "", &mut found);
+    found
+}

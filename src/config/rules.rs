@@ -1,0 +1,180 @@
+//! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
+
+use crate::plan::{Plan, SCHEMA};
+use crate::prompts::Prompts;
+use std::fmt::Display;
+use std::time::Duration;
+
+/// Prefixes that Bedrock's inference profiles have today.
+const PREFIXES: [&str; 7] = ["us", "eu", "apac", "jp", "au", "us-gov", "global"];
+
+/// A rule that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// The dotted keys that take part.
+    pub(super) keys: Vec<String>,
+    /// What is wrong.
+    pub(super) message: String,
+    /// What to write instead.
+    pub(super) hint: Option<String>,
+}
+
+struct Rules(Vec<Broken>);
+
+impl Rules {
+    fn hold(&mut self, holds: bool, keys: &[&str], message: impl Into<String>, hint: &str) {
+        if !holds {
+            self.0.push(Broken {
+                keys: keys.iter().map(ToString::to_string).collect(),
+                message: message.into(),
+                hint: (!hint.is_empty()).then(|| hint.to_owned()),
+            });
+        }
+    }
+
+    /// An axis is neither empty nor does it repeat itself.
+    fn axis<T: PartialEq + Display>(&mut self, key: &str, values: &[T]) {
+        self.hold(!values.is_empty(), &[key], format!("`{key}` is empty"), "an axis has one value at least");
+        for (index, value) in values.iter().enumerate() {
+            let at = format!("{key}[{index}]");
+            self.hold(!values[..index].contains(value), &[&at], format!("`{key}` has `{value}` twice"), "say it once");
+            self.hold(!value.to_string().trim().is_empty(), &[&at], format!("`{key}` has an empty value"), "");
+        }
+    }
+
+    fn positive(&mut self, key: &str, value: f64) {
+        self.hold(
+            value > 0.0 && value.is_finite(),
+            &[key],
+            format!("`{key}` is {value}: it must be greater than zero"),
+            "",
+        );
+    }
+
+    fn longer_than_zero(&mut self, key: &str, value: Duration) {
+        self.hold(!value.is_zero(), &[key], format!("`{key}` is zero: it must be longer"), "");
+    }
+}
+
+/// All rules that do not hold. Without prompts (they could not be read) nothing is said about sizes.
+pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
+    let mut rules = Rules(Vec::new());
+    rules.hold(
+        plan.schema == SCHEMA,
+        &["schema"],
+        format!("schema {} is not known: this version reads schema {SCHEMA}", plan.schema),
+        "",
+    );
+    rules.hold(!plan.name.trim().is_empty(), &["name"], "`name` is empty", "");
+    axes(plan, &mut rules);
+    models(plan, &mut rules);
+    if let Some(prompts) = prompts {
+        for (index, size) in plan.matrix.prompt_sizes.iter().enumerate() {
+            let known = prompts.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            rules.hold(
+                prompts.text(size).is_some() || size.trim().is_empty(),
+                &[&format!("matrix.prompt_sizes[{index}]"), "prompts_file"],
+                format!("no prompt is called `{size}`"),
+                &format!("the prompts file has {known}"),
+            );
+        }
+    }
+    load(plan, &mut rules);
+    request(plan, &mut rules);
+    results_dir(plan, &mut rules);
+    for (key, message) in plan.simulator.validate() {
+        rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
+    }
+    rules.0
+}
+
+fn axes(plan: &Plan, rules: &mut Rules) {
+    let matrix = &plan.matrix;
+    rules.axis("matrix.model_ids", &matrix.model_ids);
+    rules.axis("matrix.region_prefixes", &matrix.region_prefixes);
+    rules.axis("matrix.service_tiers", &matrix.service_tiers);
+    rules.axis("matrix.prompt_sizes", &matrix.prompt_sizes);
+    rules.axis("matrix.user_counts", &matrix.user_counts);
+    for (index, users) in matrix.user_counts.iter().enumerate() {
+        let at = format!("matrix.user_counts[{index}]");
+        rules.hold(*users > 0, &[&at], "0 users send nothing: a user count is one or more", "");
+    }
+}
+
+/// An ARN, or an id that has a prefix already, cannot get another one.
+fn models(plan: &Plan, rules: &mut Rules) {
+    let prefix = plan.matrix.region_prefixes.iter().find(|prefix| *prefix != "none");
+    let Some(prefix) = prefix else { return };
+    for (index, model) in plan.matrix.model_ids.iter().enumerate() {
+        let keys = [&format!("matrix.model_ids[{index}]"), "matrix.region_prefixes"];
+        if model.starts_with("arn:") {
+            rules.hold(
+                false,
+                &keys,
+                format!("an ARN takes no region prefix, and the prefix is `{prefix}`"),
+                "set region_prefixes = [\"none\"] (REGION_PREFIX=none, --region-prefixes none)",
+            );
+        } else if let Some((known, bare)) = PREFIXES.iter().find_map(|known| {
+            model.strip_prefix(known).and_then(|rest| rest.strip_prefix('.')).map(|bare| (known, bare))
+        }) {
+            rules.hold(
+                false,
+                &keys,
+                format!(
+                    "`{model}` begins with the region prefix `{known}` already, and would be sent as `{prefix}.{model}`"
+                ),
+                &format!(
+                    "write the model id as `{bare}` with the prefix `{known}`, or keep it and set the prefix to `none`"
+                ),
+            );
+        }
+    }
+}
+
+fn load(plan: &Plan, rules: &mut Rules) {
+    let load = &plan.load;
+    rules.longer_than_zero("load.test_duration", load.test_duration);
+    rules.positive("load.spawn_rate", load.spawn_rate);
+    rules.hold(load.repetitions > 0, &["load.repetitions"], "0 repetitions run nothing: write 1 or more", "");
+    let most = plan.matrix.user_counts.iter().copied().max().unwrap_or(0);
+    let ramp_s = f64::from(most) / load.spawn_rate;
+    let holds = load.spawn_rate <= 0.0 || load.test_duration.is_zero() || ramp_s <= load.test_duration.as_secs_f64();
+    rules.hold(
+        holds,
+        &["load.test_duration", "load.spawn_rate", "matrix.user_counts"],
+        format!(
+            "the ramp is longer than the test: {most} users at {} per second take {ramp_s:.1} s, and the test ends after {}",
+            load.spawn_rate,
+            crate::units::duration::format(load.test_duration)
+        ),
+        "test longer, spawn faster, or use fewer users",
+    );
+}
+
+fn request(plan: &Plan, rules: &mut Rules) {
+    let request = &plan.request;
+    rules.hold(request.max_tokens > 0, &["request.max_tokens"], "`max_tokens` is 0: it must be greater than zero", "");
+    rules.longer_than_zero("request.timeout", request.timeout);
+    for (key, value) in [("request.temperature", request.temperature), ("request.top_p", request.top_p)] {
+        if let Some(number) = value.0 {
+            rules.hold(
+                (0.0..=1.0).contains(&number),
+                &[key],
+                format!("`{key}` is {number}: it lies between 0 and 1"),
+                "",
+            );
+        }
+    }
+}
+
+fn results_dir(plan: &Plan, rules: &mut Rules) {
+    let dir = &plan.results_dir;
+    rules.hold(!dir.trim().is_empty(), &["results_dir"], "`results_dir` is empty", "");
+    let rest = dir.replace("{name}", "").replace("{started}", "");
+    rules.hold(
+        !rest.contains(['{', '}']),
+        &["results_dir"],
+        format!("`{dir}` has a placeholder that nobody fills in"),
+        "the placeholders are {name} and {started}",
+    );
+}

@@ -1,0 +1,276 @@
+//! The table of settings: one row per setting, from which the flags, the environment's names and the
+//! README's table come. Knows no values.
+
+/// How text from the environment or a flag becomes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A comma-separated list of names.
+    Texts,
+    /// A comma-separated list of whole numbers.
+    Counts,
+    /// A duration; a bare number is seconds.
+    Duration,
+    /// A duration or a range of two.
+    ThinkTime,
+    /// A whole number.
+    Whole,
+    /// Any number.
+    Number,
+    /// A number, or `none`.
+    NumberOrNone,
+    /// `true`, `false`, `1`, `0`, in any case.
+    Bool,
+    /// As it stands.
+    Text,
+    /// As it stands; relative to the working directory, or to the plan that says it.
+    Path,
+}
+
+impl Kind {
+    /// What a value should look like, for error messages.
+    pub(crate) fn expected(self) -> &'static str {
+        match self {
+            Self::Texts => "a list of names",
+            Self::Counts => "a list of whole numbers greater than zero",
+            Self::Duration => "a duration such as `30s`, `5m` or `1h30m`",
+            Self::ThinkTime => "a think time such as `1s..2s` or `500ms`",
+            Self::Whole => "a whole number",
+            Self::Number => "a number",
+            Self::NumberOrNone => "a number or `none`",
+            Self::Bool => "true or false",
+            Self::Text | Self::Path => "a text",
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Dotted key in a plan.
+    pub(crate) key: &'static str,
+    /// Flags without dashes; the first is the one that is shown.
+    pub(crate) flags: &'static [&'static str],
+    /// Names in the environment beside `BEDROCK_PLAN_<FLAG>`: the old tool's, and AWS's.
+    pub(crate) env: &'static [&'static str],
+    /// How text becomes a value.
+    pub(crate) kind: Kind,
+    /// What stands for the value in `--help`.
+    pub(crate) value: &'static str,
+    /// For `--help` and the README.
+    pub(crate) help: &'static str,
+    /// The default, for people.
+    pub(crate) default: &'static str,
+}
+
+impl Setting {
+    /// The environment's name for a flag: `BEDROCK_PLAN_USER_COUNTS`.
+    pub(crate) fn prefixed(flag: &str) -> String {
+        format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"))
+    }
+
+    /// The key's table, a heading in `--help`.
+    pub(crate) fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or("plan", |(table, _)| table)
+    }
+}
+
+/// What all of our own variables begin with.
+pub(crate) const PREFIX: &str = "BEDROCK_PLAN_";
+
+/// The setting of a key.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+macro_rules! setting {
+    ($key:literal, $flags:expr, $env:expr, $kind:ident, $value:literal, $default:literal, $help:literal) => {
+        Setting {
+            key: $key,
+            flags: &$flags,
+            env: &$env,
+            kind: Kind::$kind,
+            value: $value,
+            help: $help,
+            default: $default,
+        }
+    };
+}
+
+/// All settings, in the order of a plan.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting!(
+        "matrix.model_ids",
+        ["model-id", "base-model-id"],
+        ["BASE_MODEL_ID"],
+        Texts,
+        "ID,...",
+        "amazon.nova-premier-v1:0",
+        "Model ids without region prefix, or ARNs"
+    ),
+    setting!(
+        "matrix.region_prefixes",
+        ["region-prefixes"],
+        ["REGION_PREFIXES", "REGION_PREFIX"],
+        Texts,
+        "PREFIX,...",
+        "us",
+        "Region prefixes: us, eu, apac, jp, au, us-gov, global; none sends the model id bare"
+    ),
+    setting!(
+        "matrix.service_tiers",
+        ["service-tiers"],
+        ["SERVICE_TIERS", "SERVICE_TIER"],
+        Texts,
+        "TIER,...",
+        "default,priority,flex",
+        "Service tiers: default, priority, flex, reserved; none sends no tier"
+    ),
+    setting!(
+        "matrix.prompt_sizes",
+        ["prompt-sizes"],
+        ["PROMPT_SIZES", "PROMPT_SIZE"],
+        Texts,
+        "NAME,...",
+        "small,medium,large",
+        "Names of prompts in the prompts file"
+    ),
+    setting!(
+        "matrix.user_counts",
+        ["user-counts"],
+        ["USER_COUNTS"],
+        Counts,
+        "N,...",
+        "30,60,90",
+        "Concurrent virtual users"
+    ),
+    setting!(
+        "load.test_duration",
+        ["test-duration"],
+        ["TEST_DURATION"],
+        Duration,
+        "TIME",
+        "1m",
+        "Length of each cell, ramp included"
+    ),
+    setting!("load.spawn_rate", ["spawn-rate"], ["SPAWN_RATE"], Number, "N", "10", "Users started per second"),
+    setting!(
+        "load.think_time",
+        ["think-time"],
+        [],
+        ThinkTime,
+        "TIME[..TIME]",
+        "1s..2s",
+        "Pause of each user after each request: uniform in a range, or constant"
+    ),
+    setting!("load.cool_down", ["cool-down"], [], Duration, "TIME", "2s", "Pause between cells"),
+    setting!(
+        "load.drain",
+        ["drain"],
+        [],
+        Duration,
+        "TIME",
+        "60s",
+        "How long requests in flight at the deadline may take to end"
+    ),
+    setting!(
+        "load.order",
+        ["order"],
+        [],
+        Text,
+        "ORDER",
+        "blocked",
+        "Order of the cells: blocked (tiers adjacent, the rest shuffled), random, matrix"
+    ),
+    setting!("load.seed", ["seed"], [], Whole, "N", "drawn and kept", "Seed of everything that is drawn"),
+    setting!("load.repetitions", ["repetitions"], [], Whole, "N", "1", "How often the whole matrix is run"),
+    setting!(
+        "request.max_tokens",
+        ["max-tokens"],
+        ["MAX_TOKENS"],
+        Whole,
+        "N",
+        "4096",
+        "Upper bound of a reply, in tokens"
+    ),
+    setting!("request.temperature", ["temperature"], [], NumberOrNone, "N", "none", "Temperature; none leaves it out"),
+    setting!("request.top_p", ["top-p"], [], NumberOrNone, "N", "none", "Top-p; none leaves it out"),
+    setting!("request.timeout", ["timeout"], [], Duration, "TIME", "840s", "From a request's send to its last byte"),
+    setting!(
+        "report.include_failures",
+        ["include-failures"],
+        ["INCLUDE_FAILURES"],
+        Bool,
+        "BOOL",
+        "false",
+        "Failed requests join the latency metrics"
+    ),
+    setting!(
+        "report.include_ramp",
+        ["include-ramp"],
+        [],
+        Bool,
+        "BOOL",
+        "false",
+        "Requests of the ramp join the latency metrics"
+    ),
+    setting!(
+        "target.endpoint",
+        ["endpoint-url"],
+        [],
+        Text,
+        "URL",
+        "aws",
+        "aws, simulated, or a URL; --simulated is short for the second"
+    ),
+    setting!(
+        "target.region",
+        ["region"],
+        ["AWS_REGION", "AWS_DEFAULT_REGION"],
+        Text,
+        "REGION",
+        "the profile's",
+        "AWS region"
+    ),
+    setting!("target.profile", ["profile"], ["AWS_PROFILE"], Text, "NAME", "-", "AWS profile"),
+    setting!(
+        "prompts_file",
+        ["prompts-file"],
+        ["PROMPTS_FILE"],
+        Path,
+        "FILE",
+        "./prompts.json, else the shipped prompts",
+        "Prompts, as JSON"
+    ),
+    setting!(
+        "results_dir",
+        ["results-dir"],
+        ["RESULTS_DIR"],
+        Text,
+        "DIR",
+        "test_results",
+        "Where the results go; may contain {name} and {started}"
+    ),
+];
+
+/// AWS's variables for the endpoint, the stronger first; read only while the endpoint is `aws`.
+pub(crate) const AWS_ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"];
+
+/// The README's table of settings, in Markdown.
+#[cfg(test)]
+pub(crate) fn markdown() -> String {
+    let mut text = String::from("| plan key | flag | environment | default | what |\n|---|---|---|---|---|\n");
+    for setting in SETTINGS {
+        let code = |names: Vec<String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let mut flags: Vec<String> = setting.flags.iter().map(|flag| format!("--{flag}")).collect();
+        if setting.key == "target.endpoint" {
+            flags.push("--simulated".into());
+        }
+        let env: Vec<String> = match setting.env {
+            [] => vec![Setting::prefixed(setting.flags[0])],
+            names => names.iter().map(ToString::to_string).collect(),
+        };
+        let default = if setting.default == "-" { "-".into() } else { format!("`{}`", setting.default) };
+        text += &format!("| `{}` | {} | {} | {default} | {} |\n", setting.key, code(flags), code(env), setting.help);
+    }
+    text
+}

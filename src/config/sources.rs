@@ -1,0 +1,195 @@
+//! What the environment and the flags say, as values with their origin. Says nothing about whether
+//! the values make sense together.
+
+use super::Sources;
+use super::problem::{Problem, nearest};
+use super::settings::{AWS_ENDPOINTS, Kind, PREFIX, SETTINGS, Setting, find};
+use crate::plan::{Layer, Origin};
+use serde_json::{Number, Value};
+use std::path::Path;
+
+/// A value, its key and who said it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// One layer's entries while they are gathered.
+struct Gathering<'a> {
+    layer: Layer,
+    entries: Vec<Entry>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Gathering<'_> {
+    /// Takes what `name` says. The same setting twice with different values is an error.
+    fn say(&mut self, key: &str, value: Result<Value, String>, name: &str) {
+        let value = match value {
+            Ok(value) => value,
+            Err(message) => {
+                self.problems.push(Problem::named(name, message));
+                return;
+            }
+        };
+        let origin = Origin { layer: self.layer, name: Some(name.to_owned()) };
+        match self.entries.iter().find(|entry| entry.key == key) {
+            None => self.entries.push(Entry { key: key.to_owned(), value, origin }),
+            Some(entry) if entry.value == value => {}
+            Some(entry) => {
+                let other = entry.origin.name.clone().unwrap_or_default();
+                let message = format!("says something else about {key} than {other} does");
+                self.problems.push(Problem::named(name, message).hint(Some("say it once")));
+            }
+        }
+    }
+}
+
+/// The environment's layer. An empty variable counts as unset: CI passes empty inputs.
+pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<Problem>) -> Vec<Entry> {
+    let mut layer = Gathering { layer: Layer::Env, entries: Vec::new(), problems };
+    let get = |name: &str| sources.environment.get(name).filter(|value| !value.trim().is_empty());
+    for setting in SETTINGS {
+        let (aws, bare): (Vec<&str>, Vec<&str>) = setting.env.iter().partition(|name| name.starts_with("AWS_"));
+        let prefixed: Vec<String> = setting.flags.iter().map(|flag| Setting::prefixed(flag)).collect();
+        let mut said = false;
+        for name in bare.into_iter().chain(prefixed.iter().map(String::as_str)) {
+            if let Some(text) = get(name) {
+                layer.say(setting.key, value(setting.kind, text, sources.working_dir), name);
+                said = true;
+            }
+        }
+        // AWS's own variables keep the SDK's order among themselves, and are weaker than ours.
+        if let Some((name, text)) = aws.iter().find_map(|name| get(name).map(|text| (name, text))).filter(|_| !said) {
+            layer.say(setting.key, value(setting.kind, text, sources.working_dir), name);
+        }
+    }
+    let simulated = format!("{PREFIX}SIMULATED");
+    if let Some(text) = get(&simulated) {
+        match value(Kind::Bool, text, sources.working_dir) {
+            Ok(Value::Bool(true)) => layer.say("target.endpoint", Ok("simulated".into()), &simulated),
+            Ok(Value::Bool(false)) => {}
+            _ => layer.problems.push(Problem::named(&simulated, format!("`{text}` is not true or false"))),
+        }
+    }
+    for (name, text) in sources.environment.iter().filter(|(_, text)| !text.trim().is_empty()) {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let is_flag = SETTINGS.iter().flat_map(|setting| setting.flags).any(|flag| Setting::prefixed(flag) == *name);
+        if is_flag || *name == simulated {
+            continue;
+        }
+        let path = rest.to_lowercase().replace("__", ".");
+        if paths.contains(&path) {
+            layer.say(&path, by_path(&path, text, sources.working_dir), name);
+        } else {
+            let known = known_variables(paths);
+            let hint = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
+            layer.problems.push(Problem::named(name, "no setting has this name").hint(hint));
+        }
+    }
+    layer.entries
+}
+
+/// The flags' layer.
+pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<Problem>) -> Vec<Entry> {
+    let mut layer = Gathering { layer: Layer::Flag, entries: Vec::new(), problems };
+    for (flag, text) in sources.flags {
+        let name = format!("--{flag}");
+        if flag == "simulated" {
+            layer.say("target.endpoint", Ok("simulated".into()), &name);
+            continue;
+        }
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.flags.contains(&flag.as_str())) else { continue };
+        let value = match text.trim() {
+            "" => Err(format!("is empty: write {}, or leave the flag out", setting.kind.expected())),
+            text => value(setting.kind, text, sources.working_dir),
+        };
+        layer.say(setting.key, value, &name);
+    }
+    for set in sources.sets {
+        let name = format!("--set {set}");
+        let Some((key, text)) = set.split_once('=') else {
+            layer
+                .problems
+                .push(Problem::named(name, "is not KEY=VALUE").hint(Some("for instance --set simulator.capacity=40")));
+            continue;
+        };
+        let key = key.trim();
+        if paths.iter().any(|path| path == key) {
+            layer.say(key, by_path(key, text.trim(), sources.working_dir), &name);
+        } else {
+            let hint = nearest(key, paths.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
+            layer.problems.push(Problem::named(name, format!("no setting is called `{key}`")).hint(hint));
+        }
+    }
+    layer.entries
+}
+
+/// AWS's variables for the endpoint, for an endpoint that is `aws`.
+pub(super) fn aws_endpoint(sources: &Sources<'_>) -> Option<Entry> {
+    AWS_ENDPOINTS.iter().find_map(|name| {
+        let url = sources.environment.get(*name).filter(|url| !url.trim().is_empty())?;
+        let origin = Origin { layer: Layer::Env, name: Some((*name).to_owned()) };
+        Some(Entry { key: "target.endpoint".into(), value: url.trim().into(), origin })
+    })
+}
+
+fn known_variables(paths: &[String]) -> Vec<String> {
+    let flags = SETTINGS.iter().flat_map(|setting| setting.flags).map(|flag| Setting::prefixed(flag));
+    let full = paths.iter().map(|path| format!("{PREFIX}{}", path.to_uppercase().replace('.', "__")));
+    flags.chain(full).collect()
+}
+
+/// Text as a value of its kind. What cannot be one stays text: the check says what is wrong with it.
+fn value(kind: Kind, text: &str, working_dir: &Path) -> Result<Value, String> {
+    let text = text.trim();
+    let number = |text: &str| {
+        text.parse::<i64>()
+            .ok()
+            .map(Value::from)
+            .or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number))
+    };
+    Ok(match kind {
+        Kind::Texts => items(text)?.into_iter().map(Value::from).collect(),
+        Kind::Counts => items(text)?.into_iter().map(|item| number(item).unwrap_or_else(|| item.into())).collect(),
+        Kind::Duration => seconds(text).into(),
+        Kind::ThinkTime => text.split("..").map(|part| seconds(part.trim())).collect::<Vec<_>>().join("..").into(),
+        Kind::Whole | Kind::Number | Kind::NumberOrNone => number(text).unwrap_or_else(|| text.into()),
+        Kind::Bool => match text.to_lowercase().as_str() {
+            "true" | "1" => true.into(),
+            "false" | "0" => false.into(),
+            _ => text.into(),
+        },
+        Kind::Text => text.into(),
+        Kind::Path => working_dir.join(text).to_string_lossy().into(),
+    })
+}
+
+/// On flags and in the environment a bare number is seconds, as in Locust.
+fn seconds(text: &str) -> String {
+    if text.parse::<f64>().is_ok() { format!("{text}s") } else { text.to_owned() }
+}
+
+fn items(text: &str) -> Result<Vec<&str>, String> {
+    let items: Vec<&str> = text.split(',').map(str::trim).collect();
+    match items.iter().any(|item| item.is_empty()) {
+        true => Err(format!("`{text}` has an empty item")),
+        false => Ok(items),
+    }
+}
+
+/// A value said by its full path: as its setting reads text, else as TOML, else as text.
+fn by_path(path: &str, text: &str, working_dir: &Path) -> Result<Value, String> {
+    #[derive(serde::Deserialize)]
+    struct Holder {
+        value: Value,
+    }
+    let toml: Option<Value> = toml::from_str::<Holder>(&format!("value = {text}")).ok().map(|holder| holder.value);
+    match (find(path), toml) {
+        (_, Some(value @ (Value::Array(_) | Value::String(_)))) => Ok(value),
+        (Some(setting), _) => value(setting.kind, text, working_dir),
+        (None, Some(value)) => Ok(value),
+        (None, None) => Ok(text.into()),
+    }
+}

@@ -1,0 +1,111 @@
+//! Panels of coloured squares with their number in each, on one scale with a colour bar.
+
+use super::ChartError;
+use super::figure::{HeatFigure, HeatPanel};
+use super::frame::Place;
+use super::ink::{Ink, Type};
+use super::style::{GRID, INK, SOFT, fit, heat, readable_on, tick_text, ticks, width};
+use plotters::prelude::DrawingBackend;
+
+/// Room for the colour bar at the right.
+pub(super) const BAR_ROOM: f64 = 0.0;
+const TITLE: f64 = 13.0;
+const SMALL: f64 = 11.0;
+const TITLE_ROOM: f64 = 26.0;
+const LABEL_ROOM: f64 = 22.0;
+const SQUARE: (f64, f64) = (92.0, 54.0);
+const BAR: (f64, f64) = (16.0, 190.0);
+/// The colour bar with its labels.
+const SIDE: f64 = 110.0;
+
+/// Every panel has the size of the largest.
+pub(super) fn panel_size(figure: &HeatFigure) -> (f64, f64) {
+    let most = |count: fn(&HeatPanel) -> usize| figure.panels.iter().map(count).max().unwrap_or(1).max(1) as f64;
+    let wide = rows_room(figure) + most(|panel| panel.columns.len()) * SQUARE.0;
+    let high = TITLE_ROOM + most(|panel| panel.rows.len()) * SQUARE.1 + LABEL_ROOM;
+    (wide + if figure.panels.len() == 1 { SIDE } else { 0.0 }, high.max(TITLE_ROOM + BAR.1))
+}
+
+/// Room for the names of the rows.
+fn rows_room(figure: &HeatFigure) -> f64 {
+    let names = figure.panels.iter().flat_map(|panel| &panel.rows);
+    names.map(|name| width(name, SMALL, false)).fold(20.0, f64::max).min(150.0) + 10.0
+}
+
+pub(super) fn draw<DB: DrawingBackend>(
+    ink: &Ink<DB>,
+    figure: &HeatFigure,
+    place: impl Fn(usize) -> Place,
+    right: f64,
+    top: f64,
+) -> Result<(), ChartError> {
+    let values = figure.panels.iter().flat_map(|panel| &panel.squares).filter_map(|(_, _, bar)| bar.value);
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if !low.is_finite() {
+        let at = place(0);
+        return ink.text("no data", at.left, at.top + at.height / 2.0, Type::new(TITLE, SOFT));
+    }
+    let share = |value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
+    let names = rows_room(figure);
+    for (index, panel) in figure.panels.iter().enumerate() {
+        let at = place(index);
+        // The axis' room at the left is a bar chart's: here the names of the rows are inside.
+        let left = at.left - super::bars::AXIS + names;
+        ink.text(&fit(&panel.title, TITLE, true, at.width), left - names, at.top + 8.0, Type::new(TITLE, INK).bold())?;
+        let corner =
+            |row: usize, column: usize| (left + column as f64 * SQUARE.0, at.top + TITLE_ROOM + row as f64 * SQUARE.1);
+        for (row, column, bar) in &panel.squares {
+            let (x, y) = corner(*row, *column);
+            let colour = bar.value.map_or(GRID, |value| heat(share(value)));
+            ink.block(x + 1.0, y + 1.0, SQUARE.0 - 2.0, SQUARE.1 - 2.0, colour)?;
+            let text = fit(&bar.label, TITLE, false, SQUARE.0 - 8.0);
+            ink.text(&text, x + SQUARE.0 / 2.0, y + SQUARE.1 / 2.0, Type::new(TITLE, readable_on(colour)).centred())?;
+        }
+        for (row, name) in panel.rows.iter().enumerate() {
+            let (x, y) = corner(row, 0);
+            ink.text(
+                &fit(name, SMALL, false, names - 10.0),
+                x - 8.0,
+                y + SQUARE.1 / 2.0,
+                Type::new(SMALL, INK).right(),
+            )?;
+        }
+        for (column, name) in panel.columns.iter().enumerate() {
+            let (x, y) = corner(panel.rows.len(), column);
+            ink.text(
+                &fit(name, SMALL, false, SQUARE.0 - 6.0),
+                x + SQUARE.0 / 2.0,
+                y + 12.0,
+                Type::new(SMALL, INK).centred(),
+            )?;
+        }
+    }
+    colour_bar(ink, &figure.unit, low, high, right, top + TITLE_ROOM)
+}
+
+fn colour_bar<DB: DrawingBackend>(
+    ink: &Ink<DB>,
+    unit: &str,
+    low: f64,
+    high: f64,
+    right: f64,
+    top: f64,
+) -> Result<(), ChartError> {
+    const STEPS: usize = 64;
+    let left = right - SIDE + 30.0;
+    for step in 0..STEPS {
+        let share = step as f64 / (STEPS - 1) as f64;
+        let y = top + BAR.1 * (1.0 - (step + 1) as f64 / STEPS as f64);
+        ink.block(left, y, BAR.0, BAR.1 / STEPS as f64 + 0.5, heat(share))?;
+    }
+    let marks = if high > low { ticks(high) } else { vec![low] };
+    let step = marks.get(1).copied().unwrap_or(1.0);
+    for mark in marks.iter().filter(|mark| (low..=high).contains(*mark)) {
+        let share = if high > low { (mark - low) / (high - low) } else { 0.5 };
+        let y = top + BAR.1 * (1.0 - share);
+        ink.line((left + BAR.0, y), (left + BAR.0 + 4.0, y), 1.0, SOFT)?;
+        ink.text(&tick_text(*mark, step), left + BAR.0 + 8.0, y, Type::new(SMALL, SOFT))?;
+    }
+    ink.text(unit, left - 10.0, top + BAR.1 / 2.0, Type::new(SMALL, SOFT).centred().upright())
+}

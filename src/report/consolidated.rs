@@ -1,0 +1,94 @@
+//! `consolidated_results_{time}.csv`: one row per cell. The first 25 columns are the old tool's, in
+//! its order; ours follow and are found by name.
+
+use super::view::{CellView, View};
+use super::{Rendered, ReportError, csv_bytes};
+use crate::matrix::AXES;
+
+/// Columns that are not axes: name and value.
+type Column = (&'static str, fn(&View, &CellView) -> String);
+
+/// The old tool's, after `test_id` and its four axes.
+const OLD: [Column; 20] = [
+    ("total_requests", |_, cell| cell.counts.total.to_string()),
+    ("failure_count", |_, cell| cell.counts.failures.to_string()),
+    ("avg_response_time", |_, cell| number(cell.latency.mean)),
+    ("min_response_time", |_, cell| number(cell.latency.min)),
+    ("max_response_time", |_, cell| number(cell.latency.max)),
+    ("p50", |_, cell| number(cell.latency.at(0.50))),
+    ("p95", |_, cell| number(cell.latency.at(0.95))),
+    ("p99", |_, cell| number(cell.latency.at(0.99))),
+    ("requests_per_sec", |_, cell| number(cell.requests_per_sec)),
+    ("success_count", |_, cell| cell.counts.succeeded.to_string()),
+    ("success_avg_response_time", |_, cell| number(cell.success.mean)),
+    ("success_min_response_time", |_, cell| number(cell.success.min)),
+    ("success_max_response_time", |_, cell| number(cell.success.max)),
+    ("success_p50", |_, cell| number(cell.success.at(0.50))),
+    ("success_p95", |_, cell| number(cell.success.at(0.95))),
+    ("success_p99", |_, cell| number(cell.success.at(0.99))),
+    ("avg_input_tokens", |_, cell| number(cell.avg_input_tokens)),
+    ("avg_output_tokens", |_, cell| number(cell.avg_output_tokens)),
+    ("total_input_tokens", |_, cell| cell.total_input_tokens.to_string()),
+    ("total_output_tokens", |_, cell| cell.total_output_tokens.to_string()),
+];
+
+/// The axes of the old tool, in its order.
+const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
+
+/// Ours, after the axes that the old tool did not have.
+const OURS: [Column; 11] = [
+    ("api", |_, _| "converse".into()),
+    ("arrival_rate", |_, _| String::new()),
+    ("endpoint", |view, _| view.run.endpoint.clone()),
+    ("latency_n", |_, cell| cell.latency.n.to_string()),
+    ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
+    ("p99_quality", |_, cell| cell.latency.p99_quality.unwrap_or_default().into()),
+    ("warnings", |_, cell| cell.warnings.iter().map(|warning| warning.key).collect::<Vec<_>>().join(";")),
+    ("throttled_count", |_, cell| cell.counts.throttled.to_string()),
+    ("censored_count", |_, cell| cell.counts.censored.to_string()),
+    ("cache_read_count", |_, cell| cell.cache_reads.to_string()),
+    ("validity", |_, cell| cell.validity.into()),
+];
+
+/// The whole header.
+fn header() -> Vec<&'static str> {
+    let names = |columns: &'static [Column]| columns.iter().map(|(name, _)| *name);
+    let new_axes = AXES.iter().map(|axis| axis.field).filter(|field| !OLD_AXES.contains(field));
+    std::iter::once("test_id").chain(OLD_AXES).chain(names(&OLD)).chain(new_axes).chain(names(&OURS)).collect()
+}
+
+/// One file.
+pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+    let row = |cell: &CellView| {
+        let axis = |field: &str| {
+            cell.axes.iter().find(|axis| axis.field == field).map(|axis| axis.value.to_string()).unwrap_or_default()
+        };
+        let new_axes = AXES.iter().filter(|known| !OLD_AXES.contains(&known.field));
+        let mut fields = vec![cell.id.clone()];
+        fields.extend(OLD_AXES.iter().map(|field| axis(field)));
+        fields.extend(OLD.iter().map(|(_, value)| value(view, cell)));
+        fields.extend(new_axes.map(|known| axis(known.field)));
+        fields.extend(OURS.iter().map(|(_, value)| value(view, cell)));
+        fields
+    };
+    let bytes = csv_bytes(&header(), view.cells.iter().map(row), csv::Terminator::Any(b'\n'))?;
+    let name = format!("consolidated_results_{}.csv", view.run.started_compact);
+    Ok(vec![Rendered { path: name.into(), bytes }])
+}
+
+/// Three decimals; empty where there is nothing, never zero.
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_first_25_columns_are_the_old_tools() {
+        let old = "test_id, region_prefix, service_tier, prompt_size, users, total_requests, failure_count, avg_response_time, \
+            min_response_time, max_response_time, p50, p95, p99, requests_per_sec, success_count, success_avg_response_time, \
+            success_min_response_time, success_max_response_time, success_p50, success_p95, success_p99, avg_input_tokens, \
+            avg_output_tokens, total_input_tokens, total_output_tokens";
+        assert_eq!(super::header()[..25], old.split(", ").collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,84 @@
+//! Everything that a report says, computed once. Whoever reads a [`View`] draws it and computes
+//! nothing. Numbers for machines are numbers; numbers for people are text, and a number that is too
+//! uncertain to be shown is refused here.
+
+mod cell;
+mod figures;
+mod tables;
+pub(crate) mod text;
+
+pub(crate) use cell::{CellView, Entry, ErrorView, Numbers};
+pub(crate) use tables::Table;
+
+use super::charts::Figure;
+use crate::record::manifest::Manifest;
+use crate::stats::Summary;
+use crate::units::timestamp;
+use serde::Serialize;
+
+/// A run, ready to be drawn.
+#[derive(Debug, Serialize)]
+pub(crate) struct View {
+    /// The run as a whole.
+    pub(crate) run: RunView,
+    /// In matrix order.
+    pub(crate) cells: Vec<CellView>,
+    /// The tables at the end of a run, the old tool's.
+    pub(crate) tables: Vec<Table>,
+    /// The charts, by the stem of their file.
+    #[serde(skip)]
+    pub(crate) charts: Vec<(&'static str, Figure)>,
+}
+
+/// What heads a report.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunView {
+    /// What the run is called.
+    pub(crate) name: String,
+    /// Free text, may be empty.
+    pub(crate) description: String,
+    /// Unique.
+    pub(crate) run_id: String,
+    /// `2026-11-24T09:16:03Z`.
+    pub(crate) started: String,
+    /// `20261124_091603`, for file names.
+    pub(crate) started_compact: String,
+    /// Where the requests went.
+    pub(crate) endpoint: String,
+    /// Where it is, on AWS.
+    pub(crate) region: Option<String>,
+    /// No Bedrock was asked.
+    pub(crate) simulated: bool,
+    /// It was stopped.
+    pub(crate) interrupted: bool,
+    /// The version of this tool.
+    pub(crate) tool_version: String,
+    /// Latencies include failed requests.
+    pub(crate) include_failures: bool,
+    /// Latencies include the ramp.
+    pub(crate) include_ramp: bool,
+}
+
+/// Computes the view of a run.
+pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
+    let run = RunView {
+        name: manifest.plan.name.clone(),
+        description: manifest.plan.description.clone(),
+        run_id: manifest.run_id.clone(),
+        started: timestamp::iso(manifest.started_ms),
+        started_compact: timestamp::compact(manifest.started_ms),
+        endpoint: manifest.endpoint.clone(),
+        region: manifest.region.clone(),
+        simulated: manifest.simulated(),
+        interrupted: manifest.interrupted,
+        tool_version: manifest.tool_version.clone(),
+        include_failures: manifest.plan.report.include_failures,
+        include_ramp: manifest.plan.report.include_ramp,
+    };
+    View {
+        cells: summary.cells.iter().map(|cell| cell::view(manifest, cell)).collect(),
+        tables: tables::tables(summary),
+        charts: figures::figures(&run, summary),
+        run,
+    }
+}

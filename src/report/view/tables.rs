@@ -1,0 +1,56 @@
+//! The tables that the old tool printed at the end of a run. They pool samples, never average
+//! percentiles or averages.
+
+use super::text;
+use crate::stats::{Pool, Summary};
+use serde::Serialize;
+
+/// A small table: what is grouped, and one number per group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Table {
+    /// For people.
+    pub(crate) title: String,
+    /// Group and number.
+    pub(crate) rows: Vec<(String, String)>,
+}
+
+type Number = fn(&Pool) -> String;
+
+/// In the order of the old tool.
+pub(super) fn tables(summary: &Summary) -> Vec<Table> {
+    let average: Number = |pool| format!("{} ms", text::ms_or_nothing(pool.latency.mean_ms));
+    let p95: Number =
+        |pool| format!("{} ms", text::percentile(pool.latency.percentile(0.95), pool.latency.observations()));
+    let failures: Number = |pool| {
+        format!("{} ({} of {})", text::percent(pool.counts.failure_rate()), pool.counts.failures(), pool.counts.total)
+    };
+    let input: Number =
+        |pool| pool.tokens.avg_input.map_or_else(|| text::NOTHING.into(), |mean| text::thousands(mean, 1));
+    let output: Number =
+        |pool| pool.tokens.avg_output.map_or_else(|| text::NOTHING.into(), |mean| text::thousands(mean, 1));
+    let all: Vec<&str> =
+        crate::matrix::AXES.iter().map(|axis| axis.field).filter(|field| varies(summary, field)).collect();
+    let configuration = if all.is_empty() { vec!["service_tier"] } else { all };
+    let table = |title: &str, fields: &[&str], number: Number| Table {
+        title: title.into(),
+        rows: summary.pool(fields).iter().map(|pool| (name(pool), number(pool))).collect(),
+    };
+    vec![
+        table("Average response time by service tier", &["service_tier"], average),
+        table("Average response time by prompt size", &["prompt_size"], average),
+        table("Average response time by region prefix", &["region_prefix"], average),
+        table("P95 response time by service tier", &["service_tier"], p95),
+        table("Failure rate by configuration", &configuration, failures),
+        table("Average input tokens by prompt size", &["prompt_size"], input),
+        table("Average output tokens by service tier", &["service_tier"], output),
+    ]
+}
+
+/// Whether the cells differ on an axis.
+fn varies(summary: &Summary, field: &str) -> bool {
+    summary.pool(&[field]).len() > 1
+}
+
+fn name(pool: &Pool) -> String {
+    pool.key.iter().map(ToString::to_string).collect::<Vec<_>>().join(" / ")
+}
