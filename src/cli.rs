@@ -1,1 +1,217 @@
-//! The command line (clap). The flags of settings come from config's table.
+//! The command line (clap). The flags of settings come from `config::settings`; what their values
+//! mean is decided there, so that a wrong one is reported with all other problems.
+
+use crate::config::settings::{Kind, SETTINGS};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Declarative load tests for the Amazon Bedrock Converse API.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bedrock-plan",
+    version,
+    about,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    /// Log to stderr what is sent where; twice for more. RUST_LOG says it in detail.
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Subcommands,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Subcommands {
+    /// Run a plan and report on it.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Show what a plan would run and where each value comes from. Sends nothing.
+    Show(ShowArgs),
+    /// Render every file again from the records of a run. Sends nothing.
+    Report(ReportArgs),
+    /// Serve a simulated Bedrock runtime on a loopback address.
+    Simulate(SimulateArgs),
+}
+
+const RUN_EXAMPLES: &str = "Examples:
+  bedrock-plan run plans/quickstart.toml --yes            a minute on a simulated Bedrock, no account needed
+  bedrock-plan run plans/nova.toml                        one model, three tiers, on AWS
+  bedrock-plan run plans/nova.toml --only 'us_flex_*'     a part of it
+  USER_COUNTS=10 bedrock-plan run --test-duration 30s     without a plan: the built-in defaults, changed";
+
+/// `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The plan; without one the built-in defaults are the plan.
+    pub(crate) plan: Option<PathBuf>,
+    /// Start without being asked.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Replace what an earlier run left in the results directory; only files that this tool writes.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// End after the records; `report` renders them later, anywhere.
+    #[arg(long)]
+    pub(crate) no_report: bool,
+    /// Run only the cells whose id is like this; may be said again.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// `show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// The plan; without one the built-in defaults are the plan.
+    pub(crate) plan: Option<PathBuf>,
+    /// How to show it; `toml` is a plan that gives the same matrix again.
+    #[arg(long, value_enum, default_value_t = ShowFormat::Table)]
+    pub(crate) format: ShowFormat,
+    /// Show only the cells whose id is like this; may be said again.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// How `show` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// A plan.
+    Toml,
+}
+
+/// `report`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The results directory of a run.
+    pub(crate) dir: PathBuf,
+    /// Failed requests join the latency metrics.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) include_failures: Option<bool>,
+    /// Requests of the ramp join the latency metrics.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) include_ramp: Option<bool>,
+    /// Where the files go, instead of DIR.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `simulate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// The port; 0 picks a free one and prints it.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Take the `[simulator]` of this plan.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Write what was really done with each request, in microseconds.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Any value of the plan: KEY=VALUE, the value as TOML.
+    #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    pub(crate) set: Vec<String>,
+}
+
+/// The flags of all settings, as given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SettingFlags {
+    /// Flags without dashes, with their values.
+    pub(crate) flags: Vec<(String, String)>,
+    /// `--set`.
+    pub(crate) sets: Vec<String>,
+}
+
+impl FromArgMatches for SettingFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut found = Self::default();
+        found.update_from_arg_matches(matches)?;
+        Ok(found)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for setting in SETTINGS {
+            for flag in setting.flags {
+                if let Some(value) = matches.get_one::<String>(flag) {
+                    self.flags.push(((*flag).to_owned(), value.clone()));
+                }
+            }
+        }
+        if matches.get_flag("simulated") {
+            self.flags.push(("simulated".into(), "true".into()));
+        }
+        self.sets.extend(matches.get_many::<String>("set").into_iter().flatten().cloned());
+        Ok(())
+    }
+}
+
+impl Args for SettingFlags {
+    fn augment_args(command: Command) -> Command {
+        let flags = SETTINGS.iter().flat_map(|setting| {
+            setting.flags.iter().enumerate().map(move |(index, flag)| {
+                let arg = Arg::new(*flag)
+                    .long(*flag)
+                    .value_name(setting.value)
+                    .help(help(setting.help, setting.default))
+                    .help_heading(heading(setting.section()))
+                    // A negative number must reach our own check, which says what is wrong with it.
+                    .allow_hyphen_values(true)
+                    .hide(index > 0);
+                match setting.kind {
+                    Kind::Bool => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                    _ => arg,
+                }
+            })
+        });
+        command
+            .args(flags)
+            .arg(
+                Arg::new("simulated")
+                    .long("simulated")
+                    .action(ArgAction::SetTrue)
+                    .help("Short for --endpoint-url simulated: no account, nothing leaves this machine")
+                    .help_heading(heading("target")),
+            )
+            .arg(
+                Arg::new("set")
+                    .long("set")
+                    .action(ArgAction::Append)
+                    .value_name("KEY=VALUE")
+                    .allow_hyphen_values(true)
+                    .help("Any value of a plan: --set simulator.capacity=40")
+                    .help_heading(heading("plan")),
+            )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn help(help: &str, default: &str) -> String {
+    if default == "-" { help.to_owned() } else { format!("{help} [{default}]") }
+}
+
+fn heading(section: &str) -> String {
+    format!("Settings: [{section}]")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

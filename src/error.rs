@@ -1,1 +1,111 @@
-//! One error over the rooms' errors: what is shown, with which hint, and the exit code.
+//! One error over the rooms' errors: what is shown, with which hint, and the exit code. A failure of
+//! a request is data and never comes here.
+
+use crate::config::Problems;
+use crate::executor::SetupError;
+use crate::record::dir::DirError;
+use crate::record::read::ReadError;
+use crate::report::ReportError;
+
+/// Why a subcommand cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The plan, the environment or the flags.
+    #[error("{0}")]
+    Problems(Problems),
+    /// `--only` picks nothing.
+    #[error("no cell is called like {patterns}")]
+    NoCell {
+        /// What was asked for.
+        patterns: String,
+        /// Some that there are.
+        known: String,
+    },
+    /// A pattern that is none.
+    #[error("--only {pattern}: {message}")]
+    Pattern {
+        /// What was asked for.
+        pattern: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The results directory, before anything was sent.
+    #[error("{0}")]
+    Results(DirError),
+    /// No terminal to ask on.
+    #[error("there is no terminal to ask on, and `--yes` was not said")]
+    NotConfirmed,
+    /// The answer was no.
+    #[error("not started")]
+    Declined,
+    /// No request can be sent.
+    #[error("{0}")]
+    Setup(#[from] SetupError),
+    /// A run directory that cannot be read.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The disk refused during or after the run.
+    #[error("{0}")]
+    Disk(#[from] DirError),
+    /// A report could not be made.
+    #[error("{0}")]
+    Report(#[from] ReportError),
+    /// The address to serve on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file named on the command line.
+    #[error("cannot write {path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The system refused something that it never refuses.
+    #[error("internal error: {0}")]
+    Internal(std::io::Error),
+}
+
+impl From<Problems> for Error {
+    fn from(problems: Problems) -> Self {
+        Self::Problems(problems)
+    }
+}
+
+impl Error {
+    /// See the README's table.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Disk(_) | Self::Report(_) | Self::Internal(_) => 1,
+            Self::Setup(_) => 4,
+            _ => 2,
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let simulated = "`--simulated` needs neither an account nor a network";
+        Some(match self {
+            Self::Results(DirError::Occupied { .. }) => {
+                "choose another --results-dir (it may contain {name} and {started}), or say --overwrite to replace what this tool wrote there".into()
+            }
+            Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
+            Self::NoCell { known, .. } => format!("there are {known}; `bedrock-plan show` lists them all"),
+            Self::NotConfirmed => "say --yes to start without being asked".into(),
+            Self::Setup(SetupError::NoRegion) => {
+                format!("set AWS_REGION, --region, or the profile's region; {simulated}")
+            }
+            Self::Setup(SetupError::NoCredentials(_)) => format!(
+                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; {simulated}"
+            ),
+            Self::Read(ReadError::Io { .. }) => "a run directory holds manifest.json and token_data.jsonl".into(),
+            Self::Disk(DirError::Io { .. }) => "what was recorded is kept; `bedrock-plan report DIR` renders it once there is room".into(),
+            _ => return None,
+        })
+    }
+}

@@ -1,1 +1,13 @@
-fn main() {}
+//! The binary: hands arguments and environment to the library, and nothing else. The only place that
+//! reads the environment.
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    bedrock_plan::app::main(std::env::args_os(), &environment)
+}

@@ -1,1 +1,132 @@
 //! The subcommands: the only place where rooms are put together.
+
+mod outcome;
+mod recorder;
+mod report;
+mod run;
+mod show;
+mod signals;
+mod simulate;
+mod simulated;
+
+use crate::cli::{Cli, SettingFlags, Subcommands};
+use crate::config::{self, Resolved, Sources};
+use crate::error::Error;
+use crate::matrix::Cell;
+use clap::Parser;
+use globset::{Glob, GlobSetBuilder};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs the program: arguments with the program's name first, and the environment.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log(cli.verbose, environment);
+    match dispatch(cli.command, environment) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let styled = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty);
+            let _ = std::io::stderr().write_all(shown(&error, styled).as_bytes());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+    match command {
+        Subcommands::Run(args) => {
+            let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
+            let options =
+                run::Options { yes: args.yes, overwrite: args.overwrite, no_report: args.no_report, only: args.only };
+            run::run(&options, &resolved, environment)
+        }
+        Subcommands::Show(args) => {
+            let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
+            show::show(args.format, &args.only, &resolved)
+        }
+        Subcommands::Report(args) => report::report(&report::Options {
+            dir: args.dir,
+            out: args.out,
+            include_failures: args.include_failures,
+            include_ramp: args.include_ramp,
+        }),
+        Subcommands::Simulate(args) => {
+            let settings = SettingFlags { flags: Vec::new(), sets: args.set };
+            let resolved = read(args.plan.as_deref(), &settings, environment)?;
+            simulate::simulate(&simulate::Options {
+                port: args.port,
+                model: resolved.plan.simulator,
+                truth: args.truth,
+            })
+        }
+    }
+}
+
+fn read(
+    plan: Option<&Path>,
+    settings: &SettingFlags,
+    environment: &BTreeMap<String, String>,
+) -> Result<Resolved, Error> {
+    let working_dir = std::env::current_dir().map_err(Error::Internal)?;
+    let sources =
+        Sources { plan, flags: &settings.flags, sets: &settings.sets, environment, working_dir: &working_dir };
+    Ok(config::read(&sources)?)
+}
+
+/// The error and its hint, once.
+fn shown(error: &Error, styled: bool) -> String {
+    match (error, error.hint()) {
+        (Error::Problems(problems), _) => format!("{}\n", problems.render(styled)),
+        (error, Some(hint)) => format!("error: {error}\n  = help: {hint}\n"),
+        (error, None) => format!("error: {error}\n"),
+    }
+}
+
+/// Logs go to stderr: `-v` says what this program sends where, RUST_LOG whatever is asked for.
+fn log(verbose: u8, environment: &BTreeMap<String, String>) {
+    let filter = match (environment.get("RUST_LOG").filter(|filter| !filter.is_empty()), verbose) {
+        (Some(filter), _) => filter.clone(),
+        (None, 0) => "bedrock_plan=warn".into(),
+        (None, 1) => "bedrock_plan=debug".into(),
+        (None, _) => "bedrock_plan=trace,aws_config=debug,hyper_util=debug".into(),
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
+
+/// The cells that `--only` picks; all where it is not said.
+fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
+    if patterns.is_empty() {
+        return Ok(cells.to_vec());
+    }
+    let wrong = |pattern: &str, error: globset::Error| Error::Pattern {
+        pattern: pattern.into(),
+        message: error.kind().to_string(),
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(|error| wrong(pattern, error))?);
+    }
+    let set = set.build().map_err(|error| wrong(&patterns.join(" "), error))?;
+    let picked: Vec<Cell> = cells.iter().filter(|cell| set.is_match(&cell.id)).cloned().collect();
+    if picked.is_empty() {
+        let mut known: Vec<&str> = cells.iter().take(3).map(|cell| cell.id.as_str()).collect();
+        if cells.len() > known.len() {
+            known.push("...");
+        }
+        return Err(Error::NoCell { patterns: patterns.join(", "), known: known.join(", ") });
+    }
+    Ok(picked)
+}

@@ -25,7 +25,8 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || {
-                let identities = manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect();
+                let identities =
+                    manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect();
                 let writer = Writer { dir: dir.path, journal: Journal::new(dir.journal, identities), manifest, live };
                 let result = writer.run(&received);
                 if result.is_err() {
@@ -91,7 +92,13 @@ impl Writer {
                 self.manifest.turns.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
-            Event::TurnStarted { .. } | Event::Second(_) => {}
+            Event::TurnStarted { cell, .. } => {
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(cell);
+            }
+            Event::Second(second) => {
+                let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+                (live.users, live.in_flight) = (second.users, second.in_flight);
+            }
         }
         Ok(())
     }

@@ -33,22 +33,22 @@ pub(crate) fn report(options: &Options) -> Result<u8, Error> {
     if let Some(include) = options.include_ramp {
         manifest.plan.report.include_ramp = include;
     }
-    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), manifest)
+    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest)
 }
 
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables.
-pub(super) fn render(dir: &Path, out: &Path, manifest: Manifest) -> Result<u8, Error> {
-    let summary = summarise(dir, &manifest)?;
-    let view = view::build(&manifest, &summary);
+pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest) -> Result<u8, Error> {
+    let summary = summarise(dir, manifest)?;
+    let view = view::build(manifest, &summary);
     let mut stdout = std::io::stdout().lock();
     for format in FORMATS {
-        for file in (format.render)(&view)? {
+        for file in format(&view)? {
             dir::write(out, &file.path, &file.bytes)?;
         }
     }
     let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
     let _ = writeln!(stdout, "\nresults: {}", out.display());
-    Ok(outcome::exit_code(&manifest, &summary))
+    Ok(outcome::exit_code(manifest, &summary))
 }
 
 /// Reads the journal once.

@@ -19,8 +19,8 @@ use crate::terminal;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What `run` is told beside the plan.
 #[derive(Debug, Clone, Default)]
@@ -36,13 +36,13 @@ pub(crate) struct Options {
 }
 
 /// Runs a plan. Returns the exit code.
-pub(crate) fn run(options: &Options, resolved: Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let started_ms = started.as_millis() as u64;
     let all_cells = expand(&resolved.plan);
     let cells = super::select(&all_cells, &options.only)?;
     let results = results_dir(&resolved.plan, started_ms);
-    dir::check(&results, options.overwrite)?;
+    dir::check(&results, options.overwrite).map_err(Error::Results)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
     let simulator = match resolved.plan.target.endpoint {
@@ -53,17 +53,22 @@ pub(crate) fn run(options: &Options, resolved: Resolved, environment: &BTreeMap<
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
 
     let mut err = std::io::stderr();
-    let _ = err.write_all(terminal::intro(&resolved, &cells, &estimate(&cells, &resolved.plan), &results).as_bytes());
+    let estimate = estimate(&cells, &resolved.plan);
+    let intro = terminal::plan::block(&resolved.plan, &resolved.origins, &cells, &estimate, terminal::width());
+    let _ = writeln!(err, "{intro}results go to {}\n", results.display());
     confirm(options.yes)?;
 
-    let taken = dir::take(&results, options.overwrite)?;
+    let taken = dir::take(&results, options.overwrite).map_err(Error::Results)?;
     let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
-    let manifest = manifest(&resolved, &all_cells, &cells, seed, started_ms, &bedrock.region, &options.only);
-    dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan)?.as_bytes())?;
+    let manifest = manifest(resolved, &all_cells, &cells, seed, started_ms, &bedrock.region, &options.only);
+    dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan).as_bytes())?;
     dir::write_manifest(&results, &manifest)?;
 
     let job = Job {
-        prompts: cells.iter().map(|cell| Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default())).collect(),
+        prompts: cells
+            .iter()
+            .map(|cell| Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default()))
+            .collect(),
         order: manifest.order.clone(),
         seed,
         cool_down: resolved.plan.load.cool_down,
@@ -80,7 +85,7 @@ pub(crate) fn run(options: &Options, resolved: Resolved, environment: &BTreeMap<
         let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
         return Ok(outcome::exit_code(&manifest, &summary));
     }
-    report::render(&results, &results, manifest)
+    report::render(&results, &results, &manifest)
 }
 
 /// Executes the job with a recorder and a display beside it.
@@ -93,12 +98,10 @@ fn drive(
 ) -> Result<(Manifest, Execution), Error> {
     let stop = Stop::default();
     let live = Arc::new(Mutex::new(Live::default()));
-    let display = terminal::Display::start(&manifest, Arc::clone(&live));
+    let display = terminal::Display::start(watch(&manifest, Arc::clone(&live))).map_err(Error::Internal)?;
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
     let events = recorder.sender();
-    let shown = display.handle();
     let tell = Arc::new(move |event: Event| {
-        shown.take(&event);
         // The recorder is gone only when the disk refused: it stopped the run itself.
         let _ = events.send(event);
     });
@@ -106,11 +109,37 @@ fn drive(
         let signals = tokio::spawn(super::signals::watch(stop.clone(), display.handle()));
         let execution = execute(bedrock, job, Arc::new(Abort::default()), tell, &stop).await;
         signals.abort();
+        let _ = signals.await;
         execution
     });
-    let manifest = recorder.finish()?;
+    let manifest = recorder.finish();
     display.finish();
-    Ok((manifest, execution))
+    Ok((manifest?, execution))
+}
+
+/// What the display shows, read from what the recorder knows.
+fn watch(manifest: &Manifest, live: Arc<Mutex<Live>>) -> impl Fn() -> terminal::State + Send + 'static {
+    let turns = manifest.order.len();
+    let cells: Vec<(String, Duration)> =
+        manifest.cells.iter().map(|planned| (planned.cell.id.clone(), planned.cell.load.test_duration)).collect();
+    move || {
+        let live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cell, length) = cells.get(live.cell).cloned().unwrap_or_default();
+        terminal::State {
+            turns,
+            turn: live.turn,
+            cell,
+            elapsed: live.began.map_or(Duration::ZERO, |began| began.elapsed()),
+            length,
+            users: live.users,
+            in_flight: live.in_flight,
+            succeeded: live.succeeded,
+            throttled: live.throttled,
+            failed: live.failed,
+            p50_ms: live.percentile_ms(0.50),
+            p95_ms: live.percentile_ms(0.95),
+        }
+    }
 }
 
 fn target(plan: &Plan, simulator: Option<String>, environment: &BTreeMap<String, String>) -> Target {
@@ -164,7 +193,8 @@ fn manifest(
     only: &[String],
 ) -> Manifest {
     let plan = &resolved.plan;
-    let hash = |cell: &Cell| cell_hash(cell, &plan.target, resolved.prompts.text(&cell.prompt_size).unwrap_or_default());
+    let hash =
+        |cell: &Cell| cell_hash(cell, &plan.target, resolved.prompts.text(&cell.prompt_size).unwrap_or_default());
     let simulated = plan.target.endpoint == Endpoint::Simulated;
     Manifest {
         format: manifest::FORMAT,

@@ -16,7 +16,7 @@ pub(super) async fn watch(stop: Stop, display: Handle) {
 }
 
 #[cfg(unix)]
-async fn wait() {
+pub(super) async fn wait() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {
@@ -32,6 +32,6 @@ async fn wait() {
 }
 
 #[cfg(not(unix))]
-async fn wait() {
+pub(super) async fn wait() {
     let _ = tokio::signal::ctrl_c().await;
 }

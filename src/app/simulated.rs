@@ -35,7 +35,8 @@ pub(super) fn start(model: &Model) -> Result<Simulated, Error> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::Internal)?;
     listener.set_nonblocking(true).map_err(Error::Internal)?;
     let address = listener.local_addr().map_err(Error::Internal)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Internal)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Internal)?;
     let stop = CancellationToken::new();
     let (model, stopped) = (model.clone(), stop.clone());
     let thread = std::thread::Builder::new()

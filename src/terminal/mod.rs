@@ -5,6 +5,8 @@ mod bar;
 mod block;
 mod display;
 mod plain;
+pub(crate) mod plan;
+pub(crate) mod table;
 
 pub(crate) use block::State;
 pub(crate) use display::{Display, Handle};

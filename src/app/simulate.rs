@@ -1,0 +1,76 @@
+//! `simulate`: the simulated Bedrock runtime as a server of its own.
+
+use crate::error::Error;
+use crate::simulator::{self, Model, Truth};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+/// What `simulate` is told.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// 0 picks a free one.
+    pub(super) port: u16,
+    /// How it behaves.
+    pub(super) model: Model,
+    /// Where to write what was done with each request.
+    pub(super) truth: Option<PathBuf>,
+}
+
+/// Serves until a signal comes.
+pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
+    let truth_file = match &options.truth {
+        Some(path) => Some((path.display().to_string(), open(path)?)),
+        None => None,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
+    runtime.block_on(async {
+        let address = (Ipv4Addr::LOCALHOST, options.port);
+        let wrong = |source| Error::Listen { address: format!("127.0.0.1:{}", options.port), source };
+        let listener = TcpListener::bind(address).await.map_err(wrong)?;
+        let bound = listener.local_addr().map_err(wrong)?;
+        let mut stdout = std::io::stdout();
+        let _ = writeln!(stdout, "simulated Bedrock runtime on http://{bound}");
+        let _ = stdout.flush();
+
+        let stop = CancellationToken::new();
+        let stopper = stop.clone();
+        tokio::spawn(async move {
+            super::signals::wait().await;
+            stopper.cancel();
+        });
+        let model = options.model.clone();
+        let Some((path, file)) = truth_file else {
+            simulator::run(listener, model, stop).await;
+            return Ok(0);
+        };
+        let (told, heard) = unbounded_channel();
+        let writer = tokio::task::spawn_blocking(move || write(file, heard));
+        simulator::run_with_truth(listener, model, stop, told).await;
+        match writer.await {
+            Ok(result) => result.map(|()| 0).map_err(|source| Error::File { path, source }),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    })
+}
+
+fn open(path: &std::path::Path) -> Result<File, Error> {
+    File::create(path).map_err(|source| Error::File { path: path.display().to_string(), source })
+}
+
+/// Writes what it hears until nobody speaks any more. No request waits for it.
+fn write(file: File, mut heard: UnboundedReceiver<Truth>) -> std::io::Result<()> {
+    let mut out = BufWriter::new(file);
+    writeln!(out, "{}", Truth::HEADER)?;
+    while let Some(truth) = heard.blocking_recv() {
+        writeln!(out, "{}", truth.csv())?;
+        if heard.is_empty() {
+            out.flush()?;
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,69 @@
+//! A resolved plan as text: each value with its origin, the cells, the estimate. `show` prints it, and
+//! `run` before it asks.
+
+use crate::estimate::Estimate;
+use crate::matrix::Cell;
+use crate::plan::{Endpoint, Origins, Plan};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// The whole block.
+pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &Estimate, width: usize) -> String {
+    let mut text = String::new();
+    if plan.target.endpoint == Endpoint::Simulated {
+        text += "SIMULATED: no Bedrock is asked, nothing leaves this machine.\n\n";
+    }
+    text += &values(plan, origins, width);
+    text += &format!("\n{}\n", cells_line(cells));
+    text += &format!("{}\n", estimate_line(estimate));
+    text
+}
+
+/// Key, value, origin. The simulator's values are shown where it is used, or where somebody changed them.
+fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
+    let tree = serde_json::to_value(plan).unwrap_or_default();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    for (key, origin) in origins {
+        let Some(value) = key.split('.').try_fold(&tree, |inner, part| inner.get(part)) else { continue };
+        let is_simulator = key.starts_with("simulator.");
+        if is_simulator && (plan.target.endpoint != Endpoint::Simulated || origin.name.is_none()) {
+            continue;
+        }
+        table.add_row(vec![key.clone(), plain(value), origin.to_string()]);
+    }
+    format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn cells_line(cells: &[Cell]) -> String {
+    let ids = cells.iter().map(|cell| format!("  {}", cell.id)).collect::<Vec<_>>().join("\n");
+    let noun = if cells.len() == 1 { "cell" } else { "cells" };
+    format!("{} {noun}:\n{ids}", cells.len())
+}
+
+fn estimate_line(estimate: &Estimate) -> String {
+    let requests = crate::report::view::text::thousands(estimate.requests as f64, 0);
+    format!(
+        "\nabout {}, at most {} if every drain takes its whole time; some {requests} requests if one takes a second",
+        span(estimate.seconds),
+        span(estimate.seconds_at_most)
+    )
+}
+
+/// `27 min 52 s`.
+fn span(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}

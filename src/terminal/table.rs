@@ -1,0 +1,66 @@
+//! The end of a run as text: a row per cell, then the old tool's tables. Pure.
+
+use crate::report::view::{CellView, View};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::fmt::Write;
+
+/// Everything that `run` and `report` print at the end.
+pub(crate) fn summary(view: &View, width: usize) -> String {
+    let mut text = String::new();
+    if view.run.simulated {
+        text += "SIMULATED: these numbers are a simulator's, not Amazon Bedrock's.\n\n";
+    }
+    if view.run.interrupted {
+        text += "The run was interrupted: this is what there is.\n\n";
+    }
+    text += &cells(view, width);
+    for cell in &view.cells {
+        notes(cell, &mut text);
+    }
+    for table in &view.tables {
+        let _ = writeln!(text, "\n{}", table.title);
+        let widest = table.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, value) in &table.rows {
+            let _ = writeln!(text, "  {name:<widest$}  {value}");
+        }
+    }
+    text
+}
+
+fn cells(view: &View, width: usize) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    table.set_header(["cell", "requests", "failed", "average ms", "p50 ms", "p95 ms", "p99 ms", "req/s"]);
+    for cell in &view.cells {
+        table.add_row([
+            cell.id.clone(),
+            cell.counts.total.to_string(),
+            cell.shown.failure_rate.clone(),
+            cell.shown.average.clone(),
+            cell.shown.p50.clone(),
+            cell.shown.p95.clone(),
+            cell.shown.p99.clone(),
+            cell.shown.requests_per_sec.clone(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+}
+
+/// What a reader of the row above must know.
+fn notes(cell: &CellView, text: &mut String) {
+    if cell.validity == "not_run" {
+        let _ = writeln!(text, "! {}: not run", cell.id);
+    }
+    for warning in &cell.warnings {
+        let _ = writeln!(text, "! {}: {}", cell.id, warning.text);
+    }
+    for error in &cell.errors {
+        let _ = writeln!(text, "! {}: {} x {}: {}", cell.id, error.count, error.class, error.message);
+        if !error.hint.is_empty() {
+            let _ = writeln!(text, "    {}", error.hint);
+        }
+    }
+}
