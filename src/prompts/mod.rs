@@ -102,8 +102,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_found_where_it_stands() {
-        let error = Prompts::parse("{\n  \"a\": {\"text\": \"x\"},\n  \"b\": {\"text\": 5}\n}").unwrap_err();
-        assert_eq!(error.span, 28..31);
+        let text = "{\n  \"a\": {\"text\": \"x\"},\n  \"b\": {\"text\": 5}\n}";
+        let error = Prompts::parse(text).unwrap_err();
+        assert_eq!(&text[error.span], "\"b\"");
         assert!(Prompts::parse("{\n \"a\": }").unwrap_err().span.start == 8);
         assert!(Prompts::parse("{}").is_err() && Prompts::parse("").is_err() && Prompts::parse("[]").is_err());
     }

@@ -46,7 +46,7 @@ pub(super) fn layout(figure: &Figure) -> Layout {
     let columns = columns(count, panel.0);
     let rows = count.max(1).div_ceil(columns);
     let banner = figure.banner.as_ref().map_or(0.0, |banner| width(banner, SMALL, true) + 40.0);
-    let wanted = columns as f64 * (panel.0 + GAP) - GAP + bars::AXIS + heat::BAR_ROOM;
+    let wanted = columns as f64 * (panel.0 + GAP) - GAP + bars::AXIS;
     let title = width(&figure.title, TITLE, true) + banner;
     let width = (wanted.max(title).max(560.0) + 2.0 * MARGIN).min(4_000.0);
     let legend = match &figure.body {
@@ -91,10 +91,7 @@ pub(super) fn draw<DB: DrawingBackend>(ink: &Ink<DB>, figure: &Figure, layout: &
     };
     match &figure.body {
         Body::Bars(figure) => bars::draw(ink, figure, place)?,
-        Body::Heat(figure) => {
-            let right = layout.width - MARGIN;
-            heat::draw(ink, figure, place, right, layout.body_top)?;
-        }
+        Body::Heat(figure) => heat::draw(ink, figure, place)?,
     }
     let mut y = layout.height - MARGIN - layout.notes.len() as f64 * LINE + LINE / 2.0;
     for note in &layout.notes {

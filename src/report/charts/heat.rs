@@ -4,11 +4,9 @@ use super::ChartError;
 use super::figure::{HeatFigure, HeatPanel};
 use super::frame::Place;
 use super::ink::{Ink, Type};
-use super::style::{GRID, INK, SOFT, fit, heat, readable_on, tick_text, ticks, width};
+use super::style::{GRID, INK, SOFT, fit, heat, readable_on, width};
 use plotters::prelude::DrawingBackend;
 
-/// Room for the colour bar at the right.
-pub(super) const BAR_ROOM: f64 = 0.0;
 const TITLE: f64 = 13.0;
 const SMALL: f64 = 11.0;
 const TITLE_ROOM: f64 = 26.0;
@@ -36,8 +34,6 @@ pub(super) fn draw<DB: DrawingBackend>(
     ink: &Ink<DB>,
     figure: &HeatFigure,
     place: impl Fn(usize) -> Place,
-    right: f64,
-    top: f64,
 ) -> Result<(), ChartError> {
     let values = figure.panels.iter().flat_map(|panel| &panel.squares).filter_map(|(_, _, bar)| bar.value);
     let (low, high) =
@@ -81,31 +77,25 @@ pub(super) fn draw<DB: DrawingBackend>(
             )?;
         }
     }
-    colour_bar(ink, &figure.unit, low, high, right, top + TITLE_ROOM)
+    let first = place(0);
+    let panels_end = (0..figure.panels.len()).map(|index| place(index).left + place(index).width).fold(0.0, f64::max);
+    let left = panels_end - super::bars::AXIS - if figure.panels.len() == 1 { SIDE } else { 0.0 } + 44.0;
+    colour_bar(ink, &figure.unit, low, high, left, first.top + TITLE_ROOM)
 }
 
-fn colour_bar<DB: DrawingBackend>(
-    ink: &Ink<DB>,
-    unit: &str,
-    low: f64,
-    high: f64,
-    right: f64,
-    top: f64,
-) -> Result<(), ChartError> {
+fn colour_bar<DB: DrawingBackend>(ink: &Ink<DB>, unit: &str, low: f64, high: f64) -> Result<(), ChartError> {
     const STEPS: usize = 64;
-    let left = right - SIDE + 30.0;
     for step in 0..STEPS {
         let share = step as f64 / (STEPS - 1) as f64;
         let y = top + BAR.1 * (1.0 - (step + 1) as f64 / STEPS as f64);
         ink.block(left, y, BAR.0, BAR.1 / STEPS as f64 + 0.5, heat(share))?;
     }
-    let marks = if high > low { ticks(high) } else { vec![low] };
-    let step = marks.get(1).copied().unwrap_or(1.0);
-    for mark in marks.iter().filter(|mark| (low..=high).contains(*mark)) {
+    let marks = if high > low { vec![low, (low + high) / 2.0, high] } else { vec![low] };
+    for mark in marks {
         let share = if high > low { (mark - low) / (high - low) } else { 0.5 };
         let y = top + BAR.1 * (1.0 - share);
         ink.line((left + BAR.0, y), (left + BAR.0 + 4.0, y), 1.0, SOFT)?;
-        ink.text(&tick_text(*mark, step), left + BAR.0 + 8.0, y, Type::new(SMALL, SOFT))?;
+        ink.text(&crate::report::view::text::ms(mark), left + BAR.0 + 8.0, y, Type::new(SMALL, SOFT))?;
     }
     ink.text(unit, left - 10.0, top + BAR.1 / 2.0, Type::new(SMALL, SOFT).centred().upright())
 }
