@@ -16,6 +16,3 @@ pub(crate) use collect::{Collector, ErrorCount};
 pub(crate) use latency::Latency;
 pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Tokens, Validity, Warning};
 pub(crate) use window::Window;
-
-#[cfg(test)]
-pub(crate) mod fixture;

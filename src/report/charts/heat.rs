@@ -83,7 +83,14 @@ pub(super) fn draw<DB: DrawingBackend>(
     colour_bar(ink, &figure.unit, low, high, left, first.top + TITLE_ROOM)
 }
 
-fn colour_bar<DB: DrawingBackend>(ink: &Ink<DB>, unit: &str, low: f64, high: f64) -> Result<(), ChartError> {
+fn colour_bar<DB: DrawingBackend>(
+    ink: &Ink<DB>,
+    unit: &str,
+    low: f64,
+    high: f64,
+    left: f64,
+    top: f64,
+) -> Result<(), ChartError> {
     const STEPS: usize = 64;
     for step in 0..STEPS {
         let share = step as f64 / (STEPS - 1) as f64;

@@ -67,7 +67,7 @@ fn what_the_drain_cuts_off_is_censored_and_counted() {
 stall = 1.0
 "#;
     let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
-    scene.run(3, &["--drain", "0s"]);
+    scene.run(4, &["--drain", "0s"]);
     let records = scene.records();
     assert_eq!(records.len(), 3);
     for record in &records {
