@@ -16,7 +16,7 @@ use std::path::PathBuf;
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
-    /// Log to stderr what is sent where; twice for more. RUST_LOG says it in detail.
+    /// Log to stderr what is sent where; twice for more. `RUST_LOG` says it in detail.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     #[command(subcommand)]

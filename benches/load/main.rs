@@ -5,6 +5,8 @@
 //! percentiles and request by request. Exits 1 where a count differs or a percentile is off by more
 //! than 1 ms.
 
+#![allow(clippy::print_stdout)]
+
 mod server;
 
 use std::collections::HashMap;
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
         server::serve(Path::new(&arguments[position + 1]));
         return ExitCode::SUCCESS;
     }
-    let users = arguments.iter().filter_map(|argument| argument.parse().ok()).next().unwrap_or(90);
+    let users = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(90);
     if accuracy(users) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

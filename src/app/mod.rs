@@ -91,7 +91,7 @@ fn shown(error: &Error, styled: bool) -> String {
     }
 }
 
-/// Logs go to stderr: `-v` says what this program sends where, RUST_LOG whatever is asked for.
+/// Logs go to stderr: `-v` says what this program sends where, `RUST_LOG` whatever is asked for.
 fn log(verbose: u8, environment: &BTreeMap<String, String>) {
     let filter = match (environment.get("RUST_LOG").filter(|filter| !filter.is_empty()), verbose) {
         (Some(filter), _) => filter.clone(),

@@ -92,7 +92,7 @@ impl Writer {
                 self.manifest.turns.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
-            Event::TurnStarted { cell, .. } => {
+            Event::TurnStarted { cell } => {
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(cell);
             }
             Event::Second(second) => {

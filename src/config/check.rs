@@ -49,9 +49,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         }
     }
     match prompts {
-        Some(prompts) if problems.is_empty() => {
-            Ok(Resolved { origins: layered.origins(), plan, prompts, plan_file: sources.plan.map(Path::to_owned) })
-        }
+        Some(prompts) if problems.is_empty() => Ok(Resolved { origins: layered.origins(), plan, prompts }),
         _ => Err(Problems(problems)),
     }
 }

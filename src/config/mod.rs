@@ -9,12 +9,12 @@ mod rules;
 pub(crate) mod settings;
 mod sources;
 
-pub(crate) use problem::{Place, Problem, Problems, Source};
+pub(crate) use problem::Problems;
 
 use crate::plan::{Origins, Plan};
 use crate::prompts::Prompts;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Everything that can say something about a plan.
 #[derive(Debug, Clone)]
@@ -40,8 +40,6 @@ pub(crate) struct Resolved {
     pub(crate) origins: Origins,
     /// Its prompts.
     pub(crate) prompts: Prompts,
-    /// The file it came from.
-    pub(crate) plan_file: Option<PathBuf>,
 }
 
 /// Reads a plan.

@@ -1,8 +1,8 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
+use crate::matrix::{AXES, AxisValue};
 use crate::plan::{Plan, SCHEMA};
 use crate::prompts::Prompts;
-use std::fmt::Display;
 use std::time::Duration;
 
 /// Prefixes that Bedrock's inference profiles have today.
@@ -33,7 +33,7 @@ impl Rules {
     }
 
     /// An axis is neither empty nor does it repeat itself.
-    fn axis<T: PartialEq + Display>(&mut self, key: &str, values: &[T]) {
+    fn axis(&mut self, key: &str, values: &[AxisValue]) {
         self.hold(!values.is_empty(), &[key], format!("`{key}` is empty"), "an axis has one value at least");
         for (index, value) in values.iter().enumerate() {
             let at = format!("{key}[{index}]");
@@ -89,13 +89,10 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
 }
 
 fn axes(plan: &Plan, rules: &mut Rules) {
-    let matrix = &plan.matrix;
-    rules.axis("matrix.model_ids", &matrix.model_ids);
-    rules.axis("matrix.region_prefixes", &matrix.region_prefixes);
-    rules.axis("matrix.service_tiers", &matrix.service_tiers);
-    rules.axis("matrix.prompt_sizes", &matrix.prompt_sizes);
-    rules.axis("matrix.user_counts", &matrix.user_counts);
-    for (index, users) in matrix.user_counts.iter().enumerate() {
+    for axis in AXES {
+        rules.axis(&format!("matrix.{}", axis.key), &(axis.values)(&plan.matrix));
+    }
+    for (index, users) in plan.matrix.user_counts.iter().enumerate() {
         let at = format!("matrix.user_counts[{index}]");
         rules.hold(*users > 0, &[&at], "0 users send nothing: a user count is one or more", "");
     }

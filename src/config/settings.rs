@@ -255,22 +255,44 @@ pub(crate) const SETTINGS: &[Setting] = &[
 /// AWS's variables for the endpoint, the stronger first; read only while the endpoint is `aws`.
 pub(crate) const AWS_ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"];
 
-/// The README's table of settings, in Markdown.
 #[cfg(test)]
-pub(crate) fn markdown() -> String {
-    let mut text = String::from("| plan key | flag | environment | default | what |\n|---|---|---|---|---|\n");
-    for setting in SETTINGS {
-        let code = |names: Vec<String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let mut flags: Vec<String> = setting.flags.iter().map(|flag| format!("--{flag}")).collect();
-        if setting.key == "target.endpoint" {
-            flags.push("--simulated".into());
+mod tests {
+    use super::*;
+
+    /// The README's table of settings, in Markdown.
+    fn markdown() -> String {
+        let mut text = String::from("| plan key | flag | environment | default | what |\n|---|---|---|---|---|\n");
+        for setting in SETTINGS {
+            let code = |names: Vec<String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let mut flags: Vec<String> = setting.flags.iter().map(|flag| format!("--{flag}")).collect();
+            if setting.key == "target.endpoint" {
+                flags.push("--simulated".into());
+            }
+            let env: Vec<String> = match setting.env {
+                [] => vec![Setting::prefixed(setting.flags[0])],
+                names => names.iter().map(ToString::to_string).collect(),
+            };
+            let default = if setting.default == "-" { "-".into() } else { format!("`{}`", setting.default) };
+            text +=
+                &format!("| `{}` | {} | {} | {default} | {} |\n", setting.key, code(flags), code(env), setting.help);
         }
-        let env: Vec<String> = match setting.env {
-            [] => vec![Setting::prefixed(setting.flags[0])],
-            names => names.iter().map(ToString::to_string).collect(),
-        };
-        let default = if setting.default == "-" { "-".into() } else { format!("`{}`", setting.default) };
-        text += &format!("| `{}` | {} | {} | {default} | {} |\n", setting.key, code(flags), code(env), setting.help);
+        text
     }
-    text
+
+    #[test]
+    fn the_readme_has_every_setting() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("<!-- settings: begin (a test holds this table to the code) -->\n").unwrap();
+        let (table, _) = rest.split_once("<!-- settings: end -->").unwrap();
+        assert_eq!(table, markdown(), "the README's table of settings is not that of the code");
+    }
+
+    #[test]
+    fn no_name_is_taken_twice() {
+        let names = SETTINGS.iter().flat_map(|setting| setting.flags.iter().chain(setting.env));
+        let mut seen = std::collections::BTreeSet::new();
+        for name in names {
+            assert!(seen.insert(name), "{name}");
+        }
+    }
 }

@@ -173,10 +173,7 @@ fn seconds(text: &str) -> String {
 
 fn items(text: &str) -> Result<Vec<&str>, String> {
     let items: Vec<&str> = text.split(',').map(str::trim).collect();
-    match items.iter().any(|item| item.is_empty()) {
-        true => Err(format!("`{text}` has an empty item")),
-        false => Ok(items),
-    }
+    if items.iter().any(|item| item.is_empty()) { Err(format!("`{text}` has an empty item")) } else { Ok(items) }
 }
 
 /// A value said by its full path: as its setting reads text, else as TOML, else as text.
@@ -187,9 +184,8 @@ fn by_path(path: &str, text: &str, working_dir: &Path) -> Result<Value, String> 
     }
     let toml: Option<Value> = toml::from_str::<Holder>(&format!("value = {text}")).ok().map(|holder| holder.value);
     match (find(path), toml) {
-        (_, Some(value @ (Value::Array(_) | Value::String(_)))) => Ok(value),
+        (_, Some(value @ (Value::Array(_) | Value::String(_)))) | (None, Some(value)) => Ok(value),
         (Some(setting), _) => value(setting.kind, text, working_dir),
-        (None, Some(value)) => Ok(value),
         (None, None) => Ok(text.into()),
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct Reply {
     /// What the connector saw.
     pub(crate) facts: Facts,
     /// What the service said.
-    pub(crate) answer: Result<Answer, Failure>,
+    pub(crate) answer: Result<Answer, Box<Failure>>,
 }
 
 /// A success.
@@ -193,14 +193,14 @@ impl Bedrock {
         let complete = result.is_ok() && facts.failure.is_none();
         let answer = match result {
             Ok(Ok(output)) => read(&output),
-            Ok(Err(error)) => Err(failure(&error, &facts)),
-            Err(_) => Err(Failure {
+            Ok(Err(error)) => Err(Box::new(failure(&error, &facts))),
+            Err(_) => Err(Box::new(Failure {
                 class: "timeout".into(),
                 message: format!("no complete reply within {}", crate::units::duration::format(prepared.timeout)),
                 http_status: None,
                 request_id: None,
                 answer: Answer::default(),
-            }),
+            })),
         };
         Reply {
             sent: facts.sent.unwrap_or(started),
@@ -271,7 +271,7 @@ async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String
     }
 }
 
-fn read(output: &ConverseOutput) -> Result<Answer, Failure> {
+fn read(output: &ConverseOutput) -> Result<Answer, Box<Failure>> {
     let count = |number: i32| u64::try_from(number).ok();
     let usage = output.usage();
     let answer = Answer {
@@ -281,9 +281,13 @@ fn read(output: &ConverseOutput) -> Result<Answer, Failure> {
         input_tokens: usage.and_then(|usage| count(usage.input_tokens())),
         output_tokens: usage.and_then(|usage| count(usage.output_tokens())),
         total_tokens: usage.and_then(|usage| count(usage.total_tokens())),
-        cache_read_tokens: usage.and_then(|usage| usage.cache_read_input_tokens()).and_then(count),
-        cache_write_tokens: usage.and_then(|usage| usage.cache_write_input_tokens()).and_then(count),
-        server_latency_ms: output.metrics().map(|metrics| metrics.latency_ms()),
+        cache_read_tokens: usage
+            .and_then(aws_sdk_bedrockruntime::types::TokenUsage::cache_read_input_tokens)
+            .and_then(count),
+        cache_write_tokens: usage
+            .and_then(aws_sdk_bedrockruntime::types::TokenUsage::cache_write_input_tokens)
+            .and_then(count),
+        server_latency_ms: output.metrics().map(aws_sdk_bedrockruntime::types::ConverseMetrics::latency_ms),
     };
     let content = output
         .output()
@@ -292,13 +296,13 @@ fn read(output: &ConverseOutput) -> Result<Answer, Failure> {
     if content || answer.output_tokens.unwrap_or(0) > 0 {
         return Ok(answer);
     }
-    Err(Failure {
+    Err(Box::new(Failure {
         class: "empty_reply".into(),
         message: "a reply without content and without output tokens".into(),
         http_status: Some(200),
         request_id: answer.request_id.clone(),
         answer,
-    })
+    }))
 }
 
 fn is_empty(block: &ContentBlock) -> bool {
@@ -328,7 +332,7 @@ fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
 }
 
 fn has_source<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<T>())
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn std::error::Error + 'static>::is::<T>)
 }
 
 /// The innermost two causes: what happened, and to what.

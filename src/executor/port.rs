@@ -9,8 +9,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Event {
     /// A cell begins.
     TurnStarted {
-        /// Index of the turn in the run's order.
-        turn: usize,
         /// Index of the cell in matrix order.
         cell: usize,
     },

@@ -71,7 +71,7 @@ pub(crate) async fn execute(
         if stop.starting.is_cancelled() {
             break;
         }
-        tell(Event::TurnStarted { turn: index, cell: turn.cell });
+        tell(Event::TurnStarted { cell: turn.cell });
         gate.begin(turn.cell);
         let report = run_turn(&bedrock, &job, index, clock, &gate, &tell, stop).await;
         tell(Event::TurnEnded(Box::new(report)));

@@ -139,7 +139,8 @@ impl Shared {
         };
         let (outcome, answer, failure) = match answer {
             Some(Ok(answer)) => (Outcome::Succeeded, answer, None),
-            Some(Err(Failure { class, message, http_status, request_id, answer })) => {
+            Some(Err(failure)) => {
+                let Failure { class, message, http_status, request_id, answer } = *failure;
                 (class::outcome(&class), answer, Some((class, message, http_status, request_id)))
             }
             None => (Outcome::Censored, Answer::default(), None),

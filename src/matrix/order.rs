@@ -48,7 +48,9 @@ fn one_repetition(cells: &[Cell], order: Order, rng: &mut ChaCha8Rng) -> Vec<usi
                 }
             }
             contexts.shuffle(rng);
-            contexts.iter_mut().for_each(|tiers| tiers.shuffle(rng));
+            for tiers in &mut contexts {
+                tiers.shuffle(rng);
+            }
             contexts.concat()
         }
     }

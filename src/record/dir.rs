@@ -141,7 +141,7 @@ fn is_ours(name: &str) -> bool {
     let name = name.strip_suffix(".part").unwrap_or(name);
     name == MANIFEST
         || name == PLAN
-        || (name.starts_with("consolidated_results_") && name.ends_with(".csv"))
+        || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
         fields.insert(axis.field, json!((axis.get)(cell)));
     }
     fields.retain(|key, value| {
-        let default = DEFAULTS.iter().any(|(name, default)| name == key && *default == value.to_string());
+        let text = value.to_string();
+        let default = DEFAULTS.iter().any(|(name, default)| name == key && *default == text);
         !default && !value.is_null()
     });
     fields.insert("v", json!(1));
@@ -59,7 +60,7 @@ pub(crate) fn plan_hash(cell_hashes: &[String]) -> String {
 }
 
 fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

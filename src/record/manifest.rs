@@ -130,9 +130,4 @@ impl Manifest {
     pub(crate) fn simulated(&self) -> bool {
         self.endpoint == "simulated"
     }
-
-    /// The index of a cell in matrix order.
-    pub(crate) fn cell_index(&self, test_id: &str) -> Option<usize> {
-        self.cells.iter().position(|planned| planned.cell.id == test_id)
-    }
 }

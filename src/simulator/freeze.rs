@@ -19,8 +19,8 @@ impl Freezer {
         let since = self.started.elapsed();
         let periods = (since.as_nanos() / self.every.as_nanos()) as u32;
         let end = self.every * periods + self.length;
-        if periods > 0 && since < end {
-            tokio::time::sleep(end - since).await;
+        if periods > 0 {
+            tokio::time::sleep(end.saturating_sub(since)).await;
         }
     }
 }

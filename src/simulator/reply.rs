@@ -12,6 +12,7 @@ use tokio::sync::mpsc::Receiver;
 /// Token counts as the wire has them: what was cached is not among `inputTokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // the wire's names
 pub(super) struct Usage {
     pub(super) input_tokens: u32,
     pub(super) output_tokens: u32,
@@ -92,13 +93,14 @@ impl Body for ReplyBody {
                 tell(done);
                 Poll::Ready(frame)
             }
-            Self::Whole { bytes, broken: true, done } => match bytes.take() {
-                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes.slice(..bytes.len() / 2))))),
-                None => {
+            Self::Whole { bytes, broken: true, done } => {
+                if let Some(bytes) = bytes.take() {
+                    Poll::Ready(Some(Ok(Frame::data(bytes.slice(..bytes.len() / 2)))))
+                } else {
                     tell(done);
                     Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
                 }
-            },
+            }
             Self::Frames { frames, done } => {
                 let frame = std::task::ready!(frames.poll_recv(cx));
                 if frame.is_none() {

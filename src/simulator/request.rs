@@ -1,4 +1,4 @@
-//! What is asked: the body of Converse and ConverseStream, read with structs of this house, and
+//! What is asked: the body of Converse and `ConverseStream`, read with structs of this house, and
 //! refused as Bedrock refuses.
 
 use super::fault::Refusal;

@@ -1,4 +1,4 @@
-//! ConverseStream's frames: `application/vnd.amazon.eventstream`, one chunk a frame.
+//! `ConverseStream`'s frames: `application/vnd.amazon.eventstream`, one chunk a frame.
 
 use super::fault::StreamFault;
 use super::freeze::Freezer;

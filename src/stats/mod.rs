@@ -14,5 +14,4 @@ mod window;
 
 pub(crate) use collect::{Collector, ErrorCount};
 pub(crate) use latency::Latency;
-pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Tokens, Validity, Warning};
-pub(crate) use window::Window;
+pub(crate) use summary::{CellSummary, Pool, Summary, Validity};

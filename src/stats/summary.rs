@@ -198,8 +198,6 @@ pub(crate) struct Pool {
     pub(crate) counts: Counts,
     /// As `CellSummary::latency`, over the samples of all windows.
     pub(crate) latency: Latency,
-    /// Successes of all windows.
-    pub(crate) success: Latency,
     /// Of the successes.
     pub(crate) tokens: Tokens,
     /// Ends inside the windows over the windows' lengths.
@@ -222,15 +220,14 @@ impl Summary {
     }
 
     fn pool_of(&self, key: Vec<AxisValue>, cells: &[&CellSummary]) -> Pool {
-        let windowed = || cells.iter().flat_map(|cell| cell.samples.iter().filter(|sample| cell.window.takes(sample)));
+        let windowed = cells.iter().flat_map(|cell| cell.samples.iter().filter(|sample| cell.window.takes(sample)));
         let length: f64 = cells.iter().map(|cell| cell.window.length_s).sum();
         let ended: f64 =
             cells.iter().filter_map(|cell| cell.requests_per_sec.map(|rate| rate * cell.window.length_s)).sum();
         Pool {
             key,
             counts: Counts::of(cells.iter().flat_map(|cell| &cell.samples)),
-            latency: Latency::of(windowed(), population(self.include_failures)),
-            success: Latency::of(windowed(), Population::Successes),
+            latency: Latency::of(windowed, population(self.include_failures)),
             tokens: Tokens::of(cells.iter().flat_map(|cell| &cell.samples)),
             requests_per_sec: (length > 0.0).then(|| ended / length),
         }

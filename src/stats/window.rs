@@ -23,10 +23,8 @@ impl Window {
         let half_ms = crate::units::ms(cell.load.test_duration) / 2.0;
         let settle_ms = p95_of_successes(samples);
         let wanted_ms = crate::units::ms(cell.ramp()) + settle_ms;
-        let (start_ms, settled) = match include_ramp {
-            true => (0.0, true),
-            false => (wanted_ms.min(half_ms), wanted_ms <= half_ms),
-        };
+        let (start_ms, settled) =
+            if include_ramp { (0.0, true) } else { (wanted_ms.min(half_ms), wanted_ms <= half_ms) };
         let length_s = turns.iter().map(|turn| (turn.load_ms - start_ms).max(0.0)).sum::<f64>() / 1e3;
         Self { start_ms, length_s, settled }
     }

@@ -184,7 +184,7 @@ impl Service<Uri> for Tcp {
         let pending = self.0.call(uri);
         Box::pin(async move {
             pending.await.map_err(|error| {
-                let dns = error.source().is_some_and(|source| source.is::<DnsError>());
+                let dns = error.source().is_some_and(<dyn std::error::Error + 'static>::is::<DnsError>);
                 DialError { class: if dns { "dns" } else { "connect" }, source: error.into() }
             })
         })

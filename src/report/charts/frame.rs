@@ -87,7 +87,7 @@ pub(super) fn draw<DB: DrawingBackend>(ink: &Ink<DB>, figure: &Figure, layout: &
         top: layout.body_top + (index / layout.columns) as f64 * (layout.panel.1 + GAP),
         width: layout.panel.0,
         height: layout.panel.1,
-        first: index % layout.columns == 0,
+        first: index.is_multiple_of(layout.columns),
     };
     match &figure.body {
         Body::Bars(figure) => bars::draw(ink, figure, place)?,

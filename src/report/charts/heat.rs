@@ -97,7 +97,7 @@ fn colour_bar<DB: DrawingBackend>(
         let y = top + BAR.1 * (1.0 - (step + 1) as f64 / STEPS as f64);
         ink.block(left, y, BAR.0, BAR.1 / STEPS as f64 + 0.5, heat(share))?;
     }
-    let marks = if high > low { vec![low, (low + high) / 2.0, high] } else { vec![low] };
+    let marks = if high > low { vec![low, f64::midpoint(low, high), high] } else { vec![low] };
     for mark in marks {
         let share = if high > low { (mark - low) / (high - low) } else { 0.5 };
         let y = top + BAR.1 * (1.0 - share);

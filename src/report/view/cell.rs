@@ -276,9 +276,10 @@ fn facts(summary: &CellSummary) -> Vec<Entry> {
 fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
     let who =
         if manifest.plan.report.include_failures { "successes, failed and throttled requests" } else { "successes" };
-    let window = match manifest.plan.report.include_ramp {
-        true => "the ramp included".into(),
-        false => format!("sent later than {:.1} s after the start", summary.window.start_ms / 1e3),
+    let window = if manifest.plan.report.include_ramp {
+        "the ramp included".into()
+    } else {
+        format!("sent later than {:.1} s after the start", summary.window.start_ms / 1e3)
     };
     let cut_off = match summary.latency.cut_off {
         0 => String::new(),

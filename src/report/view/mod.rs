@@ -7,7 +7,7 @@ mod figures;
 mod tables;
 pub(crate) mod text;
 
-pub(crate) use cell::{CellView, Entry, ErrorView, Numbers};
+pub(crate) use cell::{CellView, ErrorView};
 pub(crate) use tables::Table;
 
 use super::charts::Figure;
@@ -32,6 +32,7 @@ pub(crate) struct View {
 
 /// What heads a report.
 #[derive(Debug, Clone, Serialize)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
 pub(crate) struct RunView {
     /// What the run is called.
     pub(crate) name: String,

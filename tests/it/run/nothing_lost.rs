@@ -29,11 +29,11 @@ fn every_request_that_was_served_is_recorded_once() {
 
 #[test]
 fn counts_of_a_cell_add_up_whatever_the_ends_were() {
-    let faults = r#"
+    let faults = r"
 [simulator.faults]
 throttling = 0.2
 internal_server = 0.2
-"#;
+";
     let scene = Scene::new().plan(&format!("{SHORT}{faults}"));
     scene.run(0, &[]);
     let row = &scene.rows()[0];
@@ -62,10 +62,10 @@ fn an_interrupted_run_drains_reports_and_exits_with_130() {
 
 #[test]
 fn what_the_drain_cuts_off_is_censored_and_counted() {
-    let stalled = r#"
+    let stalled = r"
 [simulator.faults]
 stall = 1.0
-"#;
+";
     let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
     scene.run(4, &["--drain", "0s"]);
     let records = scene.records();
