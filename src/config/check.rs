@@ -43,7 +43,9 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let (plan, bad) = layered.plan(&defaults, &mut problems);
     let prompts = prompts(&plan, &layered, &mut problems);
     for broken in rules::check(&plan, prompts.as_ref()) {
-        let is_bad = |key: &String| broken.keys.iter().any(|path| path.starts_with(key.as_str()));
+        let is_bad = |wrong: &String| {
+            broken.keys.iter().any(|path| path.starts_with(wrong.as_str()) || wrong.starts_with(&format!("{path}[")))
+        };
         if !bad.iter().any(is_bad) {
             problems.push(Problem::new(layered.strongest(&broken.keys), broken.message).hint(broken.hint));
         }
@@ -110,13 +112,14 @@ fn unknown_keys(
         let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let Some(inner) = known.get(key) else {
             let table = if path.is_empty() { "the top of a plan".to_owned() } else { format!("[{path}]") };
+            let at = if path.is_empty() { "at" } else { "in" };
             let hint = elsewhere(key, whole)
                 .map(|place| format!("it belongs to {place}"))
                 .or_else(|| {
                     nearest(key, known.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
                 })
                 .unwrap_or_else(|| format!("{table} has {}", names(known.keys())));
-            problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` in {table}")).hint(Some(hint)));
+            problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` {at} {table}")).hint(Some(hint)));
             return false;
         };
         match (inner.is_object(), value.is_object()) {
@@ -193,14 +196,16 @@ impl<'a> Layered<'a> {
             };
             let path = error.path().to_string();
             let key = path.split('[').next().unwrap_or_default().to_owned();
-            assert!(!bad.contains(&key), "the defaults are valid, but for {path}: {error}");
+            assert!(!bad.contains(&path), "the defaults are valid, but for {path}: {error}");
             let message = describe(&key, &error.into_inner().to_string());
             problems.push(Problem::new(self.place(&path), message));
-            match get(defaults, &key) {
-                Some(default) => set(&mut tree, &key, default.clone()),
-                None => set(&mut tree, &key, Value::Null),
+            // One item of a list is replaced alone, so that what is wrong with the others is found too.
+            match (item(&path), get(defaults, &key)) {
+                (Some(index), default) => tree_item(&mut tree, &key)[index] = stand_in(default, bad.len()),
+                (None, Some(default)) => set(&mut tree, &key, default.clone()),
+                (None, None) => set(&mut tree, &key, Value::Null),
             }
-            bad.push(key);
+            bad.push(path);
         }
     }
 
@@ -296,11 +301,25 @@ fn get<'v>(tree: &'v Value, key: &str) -> Option<&'v Value> {
 }
 
 fn set(tree: &mut Value, key: &str, value: Value) {
-    let mut inner = tree;
-    for part in key.split('.') {
-        inner = &mut inner[part];
+    *tree_item(tree, key) = value;
+}
+
+/// Stands for an item of a list that could not be read: of the type of the default's items, and
+/// something that nobody asks for.
+fn stand_in(default: Option<&Value>, number: usize) -> Value {
+    match default.and_then(|list| list.get(0)) {
+        Some(Value::String(_)) => format!("item {number}").into(),
+        _ => (u32::MAX as usize - number).into(),
     }
-    *inner = value;
+}
+
+/// The index that a path ends with.
+fn item(path: &str) -> Option<usize> {
+    path.strip_suffix(']')?.rsplit_once('[')?.1.parse().ok()
+}
+
+fn tree_item<'v>(tree: &'v mut Value, key: &str) -> &'v mut Value {
+    key.split('.').fold(tree, |inner, part| &mut inner[part])
 }
 
 /// The dotted keys of everything that is no table.

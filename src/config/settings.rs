@@ -34,7 +34,7 @@ impl Kind {
             Self::Counts => "a list of whole numbers greater than zero",
             Self::Duration => "a duration such as `30s`, `5m` or `1h30m`",
             Self::ThinkTime => "a think time such as `1s..2s` or `500ms`",
-            Self::Whole => "a whole number",
+            Self::Whole => "a whole number that is not negative",
             Self::Number => "a number",
             Self::NumberOrNone => "a number or `none`",
             Self::Bool => "true or false",

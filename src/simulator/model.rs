@@ -195,7 +195,7 @@ impl Model {
         let rates = self.faults.rates();
         problems.extend(rates.iter().filter_map(|(name, rate)| share(format!("faults.{name}"), *rate)));
         let sum: f64 = rates.iter().map(|(_, rate)| rate).sum();
-        if sum > 1.0 + 1e-9 {
+        if sum > 1.0 + 1e-9 && rates.iter().all(|(_, rate)| *rate <= 1.0) {
             problems.push(("faults".into(), format!("the rates sum up to {sum}: together they are at most 1")));
         }
         if self.freeze_for > self.freeze_every {

@@ -50,16 +50,7 @@ impl Scene {
 
     /// The binary in this directory, with no environment but the path.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bedrock-plan"));
-        command
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .env_clear()
-            .env("PATH", std::env::var("PATH").unwrap_or_default())
-            .env("HOME", self.dir.path())
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdin(Stdio::null());
-        command
+        crate::support::command(self.dir.path(), arguments)
     }
 
     /// `run plan.toml --yes --results-dir results`, and what else is said.

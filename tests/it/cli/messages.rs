@@ -1,0 +1,137 @@
+//! What bad input gets: a clear message, exit code 2, nothing sent, nothing written.
+
+use crate::support::{command, shown};
+
+/// Name of the snapshot, the plan if there is one, the environment, and what is said after `run`.
+type Case = (&'static str, Option<&'static str>, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    ("unknown_key", Some("[matrix]\nuser_count = [5]\n"), &[], &[]),
+    ("misplaced_key", Some("test_duration = \"5m\"\n"), &[], &[]),
+    ("unknown_table", Some("[laod]\ndrain = \"5s\"\n"), &[], &[]),
+    ("value_for_a_table", Some("load = 5\n"), &[], &[]),
+    ("table_for_a_value", Some("[name]\nx = 1\n"), &[], &[]),
+    (
+        "wrong_type",
+        Some("[load]\nspawn_rate = \"fast\"\n[matrix]\nmodel_ids = [5]\nservice_tiers = \"flex\"\n"),
+        &[],
+        &[],
+    ),
+    (
+        "numbers_out_of_range",
+        Some(
+            "[matrix]\nuser_counts = [30, 0, -3, 2.5]\n[load]\nspawn_rate = 0\ntest_duration = \"0s\"\nrepetitions = 0\n[request]\nmax_tokens = 0\ntimeout = \"0s\"\ntemperature = 1.5\n",
+        ),
+        &[],
+        &[],
+    ),
+    (
+        "negative_on_flags",
+        None,
+        &[],
+        &["--user-counts", "-3", "--spawn-rate", "-1", "--max-tokens", "-5", "--test-duration", "-1s"],
+    ),
+    ("empty_axis", Some("[matrix]\nservice_tiers = []\n"), &[], &[]),
+    ("repeated_value", Some("[matrix]\nservice_tiers = [\"flex\", \"default\", \"flex\"]\n"), &[], &[]),
+    ("empty_item", None, &[("USER_COUNTS", "30,,60")], &["--service-tiers", "flex,"]),
+    ("empty_flag", None, &[], &["--service-tiers", ""]),
+    ("unknown_prompt_size", None, &[], &["--prompt-sizes", "small,huge"]),
+    ("missing_prompts_file", None, &[], &["--prompts-file", "nowhere.json"]),
+    ("missing_plan", None, &[], &["nowhere.toml"]),
+    ("empty_plan_is_the_defaults_with_a_short_test", Some(""), &[], &["--test-duration", "5s"]),
+    ("malformed_plan", Some("[matrix\nuser_counts = [5\n[load]\ndrain = = 3\n"), &[("USER_COUNTS", "x")], &[]),
+    ("duration_without_sense", None, &[], &["--test-duration", "5x"]),
+    ("bare_number_in_a_plan", Some("[load]\ntest_duration = 30\n"), &[], &[]),
+    ("think_time_backwards", None, &[], &["--think-time", "2s..1s"]),
+    ("ramp_longer_than_the_test", Some("[load]\nspawn_rate = 1\n"), &[], &[]),
+    ("arn_with_a_prefix", None, &[("BASE_MODEL_ID", "arn:aws:bedrock:us-east-1:1:inference-profile/us.x")], &[]),
+    ("prefix_twice", None, &[], &["--model-id", "eu.amazon.nova-2-lite-v1:0"]),
+    ("unknown_variable", None, &[("BEDROCK_PLAN_USER_COUNT", "5"), ("BEDROCK_PLAN_LOAD__DRAN", "5s")], &[]),
+    (
+        "same_setting_twice",
+        None,
+        &[
+            ("REGION_PREFIX", "us"),
+            ("REGION_PREFIXES", "us,eu"),
+            ("USER_COUNTS", "5"),
+            ("BEDROCK_PLAN_USER_COUNTS", "6"),
+        ],
+        &["--simulated", "--endpoint-url", "http://127.0.0.1:1"],
+    ),
+    ("bad_set", None, &[], &["--set", "simulator.capacty=4", "--set", "nothing"]),
+    ("bad_boolean", None, &[("INCLUDE_FAILURES", "maybe")], &[]),
+    ("bad_endpoint", None, &[], &["--endpoint-url", "localhost:8080"]),
+    ("bad_order", None, &[], &["--order", "sorted"]),
+    ("bad_placeholder", None, &[], &["--results-dir", "results/{date}"]),
+    ("bad_schema", Some("schema = 2\n"), &[], &[]),
+    (
+        "simulator_without_sense",
+        Some("[simulator]\nflex_as_default = 2\noutput_tokens = 0\n[simulator.faults]\nstall = 0.6\nreset = 0.6\n"),
+        &[],
+        &[],
+    ),
+    (
+        "all_at_once",
+        Some("[matrix]\nuser_counts = [0]\nmodel_id = \"x\"\n[load]\ndrain = 5\n"),
+        &[("MAX_TOKENS", "many")],
+        &["--timeout", "5x"],
+    ),
+    ("only_picks_nothing", None, &[], &["--only", "eu_*"]),
+    ("only_is_no_pattern", None, &[], &["--only", "us_[*"]),
+    ("unknown_flag", None, &[], &["--user-count", "5"]),
+    ("no_terminal_and_no_yes", None, &[], &["--simulated"]),
+];
+
+#[test]
+fn bad_input_gets_a_clear_message_and_nothing_else() {
+    for (name, plan, environment, arguments) in CASES {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = vec!["run"];
+        if let Some(plan) = plan {
+            std::fs::write(dir.path().join("plan.toml"), plan).unwrap();
+            all.push("plan.toml");
+        }
+        all.extend(*arguments);
+        let output = command(dir.path(), &all).envs(environment.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", shown(dir.path(), &output));
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|file| file == "plan.toml"), "{name} left {left:?}");
+        insta::assert_snapshot!(*name, shown(dir.path(), &output));
+    }
+}
+
+#[test]
+fn bad_prompts_files_are_shown_where_they_are_wrong() {
+    let cases = [
+        ("prompts_malformed", "{\n  \"small\": {\"text\": \"hi\"},\n  \"large\": {\"text\": }\n}\n"),
+        ("prompts_empty", "{}"),
+        ("prompts_nothing", ""),
+        ("prompts_without_text", "{\n  \"small\": {\"txt\": \"hi\"}\n}\n"),
+        ("prompts_blank", "{\n  \"small\": {\"text\": \" \"}\n}\n"),
+    ];
+    for (name, text) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("prompts.json"), text).unwrap();
+        let output = command(dir.path(), &["show"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        insta::assert_snapshot!(name, shown(dir.path(), &output));
+    }
+}
+
+#[test]
+fn a_results_directory_that_cannot_be_written_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "x").unwrap();
+    let output =
+        command(dir.path(), &["run", "--simulated", "--yes", "--results-dir", "file/results"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!("results_dir_is_a_file", shown(dir.path(), &output));
+}
+
+#[test]
+fn report_says_what_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = command(dir.path(), &["report", "nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!("report_without_a_run", shown(dir.path(), &output));
+}

@@ -1,0 +1,5 @@
+//! What a plan is read from, what bad input gets, and what `show` and `--help` say.
+
+mod messages;
+mod settings;
+mod show;
