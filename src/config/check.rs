@@ -26,7 +26,8 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
 
     let file = sources.plan.and_then(|path| plan_file(path, &mut problems));
     let mut tree = Value::Null;
-    if let Some(file) = &file {
+    // What stands in a file with syntax errors is guesswork: it is said that it cannot be read, and no more.
+    if let Some(file) = file.as_ref().filter(|_| problems.is_empty()) {
         tree = file.tree.clone();
         unknown_keys(file, &mut tree, &shape, "", &shape, &mut problems);
         relative_to_plan(&mut tree, sources);

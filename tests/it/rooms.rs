@@ -1,1 +1,190 @@
-//! Tests: rooms.
+//! Who may know whom: the walls of DESIGN's house, read off the sources.
+
+use std::path::{Path, PathBuf};
+
+/// Room, and the rooms that it must not name.
+const WALLS: &[(&str, &[&str])] = &[
+    (
+        "units",
+        &[
+            "plan",
+            "config",
+            "prompts",
+            "matrix",
+            "estimate",
+            "record",
+            "executor",
+            "guard",
+            "stats",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
+    ),
+    (
+        "simulator",
+        &[
+            "plan", "config", "prompts", "matrix", "estimate", "record", "executor", "guard", "stats", "report",
+            "terminal", "cli", "error", "app",
+        ],
+    ),
+    (
+        "plan",
+        &[
+            "config", "prompts", "matrix", "estimate", "record", "executor", "guard", "stats", "report", "terminal",
+            "cli", "error", "app",
+        ],
+    ),
+    (
+        "matrix",
+        &[
+            "config",
+            "prompts",
+            "estimate",
+            "record",
+            "executor",
+            "guard",
+            "stats",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
+    ),
+    (
+        "prompts",
+        &[
+            "config",
+            "matrix",
+            "estimate",
+            "record",
+            "executor",
+            "guard",
+            "stats",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
+    ),
+    (
+        "record",
+        &[
+            "config",
+            "prompts",
+            "estimate",
+            "executor",
+            "guard",
+            "stats",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
+    ),
+    ("executor", &["config", "estimate", "guard", "stats", "report", "terminal", "cli", "error", "app", "simulator"]),
+    (
+        "stats",
+        &[
+            "config",
+            "prompts",
+            "estimate",
+            "executor",
+            "guard",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
+    ),
+    ("guard", &["config", "report", "terminal", "cli", "error", "app", "simulator"]),
+    ("report", &["config", "prompts", "estimate", "executor", "guard", "terminal", "cli", "error", "app", "simulator"]),
+    ("terminal", &["config", "executor", "guard", "record", "cli", "error", "app", "simulator"]),
+    (
+        "estimate",
+        &["config", "executor", "guard", "record", "stats", "report", "terminal", "cli", "error", "app", "simulator"],
+    ),
+    ("cli", &["executor", "guard", "record", "stats", "report", "terminal", "app", "simulator"]),
+];
+
+/// Crates that one place alone may use.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("figment", &["src/config/layers.rs"]),
+    ("hdrhistogram", &["src/stats/histogram.rs"]),
+    ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs"]),
+    ("indicatif", &["src/terminal/bar.rs"]),
+    ("minijinja", &["src/report/html.rs", "src/report/mod.rs"]),
+    ("clap", &["src/cli.rs", "src/app/mod.rs"]),
+];
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    walk(&root.join("src"), &mut files);
+    let name = |path: &PathBuf| path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Code without comments and without the tests at the end of a file.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn rooms_know_only_what_they_may() {
+    let sources = sources();
+    let mut looked_at = 0;
+    for (room, forbidden) in WALLS {
+        let own = sources.iter().filter(|(name, _)| {
+            *name == format!("src/{room}.rs")
+                || name.starts_with(&format!("src/{room}/")) && !name.ends_with("/tests.rs")
+        });
+        for (name, text) in own {
+            looked_at += 1;
+            for other in *forbidden {
+                assert!(!code(text).contains(&format!("crate::{other}")), "{name} knows {other}");
+            }
+        }
+    }
+    assert!(looked_at > 60, "only {looked_at} files");
+}
+
+#[test]
+fn a_crate_that_has_an_owner_is_used_nowhere_else() {
+    for (name, text) in sources() {
+        for (library, owners) in OWNERS {
+            let uses = code(&text).contains(&format!("{library}::"));
+            assert!(!uses || owners.contains(&name.as_str()), "{name} uses {library}");
+        }
+    }
+}
+
+#[test]
+fn files_are_read_in_one_sitting_and_begin_with_what_they_are_for() {
+    for (name, text) in sources() {
+        assert!(text.lines().count() <= 600, "{name} is too long");
+        assert!(text.starts_with("//!"), "{name} does not say what it is for");
+    }
+}
