@@ -1,0 +1,6 @@
+//! The simulator as other people's SDKs see it.
+
+mod clients;
+mod faults;
+mod others;
+mod replies;

@@ -1,0 +1,84 @@
+//! Clients that are not Rust SDKs: boto3, and what the JS SDK does on the wire (prior-knowledge h2c,
+//! absolute URIs, no `host`).
+
+use super::clients::Server;
+use bedrock_plan::simulator::Model;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::process::Command;
+use std::time::Duration;
+
+const BODY: &str = r#"{"messages":[{"role":"user","content":[{"text":"hello"}]}],"inferenceConfig":{"maxTokens":5}}"#;
+
+fn quick() -> Model {
+    Model {
+        ttft: Duration::from_millis(5),
+        tpot: Duration::from_millis(1),
+        output_tokens: 8.0,
+        output_tokens_sigma: 0.0,
+        ..Model::default()
+    }
+}
+
+#[tokio::test]
+async fn prior_knowledge_h2c_with_absolute_uris_is_served() {
+    let server = Server::start(quick()).await;
+    let stream = tokio::net::TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for operation in ["converse", "converse-stream"] {
+        let uri = format!("{}/model/us.amazon.nova-2-lite-v1%3A0/{operation}", server.url);
+        let request = Request::post(uri).body(Full::new(Bytes::from(BODY))).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!((response.status(), response.version()), (hyper::StatusCode::OK, hyper::Version::HTTP_2));
+        assert!(!response.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
+    let server = Server::start(Model { ttft: Duration::ZERO, tpot: Duration::ZERO, ..quick() }).await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let ask = async |path: &str, body: &'static str| {
+        let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::post(path).header("host", "x").body(Full::new(Bytes::from(body))).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let mut lines = vec![response.status().to_string()];
+        for (name, value) in response.headers().iter().filter(|(name, _)| *name != "date") {
+            let value = if name == "x-amzn-requestid" { "[id]" } else { value.to_str().unwrap() };
+            lines.push(format!("{name}: {value}"));
+        }
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        lines.push(String::from_utf8_lossy(&body).into_owned());
+        lines.join("\n")
+    };
+    insta::assert_snapshot!("reply", ask("/model/m/converse", BODY).await);
+    insta::assert_snapshot!("refusal", ask("/model/m/converse", "{}").await);
+    insta::assert_snapshot!("no_operation", ask("/model/m/count-tokens", "{}").await);
+}
+
+#[test]
+fn boto3_understands_every_word() {
+    let has_boto3 =
+        Command::new("python3").args(["-c", "import boto3"]).output().is_ok_and(|output| output.status.success());
+    if !has_boto3 {
+        eprintln!("skipped: python3 with boto3 is not installed");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(Server::start(quick()));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/simulator/boto3_client.py");
+    let output = Command::new("python3").args([script, &server.url]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    insta::assert_snapshot!(said, @r"
+    converse: end_turn, 2 in, 8 out, 10 total, tier flex, latency ok, id ok
+    stream: messageStart, contentBlockDelta, contentBlockStop, messageStop, metadata; 8 out, tier priority
+    refused: ValidationException
+    ");
+}
