@@ -6,6 +6,8 @@ pub(crate) mod charts;
 mod consolidated;
 mod html;
 mod locust;
+#[cfg(test)]
+mod tests;
 pub(crate) mod view;
 
 use std::path::PathBuf;

@@ -66,6 +66,11 @@ impl Latency {
         self.curve.percentile(p)
     }
 
+    /// The value of a percentile without its interval, milliseconds; see [`Curve::value`].
+    pub(crate) fn value_ms(&self, p: f64) -> Option<f64> {
+        self.curve.value(p)
+    }
+
     /// All observations, those cut off too.
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()

@@ -80,6 +80,12 @@ impl Curve {
         self.sorted.len()
     }
 
+    /// The value at `p` alone, which costs little; the largest time seen where `p` is not reached.
+    pub(crate) fn value(&self, p: f64) -> Option<f64> {
+        let largest = self.sorted.last()?.ms;
+        Some(self.at(p).unwrap_or(largest))
+    }
+
     /// The value at `p`, its interval and its worth; nothing without observations.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
         let n = self.sorted.len();

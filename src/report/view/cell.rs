@@ -133,7 +133,7 @@ impl Numbers {
             mean: latency.mean_ms,
             min: latency.min_ms,
             max: latency.max_ms,
-            levels: LEVELS.map(|p| latency.percentile(p).map(|percentile| percentile.value_ms)),
+            levels: LEVELS.map(|p| latency.value_ms(p)),
             p95_quality: quality(0.95),
             p99_quality: quality(0.99),
         }

@@ -18,9 +18,8 @@ type Number = fn(&Pool) -> String;
 
 /// In the order of the old tool.
 pub(super) fn tables(summary: &Summary) -> Vec<Table> {
-    let average: Number = |pool| format!("{} ms", text::ms_or_nothing(pool.latency.mean_ms));
-    let p95: Number =
-        |pool| format!("{} ms", text::percentile(pool.latency.percentile(0.95), pool.latency.observations()));
+    let average: Number = |pool| with_unit(text::ms_or_nothing(pool.latency.mean_ms));
+    let p95: Number = |pool| with_unit(text::percentile(pool.latency.percentile(0.95), pool.latency.observations()));
     let failures: Number = |pool| {
         format!("{} ({} of {})", text::percent(pool.counts.failure_rate()), pool.counts.failures(), pool.counts.total)
     };
@@ -44,6 +43,11 @@ pub(super) fn tables(summary: &Summary) -> Vec<Table> {
         table("Average input tokens by prompt size", &["prompt_size"], input),
         table("Average output tokens by service tier", &["service_tier"], output),
     ]
+}
+
+/// Milliseconds have their unit; a refusal has none.
+fn with_unit(shown: String) -> String {
+    if shown.starts_with(text::NOTHING) { shown } else { format!("{shown} ms") }
 }
 
 /// Whether the cells differ on an axis.

@@ -1,0 +1,238 @@
+//! Every format of a small run whose numbers are known by hand, as snapshots; and that nothing is
+//! lost between records and rows.
+
+use super::view::{View, build};
+use super::{FORMATS, Rendered};
+use crate::matrix::{expand, order::turns};
+use crate::plan::{Origins, Plan};
+use crate::record::manifest::{FORMAT, Machine, Manifest, PlannedCell, Second, TurnEnd, TurnReport};
+use crate::record::{Connection, Outcome, Phase, Record};
+use crate::stats::Collector;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const STARTED_MS: u64 = 1_795_511_763_456;
+
+fn plan() -> Plan {
+    let mut plan = crate::plan::tests::plan();
+    plan.name = "known <&>".into();
+    plan.matrix.service_tiers = vec!["default".into(), "flex".into()];
+    plan.matrix.prompt_sizes = vec!["small".into()];
+    plan.matrix.user_counts = vec![2, 4];
+    plan.load.test_duration = Duration::from_secs(4);
+    plan.load.order = crate::plan::Order::Matrix;
+    plan
+}
+
+/// Four cells: two that went well, one aborted, one that never began.
+fn manifest() -> Manifest {
+    let plan = plan();
+    let cells = expand(&plan);
+    let report = |index: usize, end: TurnEnd, reason: Option<&str>, requests| TurnReport {
+        test_id: cells[index].id.clone(),
+        repetition: 1,
+        started_ms: STARTED_MS + 5_000 * index as u64,
+        ended_ms: STARTED_MS + 5_000 * index as u64 + 4_200,
+        load_ms: 4_000.0,
+        end,
+        reason: reason.map(str::to_owned),
+        requests,
+        connections_opened: 2,
+        connections_reused: requests - 2,
+        series: vec![Second { users: cells[index].users, in_flight: 1 }; 4],
+    };
+    Manifest {
+        format: FORMAT,
+        run_id: "20261124_091603-0badcafe".into(),
+        tool_version: "0.0.0".into(),
+        started_ms: STARTED_MS,
+        ended_ms: Some(STARTED_MS + 20_000),
+        interrupted: false,
+        endpoint: "simulated".into(),
+        region: None,
+        connection_policy: "test".into(),
+        machine: Machine { os: "linux".into(), arch: "x86_64".into(), cores: 2 },
+        origins: Origins::new(),
+        plan_hash: "0".into(),
+        seed: 1,
+        only: vec![],
+        order: turns(&cells, &plan.load, 1),
+        turns: vec![
+            report(0, TurnEnd::Finished, None, 40),
+            report(1, TurnEnd::Finished, None, 80),
+            report(
+                2,
+                TurnEnd::Aborted,
+                Some("its first 5 requests were all refused: ValidationException: no such tier"),
+                5,
+            ),
+        ],
+        cells: cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect(),
+        plan,
+    }
+}
+
+/// A request of a cell: sent at `sent_ms`, `took_ms` long.
+fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -> Record {
+    let success = outcome == Outcome::Succeeded;
+    let (class, message) = match outcome {
+        Outcome::Throttled => (Some("ThrottlingException"), Some("Too many tokens, please wait")),
+        Outcome::Failed => (Some("ValidationException"), Some("no such tier, <b>\"really\"</b>")),
+        Outcome::Succeeded | Outcome::Censored => (None, None),
+    };
+    Record {
+        timestamp: (STARTED_MS + 5_000 * cell as u64) as f64 / 1e3 + (sent_ms + took_ms) / 1e3,
+        response_time_ms: took_ms,
+        input_tokens: success.then_some(6),
+        output_tokens: success.then_some(10 + seq % 2),
+        total_tokens: success.then_some(16 + seq % 2),
+        success,
+        repetition: 1,
+        user: (seq % 2) as u32,
+        seq,
+        phase: if sent_ms < 200.0 { Phase::Ramp } else { Phase::Steady },
+        outcome,
+        error_class: class.map(str::to_owned),
+        error_message: message.map(str::to_owned),
+        http_status: (outcome != Outcome::Censored).then_some(200),
+        request_id: Some(format!("id-{seq}")),
+        stop_reason: success.then(|| "end_turn".into()),
+        resolved_service_tier: success.then(|| "default".into()),
+        cache_read_tokens: (success && cell == 1).then_some(6),
+        cache_write_tokens: None,
+        server_latency_ms: Some(took_ms as i64),
+        sent_ms,
+        response_bytes: success.then_some(400),
+        connection: Some(Connection::Reused),
+        connect_ms: None,
+    }
+}
+
+fn records() -> Vec<(usize, Record)> {
+    let mut records = Vec::new();
+    for seq in 0..40_u64 {
+        let outcome = if seq % 10 == 9 { Outcome::Throttled } else { Outcome::Succeeded };
+        records.push((0, record(0, seq, seq as f64 * 100.0, 100.0 + seq as f64, outcome)));
+    }
+    for seq in 0..80_u64 {
+        let outcome = if seq == 79 { Outcome::Censored } else { Outcome::Succeeded };
+        records.push((1, record(1, seq, seq as f64 * 50.0, 200.0 + seq as f64, outcome)));
+    }
+    for seq in 0..5_u64 {
+        records.push((2, record(2, seq, seq as f64 * 10.0, 5.0, Outcome::Failed)));
+    }
+    records
+}
+
+fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
+    let mut collector = Collector::new(manifest);
+    for (cell, record) in records {
+        collector.add(*cell, record);
+    }
+    build(manifest, &collector.finish())
+}
+
+fn files() -> Vec<Rendered> {
+    let view = view_of(&manifest(), &records());
+    FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect()
+}
+
+fn text(name: &str) -> String {
+    let file = files().into_iter().find(|file| file.path.to_str() == Some(name)).unwrap_or_else(|| panic!("no {name}"));
+    String::from_utf8(file.bytes).unwrap()
+}
+
+#[test]
+fn every_text_format() {
+    insta::assert_snapshot!("consolidated", text("consolidated_results_20261124_091603.csv"));
+    for kind in ["stats", "stats_history", "failures"] {
+        let csv = text(&format!("test_us_default_small_u2_{kind}.csv"));
+        assert!(csv.lines().count() > 1 && csv.split_inclusive('\n').all(|line| line.ends_with("\r\n")), "{kind}");
+        insta::assert_snapshot!(kind, csv.replace("\r\n", "\n"));
+    }
+    insta::assert_snapshot!(
+        "stats_of_a_cell_that_never_began",
+        text("test_us_flex_small_u4_stats.csv").replace("\r\n", "\n")
+    );
+    insta::assert_snapshot!("page", text("test_us_flex_small_u2_report.html"));
+    insta::assert_snapshot!("end_of_run", crate::terminal::table::summary(&view_of(&manifest(), &records()), 110));
+}
+
+#[test]
+fn headers_are_locusts() {
+    let first = |name: &str| text(name).lines().next().unwrap().to_owned();
+    assert_eq!(
+        first("test_us_default_small_u2_stats.csv"),
+        "Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%"
+    );
+    assert_eq!(
+        first("test_us_default_small_u2_stats_history.csv"),
+        "Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%,Total Request Count,Total Failure Count,Total Median Response Time,Total Average Response Time,Total Min Response Time,Total Max Response Time,Total Average Content Size"
+    );
+    assert_eq!(first("test_us_default_small_u2_failures.csv"), "Method,Name,Error,Occurrences,First Seen,Last Seen");
+}
+
+#[test]
+fn the_numbers_of_a_known_cell() {
+    let view = view_of(&manifest(), &records());
+    let cell = &view.cells[0];
+    // Ramp 200 ms and s = p95 of the 36 successes (the 35th: 137 ms): from 337 ms on, so the 36 requests from seq 4.
+    assert_eq!((cell.counts.total, cell.counts.succeeded, cell.counts.throttled), (40, 36, 4));
+    assert_eq!(cell.latency.n, 32);
+    assert_eq!((cell.latency.min, cell.latency.max), (Some(104.0), Some(138.0)));
+    // The 16th of them: seq 4 to 8 and 10 to 18 are 14, then 20 and 21.
+    assert_eq!(cell.latency.at(0.50), Some(121.0));
+    assert_eq!(cell.shown.p99, "n/a (32 samples)");
+    // Ends from 337 ms to 4,000 ms: seq 3 (403 ms) to 38 (3,938 ms), of any outcome.
+    let rate = 36.0 / 3.663;
+    assert!((cell.requests_per_sec.unwrap() - rate).abs() < 1e-9, "{:?}", cell.requests_per_sec);
+}
+
+#[test]
+fn include_failures_pools_what_it_says() {
+    let mut manifest = manifest();
+    manifest.plan.report.include_failures = true;
+    manifest.plan.report.include_ramp = true;
+    let view = view_of(&manifest, &records());
+    assert_eq!((view.cells[0].latency.n, view.cells[0].success.n), (40, 36));
+    assert_eq!(view.cells[0].latency.max, Some(139.0));
+    assert_eq!(view.cells[2].latency.n, 5);
+}
+
+fn outcomes() -> impl Strategy<Value = Vec<(u8, Outcome, f64, f64)>> {
+    let outcome = prop_oneof![
+        4 => Just(Outcome::Succeeded), 1 => Just(Outcome::Throttled), 1 => Just(Outcome::Failed), 1 => Just(Outcome::Censored)
+    ];
+    prop::collection::vec((0_u8..3, outcome, 0.0_f64..4_000.0, 1.0_f64..3_000.0), 0..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn nothing_is_counted_twice_or_lost(requests in outcomes(), rotate in 0_usize..200) {
+        let manifest = manifest();
+        let mut records: Vec<(usize, Record)> = requests.iter().enumerate()
+            .map(|(seq, (cell, outcome, sent, took))| (usize::from(*cell), record(usize::from(*cell), seq as u64, *sent, *took, *outcome)))
+            .collect();
+        let view = view_of(&manifest, &records);
+        let total: u64 = view.cells.iter().map(|cell| cell.counts.total).sum();
+        prop_assert_eq!(total, records.len() as u64);
+        for cell in &view.cells {
+            let counts = &cell.counts;
+            prop_assert_eq!(counts.total, counts.succeeded + counts.failures + counts.censored);
+            prop_assert_eq!(counts.failures, counts.throttled + counts.failed);
+            prop_assert_eq!(counts.failures, cell.errors.iter().map(|error| error.count).sum::<u64>());
+            let last = cell.history.last().map_or(0, |row| row.total_requests);
+            prop_assert_eq!(last, counts.total);
+        }
+        if !records.is_empty() {
+            let by = rotate % records.len();
+            records.rotate_left(by);
+        }
+        let again = view_of(&manifest, &records);
+        for (one, other) in view.cells.iter().zip(&again.cells) {
+            prop_assert_eq!(serde_json::to_string(one).unwrap(), serde_json::to_string(other).unwrap());
+        }
+    }
+}
