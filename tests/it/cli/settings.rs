@@ -18,6 +18,7 @@ struct Row {
     flag: (&'static str, Value),
 }
 
+#[allow(clippy::too_many_lines)] // one row per setting
 fn rows() -> Vec<Row> {
     let row =
         |key, flags, environment, default, file, env, flag| Row { key, flags, environment, default, file, env, flag };
