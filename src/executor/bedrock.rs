@@ -133,6 +133,8 @@ impl Bedrock {
             from_environment(target, http_client).await?
         };
         let region = config.region().ok_or(SetupError::NoRegion)?.to_string();
+        let endpoint = target.endpoint_url.as_deref().unwrap_or("AWS");
+        tracing::debug!(endpoint, region, simulated = target.simulated, "requests go there");
         let mut builder = aws_sdk_bedrockruntime::config::Builder::from(&config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
@@ -177,6 +179,7 @@ impl Bedrock {
 
     /// Sends one request and waits for its end, at most the request's timeout.
     pub(crate) async fn converse(&self, prepared: &Prepared) -> Reply {
+        tracing::trace!(model = prepared.model_id, "a request is sent");
         let exchange = Arc::new(Exchange::default());
         let started = Instant::now();
         let send = self
@@ -187,7 +190,18 @@ impl Bedrock {
             .inference_config(prepared.inference.clone())
             .set_service_tier(prepared.tier.clone())
             .send();
-        let result = tokio::time::timeout(prepared.timeout, Arc::clone(&exchange).scope(send)).await;
+        let mut send = std::pin::pin!(Arc::clone(&exchange).scope(send));
+        // The timeout runs from the hand-over, which is known only once it has happened.
+        let mut due = started + prepared.timeout;
+        let result = loop {
+            match tokio::time::timeout_at(due.into(), &mut send).await {
+                Ok(result) => break Ok(result),
+                Err(elapsed) => match exchange.facts().sent.map(|sent| sent + prepared.timeout) {
+                    Some(later) if later > due => due = later,
+                    _ => break Err(elapsed),
+                },
+            }
+        };
         let now = Instant::now();
         let facts = exchange.facts();
         let complete = result.is_ok() && facts.failure.is_none();

@@ -53,7 +53,7 @@ pub(crate) struct CellView {
     /// What the latencies are of.
     pub(crate) latency_caption: String,
     /// The latencies as people read them.
-    pub(crate) latencies: Vec<Entry>,
+    pub(crate) latencies: Vec<LatencyRow>,
     /// The tokens as people read them.
     pub(crate) tokens: Vec<Entry>,
     /// How it was measured.
@@ -87,6 +87,17 @@ impl Entry {
     fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
         Self { label: label.into(), value: value.into() }
     }
+}
+
+/// A latency as people read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct LatencyRow {
+    /// `p95`.
+    pub(crate) label: &'static str,
+    /// Milliseconds, or why not.
+    pub(crate) value: String,
+    /// Its 95 % interval; empty for what has none.
+    pub(crate) interval: String,
 }
 
 /// How requests ended.
@@ -288,22 +299,19 @@ fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
     format!("Of {} {who}, {window}{cut_off}", summary.latency.n)
 }
 
-fn latencies(latency: &Latency) -> Vec<Entry> {
-    let mut entries = vec![
-        Entry::new("average", text::ms_or_nothing(latency.mean_ms)),
-        Entry::new("min", text::ms_or_nothing(latency.min_ms)),
-        Entry::new("max", text::ms_or_nothing(latency.max_ms)),
-    ];
+fn latencies(latency: &Latency) -> Vec<LatencyRow> {
+    let plain = |label, value| LatencyRow { label, value: text::ms_or_nothing(value), interval: String::new() };
+    let mut rows = vec![plain("average", latency.mean_ms), plain("min", latency.min_ms), plain("max", latency.max_ms)];
     for (label, p) in [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99)] {
         let percentile = latency.percentile(p);
-        entries.push(Entry::new(label, text::percentile(percentile, latency.observations())));
-        if let Some(percentile) = percentile.filter(|_| p >= 0.95 || p <= 0.50) {
-            let low = percentile.low_ms.map_or_else(|| "0".into(), text::ms);
+        let interval = percentile.map_or_else(String::new, |percentile| {
+            let low = percentile.low_ms.map_or_else(|| "open".into(), text::ms);
             let high = percentile.high_ms.map_or_else(|| "open".into(), text::ms);
-            entries.push(Entry::new(format!("{label}, 95 % interval"), format!("{low} to {high}")));
-        }
+            format!("{low} to {high}")
+        });
+        rows.push(LatencyRow { label, value: text::percentile(percentile, latency.observations()), interval });
     }
-    entries
+    rows
 }
 
 fn tokens(summary: &CellSummary) -> Vec<Entry> {

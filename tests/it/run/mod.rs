@@ -4,3 +4,4 @@ mod ends;
 mod files;
 mod nothing_lost;
 mod scene;
+mod wire;

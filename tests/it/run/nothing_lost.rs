@@ -2,6 +2,8 @@
 
 use super::scene::{SHORT, Scene, Simulate, interrupt, wait_for_lines};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 /// Request ids in a `--truth` file.
 fn served(scene: &Scene, file: &str) -> Vec<String> {
@@ -92,4 +94,21 @@ fn a_killed_run_leaves_records_that_can_be_reported() {
     scene.expect(0, scene.command(&["report", "results"]));
     let whole = text.lines().count() - 1;
     assert_eq!(scene.rows()[0]["total_requests"], whole.to_string());
+}
+
+#[test]
+fn a_second_interruption_gives_up_what_is_in_flight_and_still_reports() {
+    let stalled = "\n[simulator.faults]\nstall = 0.3\n";
+    let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
+    let mut process =
+        scene.run_command(&["--test-duration", "10m", "--drain", "10m"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
+    // All users end up in a request that never ends; then nothing but an interruption helps.
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 1);
+    interrupt(&process);
+    while !said.next().unwrap().unwrap().contains("stopping") {}
+    interrupt(&process);
+    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    assert_eq!(process.wait().unwrap().code(), Some(130), "{rest:?}");
+    assert_eq!(scene.rows()[0]["total_requests"], scene.records().len().to_string());
 }

@@ -1,0 +1,123 @@
+//! What leaves this machine, seen by a server that reads bytes: signatures, bearer tokens, proxies,
+//! and what a request carries.
+
+use super::scene::{SHORT, Scene};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+
+const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2},"metrics":{"latencyMs":1}}"#;
+
+/// Answers every request; tells head and body of each.
+fn listen() -> (u16, Receiver<(String, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (told, heard) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut writer = stream;
+                loop {
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    let head = head.to_lowercase();
+                    let length = head
+                        .split("content-length: ")
+                        .nth(1)
+                        .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+                    let mut body = vec![0; length];
+                    reader.read_exact(&mut body).unwrap();
+                    let _ = told.send((head, String::from_utf8(body).unwrap()));
+                    let _ = write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{REPLY}", REPLY.len());
+                }
+            });
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn a_bearer_token_never_goes_over_plain_http() {
+    let (port, heard) = listen();
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["--endpoint-url", &format!("http://127.0.0.1:{port}")]);
+    command
+        .env("AWS_BEARER_TOKEN_BEDROCK", "top-secret")
+        .env("AWS_ACCESS_KEY_ID", "AKID")
+        .env("AWS_SECRET_ACCESS_KEY", "x");
+    scene.expect(0, command);
+    let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+    assert!(!heads.is_empty());
+    for head in heads {
+        assert!(head.contains("authorization: aws4-hmac-sha256 credential=akid/"), "{head}");
+        assert!(!head.contains("top-secret"));
+    }
+}
+
+#[test]
+fn a_request_carries_what_the_plan_says_and_no_more() {
+    let (port, heard) = listen();
+    let scene = Scene::new().plan(SHORT);
+    let url = format!("http://127.0.0.1:{port}");
+    scene.run(0, &["--endpoint-url", &url, "--region-prefixes", "eu"]);
+    let (head, body) = heard.recv().unwrap();
+    assert!(head.starts_with("post /model/eu.test.model-v1%3a0/converse http/1.1"), "{head}");
+    insta::assert_snapshot!("body_as_planned", body);
+
+    let (port, heard) = listen();
+    let url = format!("http://127.0.0.1:{port}");
+    let more = [
+        "--endpoint-url",
+        &url,
+        "--region-prefixes",
+        "none",
+        "--service-tiers",
+        "none",
+        "--temperature",
+        "0.5",
+        "--top-p",
+        "1",
+        "--overwrite",
+    ];
+    scene.run(0, &more);
+    let (head, body) = heard.recv().unwrap();
+    assert!(head.starts_with("post /model/test.model-v1%3a0/converse "), "{head}");
+    insta::assert_snapshot!("body_with_numbers_and_without_tier", body);
+    assert!(scene.records().iter().all(|record| record["service_tier"] == "none"));
+}
+
+#[test]
+fn proxies_are_honoured_and_loopback_is_never_proxied() {
+    let (proxy, heard) = listen();
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["--endpoint-url", "http://bedrock.example", "--region", "us-east-1"]);
+    command
+        .env("HTTP_PROXY", format!("http://127.0.0.1:{proxy}"))
+        .env("AWS_ACCESS_KEY_ID", "x")
+        .env("AWS_SECRET_ACCESS_KEY", "x");
+    scene.expect(0, command);
+    let (head, _) = heard.recv().unwrap();
+    assert!(head.starts_with("post http://bedrock.example/model/us.test.model-v1%3a0/converse http/1.1"), "{head}");
+
+    let (server, direct) = listen();
+    let mut command = scene.run_command(&["--endpoint-url", &format!("http://localhost:{server}"), "--overwrite"]);
+    command.env("HTTP_PROXY", "http://127.0.0.1:1");
+    scene.expect(0, command);
+    assert!(direct.try_iter().count() > 0);
+}
+
+#[test]
+fn verbose_says_where_and_never_a_secret_or_a_prompt() {
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["-vv"]);
+    command.env("AWS_SECRET_ACCESS_KEY", "top-secret");
+    let said = String::from_utf8(scene.expect(0, command).stderr).unwrap();
+    assert!(said.contains("requests go there") && said.contains("us.test.model-v1:0"), "{said}");
+    assert!(!said.contains("top-secret") && !said.contains("cloud computing"));
+}
