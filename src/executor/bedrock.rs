@@ -16,7 +16,7 @@ use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::StalledStreamProtectionConfig;
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
 use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
-use aws_sdk_bedrockruntime::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse::{ConverseError, ConverseOutput};
 use aws_sdk_bedrockruntime::types::{
@@ -280,7 +280,12 @@ async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String
     let provider = config.credentials_provider().ok_or("no provider is configured")?;
     match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
         Ok(Ok(_)) => Ok(provider),
-        Ok(Err(error)) => Err(redact(&DisplayErrorContext(&error).to_string())),
+        Ok(Err(error)) => {
+            // Some of the SDK's messages carry a whole debug dump in parentheses.
+            let causes = chain(&error);
+            let plain: Vec<&str> = causes.iter().filter_map(|cause| cause.split(" (").next()).collect();
+            Err(redact(&plain.join(": ")))
+        }
         Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
     }
 }
@@ -340,7 +345,7 @@ fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
         _ if has_source::<CredentialsError>(error) => ("credentials".into(), deepest(error)),
         SdkError::ResponseError(_) => ("decode".into(), deepest(error)),
         SdkError::DispatchFailure(_) => ("connect".into(), deepest(error)),
-        _ => ("other".into(), DisplayErrorContext(error).to_string()),
+        _ => ("other".into(), chain(error).join(": ")),
     };
     Failure { class, message: redact(&message), http_status, request_id, answer: Answer::default() }
 }
@@ -349,11 +354,16 @@ fn has_source<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(<dyn std::error::Error + 'static>::is::<T>)
 }
 
+/// An error and its causes, outermost first.
+fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut chain: Vec<String> =
+        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    chain.dedup();
+    chain
+}
+
 /// The innermost two causes: what happened, and to what.
 fn deepest(error: &(dyn StdError + 'static)) -> String {
-    let chain: Vec<String> =
-        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
-    let mut parts: Vec<&str> = chain[chain.len().saturating_sub(2)..].iter().map(String::as_str).collect();
-    parts.dedup();
-    parts.join(": ")
+    let chain = chain(error);
+    chain[chain.len().saturating_sub(2)..].join(": ")
 }
