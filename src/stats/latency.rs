@@ -18,7 +18,8 @@ pub(crate) enum Population {
 /// Latencies of a population, milliseconds. Nothing is ever zero for want of data.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
-    /// Requests that ended by themselves: those that mean, minimum and maximum are of.
+    /// Requests that mean, minimum and maximum are of: those that ended by themselves, and with
+    /// `include_failures` those that ended at their timeout.
     pub(crate) n: usize,
     /// Requests that only lower bounds are known of.
     pub(crate) cut_off: usize,
@@ -42,7 +43,7 @@ impl Latency {
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
         let (mut n, mut sum, mut min, mut max) = (0_usize, 0.0, f64::INFINITY, f64::NEG_INFINITY);
-        for (sample, _) in chosen.iter().filter(|(_, event)| *event) {
+        for (sample, _) in chosen.iter().filter(|(sample, event)| is_timed(sample, *event, population)) {
             n += 1;
             sum += sample.response_ms;
             min = f64::min(min, sample.response_ms);
@@ -51,7 +52,7 @@ impl Latency {
         let some = |value: f64| (n > 0).then_some(value);
         Self {
             n,
-            cut_off: chosen.len() - n,
+            cut_off: chosen.iter().filter(|(_, event)| !event).count(),
             mean_ms: some(sum / n as f64),
             min_ms: some(min),
             max_ms: some(max),
@@ -77,6 +78,12 @@ impl Latency {
     }
 }
 
+/// Whether mean, minimum and maximum take a sample: those that ended by themselves, and with
+/// `include_failures` those that ended at their timeout.
+fn is_timed(sample: &Sample, event: bool, population: Population) -> bool {
+    event || (population == Population::Pooled && sample.timed_out)
+}
+
 /// Whether a sample is in a population, and if so whether its time is its true one.
 fn event(sample: &Sample, population: Population) -> Option<bool> {
     match (sample.outcome, population) {
@@ -86,5 +93,51 @@ fn event(sample: &Sample, population: Population) -> Option<bool> {
         (Outcome::Failed, _) if sample.timed_out => Some(false),
         (Outcome::Failed | Outcome::Throttled, Population::Pooled) => Some(true),
         (Outcome::Failed | Outcome::Throttled, Population::Settled) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(response_ms: f64, outcome: Outcome, timed_out: bool) -> Sample {
+        Sample {
+            sent_ms: 0.0,
+            response_ms,
+            ended_s: 0.0,
+            input_tokens: None,
+            output_tokens: None,
+            response_bytes: 0,
+            repetition: 1,
+            outcome,
+            timed_out,
+            cache_read: false,
+            other_tier: false,
+        }
+    }
+
+    #[test]
+    fn who_is_in_which_population() {
+        let samples = [
+            sample(100.0, Outcome::Succeeded, false),
+            sample(200.0, Outcome::Failed, true),
+            sample(300.0, Outcome::Failed, false),
+            sample(400.0, Outcome::Throttled, false),
+            sample(500.0, Outcome::Censored, false),
+        ];
+        let of = |population| {
+            let latency = Latency::of(&samples, population);
+            (latency.n, latency.cut_off, latency.observations(), latency.mean_ms, latency.max_ms)
+        };
+        assert_eq!(of(Population::Successes), (1, 0, 1, Some(100.0), Some(100.0)));
+        assert_eq!(of(Population::Settled), (1, 2, 3, Some(100.0), Some(100.0)));
+        assert_eq!(of(Population::Pooled), (4, 2, 5, Some(250.0), Some(400.0)));
+    }
+
+    #[test]
+    fn nothing_is_not_zero() {
+        let latency = Latency::of(&[], Population::Settled);
+        assert_eq!((latency.mean_ms, latency.min_ms, latency.value_ms(0.5)), (None, None, None));
+        assert!(latency.percentile(0.95).is_none());
     }
 }

@@ -87,3 +87,31 @@ fn help_says_it_all() {
     let output = command(dir.path(), &["--help"]).output().unwrap();
     insta::assert_snapshot!("help", shown(dir.path(), &output));
 }
+
+#[test]
+fn the_estimate_is_right_in_every_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let seconds = |duration: &str| {
+        let arguments = [
+            "show",
+            "--format",
+            "json",
+            "--user-counts",
+            "1",
+            "--prompt-sizes",
+            "small",
+            "--service-tiers",
+            "flex,default",
+            "--test-duration",
+            duration,
+        ];
+        let json: Value = serde_json::from_slice(&command(dir.path(), &arguments).output().unwrap().stdout).unwrap();
+        json["estimate"]["seconds"].as_f64().unwrap()
+    };
+    // Two cells and one cool-down of two seconds.
+    assert!(
+        (seconds("30s") - 62.0).abs() < 1e-9
+            && (seconds("5m") - 602.0).abs() < 1e-9
+            && (seconds("1h30m") - 10_802.0).abs() < 1e-9
+    );
+}

@@ -112,3 +112,13 @@ fn a_second_interruption_gives_up_what_is_in_flight_and_still_reports() {
     assert_eq!(process.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(scene.rows()[0]["total_requests"], scene.records().len().to_string());
 }
+
+#[test]
+fn nothing_is_retried_behind_the_timer() {
+    let throttled = "\n[simulator.faults]\nthrottling = 0.5\n";
+    let scene = Scene::new().plan(&format!("{SHORT}{throttled}"));
+    let server = Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]);
+    scene.run(0, &["--endpoint-url", &server.url]);
+    server.stop();
+    assert_eq!(served(&scene, "truth.csv").len(), scene.records().len(), "every attempt is a record");
+}
