@@ -111,7 +111,10 @@ impl Records {
         self.last_cell = cell;
         let comma = self.identities[cell].len() - 1;
         self.line[comma] = b'{';
-        let record = serde_json::from_slice(&self.line[comma..]).map_err(|error| self.wrong(error.to_string()))?;
+        let record = serde_json::from_slice(&self.line[comma..]).map_err(|error| {
+            let message = error.to_string();
+            self.wrong(message.split(" at line").next().unwrap_or_default())
+        })?;
         Ok((cell, record))
     }
 }

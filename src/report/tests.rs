@@ -159,6 +159,43 @@ fn every_text_format() {
 }
 
 #[test]
+fn every_chart() {
+    for (stem, figure) in &view_of(&manifest(), &records()).charts {
+        insta::assert_snapshot!(format!("chart_{stem}"), crate::report::charts::svg::render(figure).unwrap());
+    }
+    let pictures = files().into_iter().filter(|file| file.path.starts_with("charts"));
+    assert_eq!(pictures.filter(|picture| picture.bytes.starts_with(b"\x89PNG")).count(), 5);
+}
+
+#[test]
+fn a_line_of_the_journal_and_the_manifest() {
+    let manifest = manifest();
+    let dir = tempfile::tempdir().unwrap();
+    let taken = crate::record::dir::take(dir.path(), false).unwrap();
+    let identities = manifest
+        .cells
+        .iter()
+        .map(|planned| crate::record::journal::identity(&manifest.run_id, &planned.cell))
+        .collect();
+    let mut journal = crate::record::journal::Journal::new(taken.journal, identities);
+    let written = records();
+    for (cell, record) in &written {
+        journal.append(*cell, record).unwrap();
+    }
+    journal.sync().unwrap();
+    crate::record::dir::write_manifest(dir.path(), &manifest).unwrap();
+
+    let read = crate::record::read::manifest(dir.path()).unwrap();
+    assert_eq!(read, manifest);
+    let records: Vec<_> = crate::record::read::Records::open(dir.path(), &read).unwrap().map(Result::unwrap).collect();
+    assert_eq!(records, written);
+    let text = std::fs::read_to_string(dir.path().join("token_data.jsonl")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    insta::assert_snapshot!("journal", format!("{}\n{}\n{}", lines[0], lines[9], lines[119]));
+    insta::assert_snapshot!("manifest", std::fs::read_to_string(dir.path().join("manifest.json")).unwrap());
+}
+
+#[test]
 fn headers_are_locusts() {
     let first = |name: &str| text(name).lines().next().unwrap().to_owned();
     assert_eq!(

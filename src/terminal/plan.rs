@@ -52,9 +52,10 @@ fn cells_line(cells: &[Cell]) -> String {
 fn estimate_line(estimate: &Estimate) -> String {
     let requests = crate::report::view::text::thousands(estimate.requests as f64, 0);
     format!(
-        "\nabout {}, at most {} if every drain takes its whole time; some {requests} requests if one takes a second",
+        "\nabout {}, at most {} if every drain takes its whole time; some {requests} {} if one takes a second",
         span(estimate.seconds),
-        span(estimate.seconds_at_most)
+        span(estimate.seconds_at_most),
+        if estimate.requests == 1 { "request" } else { "requests" }
     )
 }
 

@@ -9,7 +9,7 @@ mod ink;
 mod png;
 mod style;
 #[cfg(test)]
-mod svg;
+pub(crate) mod svg;
 
 pub(crate) use figure::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel};
 

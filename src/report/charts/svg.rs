@@ -7,7 +7,7 @@ use super::frame;
 use super::ink::{Ink, UNITS};
 use plotters::prelude::{IntoDrawingArea, SVGBackend};
 
-pub(super) fn render(figure: &Figure) -> Result<String, ChartError> {
+pub(crate) fn render(figure: &Figure) -> Result<String, ChartError> {
     let layout = frame::layout(figure);
     let units = |css: f64| (css * UNITS).ceil() as u32;
     let (width, height) = (units(layout.width), units(layout.height));

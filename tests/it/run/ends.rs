@@ -45,8 +45,7 @@ fn without_an_answer_from_the_endpoint_the_exit_code_is_4() {
 fn without_credentials_nothing_is_sent_or_written() {
     let scene = Scene::new().plan(SHORT);
     let output = scene.run(4, &["--endpoint-url", "aws", "--region", "us-east-1"]);
-    let said = stderr(&output);
-    assert!(said.contains("credentials") && said.contains("--simulated"), "{said}");
+    insta::assert_snapshot!("no_credentials", stderr(&output));
     assert!(!scene.path("results").exists());
 }
 
@@ -55,8 +54,7 @@ fn without_a_region_nothing_is_sent_or_written() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--endpoint-url", "aws"]);
     command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
-    let said = stderr(&scene.expect(4, command));
-    assert!(said.contains("AWS_REGION") && said.contains("--simulated"), "{said}");
+    insta::assert_snapshot!("no_region", stderr(&scene.expect(4, command)));
     assert!(!scene.path("results").exists());
 }
 
@@ -74,8 +72,7 @@ fn an_occupied_directory_is_refused_unless_told_otherwise() {
     scene.run(0, &[]);
     let first = scene.manifest()["run_id"].clone();
     std::fs::write(scene.path("results/notes.md"), "mine").unwrap();
-    let said = stderr(&scene.run(2, &[]));
-    assert!(said.contains("--overwrite"), "{said}");
+    insta::assert_snapshot!("occupied", stderr(&scene.run(2, &[])));
     assert_eq!(scene.manifest()["run_id"], first);
     scene.run(0, &["--overwrite"]);
     assert_ne!(scene.manifest()["run_id"], first);
@@ -129,4 +126,30 @@ fn a_slow_server_is_reported_as_slow() {
             && time("p50") <= time("max_response_time")
     );
     assert!(Path::new(&scene.path("results/plan.toml")).exists());
+}
+
+#[test]
+fn a_directory_that_is_being_written_is_refused_even_with_overwrite() {
+    let scene = Scene::new().plan(SHORT);
+    let mut process = scene.run_command(&["--test-duration", "10m"]).spawn().unwrap();
+    super::scene::wait_for_lines(&scene.path("results/token_data.jsonl"), 1);
+    let output = scene.run(2, &["--overwrite"]);
+    super::scene::interrupt(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    let said = stderr(&output);
+    insta::assert_snapshot!("locked", &said[said.find("error:").unwrap()..]);
+    assert!(!scene.records().is_empty());
+}
+
+#[test]
+fn a_journal_that_was_tampered_with_is_an_error_with_its_line() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &[]);
+    let journal = scene.path("results/token_data.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, text.replacen("\"timestamp\"", "\"time\"", 1)).unwrap();
+    let mut said = stderr(&scene.expect(2, scene.command(&["report", "results"])));
+    std::fs::write(&journal, text.replacen("\"run_id\":\"", "\"run_id\":\"x", 1)).unwrap();
+    said += &stderr(&scene.expect(2, scene.command(&["report", "results"])));
+    insta::assert_snapshot!("tampered", said);
 }
