@@ -207,6 +207,15 @@ pub(crate) struct Pool {
 impl Summary {
     /// Pools the samples of all cells by the axes with these fields, in matrix order.
     pub(crate) fn pool(&self, fields: &[&str]) -> Vec<Pool> {
+        self.groups(fields).into_iter().map(|(key, cells)| self.pool_of(key, &cells)).collect()
+    }
+
+    /// The values that an axis takes over all cells, in matrix order.
+    pub(crate) fn values(&self, field: &str) -> Vec<AxisValue> {
+        self.groups(&[field]).into_iter().flat_map(|(key, _)| key).collect()
+    }
+
+    fn groups(&self, fields: &[&str]) -> Vec<(Vec<AxisValue>, Vec<&CellSummary>)> {
         let axes: Vec<_> = fields.iter().filter_map(|field| AXES.iter().find(|axis| axis.field == *field)).collect();
         let mut groups: Vec<(Vec<AxisValue>, Vec<&CellSummary>)> = Vec::new();
         for cell in &self.cells {
@@ -216,7 +225,7 @@ impl Summary {
                 None => groups.push((key, vec![cell])),
             }
         }
-        groups.into_iter().map(|(key, cells)| self.pool_of(key, &cells)).collect()
+        groups
     }
 
     fn pool_of(&self, key: Vec<AxisValue>, cells: &[&CellSummary]) -> Pool {

@@ -20,7 +20,8 @@ const GROUP_GAP: f64 = 18.0;
 pub(super) fn panel_size(figure: &BarFigure) -> (f64, f64) {
     let slot = slot(figure);
     let width = |panel: &BarPanel| panel.groups.iter().map(|group| group_width(group, slot)).sum::<f64>() + GROUP_GAP;
-    let widest = figure.panels.iter().map(width).fold(240.0, f64::max);
+    let title = |panel: &BarPanel| super::style::width(&panel.title, TITLE, true).min(420.0);
+    let widest = figure.panels.iter().map(|panel| width(panel).max(title(panel))).fold(240.0, f64::max);
     (widest, TITLE_ROOM + PLOT + LABEL_ROOM)
 }
 

@@ -43,10 +43,14 @@ pub(super) fn layout(figure: &Figure) -> Layout {
         Body::Bars(bars) => (bars.panels.len(), bars::panel_size(bars)),
         Body::Heat(heat) => (heat.panels.len(), heat::panel_size(heat)),
     };
+    let side = match figure.body {
+        Body::Bars(_) => bars::AXIS,
+        Body::Heat(_) => heat::SIDE,
+    };
     let columns = columns(count, panel.0);
     let rows = count.max(1).div_ceil(columns);
     let banner = figure.banner.as_ref().map_or(0.0, |banner| width(banner, SMALL, true) + 40.0);
-    let wanted = columns as f64 * (panel.0 + GAP) - GAP + bars::AXIS;
+    let wanted = columns as f64 * (panel.0 + GAP) - GAP + side;
     let title = width(&figure.title, TITLE, true) + banner;
     let width = (wanted.max(title).max(560.0) + 2.0 * MARGIN).min(4_000.0);
     let legend = match &figure.body {

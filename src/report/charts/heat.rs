@@ -13,15 +13,15 @@ const TITLE_ROOM: f64 = 26.0;
 const LABEL_ROOM: f64 = 22.0;
 const SQUARE: (f64, f64) = (92.0, 54.0);
 const BAR: (f64, f64) = (16.0, 190.0);
-/// The colour bar with its labels.
-const SIDE: f64 = 110.0;
+/// Room at the right for the colour bar with its labels.
+pub(super) const SIDE: f64 = 110.0;
 
 /// Every panel has the size of the largest.
 pub(super) fn panel_size(figure: &HeatFigure) -> (f64, f64) {
     let most = |count: fn(&HeatPanel) -> usize| figure.panels.iter().map(count).max().unwrap_or(1).max(1) as f64;
     let wide = rows_room(figure) + most(|panel| panel.columns.len()) * SQUARE.0;
     let high = TITLE_ROOM + most(|panel| panel.rows.len()) * SQUARE.1 + LABEL_ROOM;
-    (wide + if figure.panels.len() == 1 { SIDE } else { 0.0 }, high.max(TITLE_ROOM + BAR.1))
+    (wide, high.max(TITLE_ROOM + BAR.1))
 }
 
 /// Room for the names of the rows.
@@ -79,7 +79,7 @@ pub(super) fn draw<DB: DrawingBackend>(
     }
     let first = place(0);
     let panels_end = (0..figure.panels.len()).map(|index| place(index).left + place(index).width).fold(0.0, f64::max);
-    let left = panels_end - super::bars::AXIS - if figure.panels.len() == 1 { SIDE } else { 0.0 } + 44.0;
+    let left = panels_end - super::bars::AXIS + 44.0;
     colour_bar(ink, &figure.unit, low, high, left, first.top + TITLE_ROOM)
 }
 

@@ -3,7 +3,7 @@
 
 use super::RunView;
 use super::text;
-use crate::matrix::{AXES, AxisValue};
+use crate::matrix::{AXES, AxisValue, InId};
 use crate::report::charts::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel};
 use crate::stats::{Pool, Summary};
 
@@ -22,7 +22,11 @@ pub(super) fn figures(run: &RunView, summary: &Summary) -> Vec<(&'static str, Fi
         body,
     };
     let ms = "response time, ms";
-    let who = if run.include_failures { "failed requests included" } else { "successes" };
+    let who = if run.include_failures {
+        "Of the requests in each cell's latency window, failed and throttled ones included."
+    } else {
+        "Of the successes in each cell's latency window."
+    };
     let pooled = |over: &[&str]| pooled_over(summary, over, who);
     vec![
         (
@@ -79,11 +83,11 @@ fn pooled_over(summary: &Summary, fields: &[&str], who: &str) -> Vec<String> {
     let several: Vec<String> = fields
         .iter()
         .filter_map(|field| {
-            let keys: Vec<String> = summary.pool(&[field]).iter().map(|pool| join(&pool.key)).collect();
+            let keys: Vec<String> = summary.values(field).iter().map(ToString::to_string).collect();
             (keys.len() > 1).then(|| format!("{} {}", label(field), keys.join(", ")))
         })
         .collect();
-    let mut notes = vec![format!("Of the {who} in each cell's latency window.")];
+    let mut notes = vec![who.to_owned()];
     if !several.is_empty() {
         notes.push(format!("Pooled over {}.", several.join("; ")));
     }
@@ -122,7 +126,7 @@ fn percentile(pool: &Pool, p: f64) -> Bar {
 /// Axes that a chart does not name and on which the cells differ.
 fn extra(summary: &Summary) -> Vec<&'static str> {
     let fields = AXES.iter().map(|axis| axis.field).filter(|field| !NAMED.contains(field));
-    fields.filter(|field| summary.pool(&[field]).len() > 1).collect()
+    fields.filter(|field| summary.values(field).len() > 1).collect()
 }
 
 /// Panels, groups and series by axes; `values` adds a series each where it has several.
@@ -140,8 +144,8 @@ fn bars(
     let (in_panel, in_group) = (panels.len(), panels.len() + groups.len());
     let mut figure = BarFigure { unit: unit.into(), series: Vec::new(), panels: Vec::new() };
     for pool in summary.pool(&fields) {
-        let panel = title(&panels, &pool.key[..in_panel]);
-        let group = join(&pool.key[in_panel..in_group]);
+        let panel = title(summary, &panels, &pool.key[..in_panel]);
+        let group = group(groups, &pool.key[in_panel..in_group]);
         let of = join(&pool.key[in_group..]);
         for (name, value) in values {
             let series = if name.is_empty() { of.clone() } else { (*name).to_owned() };
@@ -159,7 +163,8 @@ fn by_prompt_size(summary: &Summary, unit: &str) -> Body {
     for (name, value) in [("Average", average as Value), ("P50", p50), ("P95", p95)] {
         for pool in summary.pool(&fields) {
             let (front, rest) = pool.key.split_at(extra.len());
-            let panel = [vec![name.to_owned()], front.iter().map(ToString::to_string).collect()].concat().join(", ");
+            let front = title(summary, &extra, front);
+            let panel = if front.is_empty() { name.to_owned() } else { format!("{name}, {front}") };
             put(&mut figure, &panel, &rest[0].to_string(), &rest[1].to_string(), value(&pool));
         }
     }
@@ -172,7 +177,7 @@ fn heat(summary: &Summary, unit: &str) -> Body {
     let mut figure = HeatFigure { unit: unit.into(), panels: Vec::new() };
     for pool in summary.pool(&fields) {
         let (front, rest) = pool.key.split_at(panels.len());
-        let title = title(&panels, front);
+        let title = title(summary, &panels, front);
         let index = find_or_push(
             &mut figure.panels,
             |panel| panel.title == title,
@@ -210,9 +215,27 @@ fn join(key: &[AxisValue]) -> String {
     key.iter().map(ToString::to_string).collect::<Vec<_>>().join(" / ")
 }
 
-/// `prefix us, prompt small`.
-fn title(fields: &[&str], key: &[AxisValue]) -> String {
-    fields.iter().zip(key).map(|(field, value)| format!("{} {value}", label(field))).collect::<Vec<_>>().join(", ")
+/// `20 users`, `flex / us`: a number alone would not say what it counts.
+fn group(fields: &[&str], key: &[AxisValue]) -> String {
+    let name = |(field, value): (&&str, &AxisValue)| match value {
+        AxisValue::Count(count) => format!("{count} {}", label(field)),
+        AxisValue::Text(text) => text.clone(),
+    };
+    fields.iter().zip(key).map(name).collect::<Vec<_>>().join(" / ")
+}
+
+/// `nova-2-lite, prefix us, prompt small`: what stands in an id only where it varies stands here as
+/// there, since model ids are long; in full where two would look the same.
+fn title(summary: &Summary, fields: &[&str], key: &[AxisValue]) -> String {
+    let name = |(field, value): (&&str, &AxisValue)| match AXES.iter().find(|axis| axis.field == *field) {
+        Some(axis) if axis.in_id == InId::WhenSeveral => {
+            let short = (axis.id_part)(value);
+            let alike = summary.values(field).iter().filter(|value| (axis.id_part)(value) == short).count();
+            if alike > 1 { value.to_string() } else { short }
+        }
+        _ => format!("{} {value}", label(field)),
+    };
+    fields.iter().zip(key).map(name).collect::<Vec<_>>().join(", ")
 }
 
 fn label(field: &str) -> &str {

@@ -52,7 +52,7 @@ fn with_unit(shown: String) -> String {
 
 /// Whether the cells differ on an axis.
 fn varies(summary: &Summary, field: &str) -> bool {
-    summary.pool(&[field]).len() > 1
+    summary.values(field).len() > 1
 }
 
 fn name(pool: &Pool) -> String {

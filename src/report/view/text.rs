@@ -35,7 +35,7 @@ pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
 
 /// A rate with the digits that matter.
 pub(crate) fn rate(value: Option<f64>) -> String {
-    value.map_or_else(|| NOTHING.into(), |value| if value >= 99.95 { thousands(value, 0) } else { thousands(value, 2) })
+    ms_or_nothing(value)
 }
 
 /// `2.5 %`; what is not zero is not shown as zero.
