@@ -4,4 +4,5 @@ mod ends;
 mod files;
 mod nothing_lost;
 mod scene;
+mod tls;
 mod wire;

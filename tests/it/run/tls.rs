@@ -1,0 +1,114 @@
+//! TLS against a server that offers h2 with a hundred streams: one HTTP/1.1 connection per request in
+//! flight, nothing queued inside the client where no error shows it.
+
+use super::scene::{SHORT, Scene};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
+
+const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2},"metrics":{"latencyMs":400}}"#;
+
+/// What the server saw.
+#[derive(Default)]
+struct Seen {
+    in_flight: AtomicUsize,
+    most: AtomicUsize,
+    http2: AtomicUsize,
+}
+
+/// Serves on port 0 with a certificate of its own; returns the port.
+async fn serve(certificate: rcgen::CertifiedKey<rcgen::KeyPair>, seen: Arc<Seen>) -> u16 {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let answer = service_fn(move |request| answer(request, Arc::clone(&seen)));
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                server.http2().max_concurrent_streams(100);
+                let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+            });
+        }
+    });
+    port
+}
+
+async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.version() == Version::HTTP_2 {
+        seen.http2.fetch_add(1, Ordering::Relaxed);
+    }
+    let _ = request.into_body().collect().await;
+    let now = seen.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+    seen.most.fetch_max(now, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    seen.in_flight.fetch_sub(1, Ordering::Relaxed);
+    Ok(Response::new(Full::new(Bytes::from_static(REPLY.as_bytes()))))
+}
+
+#[test]
+fn three_hundred_users_over_tls_have_three_hundred_connections() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let scene = Scene::new().plan(SHORT);
+    std::fs::write(scene.path("root.pem"), certificate.cert.pem()).unwrap();
+    let seen = Arc::new(Seen::default());
+    let port = runtime.block_on(serve(certificate, Arc::clone(&seen)));
+
+    let url = format!("https://localhost:{port}");
+    let load = ["--user-counts", "300", "--spawn-rate", "1000", "--test-duration", "3s", "--think-time", "0"];
+    let mut command = scene.run_command(&[&["--endpoint-url", &url], load.as_slice()].concat());
+    command.env("SSL_CERT_FILE", scene.path("root.pem"));
+    scene.expect(0, command);
+
+    assert_eq!(seen.http2.load(Ordering::Relaxed), 0, "no h2 is offered by the client");
+    assert_eq!(seen.most.load(Ordering::Relaxed), 300, "all users are served at once, none waits in the client");
+    // Without think time a user may be back before its connection is: then one more is opened.
+    let opened = scene.manifest()["turns"][0]["connections_opened"].as_u64().unwrap();
+    let paid = |record: &&serde_json::Value| record["connection"] == "new" && record["connect_ms"].is_number();
+    assert_eq!(scene.records().iter().filter(paid).count() as u64, opened, "who paid for a connection says so");
+    assert!(opened >= 300, "{opened}");
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_is_a_failure_of_its_own_class() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let port = runtime.block_on(serve(certificate, Arc::default()));
+    let scene = Scene::new().plan(SHORT);
+    scene.run(4, &["--endpoint-url", &format!("https://localhost:{port}")]);
+    let records = scene.records();
+    assert!(!records.is_empty() && records.iter().all(|record| record["error_class"] == "tls"), "{records:?}");
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_a_failure_of_its_own_class() {
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["--endpoint-url", "http://no-such-host.invalid", "--region", "us-east-1"]);
+    command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+    scene.expect(4, command);
+    let records = scene.records();
+    assert!(!records.is_empty() && records.iter().all(|record| record["error_class"] == "dns"), "{records:?}");
+}
