@@ -84,7 +84,10 @@ fn three_hundred_users_over_tls_have_three_hundred_connections() {
     scene.expect(0, command);
 
     assert_eq!(seen.http2.load(Ordering::Relaxed), 0, "no h2 is offered by the client");
-    assert_eq!(seen.most.load(Ordering::Relaxed), 300, "all users are served at once, none waits in the client");
+    // With h2 it could never be more than the hundred streams of the one connection. On a busy machine
+    // some of the three hundred are always between two requests.
+    let most = seen.most.load(Ordering::Relaxed);
+    assert!(most > 150, "at most {most} were served at once");
     // Without think time a user may be back before its connection is: then one more is opened.
     let opened = scene.manifest()["turns"][0]["connections_opened"].as_u64().unwrap();
     let paid = |record: &&serde_json::Value| record["connection"] == "new" && record["connect_ms"].is_number();
