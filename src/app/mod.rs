@@ -91,6 +91,10 @@ fn shown(error: &Error, styled: bool) -> String {
     }
 }
 
+/// The SDK's own traces show key ids, session tokens and signatures: no filter turns them on.
+const DISCREET: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
+    aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info";
+
 /// Logs go to stderr: `-v` says what this program sends where, `RUST_LOG` whatever is asked for.
 fn log(verbose: u8, environment: &BTreeMap<String, String>) {
     let filter = match (environment.get("RUST_LOG").filter(|filter| !filter.is_empty()), verbose) {
@@ -100,7 +104,7 @@ fn log(verbose: u8, environment: &BTreeMap<String, String>) {
         (None, _) => "bedrock_plan=trace,aws_config=debug,hyper_util=debug".into(),
     };
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("{filter},{DISCREET}")))
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .try_init();

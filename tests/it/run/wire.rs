@@ -121,3 +121,22 @@ fn verbose_says_where_and_never_a_secret_or_a_prompt() {
     assert!(said.contains("requests go there") && said.contains("us.test.model-v1:0"), "{said}");
     assert!(!said.contains("top-secret") && !said.contains("cloud computing"));
 }
+
+#[test]
+fn no_filter_of_the_log_shows_a_secret_or_a_prompt() {
+    let (port, heard) = listen();
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["--endpoint-url", &format!("http://127.0.0.1:{port}")]);
+    command.env("RUST_LOG", "trace").env("AWS_ACCESS_KEY_ID", "AKIDAKID").env("AWS_SECRET_ACCESS_KEY", "top-secret");
+    command.env("AWS_SESSION_TOKEN", "the-token");
+    let said = String::from_utf8(scene.expect(0, command).stderr).unwrap();
+    assert!(heard.try_iter().any(|(head, _)| head.contains("x-amz-security-token: the-token")));
+    assert!(said.contains("TRACE"), "the log is on");
+    for secret in ["top-secret", "the-token", "AKIDAKID", "Signature=", "cloud computing"] {
+        assert!(
+            !said.contains(secret),
+            "{secret} in {}",
+            said.lines().find(|line| line.contains(secret)).unwrap_or_default()
+        );
+    }
+}
