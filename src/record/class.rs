@@ -106,6 +106,10 @@ pub(crate) fn hint(name: &str, message: &str) -> Option<&'static str> {
             "the token quota is used up: a smaller max_tokens (it is reserved at the start of each request) or fewer users",
         ),
         ("Too many connections", "fewer users, or a slower spawn_rate"),
+        (
+            "Too many open files",
+            "this machine allows too few open files: `ulimit -n 20000` before the run, or fewer users",
+        ),
     ];
     let special = MESSAGES.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint);
     special.or_else(|| find(name).map(|class| class.hint))

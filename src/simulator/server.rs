@@ -47,15 +47,21 @@ pub async fn run_with_truth(
 async fn serve(listener: TcpListener, model: Model, stop: CancellationToken, truth: Option<UnboundedSender<Truth>>) {
     let house = Arc::new(House::new(model, truth));
     let mut connections = JoinSet::new();
+    let mut refusing = false;
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Too many open files passes when clients close theirs.
+                Ok((stream, _)) => {
+                    refusing = false;
+                    stream
+                }
+                // Too many open files passes when clients close theirs: said once, not a hundred times a second.
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if !std::mem::replace(&mut refusing, true) {
+                        tracing::warn!(%error, "connections cannot be accepted");
+                    }
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     continue;
                 }
