@@ -16,11 +16,12 @@ use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
 use crate::stats::live::Live;
 use crate::terminal;
+use crate::units::timestamp;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// What `run` is told beside the plan.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +38,7 @@ pub(crate) struct Options {
 
 /// Runs a plan. Returns the exit code.
 pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let started_ms = started.as_millis() as u64;
+    let started_ms = timestamp::now_ms();
     let all_cells = expand(&resolved.plan);
     let cells = super::select(&all_cells, &options.only)?;
     let results = results_dir(&resolved.plan, started_ms);
@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     drop(simulator);
 
     manifest.interrupted = execution.interrupted;
-    manifest.ended_ms = Some(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+    manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
     if options.no_report {
         let summary = report::summarise(&results, &manifest)?;
@@ -159,7 +159,7 @@ fn target(plan: &Plan, simulator: Option<String>, environment: &BTreeMap<String,
 
 /// `results_dir` with its placeholders filled in.
 fn results_dir(plan: &Plan, started_ms: u64) -> PathBuf {
-    let started = crate::units::timestamp::compact(started_ms);
+    let started = timestamp::compact(started_ms);
     let name = crate::units::id::file_safe(&plan.name);
     PathBuf::from(plan.results_dir.replace("{name}", &name).replace("{started}", &started))
 }
@@ -224,5 +224,5 @@ fn manifest(
 
 /// The start and 32 random bits: sorts by time, and two runs of one second differ.
 fn run_id(started_ms: u64) -> String {
-    format!("{}-{:08x}", crate::units::timestamp::compact(started_ms), rand::random::<u32>())
+    format!("{}-{:08x}", timestamp::compact(started_ms), rand::random::<u32>())
 }

@@ -4,7 +4,7 @@
 //! connector, from the signed request's hand-over to the last byte, so that building, signing and
 //! parsing on this machine are not counted as the service's time.
 
-use super::connect::{self, Connections, ProxySettings, is_loopback};
+use super::connect::{self, Connections, ProxySettings, causes, is_loopback};
 use super::exchange::{Exchange, Facts};
 use super::redact::redact;
 use crate::matrix::Cell;
@@ -342,7 +342,7 @@ fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
             None => ("http_error".into(), format!("HTTP {} without an error code", http_status.unwrap_or(0))),
         },
         SdkError::TimeoutError(_) => ("timeout".into(), deepest(error)),
-        _ if has_source::<CredentialsError>(error) => ("credentials".into(), deepest(error)),
+        _ if causes(error).any(<dyn StdError>::is::<CredentialsError>) => ("credentials".into(), deepest(error)),
         SdkError::ResponseError(_) => ("decode".into(), deepest(error)),
         SdkError::DispatchFailure(_) => ("connect".into(), deepest(error)),
         _ => ("other".into(), chain(error).join(": ")),
@@ -350,14 +350,9 @@ fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
     Failure { class, message: redact(&message), http_status, request_id, answer: Answer::default() }
 }
 
-fn has_source<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(<dyn std::error::Error + 'static>::is::<T>)
-}
-
-/// An error and its causes, outermost first.
+/// What an error and its causes say, outermost first.
 fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut chain: Vec<String> =
-        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
+    let mut chain: Vec<String> = causes(error).map(ToString::to_string).collect();
     chain.dedup();
     chain
 }

@@ -113,6 +113,11 @@ pub(crate) const AXES: &[Axis] = &[
     },
 ];
 
+/// The axis with a field's name.
+pub(crate) fn axis(field: &str) -> Option<&'static Axis> {
+    AXES.iter().find(|axis| axis.field == field)
+}
+
 fn texts(values: &[String]) -> Vec<AxisValue> {
     values.iter().cloned().map(AxisValue::Text).collect()
 }

@@ -5,7 +5,7 @@ mod axes;
 mod expand;
 pub(crate) mod order;
 
-pub(crate) use axes::{AXES, AxisValue, InId};
+pub(crate) use axes::{AXES, AxisValue, InId, axis};
 pub(crate) use expand::expand;
 
 use crate::plan::{Load, Request};

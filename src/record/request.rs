@@ -29,6 +29,13 @@ pub(crate) enum Outcome {
     Censored,
 }
 
+impl Outcome {
+    /// The old tool's failures: throttled and failed.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::Throttled | Self::Failed)
+    }
+}
+
 /// Whether a request paid for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

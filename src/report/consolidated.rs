@@ -60,14 +60,11 @@ fn header() -> Vec<&'static str> {
 /// One file.
 pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
     let row = |cell: &CellView| {
-        let axis = |field: &str| {
-            cell.axes.iter().find(|axis| axis.field == field).map(|axis| axis.value.to_string()).unwrap_or_default()
-        };
         let new_axes = AXES.iter().filter(|known| !OLD_AXES.contains(&known.field));
         let mut fields = vec![cell.id.clone()];
-        fields.extend(OLD_AXES.iter().map(|field| axis(field)));
+        fields.extend(OLD_AXES.iter().map(|field| cell.axis(field)));
         fields.extend(OLD.iter().map(|(_, value)| value(view, cell)));
-        fields.extend(new_axes.map(|known| axis(known.field)));
+        fields.extend(new_axes.map(|known| cell.axis(known.field)));
         fields.extend(OURS.iter().map(|(_, value)| value(view, cell)));
         fields
     };

@@ -77,10 +77,7 @@ pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
 
 /// `[us][flex][small]`.
 fn name(cell: &CellView) -> String {
-    let axis = |field: &str| {
-        cell.axes.iter().find(|axis| axis.field == field).map(|axis| axis.value.to_string()).unwrap_or_default()
-    };
-    ["region_prefix", "service_tier", "prompt_size"].map(|field| format!("[{}]", axis(field))).concat()
+    ["region_prefix", "service_tier", "prompt_size"].map(|field| format!("[{}]", cell.axis(field))).concat()
 }
 
 fn stats(cell: &CellView, kind: &str, name: &str) -> Vec<String> {

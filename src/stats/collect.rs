@@ -87,7 +87,7 @@ impl<'a> Collector<'a> {
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             other_tier: asked != "none" && record.resolved_service_tier.as_ref().is_some_and(|tier| tier != asked),
         });
-        if matches!(record.outcome, Outcome::Failed | Outcome::Throttled) {
+        if record.outcome.is_failure() {
             let text = |field: &Option<String>| field.clone().unwrap_or_default();
             let entry = gathered.errors.entry((text(&record.error_class), text(&record.error_message))).or_insert((
                 0,

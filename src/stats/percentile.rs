@@ -109,8 +109,7 @@ impl Curve {
     fn at(&self, p: f64) -> Option<f64> {
         let n = self.sorted.len();
         if self.survival.is_empty() {
-            let rank = rank(n as f64 * p).clamp(1, n);
-            return self.sorted.get(rank - 1).map(|observation| observation.ms);
+            return self.sorted.get(nearest_rank(n, p)).map(|observation| observation.ms);
         }
         // The survival is a product of many factors: a rounding error must not move the quantile.
         let index = self.survival.iter().position(|left| *left <= 1.0 - p + 1e-9)?;
@@ -133,9 +132,9 @@ impl Curve {
     }
 }
 
-/// `ceil(n p)`, safe from `0.95 * 20 = 19.000000000000004`.
-fn rank(np: f64) -> usize {
-    (np - 1e-9).ceil() as usize
+/// The index of x_(ceil(n p)) among n > 0 ascending values, safe from `0.95 * 20 = 19.000000000000004`.
+pub(super) fn nearest_rank(n: usize, p: f64) -> usize {
+    ((n as f64 * p - 1e-9).ceil() as usize).clamp(1, n) - 1
 }
 
 /// Kaplan-Meier: S = prod(1 - `1/n_i`) over the events, `n_i` being those still running.

@@ -2,6 +2,7 @@
 
 use super::collect::Sample;
 use super::histogram::Times;
+use super::percentile::nearest_rank;
 use crate::record::Outcome;
 use crate::record::manifest::TurnReport;
 use std::collections::VecDeque;
@@ -69,7 +70,7 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
             }
             let users = turn.series.get(second as usize - 1).or(turn.series.last()).map_or(0, |sampled| sampled.users);
             let covered_s = (second as f64).min(NOW_S);
-            let failures = recent.iter().filter(|sample| is_failure(sample)).count();
+            let failures = recent.iter().filter(|sample| sample.outcome.is_failure()).count();
             Row {
                 epoch_s: (start_s + second as f64) as u64,
                 users,
@@ -88,12 +89,8 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
         .collect()
 }
 
-fn is_failure(sample: &Sample) -> bool {
-    matches!(sample.outcome, Outcome::Failed | Outcome::Throttled)
-}
-
 fn is_timed(sample: &Sample, include_failures: bool) -> bool {
-    sample.outcome == Outcome::Succeeded || (include_failures && is_failure(sample))
+    sample.outcome == Outcome::Succeeded || (include_failures && sample.outcome.is_failure())
 }
 
 fn percentiles(recent: &VecDeque<&Sample>, include_failures: bool) -> Option<[f64; LEVELS.len()]> {
@@ -101,7 +98,7 @@ fn percentiles(recent: &VecDeque<&Sample>, include_failures: bool) -> Option<[f6
         recent.iter().filter(|sample| is_timed(sample, include_failures)).map(|sample| sample.response_ms).collect();
     times.sort_by(f64::total_cmp);
     let n = times.len();
-    (n > 0).then(|| LEVELS.map(|p| times[((n as f64 * p - 1e-9).ceil() as usize).clamp(1, n) - 1]))
+    (n > 0).then(|| LEVELS.map(|p| times[nearest_rank(n, p)]))
 }
 
 /// Everything since the start of a turn.
@@ -134,7 +131,7 @@ impl Total {
 
     fn add(&mut self, sample: &Sample, include_failures: bool) {
         self.requests += 1;
-        self.failures += u64::from(is_failure(sample));
+        self.failures += u64::from(sample.outcome.is_failure());
         if sample.response_bytes > 0 {
             self.bodies += 1;
             self.bytes += f64::from(sample.response_bytes);

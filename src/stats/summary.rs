@@ -5,7 +5,7 @@ use super::collect::{ErrorCount, Gathered, Sample};
 use super::latency::{Latency, Population};
 use super::series::{self, Row};
 use super::window::Window;
-use crate::matrix::{AXES, AxisValue, Cell};
+use crate::matrix::{AxisValue, Cell, axis};
 use crate::record::Outcome;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use std::collections::HashMap;
@@ -216,7 +216,7 @@ impl Summary {
     }
 
     fn groups(&self, fields: &[&str]) -> Vec<(Vec<AxisValue>, Vec<&CellSummary>)> {
-        let axes: Vec<_> = fields.iter().filter_map(|field| AXES.iter().find(|axis| axis.field == *field)).collect();
+        let axes: Vec<_> = fields.iter().filter_map(|field| axis(field)).collect();
         let mut groups: Vec<(Vec<AxisValue>, Vec<&CellSummary>)> = Vec::new();
         for cell in &self.cells {
             let key: Vec<AxisValue> = axes.iter().map(|axis| (axis.get)(&cell.cell)).collect();
@@ -294,15 +294,13 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
     let Gathered { samples, errors, .. } = gathered;
-    let turn_refs: Vec<&TurnReport> = turns.iter().collect();
     let report = &manifest.plan.report;
-    let window = Window::of(cell, &turn_refs, &samples, report.include_ramp);
+    let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: HashMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
     let ended = || {
         samples.iter().filter(|sample| window.ends_in(sample, load_ms.get(&sample.repetition).copied().unwrap_or(0.0)))
     };
     let per_second = |count: usize| (window.length_s > 0.0).then(|| count as f64 / window.length_s);
-    let failed = |sample: &&Sample| matches!(sample.outcome, Outcome::Failed | Outcome::Throttled);
     let windowed = || samples.iter().filter(|sample| window.takes(sample));
     let counts = Counts::of(&samples);
     let successes = || samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
@@ -330,7 +328,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         latency: Latency::of(windowed(), population(report.include_failures)),
         success: Latency::of(windowed(), Population::Successes),
         requests_per_sec: per_second(ended().count()),
-        failures_per_sec: per_second(ended().filter(failed).count()),
+        failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
         avg_content_bytes: (!bodies.is_empty())
             .then(|| bodies.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / bodies.len() as f64),
         tokens: Tokens::of(&samples),

@@ -19,7 +19,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
-    pub(super) fn of(cell: &Cell, turns: &[&TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
+    pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
         let half_ms = crate::units::ms(cell.load.test_duration) / 2.0;
         let settle_ms = p95_of_successes(samples);
         let wanted_ms = crate::units::ms(cell.ramp()) + settle_ms;

@@ -1,8 +1,14 @@
 //! Points in time as text, always UTC.
 
+use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
 
 /// `20261124_091603`, as in file names.
 pub(crate) fn compact(epoch_ms: u64) -> String {

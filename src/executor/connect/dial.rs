@@ -1,5 +1,6 @@
 //! Opening a connection: name, TCP, proxy, TLS, with the time it took and the part that failed.
 
+use super::causes;
 use super::proxy::ProxySettings;
 use hyper::Uri;
 use hyper::http;
@@ -141,8 +142,7 @@ fn tag(error: BoxError) -> DialError {
 }
 
 fn class_below(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    std::iter::successors(Some(error), |&error| error.source())
-        .find_map(|error| error.downcast_ref::<DialError>().map(|dial| dial.class))
+    causes(error).find_map(|error| error.downcast_ref::<DialError>().map(|dial| dial.class))
 }
 
 /// A tunnel through a proxy: a proxy that refuses or breaks off is a failure to connect.

@@ -128,21 +128,19 @@ fn note_connection(exchange: &Exchange, connections: &Connections, opened: Optio
     }
 }
 
+/// An error and its causes, outermost first.
+pub(super) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 /// The class of a failure before the reply's headers.
 fn classify(error: &(dyn StdError + 'static)) -> &'static str {
-    let mut source = Some(error);
-    while let Some(error) = source {
-        if let Some(dial) = error.downcast_ref::<DialError>() {
-            return dial.class;
-        }
-        if let Some(http) = error.downcast_ref::<hyper::Error>()
-            && http.is_parse()
-        {
-            return "decode";
-        }
-        source = error.source();
-    }
-    "reset"
+    causes(error)
+        .find_map(|error| {
+            let unreadable = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+            error.downcast_ref::<DialError>().map(|dial| dial.class).or(unreadable.then_some("decode"))
+        })
+        .unwrap_or("reset")
 }
 
 /// The reply's body, counted, and its end noted.

@@ -13,6 +13,12 @@ pub(super) const PAPER: Colour = (0xff, 0xff, 0xff);
 pub(super) const WARN: Colour = (0x8a, 0x4b, 0x00);
 pub(super) const WARN_PAPER: Colour = (0xff, 0xf0, 0xd6);
 
+/// The size of a panel's title, and its room above the panel.
+pub(super) const PANEL_TITLE: f64 = 13.0;
+pub(super) const PANEL_TITLE_ROOM: f64 = 26.0;
+/// The size of axis and group labels.
+pub(super) const LABEL: f64 = 11.0;
+
 /// Okabe and Ito's palette, which colour-blind readers can tell apart; the darker ones first.
 const SERIES: [Colour; 8] = [
     (0x00, 0x72, 0xb2),

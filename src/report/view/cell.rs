@@ -63,6 +63,13 @@ pub(crate) struct CellView {
     pub(crate) history: Vec<Row>,
 }
 
+impl CellView {
+    /// A coordinate as text, by its column.
+    pub(crate) fn axis(&self, field: &str) -> String {
+        self.axes.iter().find(|axis| axis.field == field).map(|axis| axis.value.to_string()).unwrap_or_default()
+    }
+}
+
 /// A coordinate.
 #[derive(Debug, Serialize)]
 pub(crate) struct AxisView {

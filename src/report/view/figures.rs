@@ -3,7 +3,7 @@
 
 use super::RunView;
 use super::text;
-use crate::matrix::{AXES, AxisValue, InId};
+use crate::matrix::{AXES, AxisValue, InId, axis};
 use crate::report::charts::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel};
 use crate::stats::{Pool, Summary};
 
@@ -160,12 +160,13 @@ fn by_prompt_size(summary: &Summary, unit: &str) -> Body {
     let extra = extra(summary);
     let fields: Vec<&str> = extra.iter().copied().chain(["prompt_size", "service_tier"]).collect();
     let mut figure = BarFigure { unit: unit.into(), series: Vec::new(), panels: Vec::new() };
+    let pools = summary.pool(&fields);
     for (name, value) in [("Average", average as Value), ("P50", p50), ("P95", p95)] {
-        for pool in summary.pool(&fields) {
+        for pool in &pools {
             let (front, rest) = pool.key.split_at(extra.len());
             let front = title(summary, &extra, front);
             let panel = if front.is_empty() { name.to_owned() } else { format!("{name}, {front}") };
-            put(&mut figure, &panel, &rest[0].to_string(), &rest[1].to_string(), value(&pool));
+            put(&mut figure, &panel, &rest[0].to_string(), &rest[1].to_string(), value(pool));
         }
     }
     Body::Bars(figure)
@@ -227,7 +228,7 @@ fn group(fields: &[&str], key: &[AxisValue]) -> String {
 /// `nova-2-lite, prefix us, prompt small`: what stands in an id only where it varies stands here as
 /// there, since model ids are long; in full where two would look the same.
 fn title(summary: &Summary, fields: &[&str], key: &[AxisValue]) -> String {
-    let name = |(field, value): (&&str, &AxisValue)| match AXES.iter().find(|axis| axis.field == *field) {
+    let name = |(field, value): (&&str, &AxisValue)| match axis(field) {
         Some(axis) if axis.in_id == InId::WhenSeveral => {
             let short = (axis.id_part)(value);
             let alike = summary.values(field).iter().filter(|value| (axis.id_part)(value) == short).count();
@@ -239,5 +240,5 @@ fn title(summary: &Summary, fields: &[&str], key: &[AxisValue]) -> String {
 }
 
 fn label(field: &str) -> &str {
-    AXES.iter().find(|axis| axis.field == field).map_or(field, |axis| axis.label)
+    axis(field).map_or(field, |axis| axis.label)
 }
