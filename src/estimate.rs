@@ -15,9 +15,9 @@ pub(crate) struct Estimate {
     pub(crate) turns: usize,
     /// Test durations and cool-downs, with every request answered at once.
     pub(crate) seconds: f64,
-    /// The same with every drain at its bound.
+    /// The same with every drain and every `min_samples` at its bound.
     pub(crate) seconds_at_most: f64,
-    /// If a request takes a second: users x time / (latency + think time), the ramp counted.
+    /// If a request takes a second: users x time / (latency + think time), or arrivals x time.
     pub(crate) requests: u64,
 }
 
@@ -25,24 +25,27 @@ pub(crate) struct Estimate {
 pub(crate) fn estimate(cells: &[Cell], plan: &Plan) -> Estimate {
     let repetitions = f64::from(plan.load.repetitions);
     let turns = cells.len() * plan.load.repetitions as usize;
-    let load: f64 = cells.iter().map(|cell| cell.load.test_duration.as_secs_f64()).sum::<f64>() * repetitions;
+    let load: f64 = cells.iter().map(|cell| cell.length().as_secs_f64()).sum::<f64>() * repetitions;
     let drains: f64 =
         cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout).as_secs_f64()).sum::<f64>() * repetitions;
+    let extensions: f64 =
+        cells.iter().map(|cell| cell.longest().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>() * repetitions;
     let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
     let requests: f64 = cells.iter().map(requests).sum::<f64>() * repetitions;
     Estimate {
         turns,
         seconds: load + pauses,
-        seconds_at_most: load + pauses + drains,
+        seconds_at_most: load + pauses + drains + extensions,
         requests: requests.round() as u64,
     }
 }
 
 fn requests(cell: &Cell) -> f64 {
     let cycle = ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64();
-    // On average a user is there for the test less half of the ramp.
-    let time = (cell.load.test_duration.as_secs_f64() - cell.ramp().as_secs_f64() / 2.0).max(0.0);
-    f64::from(cell.users) * time / cycle
+    let level_s: f64 =
+        cell.course().pieces().iter().map(|piece| (piece.from + piece.to) / 2.0 * piece.length.as_secs_f64()).sum();
+    let requests = if cell.is_open() { level_s } else { level_s / cycle };
+    cell.load.requests.map_or(requests, |most| requests.min(most as f64))
 }
 
 #[cfg(test)]

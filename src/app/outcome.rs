@@ -1,29 +1,77 @@
-//! The exit code of a run, from what is on the disk: `report` exits as its run would.
+//! The exit code of a run, from how its cells ended: `report` exits as its run would.
 
-use crate::record::manifest::Manifest;
+use crate::plan::OnInvalid;
+use crate::record::manifest::{Manifest, TurnEnd};
+use crate::record::{Outcome, Record};
 use crate::stats::{CellSummary, Summary, Validity};
 
 /// Failures that mean that nobody can be asked any more.
 const CREDENTIALS: [&str; 4] =
     ["credentials", "ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException"];
 
+/// How a cell ended, as far as the exit code asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CellEnd {
+    sent: u64,
+    succeeded: u64,
+    /// Some request came back with an HTTP status.
+    answered: bool,
+    failures: u64,
+    /// Those of them for want of credentials.
+    unsigned: u64,
+    /// This machine spoiled its numbers.
+    invalid: bool,
+}
+
+impl CellEnd {
+    /// Takes a record into account.
+    pub(super) fn add(&mut self, record: &Record) {
+        self.sent += 1;
+        self.succeeded += u64::from(record.outcome == Outcome::Succeeded);
+        self.answered |= record.http_status.is_some();
+        if record.outcome.is_failure() {
+            self.failures += 1;
+            self.unsigned += u64::from(record.error_class.as_deref().is_some_and(is_unsigned));
+        }
+    }
+
+    /// Nothing succeeded, for want of credentials.
+    fn lost_credentials(&self) -> bool {
+        self.succeeded == 0 && self.failures > 0 && self.unsigned == self.failures
+    }
+}
+
+fn is_unsigned(class: &str) -> bool {
+    CREDENTIALS.contains(&class)
+}
+
+/// How the cells of a summary ended.
+pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
+    let fails = manifest.plan.run.on_invalid == OnInvalid::Fail;
+    let end = |cell: &CellSummary| CellEnd {
+        sent: cell.counts.total,
+        succeeded: cell.counts.succeeded,
+        answered: cell.answered,
+        failures: cell.counts.failures(),
+        unsigned: cell.errors.iter().filter(|error| is_unsigned(&error.class)).map(|error| error.count).sum(),
+        invalid: fails && matches!(cell.validity, Validity::Invalid(_)),
+    };
+    summary.cells.iter().map(end).collect()
+}
+
 /// See the README's table. When several hold, the first of 130, 4, 3.
-pub(super) fn exit_code(manifest: &Manifest, summary: &Summary) -> u8 {
-    let cells = &summary.cells;
-    let sent: u64 = cells.iter().map(|cell| cell.counts.total).sum();
+pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd]) -> u8 {
+    let sent: u64 = ends.iter().map(|cell| cell.sent).sum();
+    let answered = ends.iter().any(|cell| cell.answered);
     if manifest.interrupted {
         130
-    } else if sent > 0 && (!summary.answered || cells.iter().any(lost_credentials)) {
+    } else if sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials)) {
         4
-    } else if cells.iter().any(|cell| cell.counts.succeeded == 0 || cell.validity != Validity::Ok) {
+    } else if ends.iter().any(|cell| cell.succeeded == 0 || cell.invalid)
+        || manifest.turns.iter().any(|turn| turn.end == TurnEnd::Aborted)
+    {
         3
     } else {
         0
     }
-}
-
-/// Nothing of a cell succeeded, for want of credentials.
-fn lost_credentials(cell: &CellSummary) -> bool {
-    let is_one = |class: &String| CREDENTIALS.contains(&class.as_str());
-    cell.counts.succeeded == 0 && !cell.errors.is_empty() && cell.errors.iter().all(|error| is_one(&error.class))
 }

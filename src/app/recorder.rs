@@ -1,6 +1,7 @@
 //! The one thread that writes while a run goes on: records to the journal, ended cells to the
 //! manifest. No request waits for it.
 
+use super::outcome::CellEnd;
 use crate::error::Error;
 use crate::executor::port::{Event, Stop};
 use crate::record::dir::{self, DirError, JOURNAL, RunDir};
@@ -15,7 +16,7 @@ use std::thread::JoinHandle;
 /// The recorder's handle: events go in, the finished manifest comes out.
 pub(super) struct Recorder {
     events: Sender<Event>,
-    thread: JoinHandle<Result<Manifest, DirError>>,
+    thread: JoinHandle<Result<(Manifest, Vec<CellEnd>), DirError>>,
 }
 
 impl Recorder {
@@ -27,7 +28,9 @@ impl Recorder {
             .spawn(move || {
                 let identities =
                     manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect();
-                let writer = Writer { dir: dir.path, journal: Journal::new(dir.journal, identities), manifest, live };
+                let ends = vec![CellEnd::default(); manifest.cells.len()];
+                let journal = Journal::new(dir.journal, identities);
+                let writer = Writer { dir: dir.path, journal, manifest, live, ends };
                 let result = writer.run(&received);
                 if result.is_err() {
                     stop.starting.cancel();
@@ -45,7 +48,7 @@ impl Recorder {
     }
 
     /// Waits until everything is on the disk; all other senders must be gone.
-    pub(super) fn finish(self) -> Result<Manifest, Error> {
+    pub(super) fn finish(self) -> Result<(Manifest, Vec<CellEnd>), Error> {
         drop(self.events);
         match self.thread.join() {
             Ok(result) => result.map_err(Error::from),
@@ -59,10 +62,12 @@ struct Writer {
     journal: Journal,
     manifest: Manifest,
     live: Arc<Mutex<Live>>,
+    /// How the cells ended, for the exit code.
+    ends: Vec<CellEnd>,
 }
 
 impl Writer {
-    fn run(mut self, events: &Receiver<Event>) -> Result<Manifest, DirError> {
+    fn run(mut self, events: &Receiver<Event>) -> Result<(Manifest, Vec<CellEnd>), DirError> {
         loop {
             let event = match events.try_recv() {
                 Ok(event) => event,
@@ -78,13 +83,14 @@ impl Writer {
             self.take(event)?;
         }
         self.journal.sync().map_err(|source| self.lost(source))?;
-        Ok(self.manifest)
+        Ok((self.manifest, self.ends))
     }
 
     fn take(&mut self, event: Event) -> Result<(), DirError> {
         match event {
             Event::Ended { cell, record } => {
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).add(&record);
+                self.ends[cell].add(&record);
                 self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
             }
             Event::TurnEnded(report) => {

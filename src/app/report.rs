@@ -48,7 +48,7 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest) -> Result<u8, 
     }
     let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
     let _ = writeln!(stdout, "\nresults: {}", out.display());
-    Ok(outcome::exit_code(manifest, &summary))
+    Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summary)))
 }
 
 /// Reads the journal once.

@@ -1,5 +1,6 @@
 //! `run`: executes a plan, then reports on what it left on the disk.
 
+use super::outcome::CellEnd;
 use super::recorder::Recorder;
 use super::{outcome, report, simulated};
 use crate::config::Resolved;
@@ -8,9 +9,9 @@ use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, execute};
-use crate::guard::Abort;
+use crate::guard::{Abort, All, Extend};
 use crate::matrix::{Cell, expand, order};
-use crate::plan::{Endpoint, Plan};
+use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::record::dir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
@@ -74,16 +75,20 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         cool_down: resolved.plan.load.cool_down,
         cells,
     };
-    let (mut manifest, execution) = drive(&runtime, bedrock, job, taken, manifest)?;
+    let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest)?;
     drop(simulator);
 
     manifest.interrupted = execution.interrupted;
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
     if options.no_report {
-        let summary = report::summarise(&results, &manifest)?;
         let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
-        return Ok(outcome::exit_code(&manifest, &summary));
+        // Whether this machine spoiled a cell takes the whole summary to say; anything else is counted already.
+        let ends = match manifest.plan.run.on_invalid {
+            OnInvalid::Fail => outcome::ends(&manifest, &report::summarise(&results, &manifest)?),
+            OnInvalid::Warn => ends,
+        };
+        return Ok(outcome::exit_code(&manifest, &ends));
     }
     report::render(&results, &results, &manifest)
 }
@@ -95,8 +100,10 @@ fn drive(
     job: Job,
     taken: dir::RunDir,
     manifest: Manifest,
-) -> Result<(Manifest, Execution), Error> {
+) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
+    let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
+    let gate = Arc::new(All(vec![Box::new(Abort::default()), Box::new(extend)]));
     let live = Arc::new(Mutex::new(Live::default()));
     let display = terminal::Display::start(watch(&manifest, Arc::clone(&live))).map_err(Error::Internal)?;
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
@@ -107,21 +114,22 @@ fn drive(
     });
     let execution = runtime.block_on(async {
         let signals = tokio::spawn(super::signals::watch(stop.clone(), display.handle()));
-        let execution = execute(bedrock, job, Arc::new(Abort::default()), tell, &stop).await;
+        let execution = execute(bedrock, job, gate, tell, &stop).await;
         signals.abort();
         let _ = signals.await;
         execution
     });
-    let manifest = recorder.finish();
+    let recorded = recorder.finish();
     display.finish();
-    Ok((manifest?, execution))
+    let (manifest, ends) = recorded?;
+    Ok((manifest, ends, execution))
 }
 
 /// What the display shows, read from what the recorder knows.
 fn watch(manifest: &Manifest, live: Arc<Mutex<Live>>) -> impl Fn() -> terminal::State + Send + 'static {
     let turns = manifest.order.len();
     let cells: Vec<(String, Duration)> =
-        manifest.cells.iter().map(|planned| (planned.cell.id.clone(), planned.cell.load.test_duration)).collect();
+        manifest.cells.iter().map(|planned| (planned.cell.id.clone(), planned.cell.length())).collect();
     move || {
         let live = live.lock().unwrap_or_else(PoisonError::into_inner);
         let (cell, length) = cells.get(live.cell).cloned().unwrap_or_default();
@@ -215,6 +223,7 @@ fn manifest(
         origins: resolved.origins.clone(),
         plan_hash: plan_hash(&all_cells.iter().map(hash).collect::<Vec<_>>()),
         seed,
+        calibration: None,
         only: only.to_vec(),
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
         order: order::turns(cells, &plan.load, seed),

@@ -33,6 +33,7 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
     let cell = |cell: &Cell| {
         let mut fields = Map::from_iter([("id".to_owned(), json!(cell.id))]);
         fields.extend(AXES.iter().map(|axis| (axis.field.to_owned(), json!((axis.get)(cell)))));
+        fields.retain(|_, value| !value.is_null());
         Value::Object(fields)
     };
     json!({

@@ -13,7 +13,28 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 5] = ["description", "prompts_file", "target.region", "target.profile", "load.seed"];
+const OPTIONAL: [&str; 16] = [
+    "description",
+    "prompts_file",
+    "target.region",
+    "target.profile",
+    "matrix.apis",
+    "matrix.arrival_rates",
+    "matrix.profiles",
+    "load.seed",
+    "load.requests",
+    "load.min_samples",
+    "load.max_duration",
+    "report.percentiles",
+    "goodput.ttft",
+    "goodput.tpot",
+    "goodput.e2e",
+    "profile",
+];
+
+/// Settings of which a layer says one: it drops the others from the layers below.
+const RIVALS: [&[&str]; 2] =
+    [&["matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"], &["target.api", "matrix.apis"]];
 
 pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let mut problems = Vec::new();
@@ -36,6 +57,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     entries.extend(sources::flags(sources, &paths, &mut problems));
 
     let mut layered = Layered::new(&defaults, tree, entries, file.as_ref());
+    layered.settle_rivals(&mut problems);
     if layered.merged.tree["target"]["endpoint"] == "aws"
         && let Some(entry) = sources::aws_endpoint(sources)
     {
@@ -178,6 +200,49 @@ impl<'a> Layered<'a> {
         Self { merged: merge(said.clone()), said, origins, file }
     }
 
+    /// Of rivals, what a later layer says drops the others from earlier ones; two in one layer are a problem.
+    fn settle_rivals(&mut self, problems: &mut Vec<Problem>) {
+        for rivals in RIVALS {
+            let mut settled = false;
+            for layer in [Layer::Flag, Layer::Env, Layer::File] {
+                let says = |rival: &&&str| self.said.iter().any(|said| self.says(said, layer, rival));
+                let said: Vec<&str> = rivals.iter().filter(says).copied().collect();
+                let [first, rest @ ..] = &said[..] else { continue };
+                for second in rest {
+                    let message = format!("`{first}` and `{second}` are both set, and one takes the other's place");
+                    let place = self.said_at(layer, second);
+                    problems.push(Problem::new(place, message).hint(Some("leave one of them out")));
+                }
+                if !std::mem::replace(&mut settled, true) {
+                    for entry in &mut self.said {
+                        rivals.iter().filter(|rival| *rival != first).for_each(|rival| {
+                            remove(&mut entry.value, &entry.key, rival);
+                        });
+                    }
+                    self.said.retain(|entry| !entry.value.is_null());
+                }
+            }
+        }
+        self.merged = merge(self.said.clone());
+    }
+
+    /// Whether a value of a layer says something at a key.
+    fn says(&self, said: &Said, layer: Layer, key: &str) -> bool {
+        self.origins[said.by].layer == layer
+            && (said.key == key || (said.key.is_empty() && get(&said.value, key).is_some()))
+    }
+
+    /// Where a layer says something.
+    fn said_at(&self, layer: Layer, key: &str) -> Place {
+        match (layer, self.file) {
+            (Layer::File, Some(file)) => file.value(key),
+            _ => {
+                let by = self.said.iter().find(|said| self.says(said, layer, key)).map_or(0, |said| said.by);
+                Place::Name(self.origins[by].name.clone().unwrap_or_else(|| key.to_owned()))
+            }
+        }
+    }
+
     /// One more value on top.
     fn add(&mut self, entry: Entry) {
         self.said.push(Said { key: entry.key, value: entry.value, by: self.origins.len() });
@@ -202,9 +267,11 @@ impl<'a> Layered<'a> {
             problems.push(Problem::new(self.place(&path), message));
             // One item of a list is replaced alone, so that what is wrong with the others is found too.
             match (item(&path), get(defaults, &key)) {
-                (Some(index), default) => tree_item(&mut tree, &key)[index] = stand_in(default, bad.len()),
-                (None, Some(default)) => set(&mut tree, &key, default.clone()),
-                (None, None) => set(&mut tree, &key, Value::Null),
+                (Some(index), Some(default)) if path.matches('[').count() == 1 => {
+                    tree_item(&mut tree, &key)[index] = stand_in(default, bad.len());
+                }
+                (_, Some(default)) => set(&mut tree, &key, default.clone()),
+                (_, None) => remove(&mut tree, "", &key),
             }
             bad.push(path);
         }
@@ -305,10 +372,24 @@ fn set(tree: &mut Value, key: &str, value: Value) {
     *tree_item(tree, key) = value;
 }
 
+/// Takes a key out of a value that stands at `at`; what is not there stays so.
+fn remove(value: &mut Value, at: &str, key: &str) {
+    if at == key {
+        *value = Value::Null;
+    } else if at.is_empty() {
+        let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+        let table =
+            tables.split('.').filter(|part| !part.is_empty()).try_fold(value, |inner, part| inner.get_mut(part));
+        if let Some(Value::Object(map)) = table {
+            map.remove(last);
+        }
+    }
+}
+
 /// Stands for an item of a list that could not be read: of the type of the default's items, and
 /// something that nobody asks for.
-fn stand_in(default: Option<&Value>, number: usize) -> Value {
-    match default.and_then(|list| list.get(0)) {
+fn stand_in(default: &Value, number: usize) -> Value {
+    match default.get(0) {
         Some(Value::String(_)) => format!("item {number}").into(),
         _ => (u32::MAX as usize - number).into(),
     }

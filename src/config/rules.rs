@@ -1,12 +1,15 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
 use crate::matrix::{AXES, AxisValue};
-use crate::plan::{Plan, SCHEMA};
+use crate::plan::{Plan, Profile, SCHEMA};
 use crate::prompts::Prompts;
 use std::time::Duration;
 
 /// Prefixes that Bedrock's inference profiles have today.
 const PREFIXES: [&str; 7] = ["us", "eu", "apac", "jp", "au", "us-gov", "global"];
+
+/// Axes that stand aside where a rival is used.
+const MAY_BE_EMPTY: [&str; 4] = ["matrix.apis", "matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"];
 
 /// A rule that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Rules {
 
     /// An axis is neither empty nor does it repeat itself.
     fn axis(&mut self, key: &str, values: &[AxisValue]) {
-        self.hold(!values.is_empty(), &[key], format!("`{key}` is empty"), "an axis has one value at least");
+        let empty = values.is_empty() && !MAY_BE_EMPTY.contains(&key);
+        self.hold(!empty, &[key], format!("`{key}` is empty"), "an axis has one value at least");
         for (index, value) in values.iter().enumerate() {
             let at = format!("{key}[{index}]");
             self.hold(!values[..index].contains(value), &[&at], format!("`{key}` has `{value}` twice"), "say it once");
@@ -79,7 +83,10 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
             );
         }
     }
+    profiles(plan, &mut rules);
     load(plan, &mut rules);
+    extent(plan, &mut rules);
+    report(plan, &mut rules);
     request(plan, &mut rules);
     results_dir(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
@@ -90,11 +97,82 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
 
 fn axes(plan: &Plan, rules: &mut Rules) {
     for axis in AXES {
-        rules.axis(&format!("matrix.{}", axis.key), &(axis.values)(&plan.matrix));
+        rules.axis(&format!("matrix.{}", axis.key), &(axis.values)(plan));
     }
     for (index, users) in plan.matrix.user_counts.iter().enumerate() {
         let at = format!("matrix.user_counts[{index}]");
         rules.hold(*users > 0, &[&at], "0 users send nothing: a user count is one or more", "");
+    }
+    for (index, rate) in plan.matrix.arrival_rates.iter().enumerate() {
+        rules.positive(&format!("matrix.arrival_rates[{index}]"), rate.0);
+    }
+    let demands = [plan.matrix.user_counts.len(), plan.matrix.arrival_rates.len(), plan.matrix.profiles.len()];
+    rules.hold(
+        demands.iter().any(|values| *values > 0),
+        &["matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"],
+        "nothing says how much load there is",
+        "set one of user_counts, arrival_rates and profiles to one value at least",
+    );
+    rules.hold(
+        plan.target.api.is_some() || !plan.matrix.apis.is_empty(),
+        &["matrix.apis", "target.api"],
+        "`matrix.apis` is empty",
+        "an axis has one value at least",
+    );
+}
+
+fn profiles(plan: &Plan, rules: &mut Rules) {
+    for (index, wanted) in plan.matrix.profiles.iter().enumerate() {
+        let known = plan.profile.iter().map(|profile| format!("`{}`", profile.name)).collect::<Vec<_>>().join(", ");
+        let hint = if known.is_empty() { "the plan has no [[profile]]".into() } else { format!("there are {known}") };
+        rules.hold(
+            plan.profile.iter().any(|profile| profile.name == *wanted) || wanted.trim().is_empty(),
+            &[&format!("matrix.profiles[{index}]"), "profile"],
+            format!("no profile is called `{wanted}`"),
+            &hint,
+        );
+    }
+    for (index, profile) in plan.profile.iter().enumerate() {
+        let at = format!("profile[{index}]");
+        let name = &profile.name;
+        let twice = plan.profile[..index].iter().any(|other| other.name == *name);
+        rules.hold(!twice, &[&format!("{at}.name")], format!("two profiles are called `{name}`"), "");
+        rules.hold(!name.trim().is_empty(), &[&format!("{at}.name")], "a profile needs a name", "");
+        rules.hold(
+            profile.peak() > 0.0 || profile.stages.iter().any(|stage| stage.users.is_none() && stage.rate.is_none()),
+            &[&at],
+            format!("the profile `{name}` never has any load"),
+            "give it stages such as { users = 10, for = \"30s\" }",
+        );
+        stages(profile, &at, rules);
+    }
+}
+
+fn stages(profile: &Profile, at: &str, rules: &mut Rules) {
+    for (index, stage) in profile.stages.iter().enumerate() {
+        let at = format!("{at}.stages[{index}]");
+        let hint = "a stage is { users = 10, for = \"30s\" }, or { rate = 5, over = \"10s\", for = \"1m\" }";
+        rules.hold(
+            stage.users.is_some() != stage.rate.is_some(),
+            &[&at],
+            "a stage has either users or a rate",
+            hint,
+        );
+        rules.hold(
+            !(profile.is_open() && stage.users.is_some() && stage.rate.is_none()),
+            &[&at],
+            format!("the profile `{}` mixes users and rates", profile.name),
+            "all stages of a profile are of one kind",
+        );
+        rules.hold(!stage.length().is_zero(), &[&at], "a stage of no length", hint);
+        if let Some(rate) = stage.rate {
+            rules.hold(
+                rate >= 0.0 && rate.is_finite(),
+                &[&format!("{at}.rate")],
+                format!("the rate of a stage is {rate}: it is zero or more"),
+                "",
+            );
+        }
     }
 }
 
@@ -146,6 +224,74 @@ fn load(plan: &Plan, rules: &mut Rules) {
         ),
         "test longer, spawn faster, or use fewer users",
     );
+}
+
+/// How long a cell goes on.
+fn extent(plan: &Plan, rules: &mut Rules) {
+    use crate::units::Samples;
+    let load = &plan.load;
+    rules.hold(load.max_in_flight > 0, &["load.max_in_flight"], "0 requests in flight let nothing start", "");
+    rules.hold(load.requests != Some(0), &["load.requests"], "0 requests are no test: write 1 or more", "");
+    rules.hold(
+        load.min_samples != Some(Samples::Count(0)),
+        &["load.min_samples"],
+        "0 samples are always there: write 1 or more, or leave it out",
+        "",
+    );
+    rules.hold(
+        load.min_samples.is_none() || plan.matrix.profiles.is_empty(),
+        &["load.min_samples", "matrix.profiles"],
+        "`min_samples` makes a cell longer, and a profile has its own length",
+        "leave one of the two out",
+    );
+    rules.hold(
+        load.min_samples.is_none() || load.requests.is_none(),
+        &["load.min_samples", "load.requests"],
+        "`min_samples` makes a cell longer and `requests` makes it shorter",
+        "leave one of the two out",
+    );
+    if let Some(longest) = load.max_duration {
+        rules.hold(
+            longest >= load.test_duration,
+            &["load.max_duration", "load.test_duration"],
+            format!(
+                "`max_duration` is {}, less than the test duration of {}",
+                crate::units::duration::format(longest),
+                crate::units::duration::format(load.test_duration)
+            ),
+            "",
+        );
+        rules.hold(
+            load.min_samples.is_some(),
+            &["load.max_duration"],
+            "`max_duration` caps `min_samples`, which is not set",
+            "set min_samples, or make test_duration longer",
+        );
+    }
+}
+
+fn report(plan: &Plan, rules: &mut Rules) {
+    for (index, p) in plan.report.percentiles.iter().enumerate() {
+        let at = format!("report.percentiles[{index}]");
+        rules.hold(
+            *p > 0.0 && *p < 100.0,
+            &[&at],
+            format!("the percentile {p} lies outside 0..100"),
+            "write 90 or 99.5",
+        );
+        rules.hold(
+            !plan.report.percentiles[..index].contains(p),
+            &[&at],
+            format!("`report.percentiles` has `{p}` twice"),
+            "say it once",
+        );
+    }
+    let goodput = &plan.goodput;
+    for (key, limit) in [("ttft", goodput.ttft), ("tpot", goodput.tpot), ("e2e", goodput.e2e)] {
+        if let Some(limit) = limit {
+            rules.longer_than_zero(&format!("goodput.{key}"), limit);
+        }
+    }
 }
 
 fn request(plan: &Plan, rules: &mut Rules) {

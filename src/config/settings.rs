@@ -8,6 +8,8 @@ pub(crate) enum Kind {
     Texts,
     /// A comma-separated list of whole numbers.
     Counts,
+    /// A comma-separated list of numbers.
+    Numbers,
     /// A duration; a bare number is seconds.
     Duration,
     /// A duration or a range of two.
@@ -18,6 +20,8 @@ pub(crate) enum Kind {
     Number,
     /// A number, or `none`.
     NumberOrNone,
+    /// A whole number, or `p99`.
+    Samples,
     /// `true`, `false`, `1`, `0`, in any case.
     Bool,
     /// As it stands.
@@ -32,11 +36,13 @@ impl Kind {
         match self {
             Self::Texts => "a list of names",
             Self::Counts => "a list of whole numbers greater than zero",
+            Self::Numbers => "a list of numbers greater than zero",
             Self::Duration => "a duration such as `30s`, `5m` or `1h30m`",
             Self::ThinkTime => "a think time such as `1s..2s` or `500ms`",
             Self::Whole => "a whole number that is not negative",
             Self::Number => "a number",
             Self::NumberOrNone => "a number or `none`",
+            Self::Samples => "a whole number or `p99`",
             Self::Bool => "true or false",
             Self::Text | Self::Path => "a text",
         }
@@ -144,6 +150,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Concurrent virtual users"
     ),
     setting!(
+        "matrix.arrival_rates",
+        ["arrival-rates"],
+        [],
+        Numbers,
+        "N,...",
+        "-",
+        "Requests started per second, whatever the answers do (open loop); instead of user counts"
+    ),
+    setting!(
+        "matrix.profiles",
+        ["profiles"],
+        [],
+        Texts,
+        "NAME,...",
+        "-",
+        "Names of load profiles ([[profile]]); instead of user counts"
+    ),
+    setting!(
         "load.test_duration",
         ["test-duration"],
         ["TEST_DURATION"],
@@ -161,6 +185,51 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "TIME[..TIME]",
         "1s..2s",
         "Pause of each user after each request: uniform in a range, or constant"
+    ),
+    setting!(
+        "load.arrivals",
+        ["arrivals"],
+        [],
+        Text,
+        "KIND",
+        "constant",
+        "Spacing of the starts of an open loop: constant, poisson"
+    ),
+    setting!(
+        "load.max_in_flight",
+        ["max-in-flight"],
+        [],
+        Whole,
+        "N",
+        "10000",
+        "Requests in flight at which an open loop drops starts, and counts them"
+    ),
+    setting!(
+        "load.requests",
+        ["requests"],
+        [],
+        Whole,
+        "N",
+        "-",
+        "A cell ends after so many requests, test_duration at the latest"
+    ),
+    setting!(
+        "load.min_samples",
+        ["min-samples"],
+        [],
+        Samples,
+        "N",
+        "-",
+        "A cell goes on until its latency window holds so many successes; p99: until a p99 can be told"
+    ),
+    setting!(
+        "load.max_duration",
+        ["max-duration"],
+        [],
+        Duration,
+        "TIME",
+        "4 x test_duration",
+        "The cap of min_samples"
     ),
     setting!("load.cool_down", ["cool-down"], [], Duration, "TIME", "2s", "Pause between cells"),
     setting!(
@@ -196,6 +265,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("request.top_p", ["top-p"], [], NumberOrNone, "N", "none", "Top-p; none leaves it out"),
     setting!("request.timeout", ["timeout"], [], Duration, "TIME", "840s", "From a request's send to its last byte"),
     setting!(
+        "run.on_invalid",
+        ["on-invalid"],
+        [],
+        Text,
+        "WHAT",
+        "warn",
+        "What becomes of a cell whose numbers this machine spoiled: warn, or fail (exit code 3)"
+    ),
+    setting!(
+        "run.calibrate",
+        ["calibrate"],
+        [],
+        Bool,
+        "BOOL",
+        "false",
+        "Find out first how far this machine's numbers are off at the plan's peak load"
+    ),
+    setting!(
         "report.include_failures",
         ["include-failures"],
         ["INCLUDE_FAILURES"],
@@ -214,6 +301,42 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Requests of the ramp join the latency metrics"
     ),
     setting!(
+        "report.percentiles",
+        ["percentiles"],
+        [],
+        Numbers,
+        "P,...",
+        "-",
+        "Percentiles beside p50, p95 and p99: 90,99.5"
+    ),
+    setting!(
+        "goodput.ttft",
+        ["goodput-ttft"],
+        [],
+        Duration,
+        "TIME",
+        "-",
+        "Goodput counts successes whose first token came within this time"
+    ),
+    setting!(
+        "goodput.tpot",
+        ["goodput-tpot"],
+        [],
+        Duration,
+        "TIME",
+        "-",
+        "Goodput counts successes with at most so much time per further token"
+    ),
+    setting!(
+        "goodput.e2e",
+        ["goodput-e2e"],
+        [],
+        Duration,
+        "TIME",
+        "-",
+        "Goodput counts successes whose last token came within this time"
+    ),
+    setting!(
         "target.endpoint",
         ["endpoint-url"],
         [],
@@ -221,6 +344,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "URL",
         "aws",
         "aws, simulated, or a URL; --simulated is short for the second"
+    ),
+    setting!(
+        "target.api",
+        ["api"],
+        [],
+        Text,
+        "API",
+        "converse",
+        "Operation: converse, converse-stream"
+    ),
+    setting!(
+        "matrix.apis",
+        ["apis"],
+        [],
+        Texts,
+        "API,...",
+        "-",
+        "Operations to compare; instead of target.api"
     ),
     setting!(
         "target.region",

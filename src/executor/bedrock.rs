@@ -7,7 +7,9 @@
 use super::connect::{self, Connections, ProxySettings, causes, is_loopback};
 use super::exchange::{Exchange, Facts};
 use super::redact::redact;
+use super::stream::Tally;
 use crate::matrix::Cell;
+use crate::plan::Api;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -18,13 +20,15 @@ use aws_sdk_bedrockruntime::config::retry::RetryConfig;
 use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
-use aws_sdk_bedrockruntime::operation::converse::{ConverseError, ConverseOutput};
+use aws_sdk_bedrockruntime::operation::converse::ConverseOutput;
 use aws_sdk_bedrockruntime::types::{
-    ContentBlock, ConversationRole, InferenceConfiguration, Message, ServiceTier, ServiceTierType,
+    ContentBlock, ConversationRole, ConverseMetrics, InferenceConfiguration, Message, ServiceTier, ServiceTierType,
+    TokenUsage,
 };
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// How long credentials may take to be resolved before the run is given up.
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
@@ -70,6 +74,7 @@ pub(crate) struct Bedrock {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     model_id: String,
+    api: Api,
     message: Message,
     inference: InferenceConfiguration,
     tier: Option<ServiceTier>,
@@ -81,26 +86,47 @@ pub(crate) struct Prepared {
 pub(crate) struct Reply {
     /// The hand-over to the connection pool; before it only this machine was at work.
     pub(crate) sent: Instant,
-    /// The last byte, or the moment of the failure.
+    /// The last byte (of a stream: its metadata), or the moment of the failure.
     pub(crate) ended: Instant,
     /// What the connector saw.
     pub(crate) facts: Facts,
-    /// What the service said.
-    pub(crate) answer: Result<Answer, Box<Failure>>,
+    /// What was seen of a stream.
+    pub(super) stream: Option<Tally>,
+    /// What the service said; nothing where the request was given up.
+    pub(crate) answer: Option<Result<Answer, Box<Failure>>>,
 }
 
-/// A success.
-#[derive(Debug, Default)]
+/// What a reply says of itself.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Answer {
     pub(crate) request_id: Option<String>,
     pub(crate) stop_reason: Option<String>,
     pub(crate) resolved_service_tier: Option<String>,
+    pub(crate) usage: Usage,
+    pub(crate) server_latency_ms: Option<i64>,
+}
+
+/// Tokens, where the reply says so.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Usage {
     pub(crate) input_tokens: Option<u64>,
     pub(crate) output_tokens: Option<u64>,
     pub(crate) total_tokens: Option<u64>,
     pub(crate) cache_read_tokens: Option<u64>,
     pub(crate) cache_write_tokens: Option<u64>,
-    pub(crate) server_latency_ms: Option<i64>,
+}
+
+impl Usage {
+    pub(super) fn of(usage: Option<&TokenUsage>) -> Self {
+        let count = |number: i32| u64::try_from(number).ok();
+        usage.map_or_else(Self::default, |usage| Self {
+            input_tokens: count(usage.input_tokens()),
+            output_tokens: count(usage.output_tokens()),
+            total_tokens: count(usage.total_tokens()),
+            cache_read_tokens: usage.cache_read_input_tokens().and_then(count),
+            cache_write_tokens: usage.cache_write_input_tokens().and_then(count),
+        })
+    }
 }
 
 /// A failure: data, not an error of the tool.
@@ -113,6 +139,18 @@ pub(crate) struct Failure {
     pub(crate) request_id: Option<String>,
     /// What a reply without content still said.
     pub(crate) answer: Answer,
+}
+
+impl Failure {
+    pub(super) fn empty_reply(answer: Answer) -> Box<Self> {
+        Box::new(Self {
+            class: "empty_reply".into(),
+            message: "a reply without content and without output tokens".into(),
+            http_status: Some(200),
+            request_id: answer.request_id.clone(),
+            answer,
+        })
+    }
 }
 
 impl Bedrock {
@@ -166,6 +204,7 @@ impl Bedrock {
         });
         Prepared {
             model_id: cell.full_model_id(),
+            api: cell.api,
             message,
             inference: InferenceConfiguration::builder()
                 .max_tokens(i32::try_from(cell.request.max_tokens).unwrap_or(i32::MAX))
@@ -177,11 +216,57 @@ impl Bedrock {
         }
     }
 
-    /// Sends one request and waits for its end, at most the request's timeout.
-    pub(crate) async fn converse(&self, prepared: &Prepared) -> Reply {
+    /// Sends one request and waits for its end, at most the request's timeout, or until it is given up.
+    pub(crate) async fn ask(&self, prepared: &Prepared, giving_up: &CancellationToken) -> Reply {
         tracing::trace!(model = prepared.model_id, "a request is sent");
         let exchange = Arc::new(Exchange::default());
+        let mut tally = Tally::default();
         let started = Instant::now();
+        let end = {
+            let work = async {
+                match prepared.api {
+                    Api::Converse => self.converse(prepared, &exchange).await,
+                    Api::ConverseStream => self.converse_stream(prepared, &exchange, &mut tally).await,
+                }
+            };
+            let mut work = std::pin::pin!(Arc::clone(&exchange).scope(work));
+            // The timeout runs from the hand-over, which is known only once it has happened.
+            let mut due = started + prepared.timeout;
+            loop {
+                let answer = tokio::select! {
+                    biased;
+                    answer = tokio::time::timeout_at(due.into(), &mut work) => answer,
+                    () = giving_up.cancelled() => break End::GivenUp,
+                };
+                match (answer, exchange.facts().sent.map(|sent| sent + prepared.timeout)) {
+                    (Ok(answer), _) => break End::Answered(answer),
+                    (Err(_), Some(later)) if later > due => due = later,
+                    (Err(_), _) => break End::TimedOut,
+                }
+            }
+        };
+        let now = Instant::now();
+        let facts = exchange.facts();
+        let complete = match prepared.api {
+            Api::Converse => facts.last_byte.filter(|_| facts.failure.is_none()),
+            Api::ConverseStream => tally.metadata.or(facts.last_byte.filter(|_| facts.failure.is_none())),
+        };
+        let (ended, answer) = match end {
+            End::Answered(answer) => (complete.unwrap_or(now), Some(answer)),
+            End::TimedOut if tally.opened => (now, Some(Err(tally.timed_out(prepared.timeout)))),
+            End::TimedOut => (now, Some(Err(timed_out(prepared.timeout)))),
+            End::GivenUp => (now, None),
+        };
+        Reply {
+            sent: facts.sent.unwrap_or(started),
+            ended,
+            facts,
+            stream: (prepared.api == Api::ConverseStream).then_some(tally),
+            answer,
+        }
+    }
+
+    async fn converse(&self, prepared: &Prepared, exchange: &Exchange) -> Result<Answer, Box<Failure>> {
         let send = self
             .client
             .converse()
@@ -190,39 +275,46 @@ impl Bedrock {
             .inference_config(prepared.inference.clone())
             .set_service_tier(prepared.tier.clone())
             .send();
-        let mut send = std::pin::pin!(Arc::clone(&exchange).scope(send));
-        // The timeout runs from the hand-over, which is known only once it has happened.
-        let mut due = started + prepared.timeout;
-        let result = loop {
-            match tokio::time::timeout_at(due.into(), &mut send).await {
-                Ok(result) => break Ok(result),
-                Err(elapsed) => match exchange.facts().sent.map(|sent| sent + prepared.timeout) {
-                    Some(later) if later > due => due = later,
-                    _ => break Err(elapsed),
-                },
-            }
-        };
-        let now = Instant::now();
-        let facts = exchange.facts();
-        let complete = result.is_ok() && facts.failure.is_none();
-        let answer = match result {
-            Ok(Ok(output)) => read(&output),
-            Ok(Err(error)) => Err(Box::new(failure(&error, &facts))),
-            Err(_) => Err(Box::new(Failure {
-                class: "timeout".into(),
-                message: format!("no complete reply within {}", crate::units::duration::format(prepared.timeout)),
-                http_status: None,
-                request_id: None,
-                answer: Answer::default(),
-            })),
-        };
-        Reply {
-            sent: facts.sent.unwrap_or(started),
-            ended: facts.last_byte.filter(|_| complete).unwrap_or(now),
-            facts,
-            answer,
+        match send.await {
+            Ok(output) => read(&output),
+            Err(error) => Err(Box::new(failure(&error, &exchange.facts()))),
         }
     }
+
+    async fn converse_stream(
+        &self,
+        prepared: &Prepared,
+        exchange: &Exchange,
+        tally: &mut Tally,
+    ) -> Result<Answer, Box<Failure>> {
+        let send = self
+            .client
+            .converse_stream()
+            .model_id(&prepared.model_id)
+            .messages(prepared.message.clone())
+            .inference_config(prepared.inference.clone())
+            .set_service_tier(prepared.tier.clone())
+            .send();
+        let opened = send.await.map_err(|error| Box::new(failure(&error, &exchange.facts())))?;
+        tally.read(opened, exchange).await?;
+        Ok(tally.answer.clone())
+    }
+}
+
+enum End {
+    Answered(Result<Answer, Box<Failure>>),
+    TimedOut,
+    GivenUp,
+}
+
+fn timed_out(timeout: Duration) -> Box<Failure> {
+    Box::new(Failure {
+        class: "timeout".into(),
+        message: format!("no complete reply within {}", crate::units::duration::format(timeout)),
+        http_status: None,
+        request_id: None,
+        answer: Answer::default(),
+    })
 }
 
 fn dummy_credentials() -> SharedCredentialsProvider {
@@ -291,37 +383,21 @@ async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String
 }
 
 fn read(output: &ConverseOutput) -> Result<Answer, Box<Failure>> {
-    let count = |number: i32| u64::try_from(number).ok();
-    let usage = output.usage();
     let answer = Answer {
         request_id: output.request_id().map(str::to_owned),
         stop_reason: Some(output.stop_reason().as_str().to_owned()),
         resolved_service_tier: output.service_tier().map(|tier| tier.r#type().as_str().to_owned()),
-        input_tokens: usage.and_then(|usage| count(usage.input_tokens())),
-        output_tokens: usage.and_then(|usage| count(usage.output_tokens())),
-        total_tokens: usage.and_then(|usage| count(usage.total_tokens())),
-        cache_read_tokens: usage
-            .and_then(aws_sdk_bedrockruntime::types::TokenUsage::cache_read_input_tokens)
-            .and_then(count),
-        cache_write_tokens: usage
-            .and_then(aws_sdk_bedrockruntime::types::TokenUsage::cache_write_input_tokens)
-            .and_then(count),
-        server_latency_ms: output.metrics().map(aws_sdk_bedrockruntime::types::ConverseMetrics::latency_ms),
+        usage: Usage::of(output.usage()),
+        server_latency_ms: output.metrics().map(ConverseMetrics::latency_ms),
     };
     let content = output
         .output()
         .and_then(|output| output.as_message().ok())
         .is_some_and(|message| message.content().iter().any(|block| !is_empty(block)));
-    if content || answer.output_tokens.unwrap_or(0) > 0 {
+    if content || answer.usage.output_tokens.unwrap_or(0) > 0 {
         return Ok(answer);
     }
-    Err(Box::new(Failure {
-        class: "empty_reply".into(),
-        message: "a reply without content and without output tokens".into(),
-        http_status: Some(200),
-        request_id: answer.request_id.clone(),
-        answer,
-    }))
+    Err(Failure::empty_reply(answer))
 }
 
 fn is_empty(block: &ContentBlock) -> bool {
@@ -330,7 +406,11 @@ fn is_empty(block: &ContentBlock) -> bool {
 
 /// The class and message of an error. What the connector saw is nearer to the cause than what the
 /// SDK made of it.
-fn failure(error: &SdkError<ConverseError>, facts: &Facts) -> Failure {
+fn failure<E>(error: &SdkError<E>, facts: &Facts) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+    SdkError<E>: RequestId,
+{
     let http_status = error.raw_response().map(|response| response.status().as_u16());
     let request_id = error.request_id().map(str::to_owned);
     let (class, message) = match error {
@@ -358,7 +438,7 @@ fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
 }
 
 /// The innermost two causes: what happened, and to what.
-fn deepest(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn deepest(error: &(dyn StdError + 'static)) -> String {
     let chain = chain(error);
     chain[chain.len().saturating_sub(2)..].join(": ")
 }

@@ -1,17 +1,23 @@
-//! One turn of a cell, closed loop: users are spawned at the spawn rate, nothing starts after the
-//! deadline, and what is in flight then is drained within a bound.
+//! One turn of a cell: users join and leave as its course says, or a pacer starts requests at their
+//! times; nothing starts after the deadline, and what is in flight then is drained within a bound.
 
+use super::arrivals::Schedule;
 use super::bedrock::Bedrock;
+use super::pacer::Pacer;
 use super::port::{Event, Gate, Stop};
 use super::run::{Clock, Job, Tell};
-use super::users::{Shared, user};
+use super::users::{Seen, Shared, user};
 use crate::matrix::Cell;
 use crate::record::manifest::{Second, TurnEnd, TurnReport};
 use crate::units::ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+/// So much at a time a cell goes on that has too few samples.
+const EXTENSION: Duration = Duration::from_secs(1);
 
 /// Runs one turn to its end: when this returns, nothing of it is in flight.
 pub(super) async fn run_turn(
@@ -30,7 +36,7 @@ pub(super) async fn run_turn(
         cell = cell.id,
         model = cell.full_model_id(),
         tier = cell.service_tier,
-        users = cell.users,
+        peak = cell.peak(),
         "cell begins"
     );
     let (opened_before, reused_before) = bedrock.connections();
@@ -48,17 +54,26 @@ pub(super) async fn run_turn(
 
     let mut sampler = JoinSet::new();
     sampler.spawn(sample(Arc::clone(&shared)));
-    let mut users = JoinSet::new();
-    let end = load(&shared, cell, job.seed, index, &mut users, stop).await;
-    let load = shared.close();
-    drain(&shared, cell.load.drain, &mut users, stop).await;
+    let (end, load, mut tasks) = if cell.is_open() {
+        let course = cell.course().until(cell.longest());
+        let pacer = Pacer::start(Arc::clone(&shared), Schedule::new(&course, cell.load.arrivals, job.seed, index));
+        let end = wait(&shared, cell, stop).await;
+        let load = shared.close();
+        (end, load, pacer.stop().await)
+    } else {
+        let mut users = Users::new(&shared, job.seed, index);
+        let end = users.load(cell, stop).await;
+        (end, shared.close(), users.tasks)
+    };
+    drain(&shared, cell.load.drain, &mut tasks, stop).await;
     let ended = Instant::now();
     shared.finished.cancel();
     let series = join(&mut sampler).await.unwrap_or_default();
 
     let (opened, reused) = bedrock.connections();
+    let (user_ms, think_ms) = shared.user_and_think_ms();
     let (end, reason) = match end {
-        End::Deadline => (TurnEnd::Finished, None),
+        End::Done => (TurnEnd::Finished, None),
         End::Stopped => (TurnEnd::Interrupted, None),
         End::Refused => (TurnEnd::Aborted, shared.refusal()),
     };
@@ -73,32 +88,88 @@ pub(super) async fn run_turn(
         requests: shared.started(),
         connections_opened: opened - opened_before,
         connections_reused: reused - reused_before,
+        dropped: shared.dropped(),
+        user_ms,
+        think_ms,
         series,
     }
 }
 
 enum End {
-    Deadline,
+    Done,
     Stopped,
     Refused,
 }
 
-/// Spawns the users and waits until nothing new may start.
-async fn load(shared: &Arc<Shared>, cell: &Cell, seed: u64, turn: usize, users: &mut JoinSet<()>, stop: &Stop) -> End {
-    let mut spawned = 0;
+/// Waits until nothing new may start; nothing is returned where `until` comes first.
+async fn wait_until(shared: &Shared, cell: &Cell, stop: &Stop, until: Option<Instant>) -> Option<End> {
     loop {
-        let next = (spawned < cell.users)
-            .then(|| shared.start + Duration::from_secs_f64(f64::from(spawned) / cell.load.spawn_rate));
+        let deadline = shared.deadline();
         tokio::select! {
             biased;
-            () = stop.starting.cancelled() => return End::Stopped,
-            () = shared.closing.cancelled() => return End::Refused,
-            () = sleep_until(shared.deadline.into()) => return End::Deadline,
-            () = sleep_until(next.unwrap_or(shared.deadline).into()), if next.is_some() => {
-                users.spawn(user(Arc::clone(shared), spawned, seed, turn));
-                spawned += 1;
+            () = stop.starting.cancelled() => return Some(End::Stopped),
+            () = shared.closing.cancelled() => return Some(if shared.has_all() { End::Done } else { End::Refused }),
+            () = sleep_until(deadline.into()) => {
+                let left = (shared.start + cell.longest()).saturating_duration_since(deadline);
+                if left.is_zero() || !shared.goes_on() {
+                    return Some(End::Done);
+                }
+                shared.extend(EXTENSION.min(left));
             }
+            () = sleep_until(until.unwrap_or(deadline).into()), if until.is_some() => return None,
         }
+    }
+}
+
+/// Waits until nothing new may start.
+async fn wait(shared: &Shared, cell: &Cell, stop: &Stop) -> End {
+    loop {
+        if let Some(end) = wait_until(shared, cell, stop, None).await {
+            return end;
+        }
+    }
+}
+
+/// The users of a turn.
+struct Users {
+    shared: Arc<Shared>,
+    seed: u64,
+    turn: usize,
+    /// Those that are there, each with what makes it leave; the last one leaves first.
+    there: Vec<CancellationToken>,
+    joined: u32,
+    tasks: JoinSet<()>,
+}
+
+impl Users {
+    fn new(shared: &Arc<Shared>, seed: u64, turn: usize) -> Self {
+        Self { shared: Arc::clone(shared), seed, turn, there: Vec::new(), joined: 0, tasks: JoinSet::new() }
+    }
+
+    /// Lets users join and leave until nothing new may start.
+    async fn load(&mut self, cell: &Cell, stop: &Stop) -> End {
+        for change in cell.course().changes() {
+            if let Some(end) = wait_until(&self.shared, cell, stop, Some(self.shared.start + change.at)).await {
+                return end;
+            }
+            if change.joins {
+                let leaving = self.shared.closing.child_token();
+                self.tasks.spawn(user(Arc::clone(&self.shared), self.joined, self.seed, self.turn, leaving.clone()));
+                self.there.push(leaving);
+                self.joined += 1;
+            } else if let Some(leaving) = self.there.pop() {
+                leaving.cancel();
+            }
+            reap(&mut self.tasks);
+        }
+        wait(&self.shared, cell, stop).await
+    }
+}
+
+/// Forgets tasks that have ended. A panic in one stays loud.
+pub(super) fn reap(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.try_join_next() {
+        loud(ended);
     }
 }
 
@@ -117,9 +188,14 @@ async fn all(tasks: &mut JoinSet<()>) {
     while join(tasks).await.is_some() {}
 }
 
-/// The next task's result. A panic in a task is a fault of this tool and stays loud.
+/// The next task's result.
 async fn join<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
-    match tasks.join_next().await? {
+    loud(tasks.join_next().await?)
+}
+
+/// A panic in a task is a fault of this tool and stays loud.
+fn loud<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended {
         Ok(value) => Some(value),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -128,16 +204,19 @@ async fn join<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
     }
 }
 
-/// Users and requests in flight at the end of each second.
+/// What a turn looks like at the end of each second, with the ticker beside it.
 async fn sample(shared: Arc<Shared>) -> Vec<Second> {
     let mut series = Vec::new();
+    let mut seen = Seen::now();
+    let ticking = shared.ticker.run(&shared.finished);
+    let mut ticking = std::pin::pin!(ticking);
     loop {
         let due = shared.start + Duration::from_secs(series.len() as u64 + 1);
         let last = tokio::select! {
             () = sleep_until(due.into()) => false,
-            () = shared.finished.cancelled() => true,
+            () = &mut ticking => true,
         };
-        let second = shared.second();
+        let second = shared.second(&mut seen);
         series.push(second);
         (shared.tell)(Event::Second(second));
         if last {

@@ -19,7 +19,7 @@ pub(crate) struct Exchange(Mutex<Facts>);
 pub(crate) struct Facts {
     /// When the signed request was handed to the connection pool.
     pub(crate) sent: Option<Instant>,
-    /// When the last byte of the reply's body was read.
+    /// When the last byte of the reply's body so far was read.
     pub(crate) last_byte: Option<Instant>,
     /// Whether it paid for its connection.
     pub(crate) connection: Option<Connection>,
@@ -27,6 +27,10 @@ pub(crate) struct Facts {
     pub(crate) connect: Option<Duration>,
     /// Bytes of the reply's body so far.
     pub(crate) response_bytes: Option<u64>,
+    /// The body came to an end, a good one or not.
+    pub(crate) ended: bool,
+    /// `http/1.1`, as the reply says.
+    pub(crate) protocol: Option<&'static str>,
     /// The class of a failure below HTTP: `connect`, `dns`, `tls`, `reset` or `decode`.
     pub(crate) failure: Option<&'static str>,
 }

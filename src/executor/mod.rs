@@ -2,13 +2,17 @@
 //! terminal or report. It calls nobody: it tells what happens through one callback of [`port::Event`]s
 //! and asks one [`port::Gate`] before each start.
 
+mod arrivals;
 mod bedrock;
 mod cell;
 pub(crate) mod connect;
 mod exchange;
+mod health;
+mod pacer;
 pub(crate) mod port;
 mod redact;
 mod run;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod users;

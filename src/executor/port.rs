@@ -31,6 +31,10 @@ pub(crate) trait Gate: Send + Sync {
     fn begin(&self, cell: usize);
     /// Asked before each start; the reason of a refusal ends the cell.
     fn admit(&self) -> Result<(), String>;
+    /// Asked when a cell's time is over: whether it goes on, for a second at a time.
+    fn goes_on(&self) -> bool {
+        false
+    }
     /// Told of each end.
     fn settle(&self, record: &Record);
 }

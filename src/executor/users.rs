@@ -1,8 +1,9 @@
-//! A virtual user: ask, wait for the answer, think, ask again. Each request becomes one record,
-//! whatever its end.
+//! A virtual user: ask, wait for the answer, think, ask again; and an arrival, which asks once. Each
+//! request becomes one record, whatever its end.
 
 use super::bedrock::{Answer, Bedrock, Failure, Prepared, Reply};
-use super::exchange::Facts;
+use super::health::{Ticker, cpu_time};
+use super::stream::Tally;
 use super::port::{Event, Gate};
 use super::run::{Clock, Tell};
 use crate::matrix::Cell;
@@ -31,7 +32,10 @@ pub(super) struct Shared {
     repetition: u32,
     think_time: ThinkTime,
     pub(super) start: Instant,
-    pub(super) deadline: Instant,
+    /// Microseconds from the start.
+    deadline_us: AtomicU64,
+    most_requests: u64,
+    max_in_flight: u32,
     ramp: Duration,
     clock: Clock,
     /// Nothing new starts.
@@ -43,6 +47,10 @@ pub(super) struct Shared {
     sequence: AtomicU64,
     users: AtomicU32,
     in_flight: AtomicU32,
+    dropped: AtomicU64,
+    user_us: AtomicU64,
+    think_us: AtomicU64,
+    pub(super) ticker: Ticker,
     closed: Mutex<Option<Instant>>,
     refusal: Mutex<Option<String>>,
 }
@@ -68,7 +76,9 @@ impl Shared {
             repetition: turn.repetition,
             think_time: cell.load.think_time,
             start,
-            deadline: start + cell.load.test_duration,
+            deadline_us: AtomicU64::new(cell.length().as_micros() as u64),
+            most_requests: cell.load.requests.unwrap_or(u64::MAX),
+            max_in_flight: cell.load.max_in_flight,
             ramp: cell.ramp(),
             clock,
             closing: CancellationToken::new(),
@@ -77,22 +87,52 @@ impl Shared {
             sequence: AtomicU64::new(0),
             users: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
+            dropped: AtomicU64::new(0),
+            user_us: AtomicU64::new(0),
+            think_us: AtomicU64::new(0),
+            ticker: Ticker::default(),
             closed: Mutex::new(None),
             refusal: Mutex::new(None),
         }
     }
 
+    /// When nothing starts any more.
+    pub(super) fn deadline(&self) -> Instant {
+        self.start + Duration::from_micros(self.deadline_us.load(Ordering::Relaxed))
+    }
+
+    /// The cell goes on for so much longer.
+    pub(super) fn extend(&self, by: Duration) {
+        self.deadline_us.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
+    }
+
     /// From now on nothing starts. Returns how long the load lasted.
     pub(super) fn close(&self) -> Duration {
-        let now = Instant::now().min(self.deadline);
+        let now = Instant::now().min(self.deadline());
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         self.closing.cancel();
         now - self.start
     }
 
+    /// When the load ended, or will end as far as is known.
+    fn closed(&self) -> Instant {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| self.deadline())
+    }
+
+    /// Starts that were dropped until now.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The time that users were there, and what they thought of it, milliseconds.
+    pub(super) fn user_and_think_ms(&self) -> (f64, f64) {
+        let read = |us: &AtomicU64| crate::units::ms_of_us(us.load(Ordering::Relaxed));
+        (read(&self.user_us), read(&self.think_us))
+    }
+
     /// Requests started until now.
     pub(super) fn started(&self) -> u64 {
-        self.sequence.load(Ordering::Relaxed)
+        self.sequence.load(Ordering::Relaxed).min(self.most_requests)
     }
 
     /// Why the gate refused a start.
@@ -100,14 +140,55 @@ impl Shared {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a sampler sees now.
-    pub(super) fn second(&self) -> Second {
-        Second { users: self.users.load(Ordering::Relaxed), in_flight: self.in_flight.load(Ordering::Relaxed) }
+    /// What a sampler sees now, with what happened since it looked last.
+    pub(super) fn second(&self, before: &mut Seen) -> Second {
+        let now = Seen { cpu: cpu_time(), dropped: self.dropped() };
+        let last = std::mem::replace(before, now);
+        Second {
+            users: self.users.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            cpu_ms: now.cpu.zip(last.cpu).map(|(now, last)| ms(now.saturating_sub(last))),
+            ticker_ms: self.ticker.take_ms(),
+            dropped: (now.dropped - last.dropped) as u32,
+        }
     }
 
-    /// Whether a start is allowed; a refusal of the gate closes the turn.
+    /// The number of the next request, if one may start. A refusal of the gate closes the turn, and so
+    /// does the last request that was asked for.
+    fn next(&self) -> Option<u64> {
+        if !self.may_start() {
+            return None;
+        }
+        let seq = self.sequence.fetch_add(1, Ordering::Relaxed);
+        if seq + 1 >= self.most_requests {
+            self.closing.cancel();
+        }
+        (seq < self.most_requests).then_some(seq)
+    }
+
+    /// As [`Self::next`] for an arrival: with too many in flight it is dropped, and counted so.
+    pub(super) fn arrive(&self) -> Option<u64> {
+        if self.in_flight.load(Ordering::Relaxed) >= self.max_in_flight && !self.closing.is_cancelled() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let seq = self.next()?;
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(seq)
+    }
+
+    /// Whether the gate wants the cell to go on past its time.
+    pub(super) fn goes_on(&self) -> bool {
+        self.gate.goes_on()
+    }
+
+    /// Whether all requests that were asked for have been started.
+    pub(super) fn has_all(&self) -> bool {
+        self.started() >= self.most_requests
+    }
+
     fn may_start(&self) -> bool {
-        if self.closing.is_cancelled() || Instant::now() >= self.deadline {
+        if self.closing.is_cancelled() || Instant::now() >= self.deadline() {
             return false;
         }
         match self.gate.admit() {
@@ -121,7 +202,7 @@ impl Shared {
     }
 
     fn phase(&self, sent: Instant, ended: Instant) -> Phase {
-        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(self.deadline);
+        let closed = self.closed();
         if sent < self.start + self.ramp {
             Phase::Ramp
         } else if ended > closed {
@@ -131,12 +212,9 @@ impl Shared {
         }
     }
 
-    /// The record of a request; without a reply it was given up.
-    fn record(&self, user: u32, seq: u64, started: Instant, reply: Option<Reply>) -> Record {
-        let (sent, ended, facts, answer) = match reply {
-            Some(reply) => (reply.sent, reply.ended, reply.facts, Some(reply.answer)),
-            None => (started, Instant::now(), Facts::default(), None),
-        };
+    /// The record of a request that was wanted at `wanted`; an open loop's response begins there.
+    fn record(&self, user: Option<u32>, seq: u64, wanted: Instant, reply: Reply) -> Record {
+        let Reply { sent, ended, facts, stream, answer } = reply;
         let (outcome, answer, failure) = match answer {
             Some(Ok(answer)) => (Outcome::Succeeded, answer, None),
             Some(Err(failure)) => {
@@ -149,12 +227,15 @@ impl Shared {
             Some((class, message, status, request_id)) => (Some(class), Some(message), status, request_id),
             None => (None, None, (outcome == Outcome::Succeeded).then_some(200), None),
         };
-        Record {
+        let since = |start: Instant, end: Instant| ms(end.saturating_duration_since(start));
+        let usage = answer.usage;
+        let is_open = user.is_none();
+        let mut record = Record {
             timestamp: self.clock.epoch_us(ended) as f64 / 1e6,
-            response_time_ms: ms(ended.saturating_duration_since(sent)),
-            input_tokens: answer.input_tokens,
-            output_tokens: answer.output_tokens,
-            total_tokens: answer.total_tokens,
+            response_time_ms: since(if is_open { wanted } else { sent }, ended),
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            total_tokens: usage.total_tokens,
             success: outcome == Outcome::Succeeded,
             repetition: self.repetition,
             user,
@@ -167,44 +248,109 @@ impl Shared {
             request_id: answer.request_id.or(request_id),
             stop_reason: answer.stop_reason,
             resolved_service_tier: answer.resolved_service_tier,
-            cache_read_tokens: answer.cache_read_tokens,
-            cache_write_tokens: answer.cache_write_tokens,
+            cache_read_tokens: usage.cache_read_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
             server_latency_ms: answer.server_latency_ms,
-            sent_ms: ms(sent.saturating_duration_since(self.start)),
+            due_ms: is_open.then(|| since(self.start, wanted)),
+            sent_ms: since(self.start, sent),
+            send_lag_ms: since(wanted, sent),
+            service_time_ms: is_open.then(|| since(sent, ended)),
+            ttft_ms: None,
+            ttfat_ms: None,
+            e2e_ms: None,
+            tpot_ms: None,
+            chunks: None,
+            chunk_gap_p50_ms: None,
+            chunk_gap_max_ms: None,
             response_bytes: facts.response_bytes,
             connection: facts.connection,
+            protocol: facts.protocol.map(str::to_owned),
             connect_ms: facts.connect.map(ms),
+        };
+        if let Some(tally) = stream {
+            add_stream(&mut record, &tally, sent);
         }
+        record
+    }
+
+    /// Sends a request that was wanted at `wanted` and tells how it ended.
+    async fn request(&self, user: Option<u32>, seq: u64, wanted: Instant) {
+        let reply = self.bedrock.ask(&self.prepared, &self.giving_up).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let record = self.record(user, seq, wanted, reply);
+        self.gate.settle(&record);
+        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
     }
 }
 
-/// The life of one user.
-pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize) {
+/// What a stream adds to a record, also one that did not come to its end.
+fn add_stream(record: &mut Record, tally: &Tally, sent: Instant) {
+    let since_sent = |at: Instant| ms(at.saturating_duration_since(sent));
+    record.ttft_ms = tally.first_content.map(since_sent);
+    record.ttfat_ms = tally.first_answer.map(since_sent);
+    record.e2e_ms = tally.last_content.map(since_sent);
+    record.chunks = Some(tally.chunks);
+    if let Some((median, longest)) = tally.gaps() {
+        record.chunk_gap_p50_ms = Some(ms(median));
+        record.chunk_gap_max_ms = Some(ms(longest));
+    }
+    if record.request_id.is_none() {
+        record.request_id.clone_from(&tally.answer.request_id);
+    }
+    if let (Some(first), Some(last), Some(tokens)) = (tally.first_content, tally.last_content, record.output_tokens)
+        && tokens >= 2
+    {
+        let us = last.saturating_duration_since(first).as_micros() as f64 / (tokens - 1) as f64;
+        record.tpot_ms = Some(crate::units::ms_of_us(us.round() as u64));
+    }
+}
+
+/// What a sampler saw last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    cpu: Option<Duration>,
+    dropped: u64,
+}
+
+impl Seen {
+    pub(super) fn now() -> Self {
+        Self { cpu: cpu_time(), dropped: 0 }
+    }
+}
+
+/// The life of one user, until the load ends or the user leaves.
+pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(THINK_STREAMS | (turn as u64) << 32 | u64::from(user));
     shared.users.fetch_add(1, Ordering::Relaxed);
-    while shared.may_start() {
-        let seq = shared.sequence.fetch_add(1, Ordering::Relaxed);
+    let came = Instant::now();
+    let mut wanted = came;
+    while !leaving.is_cancelled()
+        && let Some(seq) = shared.next()
+    {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        let started = Instant::now();
-        let reply = tokio::select! {
-            biased;
-            reply = shared.bedrock.converse(&shared.prepared) => Some(reply),
-            () = shared.giving_up.cancelled() => None,
-        };
-        shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let record = shared.record(user, seq, started, reply);
-        shared.gate.settle(&record);
-        (shared.tell)(Event::Ended { cell: shared.cell, record: Box::new(record) });
+        shared.request(Some(user), seq, wanted).await;
         let pause = draw(shared.think_time, &mut rng);
+        let thinks = Instant::now();
         if !pause.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = shared.closing.cancelled() => {}
+                () = leaving.cancelled() => {}
             }
         }
+        wanted = Instant::now();
+        // What a pause lasts longer than it should is this machine's doing, and no thought.
+        let thought = (thinks + pause).min(wanted).min(shared.closed()).saturating_duration_since(thinks);
+        shared.think_us.fetch_add(thought.as_micros() as u64, Ordering::Relaxed);
     }
+    let there = Instant::now().min(shared.closed()).saturating_duration_since(came);
+    shared.user_us.fetch_add(there.as_micros() as u64, Ordering::Relaxed);
     shared.users.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// One arrival of an open loop, intended for `due`.
+pub(super) async fn arrival(shared: Arc<Shared>, seq: u64, due: Instant) {
+    shared.request(None, seq, due).await;
 }
 
 fn draw(think_time: ThinkTime, rng: &mut ChaCha8Rng) -> Duration {

@@ -2,7 +2,8 @@
 //! [`Cell`] and its row of the settings.
 
 use super::Cell;
-use crate::plan::Matrix;
+use crate::plan::{Api, Plan};
+use crate::units::Rate;
 use crate::units::id::file_safe;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,14 +14,20 @@ use std::fmt;
 pub(crate) enum AxisValue {
     /// A number of something.
     Count(u64),
+    /// Something per second.
+    Rate(Rate),
     /// A name.
     Text(String),
+    /// The cell has no coordinate there: a rival of the axis is used.
+    Absent,
 }
 
 impl fmt::Display for AxisValue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => count.fmt(out),
+            Self::Rate(rate) => rate.fmt(out),
+            Self::Absent => Ok(()),
             Self::Text(text) => out.write_str(text),
         }
     }
@@ -43,12 +50,12 @@ pub(crate) struct Axis {
     pub(crate) field: &'static str,
     /// The name for people.
     pub(crate) label: &'static str,
-    /// The values a plan asks for, in its order.
-    pub(crate) values: fn(&Matrix) -> Vec<AxisValue>,
+    /// The values a plan asks for, in its order; none where a rival of the axis is used.
+    pub(crate) values: fn(&Plan) -> Vec<AxisValue>,
     /// A cell's coordinate.
     pub(crate) get: fn(&Cell) -> AxisValue,
-    /// Moves a cell to a coordinate that [`Axis::values`] gave.
-    pub(crate) set: fn(&mut Cell, &AxisValue),
+    /// Moves a cell to a coordinate that [`Axis::values`] gave for this plan.
+    pub(crate) set: fn(&mut Cell, &AxisValue, &Plan),
     /// When it takes part in a cell's id.
     pub(crate) in_id: InId,
     /// What is written of it in a cell's id, before other cells are looked at.
@@ -61,19 +68,40 @@ pub(crate) const AXES: &[Axis] = &[
         key: "model_ids",
         field: "model_id",
         label: "model",
-        values: |matrix| texts(&matrix.model_ids),
+        values: |plan| texts(&plan.matrix.model_ids),
         get: |cell| AxisValue::Text(cell.model_id.clone()),
-        set: |cell, value| cell.model_id = value.to_string(),
+        set: |cell, value, _| cell.model_id = value.to_string(),
         in_id: InId::WhenSeveral,
         id_part: |value| short_model(&value.to_string()),
+    },
+    Axis {
+        key: "apis",
+        field: "api",
+        label: "api",
+        values: |plan| {
+            let axis: Vec<Api> = if plan.matrix.apis.is_empty() {
+                plan.target.api.into_iter().collect()
+            } else {
+                plan.matrix.apis.clone()
+            };
+            axis.iter().map(|api| AxisValue::Text(api.to_string())).collect()
+        },
+        get: |cell| AxisValue::Text(cell.api.to_string()),
+        set: |cell, value, _| {
+            if let Some(api) = Api::ALL.into_iter().find(|api| api.to_string() == value.to_string()) {
+                cell.api = api;
+            }
+        },
+        in_id: InId::WhenSeveral,
+        id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
         key: "region_prefixes",
         field: "region_prefix",
         label: "prefix",
-        values: |matrix| texts(&matrix.region_prefixes),
+        values: |plan| texts(&plan.matrix.region_prefixes),
         get: |cell| AxisValue::Text(cell.region_prefix.clone()),
-        set: |cell, value| cell.region_prefix = value.to_string(),
+        set: |cell, value, _| cell.region_prefix = value.to_string(),
         in_id: InId::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
@@ -81,9 +109,9 @@ pub(crate) const AXES: &[Axis] = &[
         key: "service_tiers",
         field: "service_tier",
         label: "tier",
-        values: |matrix| texts(&matrix.service_tiers),
+        values: |plan| texts(&plan.matrix.service_tiers),
         get: |cell| AxisValue::Text(cell.service_tier.clone()),
-        set: |cell, value| cell.service_tier = value.to_string(),
+        set: |cell, value, _| cell.service_tier = value.to_string(),
         in_id: InId::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
@@ -91,9 +119,9 @@ pub(crate) const AXES: &[Axis] = &[
         key: "prompt_sizes",
         field: "prompt_size",
         label: "prompt",
-        values: |matrix| texts(&matrix.prompt_sizes),
+        values: |plan| texts(&plan.matrix.prompt_sizes),
         get: |cell| AxisValue::Text(cell.prompt_size.clone()),
-        set: |cell, value| cell.prompt_size = value.to_string(),
+        set: |cell, value, _| cell.prompt_size = value.to_string(),
         in_id: InId::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
@@ -101,15 +129,41 @@ pub(crate) const AXES: &[Axis] = &[
         key: "user_counts",
         field: "users",
         label: "users",
-        values: |matrix| matrix.user_counts.iter().map(|count| AxisValue::Count(u64::from(*count))).collect(),
-        get: |cell| AxisValue::Count(u64::from(cell.users)),
-        set: |cell, value| {
+        values: |plan| plan.matrix.user_counts.iter().map(|count| AxisValue::Count(u64::from(*count))).collect(),
+        get: |cell| cell.users.map_or(AxisValue::Absent, |users| AxisValue::Count(u64::from(users))),
+        set: |cell, value, _| {
             if let AxisValue::Count(count) = value {
-                cell.users = *count as u32;
+                cell.users = Some(*count as u32);
             }
         },
         in_id: InId::Always,
         id_part: |value| format!("u{value}"),
+    },
+    Axis {
+        key: "arrival_rates",
+        field: "arrival_rate",
+        label: "requests/s",
+        values: |plan| plan.matrix.arrival_rates.iter().copied().map(AxisValue::Rate).collect(),
+        get: |cell| cell.arrival_rate.map_or(AxisValue::Absent, AxisValue::Rate),
+        set: |cell, value, _| {
+            if let AxisValue::Rate(rate) = value {
+                cell.arrival_rate = Some(*rate);
+            }
+        },
+        in_id: InId::Always,
+        id_part: |value| file_safe(&format!("r{value}")),
+    },
+    Axis {
+        key: "profiles",
+        field: "profile",
+        label: "profile",
+        values: |plan| texts(&plan.matrix.profiles),
+        get: |cell| cell.profile.as_ref().map_or(AxisValue::Absent, |profile| AxisValue::Text(profile.name.clone())),
+        set: |cell, value, plan| {
+            cell.profile = plan.profile.iter().find(|profile| profile.name == value.to_string()).cloned();
+        },
+        in_id: InId::Always,
+        id_part: |value| file_safe(&value.to_string()),
     },
 ];
 

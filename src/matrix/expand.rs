@@ -2,7 +2,7 @@
 
 use super::axes::{AXES, InId};
 use super::{AxisValue, Cell};
-use crate::plan::Plan;
+use crate::plan::{Api, Plan};
 use std::collections::HashMap;
 
 /// All cells of a plan in matrix order: the last axis runs fastest.
@@ -10,28 +10,34 @@ pub(crate) fn expand(plan: &Plan) -> Vec<Cell> {
     let mut cells = vec![Cell {
         id: String::new(),
         model_id: String::new(),
+        api: Api::Converse,
         region_prefix: String::new(),
         service_tier: String::new(),
         prompt_size: String::new(),
-        users: 0,
+        users: None,
+        arrival_rate: None,
+        profile: None,
         load: plan.load.clone(),
         request: plan.request.clone(),
     }];
     for axis in AXES {
-        let values = (axis.values)(&plan.matrix);
+        let values = (axis.values)(plan);
+        if values.is_empty() {
+            continue;
+        }
         cells = cells
             .into_iter()
             .flat_map(|cell| {
                 values.iter().map(move |value| {
                     let mut moved = cell.clone();
-                    (axis.set)(&mut moved, value);
+                    (axis.set)(&mut moved, value, plan);
                     moved
                 })
             })
             .collect();
     }
     let parts: Vec<HashMap<AxisValue, String>> =
-        AXES.iter().map(|axis| unique_parts((axis.values)(&plan.matrix), axis.id_part)).collect();
+        AXES.iter().map(|axis| unique_parts((axis.values)(plan), axis.id_part)).collect();
     for cell in &mut cells {
         cell.id = id(cell, &parts);
     }
@@ -42,7 +48,10 @@ fn id(cell: &Cell, parts: &[HashMap<AxisValue, String>]) -> String {
     let part = |wanted: InId, index: usize| {
         let several = parts[index].len() > 1;
         let axis = &AXES[index];
-        (axis.in_id == wanted && (wanted == InId::Always || several)).then(|| parts[index][&(axis.get)(cell)].clone())
+        if axis.in_id != wanted || (wanted == InId::WhenSeveral && !several) {
+            return None;
+        }
+        parts[index].get(&(axis.get)(cell)).cloned()
     };
     let front = (0..AXES.len()).filter_map(|index| part(InId::WhenSeveral, index));
     let rest = (0..AXES.len()).filter_map(|index| part(InId::Always, index));

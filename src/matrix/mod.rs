@@ -2,14 +2,18 @@
 //! over that table and name no axis themselves. Knows plan and units; nothing of how a cell runs.
 
 mod axes;
+mod course;
 mod expand;
 pub(crate) mod order;
 
 pub(crate) use axes::{AXES, AxisValue, InId, axis};
+pub(crate) use course::{Course, Piece};
 pub(crate) use expand::expand;
 
-use crate::plan::{Load, Request};
+use crate::plan::{Api, Load, Profile, Request};
+use crate::units::Rate;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One cell: a point of the matrix with the load and the request that hold there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,14 +22,23 @@ pub(crate) struct Cell {
     pub(crate) id: String,
     /// Without prefix, or an ARN.
     pub(crate) model_id: String,
+    /// The operation.
+    pub(crate) api: Api,
     /// `none` sends the model id bare.
     pub(crate) region_prefix: String,
     /// `none` leaves the field out.
     pub(crate) service_tier: String,
     /// A name in the prompts file.
     pub(crate) prompt_size: String,
-    /// Virtual users.
-    pub(crate) users: u32,
+    /// Virtual users (closed loop); of this and the next two one is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) users: Option<u32>,
+    /// Arrivals per second (open loop).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arrival_rate: Option<Rate>,
+    /// A course of either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<Profile>,
     /// The load that holds for this cell.
     pub(crate) load: Load,
     /// The request that holds for this cell.
@@ -42,8 +55,43 @@ impl Cell {
         }
     }
 
-    /// How long the ramp takes: users over spawn rate.
-    pub(crate) fn ramp(&self) -> std::time::Duration {
-        std::time::Duration::from_secs_f64(f64::from(self.users) / self.load.spawn_rate)
+    /// How long the ramp takes: users over spawn rate. Arrivals and profiles have none.
+    pub(crate) fn ramp(&self) -> Duration {
+        self.users.map_or(Duration::ZERO, |users| Duration::from_secs_f64(f64::from(users) / self.load.spawn_rate))
+    }
+
+    /// Starts have intended times, whatever the answers do.
+    pub(crate) fn is_open(&self) -> bool {
+        self.arrival_rate.is_some() || self.profile.as_ref().is_some_and(Profile::is_open)
+    }
+
+    /// Users or arrivals per second over time.
+    pub(crate) fn course(&self) -> Course {
+        match (&self.profile, self.arrival_rate, self.users) {
+            (Some(profile), ..) => Course::of_profile(profile),
+            (_, Some(rate), _) => Course::of_rate(rate.0, self.load.test_duration),
+            (.., users) => Course::of_users(users.unwrap_or(0), self.load.spawn_rate, self.load.test_duration),
+        }
+    }
+
+    /// How long nothing ends it: the profile's length, else the test duration.
+    pub(crate) fn length(&self) -> Duration {
+        self.profile.as_ref().map_or(self.load.test_duration, Profile::length)
+    }
+
+    /// How long it may go on for the sake of `min_samples`.
+    pub(crate) fn longest(&self) -> Duration {
+        match (self.load.min_samples, self.load.max_duration) {
+            (Some(_), Some(longest)) => longest,
+            (Some(_), None) => self.load.test_duration * 4,
+            (None, _) => self.length(),
+        }
+    }
+
+    /// The most users, or the most arrivals per second.
+    pub(crate) fn peak(&self) -> f64 {
+        let users = || self.users.map(f64::from);
+        let rate = || self.arrival_rate.map(|rate| rate.0);
+        self.profile.as_ref().map(Profile::peak).or_else(users).or_else(rate).unwrap_or(0.0)
     }
 }

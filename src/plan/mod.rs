@@ -4,14 +4,18 @@
 //! Serialised, a plan is the TOML that a user could have written: `show --format toml` and the
 //! `plan.toml` beside the results are this struct.
 
+mod api;
 mod endpoint;
 mod origin;
+mod profile;
 
+pub(crate) use api::Api;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use origin::{Layer, Origin, Origins};
+pub(crate) use profile::{Profile, Stage};
 
 use crate::simulator;
-use crate::units::{NoneOr, ThinkTime, duration};
+use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,8 +47,16 @@ pub(crate) struct Plan {
     pub(crate) load: Load,
     /// What each request carries.
     pub(crate) request: Request,
+    /// How a run behaves as a whole.
+    pub(crate) run: Run,
     /// What is counted in the reports.
     pub(crate) report: Report,
+    /// What a request must meet to count as good.
+    #[serde(default, skip_serializing_if = "Goodput::is_unset")]
+    pub(crate) goodput: Goodput,
+    /// Courses of load that `matrix.profiles` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) profile: Vec<Profile>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -55,6 +67,9 @@ pub(crate) struct Plan {
 pub(crate) struct Target {
     /// `aws`, `simulated`, or a URL.
     pub(crate) endpoint: Endpoint,
+    /// Which operation; nothing where `matrix.apis` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api: Option<Api>,
     /// The AWS region; `None` is the profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) region: Option<String>,
@@ -63,20 +78,31 @@ pub(crate) struct Target {
     pub(crate) profile: Option<String>,
 }
 
-/// The axes. Each list is non-empty and without repetition.
+/// The axes. Each list that is used is non-empty and without repetition; of `user_counts`,
+/// `arrival_rates` and `profiles` one is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Matrix {
     /// Model ids without prefix, or ARNs.
     pub(crate) model_ids: Vec<String>,
+    /// Operations, where more than `target.api` are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) apis: Vec<Api>,
     /// `us`, `eu`, `global`, ...; `none` sends the model id bare.
     pub(crate) region_prefixes: Vec<String>,
     /// `default`, `priority`, `flex`, `reserved`, or any other text; `none` leaves the field out.
     pub(crate) service_tiers: Vec<String>,
     /// Names of entries in the prompts file.
     pub(crate) prompt_sizes: Vec<String>,
-    /// Virtual users.
+    /// Virtual users (closed loop).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) user_counts: Vec<u32>,
+    /// Arrivals per second (open loop).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) arrival_rates: Vec<Rate>,
+    /// Names of load profiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) profiles: Vec<String>,
 }
 
 /// How hard, how long, in which order.
@@ -90,6 +116,19 @@ pub(crate) struct Load {
     pub(crate) spawn_rate: f64,
     /// The pause of each user after each request.
     pub(crate) think_time: ThinkTime,
+    /// How the intended starts of an open loop are spaced.
+    pub(crate) arrivals: Arrivals,
+    /// Requests in flight at which an open loop drops starts.
+    pub(crate) max_in_flight: u32,
+    /// A cell ends after so many requests, `test_duration` at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) requests: Option<u64>,
+    /// A cell goes on until its latency window holds so many successes, `max_duration` at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) min_samples: Option<Samples>,
+    /// The cap of `min_samples`; four times the test duration if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    pub(crate) max_duration: Option<Duration>,
     /// The pause between cells, with nothing in flight.
     #[serde(with = "duration::text")]
     pub(crate) cool_down: Duration,
@@ -103,6 +142,16 @@ pub(crate) struct Load {
     pub(crate) seed: Option<u64>,
     /// How often the whole matrix is run.
     pub(crate) repetitions: u32,
+}
+
+/// How the intended starts of an open loop are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Arrivals {
+    /// Evenly.
+    Constant,
+    /// With exponential gaps, as independent clients do.
+    Poisson,
 }
 
 /// The order of the cells of one repetition.
@@ -132,6 +181,48 @@ pub(crate) struct Request {
     pub(crate) timeout: Duration,
 }
 
+/// How a run behaves as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Run {
+    /// What becomes of a cell whose numbers the client itself spoiled.
+    pub(crate) on_invalid: OnInvalid,
+    /// Find out first how far this machine's numbers are off at this load.
+    pub(crate) calibrate: bool,
+}
+
+/// What becomes of a cell whose numbers the client itself spoiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnInvalid {
+    /// It is marked in every output.
+    Warn,
+    /// As above, and the run exits 3.
+    Fail,
+}
+
+/// What a request must meet to count as good; what is not set is not asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Goodput {
+    /// Time to the first token, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    pub(crate) ttft: Option<Duration>,
+    /// Time per further output token, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    pub(crate) tpot: Option<Duration>,
+    /// Time to the whole reply, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    pub(crate) e2e: Option<Duration>,
+}
+
+impl Goodput {
+    /// Nothing is asked.
+    pub(crate) fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What is counted in the reports; the same records can be cut again with other values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +231,9 @@ pub(crate) struct Report {
     pub(crate) include_failures: bool,
     /// The latency window takes the ramp too, as Locust did.
     pub(crate) include_ramp: bool,
+    /// Percentiles beside p50, p95 and p99, above 0 and below 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) percentiles: Vec<f64>,
 }
 
 #[cfg(test)]
@@ -155,18 +249,31 @@ pub(crate) mod tests {
             description: String::new(),
             prompts_file: None,
             results_dir: "test_results".into(),
-            target: Target { endpoint: Endpoint::Simulated, region: None, profile: None },
+            target: Target {
+                endpoint: Endpoint::Simulated,
+                api: Some(Api::Converse),
+                region: None,
+                profile: None,
+            },
             matrix: Matrix {
                 model_ids: list(&["amazon.nova-premier-v1:0"]),
+                apis: Vec::new(),
                 region_prefixes: list(&["us"]),
                 service_tiers: list(&["default", "priority", "flex"]),
                 prompt_sizes: list(&["small", "medium", "large"]),
                 user_counts: vec![30, 60, 90],
+                arrival_rates: Vec::new(),
+                profiles: Vec::new(),
             },
             load: Load {
                 test_duration: Duration::from_secs(60),
                 spawn_rate: 10.0,
                 think_time: ThinkTime { min: Duration::from_secs(1), max: Duration::from_secs(2) },
+                arrivals: Arrivals::Constant,
+                max_in_flight: 10_000,
+                requests: None,
+                min_samples: None,
+                max_duration: None,
                 cool_down: Duration::from_secs(2),
                 drain: Duration::from_secs(60),
                 order: Order::Blocked,
@@ -179,7 +286,10 @@ pub(crate) mod tests {
                 top_p: NoneOr(None),
                 timeout: Duration::from_secs(840),
             },
-            report: Report { include_failures: false, include_ramp: false },
+            run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
+            report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
+            goodput: Goodput::default(),
+            profile: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }

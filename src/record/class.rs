@@ -72,6 +72,7 @@ pub(crate) const CLASSES: &[Class] = &[
     failed("http_error", "an HTTP error that is not Bedrock's: check the endpoint and the proxy"),
     failed("empty_reply", "a reply without content and without output tokens"),
     failed("stream_incomplete", "the stream ended before its last events"),
+    failed("stream_timeout", "the stream stalled, or request.timeout is shorter than a reply takes: raise it, or ask for less"),
     failed("credentials", "the credentials could not be resolved or renewed"),
     failed("other", "see the message"),
 ];
@@ -79,6 +80,11 @@ pub(crate) const CLASSES: &[Class] = &[
 /// The entry of a class, if it is one of ours; a service may send exceptions that nobody knew.
 pub(crate) fn find(name: &str) -> Option<&'static Class> {
     CLASSES.iter().find(|class| class.name == name)
+}
+
+/// Whether a class says that our own timeout cut the request: its true time is longer.
+pub(crate) fn is_timeout(name: &str) -> bool {
+    matches!(name, "timeout" | "stream_timeout")
 }
 
 /// The population of a class; an unknown one is a failure.

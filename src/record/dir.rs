@@ -15,6 +15,9 @@ pub(crate) const PLAN: &str = "plan.toml";
 /// Where charts go.
 pub(crate) const CHARTS: &str = "charts";
 
+/// Where HdrHistogram logs go.
+pub(crate) const HISTOGRAMS: &str = "histograms";
+
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirError {
@@ -137,11 +140,12 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
 
 /// Whether a name, relative to a run directory, is one that this tool writes.
 fn is_ours(name: &str) -> bool {
-    let cell = |suffix: &str| name.strip_prefix("test_").is_some_and(|rest| rest.ends_with(suffix));
     let name = name.strip_suffix(".part").unwrap_or(name);
+    let cell = |suffix: &str| name.strip_prefix("test_").is_some_and(|rest| rest.ends_with(suffix));
     name == MANIFEST
         || name == PLAN
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
+        || name == "stages.csv"
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 
@@ -159,6 +163,11 @@ fn remove_ours(dir: &Path) -> io::Result<()> {
         remove_files(&charts, |name| NAMES.contains(&name.strip_suffix(".part").unwrap_or(name)))?;
         // Only an empty directory can be removed so: a chart of the user's own keeps it.
         let _ = fs::remove_dir(&charts);
+    }
+    let histograms = dir.join(HISTOGRAMS);
+    if histograms.is_dir() {
+        remove_files(&histograms, |name| name.strip_suffix(".part").unwrap_or(name).ends_with(".hlog"))?;
+        let _ = fs::remove_dir(&histograms);
     }
     Ok(())
 }
@@ -186,6 +195,7 @@ mod tests {
             "plan.toml",
             "consolidated_results_20261124_090000.csv",
             "test_us_flex_small_u1_stats.csv",
+            "test_us_flex_small_u1_report.html.part",
             "charts/latency_heatmap.png",
         ];
         let theirs = ["notes.md", "test_plan.md", "charts/mine.png", "consolidated.csv"];

@@ -9,9 +9,11 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// The defaults of version 1. They never change under it, whatever the tool's defaults become.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("api", "\"converse\""),
+    ("arrivals", "\"constant\""),
     ("endpoint", "\"aws\""),
+    ("max_in_flight", "10000"),
     ("max_tokens", "4096"),
     ("spawn_rate", "10.0"),
     ("temperature", "\"none\""),
@@ -29,10 +31,15 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
         other => other.to_string(),
     };
     let mut fields: BTreeMap<&str, Value> = BTreeMap::from([
+        ("arrivals", json!(cell.load.arrivals)),
         ("endpoint", json!(endpoint)),
+        ("max_duration", json!(cell.load.max_duration.map(duration::format))),
+        ("max_in_flight", json!(cell.load.max_in_flight)),
         ("max_tokens", json!(cell.request.max_tokens)),
+        ("min_samples", json!(cell.load.min_samples)),
         ("prompt", json!(prompt)),
         ("region", json!(target.region)),
+        ("requests", json!(cell.load.requests)),
         ("spawn_rate", json!(cell.load.spawn_rate)),
         ("temperature", json!(cell.request.temperature)),
         ("test_duration", json!(duration::format(cell.load.test_duration))),
@@ -43,6 +50,8 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
     for axis in crate::matrix::AXES.iter().filter(|axis| axis.field != "prompt_size") {
         fields.insert(axis.field, json!((axis.get)(cell)));
     }
+    // A profile is its stages: its name says nothing.
+    fields.insert("profile", json!(cell.profile.as_ref().map(|profile| &profile.stages)));
     fields.retain(|key, value| {
         let text = value.to_string();
         let default = DEFAULTS.iter().any(|(name, default)| name == key && *default == text);

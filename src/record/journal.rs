@@ -13,7 +13,10 @@ pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
     fields.insert("run_id".into(), run_id.into());
     fields.insert("test_id".into(), cell.id.clone().into());
     for axis in AXES {
-        fields.insert(axis.field.into(), serde_json::to_value((axis.get)(cell)).unwrap_or(Value::Null));
+        let value = serde_json::to_value((axis.get)(cell)).unwrap_or(Value::Null);
+        if !value.is_null() {
+            fields.insert(axis.field.into(), value);
+        }
     }
     let mut text = Value::Object(fields).to_string();
     text.pop();

@@ -43,6 +43,9 @@ pub(crate) struct Manifest {
     pub(crate) plan_hash: String,
     /// The seed of everything that was drawn.
     pub(crate) seed: u64,
+    /// How far this machine's numbers are off at the plan's peak load, where `run --calibrate` found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
     /// The patterns of `--only`; empty if all cells were asked for.
     #[serde(default)]
     pub(crate) only: Vec<String>,
@@ -73,6 +76,50 @@ pub(crate) struct Machine {
     pub(crate) arch: String,
     /// Cores that this process may use.
     pub(crate) cores: usize,
+}
+
+/// How far this machine's numbers are from the truth: client time minus server time, milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calibration {
+    /// `90 users`.
+    pub(crate) load: String,
+    /// Requests that both sides know of.
+    pub(crate) requests: u64,
+    /// Requests that only one side knows of.
+    pub(crate) unmatched: u64,
+    /// Request by request, matched by request id.
+    pub(crate) paired_p50_ms: f64,
+    /// As above.
+    pub(crate) paired_p99_ms: f64,
+    /// As above.
+    pub(crate) paired_max_ms: f64,
+    /// Percentile by percentile, those that the sample allows.
+    pub(crate) percentiles: Vec<PercentileError>,
+}
+
+/// How far a percentile is off.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PercentileError {
+    /// 0 to 100.
+    pub(crate) p: f64,
+    /// The truth.
+    pub(crate) server_ms: f64,
+    /// What was reported.
+    pub(crate) client_ms: f64,
+}
+
+impl PercentileError {
+    /// Reported minus true, milliseconds.
+    pub(crate) fn error_ms(self) -> f64 {
+        self.client_ms - self.server_ms
+    }
+}
+
+impl Calibration {
+    /// The largest error of a percentile, without its sign.
+    pub(crate) fn worst_ms(&self) -> f64 {
+        self.percentiles.iter().map(|error| error.error_ms().abs()).fold(0.0, f64::max)
+    }
 }
 
 /// How a turn ended.
@@ -112,17 +159,40 @@ pub(crate) struct TurnReport {
     pub(crate) connections_opened: u64,
     /// Requests that found an idle connection.
     pub(crate) connections_reused: u64,
+    /// Starts that `max_in_flight` forbade (open loop).
+    #[serde(default)]
+    pub(crate) dropped: u64,
+    /// The time that users were there until the load ended, all together, milliseconds.
+    #[serde(default)]
+    pub(crate) user_ms: f64,
+    /// What they thought of it, milliseconds.
+    #[serde(default)]
+    pub(crate) think_ms: f64,
     /// One entry per second from the first start.
     pub(crate) series: Vec<Second>,
 }
 
 /// What was sampled at the end of a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Second {
     /// Users running.
     pub(crate) users: u32,
     /// Requests in flight.
     pub(crate) in_flight: u32,
+    /// CPU time of this process within the second, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_ms: Option<f64>,
+    /// The worst lateness of a 10 ms ticker, milliseconds.
+    #[serde(default)]
+    pub(crate) ticker_ms: f64,
+    /// Starts dropped within the second.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) dropped: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Manifest {

@@ -67,8 +67,9 @@ pub(crate) struct Record {
     pub(crate) success: bool,
     /// Which run of the matrix, from 1.
     pub(crate) repetition: u32,
-    /// The virtual user, from 0 in each cell.
-    pub(crate) user: u32,
+    /// The virtual user, from 0 in each cell; an open loop has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<u32>,
     /// The order of the starts in the cell, from 0.
     pub(crate) seq: u64,
     /// When in the cell's life it was sent.
@@ -102,14 +103,48 @@ pub(crate) struct Record {
     /// Bedrock's own `metrics.latencyMs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_latency_ms: Option<i64>,
+    /// From the cell's start to the intended start (open loop).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) due_ms: Option<f64>,
     /// From the cell's start to the send.
     pub(crate) sent_ms: f64,
+    /// From the moment the request was due (open loop: its intended start; closed loop: the end of
+    /// the think time) to the send: what this machine added.
+    #[serde(default)]
+    pub(crate) send_lag_ms: f64,
+    /// From the send to the last byte (open loop).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service_time_ms: Option<f64>,
+    /// From the send to the first content that is not empty (streams; so are the next ones).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ttft_ms: Option<f64>,
+    /// From the send to the first text of the answer, reasoning aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ttfat_ms: Option<f64>,
+    /// From the send to the last content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) e2e_ms: Option<f64>,
+    /// (`e2e_ms` - `ttft_ms`) / (output tokens - 1), from two tokens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tpot_ms: Option<f64>,
+    /// Content events; a token need not be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chunks: Option<u32>,
+    /// The median time between two of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chunk_gap_p50_ms: Option<f64>,
+    /// The longest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chunk_gap_max_ms: Option<f64>,
     /// Bytes of the reply's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) response_bytes: Option<u64>,
     /// Whether it paid for a connection; nothing where none was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) connection: Option<Connection>,
+    /// `http/1.1`, or whatever was spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<String>,
     /// What a new connection took: name, TCP, TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) connect_ms: Option<f64>,

@@ -1,8 +1,8 @@
 //! `consolidated_results_{time}.csv`: one row per cell. The first 25 columns are the old tool's, in
 //! its order; ours follow and are found by name.
 
-use super::view::{CellView, View};
-use super::{Rendered, ReportError, csv_bytes};
+use super::view::{CellView, Numbers, View};
+use super::{Rendered, ReportError, csv_bytes, number};
 use crate::matrix::AXES;
 
 /// Columns that are not axes: name and value.
@@ -36,21 +36,39 @@ const OLD: [Column; 20] = [
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 11] = [
-    ("api", |_, _| "converse".into()),
-    ("arrival_rate", |_, _| String::new()),
+const OURS: [Column; 24] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
     ("p99_quality", |_, cell| cell.latency.p99_quality.unwrap_or_default().into()),
     ("warnings", |_, cell| cell.warnings.iter().map(|warning| warning.key).collect::<Vec<_>>().join(";")),
+    ("ttft_p50", |_, cell| at(cell.ttft.as_ref(), 0.50)),
+    ("ttft_p95", |_, cell| at(cell.ttft.as_ref(), 0.95)),
+    ("ttft_p99", |_, cell| at(cell.ttft.as_ref(), 0.99)),
+    ("tpot_p50", |_, cell| at(cell.tpot.as_ref(), 0.50)),
+    ("tpot_p95", |_, cell| at(cell.tpot.as_ref(), 0.95)),
+    ("output_tokens_per_sec", |_, cell| number(cell.output_tokens_per_sec)),
     ("throttled_count", |_, cell| cell.counts.throttled.to_string()),
     ("censored_count", |_, cell| cell.counts.censored.to_string()),
+    ("dropped_count", |_, cell| cell.dropped.to_string()),
+    ("goodput", |_, cell| number(cell.goodput)),
+    ("p95_low", |_, cell| number(cell.latency.p95_low)),
+    ("p95_high", |_, cell| number(cell.latency.p95_high)),
+    ("send_lag_p99", |_, cell| number(cell.send_lag_p99)),
+    ("server_latency_p50", |_, cell| number(cell.server_latency_p50)),
+    ("validity", |_, cell| cell.validity.clone()),
+    ("service_p50", |_, cell| at(cell.service.as_ref(), 0.50)),
+    ("service_p95", |_, cell| at(cell.service.as_ref(), 0.95)),
+    ("service_p99", |_, cell| at(cell.service.as_ref(), 0.99)),
     ("cache_read_count", |_, cell| cell.cache_reads.to_string()),
-    ("validity", |_, cell| cell.validity.into()),
 ];
 
-/// The whole header.
+/// A percentile of something that not every cell has.
+fn at(numbers: Option<&Numbers>, p: f64) -> String {
+    number(numbers.and_then(|numbers| numbers.at(p)))
+}
+
+/// The header, but for the percentiles that a plan asks for.
 fn header() -> Vec<&'static str> {
     let names = |columns: &'static [Column]| columns.iter().map(|(name, _)| *name);
     let new_axes = AXES.iter().map(|axis| axis.field).filter(|field| !OLD_AXES.contains(field));
@@ -66,16 +84,14 @@ pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
         fields.extend(OLD.iter().map(|(_, value)| value(view, cell)));
         fields.extend(new_axes.map(|known| cell.axis(known.field)));
         fields.extend(OURS.iter().map(|(_, value)| value(view, cell)));
+        fields.extend(cell.further.iter().map(|(_, value)| number(*value)));
         fields
     };
-    let bytes = csv_bytes(&header(), view.cells.iter().map(row), csv::Terminator::Any(b'\n'))?;
+    let further: Vec<String> = view.run.further.iter().map(|p| format!("p{p}")).collect();
+    let header: Vec<&str> = header().into_iter().chain(further.iter().map(String::as_str)).collect();
+    let bytes = csv_bytes(&header, view.cells.iter().map(row), csv::Terminator::Any(b'\n'))?;
     let name = format!("consolidated_results_{}.csv", view.run.started_compact);
     Ok(vec![Rendered { path: name.into(), bytes }])
-}
-
-/// Three decimals; empty where there is nothing, never zero.
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| format!("{value:.3}"))
 }
 
 #[cfg(test)]

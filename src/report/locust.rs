@@ -68,11 +68,16 @@ pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
             files.push(Rendered { path: format!("test_{}_{kind}.csv", cell.id).into(), bytes });
             Ok::<_, ReportError>(())
         };
-        file("stats", &STATS, vec![stats(cell, "Converse", &name(cell)), stats(cell, "", "Aggregated")])?;
+        file("stats", &STATS, vec![stats(cell, kind_of(cell), &name(cell)), stats(cell, "", "Aggregated")])?;
         file("stats_history", &HISTORY, cell.history.iter().map(history).collect())?;
         file("failures", &FAILURES, failures(cell))?;
     }
     Ok(files)
+}
+
+/// The operation, as Locust's type of request.
+fn kind_of(cell: &CellView) -> &'static str {
+    if cell.axis("api") == "converse-stream" { "ConverseStream" } else { "Converse" }
 }
 
 /// `[us][flex][small]`.
@@ -107,7 +112,7 @@ fn failures(cell: &CellView) -> Vec<Vec<String>> {
     let name = name(cell);
     let row = |error: &super::view::ErrorView| {
         vec![
-            "Converse".into(),
+            kind_of(cell).into(),
             name.clone(),
             format!("{}: {}", error.class, error.message),
             error.count.to_string(),

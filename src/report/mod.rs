@@ -4,8 +4,10 @@
 mod chart_files;
 pub(crate) mod charts;
 mod consolidated;
+mod hlog;
 mod html;
 mod locust;
+mod stages;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;
@@ -46,7 +48,12 @@ impl From<csv::Error> for ReportError {
 pub(crate) type Format = fn(&View) -> Result<Vec<Rendered>, ReportError>;
 
 /// All formats.
-pub(crate) const FORMATS: &[Format] = &[consolidated::render, locust::render, html::render, chart_files::render];
+pub(crate) const FORMATS: &[Format] = &[consolidated::render, stages::render, locust::render, html::render, chart_files::render, hlog::render];
+
+/// A number of our own files: three decimals; empty where there is nothing, never zero.
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.3}"))
+}
 
 /// A CSV file in memory.
 fn csv_bytes(

@@ -39,7 +39,19 @@ fn manifest() -> Manifest {
         requests,
         connections_opened: 2,
         connections_reused: requests - 2,
-        series: vec![Second { users: cells[index].users, in_flight: 1 }; 4],
+        dropped: 0,
+        user_ms: 8_000.0,
+        think_ms: 3_300.0,
+        series: vec![
+            Second {
+                users: cells[index].users.unwrap_or(0),
+                in_flight: 1,
+                cpu_ms: Some(200.0),
+                ticker_ms: 1.2,
+                dropped: 0
+            };
+            4
+        ],
     };
     Manifest {
         format: FORMAT,
@@ -55,6 +67,7 @@ fn manifest() -> Manifest {
         origins: Origins::new(),
         plan_hash: "0".into(),
         seed: 1,
+        calibration: None,
         only: vec![],
         order: turns(&cells, &plan.load, 1),
         turns: vec![
@@ -88,7 +101,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         total_tokens: success.then_some(16 + seq % 2),
         success,
         repetition: 1,
-        user: (seq % 2) as u32,
+        user: Some((seq % 2) as u32),
         seq,
         phase: if sent_ms < 200.0 { Phase::Ramp } else { Phase::Steady },
         outcome,
@@ -101,9 +114,20 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         cache_read_tokens: (success && cell == 1).then_some(6),
         cache_write_tokens: None,
         server_latency_ms: Some(took_ms as i64),
+        due_ms: None,
         sent_ms,
+        send_lag_ms: 0.2,
+        service_time_ms: None,
+        ttft_ms: None,
+        ttfat_ms: None,
+        e2e_ms: None,
+        tpot_ms: None,
+        chunks: None,
+        chunk_gap_p50_ms: None,
+        chunk_gap_max_ms: None,
         response_bytes: success.then_some(400),
         connection: Some(Connection::Reused),
+        protocol: Some("http/1.1".into()),
         connect_ms: None,
     }
 }

@@ -2,16 +2,30 @@
 
 use super::summary::{self, Summary};
 use crate::record::manifest::Manifest;
-use crate::record::{Outcome, Record};
+use crate::record::{Outcome, Record, class};
 use std::collections::BTreeMap;
 
 /// What is kept of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sample {
-    /// From the start of its turn to the send, milliseconds.
-    pub(crate) sent_ms: f64,
-    /// Milliseconds.
+    /// From the start of its turn to the send, in an open loop to the intended start, milliseconds.
+    pub(crate) start_ms: f64,
+    /// From there to the end, milliseconds.
     pub(crate) response_ms: f64,
+    /// From the send to the end, milliseconds.
+    pub(crate) service_ms: f64,
+    /// From due to sent, milliseconds.
+    pub(crate) send_lag_ms: f64,
+    /// Of a stream, from the send, milliseconds.
+    pub(crate) ttft_ms: Option<f64>,
+    /// As above, to the last content.
+    pub(crate) e2e_ms: Option<f64>,
+    /// Of a stream, milliseconds per token.
+    pub(crate) tpot_ms: Option<f64>,
+    /// The longest time between two content events, milliseconds.
+    pub(crate) chunk_gap_max_ms: Option<f32>,
+    /// The service's own latency, milliseconds.
+    pub(crate) server_ms: Option<f32>,
     /// When it ended, epoch seconds.
     pub(crate) ended_s: f64,
     /// Tokens, where the reply said.
@@ -51,6 +65,8 @@ pub(crate) struct ErrorCount {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gathered {
     pub(super) samples: Vec<Sample>,
+    /// What was spoken, and how often.
+    pub(super) protocols: BTreeMap<String, u64>,
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
     /// Some reply came with an HTTP status.
     pub(super) answered: bool,
@@ -75,18 +91,31 @@ impl<'a> Collector<'a> {
         let asked = &self.manifest.cells[cell].cell.service_tier;
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample {
-            sent_ms: record.sent_ms,
+            start_ms: record.due_ms.unwrap_or(record.sent_ms),
             response_ms: record.response_time_ms,
+            service_ms: record.service_time_ms.unwrap_or(record.response_time_ms),
+            send_lag_ms: record.send_lag_ms,
+            ttft_ms: record.ttft_ms,
+            e2e_ms: record.e2e_ms,
+            tpot_ms: record.tpot_ms,
+            chunk_gap_max_ms: record.chunk_gap_max_ms.map(|ms| ms as f32),
+            server_ms: record.server_latency_ms.map(|ms| ms as f32),
             ended_s: record.timestamp,
             input_tokens: record.input_tokens.map(saturate),
             output_tokens: record.output_tokens.map(saturate),
             response_bytes: record.response_bytes.map_or(0, saturate),
             repetition: record.repetition,
             outcome: record.outcome,
-            timed_out: record.error_class.as_deref() == Some("timeout"),
+            timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             other_tier: asked != "none" && record.resolved_service_tier.as_ref().is_some_and(|tier| tier != asked),
         });
+        if let Some(protocol) = &record.protocol {
+            match gathered.protocols.get_mut(protocol) {
+                Some(count) => *count += 1,
+                None => drop(gathered.protocols.insert(protocol.clone(), 1)),
+            }
+        }
         if record.outcome.is_failure() {
             let text = |field: &Option<String>| field.clone().unwrap_or_default();
             let entry = gathered.errors.entry((text(&record.error_class), text(&record.error_message))).or_insert((
@@ -101,6 +130,14 @@ impl<'a> Collector<'a> {
     /// The numbers.
     pub(crate) fn finish(self) -> Summary {
         summary::summarise(self.manifest, self.cells)
+    }
+}
+
+impl Sample {
+    /// The stream came all at once: less than 5 % of its time lies between its first and its last
+    /// content. Its time per token says nothing.
+    pub(crate) fn is_burst(&self) -> bool {
+        self.tpot_ms.is_some() && self.ttft_ms.zip(self.e2e_ms).is_some_and(|(ttft, e2e)| e2e - ttft < 0.05 * e2e)
     }
 }
 

@@ -1,7 +1,14 @@
 //! The only user of hdrhistogram: many percentiles of a growing population at little cost, for what
 //! is shown while a run goes on and for time lines. Final percentiles are read off the raw records.
 
+use super::collect::Sample;
+use super::window::Window;
+use crate::record::Outcome;
+use crate::record::manifest::TurnReport;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// 1 us to 1 h with three significant digits.
 const HIGHEST_US: u64 = 3_600_000_000;
@@ -27,6 +34,38 @@ impl Times {
     /// The value at `p` (0 to 1); nothing while empty.
     pub(super) fn percentile_ms(&self, p: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(p) as f64 / 1e3)
+    }
+}
+
+/// The successes of a cell's window as one interval of an HdrHistogram log, microseconds inside; the
+/// header's divisor makes its `Interval_Max` milliseconds. Nothing where nothing ran.
+pub(super) fn log<'a>(
+    cell: &str,
+    turns: &[TurnReport],
+    window: &Window,
+    samples: impl Iterator<Item = &'a Sample>,
+) -> Vec<u8> {
+    let Some(first) = turns.first() else { return Vec::new() };
+    let mut times = Times::new();
+    samples.filter(|sample| sample.outcome == Outcome::Succeeded).for_each(|sample| times.add(sample.response_ms));
+    let start = UNIX_EPOCH + Duration::from_millis(first.started_ms);
+    let mut bytes = Vec::new();
+    let mut serializer = V2DeflateSerializer::new();
+    let written = (|| {
+        let mut log = IntervalLogWriterBuilder::new()
+            .add_comment("[Histogram log format version 1.3]")
+            .with_start_time(start)
+            .with_base_time(start)
+            .with_max_value_divisor(1e3)
+            .begin_log_with(&mut bytes, &mut serializer)
+            .map_err(|error| error.to_string())?;
+        let from = Duration::from_secs_f64(window.start_ms.max(0.0) / 1e3);
+        log.write_histogram(&times.0, from, Duration::from_secs_f64(window.length_s), Tag::new(cell))
+            .map_err(|error| format!("{error:?}"))
+    })();
+    match written {
+        Ok(()) => bytes,
+        Err(error) => unreachable!("a histogram is written to memory: {error}"),
     }
 }
 

@@ -15,6 +15,49 @@ pub(crate) enum Population {
     Pooled,
 }
 
+/// What is measured of a request, milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// From the start (in an open loop: the intended one) to the end.
+    Response,
+    /// From the send to the end.
+    Service,
+    /// To the first content of a stream. A stream that was cut after it had one counts: that time is known.
+    Ttft,
+    /// Per output token, of streams that did not come all at once.
+    Tpot,
+    /// The longest time between two content events.
+    ChunkGap,
+    /// From due to sent, whatever the outcome.
+    SendLag,
+    /// The service's own.
+    Server,
+    /// What the client saw beyond it.
+    BeyondServer,
+}
+
+impl Metric {
+    /// The time of a sample of a population, and whether it is the true one or a lower bound.
+    fn observe(self, sample: &Sample, population: Population) -> Option<(f64, bool)> {
+        let known = |value: Option<f64>| value.map(|ms| (ms, true));
+        let of_success = |value: Option<f64>| known(value.filter(|_| sample.outcome == Outcome::Succeeded));
+        let server = sample.server_ms.map(f64::from);
+        match self {
+            Self::Response => event(sample, population).map(|event| (sample.response_ms, event)),
+            Self::Service => event(sample, population).map(|event| (sample.service_ms, event)),
+            Self::Ttft => match event(sample, population)? {
+                true => of_success(sample.ttft_ms),
+                false => known(sample.ttft_ms).or(Some((sample.service_ms, false))),
+            },
+            Self::Tpot => of_success(sample.tpot_ms.filter(|_| !sample.is_burst())),
+            Self::ChunkGap => of_success(sample.chunk_gap_max_ms.map(f64::from)),
+            Self::SendLag => known(Some(sample.send_lag_ms)),
+            Self::Server => of_success(server),
+            Self::BeyondServer => of_success(server.map(|server| sample.service_ms - server)),
+        }
+    }
+}
+
 /// Latencies of a population, milliseconds. Nothing is ever zero for want of data.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
@@ -33,32 +76,39 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Of those samples that belong to the population.
+    /// The response times of those samples that belong to the population.
     pub(crate) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>, population: Population) -> Self {
-        let mut chosen: Vec<(&Sample, bool)> =
-            samples.into_iter().filter_map(|sample| event(sample, population).map(|event| (sample, event))).collect();
-        chosen.sort_by(|(a, _), (b, _)| {
-            (a.repetition, a.sent_ms, a.response_ms)
-                .partial_cmp(&(b.repetition, b.sent_ms, b.response_ms))
+        Self::of_metric(samples, population, Metric::Response)
+    }
+
+    /// Another time of theirs.
+    pub(crate) fn of_metric<'a>(
+        samples: impl IntoIterator<Item = &'a Sample>,
+        population: Population,
+        metric: Metric,
+    ) -> Self {
+        let observe = |sample: &'a Sample| metric.observe(sample, population).map(|(ms, event)| (sample, ms, event));
+        let mut chosen: Vec<(&Sample, f64, bool)> = samples.into_iter().filter_map(observe).collect();
+        chosen.sort_by(|(a, a_ms, _), (b, b_ms, _)| {
+            (a.repetition, a.start_ms, a_ms)
+                .partial_cmp(&(b.repetition, b.start_ms, b_ms))
                 .unwrap_or(std::cmp::Ordering::Equal)
         });
         let (mut n, mut sum, mut min, mut max) = (0_usize, 0.0, f64::INFINITY, f64::NEG_INFINITY);
-        for (sample, _) in chosen.iter().filter(|(sample, event)| is_timed(sample, *event, population)) {
+        for (_, ms, _) in chosen.iter().filter(|(sample, _, event)| is_timed(sample, *event, population)) {
             n += 1;
-            sum += sample.response_ms;
-            min = f64::min(min, sample.response_ms);
-            max = f64::max(max, sample.response_ms);
+            sum += ms;
+            min = f64::min(min, *ms);
+            max = f64::max(max, *ms);
         }
         let some = |value: f64| (n > 0).then_some(value);
         Self {
             n,
-            cut_off: chosen.iter().filter(|(_, event)| !event).count(),
+            cut_off: chosen.iter().filter(|(.., event)| !event).count(),
             mean_ms: some(sum / n as f64),
             min_ms: some(min),
             max_ms: some(max),
-            curve: Curve::new(
-                chosen.iter().map(|(sample, event)| Observation { ms: sample.response_ms, event: *event }).collect(),
-            ),
+            curve: Curve::new(chosen.iter().map(|(_, ms, event)| Observation { ms: *ms, event: *event }).collect()),
         }
     }
 
@@ -102,8 +152,15 @@ mod tests {
 
     fn sample(response_ms: f64, outcome: Outcome, timed_out: bool) -> Sample {
         Sample {
-            sent_ms: 0.0,
+            start_ms: 0.0,
             response_ms,
+            service_ms: response_ms,
+            send_lag_ms: 0.0,
+            ttft_ms: None,
+            e2e_ms: None,
+            tpot_ms: None,
+            chunk_gap_max_ms: None,
+            server_ms: None,
             ended_s: 0.0,
             input_tokens: None,
             output_tokens: None,

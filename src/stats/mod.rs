@@ -4,14 +4,17 @@
 //! is said of every cell and of every pool of cells.
 
 mod collect;
+mod health;
 mod histogram;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod percentile;
 pub(crate) mod series;
+mod stages;
 mod summary;
-mod window;
+pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount};
 pub(crate) use latency::Latency;
-pub(crate) use summary::{CellSummary, Pool, Summary, Validity};
+pub(crate) use stages::StageSummary;
+pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Validity, samples_wanted};

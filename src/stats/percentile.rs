@@ -191,6 +191,11 @@ fn order_statistics(n: usize, p: f64) -> (Option<usize>, Option<usize>) {
     (low, high)
 }
 
+/// The first n at which the interval of `p` has both ends.
+pub(crate) fn enough_for(p: f64) -> usize {
+    (1..).find(|n| quality(*n, p) == Quality::Ok).unwrap_or(usize::MAX)
+}
+
 /// What n observations allow to say: two-sided from the first n at which the interval has both ends,
 /// one-sided from the first n with p^n <= 5 %. For p99 that is 368 and 299, for p95 72 and 59.
 fn quality(n: usize, p: f64) -> Quality {

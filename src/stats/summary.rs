@@ -2,24 +2,31 @@
 //! never averaged.
 
 use super::collect::{ErrorCount, Gathered, Sample};
-use super::latency::{Latency, Population};
+use super::health::{self, Health};
+use super::histogram;
+use super::latency::{Latency, Metric, Population};
 use super::series::{self, Row};
+use super::stages::{self, StageSummary};
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
+use crate::plan::{Api, Goodput};
 use crate::record::Outcome;
+use super::percentile;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+use crate::units::Samples;
 use std::collections::HashMap;
 
 /// A share of cache reads among successes from which a cell carries a warning.
 const CACHE_READS: f64 = 0.01;
+
+/// A share of streams that came all at once from which a cell carries a warning.
+const BURSTS: f64 = 0.01;
 
 /// Everything that is known after a run.
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// In matrix order, one for every cell of the manifest.
     pub(crate) cells: Vec<CellSummary>,
-    /// An HTTP status came back for some request.
-    pub(crate) answered: bool,
     include_failures: bool,
 }
 
@@ -49,7 +56,7 @@ impl Counts {
         (self.total > 0).then(|| self.failures() as f64 / self.total as f64)
     }
 
-    fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+    pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let mut counts = Self::default();
         for sample in samples {
             counts.total += 1;
@@ -93,7 +100,7 @@ impl Tokens {
 }
 
 /// Whether a cell's numbers may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Validity {
     /// They may.
     Ok,
@@ -101,15 +108,18 @@ pub(crate) enum Validity {
     NotRun,
     /// Its first requests were all refused for good.
     Aborted,
+    /// This machine spoiled them; why.
+    Invalid(String),
 }
 
 impl Validity {
     /// As in the files.
-    pub(crate) fn key(self) -> &'static str {
+    pub(crate) fn key(&self) -> String {
         match self {
-            Self::Ok => "ok",
-            Self::NotRun => "not_run",
-            Self::Aborted => "aborted",
+            Self::Ok => "ok".into(),
+            Self::NotRun => "not_run".into(),
+            Self::Aborted => "aborted".into(),
+            Self::Invalid(reason) => format!("INVALID: {reason}"),
         }
     }
 }
@@ -125,6 +135,16 @@ pub(crate) enum Warning {
     OtherTier,
     /// The run was stopped inside this cell.
     Interrupted,
+    /// Streams came all at once.
+    Bursts,
+    /// Starts were dropped, since too many requests were in flight.
+    Dropped,
+    /// Users waited for this machine.
+    Idle,
+    /// The service stood still, and a closed loop cannot see what that cost.
+    Stalls,
+    /// `min_samples` was not reached.
+    TooFewSamples,
 }
 
 impl Warning {
@@ -135,6 +155,11 @@ impl Warning {
             Self::CacheReads => "cache_reads",
             Self::OtherTier => "other_tier",
             Self::Interrupted => "interrupted",
+            Self::Bursts => "bursts",
+            Self::Dropped => "dropped_starts",
+            Self::Idle => "idle",
+            Self::Stalls => "stalls",
+            Self::TooFewSamples => "too_few_samples",
         }
     }
 
@@ -149,6 +174,19 @@ impl Warning {
             }
             Self::OtherTier => "some replies say that another service tier served them than was asked for",
             Self::Interrupted => "the run was interrupted inside this cell",
+            Self::Bursts => {
+                "bursts: 1 % or more of the streams came all at once; they have no time per token: compare whole replies"
+            }
+            Self::Dropped => {
+                "starts were dropped, since max_in_flight requests were in flight: the service saw less load than was asked for"
+            }
+            Self::Idle => {
+                "idle: users spent more than 2 % of their time neither thinking nor waiting for an answer; this machine is too slow for so many"
+            }
+            Self::Stalls => {
+                "stalls: the service stood still while users waited, and what they would have asked meanwhile is in no percentile of a closed loop; arrival_rates measure it"
+            }
+            Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }
     }
 }
@@ -160,6 +198,8 @@ pub(crate) struct CellSummary {
     pub(crate) cell: Cell,
     /// All requests, ramp and drain included.
     pub(crate) counts: Counts,
+    /// An HTTP status came back for some request.
+    pub(crate) answered: bool,
     /// Which of them say something about latency.
     pub(crate) window: Window,
     /// What `avg/min/max` and `p..` are of.
@@ -174,6 +214,32 @@ pub(crate) struct CellSummary {
     pub(crate) avg_content_bytes: Option<f64>,
     /// Of the successes.
     pub(crate) tokens: Tokens,
+    /// Response time from the send, in an open loop.
+    pub(crate) service: Option<Latency>,
+    /// Time to the first content, of streams.
+    pub(crate) ttft: Option<Latency>,
+    /// Time per output token, of streams.
+    pub(crate) tpot: Option<Latency>,
+    /// The longest time between two content events, of streams.
+    pub(crate) chunk_gap: Option<Latency>,
+    /// Streams in the window that came all at once.
+    pub(crate) bursts: u64,
+    /// Output tokens of successes that ended inside the window, per second.
+    pub(crate) output_tokens_per_sec: Option<f64>,
+    /// Requests that met every limit of `[goodput]`, per second of the window; nothing where none is set.
+    pub(crate) goodput: Option<f64>,
+    /// Starts that `max_in_flight` forbade.
+    pub(crate) dropped: u64,
+    /// What was spoken, and for how many requests.
+    pub(crate) protocols: std::collections::BTreeMap<String, u64>,
+    /// What this machine did to the numbers.
+    pub(crate) health: Health,
+    /// The longest stall that a closed loop hid, milliseconds.
+    pub(crate) stall_ms: Option<f64>,
+    /// The stages of a load profile.
+    pub(crate) stages: Vec<StageSummary>,
+    /// The successes of the window as an interval log of HdrHistogram.
+    pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
     pub(crate) cache_reads: u64,
     /// Successes that name another tier.
@@ -248,7 +314,6 @@ fn population(include_failures: bool) -> Population {
 }
 
 pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary {
-    let answered = gathered.iter().any(|cell| cell.answered);
     let cells = manifest
         .cells
         .iter()
@@ -258,7 +323,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
             cell(manifest, &planned.cell, &turns, gathered)
         })
         .collect();
-    Summary { cells, answered, include_failures: manifest.plan.report.include_failures }
+    Summary { cells, include_failures: manifest.plan.report.include_failures }
 }
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
@@ -271,7 +336,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
     for repetition in untold {
         let of_it = || samples.iter().filter(|sample| sample.repetition == repetition);
         let start_s = of_it()
-            .map(|sample| sample.ended_s - (sample.sent_ms + sample.response_ms) / 1e3)
+            .map(|sample| sample.ended_s - (sample.start_ms + sample.response_ms) / 1e3)
             .fold(f64::INFINITY, f64::min);
         let end_s = of_it().map(|sample| sample.ended_s).fold(f64::NEG_INFINITY, f64::max);
         let planned_ms = crate::units::ms(cell.load.test_duration);
@@ -286,6 +351,9 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
             requests: of_it().count() as u64,
             connections_opened: 0,
             connections_reused: 0,
+            dropped: 0,
+            user_ms: 0.0,
+            think_ms: 0.0,
             series: Vec::new(),
         });
     }
@@ -293,7 +361,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, .. } = gathered;
+    let Gathered { samples, errors, protocols, answered } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: HashMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -307,11 +375,23 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let cache_reads = successes().filter(|sample| sample.cache_read).count() as u64;
     let other_tier = successes().filter(|sample| sample.other_tier).count() as u64;
     let bodies: Vec<u32> = samples.iter().map(|sample| sample.response_bytes).filter(|bytes| *bytes > 0).collect();
+    let settled = population(report.include_failures);
+    let latency = Latency::of(windowed(), settled);
+    let of = |metric, population| Latency::of_metric(windowed(), population, metric);
+    let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
+    let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
+    let health = Health::of(cell, manifest.machine.cores, turns, &window, &samples, median_ms);
     let validity = match turns {
         [] => Validity::NotRun,
         turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Validity::Aborted,
+        _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
         _ => Validity::Ok,
     };
+    let bursts = windowed().filter(|sample| sample.outcome == Outcome::Succeeded && sample.is_burst()).count() as u64;
+    let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
+    let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));
+    let success = Latency::of(windowed(), Population::Successes);
+    let wanted = cell.load.min_samples.map_or(0, samples_wanted);
     let mut warnings = Vec::new();
     let mut warn = |holds: bool, warning: Warning| {
         if holds {
@@ -322,11 +402,35 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(cache_reads > 0 && cache_reads as f64 >= CACHE_READS * counts.succeeded as f64, Warning::CacheReads);
     warn(other_tier > 0, Warning::OtherTier);
     warn(turns.iter().any(|turn| turn.end == TurnEnd::Interrupted), Warning::Interrupted);
+    warn(bursts > 0 && bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
+    warn(dropped > 0, Warning::Dropped);
+    warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);
+    warn(stall_ms.is_some(), Warning::Stalls);
+    warn(success.n < wanted, Warning::TooFewSamples);
     CellSummary {
         cell: cell.clone(),
         counts,
-        latency: Latency::of(windowed(), population(report.include_failures)),
-        success: Latency::of(windowed(), Population::Successes),
+        answered,
+        service: cell.is_open().then(|| of(Metric::Service, settled)),
+        tpot: ttft.is_some().then(|| of(Metric::Tpot, Population::Successes)),
+        chunk_gap: ttft.is_some().then(|| of(Metric::ChunkGap, Population::Successes)),
+        ttft,
+        bursts,
+        output_tokens_per_sec: (window.length_s > 0.0).then(|| {
+            let tokens = |sample: &Sample| sample.output_tokens.filter(|_| sample.outcome == Outcome::Succeeded);
+            ended().filter_map(tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens)) / window.length_s
+        }),
+        goodput: (!manifest.plan.goodput.is_unset())
+            .then(|| per_second(ended().filter(|sample| is_good(sample, &manifest.plan.goodput)).count()))
+            .flatten(),
+        dropped,
+        protocols,
+        stall_ms,
+        stages: stages::of(cell, turns.len(), &samples, settled),
+        histogram: histogram::log(&cell.id, turns, &window, windowed()),
+        health,
+        latency,
+        success,
         requests_per_sec: per_second(ended().count()),
         failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
         avg_content_bytes: (!bodies.is_empty())
@@ -341,6 +445,31 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         window,
         samples,
     }
+}
+
+/// How many successes `min_samples` asks for.
+pub(crate) fn samples_wanted(samples: Samples) -> usize {
+    match samples {
+        Samples::Count(count) => count as usize,
+        Samples::P99 => percentile::enough_for(0.99),
+    }
+}
+
+/// Whether a request met every limit that is set. A late start counts against it.
+fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
+    let late_ms = sample.response_ms - sample.service_ms;
+    let meets = |limit: Option<std::time::Duration>, ms: Option<f64>| match (limit, ms) {
+        (None, _) => true,
+        (Some(limit), Some(ms)) => ms <= crate::units::ms(limit),
+        (Some(_), None) => false,
+    };
+    let from_start = |ms: f64| ms + late_ms;
+    // A reply of one token has no time per token, and breaks no limit on it.
+    let tpot = sample.tpot_ms.or((sample.ttft_ms.is_some() && sample.output_tokens == Some(1)).then_some(0.0));
+    sample.outcome == Outcome::Succeeded
+        && meets(goodput.ttft, sample.ttft_ms.map(from_start))
+        && meets(goodput.tpot, tpot)
+        && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))
 }
 
 fn by_frequency(errors: std::collections::BTreeMap<(String, String), (u64, f64, f64)>) -> Vec<ErrorCount> {

@@ -1,12 +1,12 @@
 //! The latency window: which requests say something about the settled cell. Computed here alone.
 
 use super::collect::Sample;
-use super::percentile::{Curve, Observation};
+use super::percentile::nearest_rank;
 use crate::matrix::Cell;
 use crate::record::Outcome;
 use crate::record::manifest::TurnReport;
 
-/// From when on a cell's requests count for latency, and for how long.
+/// From when on a cell's requests count for latency, and for how long. A load profile has no ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Window {
     /// From a turn's start, milliseconds: the ramp and one p95 of the successes, at most half of the test.
@@ -20,29 +20,42 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
     pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
-        let half_ms = crate::units::ms(cell.load.test_duration) / 2.0;
-        let settle_ms = p95_of_successes(samples);
-        let wanted_ms = crate::units::ms(cell.ramp()) + settle_ms;
-        let (start_ms, settled) =
-            if include_ramp { (0.0, true) } else { (wanted_ms.min(half_ms), wanted_ms <= half_ms) };
+        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
+        let times = successes.map(|sample| sample.response_ms).collect();
+        let (start_ms, settled) = start(cell, length_ms(cell, turns), times, include_ramp);
         let length_s = turns.iter().map(|turn| (turn.load_ms - start_ms).max(0.0)).sum::<f64>() / 1e3;
         Self { start_ms, length_s, settled }
     }
 
     /// Whether a request was sent inside the window; nothing is ever sent after its end.
     pub(super) fn takes(&self, sample: &Sample) -> bool {
-        sample.sent_ms >= self.start_ms
+        sample.start_ms >= self.start_ms
     }
 
     /// Whether a request ended inside the window of its turn.
     pub(super) fn ends_in(&self, sample: &Sample, load_ms: f64) -> bool {
-        let ended_ms = sample.sent_ms + sample.response_ms;
+        let ended_ms = sample.start_ms + sample.response_ms;
         sample.outcome != Outcome::Censored && (self.start_ms..=load_ms).contains(&ended_ms)
     }
 }
 
-fn p95_of_successes(samples: &[Sample]) -> f64 {
-    let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
-    let observed = successes.map(|sample| Observation { ms: sample.response_ms, event: true }).collect();
-    Curve::new(observed).value(0.95).unwrap_or(0.0)
+/// How long a turn was meant to be: as planned, or as long as `requests` or `min_samples` made it.
+fn length_ms(cell: &Cell, turns: &[TurnReport]) -> f64 {
+    let planned = crate::units::ms(cell.load.test_duration);
+    if cell.load.requests.is_none() && cell.load.min_samples.is_none() {
+        return planned;
+    }
+    turns.iter().map(|turn| turn.load_ms).min_by(f64::total_cmp).unwrap_or(planned)
+}
+
+/// From when on requests count, milliseconds from a turn's start, and whether the cell had settled by
+/// then: the ramp and one p95 of the successes' `times`, at most half of the turn's length.
+pub(crate) fn start(cell: &Cell, length_ms: f64, mut times: Vec<f64>, include_ramp: bool) -> (f64, bool) {
+    if include_ramp || cell.profile.is_some() {
+        return (0.0, true);
+    }
+    times.sort_by(f64::total_cmp);
+    let p95 = if times.is_empty() { 0.0 } else { times[nearest_rank(times.len(), 0.95)] };
+    let (wanted_ms, half_ms) = (crate::units::ms(cell.ramp()) + p95, length_ms / 2.0);
+    (wanted_ms.min(half_ms), wanted_ms <= half_ms)
 }

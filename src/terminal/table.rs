@@ -14,6 +14,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
         text += "The run was interrupted: this is what there is.\n\n";
     }
     text += &cells(view, width);
+    if !view.run.calibration.is_empty() {
+        text += &format!("{}\n", view.run.calibration);
+    }
     for cell in &view.cells {
         notes(cell, &mut text);
     }

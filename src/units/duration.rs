@@ -71,6 +71,27 @@ pub(crate) mod text {
     }
 }
 
+/// As [`text`], for a duration that may be left out (with `default` and `skip_serializing_if`).
+pub(crate) mod optional_text {
+    use super::{Duration, text};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes `1m30s`.
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => text::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads text with a unit, or nothing.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        #[derive(Deserialize)]
+        struct Said(#[serde(with = "text")] Duration);
+        Ok(Option::<Said>::deserialize(deserializer)?.map(|Said(duration)| duration))
+    }
+}
+
 /// Reads text through a function; a number is refused with a hint that names the unit.
 pub(super) struct TextVisitor<F> {
     expected: &'static str,

@@ -4,10 +4,14 @@
 pub(crate) mod duration;
 pub(crate) mod id;
 mod optional;
+mod rate;
+mod samples;
 mod think_time;
 pub(crate) mod timestamp;
 
 pub(crate) use optional::NoneOr;
+pub(crate) use rate::Rate;
+pub(crate) use samples::Samples;
 pub(crate) use think_time::ThinkTime;
 
 use std::time::Duration;

@@ -105,11 +105,22 @@ impl SdkConnector for Connector {
             })?;
             if let Some(exchange) = &exchange {
                 note_connection(exchange, &connections, response.extensions().get::<Opened>());
+                exchange.note(|facts| facts.protocol = Some(protocol(response.version())));
             }
             let response =
                 response.map(|body| SdkBody::from_body_1_x(WatchedBody { body, exchange: exchange.clone(), bytes: 0 }));
             HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })
+    }
+}
+
+/// A version's name in the records.
+fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_2 => "h2",
+        http::Version::HTTP_11 => "http/1.1",
+        http::Version::HTTP_10 => "http/1.0",
+        _ => "other",
     }
 }
 
@@ -164,7 +175,14 @@ impl Body for WatchedBody {
             let bytes = this.bytes;
             exchange.note(|facts| {
                 facts.response_bytes = Some(bytes);
-                facts.last_byte = Some(Instant::now());
+                match &frame {
+                    // The end itself may come later than the last byte: a stream is over with its last event.
+                    Some(Ok(_)) => facts.last_byte = Some(Instant::now()),
+                    _ => {
+                        facts.ended = true;
+                        facts.last_byte.get_or_insert_with(Instant::now);
+                    }
+                }
                 if let Some(Err(error)) = &frame {
                     facts.failure = Some(if error.is_parse() { "decode" } else { "reset" });
                 }

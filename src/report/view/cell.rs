@@ -1,11 +1,13 @@
 //! The view of one cell.
 
 use super::text;
+use super::timing::{self, StageRow, TimingTable};
 use crate::matrix::{AXES, AxisValue};
+use crate::plan::Arrivals;
 use crate::record::class;
 use crate::record::manifest::{Manifest, TurnReport};
 use crate::stats::series::{LEVELS, Row};
-use crate::stats::{CellSummary, Latency};
+use crate::stats::{CellSummary, Counts, Latency, StageSummary, Validity};
 use crate::units::{duration, timestamp};
 use serde::Serialize;
 
@@ -22,6 +24,24 @@ pub(crate) struct CellView {
     pub(crate) latency: Numbers,
     /// `success_*`.
     pub(crate) success: Numbers,
+    /// `service_*`, in an open loop.
+    pub(crate) service: Option<Numbers>,
+    /// `ttft_*`, of streams.
+    pub(crate) ttft: Option<Numbers>,
+    /// `tpot_*`, of streams.
+    pub(crate) tpot: Option<Numbers>,
+    /// Percentiles (0 to 100) that the plan asks for.
+    pub(crate) further: Vec<(f64, Option<f64>)>,
+    /// See `CellSummary`.
+    pub(crate) output_tokens_per_sec: Option<f64>,
+    /// See `CellSummary`.
+    pub(crate) goodput: Option<f64>,
+    /// See `CellSummary`.
+    pub(crate) dropped: u64,
+    /// See `stats::Health`.
+    pub(crate) send_lag_p99: Option<f64>,
+    /// See `stats::Health`.
+    pub(crate) server_latency_p50: Option<f64>,
     /// See `CellSummary`.
     pub(crate) requests_per_sec: Option<f64>,
     /// See `CellSummary`.
@@ -43,17 +63,20 @@ pub(crate) struct CellView {
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorView>,
     /// `ok`, or why the numbers may not be used.
-    pub(crate) validity: &'static str,
+    pub(crate) validity: String,
     /// What to know about the numbers.
     pub(crate) warnings: Vec<WarningView>,
     /// The numbers as people read them.
     pub(crate) shown: Shown,
     /// What was asked for, beside the axes.
     pub(crate) facts: Vec<Entry>,
-    /// What the latencies are of.
-    pub(crate) latency_caption: String,
-    /// The latencies as people read them.
-    pub(crate) latencies: Vec<LatencyRow>,
+    /// Times as people read them.
+    pub(crate) timings: Vec<TimingTable>,
+    /// The stages of a load profile.
+    #[serde(skip)]
+    pub(crate) stages: Vec<StageView>,
+    /// The same as people read them.
+    pub(crate) stage_rows: Vec<StageRow>,
     /// The tokens as people read them.
     pub(crate) tokens: Vec<Entry>,
     /// How it was measured.
@@ -61,6 +84,9 @@ pub(crate) struct CellView {
     /// Locust's history.
     #[serde(skip)]
     pub(crate) history: Vec<Row>,
+    /// An HdrHistogram log.
+    #[serde(skip)]
+    pub(crate) histogram: Vec<u8>,
 }
 
 impl CellView {
@@ -96,15 +122,23 @@ impl Entry {
     }
 }
 
-/// A latency as people read it.
-#[derive(Debug, Serialize)]
-pub(crate) struct LatencyRow {
-    /// `p95`.
-    pub(crate) label: &'static str,
-    /// Milliseconds, or why not.
-    pub(crate) value: String,
-    /// Its 95 % interval; empty for what has none.
-    pub(crate) interval: String,
+/// A stage of a load profile.
+#[derive(Debug)]
+pub(crate) struct StageView {
+    /// From the cell's start.
+    pub(crate) start_s: f64,
+    /// How long.
+    pub(crate) length_s: f64,
+    /// Its level, if it is of users.
+    pub(crate) users: Option<u32>,
+    /// Its level, if it is of arrivals per second.
+    pub(crate) rate: Option<f64>,
+    /// Of the requests that were due in it.
+    pub(crate) counts: CountsView,
+    /// As the cell's.
+    pub(crate) latency: Numbers,
+    /// See `StageSummary`.
+    pub(crate) requests_per_sec: f64,
 }
 
 /// How requests ended.
@@ -141,19 +175,38 @@ pub(crate) struct Numbers {
     pub(crate) p95_quality: Option<&'static str>,
     /// What p99 is worth.
     pub(crate) p99_quality: Option<&'static str>,
+    /// The 95 % interval of p95.
+    pub(crate) p95_low: Option<f64>,
+    /// As above; nothing where it is open.
+    pub(crate) p95_high: Option<f64>,
+}
+
+impl CountsView {
+    fn of(counts: Counts) -> Self {
+        Self {
+            total: counts.total,
+            succeeded: counts.succeeded,
+            failures: counts.failures(),
+            throttled: counts.throttled,
+            failed: counts.failed,
+            censored: counts.censored,
+        }
+    }
 }
 
 impl Numbers {
     fn of(latency: &Latency) -> Self {
-        let quality = |p| latency.percentile(p).map(|percentile| percentile.quality.key());
+        let p95 = latency.percentile(0.95);
         Self {
             n: latency.observations(),
             mean: latency.mean_ms,
             min: latency.min_ms,
             max: latency.max_ms,
             levels: LEVELS.map(|p| latency.value_ms(p)),
-            p95_quality: quality(0.95),
-            p99_quality: quality(0.99),
+            p95_quality: p95.map(|percentile| percentile.quality.key()),
+            p99_quality: latency.percentile(0.99).map(|percentile| percentile.quality.key()),
+            p95_low: p95.and_then(|percentile| percentile.low_ms),
+            p95_high: p95.and_then(|percentile| percentile.high_ms),
         }
     }
 
@@ -206,7 +259,7 @@ pub(crate) struct Shown {
     pub(crate) failure_rate: String,
 }
 
-pub(super) fn view(manifest: &Manifest, summary: &CellSummary) -> CellView {
+pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
     let latency = &summary.latency;
@@ -217,17 +270,20 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary) -> CellView {
         axes: AXES
             .iter()
             .map(|axis| AxisView { field: axis.field, label: axis.label, value: (axis.get)(cell) })
+            .filter(|axis| axis.value != AxisValue::Absent)
             .collect(),
-        counts: CountsView {
-            total: counts.total,
-            succeeded: counts.succeeded,
-            failures: counts.failures(),
-            throttled: counts.throttled,
-            failed: counts.failed,
-            censored: counts.censored,
-        },
+        counts: CountsView::of(counts),
         latency: Numbers::of(latency),
         success: Numbers::of(&summary.success),
+        service: summary.service.as_ref().map(Numbers::of),
+        ttft: summary.ttft.as_ref().map(Numbers::of),
+        tpot: summary.tpot.as_ref().map(Numbers::of),
+        further: further.iter().map(|p| (*p, latency.value_ms(p / 100.0))).collect(),
+        output_tokens_per_sec: summary.output_tokens_per_sec,
+        goodput: summary.goodput,
+        dropped: summary.dropped,
+        send_lag_p99: summary.health.send_lag_p99_ms,
+        server_latency_p50: summary.health.server_p50_ms,
         requests_per_sec: summary.requests_per_sec,
         failures_per_sec: summary.failures_per_sec,
         avg_content_bytes: summary.avg_content_bytes,
@@ -249,11 +305,13 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary) -> CellView {
             failure_rate: text::percent(counts.failure_rate()),
         },
         facts: facts(summary),
-        latency_caption: caption(manifest, summary),
-        latencies: latencies(latency),
+        timings: timing::tables(summary, caption(manifest, summary), further),
+        stages: summary.stages.iter().map(stage).collect(),
+        stage_rows: timing::stages(summary),
         tokens: tokens(summary),
-        measured: measured(summary, &turns),
+        measured: measured(manifest, summary, &turns),
         history: summary.history.clone(),
+        histogram: summary.histogram.clone(),
     }
 }
 
@@ -273,22 +331,49 @@ fn errors(summary: &CellSummary) -> Vec<ErrorView> {
 fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
     let reasons = turns.iter().filter_map(|turn| turn.reason.as_ref());
     let told = reasons.map(|reason| WarningView { key: "aborted", text: format!("stopped early: {reason}") });
-    told.chain(summary.warnings.iter().map(|warning| WarningView { key: warning.key(), text: warning.text().into() }))
+    let invalid = match &summary.validity {
+        Validity::Invalid(reason) => Some(WarningView {
+            key: "invalid",
+            text: format!("INVALID: this machine spoiled the numbers ({reason}); use fewer users, or a larger machine"),
+        }),
+        _ => None,
+    };
+    invalid.into_iter().chain(told).chain(summary.warnings.iter().map(|warning| WarningView { key: warning.key(), text: warning.text().into() }))
         .collect()
 }
 
 fn facts(summary: &CellSummary) -> Vec<Entry> {
-    let (load, request) = (&summary.cell.load, &summary.cell.request);
-    vec![
-        Entry::new("model id sent", summary.cell.full_model_id()),
-        Entry::new("test duration", duration::format(load.test_duration)),
-        Entry::new("spawn rate", format!("{} users/s", load.spawn_rate)),
-        Entry::new("think time", load.think_time.to_string()),
+    let (cell, load, request) = (&summary.cell, &summary.cell.load, &summary.cell.request);
+    let mut facts = vec![
+        Entry::new("model id sent", cell.full_model_id()),
+        Entry::new("test duration", duration::format(cell.length())),
+    ];
+    if cell.is_open() {
+        let arrivals = match load.arrivals {
+            Arrivals::Constant => "evenly spaced",
+            Arrivals::Poisson => "Poisson",
+        };
+        facts.push(Entry::new("arrivals", format!("{arrivals}, at most {} in flight", load.max_in_flight)));
+    } else {
+        if cell.users.is_some() {
+            facts.push(Entry::new("spawn rate", format!("{} users/s", load.spawn_rate)));
+        }
+        facts.push(Entry::new("think time", load.think_time.to_string()));
+    }
+    if let Some(requests) = load.requests {
+        facts.push(Entry::new("requests at most", requests.to_string()));
+    }
+    if let Some(samples) = load.min_samples {
+        let longest = duration::format(cell.longest());
+        facts.push(Entry::new("samples at least", format!("{samples}, within {longest}")));
+    }
+    facts.extend([
         Entry::new("max tokens", request.max_tokens.to_string()),
         Entry::new("temperature", request.temperature.to_string()),
         Entry::new("top-p", request.top_p.to_string()),
         Entry::new("timeout", duration::format(request.timeout)),
-    ]
+    ]);
+    facts
 }
 
 fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
@@ -306,19 +391,16 @@ fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
     format!("Of {} {who}, {window}{cut_off}", summary.latency.n)
 }
 
-fn latencies(latency: &Latency) -> Vec<LatencyRow> {
-    let plain = |label, value| LatencyRow { label, value: text::ms_or_nothing(value), interval: String::new() };
-    let mut rows = vec![plain("average", latency.mean_ms), plain("min", latency.min_ms), plain("max", latency.max_ms)];
-    for (label, p) in [("p50", 0.50), ("p90", 0.90), ("p95", 0.95), ("p99", 0.99)] {
-        let percentile = latency.percentile(p);
-        let interval = percentile.map_or_else(String::new, |percentile| {
-            let low = percentile.low_ms.map_or_else(|| "open".into(), text::ms);
-            let high = percentile.high_ms.map_or_else(|| "open".into(), text::ms);
-            format!("{low} to {high}")
-        });
-        rows.push(LatencyRow { label, value: text::percentile(percentile, latency.observations()), interval });
+fn stage(stage: &StageSummary) -> StageView {
+    StageView {
+        start_s: stage.start_ms / 1e3,
+        length_s: stage.length_ms / 1e3,
+        users: stage.users,
+        rate: stage.rate,
+        counts: CountsView::of(stage.counts),
+        latency: Numbers::of(&stage.latency),
+        requests_per_sec: stage.requests_per_sec,
     }
-    rows
 }
 
 fn tokens(summary: &CellSummary) -> Vec<Entry> {
@@ -333,12 +415,72 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
     ]
 }
 
-fn measured(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<Entry> {
+fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<Entry> {
     let opened: u64 = turns.iter().map(|turn| turn.connections_opened).sum();
     let reused: u64 = turns.iter().map(|turn| turn.connections_reused).sum();
-    vec![
+    let spoken = summary.protocols.iter().map(|(name, count)| format!("{name} for {count} requests"));
+    let spoken = spoken.collect::<Vec<_>>().join(", ");
+    let health = &summary.health;
+    let ms = |value: Option<f64>| value.map_or_else(|| text::NOTHING.into(), |value| format!("{} ms", text::ms(value)));
+    let simulated = if manifest.simulated() { "; the simulator's share is in it" } else { "" };
+    let mut entries = vec![
         Entry::new("latency window", format!("{:.1} s long", summary.window.length_s)),
-        Entry::new("connections", format!("{opened} opened, {reused} requests reused one")),
-        Entry::new("repetitions", turns.len().to_string()),
-    ]
+        Entry::new(
+            "connections",
+            format!("{opened} opened, {reused} requests reused one; {}", if spoken.is_empty() { "none answered" } else { &spoken }),
+        ),
+        Entry::new(
+            "send lag",
+            format!("p50 {}, p99 {} from due to sent", ms(health.send_lag_p50_ms), ms(health.send_lag_p99_ms)),
+        ),
+        Entry::new("ticker", format!("at most {} late, every 10 ms in the same runtime", ms(health.ticker_worst_ms))),
+        Entry::new(
+            "CPU",
+            format!(
+                "{} of {} cores over the window{simulated}",
+                text::percent(health.cpu_share),
+                manifest.machine.cores
+            ),
+        ),
+    ];
+    if let Some(idle) = health.idle_share {
+        entries.push(Entry::new(
+            "Little's law",
+            format!("{} of the users' time was neither thought nor answer", text::percent(Some(idle))),
+        ));
+    }
+    if health.server_p50_ms.is_some() {
+        entries.push(Entry::new(
+            "service's own latency",
+            format!("p50 {}; the client saw {} more at the median", ms(health.server_p50_ms), ms(health.gap_p50_ms)),
+        ));
+    }
+    if let Some(stall) = summary.stall_ms {
+        entries.push(Entry::new("longest stall", format!("nothing ended for {} ms", text::ms(stall))));
+    }
+    if summary.ttft.is_some() {
+        let per_user = summary.tpot.as_ref().and_then(|tpot| tpot.value_ms(0.5)).filter(|ms| *ms > 0.0);
+        entries.push(Entry::new(
+            "output tokens/s",
+            format!(
+                "{} in all, {} per user (1 / median time per token)",
+                text::rate(summary.output_tokens_per_sec),
+                text::rate(per_user.map(|ms| 1e3 / ms))
+            ),
+        ));
+        entries.push(Entry::new("bursts", format!("{} streams came all at once", summary.bursts)));
+    }
+    if let Some(goodput) = summary.goodput {
+        entries.push(Entry::new("goodput", format!("{} requests/s met every limit", text::rate(Some(goodput)))));
+    }
+    if summary.cell.is_open() {
+        entries.push(Entry::new("dropped starts", summary.dropped.to_string()));
+    } else {
+        entries.push(Entry::new(
+            "closed loop",
+            "users wait for their answers: what they would have asked while the service stood still is not in these percentiles; arrival_rates measure it",
+        ));
+    }
+    entries.push(Entry::new("repetitions", turns.len().to_string()));
+    entries
 }

@@ -14,11 +14,20 @@ const NAMED: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users
 type Value = fn(&Pool) -> Bar;
 
 pub(super) fn figures(run: &RunView, summary: &Summary) -> Vec<(&'static str, Figure)> {
+    let marks = |mut notes: Vec<String>| {
+        match run.invalid.len() {
+            0 => {}
+            1..=3 => notes.extend(run.invalid.iter().cloned()),
+            n => notes.push(format!("INVALID: this machine spoiled the numbers of {n} cells; the first is {}", run.invalid[0])),
+        }
+        notes.extend(Some(run.calibration.clone()).filter(|said| !said.is_empty()));
+        notes
+    };
     let figure = |title: &str, notes: Vec<String>, body: Body| Figure {
         title: title.into(),
         subtitle: format!("{}, {}", run.name, run.started),
         banner: run.simulated.then(|| "SIMULATED".into()),
-        notes,
+        notes: marks(notes),
         body,
     };
     let ms = "response time, ms";
@@ -60,7 +69,7 @@ pub(super) fn figures(run: &RunView, summary: &Summary) -> Vec<(&'static str, Fi
             "throughput_comparison",
             figure(
                 "Throughput",
-                pooled(&["prompt_size"]),
+                pooled_over(summary, &["prompt_size"], "Requests of any outcome that ended in each cell's latency window."),
                 bars(
                     summary,
                     &[],
@@ -219,8 +228,8 @@ fn join(key: &[AxisValue]) -> String {
 /// `20 users`, `flex / us`: a number alone would not say what it counts.
 fn group(fields: &[&str], key: &[AxisValue]) -> String {
     let name = |(field, value): (&&str, &AxisValue)| match value {
-        AxisValue::Count(count) => format!("{count} {}", label(field)),
-        AxisValue::Text(text) => text.clone(),
+        AxisValue::Count(_) | AxisValue::Rate(_) => format!("{value} {}", label(field)),
+        AxisValue::Text(_) | AxisValue::Absent => value.to_string(),
     };
     fields.iter().zip(key).map(name).collect::<Vec<_>>().join(" / ")
 }

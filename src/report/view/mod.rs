@@ -6,13 +6,14 @@ mod cell;
 mod figures;
 mod tables;
 pub(crate) mod text;
+mod timing;
 
-pub(crate) use cell::{CellView, ErrorView};
+pub(crate) use cell::{CellView, ErrorView, Numbers};
 pub(crate) use tables::Table;
 
 use super::charts::Figure;
 use crate::record::manifest::Manifest;
-use crate::stats::Summary;
+use crate::stats::{Summary, Validity};
 use crate::units::timestamp;
 use serde::Serialize;
 
@@ -58,6 +59,12 @@ pub(crate) struct RunView {
     pub(crate) include_failures: bool,
     /// Latencies include the ramp.
     pub(crate) include_ramp: bool,
+    /// Percentiles (0 to 100) that the plan asks for beside p50, p95 and p99.
+    pub(crate) further: Vec<f64>,
+    /// How far these numbers are off on this machine; empty where nobody found out.
+    pub(crate) calibration: String,
+    /// Cells whose numbers are not to be trusted, each with the reason.
+    pub(crate) invalid: Vec<String>,
 }
 
 /// Computes the view of a run.
@@ -75,9 +82,24 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
         tool_version: manifest.tool_version.clone(),
         include_failures: manifest.plan.report.include_failures,
         include_ramp: manifest.plan.report.include_ramp,
+        further: manifest
+            .plan
+            .report
+            .percentiles
+            .iter()
+            .copied()
+            .filter(|p| ![50.0, 95.0, 99.0].contains(p))
+            .collect(),
+        calibration: manifest.calibration.as_ref().map(text::calibration).unwrap_or_default(),
+        invalid: summary
+            .cells
+            .iter()
+            .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
+            .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
+            .collect(),
     };
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, cell)).collect(),
+        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, cell)).collect(),
         tables: tables::tables(summary),
         charts: figures::figures(&run, summary),
         run,

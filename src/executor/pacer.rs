@@ -1,0 +1,65 @@
+//! The open loop's clock: a thread of the operating system that sleeps to each intended start and
+//! hands it to the runtime. The runtime's own timers have a wheel of 1 ms and are late by as much.
+
+use super::arrivals::Schedule;
+use super::users::{Shared, arrival};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// A running pacer.
+pub(super) struct Pacer {
+    stop: Sender<()>,
+    done: oneshot::Receiver<JoinSet<()>>,
+}
+
+impl Pacer {
+    /// Starts the requests of a schedule at their times, on the runtime that this is called from.
+    ///
+    /// # Panics
+    /// When the system gives no thread.
+    pub(super) fn start(shared: Arc<Shared>, schedule: Schedule) -> Self {
+        let (stop, stopped) = channel();
+        let (finished, done) = oneshot::channel();
+        let runtime = Handle::current();
+        std::thread::Builder::new()
+            .name("pacer".into())
+            .spawn(move || {
+                // Nobody waits only when the run was torn down around us.
+                let _ = finished.send(pace(&shared, schedule, &stopped, &runtime));
+            })
+            .unwrap_or_else(|error| panic!("no thread for the open loop: {error}"));
+        Self { stop, done }
+    }
+
+    /// No more starts. Returns the requests that were started and may still be in flight.
+    pub(super) async fn stop(self) -> JoinSet<()> {
+        drop(self.stop);
+        self.done.await.unwrap_or_else(|_| panic!("the pacer died"))
+    }
+}
+
+fn pace(shared: &Arc<Shared>, schedule: Schedule, stopped: &Receiver<()>, runtime: &Handle) -> JoinSet<()> {
+    let mut requests = JoinSet::new();
+    for at in schedule {
+        let due = shared.start + at;
+        if let Some(wait) = due.checked_duration_since(Instant::now()) {
+            match stopped.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        match shared.arrive() {
+            Some(seq) => {
+                requests.spawn_on(arrival(Arc::clone(shared), seq, due), runtime);
+            }
+            None if shared.closing.is_cancelled() => break,
+            None => {}
+        }
+        super::cell::reap(&mut requests);
+    }
+    requests
+}

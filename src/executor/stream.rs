@@ -1,0 +1,168 @@
+//! What a stream says while it comes: when its content arrived, whether it came to its end.
+//!
+//! A stream is complete only with `messageStop` AND `metadata`: the SDK reports an early end as a
+//! silent end. Times are those of the bytes' arrival in the connector, not of their decoding.
+
+use super::bedrock::{Answer, Failure, Usage};
+use super::exchange::Exchange;
+use super::redact::redact;
+use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_bedrockruntime::operation::RequestId;
+use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput as Opened;
+use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
+use aws_sdk_bedrockruntime::types::{
+    ContentBlockDelta, ConverseStreamMetadataEvent, ConverseStreamOutput as Event, ReasoningContentBlockDelta,
+};
+use aws_smithy_types::event_stream::RawMessage;
+use std::time::{Duration, Instant};
+
+/// What was seen of a stream until now; it outlives a stream that is cut.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Tally {
+    /// The headers of the reply were read: from here on a failure is the stream's.
+    pub(super) opened: bool,
+    /// The first content that is not empty, text or reasoning.
+    pub(super) first_content: Option<Instant>,
+    /// The first text of the answer itself.
+    pub(super) first_answer: Option<Instant>,
+    /// The last content.
+    pub(super) last_content: Option<Instant>,
+    /// When `metadata` was read.
+    pub(super) metadata: Option<Instant>,
+    /// Content events.
+    pub(super) chunks: u32,
+    /// Between one content event and the next.
+    gaps: Vec<Duration>,
+    /// What was said so far.
+    pub(super) answer: Answer,
+    stopped: bool,
+}
+
+impl Tally {
+    /// The median (nearest rank) and the longest time between two content events.
+    pub(super) fn gaps(&self) -> Option<(Duration, Duration)> {
+        let mut sorted = self.gaps.clone();
+        sorted.sort_unstable();
+        Some((*sorted.get(sorted.len().saturating_sub(1) / 2)?, *sorted.last()?))
+    }
+
+    /// Reads a stream to its end. What is seen is in the tally as it comes, so that a stream which is
+    /// cut from outside leaves what it said.
+    pub(super) async fn read(&mut self, opened: Opened, exchange: &Exchange) -> Result<(), Box<Failure>> {
+        self.opened = true;
+        self.answer.request_id = opened.request_id().map(str::to_owned);
+        let mut stream = opened.stream;
+        loop {
+            match stream.recv().await {
+                Ok(Some(event)) => self.take(event, exchange.facts().last_byte.unwrap_or_else(Instant::now)),
+                // Nothing that comes after the end can take it back.
+                Ok(None) | Err(_) if self.is_complete() => return self.content(),
+                Ok(None) => return Err(self.incomplete("the stream ended before its last events")),
+                Err(error) => return Err(self.failure(&error, exchange)),
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.stopped && self.metadata.is_some()
+    }
+
+    fn take(&mut self, event: Event, at: Instant) {
+        match event {
+            Event::ContentBlockDelta(event) => {
+                if let Some(is_answer) = event.delta().and_then(content) {
+                    if let Some(last) = self.last_content.replace(at) {
+                        self.gaps.push(at.saturating_duration_since(last));
+                    }
+                    self.chunks += 1;
+                    self.first_content.get_or_insert(at);
+                    if is_answer {
+                        self.first_answer.get_or_insert(at);
+                    }
+                }
+            }
+            Event::MessageStop(event) => {
+                self.stopped = true;
+                self.answer.stop_reason = Some(event.stop_reason().as_str().to_owned());
+            }
+            Event::Metadata(event) => {
+                self.metadata = Some(at);
+                self.metadata(&event);
+            }
+            _ => {}
+        }
+    }
+
+    fn metadata(&mut self, event: &ConverseStreamMetadataEvent) {
+        self.answer.usage = Usage::of(event.usage());
+        self.answer.server_latency_ms =
+            event.metrics().map(aws_sdk_bedrockruntime::types::ConverseStreamMetrics::latency_ms);
+        self.answer.resolved_service_tier = event.service_tier().map(|tier| tier.r#type().as_str().to_owned());
+    }
+
+    /// A reply without content is a failure only where it says itself that it has none.
+    fn content(&self) -> Result<(), Box<Failure>> {
+        if self.chunks > 0 || self.answer.usage.output_tokens.unwrap_or(0) > 0 {
+            return Ok(());
+        }
+        Err(Failure::empty_reply(self.answer.clone()))
+    }
+
+    fn incomplete(&self, message: &str) -> Box<Failure> {
+        let message = format!("{message}, after {} content events", self.chunks);
+        self.failed("stream_incomplete", message)
+    }
+
+    fn failed(&self, class: &str, message: String) -> Box<Failure> {
+        Box::new(Failure {
+            class: class.into(),
+            message,
+            http_status: Some(200),
+            request_id: self.answer.request_id.clone(),
+            answer: self.answer.clone(),
+        })
+    }
+
+    /// A stream that stalled, or was too slow for the timeout.
+    pub(super) fn timed_out(&self, timeout: Duration) -> Box<Failure> {
+        let timeout = crate::units::duration::format(timeout);
+        self.failed(
+            "stream_timeout",
+            format!("the stream was not complete within {timeout}, after {} content events", self.chunks),
+        )
+    }
+
+    fn failure(&self, error: &SdkError<ConverseStreamOutputError, RawMessage>, exchange: &Exchange) -> Box<Failure> {
+        if let SdkError::ServiceError(service) = error {
+            let error = service.err();
+            // `code()` is empty for exceptions inside a stream.
+            let class = match error {
+                ConverseStreamOutputError::InternalServerException(_) => "InternalServerException",
+                ConverseStreamOutputError::ModelStreamErrorException(_) => "ModelStreamErrorException",
+                ConverseStreamOutputError::ValidationException(_) => "ValidationException",
+                ConverseStreamOutputError::ThrottlingException(_) => "ThrottlingException",
+                ConverseStreamOutputError::ServiceUnavailableException(_) => "ServiceUnavailableException",
+                _ => "other",
+            };
+            return self.failed(class, redact(error.message().unwrap_or_default()));
+        }
+        let facts = exchange.facts();
+        if facts.ended || facts.failure == Some("reset") {
+            return self.incomplete("the stream broke off");
+        }
+        self.failed("decode", redact(&super::bedrock::deepest(error)))
+    }
+}
+
+/// Whether a delta has content, and if so whether it belongs to the answer.
+fn content(delta: &ContentBlockDelta) -> Option<bool> {
+    match delta {
+        ContentBlockDelta::Text(text) => (!text.is_empty()).then_some(true),
+        ContentBlockDelta::ReasoningContent(ReasoningContentBlockDelta::Text(text)) => {
+            (!text.is_empty()).then_some(false)
+        }
+        ContentBlockDelta::ReasoningContent(ReasoningContentBlockDelta::RedactedContent(_)) => Some(false),
+        ContentBlockDelta::ReasoningContent(_) | ContentBlockDelta::Citation(_) => None,
+        _ => Some(true),
+    }
+}

@@ -1,0 +1,25 @@
+//! Several gates as one: a start needs every permission, and a cell goes on if any gate wants it to.
+
+use crate::executor::port::Gate;
+use crate::record::Record;
+
+/// The gates of a run.
+pub(crate) struct All(pub(crate) Vec<Box<dyn Gate>>);
+
+impl Gate for All {
+    fn begin(&self, cell: usize) {
+        self.0.iter().for_each(|gate| gate.begin(cell));
+    }
+
+    fn admit(&self) -> Result<(), String> {
+        self.0.iter().try_for_each(|gate| gate.admit())
+    }
+
+    fn goes_on(&self) -> bool {
+        self.0.iter().any(|gate| gate.goes_on())
+    }
+
+    fn settle(&self, record: &Record) {
+        self.0.iter().for_each(|gate| gate.settle(record));
+    }
+}

@@ -1,0 +1,17 @@
+//! `histograms/{cell}.hlog`: the successes of each cell's window, for the HdrHistogram tools of other
+//! languages.
+
+use super::view::View;
+use super::{Rendered, ReportError};
+use crate::record::dir::HISTOGRAMS;
+use std::path::Path;
+
+/// One file per cell that ran.
+pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+    let ran = view.cells.iter().filter(|cell| !cell.histogram.is_empty());
+    let file = |cell: &super::view::CellView| Rendered {
+        path: Path::new(HISTOGRAMS).join(format!("{}.hlog", cell.id)),
+        bytes: cell.histogram.clone(),
+    };
+    Ok(ran.map(file).collect())
+}

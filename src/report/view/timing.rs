@@ -1,0 +1,127 @@
+//! Times of a cell as tables for people: one table per metric, a row per statistic.
+
+use super::text;
+use crate::stats::{CellSummary, Latency, StageSummary};
+use serde::Serialize;
+
+/// Times of one metric.
+#[derive(Debug, Serialize)]
+pub(crate) struct TimingTable {
+    /// For people.
+    pub(crate) title: &'static str,
+    /// What they are of.
+    pub(crate) caption: String,
+    /// One per statistic.
+    pub(crate) rows: Vec<TimingRow>,
+}
+
+/// A statistic as people read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct TimingRow {
+    /// `p95`.
+    pub(crate) label: String,
+    /// Milliseconds, or why not.
+    pub(crate) value: String,
+    /// Its 95 % interval; empty for what has none.
+    pub(crate) interval: String,
+}
+
+/// A stage of a load profile as people read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct StageRow {
+    /// `30s to 1m 40s`.
+    pub(crate) span: String,
+    /// `to 100 users`.
+    pub(crate) load: String,
+    /// All requests that were due in it.
+    pub(crate) requests: u64,
+    /// Of all requests.
+    pub(crate) failure_rate: String,
+    /// Per second.
+    pub(crate) requests_per_sec: String,
+    /// Milliseconds, or why not.
+    pub(crate) p50: String,
+    /// As above.
+    pub(crate) p95: String,
+}
+
+/// The tables of a cell; `caption` says what response times are of, `further` which percentiles were
+/// asked for.
+pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) -> Vec<TimingTable> {
+    let of = |title, caption: &str, latency: &Latency| TimingTable {
+        title,
+        caption: caption.into(),
+        rows: rows(latency, further),
+    };
+    let mut tables = vec![TimingTable {
+        title: if summary.service.is_some() { "Response times, ms (from the intended start)" } else { "Response times, ms" },
+        caption,
+        rows: rows(&summary.latency, further),
+    }];
+    let others = [
+        ("Service times, ms (from the send)", "Of the same requests", &summary.service),
+        (
+            "Time to first token, ms",
+            "From the send to the first content that is not empty, reasoning included",
+            &summary.ttft,
+        ),
+        (
+            "Time per output token, ms",
+            "(last content - first content) / (output tokens - 1), of streams that did not come all at once",
+            &summary.tpot,
+        ),
+        (
+            "Longest gap between two chunks, ms",
+            "Of each successful stream; a chunk need not be one token",
+            &summary.chunk_gap,
+        ),
+    ];
+    for (title, caption, latency) in others {
+        tables.extend(latency.as_ref().map(|latency| of(title, caption, latency)));
+    }
+    tables
+}
+
+fn rows(latency: &Latency, further: &[f64]) -> Vec<TimingRow> {
+    let plain = |label: &str, value| TimingRow {
+        label: label.into(),
+        value: text::ms_or_nothing(value),
+        interval: String::new(),
+    };
+    let mut rows = vec![plain("average", latency.mean_ms), plain("min", latency.min_ms), plain("max", latency.max_ms)];
+    let mut levels = vec![50.0, 90.0, 95.0, 99.0];
+    levels.extend(further.iter().filter(|p| ![50.0, 90.0, 95.0, 99.0].contains(*p)));
+    levels.sort_by(f64::total_cmp);
+    for level in levels {
+        let percentile = latency.percentile(level / 100.0);
+        let interval = percentile.map_or_else(String::new, |percentile| {
+            let low = percentile.low_ms.map_or_else(|| "open".into(), text::ms);
+            let high = percentile.high_ms.map_or_else(|| "open".into(), text::ms);
+            format!("{low} to {high}")
+        });
+        let value = text::percentile(percentile, latency.observations());
+        rows.push(TimingRow { label: format!("p{level}"), value, interval });
+    }
+    rows
+}
+
+/// The stages of a cell.
+pub(super) fn stages(summary: &CellSummary) -> Vec<StageRow> {
+    let row = |stage: &StageSummary| {
+        let seconds = |ms: f64| text::thousands(ms / 1e3, 1);
+        let shown = |p| text::percentile(stage.latency.percentile(p), stage.latency.observations());
+        StageRow {
+            span: format!("{} s to {} s", seconds(stage.start_ms), seconds(stage.start_ms + stage.length_ms)),
+            load: match (stage.users, stage.rate) {
+                (Some(users), _) => format!("to {users} users"),
+                (_, rate) => format!("to {} requests/s", rate.unwrap_or(0.0)),
+            },
+            requests: stage.counts.total,
+            failure_rate: text::percent(stage.counts.failure_rate()),
+            requests_per_sec: text::rate(Some(stage.requests_per_sec)),
+            p50: shown(0.50),
+            p95: shown(0.95),
+        }
+    };
+    summary.stages.iter().map(row).collect()
+}

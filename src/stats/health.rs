@@ -1,0 +1,126 @@
+//! Is the client to blame? What this machine did to a cell's numbers, from the raw values that the
+//! executor left. Limits are those of the measurement notes.
+
+use super::collect::Sample;
+use super::latency::{Latency, Metric, Population};
+use super::window::Window;
+use crate::matrix::Cell;
+use crate::record::Outcome;
+use crate::record::manifest::TurnReport;
+
+/// Send lag below this is never held against a cell.
+const LAG_MS: f64 = 5.0;
+/// A larger share of the median latency is.
+const LAG_SHARE: f64 = 0.01;
+/// Of the cores that this process may use.
+const CPU_SHARE: f64 = 0.8;
+/// Of the users' time.
+const IDLE_SHARE: f64 = 0.02;
+
+/// What this machine did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health {
+    /// From due to sent, milliseconds.
+    pub(crate) send_lag_p50_ms: Option<f64>,
+    /// As above.
+    pub(crate) send_lag_p99_ms: Option<f64>,
+    /// The worst lateness of a 10 ms ticker in the window, milliseconds.
+    pub(crate) ticker_worst_ms: Option<f64>,
+    /// CPU of this process over the window, of the cores that it may use, 0 to 1.
+    pub(crate) cpu_share: Option<f64>,
+    /// Users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
+    pub(crate) idle_share: Option<f64>,
+    /// The median of what the client saw beyond the service's own latency, milliseconds.
+    pub(crate) gap_p50_ms: Option<f64>,
+    /// The service's own latency, milliseconds.
+    pub(crate) server_p50_ms: Option<f64>,
+    /// Why the cell's numbers are not to be trusted; empty where they are.
+    pub(crate) invalid: Vec<String>,
+}
+
+impl Health {
+    /// Users waited for this machine more than they should have.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle_share.is_some_and(|share| share > IDLE_SHARE)
+    }
+
+    pub(super) fn of(
+        cell: &Cell,
+        cores: usize,
+        turns: &[TurnReport],
+        window: &Window,
+        samples: &[Sample],
+        median_ms: Option<f64>,
+    ) -> Self {
+        let windowed = || samples.iter().filter(|sample| window.takes(sample));
+        let median = |metric| Latency::of_metric(windowed(), Population::Successes, metric).value_ms(0.5);
+        let lag = Latency::of_metric(windowed(), Population::Pooled, Metric::SendLag);
+        let seconds = || {
+            turns.iter().flat_map(|turn| {
+                let from = (window.start_ms / 1e3).ceil() as usize;
+                let to = (turn.load_ms / 1e3).floor() as usize;
+                turn.series.iter().take(to).skip(from)
+            })
+        };
+        let mut health = Self {
+            send_lag_p50_ms: lag.value_ms(0.5),
+            send_lag_p99_ms: lag.value_ms(0.99),
+            ticker_worst_ms: seconds().map(|second| second.ticker_ms).max_by(f64::total_cmp),
+            cpu_share: mean(seconds().filter_map(|second| second.cpu_ms)).map(|ms| ms / 1e3 / cores as f64),
+            idle_share: if cell.is_open() { None } else { idle(turns, samples) },
+            gap_p50_ms: median(Metric::BeyondServer),
+            server_p50_ms: median(Metric::Server),
+            invalid: Vec::new(),
+        };
+        let limit = LAG_MS.max(LAG_SHARE * median_ms.unwrap_or(0.0));
+        if let Some(lag) = health.send_lag_p99_ms.filter(|lag| *lag > limit) {
+            health.invalid.push(format!("send lag p99 {lag:.1} ms > {limit:.1} ms"));
+        }
+        if let Some(share) = health.cpu_share.filter(|share| *share > CPU_SHARE) {
+            health.invalid.push(format!("CPU {:.0} % > {:.0} %", share * 100.0, CPU_SHARE * 100.0));
+        }
+        health
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (n, sum) = values.fold((0_u32, 0.0), |(n, sum), value| (n + 1, sum + value));
+    (n > 0).then(|| sum / f64::from(n))
+}
+
+/// Little's law: U T = responses + think time + idle, each cut at T.
+fn idle(turns: &[TurnReport], samples: &[Sample]) -> Option<f64> {
+    let there: f64 = turns.iter().map(|turn| turn.user_ms).sum();
+    let thought: f64 = turns.iter().map(|turn| turn.think_ms).sum();
+    let mut waited = 0.0;
+    for sample in samples {
+        let load_ms = turns.iter().find(|turn| turn.repetition == sample.repetition).map_or(0.0, |turn| turn.load_ms);
+        waited += sample.response_ms.min((load_ms - sample.start_ms).max(0.0));
+    }
+    (there > 0.0).then(|| ((there - thought - waited) / there).max(0.0))
+}
+
+/// The longest time in the window of a closed loop in which nothing ended although much should have:
+/// what users would have asked meanwhile is missing from its percentiles. Milliseconds.
+///
+/// With ends at a rate r, a gap g without any has the chance exp(-r g): 15 expected ends are taken
+/// for no chance. Users that move in step leave gaps of one cycle, so that two are asked for.
+pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms: Option<f64>) -> Option<f64> {
+    const EXPECTED: f64 = 15.0;
+    if cell.is_open() {
+        return None;
+    }
+    let cycle_ms = median_ms? + crate::units::ms(cell.load.think_time.mean());
+    let mut ends: Vec<(u32, f64)> = samples
+        .iter()
+        .filter(|sample| sample.outcome == Outcome::Succeeded && window.takes(sample))
+        .map(|sample| (sample.repetition, sample.start_ms + sample.response_ms))
+        .collect();
+    ends.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let rate = ends.len() as f64 / (window.length_s * 1e3);
+    ends.windows(2)
+        .filter(|pair| pair[0].0 == pair[1].0)
+        .map(|pair| pair[1].1 - pair[0].1)
+        .filter(|gap| *gap > 2.0 * cycle_ms && gap * rate > EXPECTED)
+        .max_by(f64::total_cmp)
+}
