@@ -152,12 +152,7 @@ fn stages(profile: &Profile, at: &str, rules: &mut Rules) {
     for (index, stage) in profile.stages.iter().enumerate() {
         let at = format!("{at}.stages[{index}]");
         let hint = "a stage is { users = 10, for = \"30s\" }, or { rate = 5, over = \"10s\", for = \"1m\" }";
-        rules.hold(
-            stage.users.is_some() != stage.rate.is_some(),
-            &[&at],
-            "a stage has either users or a rate",
-            hint,
-        );
+        rules.hold(stage.users.is_some() != stage.rate.is_some(), &[&at], "a stage has either users or a rate", hint);
         rules.hold(
             !(profile.is_open() && stage.users.is_some() && stage.rate.is_none()),
             &[&at],

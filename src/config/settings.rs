@@ -345,24 +345,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "aws",
         "aws, simulated, or a URL; --simulated is short for the second"
     ),
-    setting!(
-        "target.api",
-        ["api"],
-        [],
-        Text,
-        "API",
-        "converse",
-        "Operation: converse, converse-stream"
-    ),
-    setting!(
-        "matrix.apis",
-        ["apis"],
-        [],
-        Texts,
-        "API,...",
-        "-",
-        "Operations to compare; instead of target.api"
-    ),
+    setting!("target.api", ["api"], [], Text, "API", "converse", "Operation: converse, converse-stream"),
+    setting!("matrix.apis", ["apis"], [], Texts, "API,...", "-", "Operations to compare; instead of target.api"),
     setting!(
         "target.region",
         ["region"],

@@ -152,7 +152,9 @@ fn value(kind: Kind, text: &str, working_dir: &Path) -> Result<Value, String> {
     };
     Ok(match kind {
         Kind::Texts => items(text)?.into_iter().map(Value::from).collect(),
-        Kind::Counts | Kind::Numbers => items(text)?.into_iter().map(|item| number(item).unwrap_or_else(|| item.into())).collect(),
+        Kind::Counts | Kind::Numbers => {
+            items(text)?.into_iter().map(|item| number(item).unwrap_or_else(|| item.into())).collect()
+        }
         Kind::Duration => seconds(text).into(),
         Kind::ThinkTime => text.split("..").map(|part| seconds(part.trim())).collect::<Vec<_>>().join("..").into(),
         Kind::Whole | Kind::Number | Kind::NumberOrNone | Kind::Samples => number(text).unwrap_or_else(|| text.into()),

@@ -30,8 +30,7 @@ impl Schedule {
     pub(super) fn new(course: &Course, arrivals: Arrivals, seed: u64, turn: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAMS | turn as u64);
-        let mut schedule =
-            Self { pieces: course.pieces().to_vec(), arrivals, rng, piece: 0, before: 0.0, next: 0.0 };
+        let mut schedule = Self { pieces: course.pieces().to_vec(), arrivals, rng, piece: 0, before: 0.0, next: 0.0 };
         if arrivals == Arrivals::Poisson {
             schedule.next = schedule.gap();
         }
@@ -112,8 +111,7 @@ mod tests {
         };
         let stages = vec![stage(10.0, 10, 0), stage(10.0, 0, 5), stage(0.0, 4, 3)];
         let course = Course::of_profile(&Profile { name: "ramp".into(), stages });
-        let at: Vec<f64> =
-            Schedule::new(&course, Arrivals::Constant, 7, 0).map(|at| at.as_secs_f64()).collect();
+        let at: Vec<f64> = Schedule::new(&course, Arrivals::Constant, 7, 0).map(|at| at.as_secs_f64()).collect();
         assert_eq!(at.len(), 50 + 50 + 20);
         assert_eq!(at.iter().filter(|at| **at < 5.0).count(), 13, "12.5 expected in the first half of the ramp");
         assert!(at.windows(2).all(|pair| pair[0] <= pair[1]) && *at.last().unwrap() <= 19.0);

@@ -1,8 +1,8 @@
 //! Whether this machine keeps up: raw values of the process and its runtime. What they mean is
 //! decided in `stats`.
 
-use std::time::{Duration, Instant};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The ticker's period.

@@ -3,9 +3,9 @@
 
 use super::bedrock::{Answer, Bedrock, Failure, Prepared, Reply};
 use super::health::{Ticker, cpu_time};
-use super::stream::Tally;
 use super::port::{Event, Gate};
 use super::run::{Clock, Tell};
+use super::stream::Tally;
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
 use crate::record::manifest::Second;

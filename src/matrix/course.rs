@@ -100,12 +100,7 @@ mod tests {
     use super::*;
 
     fn stage(users: u32, over_s: u64, hold_s: u64) -> Stage {
-        Stage {
-            users: Some(users),
-            rate: None,
-            over: Duration::from_secs(over_s),
-            hold: Duration::from_secs(hold_s),
-        }
+        Stage { users: Some(users), rate: None, over: Duration::from_secs(over_s), hold: Duration::from_secs(hold_s) }
     }
 
     #[test]
@@ -122,15 +117,7 @@ mod tests {
         let at: Vec<_> = course.changes().iter().map(|change| (change.at.as_millis(), change.joins)).collect();
         assert_eq!(
             at,
-            [
-                (0, true),
-                (0, true),
-                (10_000, true),
-                (11_000, true),
-                (17_000, false),
-                (18_000, false),
-                (19_000, false)
-            ]
+            [(0, true), (0, true), (10_000, true), (11_000, true), (17_000, false), (18_000, false), (19_000, false)]
         );
         assert_eq!(course.length, Duration::from_secs(20));
         assert_eq!(course.until(Duration::from_secs(30)).length, Duration::from_secs(30));

@@ -249,12 +249,7 @@ pub(crate) mod tests {
             description: String::new(),
             prompts_file: None,
             results_dir: "test_results".into(),
-            target: Target {
-                endpoint: Endpoint::Simulated,
-                api: Some(Api::Converse),
-                region: None,
-                profile: None,
-            },
+            target: Target { endpoint: Endpoint::Simulated, api: Some(Api::Converse), region: None, profile: None },
             matrix: Matrix {
                 model_ids: list(&["amazon.nova-premier-v1:0"]),
                 apis: Vec::new(),

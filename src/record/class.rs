@@ -72,7 +72,10 @@ pub(crate) const CLASSES: &[Class] = &[
     failed("http_error", "an HTTP error that is not Bedrock's: check the endpoint and the proxy"),
     failed("empty_reply", "a reply without content and without output tokens"),
     failed("stream_incomplete", "the stream ended before its last events"),
-    failed("stream_timeout", "the stream stalled, or request.timeout is shorter than a reply takes: raise it, or ask for less"),
+    failed(
+        "stream_timeout",
+        "the stream stalled, or request.timeout is shorter than a reply takes: raise it, or ask for less",
+    ),
     failed("credentials", "the credentials could not be resolved or renewed"),
     failed("other", "see the message"),
 ];

@@ -5,13 +5,13 @@ use super::collect::{ErrorCount, Gathered, Sample};
 use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
+use super::percentile;
 use super::series::{self, Row};
 use super::stages::{self, StageSummary};
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
 use crate::plan::{Api, Goodput};
 use crate::record::Outcome;
-use super::percentile;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::units::Samples;
 use std::collections::HashMap;
@@ -420,7 +420,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
             let tokens = |sample: &Sample| sample.output_tokens.filter(|_| sample.outcome == Outcome::Succeeded);
             ended().filter_map(tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens)) / window.length_s
         }),
-        goodput: (!manifest.plan.goodput.is_unset())
+        goodput: has_goodput(cell, &manifest.plan.goodput)
             .then(|| per_second(ended().filter(|sample| is_good(sample, &manifest.plan.goodput)).count()))
             .flatten(),
         dropped,
@@ -453,6 +453,12 @@ pub(crate) fn samples_wanted(samples: Samples) -> usize {
         Samples::Count(count) => count as usize,
         Samples::P99 => percentile::enough_for(0.99),
     }
+}
+
+/// Whether limits are set that can be met: a reply that comes whole has no first token.
+fn has_goodput(cell: &Cell, goodput: &Goodput) -> bool {
+    let of_streams = goodput.ttft.is_some() || goodput.tpot.is_some();
+    !goodput.is_unset() && (cell.api == Api::ConverseStream || !of_streams)
 }
 
 /// Whether a request met every limit that is set. A late start counts against it.

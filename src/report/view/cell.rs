@@ -338,7 +338,10 @@ fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
         }),
         _ => None,
     };
-    invalid.into_iter().chain(told).chain(summary.warnings.iter().map(|warning| WarningView { key: warning.key(), text: warning.text().into() }))
+    invalid
+        .into_iter()
+        .chain(told)
+        .chain(summary.warnings.iter().map(|warning| WarningView { key: warning.key(), text: warning.text().into() }))
         .collect()
 }
 
@@ -427,7 +430,10 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
         Entry::new("latency window", format!("{:.1} s long", summary.window.length_s)),
         Entry::new(
             "connections",
-            format!("{opened} opened, {reused} requests reused one; {}", if spoken.is_empty() { "none answered" } else { &spoken }),
+            format!(
+                "{opened} opened, {reused} requests reused one; {}",
+                if spoken.is_empty() { "none answered" } else { &spoken }
+            ),
         ),
         Entry::new(
             "send lag",

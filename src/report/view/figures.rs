@@ -18,7 +18,10 @@ pub(super) fn figures(run: &RunView, summary: &Summary) -> Vec<(&'static str, Fi
         match run.invalid.len() {
             0 => {}
             1..=3 => notes.extend(run.invalid.iter().cloned()),
-            n => notes.push(format!("INVALID: this machine spoiled the numbers of {n} cells; the first is {}", run.invalid[0])),
+            n => notes.push(format!(
+                "INVALID: this machine spoiled the numbers of {n} cells; the first is {}",
+                run.invalid[0]
+            )),
         }
         notes.extend(Some(run.calibration.clone()).filter(|said| !said.is_empty()));
         notes
@@ -69,7 +72,11 @@ pub(super) fn figures(run: &RunView, summary: &Summary) -> Vec<(&'static str, Fi
             "throughput_comparison",
             figure(
                 "Throughput",
-                pooled_over(summary, &["prompt_size"], "Requests of any outcome that ended in each cell's latency window."),
+                pooled_over(
+                    summary,
+                    &["prompt_size"],
+                    "Requests of any outcome that ended in each cell's latency window.",
+                ),
                 bars(
                     summary,
                     &[],

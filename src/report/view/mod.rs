@@ -82,14 +82,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
         tool_version: manifest.tool_version.clone(),
         include_failures: manifest.plan.report.include_failures,
         include_ramp: manifest.plan.report.include_ramp,
-        further: manifest
-            .plan
-            .report
-            .percentiles
-            .iter()
-            .copied()
-            .filter(|p| ![50.0, 95.0, 99.0].contains(p))
-            .collect(),
+        further: manifest.plan.report.percentiles.iter().copied().filter(|p| ![50.0, 95.0, 99.0].contains(p)).collect(),
         calibration: manifest.calibration.as_ref().map(text::calibration).unwrap_or_default(),
         invalid: summary
             .cells

@@ -54,7 +54,11 @@ pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) ->
         rows: rows(latency, further),
     };
     let mut tables = vec![TimingTable {
-        title: if summary.service.is_some() { "Response times, ms (from the intended start)" } else { "Response times, ms" },
+        title: if summary.service.is_some() {
+            "Response times, ms (from the intended start)"
+        } else {
+            "Response times, ms"
+        },
         caption,
         rows: rows(&summary.latency, further),
     }];

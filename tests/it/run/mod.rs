@@ -2,7 +2,9 @@
 
 mod ends;
 mod files;
+mod loads;
 mod nothing_lost;
 mod scene;
+mod streams;
 mod tls;
 mod wire;
