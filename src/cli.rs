@@ -33,6 +33,8 @@ pub(crate) enum Subcommands {
     Show(ShowArgs),
     /// Render every file again from the records of a run. Sends nothing.
     Report(ReportArgs),
+    /// Find out how far this machine's numbers are from the truth, at the peak load of a plan.
+    Calibrate(CalibrateArgs),
     /// Serve a simulated Bedrock runtime on a loopback address.
     Simulate(SimulateArgs),
 }
@@ -106,6 +108,27 @@ pub(crate) struct ReportArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
+/// `calibrate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CalibrateArgs {
+    /// The plan; without one the built-in defaults are the plan.
+    pub(crate) plan: Option<PathBuf>,
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = CalibrateFormat::Table)]
+    pub(crate) format: CalibrateFormat,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+}
+
+/// How `calibrate` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CalibrateFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
 /// `simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
@@ -118,6 +141,9 @@ pub(crate) struct SimulateArgs {
     /// Write what was really done with each request, in microseconds.
     #[arg(long, value_name = "FILE")]
     pub(crate) truth: Option<PathBuf>,
+    /// End when standard input closes, beside the signals: for programs that start it.
+    #[arg(long)]
+    pub(crate) until_stdin_closes: bool,
     /// Any value of the plan: KEY=VALUE, the value as TOML.
     #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub(crate) set: Vec<String>,

@@ -32,6 +32,16 @@ pub(crate) enum Error {
     /// The results directory, before anything was sent.
     #[error("{0}")]
     Results(DirError),
+    /// Each connection is an open file.
+    #[error("{users} users need {needed} open files, and this process may open {allowed}")]
+    OpenFiles {
+        /// With what the process needs for itself.
+        needed: u64,
+        /// As far as the limit could be raised.
+        allowed: u64,
+        /// The most at a time.
+        users: u64,
+    },
     /// No terminal to ask on.
     #[error("there is no terminal to ask on, and `--yes` was not said")]
     NotConfirmed,
@@ -96,6 +106,9 @@ impl Error {
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
             Self::NoCell { known, .. } => format!("there are {known}; `bedrock-plan show` lists them all"),
+            Self::OpenFiles { needed, .. } => format!(
+                "`ulimit -n {needed}` before the run, a larger hard limit (`LimitNOFILE`, /etc/security/limits.conf), or fewer users"
+            ),
             Self::NotConfirmed => "say --yes to start without being asked".into(),
             Self::Setup(SetupError::NoRegion) => {
                 format!("set AWS_REGION, --region, or the profile's region; {simulated}")

@@ -1,5 +1,7 @@
 //! The subcommands: the only place where rooms are put together.
 
+mod calibrate;
+mod limits;
 mod outcome;
 mod recorder;
 mod report;
@@ -59,6 +61,10 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             include_failures: args.include_failures,
             include_ramp: args.include_ramp,
         }),
+        Subcommands::Calibrate(args) => {
+            let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
+            calibrate::calibrate(args.format, &resolved)
+        }
         Subcommands::Simulate(args) => {
             let settings = SettingFlags { flags: Vec::new(), sets: args.set };
             let resolved = read(args.plan.as_deref(), &settings, environment)?;
@@ -66,6 +72,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
                 port: args.port,
                 model: resolved.plan.simulator,
                 truth: args.truth,
+                until_stdin_closes: args.until_stdin_closes,
             })
         }
     }

@@ -2,7 +2,7 @@
 
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
-use super::{outcome, report, simulated};
+use super::{calibrate, limits, outcome, report, simulated};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
@@ -44,6 +44,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let cells = super::select(&all_cells, &options.only)?;
     let results = results_dir(&resolved.plan, started_ms);
     dir::check(&results, options.overwrite).map_err(Error::Results)?;
+    limits::make_room(&cells, resolved.plan.target.endpoint == Endpoint::Simulated)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
     let simulator = match resolved.plan.target.endpoint {
@@ -58,10 +59,17 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let intro = terminal::plan::block(&resolved.plan, &resolved.origins, &cells, &estimate, terminal::width());
     let _ = writeln!(err, "{intro}results go to {}\n", results.display());
     confirm(options.yes)?;
+    let calibration = if resolved.plan.run.calibrate {
+        let _ = writeln!(err, "calibrating at the peak load, some 15 s");
+        Some(calibrate::measure(resolved)?)
+    } else {
+        None
+    };
 
     let taken = dir::take(&results, options.overwrite).map_err(Error::Results)?;
     let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
-    let manifest = manifest(resolved, &all_cells, &cells, seed, started_ms, &bedrock.region, &options.only);
+    let mut manifest = manifest(resolved, &all_cells, &cells, seed, started_ms, &bedrock.region, &options.only);
+    manifest.calibration = calibration;
     dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan).as_bytes())?;
     dir::write_manifest(&results, &manifest)?;
 

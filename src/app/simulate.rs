@@ -19,6 +19,8 @@ pub(super) struct Options {
     pub(super) model: Model,
     /// Where to write what was done with each request.
     pub(super) truth: Option<PathBuf>,
+    /// End when standard input closes, too.
+    pub(super) until_stdin_closes: bool,
 }
 
 /// Serves until a signal comes.
@@ -43,6 +45,14 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
             super::signals::wait().await;
             stopper.cancel();
         });
+        if options.until_stdin_closes {
+            let stopper = stop.clone();
+            // A thread of its own: a read that never ends must not keep the runtime from ending.
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                stopper.cancel();
+            });
+        }
         let model = options.model.clone();
         let Some((path, file)) = truth_file else {
             simulator::run(listener, model, stop).await;

@@ -267,6 +267,9 @@ impl<'a> Layered<'a> {
             problems.push(Problem::new(self.place(&path), message));
             // One item of a list is replaced alone, so that what is wrong with the others is found too.
             match (item(&path), get(defaults, &key)) {
+                (Some(index), None) if get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) => {
+                    tree_item(&mut tree, &key)[index] = stand_in(&Value::Null, bad.len());
+                }
                 (Some(index), Some(default)) if path.matches('[').count() == 1 => {
                     tree_item(&mut tree, &key)[index] = stand_in(default, bad.len());
                 }

@@ -258,7 +258,7 @@ fn extent(plan: &Plan, rules: &mut Rules) {
         );
         rules.hold(
             load.min_samples.is_some(),
-            &["load.max_duration"],
+            &["load.max_duration", "load.min_samples"],
             "`max_duration` caps `min_samples`, which is not set",
             "set min_samples, or make test_duration longer",
         );

@@ -87,14 +87,24 @@ pub(crate) struct Calibration {
     pub(crate) requests: u64,
     /// Requests that only one side knows of.
     pub(crate) unmatched: u64,
-    /// Request by request, matched by request id.
-    pub(crate) paired_p50_ms: f64,
-    /// As above.
-    pub(crate) paired_p99_ms: f64,
-    /// As above.
-    pub(crate) paired_max_ms: f64,
+    /// Of whole requests, matched by request id.
+    pub(crate) paired: Paired,
+    /// Of first tokens, of streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ttft: Option<Paired>,
     /// Percentile by percentile, those that the sample allows.
     pub(crate) percentiles: Vec<PercentileError>,
+}
+
+/// Client minus server, request by request.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Paired {
+    /// The median.
+    pub(crate) p50_ms: f64,
+    /// The 99th percentile.
+    pub(crate) p99_ms: f64,
+    /// The largest.
+    pub(crate) max_ms: f64,
 }
 
 /// How far a percentile is off.

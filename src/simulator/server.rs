@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedSender, channel};
@@ -170,6 +170,9 @@ impl Drop for InFlight {
     }
 }
 
+/// When the first token went out, as soon as it has.
+pub(super) type FirstToken = Arc<OnceLock<Instant>>;
+
 /// What one request carries through this file.
 struct Exchange {
     house: Arc<House>,
@@ -179,15 +182,16 @@ struct Exchange {
 
 impl Exchange {
     /// To be called when the reply has been handed over whole.
-    fn done(&self, status: u16, first_token: Option<Instant>, guard: Option<InFlight>) -> Done {
+    fn done(&self, status: u16, first_token: &FirstToken, guard: Option<InFlight>) -> Done {
         let (house, id, received) = (Arc::clone(&self.house), self.id.clone(), self.received);
+        let first_token = Arc::clone(first_token);
         Box::new(move || {
             if let Some(truth) = &house.truth {
                 // Nobody listens any more only when the server is going down.
                 let _ = truth.send(Truth {
                     request_id: id,
                     received_us: house.us(received),
-                    first_token_us: first_token.map(|instant| house.us(instant)),
+                    first_token_us: first_token.get().map(|instant| house.us(*instant)),
                     replied_us: house.us(Instant::now()),
                     status,
                 });
@@ -210,7 +214,7 @@ impl Exchange {
         let mut response = self.response(
             refusal.status,
             "application/json",
-            ReplyBody::whole(body, self.done(refusal.status, None, None)),
+            ReplyBody::whole(body, self.done(refusal.status, &FirstToken::default(), None)),
         );
         let kind = format!("{}:http://internal.amazon.com/coral/com.amazon.bedrock/", refusal.name);
         if let Ok(value) = kind.parse() {
@@ -244,7 +248,8 @@ async fn answer(house: Arc<House>, request: hyper::Request<Incoming>) -> Result<
         Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Stall) => std::future::pending().await,
         Some(Fault::Garbage) => {
-            let body = ReplyBody::whole("{\"output\": {\"message\":".into(), exchange.done(200, None, None));
+            let body =
+                ReplyBody::whole("{\"output\": {\"message\":".into(), exchange.done(200, &FirstToken::default(), None));
             Ok(exchange.response(200, "application/json", body))
         }
         fault => Ok(reply(&exchange, &model_id, operation, &request, &draw, fault).await),
@@ -281,9 +286,11 @@ async fn reply(
     tokio::time::sleep_until((exchange.received + ttft).into()).await;
     house.freezer().thaw().await;
     let first_token = Instant::now();
-    let done = exchange.done(200, Some(first_token), Some(guard));
+    let told = FirstToken::default();
+    let done = exchange.done(200, &told, Some(guard));
     match operation {
         Operation::Converse => {
+            let _ = told.set(first_token);
             tokio::time::sleep_until((first_token + tpot * output_tokens.saturating_sub(1)).into()).await;
             house.freezer().thaw().await;
             let latency_ms = exchange.received.elapsed().as_millis() as u64;
@@ -299,7 +306,8 @@ async fn reply(
                 _ => None,
             };
             let (sender, frames) = channel(FRAMES_AHEAD);
-            let script = Script { output_tokens, tpot, stop_reason, usage, tier, received: exchange.received, fault };
+            let script =
+                Script { output_tokens, tpot, stop_reason, usage, tier, received: exchange.received, fault, told };
             tokio::spawn(stream::play(script, sender, house.freezer()));
             let body = ReplyBody::Frames { frames, done: Some(done) };
             exchange.response(200, "application/vnd.amazon.eventstream", body)

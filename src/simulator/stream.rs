@@ -3,6 +3,7 @@
 use super::fault::StreamFault;
 use super::freeze::Freezer;
 use super::reply::{Usage, words};
+use super::server::FirstToken;
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub(super) struct Script {
     pub(super) tier: String,
     pub(super) received: Instant,
     pub(super) fault: Option<StreamFault>,
+    /// Told when the first token goes out.
+    pub(super) told: FirstToken,
 }
 
 /// Sends the script from its first token on. A receiver that is gone ends it.
@@ -41,6 +44,7 @@ async fn play_to_end(script: Script, frames: &Sender<Result<Bytes, io::Error>>, 
         let next = (sent + if sent == 0 { 1 } else { tokens_per_chunk }).min(script.output_tokens);
         tokio::time::sleep_until((first_token + script.tpot * (next - 1)).into()).await;
         freezer.thaw().await;
+        script.told.get_or_init(Instant::now);
         send(
             frames,
             event("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": words(sent, next) } })),

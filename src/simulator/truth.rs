@@ -19,9 +19,38 @@ impl Truth {
     /// The header of a CSV of these.
     pub const HEADER: &str = "request_id,received_us,first_token_us,replied_us,status";
 
+    /// Reads a line that [`Self::csv`] wrote; nothing for the header.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(',');
+        Some(Self {
+            request_id: fields.next()?.to_owned(),
+            received_us: fields.next()?.parse().ok()?,
+            first_token_us: match fields.next()? {
+                "" => None,
+                text => Some(text.parse().ok()?),
+            },
+            replied_us: fields.next()?.parse().ok()?,
+            status: fields.next()?.parse().ok()?,
+        })
+    }
+
     /// One line of it, without its end.
     pub fn csv(&self) -> String {
         let first = self.first_token_us.map_or_else(String::new, |us| us.to_string());
         format!("{},{},{first},{},{}", self.request_id, self.received_us, self.replied_us, self.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Truth;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for first_token_us in [None, Some(7)] {
+            let truth = Truth { request_id: "a-1".into(), received_us: 5, first_token_us, replied_us: 9, status: 200 };
+            assert_eq!(Truth::parse(&truth.csv()), Some(truth));
+        }
+        assert_eq!(Truth::parse(Truth::HEADER), None);
     }
 }

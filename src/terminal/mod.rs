@@ -3,6 +3,7 @@
 
 mod bar;
 mod block;
+pub(crate) mod calibration;
 mod display;
 mod plain;
 pub(crate) mod plan;

@@ -41,8 +41,8 @@ pub(crate) fn calibration(calibration: &Calibration) -> String {
         calibration.load,
         ms(calibration.worst_ms()),
         calibration.percentiles.iter().map(|error| format!("p{}", error.p)).collect::<Vec<_>>().join(", "),
-        ms(calibration.paired_p50_ms.abs()),
-        ms(calibration.paired_p99_ms.abs()),
+        ms(calibration.paired.p50_ms.abs()),
+        ms(calibration.paired.p99_ms.abs()),
         thousands(calibration.requests as f64, 0)
     )
 }

@@ -1,0 +1,241 @@
+//! `calibrate`: how far this machine's numbers are from the truth, at the peak load of a plan. The
+//! simulator runs in a process of its own, with the plan's latencies, and writes down what it did with
+//! each request; the two accounts are matched by request id.
+
+use crate::cli::CalibrateFormat;
+use crate::config::Resolved;
+use crate::error::Error;
+use crate::executor::connect::ProxySettings;
+use crate::executor::port::{Event, Gate, Stop};
+use crate::executor::{Bedrock, Job, Target, execute};
+use crate::matrix::order::Turn;
+use crate::matrix::{Cell, expand};
+use crate::record::manifest::{Calibration, Paired, PercentileError};
+use crate::record::{Outcome, Record};
+use crate::simulator::{Faults, Model, Truth};
+use crate::stats::percentile::{Curve, Observation, Quality};
+use crate::terminal;
+use crate::units::{Rate, ms_of_us};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// With the drain and the start of the simulator less than 20 seconds.
+const LOAD: Duration = Duration::from_secs(10);
+const RAMP: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// What the sample may allow to say.
+const LEVELS: [f64; 4] = [50.0, 95.0, 99.0, 99.9];
+
+/// Calibrates and prints.
+pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<u8, Error> {
+    let calibration = measure(resolved)?;
+    let text = match format {
+        CalibrateFormat::Table => terminal::calibration::block(&calibration),
+        CalibrateFormat::Json => {
+            let json = serde_json::to_value(&calibration).unwrap_or_default();
+            format!("{json:#}\n")
+        }
+    };
+    // A closed pipe is no error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(0)
+}
+
+/// Calibrates at the peak load of a plan.
+pub(super) fn measure(resolved: &Resolved) -> Result<Calibration, Error> {
+    let cell = peak(&expand(&resolved.plan));
+    super::limits::make_room(std::slice::from_ref(&cell), false)?;
+    let server = Server::start(&quiet(&resolved.plan.simulator))?;
+    let records = load(&cell, &server.url, resolved)?;
+    let truth = server.stop()?;
+    Ok(compare(&cell, &records, &truth))
+}
+
+/// The cell with the most load, at its peak for the whole time.
+fn peak(cells: &[Cell]) -> Cell {
+    let Some(most) = cells.iter().max_by(|a, b| a.peak().total_cmp(&b.peak())) else {
+        unreachable!("a plan that was read has cells")
+    };
+    let mut cell = most.clone();
+    let level = cell.peak();
+    (cell.users, cell.arrival_rate) =
+        if cell.is_open() { (None, Some(Rate(level))) } else { (Some(level as u32), None) };
+    cell.profile = None;
+    cell.load.test_duration = LOAD;
+    cell.load.spawn_rate = level / RAMP.as_secs_f64();
+    cell.load.drain = DRAIN;
+    (cell.load.requests, cell.load.min_samples, cell.load.max_duration) = (None, None, None);
+    cell
+}
+
+/// The same latencies, and nothing that keeps requests from being answered.
+fn quiet(model: &Model) -> Model {
+    Model {
+        faults: Faults::default(),
+        throttle_rate: 0.0,
+        // The peak load may be more than the model's capacity: requests that queue tell nothing about this machine.
+        capacity: 0,
+        freeze_every: Duration::ZERO,
+        freeze_for: Duration::ZERO,
+        missing_models: Vec::new(),
+        denied_models: Vec::new(),
+        refused_tiers: Vec::new(),
+        ..model.clone()
+    }
+}
+
+/// `simulate` in a process of its own. It ends with its standard input, so that it never outlives this one.
+struct Server {
+    process: Child,
+    url: String,
+    dir: PathBuf,
+}
+
+impl Server {
+    fn start(model: &Model) -> Result<Self, Error> {
+        #[derive(serde::Serialize)]
+        struct Plan<'a> {
+            simulator: &'a Model,
+        }
+        let dir = std::env::temp_dir().join(format!("bedrock-plan-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&dir).map_err(Error::Internal)?;
+        let plan = toml::to_string(&Plan { simulator: model })
+            .unwrap_or_else(|error| unreachable!("a simulator is plain data: {error}"));
+        std::fs::write(dir.join("plan.toml"), plan).map_err(Error::Internal)?;
+        let mut command = Command::new(std::env::current_exe().map_err(Error::Internal)?);
+        command
+            .args(["simulate", "--port", "0", "--until-stdin-closes", "--plan", "plan.toml", "--truth", "truth.csv"])
+            .current_dir(&dir)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(Error::Internal)?;
+        let mut line = String::new();
+        if let Some(stdout) = process.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(Error::Internal)?;
+        }
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
+        let server = Self { process, url, dir };
+        if server.url.is_empty() {
+            return Err(Error::Internal(std::io::Error::other("the simulator for the calibration did not start")));
+        }
+        Ok(server)
+    }
+
+    /// Ends it and reads its account: request id to times.
+    fn stop(mut self) -> Result<HashMap<String, Truth>, Error> {
+        drop(self.process.stdin.take());
+        self.process.wait().map_err(Error::Internal)?;
+        read_truth(&self.dir.join("truth.csv"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn read_truth(path: &Path) -> Result<HashMap<String, Truth>, Error> {
+    let text = std::fs::read_to_string(path).map_err(Error::Internal)?;
+    Ok(text.lines().filter_map(Truth::parse).map(|truth| (truth.request_id.clone(), truth)).collect())
+}
+
+/// Lets everything through.
+struct Open;
+
+impl Gate for Open {
+    fn begin(&self, _cell: usize) {}
+    fn admit(&self) -> Result<(), String> {
+        Ok(())
+    }
+    fn settle(&self, _record: &Record) {}
+}
+
+/// Runs the cell against the server.
+fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
+    let target = Target {
+        endpoint_url: Some(url.to_owned()),
+        simulated: true,
+        region: None,
+        profile: None,
+        bearer_token: false,
+        proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
+    };
+    let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
+    let job = Job {
+        prompts: vec![Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default())],
+        cells: vec![cell.clone()],
+        order: vec![Turn { cell: 0, repetition: 1 }],
+        seed: resolved.plan.load.seed.unwrap_or(1),
+        cool_down: Duration::ZERO,
+    };
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&records);
+    let tell = Arc::new(move |event: Event| {
+        if let Event::Ended { record, .. } = event {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push(*record);
+        }
+    });
+    runtime.block_on(execute(bedrock, job, Arc::new(Open), tell, &Stop::default()));
+    let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut *records))
+}
+
+/// Client minus server, request by request and percentile by percentile.
+fn compare(cell: &Cell, records: &[Record], truth: &HashMap<String, Truth>) -> Calibration {
+    let successes = || records.iter().filter(|record| record.outcome == Outcome::Succeeded);
+    let matched: Vec<(&Record, &Truth)> =
+        successes().filter_map(|record| Some((record, truth.get(record.request_id.as_deref()?)?))).collect();
+    let client = |record: &Record| record.service_time_ms.unwrap_or(record.response_time_ms);
+    let times: Vec<(f64, f64)> = matched
+        .iter()
+        .map(|(record, truth)| (client(record), ms_of_us(truth.replied_us - truth.received_us)))
+        .collect();
+    let first: Vec<(f64, f64)> = matched
+        .iter()
+        .filter_map(|(record, truth)| Some((record.ttft_ms?, ms_of_us(truth.first_token_us? - truth.received_us))))
+        .collect();
+    let served = truth.values().filter(|truth| truth.status == 200).count();
+    let unit = if cell.is_open() { "requests/s" } else { "users" };
+    Calibration {
+        load: format!("{} {unit}, {}", cell.peak(), cell.api),
+        requests: matched.len() as u64,
+        unmatched: (records.len() - matched.len() + served.saturating_sub(matched.len())) as u64,
+        paired: paired(&times),
+        ttft: (!first.is_empty()).then(|| paired(&first)),
+        percentiles: percentiles(&times),
+    }
+}
+
+fn paired(times: &[(f64, f64)]) -> Paired {
+    let curve = curve(times.iter().map(|(client, server)| client - server));
+    let at = |p| curve.value(p).unwrap_or(0.0);
+    Paired { p50_ms: at(0.50), p99_ms: at(0.99), max_ms: at(1.0) }
+}
+
+/// Those percentiles that the sample allows.
+fn percentiles(times: &[(f64, f64)]) -> Vec<PercentileError> {
+    let (client, server) = (curve(times.iter().map(|time| time.0)), curve(times.iter().map(|time| time.1)));
+    let told = LEVELS.iter().filter_map(|p| {
+        let (client, server) = (client.percentile(p / 100.0)?, server.percentile(p / 100.0)?);
+        (client.quality == Quality::Ok).then_some(PercentileError {
+            p: *p,
+            server_ms: server.value_ms,
+            client_ms: client.value_ms,
+        })
+    });
+    told.collect()
+}
+
+fn curve(values: impl Iterator<Item = f64>) -> Curve {
+    Curve::new(values.map(|ms| Observation { ms, event: true }).collect())
+}

@@ -1,0 +1,52 @@
+//! Open files: a connection is one. The soft limit is raised as far as the system lets us; where that
+//! is not enough it is said before anything is sent.
+
+use crate::error::Error;
+use crate::matrix::Cell;
+
+/// What the process needs beside its connections: journal, epoll, standard streams, name resolution.
+const OTHERS: u64 = 64;
+
+/// Makes room for the peak of the cells; `simulated` counts both ends of every connection.
+pub(super) fn make_room(cells: &[Cell], simulated: bool) -> Result<(), Error> {
+    let ends = if simulated { 2 } else { 1 };
+    let users = cells.iter().filter(|cell| !cell.is_open()).map(|cell| cell.peak() as u64).max().unwrap_or(0);
+    let arrivals = cells.iter().filter(|cell| cell.is_open()).map(|cell| u64::from(cell.load.max_in_flight)).max();
+    let allowed = raise(users.max(arrivals.unwrap_or(0)) * ends + OTHERS);
+    match allowed {
+        Some(allowed) if allowed < users * ends + OTHERS => {
+            Err(Error::OpenFiles { needed: users * ends + OTHERS, allowed, users })
+        }
+        // How many of an open loop's requests will be in flight nobody knows before.
+        Some(allowed) if arrivals.is_some_and(|arrivals| allowed < arrivals * ends + OTHERS) => {
+            let most = allowed.saturating_sub(OTHERS) / ends;
+            tracing::warn!(allowed, "only some {most} requests can be in flight, less than max_in_flight: `ulimit -n`");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Raises the soft limit to `needed`, or to the hard one. Returns what holds then; nothing where there is none.
+#[cfg(unix)]
+fn raise(needed: u64) -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current?;
+    if current >= needed {
+        return Some(current);
+    }
+    let wanted = limit.maximum.map_or(needed, |most| most.min(needed));
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
+        Ok(()) => Some(wanted),
+        Err(error) => {
+            tracing::debug!(%error, wanted, "the limit of open files stays as it is");
+            Some(current)
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn raise(_needed: u64) -> Option<u64> {
+    None
+}
