@@ -5,6 +5,7 @@
 use crate::record::Connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::futures::TaskLocalFuture;
 
 tokio::task_local! {
     static CURRENT: Arc<Exchange>;
@@ -36,9 +37,10 @@ pub(crate) struct Facts {
 }
 
 impl Exchange {
-    /// Runs `send` with this exchange as the one that the connector finds.
-    pub(crate) async fn scope<F: Future>(self: Arc<Self>, send: F) -> F::Output {
-        CURRENT.scope(self, send).await
+    /// `send` with this exchange as the one that the connector finds. Not an `async fn`: that would
+    /// keep the SDK's large future twice.
+    pub(crate) fn scope<F: Future>(self: Arc<Self>, send: F) -> TaskLocalFuture<Arc<Self>, F> {
+        CURRENT.scope(self, send)
     }
 
     /// The exchange of the running task; none for requests that are not ours, such as those for credentials.

@@ -37,6 +37,9 @@ use std::time::{Duration, Instant};
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(90);
 
+/// Every request in flight holds one; hyper's own begins at 8 KiB.
+const READ_BUFFER: usize = 4 << 10;
+
 /// What the manifest says of all this.
 pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight, idle 90 s, no resend";
 
@@ -67,6 +70,7 @@ pub(crate) fn client(proxies: &ProxySettings) -> (SharedHttpClient, Arc<Connecti
         .pool_max_idle_per_host(usize::MAX)
         .pool_timer(TokioTimer::new())
         .retry_canceled_requests(false)
+        .http1_read_buf_exact_size(READ_BUFFER)
         .build(Dial::new(proxies));
     let connector = SharedHttpConnector::new(Connector { client, connections: Arc::clone(&connections) });
     (http_client_fn(move |_, _| connector.clone()), connections)
