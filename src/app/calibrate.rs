@@ -12,9 +12,9 @@ use crate::matrix::order::Turn;
 use crate::matrix::{Cell, expand};
 use crate::record::manifest::{Calibration, Paired, PercentileError};
 use crate::record::{Outcome, Record};
+use crate::report::view;
 use crate::simulator::{Faults, Model, Truth};
 use crate::stats::percentile::{Curve, Observation, Quality};
-use crate::terminal;
 use crate::units::{Rate, ms_of_us};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -35,7 +35,7 @@ const LEVELS: [f64; 4] = [50.0, 95.0, 99.0, 99.9];
 pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<u8, Error> {
     let calibration = measure(resolved)?;
     let text = match format {
-        CalibrateFormat::Table => terminal::calibration::block(&calibration),
+        CalibrateFormat::Table => view::calibration::block(&calibration),
         CalibrateFormat::Json => {
             let json = serde_json::to_value(&calibration).unwrap_or_default();
             format!("{json:#}\n")

@@ -260,6 +260,124 @@ fn include_failures_pools_what_it_says() {
     assert_eq!(view.cells[2].latency.n, 5);
 }
 
+/// One cell: 10 streams a second for 4 s, two of which came all at once and one of which never ended.
+fn streams() -> (Manifest, Vec<(usize, Record)>) {
+    let mut manifest = manifest();
+    let plan = &mut manifest.plan;
+    plan.matrix.service_tiers = vec!["default".into()];
+    plan.matrix.user_counts = Vec::new();
+    plan.matrix.arrival_rates = vec![crate::units::Rate(10.0)];
+    plan.target.api = Some(crate::plan::Api::ConverseStream);
+    plan.goodput.ttft = Some(Duration::from_millis(70));
+    plan.report.percentiles = vec![90.0, 99.5];
+    plan.report.include_ramp = true;
+    let cells = expand(plan);
+    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.turns.truncate(1);
+    manifest.turns[0].test_id.clone_from(&cells[0].id);
+    manifest.turns[0].dropped = 3;
+    manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    let stream = |seq: u64| {
+        let due_ms = seq as f64 * 100.0;
+        let took_ms = 300.0 + seq as f64;
+        let outcome = if seq == 39 { Outcome::Failed } else { Outcome::Succeeded };
+        let mut record = record(0, seq, due_ms, took_ms + 0.5, outcome);
+        record.user = None;
+        record.due_ms = Some(due_ms);
+        record.sent_ms = due_ms + 0.5;
+        record.send_lag_ms = 0.5;
+        record.service_time_ms = Some(took_ms);
+        let ttft_ms = if seq < 2 { 290.0 } else { 50.0 + seq as f64 };
+        record.ttft_ms = Some(ttft_ms);
+        record.chunks = Some(5);
+        record.chunk_gap_max_ms = Some(60.0);
+        if outcome == Outcome::Succeeded {
+            record.e2e_ms = Some(took_ms);
+            record.tpot_ms = record.output_tokens.map(|tokens| (took_ms - ttft_ms) / (tokens - 1) as f64);
+        } else {
+            record.error_class = Some("stream_timeout".into());
+        }
+        (0, record)
+    };
+    (manifest, (0..40).map(stream).collect())
+}
+
+#[test]
+fn the_numbers_of_known_streams() {
+    let (manifest, records) = streams();
+    let view = view_of(&manifest, &records);
+    let cell = &view.cells[0];
+    assert_eq!(cell.id, "us_default_small_r10");
+    // The 40 responses are 300.5 to 339.5 ms, the last of them cut off; served 0.5 ms faster.
+    assert_eq!(cell.latency.at(0.50), Some(319.5));
+    assert_eq!(cell.service.as_ref().unwrap().at(0.50), Some(319.0));
+    // 40 first tokens, also that of the stream that was cut: 52 to 89 ms, and 290 ms twice.
+    assert_eq!(cell.ttft.as_ref().unwrap().n, 40);
+    assert_eq!(cell.ttft.as_ref().unwrap().at(0.50), Some(71.0));
+    // Two of the 39 successes came all at once and have no time per token.
+    assert_eq!(cell.tpot.as_ref().unwrap().n, 37);
+    assert!(cell.warnings.iter().any(|warning| warning.key == "bursts"));
+    assert!(cell.warnings.iter().any(|warning| warning.key == "dropped_starts"));
+    // A first token within 70 ms of the intended start: seq 2 to 19, all of which ended within the 4 s.
+    assert_eq!(cell.goodput, Some(18.0 / 4.0));
+    assert_eq!(cell.send_lag_p99, Some(0.5));
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    let text = |name: &str| {
+        let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
+        String::from_utf8(file.bytes.clone()).unwrap()
+    };
+    insta::assert_snapshot!("consolidated_of_streams", text("consolidated_results_20261124_091603.csv"));
+    insta::assert_snapshot!("page_of_streams", text("test_us_default_small_r10_report.html"));
+    insta::assert_snapshot!("histogram", text("histograms/us_default_small_r10.hlog"));
+}
+
+#[test]
+fn what_this_machine_spoiled_is_marked_in_every_output() {
+    let (mut manifest, mut records) = streams();
+    manifest.turns[0].series.iter_mut().for_each(|second| second.cpu_ms = Some(1_900.0));
+    records.iter_mut().for_each(|(_, record)| record.send_lag_ms = 7.25);
+    let view = view_of(&manifest, &records);
+    let reason = "INVALID: send lag p99 7.2 ms > 5.0 ms; CPU 95 % > 80 %";
+    assert_eq!(view.cells[0].validity, reason);
+    for format in FORMATS {
+        for file in format(&view).unwrap() {
+            let name = file.path.display().to_string();
+            if name.starts_with("consolidated") {
+                assert!(String::from_utf8(file.bytes).unwrap().contains(reason), "{name}");
+            } else if name.ends_with(".html") {
+                let page = String::from_utf8(file.bytes).unwrap();
+                assert!(page.contains("INVALID: this machine spoiled the numbers (send lag p99 7.2 ms"), "{page}");
+            }
+        }
+    }
+    assert!(view.charts.iter().all(|(_, figure)| figure.notes.iter().any(|note| note.contains(reason))));
+    assert!(crate::terminal::table::summary(&view, 110).contains("INVALID: this machine spoiled"));
+}
+
+#[test]
+fn a_calibration_stands_on_every_report() {
+    use crate::record::manifest::{Calibration, Paired, PercentileError};
+    let mut manifest = manifest();
+    let error = |p, server_ms, client_ms| PercentileError { p, server_ms, client_ms };
+    manifest.calibration = Some(Calibration {
+        load: "90 users, converse".into(),
+        requests: 1_234,
+        unmatched: 0,
+        paired: Paired { p50_ms: 0.08, p99_ms: 0.3, max_ms: 1.0 },
+        ttft: None,
+        percentiles: vec![error(50.0, 200.0, 200.1), error(95.0, 240.0, 240.35)],
+    });
+    let view = view_of(&manifest, &records());
+    let said =
+        "On this machine, at this load (90 users, converse), these numbers are off by at most 0.35 ms at p50, p95";
+    assert!(view.run.calibration.starts_with(said), "{}", view.run.calibration);
+    assert!(view.charts.iter().all(|(_, figure)| figure.notes.iter().any(|note| note.starts_with(said))));
+    let summary = crate::terminal::table::summary(&view, 110);
+    assert!(summary.contains(said), "{summary}");
+    let pages = crate::report::html::render(&view).unwrap();
+    assert!(pages.iter().all(|page| String::from_utf8_lossy(&page.bytes).contains(said)));
+}
+
 fn outcomes() -> impl Strategy<Value = Vec<(u8, Outcome, f64, f64)>> {
     let outcome = prop_oneof![
         4 => Just(Outcome::Succeeded), 1 => Just(Outcome::Throttled), 1 => Just(Outcome::Failed), 1 => Just(Outcome::Censored)

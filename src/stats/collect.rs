@@ -144,3 +144,41 @@ impl Sample {
 fn saturate(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{Outcome, Sample};
+
+    /// A success of no length, for tests of other files.
+    pub(in crate::stats) fn sample() -> Sample {
+        Sample {
+            start_ms: 0.0,
+            response_ms: 0.0,
+            service_ms: 0.0,
+            send_lag_ms: 0.0,
+            ttft_ms: None,
+            e2e_ms: None,
+            tpot_ms: None,
+            chunk_gap_max_ms: None,
+            server_ms: None,
+            ended_s: 0.0,
+            input_tokens: None,
+            output_tokens: None,
+            response_bytes: 0,
+            repetition: 1,
+            outcome: Outcome::Succeeded,
+            timed_out: false,
+            cache_read: false,
+            other_tier: false,
+        }
+    }
+
+    #[test]
+    fn a_stream_that_comes_all_at_once_is_a_burst() {
+        let stream =
+            |ttft_ms, e2e_ms| Sample { ttft_ms: Some(ttft_ms), e2e_ms: Some(e2e_ms), tpot_ms: Some(1.0), ..sample() };
+        assert!(stream(960.0, 1_000.0).is_burst());
+        assert!(!stream(940.0, 1_000.0).is_burst());
+        assert!(!Sample { tpot_ms: None, ..stream(1_000.0, 1_000.0) }.is_burst(), "one token is no burst");
+    }
+}

@@ -124,3 +124,56 @@ pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms:
         .filter(|gap| *gap > 2.0 * cycle_ms && gap * rate > EXPECTED)
         .max_by(f64::total_cmp)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::manifest::TurnEnd;
+
+    fn turn(user_ms: f64, think_ms: f64) -> TurnReport {
+        TurnReport {
+            test_id: "cell".into(),
+            repetition: 1,
+            started_ms: 0,
+            ended_ms: 0,
+            load_ms: 1_000.0,
+            end: TurnEnd::Finished,
+            reason: None,
+            requests: 0,
+            connections_opened: 0,
+            connections_reused: 0,
+            dropped: 0,
+            user_ms,
+            think_ms,
+            series: Vec::new(),
+        }
+    }
+
+    fn sample(start_ms: f64, response_ms: f64) -> Sample {
+        Sample { start_ms, response_ms, ..super::super::collect::tests::sample() }
+    }
+
+    #[test]
+    fn littles_law_counts_what_t_cuts() {
+        // One user for 1 s: 300 ms waited, 400 thought, and a request from 800 ms on that lasts 500.
+        let samples = [sample(0.0, 300.0), sample(800.0, 500.0)];
+        assert!((idle(&[turn(1_000.0, 400.0)], &samples).unwrap() - 0.1).abs() < 1e-12);
+        assert_eq!(idle(&[turn(0.0, 0.0)], &samples), None, "nothing is known of a run that was killed");
+    }
+
+    #[test]
+    fn a_stall_is_a_long_silence_among_many_ends() {
+        let mut plan = crate::plan::tests::plan();
+        plan.load.think_time.min = std::time::Duration::ZERO;
+        plan.load.think_time.max = std::time::Duration::ZERO;
+        let cell = &crate::matrix::expand(&plan)[0];
+        let window = Window { start_ms: 0.0, length_s: 10.0, settled: true };
+        let every_10_ms = |from: u32, to: u32| (from..to).map(|n| sample(f64::from(n) * 10.0, 20.0));
+        let steady: Vec<Sample> = every_10_ms(0, 1_000).collect();
+        assert_eq!(stall(cell, &window, &steady, Some(20.0)), None);
+        let frozen: Vec<Sample> = every_10_ms(0, 400).chain(every_10_ms(500, 1_000)).collect();
+        assert_eq!(stall(cell, &window, &frozen, Some(20.0)), Some(1_010.0));
+        let few: Vec<Sample> = frozen.iter().copied().step_by(100).collect();
+        assert_eq!(stall(cell, &window, &few, Some(20.0)), None, "a second without one of a few is chance");
+    }
+}

@@ -71,7 +71,50 @@ pub(super) fn log<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::Times;
+    use super::*;
+    use base64::Engine;
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    /// What a log's only interval holds.
+    fn read(log: &[u8]) -> (String, Histogram<u64>) {
+        let entry = IntervalLogIterator::new(log).map(Result::unwrap).find_map(|entry| match entry {
+            LogEntry::Interval(interval) => Some(interval),
+            _ => None,
+        });
+        let entry = entry.unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(entry.encoded_histogram()).unwrap();
+        (entry.tag().unwrap().as_str().to_owned(), Deserializer::new().deserialize(&mut &bytes[..]).unwrap())
+    }
+
+    #[test]
+    fn a_log_reads_back_equal() {
+        let manifest = crate::record::manifest::TurnReport {
+            test_id: "cell".into(),
+            repetition: 1,
+            started_ms: 1_795_511_763_456,
+            ended_ms: 1_795_511_768_456,
+            load_ms: 5_000.0,
+            end: crate::record::manifest::TurnEnd::Finished,
+            reason: None,
+            requests: 1_000,
+            connections_opened: 1,
+            connections_reused: 0,
+            dropped: 0,
+            user_ms: 0.0,
+            think_ms: 0.0,
+            series: Vec::new(),
+        };
+        let sample = |response_ms| Sample { response_ms, ..super::super::collect::tests::sample() };
+        let samples: Vec<Sample> = (1..=1_000).map(|n| sample(f64::from(n))).collect();
+        let window = Window { start_ms: 500.0, length_s: 4.5, settled: true };
+        let text = log("cell", &[manifest], &window, samples.iter());
+        assert!(text.starts_with(b"#[Histogram log format version 1.3]\n"));
+        let (tag, histogram) = read(&text);
+        let mut expected = Times::new();
+        (1..=1_000).for_each(|n| expected.add(f64::from(n)));
+        assert_eq!((tag.as_str(), histogram), ("cell", expected.0));
+    }
 
     #[test]
     fn three_digits_are_kept_and_an_hour_is_the_end() {

@@ -151,26 +151,7 @@ mod tests {
     use super::*;
 
     fn sample(response_ms: f64, outcome: Outcome, timed_out: bool) -> Sample {
-        Sample {
-            start_ms: 0.0,
-            response_ms,
-            service_ms: response_ms,
-            send_lag_ms: 0.0,
-            ttft_ms: None,
-            e2e_ms: None,
-            tpot_ms: None,
-            chunk_gap_max_ms: None,
-            server_ms: None,
-            ended_s: 0.0,
-            input_tokens: None,
-            output_tokens: None,
-            response_bytes: 0,
-            repetition: 1,
-            outcome,
-            timed_out,
-            cache_read: false,
-            other_tier: false,
-        }
+        Sample { response_ms, outcome, timed_out, ..super::super::collect::tests::sample() }
     }
 
     #[test]

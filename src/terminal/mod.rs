@@ -3,7 +3,6 @@
 
 mod bar;
 mod block;
-pub(crate) mod calibration;
 mod display;
 mod plain;
 pub(crate) mod plan;

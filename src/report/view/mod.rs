@@ -2,6 +2,7 @@
 //! nothing. Numbers for machines are numbers; numbers for people are text, and a number that is too
 //! uncertain to be shown is refused here.
 
+pub(crate) mod calibration;
 mod cell;
 mod figures;
 mod tables;
@@ -83,7 +84,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
         include_failures: manifest.plan.report.include_failures,
         include_ramp: manifest.plan.report.include_ramp,
         further: manifest.plan.report.percentiles.iter().copied().filter(|p| ![50.0, 95.0, 99.0].contains(p)).collect(),
-        calibration: manifest.calibration.as_ref().map(text::calibration).unwrap_or_default(),
+        calibration: manifest.calibration.as_ref().map(calibration::sentence).unwrap_or_default(),
         invalid: summary
             .cells
             .iter()

@@ -1,6 +1,5 @@
 //! Numbers as people read them. What is too uncertain is refused, with the reason.
 
-use crate::record::manifest::Calibration;
 use crate::stats::percentile::{Percentile, Quality};
 
 /// What stands where there is nothing to say.
@@ -32,19 +31,6 @@ pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
         Quality::TooFew => format!("n/a ({n} samples)"),
         Quality::Censored => format!("> {value}"),
     }
-}
-
-/// How far the numbers of a run are off, as its reports say it.
-pub(crate) fn calibration(calibration: &Calibration) -> String {
-    format!(
-        "On this machine, at this load ({}), these numbers are off by at most {} ms at {}; request by request by {} ms at the median and {} ms at p99 ({} requests against a simulator in a process of its own).",
-        calibration.load,
-        ms(calibration.worst_ms()),
-        calibration.percentiles.iter().map(|error| format!("p{}", error.p)).collect::<Vec<_>>().join(", "),
-        ms(calibration.paired.p50_ms.abs()),
-        ms(calibration.paired.p99_ms.abs()),
-        thousands(calibration.requests as f64, 0)
-    )
 }
 
 /// A rate with the digits that matter.

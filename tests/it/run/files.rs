@@ -20,6 +20,7 @@ fn every_file_of_the_old_tool_is_there() {
     charts/p50_p95_comparison.png
     charts/throughput_comparison.png
     consolidated_results_[time].csv
+    histograms/us_default_small_u3.hlog
     manifest.json
     plan.toml
     test_us_default_small_u3_failures.csv

@@ -7,4 +7,5 @@ mod nothing_lost;
 mod scene;
 mod streams;
 mod tls;
+mod trust;
 mod wire;

@@ -47,6 +47,44 @@ internal_server = 0.2
 }
 
 #[test]
+fn every_start_of_an_open_loop_is_recorded_or_dropped() {
+    let faults = r"
+[simulator.faults]
+throttling = 0.1
+reset = 0.1
+stream_no_stop = 0.1
+stream_stall = 0.1
+";
+    let scene = Scene::new().plan(&format!("{SHORT}{faults}"));
+    let server = Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]);
+    let load = ["--arrival-rates", "200", "--arrivals", "poisson", "--max-in-flight", "20", "--timeout", "500ms"];
+    scene.run(0, &[&["--endpoint-url", &server.url, "--api", "converse-stream"], &load[..]].concat());
+    server.stop();
+
+    let records = scene.records();
+    let mut order: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    order.sort_unstable();
+    assert_eq!(order, (0..records.len() as u64).collect::<Vec<_>>(), "each start is there once");
+    let turn = &scene.manifest()["turns"][0];
+    assert_eq!(turn["requests"], records.len());
+    assert!(turn["dropped"].as_u64().unwrap() > 0, "stalls fill the 20 places");
+    let row = &scene.rows()[0];
+    assert_eq!(row["dropped_count"], turn["dropped"].to_string());
+    assert_eq!(row["total_requests"], records.len().to_string());
+    let count = |column: &str| row[column].parse::<usize>().unwrap();
+    assert_eq!(records.len(), count("success_count") + count("failure_count") + count("censored_count"));
+    // Whatever the server answered whole is a success here, and nothing else is.
+    let answered: BTreeSet<&str> = records
+        .iter()
+        .filter(|record| record["success"] == true)
+        .map(|record| record["request_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(answered.len(), count("success_count"));
+    let served: BTreeSet<String> = served(&scene, "truth.csv").into_iter().collect();
+    assert!(answered.iter().all(|id| served.contains(*id)));
+}
+
+#[test]
 fn an_interrupted_run_drains_reports_and_exits_with_130() {
     let scene = Scene::new().plan(SHORT);
     let mut process = scene.run_command(&["--test-duration", "10m"]).spawn().unwrap();

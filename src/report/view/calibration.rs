@@ -1,7 +1,7 @@
-//! A calibration as text. Pure.
+//! A calibration as text: the sentence that heads reports, and what `calibrate` prints.
 
+use super::text;
 use crate::record::manifest::Calibration;
-use crate::report::view::text;
 use std::fmt::Write;
 
 /// What `calibrate` prints.
@@ -28,6 +28,19 @@ pub(crate) fn block(calibration: &Calibration) -> String {
                 writeln!(text, "{name:<12} {:>+10.3} {:>+10.3} {:>+10.3}", paired.p50_ms, paired.p99_ms, paired.max_ms);
         }
     }
-    let _ = writeln!(text, "\n{}", text::calibration(calibration));
+    let _ = writeln!(text, "\n{}", sentence(calibration));
     text
+}
+
+/// How far the numbers of a run are off, as its reports say it.
+pub(crate) fn sentence(calibration: &Calibration) -> String {
+    format!(
+        "On this machine, at this load ({}), these numbers are off by at most {} ms at {}; request by request by {} ms at the median and {} ms at p99 ({} requests against a simulator in a process of its own).",
+        calibration.load,
+        text::ms(calibration.worst_ms()),
+        calibration.percentiles.iter().map(|error| format!("p{}", error.p)).collect::<Vec<_>>().join(", "),
+        text::ms(calibration.paired.p50_ms.abs()),
+        text::ms(calibration.paired.p99_ms.abs()),
+        text::thousands(calibration.requests as f64, 0)
+    )
 }

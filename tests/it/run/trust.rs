@@ -1,0 +1,76 @@
+//! Whether numbers are to be trusted, and that it is said: calibration, INVALID cells, open files.
+
+use super::scene::{SHORT, Scene};
+use serde_json::Value;
+
+#[test]
+fn a_calibration_compares_both_accounts_request_by_request() {
+    let scene = Scene::new().plan(SHORT);
+    let output =
+        scene.expect(0, scene.command(&["calibrate", "plan.toml", "--format", "json", "--api", "converse-stream"]));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["load"], "3 users, converse-stream");
+    assert!(said["requests"].as_u64().unwrap() > 100, "{said}");
+    assert_eq!(said["unmatched"], 0, "{said}");
+    // Both read the same kind of clock, and a client cannot see a reply before it was sent.
+    assert!(said["paired"]["p50_ms"].as_f64().unwrap() > 0.0, "{said}");
+    assert!(said["ttft"]["p50_ms"].as_f64().unwrap() > 0.0, "{said}");
+    let percentiles = said["percentiles"].as_array().unwrap();
+    assert!(percentiles.iter().any(|error| error["p"] == 50.0), "{said}");
+    assert!(percentiles.iter().all(|error| error["server_ms"].as_f64().unwrap() >= 20.0), "{said}");
+}
+
+#[test]
+fn a_run_can_be_stamped_with_its_calibration() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--calibrate"]);
+    assert!(scene.manifest()["calibration"]["requests"].as_u64().unwrap() > 100);
+    let page = std::fs::read_to_string(scene.path("results/test_us_default_small_u3_report.html")).unwrap();
+    assert!(
+        page.contains("On this machine, at this load (3 users, converse), these numbers are off by at most"),
+        "{page}"
+    );
+    let text = scene.expect(0, scene.command(&["report", "results"])).stdout;
+    assert!(String::from_utf8(text).unwrap().contains("these numbers are off by at most"));
+}
+
+#[test]
+fn an_invalid_cell_fails_a_run_that_asks_for_it() {
+    for (wish, code) in [("warn", 0), ("fail", 3)] {
+        let scene = Scene::new().plan(SHORT);
+        scene.run(0, &["--on-invalid", wish, "--test-duration", "3s"]);
+        assert_eq!(scene.rows()[0]["validity"], "ok");
+        // A machine that is too busy cannot be had at will: its trace in the manifest can.
+        let mut manifest = scene.manifest();
+        for second in manifest["turns"][0]["series"].as_array_mut().unwrap() {
+            second["cpu_ms"] = 1e9.into();
+        }
+        std::fs::write(scene.path("results/manifest.json"), manifest.to_string()).unwrap();
+        scene.expect(code, scene.command(&["report", "results"]));
+        let validity = scene.rows()[0]["validity"].clone();
+        assert!(validity.starts_with("INVALID: CPU"), "{validity}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn too_few_open_files_are_said_before_the_start() {
+    let scene = Scene::new().plan(SHORT);
+    let limited = |limit: &str, users: &str| {
+        let binary = env!("CARGO_BIN_EXE_bedrock-plan");
+        let mut command = std::process::Command::new("sh");
+        let run = format!(
+            "{limit}; exec {binary} run plan.toml --yes --results-dir results --spawn-rate 1000 --user-counts {users}"
+        );
+        command.args(["-c", &run]).current_dir(scene.path(""));
+        command
+    };
+    let output = scene.expect(2, limited("ulimit -Sn 100; ulimit -Hn 256", "300"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("300 users need 664 open files, and this process may open 256"), "{said}");
+    assert!(said.contains("ulimit -n 664"), "{said}");
+    assert!(!scene.path("results").exists());
+    // A soft limit alone is no obstacle.
+    scene.expect(0, limited("ulimit -Sn 70", "50"));
+    assert_eq!(scene.rows()[0]["failure_count"], "0");
+}
