@@ -104,17 +104,17 @@ enum End {
 /// Waits until nothing new may start; nothing is returned where `until` comes first.
 async fn wait_until(shared: &Shared, cell: &Cell, stop: &Stop, until: Option<Instant>) -> Option<End> {
     loop {
-        let deadline = shared.deadline();
+        let deadline = shared.deadline.at();
         tokio::select! {
             biased;
             () = stop.starting.cancelled() => return Some(End::Stopped),
-            () = shared.closing.cancelled() => return Some(if shared.has_all() { End::Done } else { End::Refused }),
+            () = shared.deadline.closing.cancelled() => return Some(if shared.has_all() { End::Done } else { End::Refused }),
             () = sleep_until(deadline.into()) => {
                 let left = (shared.start + cell.longest()).saturating_duration_since(deadline);
                 if left.is_zero() || !shared.goes_on() {
                     return Some(End::Done);
                 }
-                shared.extend(EXTENSION.min(left));
+                shared.deadline.put_off(EXTENSION.min(left));
             }
             () = sleep_until(until.unwrap_or(deadline).into()), if until.is_some() => return None,
         }
@@ -153,7 +153,7 @@ impl Users {
                 return end;
             }
             if change.joins {
-                let leaving = self.shared.closing.child_token();
+                let leaving = self.shared.deadline.closing.child_token();
                 self.tasks.spawn(user(Arc::clone(&self.shared), self.joined, self.seed, self.turn, leaving.clone()));
                 self.there.push(leaving);
                 self.joined += 1;

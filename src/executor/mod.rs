@@ -6,6 +6,7 @@ mod arrivals;
 mod bedrock;
 mod cell;
 pub(crate) mod connect;
+mod deadline;
 mod exchange;
 mod health;
 mod pacer;

@@ -52,12 +52,12 @@ fn pace(shared: &Arc<Shared>, schedule: Schedule, stopped: &Receiver<()>, runtim
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        match shared.arrive() {
-            Some(seq) => {
-                requests.spawn_on(arrival(Arc::clone(shared), seq, due), runtime);
-            }
-            None if shared.closing.is_cancelled() => break,
-            None => {}
+        // What was due before the end starts, however late this thread is.
+        if !shared.deadline.allows(due).unwrap_or_else(|| runtime.block_on(shared.deadline.decides(due))) {
+            break;
+        }
+        if let Some(seq) = shared.arrive() {
+            requests.spawn_on(arrival(Arc::clone(shared), seq, due), runtime);
         }
         super::cell::reap(&mut requests);
     }

@@ -2,6 +2,7 @@
 //! request becomes one record, whatever its end.
 
 use super::bedrock::{Answer, Bedrock, Failure, Prepared, Reply};
+use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
 use super::port::{Event, Gate};
 use super::run::{Clock, Tell};
@@ -32,14 +33,11 @@ pub(super) struct Shared {
     repetition: u32,
     think_time: ThinkTime,
     pub(super) start: Instant,
-    /// Microseconds from the start.
-    deadline_us: AtomicU64,
+    pub(super) deadline: Deadline,
     most_requests: u64,
     max_in_flight: u32,
     ramp: Duration,
     clock: Clock,
-    /// Nothing new starts.
-    pub(super) closing: CancellationToken,
     /// What is in flight is given up.
     pub(super) giving_up: CancellationToken,
     /// Nothing is in flight any more.
@@ -51,7 +49,6 @@ pub(super) struct Shared {
     user_us: AtomicU64,
     think_us: AtomicU64,
     pub(super) ticker: Ticker,
-    closed: Mutex<Option<Instant>>,
     refusal: Mutex<Option<String>>,
 }
 
@@ -76,12 +73,11 @@ impl Shared {
             repetition: turn.repetition,
             think_time: cell.load.think_time,
             start,
-            deadline_us: AtomicU64::new(cell.length().as_micros() as u64),
+            deadline: Deadline::new(start + cell.length()),
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
             max_in_flight: cell.load.max_in_flight,
             ramp: cell.ramp(),
             clock,
-            closing: CancellationToken::new(),
             giving_up: CancellationToken::new(),
             finished: CancellationToken::new(),
             sequence: AtomicU64::new(0),
@@ -91,32 +87,13 @@ impl Shared {
             user_us: AtomicU64::new(0),
             think_us: AtomicU64::new(0),
             ticker: Ticker::default(),
-            closed: Mutex::new(None),
             refusal: Mutex::new(None),
         }
     }
 
-    /// When nothing starts any more.
-    pub(super) fn deadline(&self) -> Instant {
-        self.start + Duration::from_micros(self.deadline_us.load(Ordering::Relaxed))
-    }
-
-    /// The cell goes on for so much longer.
-    pub(super) fn extend(&self, by: Duration) {
-        self.deadline_us.fetch_add(by.as_micros() as u64, Ordering::Relaxed);
-    }
-
     /// From now on nothing starts. Returns how long the load lasted.
     pub(super) fn close(&self) -> Duration {
-        let now = Instant::now().min(self.deadline());
-        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        self.closing.cancel();
-        now - self.start
-    }
-
-    /// When the load ended, or will end as far as is known.
-    fn closed(&self) -> Instant {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| self.deadline())
+        self.deadline.close() - self.start
     }
 
     /// Starts that were dropped until now.
@@ -153,28 +130,41 @@ impl Shared {
         }
     }
 
-    /// The number of the next request, if one may start. A refusal of the gate closes the turn, and so
-    /// does the last request that was asked for.
+    /// The number of a request that may start. A refusal of the gate closes the turn, and so does the
+    /// last request that was asked for.
     fn next(&self) -> Option<u64> {
-        if !self.may_start() {
+        if let Err(reason) = self.gate.admit() {
+            self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+            self.deadline.closing.cancel();
             return None;
         }
         let seq = self.sequence.fetch_add(1, Ordering::Relaxed);
         if seq + 1 >= self.most_requests {
-            self.closing.cancel();
+            self.deadline.closing.cancel();
         }
-        (seq < self.most_requests).then_some(seq)
+        if seq >= self.most_requests {
+            return None;
+        }
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(seq)
     }
 
     /// As [`Self::next`] for an arrival: with too many in flight it is dropped, and counted so.
     pub(super) fn arrive(&self) -> Option<u64> {
-        if self.in_flight.load(Ordering::Relaxed) >= self.max_in_flight && !self.closing.is_cancelled() {
+        if self.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        let seq = self.next()?;
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(seq)
+        self.next()
+    }
+
+    /// Whether a user may ask now.
+    async fn may_start(&self) -> bool {
+        let now = Instant::now();
+        match self.deadline.allows(now) {
+            Some(decided) => decided,
+            None => self.deadline.decides(now).await,
+        }
     }
 
     /// Whether the gate wants the cell to go on past its time.
@@ -187,22 +177,8 @@ impl Shared {
         self.started() >= self.most_requests
     }
 
-    fn may_start(&self) -> bool {
-        if self.closing.is_cancelled() || Instant::now() >= self.deadline() {
-            return false;
-        }
-        match self.gate.admit() {
-            Ok(()) => true,
-            Err(reason) => {
-                self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-                self.closing.cancel();
-                false
-            }
-        }
-    }
-
     fn phase(&self, sent: Instant, ended: Instant) -> Phase {
-        let closed = self.closed();
+        let closed = self.deadline.ended();
         if sent < self.start + self.ramp {
             Phase::Ramp
         } else if ended > closed {
@@ -326,9 +302,9 @@ pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize,
     let came = Instant::now();
     let mut wanted = came;
     while !leaving.is_cancelled()
+        && shared.may_start().await
         && let Some(seq) = shared.next()
     {
-        shared.in_flight.fetch_add(1, Ordering::Relaxed);
         shared.request(Some(user), seq, wanted).await;
         let pause = draw(shared.think_time, &mut rng);
         let thinks = Instant::now();
@@ -340,10 +316,10 @@ pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize,
         }
         wanted = Instant::now();
         // What a pause lasts longer than it should is this machine's doing, and no thought.
-        let thought = (thinks + pause).min(wanted).min(shared.closed()).saturating_duration_since(thinks);
+        let thought = (thinks + pause).min(wanted).min(shared.deadline.ended()).saturating_duration_since(thinks);
         shared.think_us.fetch_add(thought.as_micros() as u64, Ordering::Relaxed);
     }
-    let there = Instant::now().min(shared.closed()).saturating_duration_since(came);
+    let there = Instant::now().min(shared.deadline.ended()).saturating_duration_since(came);
     shared.user_us.fetch_add(there.as_micros() as u64, Ordering::Relaxed);
     shared.users.fetch_sub(1, Ordering::Relaxed);
 }

@@ -289,6 +289,7 @@ fn streams() -> (Manifest, Vec<(usize, Record)>) {
         record.service_time_ms = Some(took_ms);
         let ttft_ms = if seq < 2 { 290.0 } else { 50.0 + seq as f64 };
         record.ttft_ms = Some(ttft_ms);
+        record.ttfat_ms = record.ttft_ms;
         record.chunks = Some(5);
         record.chunk_gap_max_ms = Some(60.0);
         if outcome == Outcome::Succeeded {

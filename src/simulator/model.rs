@@ -28,6 +28,8 @@ pub struct Model {
     pub output_tokens: f64,
     /// Sigma of its logarithm.
     pub output_tokens_sigma: f64,
+    /// The share of a reply's tokens that is reasoning, which comes before the answer; 0 to 1.
+    pub reasoning: f64,
     /// All times of the tier `priority` are multiplied by this.
     pub priority_factor: f64,
     /// All times of the tier `flex` are multiplied by this.
@@ -75,6 +77,7 @@ impl Default for Model {
             tpot_sigma: 0.2,
             output_tokens: 180.0,
             output_tokens_sigma: 0.3,
+            reasoning: 0.0,
             priority_factor: 0.75,
             flex_factor: 1.6,
             capacity: 60,
@@ -191,6 +194,7 @@ impl Model {
         let share = |key: String, value: f64| {
             (!(0.0..=1.0).contains(&value)).then(|| (key, format!("{value} is no share from 0 to 1")))
         };
+        problems.extend(share("reasoning".into(), self.reasoning));
         problems.extend(share("flex_as_default".into(), self.flex_as_default));
         let rates = self.faults.rates();
         problems.extend(rates.iter().filter_map(|(name, rate)| share(format!("faults.{name}"), *rate)));

@@ -37,8 +37,18 @@ impl Usage {
 }
 
 /// The body of a Converse reply.
-pub(super) fn unary(text: &str, stop_reason: &str, usage: Usage, latency_ms: u64, tier: &str) -> String {
-    let content = if text.is_empty() { serde_json::json!([]) } else { serde_json::json!([{ "text": text }]) };
+pub(super) fn unary(
+    reasoning: &str,
+    text: &str,
+    stop_reason: &str,
+    usage: Usage,
+    latency_ms: u64,
+    tier: &str,
+) -> String {
+    let thought = (!reasoning.is_empty())
+        .then(|| serde_json::json!({ "reasoningContent": { "reasoningText": { "text": reasoning } } }));
+    let answer = (!text.is_empty()).then(|| serde_json::json!({ "text": text }));
+    let content: Vec<serde_json::Value> = thought.into_iter().chain(answer).collect();
     serde_json::json!({
         "metrics": { "latencyMs": latency_ms },
         "output": { "message": { "content": content, "role": "assistant" } },

@@ -277,6 +277,7 @@ async fn reply(
     let hits = house.look_up(model_id, request);
     let empty = fault == Some(Fault::EmptyReply);
     let output_tokens = if empty { 0 } else { draw.output_tokens.min(request.max_tokens) };
+    let reasoning_tokens = (f64::from(output_tokens) * house.model.reasoning).round() as u32;
     let stop_reason = if !empty && draw.output_tokens > request.max_tokens { "max_tokens" } else { "end_turn" };
     let usage = Usage::new(request.input_tokens, output_tokens, hits);
     let prefill = house.model.prefill_per_token * (request.input_tokens - hits.read);
@@ -294,7 +295,14 @@ async fn reply(
             tokio::time::sleep_until((first_token + tpot * output_tokens.saturating_sub(1)).into()).await;
             house.freezer().thaw().await;
             let latency_ms = exchange.received.elapsed().as_millis() as u64;
-            let body = unary(&words(0, output_tokens), stop_reason, usage, latency_ms, &tier);
+            let body = unary(
+                &words(0, reasoning_tokens),
+                &words(reasoning_tokens, output_tokens),
+                stop_reason,
+                usage,
+                latency_ms,
+                &tier,
+            );
             let broken = fault == Some(Fault::ResetInBody);
             let body = ReplyBody::Whole { bytes: Some(Bytes::from(body)), broken, done: Some(done) };
             exchange.response(200, "application/json", body)
@@ -306,8 +314,9 @@ async fn reply(
                 _ => None,
             };
             let (sender, frames) = channel(FRAMES_AHEAD);
+            let received = exchange.received;
             let script =
-                Script { output_tokens, tpot, stop_reason, usage, tier, received: exchange.received, fault, told };
+                Script { reasoning_tokens, output_tokens, tpot, stop_reason, usage, tier, received, fault, told };
             tokio::spawn(stream::play(script, sender, house.freezer()));
             let body = ReplyBody::Frames { frames, done: Some(done) };
             exchange.response(200, "application/vnd.amazon.eventstream", body)

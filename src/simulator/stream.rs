@@ -17,6 +17,8 @@ const CHUNKS_PER_SECOND: f64 = 20.0;
 
 /// What a stream will say and when.
 pub(super) struct Script {
+    /// The first so many of the output tokens.
+    pub(super) reasoning_tokens: u32,
     pub(super) output_tokens: u32,
     pub(super) tpot: Duration,
     pub(super) stop_reason: &'static str,
@@ -40,17 +42,21 @@ async fn play_to_end(script: Script, frames: &Sender<Result<Bytes, io::Error>>, 
         (1.0 / (CHUNKS_PER_SECOND * script.tpot.as_secs_f64().max(1e-6))).round().clamp(1.0, 1e6) as u32;
     send(frames, event("messageStart", &json!({ "role": "assistant" }))).await?;
     let mut sent = 0;
+    let answer_block = u32::from(script.reasoning_tokens > 0);
     while sent < script.output_tokens {
         let next = (sent + if sent == 0 { 1 } else { tokens_per_chunk }).min(script.output_tokens);
+        let reasons = sent < script.reasoning_tokens;
+        let next = if reasons { next.min(script.reasoning_tokens) } else { next };
         tokio::time::sleep_until((first_token + script.tpot * (next - 1)).into()).await;
         freezer.thaw().await;
         script.told.get_or_init(Instant::now);
-        send(
-            frames,
-            event("contentBlockDelta", &json!({ "contentBlockIndex": 0, "delta": { "text": words(sent, next) } })),
-        )
-        .await?;
+        let text = json!({ "text": words(sent, next) });
+        let (block, delta) = if reasons { (0, json!({ "reasoningContent": text })) } else { (answer_block, text) };
+        send(frames, event("contentBlockDelta", &json!({ "contentBlockIndex": block, "delta": delta }))).await?;
         sent = next;
+        if reasons && sent == script.reasoning_tokens && sent < script.output_tokens {
+            send(frames, event("contentBlockStop", &json!({ "contentBlockIndex": 0 }))).await?;
+        }
         if sent * 2 >= script.output_tokens
             && let Some(fault) = &script.fault
         {
@@ -69,7 +75,8 @@ async fn play_to_end(script: Script, frames: &Sender<Result<Bytes, io::Error>>, 
             }
         }
     }
-    send(frames, event("contentBlockStop", &json!({ "contentBlockIndex": 0 }))).await?;
+    let last = if script.reasoning_tokens < script.output_tokens { answer_block } else { 0 };
+    send(frames, event("contentBlockStop", &json!({ "contentBlockIndex": last }))).await?;
     send(frames, event("messageStop", &json!({ "stopReason": script.stop_reason }))).await?;
     if script.fault == Some(StreamFault::NoMetadata) {
         return Ok(());

@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) send_lag_ms: f64,
     /// Of a stream, from the send, milliseconds.
     pub(crate) ttft_ms: Option<f64>,
+    /// As above, to the first content that is no reasoning.
+    pub(crate) ttfat_ms: Option<f64>,
     /// As above, to the last content.
     pub(crate) e2e_ms: Option<f64>,
     /// Of a stream, milliseconds per token.
@@ -96,6 +98,7 @@ impl<'a> Collector<'a> {
             service_ms: record.service_time_ms.unwrap_or(record.response_time_ms),
             send_lag_ms: record.send_lag_ms,
             ttft_ms: record.ttft_ms,
+            ttfat_ms: record.ttfat_ms,
             e2e_ms: record.e2e_ms,
             tpot_ms: record.tpot_ms,
             chunk_gap_max_ms: record.chunk_gap_max_ms.map(|ms| ms as f32),
@@ -157,6 +160,7 @@ pub(super) mod tests {
             service_ms: 0.0,
             send_lag_ms: 0.0,
             ttft_ms: None,
+            ttfat_ms: None,
             e2e_ms: None,
             tpot_ms: None,
             chunk_gap_max_ms: None,

@@ -24,6 +24,8 @@ pub(crate) enum Metric {
     Service,
     /// To the first content of a stream. A stream that was cut after it had one counts: that time is known.
     Ttft,
+    /// To the first content of a stream that is no reasoning.
+    Ttfat,
     /// Per output token, of streams that did not come all at once.
     Tpot,
     /// The longest time between two content events.
@@ -45,10 +47,8 @@ impl Metric {
         match self {
             Self::Response => event(sample, population).map(|event| (sample.response_ms, event)),
             Self::Service => event(sample, population).map(|event| (sample.service_ms, event)),
-            Self::Ttft => match event(sample, population)? {
-                true => of_success(sample.ttft_ms),
-                false => known(sample.ttft_ms).or(Some((sample.service_ms, false))),
-            },
+            Self::Ttft => first(sample, sample.ttft_ms, population),
+            Self::Ttfat => first(sample, sample.ttfat_ms, population),
             Self::Tpot => of_success(sample.tpot_ms.filter(|_| !sample.is_burst())),
             Self::ChunkGap => of_success(sample.chunk_gap_max_ms.map(f64::from)),
             Self::SendLag => known(Some(sample.send_lag_ms)),
@@ -125,6 +125,16 @@ impl Latency {
     /// All observations, those cut off too.
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()
+    }
+}
+
+/// A stream's first content, in whatever of it; a stream that was cut before it had one lasted so long at least.
+fn first(sample: &Sample, came_ms: Option<f64>, population: Population) -> Option<(f64, bool)> {
+    let ended = event(sample, population)?;
+    let succeeded = sample.outcome == Outcome::Succeeded;
+    match came_ms {
+        Some(ms) => (succeeded || !ended).then_some((ms, true)),
+        None => (!ended).then_some((sample.service_ms, false)),
     }
 }
 

@@ -218,6 +218,8 @@ pub(crate) struct CellSummary {
     pub(crate) service: Option<Latency>,
     /// Time to the first content, of streams.
     pub(crate) ttft: Option<Latency>,
+    /// Time to the first content that is no reasoning, of streams some of which began with reasoning.
+    pub(crate) ttfat: Option<Latency>,
     /// Time per output token, of streams.
     pub(crate) tpot: Option<Latency>,
     /// The longest time between two content events, of streams.
@@ -414,6 +416,9 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         service: cell.is_open().then(|| of(Metric::Service, settled)),
         tpot: ttft.is_some().then(|| of(Metric::Tpot, Population::Successes)),
         chunk_gap: ttft.is_some().then(|| of(Metric::ChunkGap, Population::Successes)),
+        ttfat: windowed()
+            .any(|sample| sample.ttft_ms.is_some() && sample.ttfat_ms != sample.ttft_ms)
+            .then(|| of(Metric::Ttfat, Population::Settled)),
         ttft,
         bursts,
         output_tokens_per_sec: (window.length_s > 0.0).then(|| {

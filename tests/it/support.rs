@@ -34,3 +34,13 @@ pub(crate) fn redact(dir: &Path, text: &str) -> String {
     let text = text.replace(&*canonical.to_string_lossy(), "[DIR]").replace(&*dir.to_string_lossy(), "[DIR]");
     text.replace(env!("CARGO_MANIFEST_DIR"), "[REPOSITORY]")
 }
+
+/// Whether Python has a module; says on stderr where a test is skipped for want of it.
+pub(crate) fn python_has(module: &str) -> bool {
+    let import = format!("import {module}");
+    let has = Command::new("python3").args(["-c", &import]).output().is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("skipped: python3 with {module} is not installed");
+    }
+    has
+}

@@ -69,6 +69,7 @@ pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) ->
             "From the send to the first content that is not empty, reasoning included",
             &summary.ttft,
         ),
+        ("Time to first answer token, ms", "As above, reasoning left out", &summary.ttfat),
         (
             "Time per output token, ms",
             "(last content - first content) / (output tokens - 1), of streams that did not come all at once",

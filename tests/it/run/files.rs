@@ -77,3 +77,30 @@ fn the_plan_beside_the_results_runs_again() {
     assert_eq!(before["cells"], after["cells"]);
     assert_eq!(before["order"], after["order"], "the seed is in the plan");
 }
+
+#[test]
+fn histograms_are_read_by_the_tools_of_another_language() {
+    if !crate::support::python_has("hdrh") {
+        return;
+    }
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--include-ramp"]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/run/hlog_reader.py");
+    let log = scene.path("results/histograms/us_default_small_u3.hlog");
+    let output = std::process::Command::new("python3").arg(script).arg(log).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut lines = said.lines();
+    assert_eq!(lines.next(), Some("us_default_small_u3"));
+    let row = &scene.rows()[0];
+    assert_eq!(lines.next().unwrap(), row["success_count"]);
+    let mut times: Vec<f64> =
+        scene.records().iter().map(|record| record["response_time_ms"].as_f64().unwrap()).collect();
+    times.sort_by(f64::total_cmp);
+    for (line, p) in lines.zip([0.5, 0.95, 0.99, 1.0]) {
+        let read_ms: f64 = line.parse().unwrap();
+        // HdrHistogram rounds the rank where we take the next one up, and keeps three significant digits.
+        let rank = ((times.len() as f64 * p + 0.5) as usize).clamp(1, times.len()) - 1;
+        assert!((read_ms - times[rank]).abs() <= times[rank] * 0.002, "p{p}: {read_ms} and {}", times[rank]);
+    }
+}

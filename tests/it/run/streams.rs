@@ -51,6 +51,23 @@ fn a_stream_is_timed_as_the_server_sent_it() {
 }
 
 #[test]
+fn a_stream_that_reasons_first_has_two_first_tokens() {
+    let model = ["--set", "simulator.reasoning=0.5", "--set", "simulator.tpot='10ms'", "--max-tokens", "40"];
+    for (api, streams) in [("converse-stream", true), ("converse", false)] {
+        let scene = Scene::new().plan(SHORT);
+        scene.run(0, &[&["--api", api], &model[..]].concat());
+        assert!(scene.records().iter().all(|record| record["outcome"] == "succeeded"), "{api}");
+        // A reply of a token or two may have no reasoning, or nothing else.
+        for record in scene.records().iter().filter(|record| streams && number(record, "output_tokens") >= 4.0) {
+            assert!(number(record, "ttft_ms") < number(record, "ttfat_ms"), "{record}");
+            assert!(number(record, "ttfat_ms") <= number(record, "e2e_ms"), "{record}");
+        }
+        let page = std::fs::read_to_string(scene.path("results/test_us_default_small_u3_report.html")).unwrap();
+        assert_eq!(page.contains("Time to first answer token"), streams, "{api}");
+    }
+}
+
+#[test]
 fn both_operations_can_be_compared() {
     let scene =
         Scene::new().plan(&SHORT.replace("service_tiers", "apis = [\"converse\", \"converse-stream\"]\nservice_tiers"));

@@ -64,10 +64,7 @@ async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
 
 #[test]
 fn boto3_understands_every_word() {
-    let has_boto3 =
-        Command::new("python3").args(["-c", "import boto3"]).output().is_ok_and(|output| output.status.success());
-    if !has_boto3 {
-        eprintln!("skipped: python3 with boto3 is not installed");
+    if !crate::support::python_has("boto3") {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
