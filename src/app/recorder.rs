@@ -90,8 +90,10 @@ impl Writer {
     fn take(&mut self, event: Event) -> Result<(), DirError> {
         match event {
             Event::Ended { cell, record } => {
-                self.live.lock().unwrap_or_else(PoisonError::into_inner).add(&record);
-                self.ends[cell].add(&record);
+                if record.phase.is_load() {
+                    self.live.lock().unwrap_or_else(PoisonError::into_inner).add(&record);
+                    self.ends[cell].add(&record);
+                }
                 self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
             }
             Event::TurnEnded(report) => {

@@ -262,15 +262,19 @@ impl<'a> Layered<'a> {
             };
             let path = error.path().to_string();
             let key = path.split('[').next().unwrap_or_default().to_owned();
-            assert!(!bad.contains(&path), "the defaults are valid, but for {path}: {error}");
-            let message = describe(&key, &error.into_inner().to_string());
-            problems.push(Problem::new(self.place(&path), message));
+            // What stands in for an item is no name that a list of choices knows: then the default does.
+            let stood_in = bad.iter().filter(|known| **known == path).count();
+            assert!(stood_in < 2, "the defaults are valid, but for {path}: {error}");
+            if stood_in == 0 {
+                let message = describe(&key, &error.into_inner().to_string());
+                problems.push(Problem::new(self.place(&path), message));
+            }
             // One item of a list is replaced alone, so that what is wrong with the others is found too.
             match (item(&path), get(defaults, &key)) {
                 (Some(index), None) if get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) => {
                     tree_item(&mut tree, &key)[index] = stand_in(&Value::Null, bad.len());
                 }
-                (Some(index), Some(default)) if path.matches('[').count() == 1 => {
+                (Some(index), Some(default)) if stood_in == 0 && path.matches('[').count() == 1 => {
                     tree_item(&mut tree, &key)[index] = stand_in(default, bad.len());
                 }
                 (_, Some(default)) => set(&mut tree, &key, default.clone()),

@@ -141,6 +141,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Names of prompts in the prompts file"
     ),
     setting!(
+        "matrix.cache_modes",
+        ["cache-modes"],
+        [],
+        Texts,
+        "MODE,...",
+        "as_is",
+        "Prompt cache: as_is (verbatim), cold (a first line of its own), warm (a last line of its own), explicit (warm with a cache point)"
+    ),
+    setting!(
         "matrix.user_counts",
         ["user-counts"],
         ["USER_COUNTS"],

@@ -9,7 +9,7 @@ use super::exchange::{Exchange, Facts};
 use super::redact::redact;
 use super::stream::Tally;
 use crate::matrix::Cell;
-use crate::plan::Api;
+use crate::plan::{Api, CacheMode};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -22,8 +22,8 @@ use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse::ConverseOutput;
 use aws_sdk_bedrockruntime::types::{
-    ContentBlock, ConversationRole, ConverseMetrics, InferenceConfiguration, Message, ServiceTier, ServiceTierType,
-    TokenUsage,
+    CachePointBlock, CachePointType, ContentBlock, ConversationRole, ConverseMetrics, InferenceConfiguration, Message,
+    ServiceTier, ServiceTierType, TokenUsage,
 };
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -75,10 +75,49 @@ pub(crate) struct Bedrock {
 pub(crate) struct Prepared {
     model_id: String,
     api: Api,
-    message: Message,
+    cache_mode: CacheMode,
+    prompt: String,
+    /// With a request's number behind it, a line that no other request has, of this run or another.
+    mark: String,
     inference: InferenceConfiguration,
     tier: Option<ServiceTier>,
     timeout: Duration,
+}
+
+/// Which request of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// The one that fills the prompt cache.
+    Priming,
+    /// The order of the starts, from 0.
+    Load(u64),
+}
+
+impl Prepared {
+    /// The one message of a request.
+    fn message(&self, number: Number) -> Message {
+        let mark = || match number {
+            Number::Priming => format!("Request {}-p", self.mark),
+            Number::Load(seq) => format!("Request {}-{seq:x}", self.mark),
+        };
+        let message = Message::builder().role(ConversationRole::User);
+        let text = ContentBlock::Text;
+        let message = match self.cache_mode {
+            CacheMode::AsIs => message.content(text(self.prompt.clone())),
+            CacheMode::Cold => message.content(text(format!("{}\n{}", mark(), self.prompt))),
+            CacheMode::Warm => message.content(text(format!("{}\n{}", self.prompt, mark()))),
+            CacheMode::Explicit => message
+                .content(text(self.prompt.clone()))
+                .content(ContentBlock::CachePoint(
+                    CachePointBlock::builder()
+                        .r#type(CachePointType::Default)
+                        .build()
+                        .unwrap_or_else(|_| unreachable!("the type is set")),
+                ))
+                .content(text(mark())),
+        };
+        message.build().unwrap_or_else(|_| unreachable!("role and content are set"))
+    }
 }
 
 /// How one request ended, as the service and the connector say.
@@ -188,13 +227,8 @@ impl Bedrock {
         (self.connections.opened(), self.connections.reused())
     }
 
-    /// What is the same in all requests of a cell.
-    pub(crate) fn prepare(cell: &Cell, prompt: &str) -> Prepared {
-        let message = Message::builder()
-            .role(ConversationRole::User)
-            .content(ContentBlock::Text(prompt.to_owned()))
-            .build()
-            .unwrap_or_else(|_| unreachable!("role and content are set"));
+    /// What is the same in all requests of a cell. `mark` is a text that no other turn has, in this run or another.
+    pub(crate) fn prepare(cell: &Cell, prompt: &str, mark: String) -> Prepared {
         let number = |value: Option<f64>| value.map(|value| value as f32);
         let tier = (cell.service_tier != "none").then(|| {
             ServiceTier::builder()
@@ -205,7 +239,9 @@ impl Bedrock {
         Prepared {
             model_id: cell.full_model_id(),
             api: cell.api,
-            message,
+            cache_mode: cell.cache_mode,
+            prompt: prompt.to_owned(),
+            mark,
             inference: InferenceConfiguration::builder()
                 .max_tokens(i32::try_from(cell.request.max_tokens).unwrap_or(i32::MAX))
                 .set_temperature(number(cell.request.temperature.0))
@@ -217,7 +253,7 @@ impl Bedrock {
     }
 
     /// Sends one request and waits for its end, at most the request's timeout, or until it is given up.
-    pub(crate) async fn ask(&self, prepared: &Prepared, giving_up: &CancellationToken) -> Reply {
+    pub(crate) async fn ask(&self, prepared: &Prepared, number: Number, giving_up: &CancellationToken) -> Reply {
         tracing::trace!(model = prepared.model_id, "a request is sent");
         let exchange = Arc::new(Exchange::default());
         let mut tally = Tally::default();
@@ -227,8 +263,8 @@ impl Bedrock {
             // and the SDK's takes 7 KB, for every request in flight.
             let mut work = std::pin::pin!(Arc::clone(&exchange).scope(async {
                 match prepared.api {
-                    Api::Converse => self.converse(prepared, &exchange).await,
-                    Api::ConverseStream => self.converse_stream(prepared, &exchange, &mut tally).await,
+                    Api::Converse => self.converse(prepared, number, &exchange).await,
+                    Api::ConverseStream => self.converse_stream(prepared, number, &exchange, &mut tally).await,
                 }
             }));
             // The timeout runs from the hand-over, which is known only once it has happened.
@@ -267,12 +303,12 @@ impl Bedrock {
         }
     }
 
-    async fn converse(&self, prepared: &Prepared, exchange: &Exchange) -> Result<Answer, Box<Failure>> {
+    async fn converse(&self, prepared: &Prepared, number: Number, exchange: &Exchange) -> Result<Answer, Box<Failure>> {
         let call = self
             .client
             .converse()
             .model_id(&prepared.model_id)
-            .messages(prepared.message.clone())
+            .messages(prepared.message(number))
             .inference_config(prepared.inference.clone())
             .set_service_tier(prepared.tier.clone());
         match call.send().await {
@@ -284,6 +320,7 @@ impl Bedrock {
     async fn converse_stream(
         &self,
         prepared: &Prepared,
+        number: Number,
         exchange: &Exchange,
         tally: &mut Tally,
     ) -> Result<Answer, Box<Failure>> {
@@ -291,7 +328,7 @@ impl Bedrock {
             .client
             .converse_stream()
             .model_id(&prepared.model_id)
-            .messages(prepared.message.clone())
+            .messages(prepared.message(number))
             .inference_config(prepared.inference.clone())
             .set_service_tier(prepared.tier.clone());
         let opened = call.send().await.map_err(|error| Box::new(failure(&error, &exchange.facts())))?;

@@ -31,7 +31,9 @@ pub(super) async fn run_turn(
 ) -> TurnReport {
     let turn = job.order[index];
     let cell = &job.cells[turn.cell];
-    let prepared = Bedrock::prepare(cell, &job.prompts[turn.cell]);
+    // A run that is repeated with the same seed finds the cache of the one before: the time is what differs.
+    let mark = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
+    let prepared = Bedrock::prepare(cell, &job.prompts[turn.cell], mark);
     tracing::debug!(
         cell = cell.id,
         model = cell.full_model_id(),
@@ -40,17 +42,15 @@ pub(super) async fn run_turn(
         "cell begins"
     );
     let (opened_before, reused_before) = bedrock.connections();
-    let start = Instant::now();
-    let shared = Arc::new(Shared::new(
-        Arc::clone(bedrock),
-        prepared,
-        cell,
-        turn,
-        start,
-        clock,
-        Arc::clone(gate),
-        Arc::clone(tell),
-    ));
+    let shared = |prepared| {
+        let (bedrock, gate, tell) = (Arc::clone(bedrock), Arc::clone(gate), Arc::clone(tell));
+        Arc::new(Shared::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, tell))
+    };
+    if cell.cache_mode.is_primed() {
+        prime(&shared(prepared.clone()), stop).await;
+    }
+    let shared = shared(prepared);
+    let start = shared.start;
 
     let mut sampler = JoinSet::new();
     sampler.spawn(sample(Arc::clone(&shared)));
@@ -93,6 +93,16 @@ pub(super) async fn run_turn(
         think_ms,
         series,
     }
+}
+
+/// Fills the prompt cache with one request, which a second wish to stop gives up.
+async fn prime(shared: &Arc<Shared>, stop: &Stop) {
+    let mut priming = std::pin::pin!(shared.prime());
+    tokio::select! {
+        () = &mut priming => return,
+        () = stop.waiting.cancelled() => shared.giving_up.cancel(),
+    }
+    priming.await;
 }
 
 enum End {

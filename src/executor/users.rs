@@ -1,7 +1,7 @@
 //! A virtual user: ask, wait for the answer, think, ask again; and an arrival, which asks once. Each
 //! request becomes one record, whatever its end.
 
-use super::bedrock::{Answer, Bedrock, Failure, Prepared, Reply};
+use super::bedrock::{Answer, Bedrock, Failure, Number, Prepared, Reply};
 use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
 use super::port::{Event, Gate};
@@ -10,7 +10,7 @@ use super::stream::Tally;
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
 use crate::record::manifest::Second;
-use crate::record::{Outcome, Phase, Record, class};
+use crate::record::{Outcome, Phase, Record, Unfit, class};
 use crate::units::{ThinkTime, ms};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -30,6 +30,7 @@ pub(super) struct Shared {
     gate: Arc<dyn Gate>,
     pub(super) tell: Tell,
     cell: usize,
+    planned: Cell,
     repetition: u32,
     think_time: ThinkTime,
     pub(super) start: Instant,
@@ -70,6 +71,7 @@ impl Shared {
             gate,
             tell,
             cell: turn.cell,
+            planned: cell.clone(),
             repetition: turn.repetition,
             think_time: cell.load.think_time,
             start,
@@ -206,6 +208,9 @@ impl Shared {
         let since = |start: Instant, end: Instant| ms(end.saturating_duration_since(start));
         let usage = answer.usage;
         let is_open = user.is_none();
+        let validity = (outcome == Outcome::Succeeded)
+            .then(|| Unfit::of(&self.planned, answer.resolved_service_tier.as_deref(), usage.cache_read_tokens))
+            .flatten();
         let mut record = Record {
             timestamp: self.clock.epoch_us(ended) as f64 / 1e6,
             response_time_ms: since(if is_open { wanted } else { sent }, ended),
@@ -224,6 +229,7 @@ impl Shared {
             request_id: answer.request_id.or(request_id),
             stop_reason: answer.stop_reason,
             resolved_service_tier: answer.resolved_service_tier,
+            validity,
             cache_read_tokens: usage.cache_read_tokens,
             cache_write_tokens: usage.cache_write_tokens,
             server_latency_ms: answer.server_latency_ms,
@@ -249,9 +255,21 @@ impl Shared {
         record
     }
 
+    /// Sends the request that fills the prompt cache and tells how it ended.
+    pub(super) async fn prime(&self) {
+        if self.gate.admit().is_err() {
+            return;
+        }
+        let reply = self.bedrock.ask(&self.prepared, Number::Priming, &self.giving_up).await;
+        let mut record = self.record(None, 0, reply.sent, reply);
+        (record.phase, record.validity) = (Phase::Priming, None);
+        (record.due_ms, record.service_time_ms) = (None, None);
+        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+    }
+
     /// Sends a request that was wanted at `wanted` and tells how it ended.
     async fn request(&self, user: Option<u32>, seq: u64, wanted: Instant) {
-        let reply = self.bedrock.ask(&self.prepared, &self.giving_up).await;
+        let reply = self.bedrock.ask(&self.prepared, Number::Load(seq), &self.giving_up).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let record = self.record(user, seq, wanted, reply);
         self.gate.settle(&record);

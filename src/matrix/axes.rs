@@ -2,7 +2,7 @@
 //! [`Cell`] and its row of the settings.
 
 use super::Cell;
-use crate::plan::{Api, Plan};
+use crate::plan::{Api, CacheMode, Plan};
 use crate::units::Rate;
 use crate::units::id::file_safe;
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,20 @@ pub(crate) const AXES: &[Axis] = &[
         set: |cell, value, _| {
             if let Some(api) = Api::ALL.into_iter().find(|api| api.to_string() == value.to_string()) {
                 cell.api = api;
+            }
+        },
+        in_id: InId::WhenSeveral,
+        id_part: |value| file_safe(&value.to_string()),
+    },
+    Axis {
+        key: "cache_modes",
+        field: "cache_mode",
+        label: "cache",
+        values: |plan| plan.matrix.cache_modes.iter().map(|mode| AxisValue::Text(mode.to_string())).collect(),
+        get: |cell| AxisValue::Text(cell.cache_mode.to_string()),
+        set: |cell, value, _| {
+            if let Some(mode) = CacheMode::ALL.into_iter().find(|mode| mode.to_string() == value.to_string()) {
+                cell.cache_mode = mode;
             }
         },
         in_id: InId::WhenSeveral,

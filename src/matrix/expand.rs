@@ -2,7 +2,7 @@
 
 use super::axes::{AXES, InId};
 use super::{AxisValue, Cell};
-use crate::plan::{Api, Plan};
+use crate::plan::{Api, CacheMode, Plan};
 use std::collections::HashMap;
 
 /// All cells of a plan in matrix order: the last axis runs fastest.
@@ -11,6 +11,7 @@ pub(crate) fn expand(plan: &Plan) -> Vec<Cell> {
         id: String::new(),
         model_id: String::new(),
         api: Api::Converse,
+        cache_mode: CacheMode::AsIs,
         region_prefix: String::new(),
         service_tier: String::new(),
         prompt_size: String::new(),

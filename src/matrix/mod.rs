@@ -10,7 +10,7 @@ pub(crate) use axes::{AXES, AxisValue, InId, axis};
 pub(crate) use course::{Course, Piece};
 pub(crate) use expand::expand;
 
-use crate::plan::{Api, Load, Profile, Request};
+use crate::plan::{Api, CacheMode, Load, Profile, Request};
 use crate::units::Rate;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub(crate) struct Cell {
     pub(crate) model_id: String,
     /// The operation.
     pub(crate) api: Api,
+    /// What is asked of the prompt cache.
+    pub(crate) cache_mode: CacheMode,
     /// `none` sends the model id bare.
     pub(crate) region_prefix: String,
     /// `none` leaves the field out.

@@ -5,11 +5,13 @@
 //! `plan.toml` beside the results are this struct.
 
 mod api;
+mod cache;
 mod endpoint;
 mod origin;
 mod profile;
 
 pub(crate) use api::Api;
+pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
@@ -88,6 +90,8 @@ pub(crate) struct Matrix {
     /// Operations, where more than `target.api` are compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) apis: Vec<Api>,
+    /// What requests ask of the prompt cache.
+    pub(crate) cache_modes: Vec<CacheMode>,
     /// `us`, `eu`, `global`, ...; `none` sends the model id bare.
     pub(crate) region_prefixes: Vec<String>,
     /// `default`, `priority`, `flex`, `reserved`, or any other text; `none` leaves the field out.
@@ -253,6 +257,7 @@ pub(crate) mod tests {
             matrix: Matrix {
                 model_ids: list(&["amazon.nova-premier-v1:0"]),
                 apis: Vec::new(),
+                cache_modes: vec![CacheMode::AsIs],
                 region_prefixes: list(&["us"]),
                 service_tiers: list(&["default", "priority", "flex"]),
                 prompt_sizes: list(&["small", "medium", "large"]),

@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// The defaults of version 1. They never change under it, whatever the tool's defaults become.
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 12] = [
     ("api", "\"converse\""),
     ("arrivals", "\"constant\""),
+    ("cache_mode", "\"as_is\""),
     ("endpoint", "\"aws\""),
     ("max_in_flight", "10000"),
     ("max_tokens", "4096"),

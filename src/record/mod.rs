@@ -11,5 +11,7 @@ pub(crate) mod journal;
 pub(crate) mod manifest;
 pub(crate) mod read;
 mod request;
+mod unfit;
 
 pub(crate) use request::{Connection, Outcome, Phase, Record};
+pub(crate) use unfit::Unfit;

@@ -1,6 +1,7 @@
 //! One request, whatever its end. Times are milliseconds with three decimals on one monotonic
 //! clock; what does not apply is left out of the line.
 
+use super::Unfit;
 use serde::{Deserialize, Serialize};
 
 /// When in its cell's life a request was sent.
@@ -13,6 +14,15 @@ pub(crate) enum Phase {
     Steady,
     /// Still running at the deadline.
     Drain,
+    /// Sent before the load, to fill the prompt cache: it is paid for, and in no cell's numbers.
+    Priming,
+}
+
+impl Phase {
+    /// Whether a request of this phase is part of its cell's load.
+    pub(crate) fn is_load(self) -> bool {
+        self != Self::Priming
+    }
 }
 
 /// How a request ended: four populations that are never pooled by accident.
@@ -94,6 +104,9 @@ pub(crate) struct Record {
     /// The tier that served it, where the reply says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resolved_service_tier: Option<String>,
+    /// Why a success says nothing about its cell's latency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validity: Option<Unfit>,
     /// Input tokens read from the prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache_read_tokens: Option<u64>,

@@ -111,6 +111,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         request_id: Some(format!("id-{seq}")),
         stop_reason: success.then(|| "end_turn".into()),
         resolved_service_tier: success.then(|| "default".into()),
+        validity: None,
         cache_read_tokens: (success && cell == 1).then_some(6),
         cache_write_tokens: None,
         server_latency_ms: Some(took_ms as i64),

@@ -2,7 +2,7 @@
 
 use super::summary::{self, Summary};
 use crate::record::manifest::Manifest;
-use crate::record::{Outcome, Record, class};
+use crate::record::{Outcome, Record, Unfit, class};
 use std::collections::BTreeMap;
 
 /// What is kept of a record.
@@ -44,8 +44,8 @@ pub(crate) struct Sample {
     pub(crate) timed_out: bool,
     /// The reply reports tokens read from the prompt cache.
     pub(crate) cache_read: bool,
-    /// The reply names another tier than was asked for.
-    pub(crate) other_tier: bool,
+    /// Why it says nothing about latency.
+    pub(crate) unfit: Option<Unfit>,
 }
 
 /// One kind of failure in a cell.
@@ -87,10 +87,12 @@ impl<'a> Collector<'a> {
         Self { manifest, cells: vec![Gathered::default(); manifest.cells.len()] }
     }
 
-    /// Takes one record of a cell, in any order.
+    /// Takes one record of a cell, in any order. What was no part of the load is passed over.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
+        if !record.phase.is_load() {
+            return;
+        }
         let gathered = &mut self.cells[cell];
-        let asked = &self.manifest.cells[cell].cell.service_tier;
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample {
             start_ms: record.due_ms.unwrap_or(record.sent_ms),
@@ -111,7 +113,7 @@ impl<'a> Collector<'a> {
             outcome: record.outcome,
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
-            other_tier: asked != "none" && record.resolved_service_tier.as_ref().is_some_and(|tier| tier != asked),
+            unfit: record.validity,
         });
         if let Some(protocol) = &record.protocol {
             match gathered.protocols.get_mut(protocol) {
@@ -173,7 +175,7 @@ pub(super) mod tests {
             outcome: Outcome::Succeeded,
             timed_out: false,
             cache_read: false,
-            other_tier: false,
+            unfit: None,
         }
     }
 

@@ -54,7 +54,8 @@ impl Health {
     ) -> Self {
         let windowed = || samples.iter().filter(|sample| window.takes(sample));
         let median = |metric| Latency::of_metric(windowed(), Population::Successes, metric).value_ms(0.5);
-        let lag = Latency::of_metric(windowed(), Population::Pooled, Metric::SendLag);
+        let sent = samples.iter().filter(|sample| window.holds(sample));
+        let lag = Latency::of_metric(sent, Population::Pooled, Metric::SendLag);
         let seconds = || {
             turns.iter().flat_map(|turn| {
                 let from = (window.start_ms / 1e3).ceil() as usize;
@@ -113,7 +114,7 @@ pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms:
     let cycle_ms = median_ms? + crate::units::ms(cell.load.think_time.mean());
     let mut ends: Vec<(u32, f64)> = samples
         .iter()
-        .filter(|sample| sample.outcome == Outcome::Succeeded && window.takes(sample))
+        .filter(|sample| sample.outcome == Outcome::Succeeded && window.holds(sample))
         .map(|sample| (sample.repetition, sample.start_ms + sample.response_ms))
         .collect();
     ends.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));

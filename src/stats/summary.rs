@@ -10,9 +10,9 @@ use super::series::{self, Row};
 use super::stages::{self, StageSummary};
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
-use crate::plan::{Api, Goodput};
-use crate::record::Outcome;
+use crate::plan::{Api, CacheMode, Goodput};
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+use crate::record::{Outcome, Unfit};
 use crate::units::Samples;
 use std::collections::HashMap;
 
@@ -132,7 +132,11 @@ pub(crate) enum Warning {
     /// Some prompts were answered from the prompt cache.
     CacheReads,
     /// Some replies name another tier than was asked for.
-    OtherTier,
+    TierMismatch,
+    /// Some that were to be cold came from the prompt cache.
+    CacheContaminated,
+    /// Some that were to be warm did not.
+    WarmMiss,
     /// The run was stopped inside this cell.
     Interrupted,
     /// Streams came all at once.
@@ -153,7 +157,9 @@ impl Warning {
         match self {
             Self::NotSettled => "not_settled",
             Self::CacheReads => "cache_reads",
-            Self::OtherTier => "other_tier",
+            Self::TierMismatch => "tier_mismatch",
+            Self::CacheContaminated => "cache_contaminated",
+            Self::WarmMiss => "warm_miss",
             Self::Interrupted => "interrupted",
             Self::Bursts => "bursts",
             Self::Dropped => "dropped_starts",
@@ -170,9 +176,17 @@ impl Warning {
                 "not settled: the ramp and one p95 take more than half of the test duration; test longer, or spawn faster"
             }
             Self::CacheReads => {
-                "prompt cache: 1 % or more of the successes were answered from the prompt cache; prompts that are always the same measure a warm cache"
+                "prompt cache: 1 % or more of the successes were answered from the prompt cache; prompts that are always the same measure a warm cache: cache_modes = [\"cold\"] or [\"warm\"] says which is meant"
             }
-            Self::OtherTier => "some replies say that another service tier served them than was asked for",
+            Self::TierMismatch => {
+                "another tier: some replies say that another service tier served them than was asked for; they are counted, and left out of these latencies"
+            }
+            Self::CacheContaminated => {
+                "not cold: some replies were read from the prompt cache all the same; they are counted, and left out of these latencies"
+            }
+            Self::WarmMiss => {
+                "not warm: some replies read nothing from the prompt cache; they are counted, and left out of these latencies (the shared prompt may be below the model's minimum of 1,024 tokens or more)"
+            }
             Self::Interrupted => "the run was interrupted inside this cell",
             Self::Bursts => {
                 "bursts: 1 % or more of the streams came all at once; they have no time per token: compare whole replies"
@@ -244,8 +258,12 @@ pub(crate) struct CellSummary {
     pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
     pub(crate) cache_reads: u64,
-    /// Successes that name another tier.
-    pub(crate) other_tier: u64,
+    /// Successes that name another tier than was asked for.
+    pub(crate) tier_mismatches: u64,
+    /// Successes that were to be cold and read from the cache.
+    pub(crate) cache_contaminated: u64,
+    /// Successes that were to be warm and read nothing from it.
+    pub(crate) warm_misses: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
@@ -375,7 +393,9 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let counts = Counts::of(&samples);
     let successes = || samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
     let cache_reads = successes().filter(|sample| sample.cache_read).count() as u64;
-    let other_tier = successes().filter(|sample| sample.other_tier).count() as u64;
+    let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
+    let (tier_mismatches, cache_contaminated, warm_misses) =
+        (unfit(Unfit::TierMismatch), unfit(Unfit::CacheContaminated), unfit(Unfit::WarmMiss));
     let bodies: Vec<u32> = samples.iter().map(|sample| sample.response_bytes).filter(|bytes| *bytes > 0).collect();
     let settled = population(report.include_failures);
     let latency = Latency::of(windowed(), settled);
@@ -401,8 +421,11 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         }
     };
     warn(counts.succeeded > 0 && !window.settled, Warning::NotSettled);
-    warn(cache_reads > 0 && cache_reads as f64 >= CACHE_READS * counts.succeeded as f64, Warning::CacheReads);
-    warn(other_tier > 0, Warning::OtherTier);
+    let cached = cache_reads > 0 && cache_reads as f64 >= CACHE_READS * counts.succeeded as f64;
+    warn(cached && cell.cache_mode == CacheMode::AsIs, Warning::CacheReads);
+    warn(tier_mismatches > 0, Warning::TierMismatch);
+    warn(cache_contaminated > 0, Warning::CacheContaminated);
+    warn(warm_misses > 0, Warning::WarmMiss);
     warn(turns.iter().any(|turn| turn.end == TurnEnd::Interrupted), Warning::Interrupted);
     warn(bursts > 0 && bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
@@ -442,7 +465,9 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
             .then(|| bodies.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / bodies.len() as f64),
         tokens: Tokens::of(&samples),
         cache_reads,
-        other_tier,
+        tier_mismatches,
+        cache_contaminated,
+        warm_misses,
         errors: by_frequency(errors),
         validity,
         warnings,

@@ -28,8 +28,13 @@ impl Window {
     }
 
     /// Whether a request was sent inside the window; nothing is ever sent after its end.
-    pub(super) fn takes(&self, sample: &Sample) -> bool {
+    pub(super) fn holds(&self, sample: &Sample) -> bool {
         sample.start_ms >= self.start_ms
+    }
+
+    /// Whether it says something about latency: sent inside, and answered as it was meant to be.
+    pub(super) fn takes(&self, sample: &Sample) -> bool {
+        self.holds(sample) && sample.unfit.is_none()
     }
 
     /// Whether a request ended inside the window of its turn.

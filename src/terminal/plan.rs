@@ -39,6 +39,10 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        // As the plan says it.
+        table @ Value::Object(_) => {
+            toml::Value::try_from(table).map_or_else(|_| table.to_string(), |toml| toml.to_string())
+        }
         other => other.to_string(),
     }
 }

@@ -58,8 +58,12 @@ pub(crate) struct CellView {
     pub(crate) total_output_tokens: u64,
     /// Successes that were answered from a cache.
     pub(crate) cache_reads: u64,
-    /// Successes served on another tier.
-    pub(crate) other_tier: u64,
+    /// Successes served on another tier than asked for; like the next two in no latency.
+    pub(crate) tier_mismatches: u64,
+    /// Successes that were to be cold and were not.
+    pub(crate) cache_contaminated: u64,
+    /// Successes that were to be warm and were not.
+    pub(crate) warm_misses: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorView>,
     /// `ok`, or why the numbers may not be used.
@@ -292,7 +296,9 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
         total_input_tokens: summary.tokens.total_input,
         total_output_tokens: summary.tokens.total_output,
         cache_reads: summary.cache_reads,
-        other_tier: summary.other_tier,
+        tier_mismatches: summary.tier_mismatches,
+        cache_contaminated: summary.cache_contaminated,
+        warm_misses: summary.warm_misses,
         errors: errors(summary),
         validity: summary.validity.key(),
         warnings: warnings(summary, &turns),
@@ -409,13 +415,20 @@ fn stage(stage: &StageSummary) -> StageView {
 fn tokens(summary: &CellSummary) -> Vec<Entry> {
     let mean = |tokens: Option<f64>| tokens.map_or_else(|| text::NOTHING.into(), |tokens| text::thousands(tokens, 1));
     let sum = |tokens: u64| text::thousands(tokens as f64, 0);
-    vec![
+    let mut entries = vec![
         Entry::new("input, average", mean(summary.tokens.avg_input)),
         Entry::new("output, average", mean(summary.tokens.avg_output)),
         Entry::new("input, total", sum(summary.tokens.total_input)),
         Entry::new("output, total", sum(summary.tokens.total_output)),
         Entry::new("replies with cache reads", sum(summary.cache_reads)),
-    ]
+    ];
+    let left_out = [
+        ("not cold, left out of the times", summary.cache_contaminated),
+        ("not warm, left out of the times", summary.warm_misses),
+        ("served on another tier, left out of the times", summary.tier_mismatches),
+    ];
+    entries.extend(left_out.iter().filter(|(_, n)| *n > 0).map(|(label, n)| Entry::new(*label, sum(*n))));
+    entries
 }
 
 fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<Entry> {

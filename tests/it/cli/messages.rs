@@ -36,6 +36,7 @@ const CASES: &[Case] = &[
     ("empty_item", None, &[("USER_COUNTS", "30,,60")], &["--service-tiers", "flex,"]),
     ("empty_flag", None, &[], &["--service-tiers", ""]),
     ("unknown_prompt_size", None, &[], &["--prompt-sizes", "small,huge"]),
+    ("unknown_cache_mode", None, &[], &["--cache-modes", "cold,hot"]),
     ("missing_prompts_file", None, &[], &["--prompts-file", "nowhere.json"]),
     ("missing_plan", None, &[], &["nowhere.toml"]),
     ("empty_plan_is_the_defaults_with_a_short_test", Some(""), &[], &["--test-duration", "5s"]),

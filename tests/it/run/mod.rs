@@ -2,6 +2,7 @@
 
 mod ends;
 mod files;
+mod fit;
 mod loads;
 mod nothing_lost;
 mod scene;

@@ -1,0 +1,57 @@
+//! Successes that were not what was asked for: they stay in the journal and in the counts, and leave
+//! the latency statistics of their cell.
+
+use crate::matrix::Cell;
+use crate::plan::CacheMode;
+use serde::{Deserialize, Serialize};
+
+/// Why a success says nothing about its cell's latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unfit {
+    /// Served on another tier than it asked for.
+    TierMismatch,
+    /// Asked to be cold, and read from the prompt cache.
+    CacheContaminated,
+    /// Asked to be warm, and read nothing from the prompt cache.
+    WarmMiss,
+}
+
+impl Unfit {
+    /// Judges a success of a cell by what its reply says. A reply that names no tier is taken as asked.
+    pub(crate) fn of(cell: &Cell, served: Option<&str>, cache_read_tokens: Option<u64>) -> Option<Self> {
+        let asked = cell.service_tier.as_str();
+        if asked != "none" && served.is_some_and(|tier| tier != asked) {
+            return Some(Self::TierMismatch);
+        }
+        let was_read = cache_read_tokens.is_some_and(|tokens| tokens > 0);
+        match cell.cache_mode {
+            CacheMode::Cold if was_read => Some(Self::CacheContaminated),
+            CacheMode::Warm | CacheMode::Explicit if !was_read => Some(Self::WarmMiss),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_for_is_told_apart() {
+        let mut cell = crate::matrix::expand(&crate::plan::tests::plan()).remove(0);
+        let mut judge = |mode, tier: &str, served, read| {
+            cell.cache_mode = mode;
+            cell.service_tier = tier.into();
+            Unfit::of(&cell, served, read)
+        };
+        assert_eq!(judge(CacheMode::AsIs, "flex", Some("flex"), Some(9)), None);
+        assert_eq!(judge(CacheMode::AsIs, "flex", Some("default"), None), Some(Unfit::TierMismatch));
+        assert_eq!(judge(CacheMode::AsIs, "flex", None, None), None);
+        assert_eq!(judge(CacheMode::AsIs, "none", Some("default"), None), None);
+        assert_eq!(judge(CacheMode::Cold, "none", None, Some(1)), Some(Unfit::CacheContaminated));
+        assert_eq!(judge(CacheMode::Cold, "none", None, Some(0)), None);
+        assert_eq!(judge(CacheMode::Warm, "none", None, None), Some(Unfit::WarmMiss));
+        assert_eq!(judge(CacheMode::Explicit, "none", None, Some(1)), None);
+    }
+}
