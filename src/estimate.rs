@@ -43,7 +43,7 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan) -> Estimate {
 fn requests(cell: &Cell) -> f64 {
     let cycle = ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64();
     let level_s: f64 =
-        cell.course().pieces().iter().map(|piece| (piece.from + piece.to) / 2.0 * piece.length.as_secs_f64()).sum();
+        cell.course().pieces().iter().map(|piece| piece.from.midpoint(piece.to) * piece.length.as_secs_f64()).sum();
     let requests = if cell.is_open() { level_s } else { level_s / cycle };
     cell.load.requests.map_or(requests, |most| requests.min(most as f64))
 }

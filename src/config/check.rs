@@ -234,13 +234,11 @@ impl<'a> Layered<'a> {
 
     /// Where a layer says something.
     fn said_at(&self, layer: Layer, key: &str) -> Place {
-        match (layer, self.file) {
-            (Layer::File, Some(file)) => file.value(key),
-            _ => {
-                let by = self.said.iter().find(|said| self.says(said, layer, key)).map_or(0, |said| said.by);
-                Place::Name(self.origins[by].name.clone().unwrap_or_else(|| key.to_owned()))
-            }
+        if let (Layer::File, Some(file)) = (layer, self.file) {
+            return file.value(key);
         }
+        let by = self.said.iter().find(|said| self.says(said, layer, key)).map_or(0, |said| said.by);
+        Place::Name(self.origins[by].name.clone().unwrap_or_else(|| key.to_owned()))
     }
 
     /// One more value on top.

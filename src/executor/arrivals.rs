@@ -52,7 +52,7 @@ impl Iterator for Schedule {
         loop {
             let piece = self.pieces.get(self.piece)?;
             let length = piece.length.as_secs_f64();
-            let expected = (piece.from + piece.to) / 2.0 * length;
+            let expected = piece.from.midpoint(piece.to) * length;
             let wanted = self.next - self.before;
             if wanted < expected {
                 let at = piece.start + Duration::from_secs_f64(reach(piece.from, piece.to, length, wanted).min(length));

@@ -147,6 +147,7 @@ pub(crate) struct Answer {
 
 /// Tokens, where the reply says so.
 #[derive(Debug, Default, Clone, Copy)]
+#[allow(clippy::struct_field_names)] // the records' names
 pub(crate) struct Usage {
     pub(crate) input_tokens: Option<u64>,
     pub(crate) output_tokens: Option<u64>,

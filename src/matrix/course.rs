@@ -73,7 +73,7 @@ impl Course {
         if let Some(last) = course.pieces.last_mut()
             && length > self.length
         {
-            last.length += length - self.length;
+            last.length += length.saturating_sub(self.length);
             course.length = length;
         }
         course

@@ -15,7 +15,7 @@ pub(crate) const PLAN: &str = "plan.toml";
 /// Where charts go.
 pub(crate) const CHARTS: &str = "charts";
 
-/// Where HdrHistogram logs go.
+/// Where `HdrHistogram` logs go.
 pub(crate) const HISTOGRAMS: &str = "histograms";
 
 /// Why a directory cannot be used.
@@ -166,7 +166,11 @@ fn remove_ours(dir: &Path) -> io::Result<()> {
     }
     let histograms = dir.join(HISTOGRAMS);
     if histograms.is_dir() {
-        remove_files(&histograms, |name| name.strip_suffix(".part").unwrap_or(name).ends_with(".hlog"))?;
+        remove_files(&histograms, |name| {
+            Path::new(name.strip_suffix(".part").unwrap_or(name))
+                .extension()
+                .is_some_and(|extension| extension == "hlog")
+        })?;
         let _ = fs::remove_dir(&histograms);
     }
     Ok(())

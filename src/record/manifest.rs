@@ -98,6 +98,7 @@ pub(crate) struct Calibration {
 
 /// Client minus server, request by request.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names)] // the unit belongs to each
 pub(crate) struct Paired {
     /// The median.
     pub(crate) p50_ms: f64,

@@ -1,4 +1,4 @@
-//! `histograms/{cell}.hlog`: the successes of each cell's window, for the HdrHistogram tools of other
+//! `histograms/{cell}.hlog`: the successes of each cell's window, for the `HdrHistogram` tools of other
 //! languages.
 
 use super::view::View;
@@ -7,6 +7,7 @@ use crate::record::dir::HISTOGRAMS;
 use std::path::Path;
 
 /// One file per cell that ran.
+#[allow(clippy::unnecessary_wraps)] // a format like the others
 pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
     let ran = view.cells.iter().filter(|cell| !cell.histogram.is_empty());
     let file = |cell: &super::view::CellView| Rendered {

@@ -336,8 +336,12 @@ fn the_numbers_of_known_streams() {
 #[test]
 fn what_this_machine_spoiled_is_marked_in_every_output() {
     let (mut manifest, mut records) = streams();
-    manifest.turns[0].series.iter_mut().for_each(|second| second.cpu_ms = Some(1_900.0));
-    records.iter_mut().for_each(|(_, record)| record.send_lag_ms = 7.25);
+    for second in &mut manifest.turns[0].series {
+        second.cpu_ms = Some(1_900.0);
+    }
+    for (_, record) in &mut records {
+        record.send_lag_ms = 7.25;
+    }
     let view = view_of(&manifest, &records);
     let reason = "INVALID: send lag p99 7.2 ms > 5.0 ms; CPU 95 % > 80 %";
     assert_eq!(view.cells[0].validity, reason);
@@ -346,7 +350,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
             let name = file.path.display().to_string();
             if name.starts_with("consolidated") {
                 assert!(String::from_utf8(file.bytes).unwrap().contains(reason), "{name}");
-            } else if name.ends_with(".html") {
+            } else if file.path.extension().is_some_and(|extension| extension == "html") {
                 let page = String::from_utf8(file.bytes).unwrap();
                 assert!(page.contains("INVALID: this machine spoiled the numbers (send lag p99 7.2 ms"), "{page}");
             }

@@ -37,7 +37,7 @@ impl Times {
     }
 }
 
-/// The successes of a cell's window as one interval of an HdrHistogram log, microseconds inside; the
+/// The successes of a cell's window as one interval of an `HdrHistogram` log, microseconds inside; the
 /// header's divisor makes its `Interval_Max` milliseconds. Nothing where nothing ran.
 pub(super) fn log<'a>(
     cell: &str,

@@ -193,7 +193,7 @@ fn order_statistics(n: usize, p: f64) -> (Option<usize>, Option<usize>) {
 
 /// The first n at which the interval of `p` has both ends.
 pub(crate) fn enough_for(p: f64) -> usize {
-    (1..).find(|n| quality(*n, p) == Quality::Ok).unwrap_or(usize::MAX)
+    (1..1_000_000).find(|n| quality(*n, p) == Quality::Ok).unwrap_or(usize::MAX)
 }
 
 /// What n observations allow to say: two-sided from the first n at which the interval has both ends,

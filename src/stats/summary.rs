@@ -254,7 +254,7 @@ pub(crate) struct CellSummary {
     pub(crate) stall_ms: Option<f64>,
     /// The stages of a load profile.
     pub(crate) stages: Vec<StageSummary>,
-    /// The successes of the window as an interval log of HdrHistogram.
+    /// The successes of the window as an interval log of `HdrHistogram`.
     pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
     pub(crate) cache_reads: u64,

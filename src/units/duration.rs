@@ -77,6 +77,7 @@ pub(crate) mod optional_text {
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// Writes `1m30s`.
+    #[allow(clippy::ref_option)] // serde's `with` calls it so
     pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => text::serialize(duration, serializer),

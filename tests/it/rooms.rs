@@ -123,7 +123,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("figment", &["src/config/layers.rs"]),
     ("hdrhistogram", &["src/stats/histogram.rs"]),
     ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/stream.rs"]),
-    ("rustix", &["src/executor/health.rs", "src/app/limits.rs"]),
+    ("rustix", &["src/executor/health.rs", "src/executor/pacer.rs", "src/app/limits.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
     ("minijinja", &["src/report/html.rs", "src/report/mod.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),

@@ -36,6 +36,7 @@ pub(crate) fn redact(dir: &Path, text: &str) -> String {
 }
 
 /// Whether Python has a module; says on stderr where a test is skipped for want of it.
+#[allow(clippy::print_stderr)]
 pub(crate) fn python_has(module: &str) -> bool {
     let import = format!("import {module}");
     let has = Command::new("python3").args(["-c", &import]).output().is_ok_and(|output| output.status.success());

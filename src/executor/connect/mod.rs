@@ -179,13 +179,12 @@ impl Body for WatchedBody {
             let bytes = this.bytes;
             exchange.note(|facts| {
                 facts.response_bytes = Some(bytes);
-                match &frame {
+                if let Some(Ok(_)) = &frame {
+                    facts.last_byte = Some(Instant::now());
+                } else {
                     // The end itself may come later than the last byte: a stream is over with its last event.
-                    Some(Ok(_)) => facts.last_byte = Some(Instant::now()),
-                    _ => {
-                        facts.ended = true;
-                        facts.last_byte.get_or_insert_with(Instant::now);
-                    }
+                    facts.ended = true;
+                    facts.last_byte.get_or_insert_with(Instant::now);
                 }
                 if let Some(Err(error)) = &frame {
                     facts.failure = Some(if error.is_parse() { "decode" } else { "reset" });

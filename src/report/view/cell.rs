@@ -88,7 +88,7 @@ pub(crate) struct CellView {
     /// Locust's history.
     #[serde(skip)]
     pub(crate) history: Vec<Row>,
-    /// An HdrHistogram log.
+    /// An `HdrHistogram` log.
     #[serde(skip)]
     pub(crate) histogram: Vec<u8>,
 }

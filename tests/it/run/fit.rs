@@ -46,7 +46,7 @@ fn every_cache_mode_measures_what_it_says() {
             "cold" => assert!(load.iter().all(|record| reads(record) == 0)),
             "warm" | "explicit" => assert!(load.iter().all(|record| reads(record) > 1_000)),
             _ => {
-                assert!(load.iter().filter(|record| reads(record) > 0).count() >= load.len() - 3, "the old tool's way")
+                assert!(load.iter().filter(|record| reads(record) > 0).count() >= load.len() - 3, "the old tool's way");
             }
         }
         assert_eq!(row["warnings"].contains("cache_reads"), mode == "as_is", "{mode}: {}", row["warnings"]);

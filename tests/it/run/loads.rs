@@ -24,7 +24,7 @@ fn an_open_loop_starts_when_it_said_it_would() {
         let response = field("send_lag_ms") + field("service_time_ms");
         assert!((field("response_time_ms") - response).abs() < 0.002, "{record}");
         assert!(record.get("user").is_none() && record.get("users").is_none(), "{record}");
-        assert_eq!(field("arrival_rate"), 20.0);
+        assert_eq!(record["arrival_rate"], 20.0);
     }
     let row = &scene.rows()[0];
     assert_eq!(row["test_id"], "us_default_small_r20");
@@ -141,7 +141,11 @@ fn every_stage_of_a_profile_is_summarised_on_its_own() {
     for row in scene.rows() {
         let of_stages = stages.iter().filter(|stage| stage["test_id"] == row["test_id"]);
         let sum: f64 = of_stages.map(|stage| number(&stage["total_requests"])).sum();
-        assert_eq!(number(&row["total_requests"]), sum, "{}: every request is due in one stage", row["test_id"]);
+        assert!(
+            (number(&row["total_requests"]) - sum).abs() < 0.5,
+            "{}: every request is due in one stage",
+            row["test_id"]
+        );
     }
     // 10 in the first second; 10 to 30 per second bring 20 in the second one.
     assert_eq!((stages[3]["total_requests"].as_str(), stages[4]["total_requests"].as_str()), ("10", "20"));
