@@ -32,11 +32,9 @@ pub(super) struct Shared {
     cell: usize,
     planned: Cell,
     repetition: u32,
-    think_time: ThinkTime,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
     most_requests: u64,
-    max_in_flight: u32,
     ramp: Duration,
     clock: Clock,
     /// What is in flight is given up.
@@ -73,11 +71,9 @@ impl Shared {
             cell: turn.cell,
             planned: cell.clone(),
             repetition: turn.repetition,
-            think_time: cell.load.think_time,
             start,
             deadline: Deadline::new(start + cell.length()),
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
-            max_in_flight: cell.load.max_in_flight,
             ramp: cell.ramp(),
             clock,
             giving_up: CancellationToken::new(),
@@ -153,7 +149,7 @@ impl Shared {
 
     /// As [`Self::next`] for an arrival: with too many in flight it is dropped, and counted so.
     pub(super) fn arrive(&self) -> Option<u64> {
-        if self.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
+        if self.in_flight.load(Ordering::Relaxed) >= self.planned.load.max_in_flight {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -324,7 +320,7 @@ pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize,
         && let Some(seq) = shared.next()
     {
         shared.request(Some(user), seq, wanted).await;
-        let pause = draw(shared.think_time, &mut rng);
+        let pause = draw(shared.planned.load.think_time, &mut rng);
         let thinks = Instant::now();
         if !pause.is_zero() {
             tokio::select! {

@@ -153,6 +153,27 @@ fn saturate(number: u64) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::{Outcome, Sample};
+    use crate::record::manifest::{TurnEnd, TurnReport};
+
+    /// A second in which nothing happened, for tests of other files.
+    pub(in crate::stats) fn turn() -> TurnReport {
+        TurnReport {
+            test_id: "cell".into(),
+            repetition: 1,
+            started_ms: 0,
+            ended_ms: 0,
+            load_ms: 1_000.0,
+            end: TurnEnd::Finished,
+            reason: None,
+            requests: 0,
+            connections_opened: 0,
+            connections_reused: 0,
+            dropped: 0,
+            user_ms: 0.0,
+            think_ms: 0.0,
+            series: Vec::new(),
+        }
+    }
 
     /// A success of no length, for tests of other files.
     pub(in crate::stats) fn sample() -> Sample {

@@ -129,25 +129,9 @@ pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::manifest::TurnEnd;
 
     fn turn(user_ms: f64, think_ms: f64) -> TurnReport {
-        TurnReport {
-            test_id: "cell".into(),
-            repetition: 1,
-            started_ms: 0,
-            ended_ms: 0,
-            load_ms: 1_000.0,
-            end: TurnEnd::Finished,
-            reason: None,
-            requests: 0,
-            connections_opened: 0,
-            connections_reused: 0,
-            dropped: 0,
-            user_ms,
-            think_ms,
-            series: Vec::new(),
-        }
+        TurnReport { user_ms, think_ms, ..super::super::collect::tests::turn() }
     }
 
     fn sample(start_ms: f64, response_ms: f64) -> Sample {

@@ -89,26 +89,16 @@ mod tests {
 
     #[test]
     fn a_log_reads_back_equal() {
-        let manifest = crate::record::manifest::TurnReport {
-            test_id: "cell".into(),
-            repetition: 1,
+        let turn = crate::record::manifest::TurnReport {
             started_ms: 1_795_511_763_456,
             ended_ms: 1_795_511_768_456,
             load_ms: 5_000.0,
-            end: crate::record::manifest::TurnEnd::Finished,
-            reason: None,
-            requests: 1_000,
-            connections_opened: 1,
-            connections_reused: 0,
-            dropped: 0,
-            user_ms: 0.0,
-            think_ms: 0.0,
-            series: Vec::new(),
+            ..super::super::collect::tests::turn()
         };
         let sample = |response_ms| Sample { response_ms, ..super::super::collect::tests::sample() };
         let samples: Vec<Sample> = (1..=1_000).map(|n| sample(f64::from(n))).collect();
         let window = Window { start_ms: 500.0, length_s: 4.5, settled: true };
-        let text = log("cell", &[manifest], &window, samples.iter());
+        let text = log("cell", &[turn], &window, samples.iter());
         assert!(text.starts_with(b"#[Histogram log format version 1.3]\n"));
         let (tag, histogram) = read(&text);
         let mut expected = Times::new();
