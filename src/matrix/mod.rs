@@ -5,6 +5,7 @@ mod axes;
 mod course;
 mod expand;
 pub(crate) mod order;
+pub(crate) mod rule;
 
 pub(crate) use axes::{AXES, AxisValue, InId, axis};
 pub(crate) use course::{Course, Piece};

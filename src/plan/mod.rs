@@ -9,12 +9,14 @@ mod cache;
 mod endpoint;
 mod origin;
 mod profile;
+mod rule;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
+pub(crate) use rule::Rule;
 
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
