@@ -166,6 +166,7 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
         endpoint_url: Some(url.to_owned()),
         simulated: true,
         region: None,
+        regions: Vec::new(),
         profile: None,
         bearer_token: false,
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),

@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
         _ => None,
     };
-    let target = target(&resolved.plan, simulator.as_ref().map(simulated::Simulated::url), environment);
+    let target = target(&resolved.plan, &cells, simulator.as_ref().map(simulated::Simulated::url), environment);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
 
     let mut err = std::io::stderr();
@@ -68,7 +68,8 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
 
     let taken = dir::take(&results, options.overwrite).map_err(Error::Results)?;
     let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
-    let mut manifest = manifest(resolved, &all_cells, &cells, seed, started_ms, &bedrock.region, &options.only);
+    let mut manifest =
+        manifest(resolved, &all_cells, &cells, seed, started_ms, &called(&cells, &bedrock.region), &options.only);
     manifest.calibration = calibration;
     dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan).as_bytes())?;
     dir::write_manifest(&results, &manifest)?;
@@ -158,7 +159,28 @@ fn watch(manifest: &Manifest, live: Arc<Mutex<Live>>) -> impl Fn() -> terminal::
     }
 }
 
-fn target(plan: &Plan, simulator: Option<String>, environment: &BTreeMap<String, String>) -> Target {
+/// The regions that cells name, each once.
+fn regions(cells: &[Cell]) -> Vec<String> {
+    let mut regions: Vec<String> = Vec::new();
+    for region in cells.iter().filter_map(|cell| cell.region.as_ref()) {
+        if !regions.contains(region) {
+            regions.push(region.clone());
+        }
+    }
+    regions
+}
+
+/// The regions that a run calls, for people; `resolved` is that of cells that name none.
+fn called(cells: &[Cell], resolved: &str) -> String {
+    let mut regions = regions(cells);
+    if regions.is_empty() || cells.iter().any(|cell| cell.region.is_none()) {
+        regions.insert(0, resolved.to_owned());
+    }
+    regions.dedup();
+    regions.join(", ")
+}
+
+fn target(plan: &Plan, cells: &[Cell], simulator: Option<String>, environment: &BTreeMap<String, String>) -> Target {
     let endpoint_url = match &plan.target.endpoint {
         Endpoint::Url(url) => Some(url.clone()),
         Endpoint::Aws | Endpoint::Simulated => simulator,
@@ -166,7 +188,9 @@ fn target(plan: &Plan, simulator: Option<String>, environment: &BTreeMap<String,
     Target {
         endpoint_url,
         simulated: plan.target.endpoint == Endpoint::Simulated,
-        region: plan.target.region.clone(),
+        // Where the cells name theirs nobody else need name one.
+        region: plan.target.region.clone().or_else(|| regions(cells).into_iter().next()),
+        regions: regions(cells),
         profile: plan.target.profile.clone(),
         bearer_token: environment.get("AWS_BEARER_TOKEN_BEDROCK").is_some_and(|token| !token.is_empty()),
         proxies: ProxySettings::from_environment(environment),

@@ -4,8 +4,8 @@ use crate::cli::ShowFormat;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
-use crate::matrix::{AXES, Cell, expand};
-use crate::plan::Plan;
+use crate::matrix::{AXES, Cell, expand, expand_all};
+use crate::plan::{Override, Plan};
 use crate::terminal;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -30,10 +30,20 @@ pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> 
 }
 
 fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
+    let expanded = expand_all(&resolved.plan);
+    let origin = |index: usize| resolved.origins.get(&format!("override[{index}]")).map(ToString::to_string);
     let cell = |cell: &Cell| {
         let mut fields = Map::from_iter([("id".to_owned(), json!(cell.id))]);
         fields.extend(AXES.iter().map(|axis| (axis.field.to_owned(), json!((axis.get)(cell)))));
         fields.retain(|_, value| !value.is_null());
+        let changed = expanded.iter().find(|expanded| expanded.cell.id == cell.id).map_or(&[][..], |of| &of.overrides);
+        let overridden: Map<String, Value> = Override::together(&resolved.plan.overrides, changed)
+            .into_iter()
+            .map(|(key, value, index)| (key.to_owned(), json!({ "value": value, "origin": origin(index) })))
+            .collect();
+        if !overridden.is_empty() {
+            fields.insert("overridden".into(), Value::Object(overridden));
+        }
         Value::Object(fields)
     };
     json!({

@@ -1,19 +1,20 @@
 //! From layers to a plan: keys are checked per layer before the merge, values after it, and all that
 //! is wrong is said at once.
 
-use super::file::PlanFile;
-use super::layers::{Merged, Said, merge};
-use super::problem::{Place, Problem, Problems, Source, nearest};
-use super::sources::{self, Entry};
-use super::{Resolved, Sources, rules, settings};
-use crate::plan::{Layer, Origin, Origins, Plan};
+use super::files;
+use super::layered::Layered;
+use super::problem::{Place, Problem, Problems, Source};
+use super::tree::{leaves, set, unknown_keys};
+use super::{Resolved, Sources, rules, sources};
+use crate::plan::Plan;
 use crate::prompts::Prompts;
 use crate::simulator;
 use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 16] = [
+const OPTIONAL: [&str; 23] = [
+    "extends",
     "description",
     "prompts_file",
     "target.region",
@@ -21,6 +22,11 @@ const OPTIONAL: [&str; 16] = [
     "matrix.apis",
     "matrix.arrival_rates",
     "matrix.profiles",
+    "matrix.max_tokens",
+    "matrix.regions",
+    "matrix.exclude",
+    "matrix.zip",
+    "matrix.add",
     "load.seed",
     "load.requests",
     "load.min_samples",
@@ -30,11 +36,8 @@ const OPTIONAL: [&str; 16] = [
     "goodput.tpot",
     "goodput.e2e",
     "profile",
+    "override",
 ];
-
-/// Settings of which a layer says one: it drops the others from the layers below.
-const RIVALS: [&[&str]; 2] =
-    [&["matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"], &["target.api", "matrix.apis"]];
 
 pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let mut problems = Vec::new();
@@ -43,20 +46,23 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     for key in OPTIONAL {
         set(&mut shape, key, Value::Null);
     }
-    let paths = leaves(&shape);
+    // A parent is a file's business: neither a variable nor a flag names one.
+    let paths: Vec<String> = leaves(&shape).into_iter().filter(|path| path != files::EXTENDS).collect();
 
-    let file = sources.plan.and_then(|path| plan_file(path, &mut problems));
-    let mut tree = Value::Null;
+    let files = sources.plan.map_or_else(Vec::new, |path| files::read(path, &mut problems));
+    let mut trees = Vec::new();
     // What stands in a file with syntax errors is guesswork: it is said that it cannot be read, and no more.
-    if let Some(file) = file.as_ref().filter(|_| problems.is_empty()) {
-        tree = file.tree.clone();
+    let readable = problems.is_empty();
+    for (index, file) in files.iter().enumerate().filter(|_| readable) {
+        let mut tree = file.tree.clone();
         unknown_keys(file, &mut tree, &shape, "", &shape, &mut problems);
-        relative_to_plan(&mut tree, sources);
+        files::settle(file, index + 1 == files.len(), &mut tree, sources.working_dir);
+        trees.push(tree);
     }
     let mut entries = sources::environment(sources, &paths, &mut problems);
     entries.extend(sources::flags(sources, &paths, &mut problems));
 
-    let mut layered = Layered::new(&defaults, tree, entries, file.as_ref());
+    let mut layered = Layered::new(&defaults, &files, trees, entries);
     layered.settle_rivals(&mut problems);
     if layered.merged.tree["target"]["endpoint"] == "aws"
         && let Some(entry) = sources::aws_endpoint(sources)
@@ -95,255 +101,6 @@ fn defaults(sources: &Sources<'_>) -> Value {
     tree
 }
 
-fn plan_file(path: &Path, problems: &mut Vec<Problem>) -> Option<PlanFile> {
-    let shown = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let (file, wrong) = PlanFile::parse(Source { path: shown, text });
-            problems.extend(wrong);
-            Some(file)
-        }
-        Err(error) => {
-            let hint = (error.kind() == std::io::ErrorKind::NotFound)
-                .then_some("without a plan the built-in defaults are the plan: `bedrock-plan run`");
-            problems.push(Problem::named(shown, format!("the plan cannot be read: {error}")).hint(hint));
-            None
-        }
-    }
-}
-
-/// A prompts file that a plan names is relative to the plan.
-fn relative_to_plan(tree: &mut Value, sources: &Sources<'_>) {
-    let Some(plan) = sources.plan else { return };
-    if let Some(Value::String(path)) = tree.get_mut("prompts_file") {
-        let dir = sources.working_dir.join(plan.parent().unwrap_or(Path::new("")));
-        *path = dir.join(&*path).to_string_lossy().into_owned();
-    }
-}
-
-/// Reports keys that nobody knows, and values where tables belong, and takes them out.
-fn unknown_keys(
-    file: &PlanFile,
-    tree: &mut Value,
-    shape: &Value,
-    path: &str,
-    whole: &Value,
-    problems: &mut Vec<Problem>,
-) {
-    let (Value::Object(map), Value::Object(known)) = (tree, shape) else { return };
-    map.retain(|key, value| {
-        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let Some(inner) = known.get(key) else {
-            let table = if path.is_empty() { "the top of a plan".to_owned() } else { format!("[{path}]") };
-            let at = if path.is_empty() { "at" } else { "in" };
-            let hint = elsewhere(key, whole)
-                .map(|place| format!("it belongs to {place}"))
-                .or_else(|| {
-                    nearest(key, known.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
-                })
-                .unwrap_or_else(|| format!("{table} has {}", names(known.keys())));
-            problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` {at} {table}")).hint(Some(hint)));
-            return false;
-        };
-        match (inner.is_object(), value.is_object()) {
-            (true, false) => {
-                problems.push(Problem::new(file.value(&here), format!("`{key}` is a table: write [{here}]")));
-                false
-            }
-            (false, true) => {
-                problems.push(Problem::new(file.key(&here), format!("`{key}` is a value, not a table")));
-                false
-            }
-            _ => {
-                unknown_keys(file, value, inner, &here, whole, problems);
-                true
-            }
-        }
-    });
-}
-
-/// The table in which a misplaced key is known.
-fn elsewhere(key: &str, whole: &Value) -> Option<String> {
-    let tables = whole.as_object()?;
-    if tables.get(key).is_some() {
-        return Some("the top of the plan, before the first [table]".into());
-    }
-    let (table, _) = tables.iter().find(|(_, inner)| inner.get(key).is_some())?;
-    Some(format!("[{table}]"))
-}
-
-fn names<'a>(keys: impl Iterator<Item = &'a String>) -> String {
-    keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The layers with the origin of each value.
-struct Layered<'a> {
-    said: Vec<Said>,
-    origins: Vec<Origin>,
-    merged: Merged,
-    file: Option<&'a PlanFile>,
-}
-
-impl<'a> Layered<'a> {
-    fn new(defaults: &Value, tree: Value, entries: Vec<Entry>, file: Option<&'a PlanFile>) -> Self {
-        let whole = |value: Value, by| Said { key: String::new(), value, by };
-        let origin = |layer| Origin { layer, name: None };
-        let mut origins = vec![origin(Layer::Default), origin(Layer::File)];
-        let mut said = vec![whole(defaults.clone(), 0)];
-        if tree.is_object() {
-            said.push(whole(tree, 1));
-        }
-        for entry in entries {
-            said.push(Said { key: entry.key, value: entry.value, by: origins.len() });
-            origins.push(entry.origin);
-        }
-        Self { merged: merge(said.clone()), said, origins, file }
-    }
-
-    /// Of rivals, what a later layer says drops the others from earlier ones; two in one layer are a problem.
-    fn settle_rivals(&mut self, problems: &mut Vec<Problem>) {
-        for rivals in RIVALS {
-            let mut settled = false;
-            for layer in [Layer::Flag, Layer::Env, Layer::File] {
-                let says = |rival: &&&str| self.said.iter().any(|said| self.says(said, layer, rival));
-                let said: Vec<&str> = rivals.iter().filter(says).copied().collect();
-                let [first, rest @ ..] = &said[..] else { continue };
-                for second in rest {
-                    let message = format!("`{first}` and `{second}` are both set, and one takes the other's place");
-                    let place = self.said_at(layer, second);
-                    problems.push(Problem::new(place, message).hint(Some("leave one of them out")));
-                }
-                if !std::mem::replace(&mut settled, true) {
-                    for entry in &mut self.said {
-                        rivals.iter().filter(|rival| *rival != first).for_each(|rival| {
-                            remove(&mut entry.value, &entry.key, rival);
-                        });
-                    }
-                    self.said.retain(|entry| !entry.value.is_null());
-                }
-            }
-        }
-        self.merged = merge(self.said.clone());
-    }
-
-    /// Whether a value of a layer says something at a key.
-    fn says(&self, said: &Said, layer: Layer, key: &str) -> bool {
-        self.origins[said.by].layer == layer
-            && (said.key == key || (said.key.is_empty() && get(&said.value, key).is_some()))
-    }
-
-    /// Where a layer says something.
-    fn said_at(&self, layer: Layer, key: &str) -> Place {
-        if let (Layer::File, Some(file)) = (layer, self.file) {
-            return file.value(key);
-        }
-        let by = self.said.iter().find(|said| self.says(said, layer, key)).map_or(0, |said| said.by);
-        Place::Name(self.origins[by].name.clone().unwrap_or_else(|| key.to_owned()))
-    }
-
-    /// One more value on top.
-    fn add(&mut self, entry: Entry) {
-        self.said.push(Said { key: entry.key, value: entry.value, by: self.origins.len() });
-        self.origins.push(entry.origin);
-        self.merged = merge(self.said.clone());
-    }
-
-    /// Deserialises; where that fails the error is reported, the default put back, and all tried again.
-    /// Returns the keys that were replaced so.
-    fn plan(&self, defaults: &Value, problems: &mut Vec<Problem>) -> (Plan, Vec<String>) {
-        let mut tree = self.merged.tree.clone();
-        let mut bad: Vec<String> = Vec::new();
-        loop {
-            let error = match serde_path_to_error::deserialize::<_, Plan>(tree.clone()) {
-                Ok(plan) => return (plan, bad),
-                Err(error) => error,
-            };
-            let path = error.path().to_string();
-            let key = path.split('[').next().unwrap_or_default().to_owned();
-            // What stands in for an item is no name that a list of choices knows: then the default does.
-            let stood_in = bad.iter().filter(|known| **known == path).count();
-            assert!(stood_in < 2, "the defaults are valid, but for {path}: {error}");
-            if stood_in == 0 {
-                let message = describe(&key, &error.into_inner().to_string());
-                problems.push(Problem::new(self.place(&path), message));
-            }
-            // One item of a list is replaced alone, so that what is wrong with the others is found too.
-            match (item(&path), get(defaults, &key)) {
-                (Some(index), None) if get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) => {
-                    tree_item(&mut tree, &key)[index] = stand_in(&Value::Null, bad.len());
-                }
-                (Some(index), Some(default)) if stood_in == 0 && path.matches('[').count() == 1 => {
-                    tree_item(&mut tree, &key)[index] = stand_in(default, bad.len());
-                }
-                (_, Some(default)) => set(&mut tree, &key, default.clone()),
-                (_, None) => remove(&mut tree, "", &key),
-            }
-            bad.push(path);
-        }
-    }
-
-    fn origin(&self, key: &str) -> &Origin {
-        &self.origins[self.merged.by(key).unwrap_or(0)]
-    }
-
-    /// Where a value was said.
-    fn place(&self, path: &str) -> Place {
-        let key = path.split('[').next().unwrap_or_default();
-        let origin = self.origin(key);
-        match (origin.layer, self.file) {
-            (Layer::File, Some(file)) => file.value(path),
-            _ => Place::Name(origin.name.clone().unwrap_or_else(|| key.to_owned())),
-        }
-    }
-
-    /// The place of that one of several values which the strongest layer said: it is what was changed last.
-    fn strongest(&self, paths: &[String]) -> Place {
-        let layer = |path: &&String| self.origin(path.split('[').next().unwrap_or_default()).layer;
-        let mut best = &paths[0];
-        for path in paths {
-            if layer(&path) > layer(&best) {
-                best = path;
-            }
-        }
-        self.place(best)
-    }
-
-    /// For `show` and the manifest.
-    fn origins(&self) -> Origins {
-        let described = |key: &String| {
-            let mut origin = self.origin(key).clone();
-            if let (Layer::File, Some(file)) = (origin.layer, self.file) {
-                origin.name = Some(match file.line(key) {
-                    Some(line) => format!("{}:{line}", file.source.path),
-                    None => file.source.path.clone(),
-                });
-            }
-            origin
-        };
-        leaves(&self.merged.tree).into_iter().map(|key| (key.clone(), described(&key))).collect()
-    }
-}
-
-/// Serde's message in the words of the setting.
-fn describe(key: &str, message: &str) -> String {
-    let Some((found, _)) = message
-        .strip_prefix("invalid type: ")
-        .or_else(|| message.strip_prefix("invalid value: "))
-        .and_then(|rest| rest.split_once(", expected"))
-    else {
-        return message.to_owned();
-    };
-    let found = found
-        .split_once(' ')
-        .filter(|(kind, _)| matches!(*kind, "integer" | "string" | "boolean" | "floating"))
-        .map_or(found, |(kind, rest)| if kind == "floating" { rest.trim_start_matches("point ") } else { rest });
-    let found = found.trim_matches(['`', '"']);
-    match settings::find(key) {
-        Some(setting) => format!("`{found}` is not what `{key}` takes: {}", setting.kind.expected()),
-        None => format!("`{key}`: {message}"),
-    }
-}
-
 /// Reads the prompts, or says why not.
 fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
     let Some(path) = &plan.prompts_file else { return Some(Prompts::shipped()) };
@@ -367,62 +124,4 @@ fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> O
             None
         }
     }
-}
-
-fn get<'v>(tree: &'v Value, key: &str) -> Option<&'v Value> {
-    key.split('.').try_fold(tree, |inner, part| inner.get(part))
-}
-
-fn set(tree: &mut Value, key: &str, value: Value) {
-    *tree_item(tree, key) = value;
-}
-
-/// Takes a key out of a value that stands at `at`; what is not there stays so.
-fn remove(value: &mut Value, at: &str, key: &str) {
-    if at == key {
-        *value = Value::Null;
-    } else if at.is_empty() {
-        let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
-        let table =
-            tables.split('.').filter(|part| !part.is_empty()).try_fold(value, |inner, part| inner.get_mut(part));
-        if let Some(Value::Object(map)) = table {
-            map.remove(last);
-        }
-    }
-}
-
-/// Stands for an item of a list that could not be read: of the type of the default's items, and
-/// something that nobody asks for.
-fn stand_in(default: &Value, number: usize) -> Value {
-    match default.get(0) {
-        Some(Value::String(_)) => format!("item {number}").into(),
-        _ => (u32::MAX as usize - number).into(),
-    }
-}
-
-/// The index that a path ends with.
-fn item(path: &str) -> Option<usize> {
-    path.strip_suffix(']')?.rsplit_once('[')?.1.parse().ok()
-}
-
-fn tree_item<'v>(tree: &'v mut Value, key: &str) -> &'v mut Value {
-    key.split('.').fold(tree, |inner, part| &mut inner[part])
-}
-
-/// The dotted keys of everything that is no table.
-fn leaves(tree: &Value) -> Vec<String> {
-    fn walk(tree: &Value, path: &str, found: &mut Vec<String>) {
-        match tree {
-            Value::Object(map) => {
-                for (key, value) in map {
-                    let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    walk(value, &here, found);
-                }
-            }
-            _ => found.push(path.to_owned()),
-        }
-    }
-    let mut found = Vec::new();
-    walk(tree, "", &mut found);
-    found
 }

@@ -3,11 +3,15 @@
 
 mod check;
 mod file;
+mod files;
+mod forms;
+mod layered;
 mod layers;
 mod problem;
 mod rules;
 pub(crate) mod settings;
 mod sources;
+mod tree;
 
 pub(crate) use problem::Problems;
 

@@ -1,7 +1,9 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
-use crate::matrix::{AXES, AxisValue};
-use crate::plan::{Plan, Profile, SCHEMA};
+use super::forms;
+use super::problem::nearest;
+use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
+use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use std::time::Duration;
 const PREFIXES: [&str; 7] = ["us", "eu", "apac", "jp", "au", "us-gov", "global"];
 
 /// Axes that stand aside where a rival is used.
-const MAY_BE_EMPTY: [&str; 4] = ["matrix.apis", "matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"];
+const MAY_BE_EMPTY: [&str; 5] =
+    ["matrix.apis", "matrix.regions", "matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"];
 
 /// A rule that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +25,10 @@ pub(super) struct Broken {
     pub(super) hint: Option<String>,
 }
 
-struct Rules(Vec<Broken>);
+pub(super) struct Rules(Vec<Broken>);
 
 impl Rules {
-    fn hold(&mut self, holds: bool, keys: &[&str], message: impl Into<String>, hint: &str) {
+    pub(super) fn hold(&mut self, holds: bool, keys: &[&str], message: impl Into<String>, hint: &str) {
         if !holds {
             self.0.push(Broken {
                 keys: keys.iter().map(ToString::to_string).collect(),
@@ -35,8 +38,45 @@ impl Rules {
         }
     }
 
-    /// An axis is neither empty nor does it repeat itself.
-    fn axis(&mut self, key: &str, values: &[AxisValue]) {
+    /// A rule speaks of attributes that cells have, and of one cell at least.
+    pub(super) fn rule(&mut self, at: &str, rule: &Rule, cells: &[Cell]) {
+        let fields = || AXES.iter().map(|axis| axis.field);
+        let unknown = rule::unknown(rule);
+        for name in &unknown {
+            let known = fields().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ");
+            let hint =
+                nearest(name, fields()).map_or(format!("a cell has {known}"), |near| format!("did you mean `{near}`?"));
+            self.hold(false, &[&format!("{at}.{name}")], format!("no cell has an attribute `{name}`"), &hint);
+        }
+        if !unknown.is_empty() || cells.is_empty() || cells.iter().any(|cell| rule::matches(rule, cell)) {
+            return;
+        }
+        let stranger = rule.attributes().find_map(|(name, values)| {
+            let axis = AXES.iter().find(|axis| axis.field == name)?;
+            let mut known: Vec<String> = Vec::new();
+            for value in cells.iter().map(|cell| (axis.get)(cell).to_string()).filter(|value| !value.is_empty()) {
+                if !known.contains(&value) {
+                    known.push(value);
+                }
+            }
+            (!values.iter().any(|value| known.contains(value))).then_some((name, known))
+        });
+        let (at, hint) = match stranger {
+            Some((name, known)) if known.is_empty() => (format!("{at}.{name}"), format!("no cell has `{name}`")),
+            Some((name, known)) => {
+                let known = known.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+                (format!("{at}.{name}"), format!("`{name}` is one of {known}"))
+            }
+            None => (at.to_owned(), "each of these values occurs, but no cell has all of them".into()),
+        };
+        self.hold(false, &[&at], format!("no cell is meant: {rule}"), &hint);
+    }
+
+    /// An axis is neither empty nor does it repeat itself; one that goes together with others may repeat itself.
+    fn axis(&mut self, key: &str, values: &[AxisValue], zipped: bool) {
+        if zipped {
+            return;
+        }
         let empty = values.is_empty() && !MAY_BE_EMPTY.contains(&key);
         self.hold(!empty, &[key], format!("`{key}` is empty"), "an axis has one value at least");
         for (index, value) in values.iter().enumerate() {
@@ -47,16 +87,20 @@ impl Rules {
     }
 
     fn positive(&mut self, key: &str, value: f64) {
+        self.positive_as(key, key, value);
+    }
+
+    fn positive_as(&mut self, at: &str, key: &str, value: f64) {
         self.hold(
             value > 0.0 && value.is_finite(),
-            &[key],
+            &[at],
             format!("`{key}` is {value}: it must be greater than zero"),
             "",
         );
     }
 
-    fn longer_than_zero(&mut self, key: &str, value: Duration) {
-        self.hold(!value.is_zero(), &[key], format!("`{key}` is zero: it must be longer"), "");
+    fn longer_than_zero(&mut self, at: &str, key: &str, value: Duration) {
+        self.hold(!value.is_zero(), &[at], format!("`{key}` is zero: it must be longer"), "");
     }
 }
 
@@ -70,64 +114,129 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
         "",
     );
     rules.hold(!plan.name.trim().is_empty(), &["name"], "`name` is empty", "");
-    axes(plan, &mut rules);
-    models(plan, &mut rules);
+    let (named, cells) = (named(plan), expand_all(plan));
+    axes(plan, &named, &mut rules);
+    models(&named, &cells, &mut rules);
     if let Some(prompts) = prompts {
-        for (index, size) in plan.matrix.prompt_sizes.iter().enumerate() {
+        for size in named.iter().filter(|named| named.axis.field == "prompt_size") {
+            let name = size.value.to_string();
             let known = prompts.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             rules.hold(
-                prompts.text(size).is_some() || size.trim().is_empty(),
-                &[&format!("matrix.prompt_sizes[{index}]"), "prompts_file"],
-                format!("no prompt is called `{size}`"),
+                prompts.text(&name).is_some() || name.trim().is_empty(),
+                &[&size.at, "prompts_file"],
+                format!("no prompt is called `{name}`"),
                 &format!("the prompts file has {known}"),
             );
         }
     }
-    profiles(plan, &mut rules);
-    load(plan, &mut rules);
-    extent(plan, &mut rules);
+    forms::check(plan, &mut rules);
+    profiles(plan, &named, &mut rules);
+    rules.hold(plan.load.repetitions > 0, &["load.repetitions"], "0 repetitions run nothing: write 1 or more", "");
+    for some in alike(plan, &cells) {
+        load(&some, &mut rules);
+        extent(&some, &mut rules);
+        request(&some, &mut rules);
+    }
     report(plan, &mut rules);
-    request(plan, &mut rules);
     results_dir(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
         rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
     }
-    rules.0
+    // What does not hold for some cells may not hold for others for the same reason.
+    let mut once: Vec<Broken> = Vec::new();
+    for broken in rules.0 {
+        if !once.contains(&broken) {
+            once.push(broken);
+        }
+    }
+    once
 }
 
-fn axes(plan: &Plan, rules: &mut Rules) {
+fn axes(plan: &Plan, named: &[Named], rules: &mut Rules) {
     for axis in AXES {
-        rules.axis(&format!("matrix.{}", axis.key), &(axis.values)(plan));
+        let zipped = plan.matrix.zip.iter().any(|zip| zip.get(axis.key).is_some());
+        rules.axis(&format!("matrix.{}", axis.key), &(axis.values)(plan), zipped);
     }
-    for (index, users) in plan.matrix.user_counts.iter().enumerate() {
-        let at = format!("matrix.user_counts[{index}]");
-        rules.hold(*users > 0, &[&at], "0 users send nothing: a user count is one or more", "");
+    for Named { axis, value, at } in named {
+        match (axis.field, value) {
+            ("users", AxisValue::Count(0)) => {
+                rules.hold(false, &[at], "0 users send nothing: a user count is one or more", "");
+            }
+            ("arrival_rate", AxisValue::Rate(rate)) => rules.positive(at, rate.0),
+            ("max_tokens", AxisValue::Count(0))
+                if *at != "matrix.max_tokens[0]" || !plan.matrix.max_tokens.is_empty() =>
+            {
+                rules.hold(false, &[at], "`max_tokens` is 0: it must be greater than zero", "");
+            }
+            (_, value) if !at.starts_with(&format!("matrix.{}[", axis.key)) => {
+                rules.hold(
+                    !value.to_string().trim().is_empty(),
+                    &[at],
+                    format!("`{}` has an empty value", axis.key),
+                    "",
+                );
+            }
+            _ => {}
+        }
     }
-    for (index, rate) in plan.matrix.arrival_rates.iter().enumerate() {
-        rules.positive(&format!("matrix.arrival_rates[{index}]"), rate.0);
-    }
-    let demands = [plan.matrix.user_counts.len(), plan.matrix.arrival_rates.len(), plan.matrix.profiles.len()];
     rules.hold(
-        demands.iter().any(|values| *values > 0),
+        named.iter().any(|named| DEMANDS.contains(&named.axis.field)),
         &["matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"],
         "nothing says how much load there is",
         "set one of user_counts, arrival_rates and profiles to one value at least",
     );
     rules.hold(
-        plan.target.api.is_some() || !plan.matrix.apis.is_empty(),
+        named.iter().any(|named| named.axis.field == "api"),
         &["matrix.apis", "target.api"],
         "`matrix.apis` is empty",
         "an axis has one value at least",
     );
 }
 
-fn profiles(plan: &Plan, rules: &mut Rules) {
-    for (index, wanted) in plan.matrix.profiles.iter().enumerate() {
+/// Cells that the same overrides changed, and so have the same load and request.
+struct Alike<'a> {
+    plan: &'a Plan,
+    overrides: &'a [usize],
+    cells: Vec<&'a Cell>,
+}
+
+/// The cells by the overrides that changed them; those that none changed come first, even if there are none.
+fn alike<'a>(plan: &'a Plan, cells: &'a [Expanded]) -> Vec<Alike<'a>> {
+    let mut all = vec![Alike { plan, overrides: &[], cells: Vec::new() }];
+    for Expanded { cell, overrides } in cells {
+        match all.iter_mut().find(|some| some.overrides == overrides) {
+            Some(some) => some.cells.push(cell),
+            None => all.push(Alike { plan, overrides, cells: vec![cell] }),
+        }
+    }
+    all
+}
+
+impl Alike<'_> {
+    fn load(&self) -> &Load {
+        self.cells.first().map_or(&self.plan.load, |cell| &cell.load)
+    }
+
+    fn request(&self) -> &Request {
+        self.cells.first().map_or(&self.plan.request, |cell| &cell.request)
+    }
+
+    /// Where the value that holds for a key of `[load]` or `[request]` was said.
+    fn at(&self, key: &str) -> String {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let said = self.overrides.iter().rev().find(|index| self.plan.overrides[**index].keys.get(name).is_some());
+        said.map_or_else(|| key.to_owned(), |index| format!("override[{index}].{name}"))
+    }
+}
+
+fn profiles(plan: &Plan, named: &[Named], rules: &mut Rules) {
+    for Named { value, at, .. } in named.iter().filter(|named| named.axis.field == "profile") {
+        let wanted = value.to_string();
         let known = plan.profile.iter().map(|profile| format!("`{}`", profile.name)).collect::<Vec<_>>().join(", ");
         let hint = if known.is_empty() { "the plan has no [[profile]]".into() } else { format!("there are {known}") };
         rules.hold(
-            plan.profile.iter().any(|profile| profile.name == *wanted) || wanted.trim().is_empty(),
-            &[&format!("matrix.profiles[{index}]"), "profile"],
+            plan.profile.iter().any(|profile| profile.name == wanted) || wanted.trim().is_empty(),
+            &[at, "profile"],
             format!("no profile is called `{wanted}`"),
             &hint,
         );
@@ -172,11 +281,14 @@ fn stages(profile: &Profile, at: &str, rules: &mut Rules) {
 }
 
 /// An ARN, or an id that has a prefix already, cannot get another one.
-fn models(plan: &Plan, rules: &mut Rules) {
-    let prefix = plan.matrix.region_prefixes.iter().find(|prefix| *prefix != "none");
-    let Some(prefix) = prefix else { return };
-    for (index, model) in plan.matrix.model_ids.iter().enumerate() {
-        let keys = [&format!("matrix.model_ids[{index}]"), "matrix.region_prefixes"];
+fn models(named: &[Named], cells: &[Expanded], rules: &mut Rules) {
+    for Named { value, at, .. } in named.iter().filter(|named| named.axis.field == "model_id") {
+        let model = value.to_string();
+        let mut prefixes = cells.iter().map(|expanded| &expanded.cell).filter(|cell| cell.model_id == model);
+        let Some(prefix) = prefixes.find(|cell| cell.region_prefix != "none").map(|cell| &cell.region_prefix) else {
+            continue;
+        };
+        let keys = [at, "matrix.region_prefixes"];
         if model.starts_with("arn:") {
             rules.hold(
                 false,
@@ -201,17 +313,16 @@ fn models(plan: &Plan, rules: &mut Rules) {
     }
 }
 
-fn load(plan: &Plan, rules: &mut Rules) {
-    let load = &plan.load;
-    rules.longer_than_zero("load.test_duration", load.test_duration);
-    rules.positive("load.spawn_rate", load.spawn_rate);
-    rules.hold(load.repetitions > 0, &["load.repetitions"], "0 repetitions run nothing: write 1 or more", "");
-    let most = plan.matrix.user_counts.iter().copied().max().unwrap_or(0);
+fn load(some: &Alike<'_>, rules: &mut Rules) {
+    let load = some.load();
+    rules.longer_than_zero(&some.at("load.test_duration"), "load.test_duration", load.test_duration);
+    rules.positive_as(&some.at("load.spawn_rate"), "load.spawn_rate", load.spawn_rate);
+    let most = some.cells.iter().filter_map(|cell| cell.users).max().unwrap_or(0);
     let ramp_s = f64::from(most) / load.spawn_rate;
     let holds = load.spawn_rate <= 0.0 || load.test_duration.is_zero() || ramp_s <= load.test_duration.as_secs_f64();
     rules.hold(
         holds,
-        &["load.test_duration", "load.spawn_rate", "matrix.user_counts"],
+        &[&some.at("load.test_duration"), &some.at("load.spawn_rate"), "matrix.user_counts"],
         format!(
             "the ramp is longer than the test: {most} users at {} per second take {ramp_s:.1} s, and the test ends after {}",
             load.spawn_rate,
@@ -222,33 +333,33 @@ fn load(plan: &Plan, rules: &mut Rules) {
 }
 
 /// How long a cell goes on.
-fn extent(plan: &Plan, rules: &mut Rules) {
+fn extent(some: &Alike<'_>, rules: &mut Rules) {
     use crate::units::Samples;
-    let load = &plan.load;
-    rules.hold(load.max_in_flight > 0, &["load.max_in_flight"], "0 requests in flight let nothing start", "");
-    rules.hold(load.requests != Some(0), &["load.requests"], "0 requests are no test: write 1 or more", "");
+    let (load, at) = (some.load(), |key: &str| some.at(key));
+    rules.hold(load.max_in_flight > 0, &[&at("load.max_in_flight")], "0 requests in flight let nothing start", "");
+    rules.hold(load.requests != Some(0), &[&at("load.requests")], "0 requests are no test: write 1 or more", "");
     rules.hold(
         load.min_samples != Some(Samples::Count(0)),
-        &["load.min_samples"],
+        &[&at("load.min_samples")],
         "0 samples are always there: write 1 or more, or leave it out",
         "",
     );
     rules.hold(
-        load.min_samples.is_none() || plan.matrix.profiles.is_empty(),
-        &["load.min_samples", "matrix.profiles"],
+        load.min_samples.is_none() || some.cells.iter().all(|cell| cell.profile.is_none()),
+        &[&at("load.min_samples"), "matrix.profiles"],
         "`min_samples` makes a cell longer, and a profile has its own length",
         "leave one of the two out",
     );
     rules.hold(
         load.min_samples.is_none() || load.requests.is_none(),
-        &["load.min_samples", "load.requests"],
+        &[&at("load.min_samples"), &at("load.requests")],
         "`min_samples` makes a cell longer and `requests` makes it shorter",
         "leave one of the two out",
     );
     if let Some(longest) = load.max_duration {
         rules.hold(
             longest >= load.test_duration,
-            &["load.max_duration", "load.test_duration"],
+            &[&at("load.max_duration"), &at("load.test_duration")],
             format!(
                 "`max_duration` is {}, less than the test duration of {}",
                 crate::units::duration::format(longest),
@@ -258,7 +369,7 @@ fn extent(plan: &Plan, rules: &mut Rules) {
         );
         rules.hold(
             load.min_samples.is_some(),
-            &["load.max_duration", "load.min_samples"],
+            &[&at("load.max_duration"), &at("load.min_samples")],
             "`max_duration` caps `min_samples`, which is not set",
             "set min_samples, or make test_duration longer",
         );
@@ -284,20 +395,24 @@ fn report(plan: &Plan, rules: &mut Rules) {
     let goodput = &plan.goodput;
     for (key, limit) in [("ttft", goodput.ttft), ("tpot", goodput.tpot), ("e2e", goodput.e2e)] {
         if let Some(limit) = limit {
-            rules.longer_than_zero(&format!("goodput.{key}"), limit);
+            let key = format!("goodput.{key}");
+            rules.longer_than_zero(&key, &key, limit);
         }
     }
 }
 
-fn request(plan: &Plan, rules: &mut Rules) {
-    let request = &plan.request;
-    rules.hold(request.max_tokens > 0, &["request.max_tokens"], "`max_tokens` is 0: it must be greater than zero", "");
-    rules.longer_than_zero("request.timeout", request.timeout);
+fn request(some: &Alike<'_>, rules: &mut Rules) {
+    let request = some.request();
+    let zero = "`max_tokens` is 0: it must be greater than zero";
+    let said_by_axis = some.plan.matrix.max_tokens.first().is_some()
+        || some.plan.matrix.zip.iter().any(|zip| zip.get("max_tokens").is_some());
+    rules.hold(request.max_tokens > 0 || said_by_axis, &[&some.at("request.max_tokens")], zero, "");
+    rules.longer_than_zero(&some.at("request.timeout"), "request.timeout", request.timeout);
     for (key, value) in [("request.temperature", request.temperature), ("request.top_p", request.top_p)] {
         if let Some(number) = value.0 {
             rules.hold(
                 (0.0..=1.0).contains(&number),
-                &[key],
+                &[&some.at(key)],
                 format!("`{key}` is {number}: it lies between 0 and 1"),
                 "",
             );

@@ -150,6 +150,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Prompt cache: as_is (verbatim), cold (a first line of its own), warm (a last line of its own), explicit (warm with a cache point)"
     ),
     setting!(
+        "matrix.max_tokens",
+        ["max-tokens-values"],
+        [],
+        Counts,
+        "N,...",
+        "-",
+        "Upper bounds of a reply to compare, in tokens; instead of request.max_tokens"
+    ),
+    setting!(
         "matrix.user_counts",
         ["user-counts"],
         ["USER_COUNTS"],
@@ -364,6 +373,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "REGION",
         "the profile's",
         "AWS region"
+    ),
+    setting!(
+        "matrix.regions",
+        ["regions"],
+        [],
+        Texts,
+        "REGION,...",
+        "-",
+        "AWS regions to call and compare; instead of target.region"
     ),
     setting!("target.profile", ["profile"], ["AWS_PROFILE"], Text, "NAME", "-", "AWS profile"),
     setting!(

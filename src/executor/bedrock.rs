@@ -25,6 +25,7 @@ use aws_sdk_bedrockruntime::types::{
     CachePointBlock, CachePointType, ContentBlock, ConversationRole, ConverseMetrics, InferenceConfiguration, Message,
     ServiceTier, ServiceTierType, TokenUsage,
 };
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) simulated: bool,
     /// Nothing leaves the region to the profile.
     pub(crate) region: Option<String>,
+    /// The regions that cells name: each gets a client of its own.
+    pub(crate) regions: Vec<String>,
     /// Nothing leaves the profile to the environment.
     pub(crate) profile: Option<String>,
     /// A bearer token for Bedrock is set.
@@ -61,18 +64,22 @@ pub(crate) enum SetupError {
     NoCredentials(String),
 }
 
-/// The client, shared by all cells of a run.
+/// The clients, shared by all cells of a run.
 #[derive(Debug)]
 pub(crate) struct Bedrock {
+    /// For cells that name no region.
     client: Client,
+    /// For those that do.
+    by_region: HashMap<String, Client>,
     connections: Arc<Connections>,
-    /// The region that was resolved.
+    /// The region that was resolved for cells that name none.
     pub(crate) region: String,
 }
 
 /// What is the same in all requests of a cell.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
+    region: Option<String>,
     model_id: String,
     api: Api,
     cache_mode: CacheMode,
@@ -194,7 +201,7 @@ impl Failure {
 }
 
 impl Bedrock {
-    /// Builds the client and makes sure that a request can be signed.
+    /// Builds the clients and makes sure that a request can be signed.
     ///
     /// # Errors
     /// No region or no credentials.
@@ -220,7 +227,18 @@ impl Bedrock {
         if let Some(url) = &target.endpoint_url {
             builder = builder.endpoint_url(url);
         }
-        Ok(Self { client: Client::from_conf(builder.build()), connections, region })
+        // They share one connector, so that all connections are made and counted in one place.
+        let in_region = |region: &String| {
+            let config = builder.clone().region(Region::new(region.clone())).build();
+            (region.clone(), Client::from_conf(config))
+        };
+        let by_region = target.regions.iter().map(in_region).collect();
+        Ok(Self { client: Client::from_conf(builder.build()), by_region, connections, region })
+    }
+
+    /// The client of the region that a cell names.
+    fn client(&self, prepared: &Prepared) -> &Client {
+        prepared.region.as_ref().and_then(|region| self.by_region.get(region)).unwrap_or(&self.client)
     }
 
     /// Connections opened and reused until now.
@@ -238,6 +256,7 @@ impl Bedrock {
                 .unwrap_or_else(|_| unreachable!("the type is set"))
         });
         Prepared {
+            region: cell.region.clone(),
             model_id: cell.full_model_id(),
             api: cell.api,
             cache_mode: cell.cache_mode,
@@ -306,7 +325,7 @@ impl Bedrock {
 
     async fn converse(&self, prepared: &Prepared, number: Number, exchange: &Exchange) -> Result<Answer, Box<Failure>> {
         let call = self
-            .client
+            .client(prepared)
             .converse()
             .model_id(&prepared.model_id)
             .messages(prepared.message(number))
@@ -326,7 +345,7 @@ impl Bedrock {
         tally: &mut Tally,
     ) -> Result<Answer, Box<Failure>> {
         let call = self
-            .client
+            .client(prepared)
             .converse_stream()
             .model_id(&prepared.model_id)
             .messages(prepared.message(number))

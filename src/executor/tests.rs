@@ -73,6 +73,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         endpoint_url: Some(url),
         simulated: true,
         region: None,
+        regions: Vec::new(),
         profile: None,
         bearer_token: false,
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),

@@ -110,6 +110,22 @@ pub(crate) const AXES: &[Axis] = &[
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
+        key: "regions",
+        field: "region",
+        label: "region",
+        values: |plan| {
+            if plan.matrix.regions.is_empty() {
+                plan.target.region.iter().cloned().map(AxisValue::Text).collect()
+            } else {
+                texts(&plan.matrix.regions)
+            }
+        },
+        get: |cell| cell.region.clone().map_or(AxisValue::Absent, AxisValue::Text),
+        set: |cell, value, _| cell.region = Some(value.to_string()),
+        in_id: InId::WhenSeveral,
+        id_part: |value| file_safe(&value.to_string()),
+    },
+    Axis {
         key: "region_prefixes",
         field: "region_prefix",
         label: "prefix",
@@ -138,6 +154,24 @@ pub(crate) const AXES: &[Axis] = &[
         set: |cell, value, _| cell.prompt_size = value.to_string(),
         in_id: InId::Always,
         id_part: |value| file_safe(&value.to_string()),
+    },
+    Axis {
+        key: "max_tokens",
+        field: "max_tokens",
+        label: "max tokens",
+        values: |plan| {
+            let said = &plan.matrix.max_tokens;
+            let values = if said.is_empty() { std::slice::from_ref(&plan.request.max_tokens) } else { said };
+            values.iter().map(|tokens| AxisValue::Count(u64::from(*tokens))).collect()
+        },
+        get: |cell| AxisValue::Count(u64::from(cell.request.max_tokens)),
+        set: |cell, value, _| {
+            if let AxisValue::Count(tokens) = value {
+                cell.request.max_tokens = *tokens as u32;
+            }
+        },
+        in_id: InId::WhenSeveral,
+        id_part: |value| format!("max{value}"),
     },
     Axis {
         key: "user_counts",

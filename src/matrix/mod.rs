@@ -7,9 +7,9 @@ mod expand;
 pub(crate) mod order;
 pub(crate) mod rule;
 
-pub(crate) use axes::{AXES, AxisValue, InId, axis};
+pub(crate) use axes::{AXES, Axis, AxisValue, InId, axis};
 pub(crate) use course::{Course, Piece};
-pub(crate) use expand::expand;
+pub(crate) use expand::{DEMANDS, Expanded, Named, NoCell, added, expand, expand_all, listed, named, product, rows};
 
 use crate::plan::{Api, CacheMode, Load, Profile, Request};
 use crate::units::Rate;
@@ -27,6 +27,9 @@ pub(crate) struct Cell {
     pub(crate) api: Api,
     /// What is asked of the prompt cache.
     pub(crate) cache_mode: CacheMode,
+    /// The AWS region that is called; nothing is the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
     /// `none` sends the model id bare.
     pub(crate) region_prefix: String,
     /// `none` leaves the field out.

@@ -7,14 +7,18 @@
 mod api;
 mod cache;
 mod endpoint;
+mod keys;
 mod origin;
+mod overrides;
 mod profile;
 mod rule;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use keys::{Keys, fields, laid_over};
 pub(crate) use origin::{Layer, Origin, Origins};
+pub(crate) use overrides::{Override, RUN_KEYS};
 pub(crate) use profile::{Profile, Stage};
 pub(crate) use rule::Rule;
 
@@ -61,6 +65,9 @@ pub(crate) struct Plan {
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
+    /// What some of the cells do otherwise; of several that speak of a cell the last holds.
+    #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) overrides: Vec<Override>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -83,23 +90,35 @@ pub(crate) struct Target {
 }
 
 /// The axes. Each list that is used is non-empty and without repetition; of `user_counts`,
-/// `arrival_rates` and `profiles` one is used.
+/// `arrival_rates` and `profiles` one is used. An axis that goes together with others stands in `zip`,
+/// and not beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Matrix {
     /// Model ids without prefix, or ARNs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) model_ids: Vec<String>,
     /// Operations, where more than `target.api` are compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) apis: Vec<Api>,
     /// What requests ask of the prompt cache.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cache_modes: Vec<CacheMode>,
+    /// AWS regions that are called, where more than `target.region` are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) regions: Vec<String>,
     /// `us`, `eu`, `global`, ...; `none` sends the model id bare.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) region_prefixes: Vec<String>,
     /// `default`, `priority`, `flex`, `reserved`, or any other text; `none` leaves the field out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) service_tiers: Vec<String>,
     /// Names of entries in the prompts file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) prompt_sizes: Vec<String>,
+    /// Upper bounds of a reply in tokens, where more than `request.max_tokens` are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) max_tokens: Vec<u32>,
     /// Virtual users (closed loop).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) user_counts: Vec<u32>,
@@ -109,6 +128,16 @@ pub(crate) struct Matrix {
     /// Names of load profiles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profiles: Vec<String>,
+    /// Combinations of the axes that are no cells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exclude: Vec<Rule>,
+    /// Axes that go together: the first value of each, the second of each, ...; lists of one length by
+    /// the names of the axes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) zip: Vec<Keys>,
+    /// Cells beside those of the axes, each by its attributes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) add: Vec<Keys>,
 }
 
 /// How hard, how long, in which order.
@@ -176,7 +205,8 @@ pub(crate) enum Order {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
-    /// Upper bound of the reply, in tokens.
+    /// Upper bound of the reply, in tokens. A plan whose `matrix.max_tokens` says it has 0 here; a cell never.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) max_tokens: u32,
     /// Left off the wire where `none`.
     pub(crate) temperature: NoneOr,
@@ -185,6 +215,11 @@ pub(crate) struct Request {
     /// From the send to the last byte of the reply.
     #[serde(with = "duration::text")]
     pub(crate) timeout: Duration,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a run behaves as a whole.
@@ -260,12 +295,17 @@ pub(crate) mod tests {
                 model_ids: list(&["amazon.nova-premier-v1:0"]),
                 apis: Vec::new(),
                 cache_modes: vec![CacheMode::AsIs],
+                regions: Vec::new(),
                 region_prefixes: list(&["us"]),
                 service_tiers: list(&["default", "priority", "flex"]),
                 prompt_sizes: list(&["small", "medium", "large"]),
+                max_tokens: Vec::new(),
                 user_counts: vec![30, 60, 90],
                 arrival_rates: Vec::new(),
                 profiles: Vec::new(),
+                exclude: Vec::new(),
+                zip: Vec::new(),
+                add: Vec::new(),
             },
             load: Load {
                 test_duration: Duration::from_secs(60),
@@ -292,6 +332,7 @@ pub(crate) mod tests {
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
             profile: Vec::new(),
+            overrides: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }

@@ -39,7 +39,6 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
         ("max_tokens", json!(cell.request.max_tokens)),
         ("min_samples", json!(cell.load.min_samples)),
         ("prompt", json!(prompt)),
-        ("region", json!(target.region)),
         ("requests", json!(cell.load.requests)),
         ("spawn_rate", json!(cell.load.spawn_rate)),
         ("temperature", json!(cell.request.temperature)),

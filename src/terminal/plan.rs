@@ -2,8 +2,8 @@
 //! `run` before it asks.
 
 use crate::estimate::Estimate;
-use crate::matrix::Cell;
-use crate::plan::{Endpoint, Origins, Plan};
+use crate::matrix::{Cell, expand_all};
+use crate::plan::{Endpoint, Origins, Override, Plan};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
         text += "SIMULATED: no Bedrock is asked, nothing leaves this machine.\n\n";
     }
     text += &values(plan, origins, width);
-    text += &format!("\n{}\n", cells_line(cells));
+    text += &format!("\n{}\n", cells_line(plan, origins, cells));
     text += &format!("{}\n", estimate_line(estimate));
     text
 }
@@ -47,10 +47,22 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn cells_line(cells: &[Cell]) -> String {
-    let ids = cells.iter().map(|cell| format!("  {}", cell.id)).collect::<Vec<_>>().join("\n");
+/// The cells, and behind those that an override changed how and where.
+fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
+    let expanded = expand_all(plan);
+    let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or(0);
+    let line = |cell: &Cell| {
+        let changed = expanded.iter().find(|expanded| expanded.cell.id == cell.id).map_or(&[][..], |of| &of.overrides);
+        let said = Override::together(&plan.overrides, changed).into_iter().map(|(key, value, index)| {
+            let origin = origins.get(&format!("override[{index}]")).map(ToString::to_string).unwrap_or_default();
+            format!("{key} = {} ({origin})", plain(value))
+        });
+        let said: Vec<String> = said.collect();
+        format!("  {:widest$}  {}", cell.id, said.join(", ")).trim_end().to_owned()
+    };
+    let lines = cells.iter().map(line).collect::<Vec<_>>().join("\n");
     let noun = if cells.len() == 1 { "cell" } else { "cells" };
-    format!("{} {noun}:\n{ids}", cells.len())
+    format!("{} {noun}:\n{lines}", cells.len())
 }
 
 fn estimate_line(estimate: &Estimate) -> String {

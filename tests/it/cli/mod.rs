@@ -1,5 +1,6 @@
 //! What a plan is read from, what bad input gets, and what `show` and `--help` say.
 
+mod forms;
 mod messages;
 mod settings;
 mod show;

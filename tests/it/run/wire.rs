@@ -113,6 +113,77 @@ fn proxies_are_honoured_and_loopback_is_never_proxied() {
 }
 
 #[test]
+fn each_cell_calls_its_region() {
+    let (port, heard) = listen();
+    let scene = Scene::new().plan(SHORT);
+    let url = format!("http://127.0.0.1:{port}");
+    let more = ["--requests", "2", "--regions", "us-east-1,eu-west-1"];
+    let mut command = scene.run_command(&[&["--endpoint-url", &url], &more[..]].concat());
+    // What is set in every job's environment says nothing against the axis.
+    command.env("AWS_REGION", "ap-south-1").env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "x");
+    scene.expect(0, command);
+    let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+    for region in ["us-east-1", "eu-west-1"] {
+        let signed = heads.iter().filter(|head| head.contains(&format!("/{region}/bedrock/aws4_request"))).count();
+        let recorded = scene.records().iter().filter(|record| record["region"] == region).count();
+        assert_eq!((signed, recorded), (2, 2), "{region}: {heads:?}");
+    }
+    assert_eq!(scene.manifest()["region"], "us-east-1, eu-west-1");
+
+    // Where AWS is asked, the region says which of its hosts.
+    let (proxy, heard) = listen();
+    let mut command = scene.run_command(&[&["--overwrite"], &more[..]].concat());
+    command.arg("--endpoint-url=aws").env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}"));
+    command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "x");
+    scene.expect(4, command);
+    let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+    for region in ["us-east-1", "eu-west-1"] {
+        let host = format!("connect bedrock-runtime.{region}.amazonaws.com:443 ");
+        assert!(heads.iter().any(|head| head.starts_with(&host)), "{host}: {heads:?}");
+    }
+}
+
+#[test]
+fn a_cell_that_an_override_means_has_its_own_request() {
+    let (port, heard) = listen();
+    let plan = format!(
+        "{SHORT}\n[[override]]\nwhen = {{ service_tier = \"flex\" }}\nmax_tokens = 7\ntemperature = 0.5\nrequests = 3\n"
+    );
+    let scene = Scene::new().plan(&plan);
+    let url = format!("http://127.0.0.1:{port}");
+    scene.run(0, &["--endpoint-url", &url, "--service-tiers", "default,flex", "--requests", "2"]);
+    let bodies: Vec<String> = heard.try_iter().map(|(_, body)| body).collect();
+    let with = |text: &str| bodies.iter().filter(|body| body.contains(text)).count();
+    assert_eq!((with("\"maxTokens\":16"), with("\"maxTokens\":7,\"temperature\":0.5")), (2, 3), "{bodies:?}");
+    let hashes: Vec<String> =
+        scene.manifest()["cells"].as_array().unwrap().iter().map(|cell| cell["cell_hash"].to_string()).collect();
+    let plain = Scene::new().plan(SHORT);
+    plain.run(0, &["--endpoint-url", &url, "--service-tiers", "default,flex", "--requests", "2"]);
+    let before: Vec<String> =
+        plain.manifest()["cells"].as_array().unwrap().iter().map(|cell| cell["cell_hash"].to_string()).collect();
+    assert!(hashes[0] == before[0] && hashes[1] != before[1], "what an override changes is another measurement");
+}
+
+#[test]
+fn a_timeout_is_that_of_its_cell() {
+    let plan = format!(
+        "{}\n[simulator.faults]\nstall = 1.0\n[[override]]\nwhen = {{ service_tier = \"flex\" }}\ntimeout = \"400ms\"\n",
+        SHORT.replace("max_tokens = 16", "timeout = \"150ms\"")
+    );
+    let scene = Scene::new().plan(&plan);
+    // Nothing ever answers.
+    scene.run(4, &["--service-tiers", "default,flex", "--order", "matrix"]);
+    for (tier, timeout, at_least_ms) in [("default", "150ms", 150.0), ("flex", "400ms", 400.0)] {
+        let records: Vec<_> = scene.records().into_iter().filter(|record| record["service_tier"] == tier).collect();
+        assert!(!records.is_empty());
+        for record in records {
+            assert_eq!(record["error_message"], format!("no complete reply within {timeout}"));
+            assert!(record["response_time_ms"].as_f64().unwrap() >= at_least_ms, "{record}");
+        }
+    }
+}
+
+#[test]
 fn verbose_says_where_and_never_a_secret_or_a_prompt() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["-vv"]);

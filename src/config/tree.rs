@@ -1,0 +1,128 @@
+//! A plan as a tree of values by dotted keys, and the keys that nobody knows in it.
+
+use super::file::PlanFile;
+use super::problem::{Problem, nearest};
+use serde_json::Value;
+
+/// Keys that are lists of tables: `[[key]]`.
+const LISTS: [&str; 4] = ["profile", "override", "matrix.zip", "matrix.add"];
+
+/// Reports keys that nobody knows, and values where tables belong, and takes them out.
+pub(super) fn unknown_keys(
+    file: &PlanFile,
+    tree: &mut Value,
+    shape: &Value,
+    path: &str,
+    whole: &Value,
+    problems: &mut Vec<Problem>,
+) {
+    let (Value::Object(map), Value::Object(known)) = (tree, shape) else { return };
+    map.retain(|key, value| {
+        let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let Some(inner) = known.get(key) else {
+            let table = if path.is_empty() { "the top of a plan".to_owned() } else { format!("[{path}]") };
+            let at = if path.is_empty() { "at" } else { "in" };
+            let hint = elsewhere(key, whole)
+                .map(|place| format!("it belongs to {place}"))
+                .or_else(|| {
+                    nearest(key, known.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
+                })
+                .unwrap_or_else(|| format!("{table} has {}", names(known.keys())));
+            problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` {at} {table}")).hint(Some(hint)));
+            return false;
+        };
+        match (inner.is_object(), value.is_object()) {
+            (true, false) => {
+                problems.push(Problem::new(file.value(&here), format!("`{key}` is a table: write [{here}]")));
+                false
+            }
+            (false, true) => {
+                let problem = if LISTS.contains(&here.as_str()) {
+                    let message = format!("`{key}` is a list of tables, not one");
+                    Problem::new(file.key(&here), message).hint(Some(format!("write [[{here}]]")))
+                } else {
+                    let hint = (here == "matrix.exclude").then_some("write exclude = [{ ... }], a list of rules");
+                    Problem::new(file.key(&here), format!("`{key}` is a value, not a table")).hint(hint)
+                };
+                problems.push(problem);
+                false
+            }
+            _ => {
+                unknown_keys(file, value, inner, &here, whole, problems);
+                true
+            }
+        }
+    });
+}
+
+/// The table in which a misplaced key is known.
+fn elsewhere(key: &str, whole: &Value) -> Option<String> {
+    let tables = whole.as_object()?;
+    if tables.get(key).is_some() {
+        return Some("the top of the plan, before the first [table]".into());
+    }
+    let (table, _) = tables.iter().find(|(_, inner)| inner.get(key).is_some())?;
+    Some(format!("[{table}]"))
+}
+
+pub(super) fn names<'a>(keys: impl Iterator<Item = &'a String>) -> String {
+    keys.map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn get<'v>(tree: &'v Value, key: &str) -> Option<&'v Value> {
+    key.split('.').try_fold(tree, |inner, part| inner.get(part))
+}
+
+pub(super) fn set(tree: &mut Value, key: &str, value: Value) {
+    *tree_item(tree, key) = value;
+}
+
+/// Takes a key out of a value that stands at `at`; what is not there stays so.
+pub(super) fn remove(value: &mut Value, at: &str, key: &str) {
+    if at == key {
+        *value = Value::Null;
+    } else if at.is_empty() {
+        let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+        let table =
+            tables.split('.').filter(|part| !part.is_empty()).try_fold(value, |inner, part| inner.get_mut(part));
+        if let Some(Value::Object(map)) = table {
+            map.remove(last);
+        }
+    }
+}
+
+/// Stands for an item of a list that could not be read: of the type of the default's items, and
+/// something that nobody asks for.
+pub(super) fn stand_in(default: &Value, number: usize) -> Value {
+    match default.get(0) {
+        Some(Value::String(_)) => format!("item {number}").into(),
+        _ => (u32::MAX as usize - number).into(),
+    }
+}
+
+/// The index that a path ends with.
+pub(super) fn item(path: &str) -> Option<usize> {
+    path.strip_suffix(']')?.rsplit_once('[')?.1.parse().ok()
+}
+
+pub(super) fn tree_item<'v>(tree: &'v mut Value, key: &str) -> &'v mut Value {
+    key.split('.').fold(tree, |inner, part| &mut inner[part])
+}
+
+/// The dotted keys of everything that is no table.
+pub(super) fn leaves(tree: &Value) -> Vec<String> {
+    fn walk(tree: &Value, path: &str, found: &mut Vec<String>) {
+        match tree {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    walk(value, &here, found);
+                }
+            }
+            _ => found.push(path.to_owned()),
+        }
+    }
+    let mut found = Vec::new();
+    walk(tree, "", &mut found);
+    found
+}
