@@ -93,7 +93,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
         lines.push(("no price", format!("of {what}: in no cost; [prices] in the plan can say it")));
     }
     lines.extend(estimate.reserved.as_ref().map(|reserved| ("quota", quota(reserved, plan))));
-    lines.iter().map(|(label, text)| format!("{label:<11} {text}\n")).collect()
+    lines.iter().fold(String::new(), |all, (label, text)| all + &format!("{label:<11} {text}\n"))
 }
 
 /// What the run will take of a quota, beside it.
