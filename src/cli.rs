@@ -35,6 +35,8 @@ pub(crate) enum Subcommands {
     Report(ReportArgs),
     /// Find out how far this machine's numbers are from the truth, at the peak load of a plan.
     Calibrate(CalibrateArgs),
+    /// Print the JSON Schema of a plan, for editors that complete and check.
+    Schema,
     /// Serve a simulated Bedrock runtime on a loopback address.
     Simulate(SimulateArgs),
 }

@@ -65,6 +65,11 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             calibrate::calibrate(args.format, &resolved)
         }
+        Subcommands::Schema => {
+            // A closed pipe is no error.
+            let _ = writeln!(std::io::stdout(), "{:#}", config::schema());
+            Ok(0)
+        }
         Subcommands::Simulate(args) => {
             let settings = SettingFlags { flags: Vec::new(), sets: args.set };
             let resolved = read(args.plan.as_deref(), &settings, environment)?;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 23] = [
+const OPTIONAL: [&str; 26] = [
     "extends",
     "description",
     "prompts_file",
@@ -37,6 +37,9 @@ const OPTIONAL: [&str; 23] = [
     "goodput.e2e",
     "profile",
     "override",
+    "prices.rows",
+    "quota.tokens_per_minute",
+    "quota.requests_per_minute",
 ];
 
 pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
@@ -85,12 +88,18 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     }
 }
 
-/// The weakest layer.
-fn defaults(sources: &Sources<'_>) -> Value {
+/// What holds where nobody says anything.
+pub(super) fn built_in() -> Value {
     let mut tree: Value = toml::from_str(include_str!("default.toml"))
         .unwrap_or_else(|error| unreachable!("default.toml is part of this program: {error}"));
     tree["simulator"] = serde_json::to_value(simulator::Model::default())
         .unwrap_or_else(|error| unreachable!("the simulator's defaults are plain data: {error}"));
+    tree
+}
+
+/// The weakest layer.
+fn defaults(sources: &Sources<'_>) -> Value {
+    let mut tree = built_in();
     if let Some(stem) = sources.plan.and_then(Path::file_stem) {
         tree["name"] = stem.to_string_lossy().into();
     }

@@ -38,6 +38,9 @@ struct Statement<'k> {
     path: String,
 }
 
+/// Who says which axes go together: the keys of the axes, and where each list stands.
+type Zip = (usize, Vec<(String, String)>);
+
 impl<'a> Layered<'a> {
     /// The layers, weakest first; a tree for each file.
     pub(super) fn new(defaults: &Value, files: &'a [PlanFile], trees: Vec<Value>, entries: Vec<Entry>) -> Self {
@@ -58,19 +61,19 @@ impl<'a> Layered<'a> {
     pub(super) fn settle_rivals(&mut self, problems: &mut Vec<Problem>) {
         let zip = self.zip();
         for rivals in RIVALS {
-            self.settle(rivals, &zip, problems);
+            self.settle(rivals, zip.as_ref(), problems);
         }
         for axis in AXES {
             let key = format!("matrix.{}", axis.key);
             if !RIVALS.iter().any(|rivals| rivals.contains(&key.as_str())) {
-                self.settle(&[&key], &zip, problems);
+                self.settle(&[&key], zip.as_ref(), problems);
             }
         }
         self.merged = merge(self.said.clone());
     }
 
-    /// Who says which axes go together: the keys of the axes, and where each list stands.
-    fn zip(&self) -> Option<(usize, Vec<(String, String)>)> {
+    /// The axes that go together.
+    fn zip(&self) -> Option<Zip> {
         let said = self.said.iter().rev().find(|said| said_at(said, "matrix.zip").is_some())?;
         let groups = said_at(said, "matrix.zip").and_then(Value::as_array)?;
         let keys = groups.iter().enumerate().flat_map(|(index, group)| {
@@ -80,7 +83,7 @@ impl<'a> Layered<'a> {
         Some((said.by, keys.collect()))
     }
 
-    fn settle(&mut self, rivals: &[&str], zip: &Option<(usize, Vec<(String, String)>)>, problems: &mut Vec<Problem>) {
+    fn settle(&mut self, rivals: &[&str], zip: Option<&Zip>, problems: &mut Vec<Problem>) {
         let mut statements: Vec<Statement<'_>> = Vec::new();
         for said in self.said.iter().filter(|said| said.by > 0) {
             let of = rivals.iter().filter(|rival| said_at(said, rival).is_some());
@@ -91,7 +94,7 @@ impl<'a> Layered<'a> {
                 path: (*key).to_owned(),
             }));
         }
-        let zipped = zip.iter().flat_map(|(by, keys)| keys.iter().map(move |(key, path)| (*by, key, path)));
+        let zipped = zip.into_iter().flat_map(|(by, keys)| keys.iter().map(move |(key, path)| (*by, key, path)));
         for (by, key, path) in zipped {
             if let Some(rival) = rivals.iter().find(|rival| *rival == key) {
                 statements.push(Statement { level: self.level(by), by, key: rival, path: path.clone() });
@@ -153,13 +156,11 @@ impl<'a> Layered<'a> {
 
     /// Where an origin says something.
     fn place_by(&self, by: usize, path: &str) -> Place {
-        match (self.origins[by].layer, self.file(by)) {
-            (Layer::File, Some(file)) => file.value(path),
-            _ => {
-                let key = path.split('[').next().unwrap_or_default();
-                Place::Name(self.origins[by].name.clone().unwrap_or_else(|| key.to_owned()))
-            }
+        if let (Layer::File, Some(file)) = (self.origins[by].layer, self.file(by)) {
+            return file.value(path);
         }
+        let key = path.split('[').next().unwrap_or_default();
+        Place::Name(self.origins[by].name.clone().unwrap_or_else(|| key.to_owned()))
     }
 
     /// The file of an origin.

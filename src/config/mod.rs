@@ -9,11 +9,13 @@ mod layered;
 mod layers;
 mod problem;
 mod rules;
+mod schema;
 pub(crate) mod settings;
 mod sources;
 mod tree;
 
 pub(crate) use problem::Problems;
+pub(crate) use schema::schema;
 
 use crate::plan::{Origins, Plan};
 use crate::prompts::Prompts;

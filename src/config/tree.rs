@@ -5,7 +5,7 @@ use super::problem::{Problem, nearest};
 use serde_json::Value;
 
 /// Keys that are lists of tables: `[[key]]`.
-const LISTS: [&str; 4] = ["profile", "override", "matrix.zip", "matrix.add"];
+const LISTS: [&str; 5] = ["profile", "override", "matrix.zip", "matrix.add", "prices.rows"];
 
 /// Reports keys that nobody knows, and values where tables belong, and takes them out.
 pub(super) fn unknown_keys(

@@ -56,21 +56,21 @@ pub(crate) fn product(plan: &Plan) -> Vec<Cell> {
     let mut zipped: Vec<usize> = Vec::new();
     for axis in AXES {
         let Some(index) = plan.matrix.zip.iter().position(|zip| zip.get(axis.key).is_some()) else {
-            let moves = (axis.values)(plan).into_iter().map(|value| vec![(axis, value)]).collect();
-            cells = moved(cells, moves, plan);
+            let moves: Vec<_> = (axis.values)(plan).into_iter().map(|value| vec![(axis, value)]).collect();
+            cells = moved(cells, &moves, plan);
             continue;
         };
         // Axes that go together move where the first of them stands.
         if !zipped.contains(&index) {
             zipped.push(index);
-            cells = moved(cells, rows(plan, &plan.matrix.zip[index]), plan);
+            cells = moved(cells, &rows(plan, &plan.matrix.zip[index]), plan);
         }
     }
     cells
 }
 
 /// Each cell moved to each of some coordinates; where there are none it stays.
-fn moved(cells: Vec<Cell>, moves: Vec<Vec<(&'static Axis, AxisValue)>>, plan: &Plan) -> Vec<Cell> {
+fn moved(cells: Vec<Cell>, moves: &[Vec<(&'static Axis, AxisValue)>], plan: &Plan) -> Vec<Cell> {
     if moves.is_empty() {
         return cells;
     }

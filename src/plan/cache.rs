@@ -1,10 +1,11 @@
 //! What a request asks of the prompt cache.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How prompts are sent, so that the service's prompt cache is used or is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CacheMode {
     /// The prompt verbatim, every time the same: a model that caches by itself answers the second from its cache.

@@ -35,6 +35,20 @@ impl Endpoint {
     }
 }
 
+impl schemars::JsonSchema for Endpoint {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Endpoint".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "anyOf": [{ "enum": ["aws", "simulated"] }, { "type": "string", "pattern": "^https?://." }]
+        })
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {

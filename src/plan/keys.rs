@@ -12,6 +12,18 @@ use serde_json::{Map, Value};
 #[serde(transparent)]
 pub(crate) struct Keys(pub(super) Map<String, Value>);
 
+impl schemars::JsonSchema for Keys {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Keys".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object" })
+    }
+}
+
 impl Keys {
     /// Each key with its value, in the order in which they were said.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {

@@ -8,6 +8,7 @@ mod api;
 mod cache;
 mod endpoint;
 mod keys;
+mod money;
 mod origin;
 mod overrides;
 mod profile;
@@ -17,6 +18,7 @@ pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use keys::{Keys, fields, laid_over};
+pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use overrides::{Override, RUN_KEYS};
 pub(crate) use profile::{Profile, Stage};
@@ -24,6 +26,7 @@ pub(crate) use rule::Rule;
 
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,7 +35,7 @@ use std::time::Duration;
 pub(crate) const SCHEMA: u32 = 1;
 
 /// A resolved plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
     /// The format, always [`SCHEMA`].
@@ -62,6 +65,12 @@ pub(crate) struct Plan {
     /// What a request must meet to count as good.
     #[serde(default, skip_serializing_if = "Goodput::is_unset")]
     pub(crate) goodput: Goodput,
+    /// What tokens cost, before the shipped price file.
+    #[serde(default, skip_serializing_if = "Prices::is_unset")]
+    pub(crate) prices: Prices,
+    /// What the account may take, to compare with.
+    #[serde(default, skip_serializing_if = "Quota::is_unset")]
+    pub(crate) quota: Quota,
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
@@ -73,7 +82,7 @@ pub(crate) struct Plan {
 }
 
 /// Who is asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Target {
     /// `aws`, `simulated`, or a URL.
@@ -92,7 +101,7 @@ pub(crate) struct Target {
 /// The axes. Each list that is used is non-empty and without repetition; of `user_counts`,
 /// `arrival_rates` and `profiles` one is used. An axis that goes together with others stands in `zip`,
 /// and not beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Matrix {
     /// Model ids without prefix, or ARNs.
@@ -141,11 +150,12 @@ pub(crate) struct Matrix {
 }
 
 /// How hard, how long, in which order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Load {
     /// From a cell's first start to its last, ramp included.
     #[serde(with = "duration::text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) test_duration: Duration,
     /// Users started per second.
     pub(crate) spawn_rate: f64,
@@ -163,12 +173,15 @@ pub(crate) struct Load {
     pub(crate) min_samples: Option<Samples>,
     /// The cap of `min_samples`; four times the test duration if not said.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) max_duration: Option<Duration>,
     /// The pause between cells, with nothing in flight.
     #[serde(with = "duration::text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) cool_down: Duration,
     /// How long requests that are in flight at the deadline may take to end.
     #[serde(with = "duration::text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) drain: Duration,
     /// The order of the cells.
     pub(crate) order: Order,
@@ -180,7 +193,7 @@ pub(crate) struct Load {
 }
 
 /// How the intended starts of an open loop are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Arrivals {
     /// Evenly.
@@ -190,7 +203,7 @@ pub(crate) enum Arrivals {
 }
 
 /// The order of the cells of one repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
     /// Contexts (all axes but the tier) in random order, their tiers adjacent and in random order.
@@ -202,7 +215,7 @@ pub(crate) enum Order {
 }
 
 /// What each request carries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// Upper bound of the reply, in tokens. A plan whose `matrix.max_tokens` says it has 0 here; a cell never.
@@ -214,6 +227,7 @@ pub(crate) struct Request {
     pub(crate) top_p: NoneOr,
     /// From the send to the last byte of the reply.
     #[serde(with = "duration::text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) timeout: Duration,
 }
 
@@ -223,7 +237,7 @@ fn is_zero(number: &u32) -> bool {
 }
 
 /// How a run behaves as a whole.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Run {
     /// What becomes of a cell whose numbers the client itself spoiled.
@@ -233,7 +247,7 @@ pub(crate) struct Run {
 }
 
 /// What becomes of a cell whose numbers the client itself spoiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnInvalid {
     /// It is marked in every output.
@@ -243,17 +257,20 @@ pub(crate) enum OnInvalid {
 }
 
 /// What a request must meet to count as good; what is not set is not asked.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Goodput {
     /// Time to the first token, at most.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) ttft: Option<Duration>,
     /// Time per further output token, at most.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) tpot: Option<Duration>,
     /// Time to the whole reply, at most.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) e2e: Option<Duration>,
 }
 
@@ -265,7 +282,7 @@ impl Goodput {
 }
 
 /// What is counted in the reports; the same records can be cut again with other values.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
     /// Failed and throttled requests join the pooled latency columns.
@@ -331,6 +348,8 @@ pub(crate) mod tests {
             run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
+            prices: Prices::default(),
+            quota: Quota::default(),
             profile: Vec::new(),
             overrides: Vec::new(),
             simulator: simulator::Model::default(),

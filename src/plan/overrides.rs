@@ -54,6 +54,19 @@ impl Override {
     }
 }
 
+impl schemars::JsonSchema for Override {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Override".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // The keys are those of other tables: `config` fills them in.
+        schemars::json_schema!({ "type": "object" })
+    }
+}
+
 impl Serialize for Override {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;

@@ -1,11 +1,12 @@
 //! Load profiles: `[[profile]]`, stages of users or of arrivals per second, one after the other.
 
 use crate::units::duration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A named course of load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     /// What `matrix.profiles` and cell ids call it.
@@ -15,7 +16,7 @@ pub(crate) struct Profile {
 }
 
 /// One stage: from the level before it `over` some time to its own level, and there `for` some time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stage {
     /// Concurrent users (closed loop).
@@ -26,9 +27,11 @@ pub(crate) struct Stage {
     pub(crate) rate: Option<f64>,
     /// How long the change to its level takes; nothing is at once.
     #[serde(default, skip_serializing_if = "Duration::is_zero", with = "duration::text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) over: Duration,
     /// How long it stays there.
     #[serde(default, rename = "for", skip_serializing_if = "Duration::is_zero", with = "duration::text")]
+    #[schemars(with = "duration::Text")]
     pub(crate) hold: Duration,
 }
 

@@ -36,6 +36,19 @@ impl Rule {
     }
 }
 
+impl schemars::JsonSchema for Rule {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Rule".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // Which attributes cells have is not known here: `config` fills them in.
+        schemars::json_schema!({ "type": "object", "x-rule": true })
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = |(name, values): (&str, Vec<String>)| format!("{name} = {}", values.join(" | "));

@@ -1,26 +1,30 @@
 //! The configuration of the simulated endpoint: `[simulator]` of a plan.
 
 use crate::units::duration::text;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How the simulated endpoint behaves. Times are drawn per request from log-normal distributions;
 /// every draw comes from `seed` and the request's number, so that a seed repeats itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Model {
     /// The seed of everything that is drawn.
     pub seed: u64,
     /// Median time to the first token.
     #[serde(with = "text")]
+    #[schemars(with = "crate::units::duration::Text")]
     pub ttft: Duration,
     /// Sigma of its logarithm; 0 is always the median.
     pub ttft_sigma: f64,
     /// What each input token that is not cached adds to the time to the first token.
     #[serde(with = "text")]
+    #[schemars(with = "crate::units::duration::Text")]
     pub prefill_per_token: Duration,
     /// Median time per further output token.
     #[serde(with = "text")]
+    #[schemars(with = "crate::units::duration::Text")]
     pub tpot: Duration,
     /// Sigma of its logarithm.
     pub tpot_sigma: f64,
@@ -47,14 +51,17 @@ pub struct Model {
     pub cache_min_tokens: u32,
     /// How long a prefix stays cached after its last use.
     #[serde(with = "text")]
+    #[schemars(with = "crate::units::duration::Text")]
     pub cache_ttl: Duration,
     /// The share of `flex` requests served as `default`, 0 to 1; the reply says so.
     pub flex_as_default: f64,
     /// So often the server stands still; 0s is never.
     #[serde(with = "text")]
+    #[schemars(with = "crate::units::duration::Text")]
     pub freeze_every: Duration,
     /// For so long.
     #[serde(with = "text")]
+    #[schemars(with = "crate::units::duration::Text")]
     pub freeze_for: Duration,
     /// Models answered with `ResourceNotFoundException`.
     pub missing_models: Vec<String>,
@@ -100,7 +107,7 @@ impl Default for Model {
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// The share of requests, 0 to 1, that meet each fault; together at most 1. All are off by default.
-        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Faults {
             $($(#[doc = $doc])+ pub $name: f64,)+

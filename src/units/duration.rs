@@ -55,6 +55,14 @@ pub(crate) fn format(duration: Duration) -> String {
     text
 }
 
+/// What a duration looks like, as a regular expression.
+pub(crate) const PATTERN: &str = r"([0-9]+(\.[0-9]*)?(h|m|s|ms|us))+";
+
+/// For `#[schemars(with = "units::duration::Text")]`: what a schema says of a duration.
+pub(crate) struct Text;
+
+super::text_schema!(Text, "Duration", format!("^{PATTERN}$"));
+
 /// `#[serde(with = "units::duration::text")]`: a duration that is text in every file.
 pub(crate) mod text {
     use super::{Duration, format, parse};

@@ -1,14 +1,34 @@
 //! Quantities as people write them: durations, ranges of durations, numbers that may be `"none"`,
 //! names that are safe in a file name. Every room may use this one; it knows none of them.
 
+/// What a schema says of a type that is text of some form.
+macro_rules! text_schema {
+    ($type:ty, $name:literal, $pattern:expr) => {
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+            }
+        }
+    };
+}
+use text_schema;
+
 pub(crate) mod duration;
 pub(crate) mod id;
+mod money;
 mod optional;
 mod rate;
 mod samples;
 mod think_time;
 pub(crate) mod timestamp;
 
+pub(crate) use money::Usd;
 pub(crate) use optional::NoneOr;
 pub(crate) use rate::Rate;
 pub(crate) use samples::Samples;

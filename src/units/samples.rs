@@ -12,6 +12,18 @@ pub(crate) enum Samples {
     P99,
 }
 
+impl schemars::JsonSchema for Samples {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Samples".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "p99" }] })
+    }
+}
+
 impl fmt::Display for Samples {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

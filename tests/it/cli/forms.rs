@@ -1,6 +1,7 @@
 //! The forms of the plan language: what each expands to, and what a wrong one gets.
 
 use crate::support::{command, shown};
+use serde_json::Value;
 use std::path::Path;
 
 /// What all these plans have in common: small enough that its cells can be read.
@@ -313,4 +314,86 @@ fn what_a_parent_names_is_beside_the_parent_and_its_name_is_its_own() {
     );
     assert_eq!(json["origin"]["prompts_file"]["name"], "base/base.toml:2");
     assert!(json["plan"].get("extends").is_none(), "what is resolved stands alone");
+}
+
+#[test]
+fn the_schema_is_the_committed_one_and_every_shipped_plan_names_it_and_conforms() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let printed = String::from_utf8(command(repository, &["schema"]).output().unwrap().stdout).unwrap();
+    let committed = std::fs::read_to_string(repository.join("docs/plan.schema.json")).unwrap();
+    assert_eq!(printed, committed, "bedrock-plan schema > docs/plan.schema.json");
+    let schema: Value = serde_json::from_str(&printed).unwrap();
+    let mut looked_at = 0;
+    for entry in std::fs::read_dir(repository.join("plans")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(text.starts_with("#:schema ../docs/plan.schema.json\n"), "{text}");
+        assert_eq!(faults(&toml::from_str(&text).unwrap(), &schema, ""), Vec::<String>::new());
+        looked_at += 1;
+    }
+    assert!(looked_at >= 7);
+    let wrong = "[matrix]\nuser_count = [1]\nexclude = [{ tier = \"x\" }]\n[[matrix.add]]\nusers = \"5\"\n[[override]]\ntimeout = 5\n[load]\norder = \"sorted\"\n[request]\ntemperature = true\n";
+    let found = faults(&toml::from_str(wrong).unwrap(), &schema, "");
+    let mut places: Vec<&str> = found.iter().filter_map(|fault| fault.split(": ").next()).collect();
+    places.sort_unstable();
+    let wanted = [
+        ".load.order",
+        ".matrix.add[0].users",
+        ".matrix.exclude[0].tier",
+        ".matrix.user_count",
+        ".override[0]",
+        ".override[0].timeout",
+        ".request.temperature",
+    ];
+    assert_eq!(places, wanted, "{found:?}");
+}
+
+/// What of a value a schema does not allow; of JSON Schema as much as ours uses, but for patterns.
+fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let is = |name: &str| match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        other => panic!("the type {other}"),
+    };
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().map(|name| name.as_str().unwrap()).collect(),
+        _ => Vec::new(),
+    };
+    if !types.is_empty() && !types.iter().any(|name| is(name)) {
+        found.push(format!("{at}: {value} is no {types:?}"));
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        found.push(format!("{at}: {value} is not {}", schema["const"]));
+    }
+    if schema["enum"].as_array().is_some_and(|known| !known.contains(value)) {
+        found.push(format!("{at}: {value} is none of {}", schema["enum"]));
+    }
+    for word in ["anyOf", "oneOf"] {
+        let choices = schema[word].as_array();
+        if choices.is_some_and(|choices| choices.iter().all(|choice| !faults(value, choice, at).is_empty())) {
+            found.push(format!("{at}: {value} is none of {}", schema[word]));
+        }
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        if value.is_object() && value.get(name.as_str().unwrap()).is_none() {
+            found.push(format!("{at}: {name} is missing"));
+        }
+    }
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        let here = format!("{at}.{key}");
+        match schema["properties"].get(key) {
+            Some(known) => found.extend(faults(inner, known, &here)),
+            None if schema["additionalProperties"] == false => found.push(format!("{here}: unknown")),
+            None => {}
+        }
+    }
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        found.extend(faults(item, &schema["items"], &format!("{at}[{index}]")));
+    }
+    found
 }

@@ -1,0 +1,142 @@
+//! The JSON Schema of a plan file, for editors: what the types of a plan say of themselves, completed by
+//! what only this room knows: which keys have a default, what may be left out, and whose keys the forms
+//! of the plan language take.
+
+use super::check::built_in;
+use super::files::EXTENDS;
+use crate::matrix::AXES;
+use crate::plan::{Plan, RUN_KEYS};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+/// The schema. A plan may leave out anything; only the items of lists have keys that they need.
+pub(crate) fn schema() -> Value {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let mut root = settings.into_generator().into_root_schema_for::<Plan>().to_value();
+    tidy(&mut root);
+    optional(&mut root, &built_in());
+    let properties = &mut root["properties"];
+    properties["schema"] = json!({ "const": 1, "description": "The version of the format.", "default": 1 });
+    properties["request"]["properties"]["max_tokens"]["description"] =
+        "Upper bound of the reply, in tokens; not beside `matrix.max_tokens`.".into();
+    properties[EXTENDS] = json!({
+        "type": "string",
+        "description": "A plan whose values hold where this one says nothing; relative to this file. Tables merge, lists replace."
+    });
+    forms(properties);
+    rules(&mut root);
+    root["title"] = "A plan of bedrock-plan".into();
+    root["description"] = "What to test: everything has a default.".into();
+    root
+}
+
+/// The keys of a table in a schema.
+fn keys<'s>(properties: &'s Value, table: &str) -> impl Iterator<Item = (String, Value)> + use<'s> {
+    properties[table]["properties"].as_object().cloned().unwrap_or_default().into_iter()
+}
+
+/// The forms that take keys of other tables.
+fn forms(properties: &mut Value) {
+    let matrix: Map<String, Value> = keys(properties, "matrix").collect();
+    let of_axes = |schema: fn(&Value) -> Value, name: fn(&crate::matrix::Axis) -> &'static str| -> Map<String, Value> {
+        AXES.iter().map(|axis| (name(axis).to_owned(), schema(&matrix[axis.key]))).collect()
+    };
+    let without_default = |list: &Value| {
+        let mut list = list.clone();
+        list.as_object_mut().and_then(|list| list.remove("default"));
+        list
+    };
+    let zip = of_axes(without_default, |axis| axis.key);
+    let add = of_axes(
+        |list| {
+            let mut item = list["items"].clone();
+            item["description"] = list["description"].clone();
+            item
+        },
+        |axis| axis.field,
+    );
+    let mut changed: Map<String, Value> = keys(properties, "load")
+        .chain(keys(properties, "request"))
+        .filter(|(key, _)| !RUN_KEYS.contains(&key.as_str()))
+        .map(|(key, schema)| (key, without_default(&schema)))
+        .collect();
+    changed.insert("when".into(), json!({ "type": "object", "x-rule": true, "description": "Which cells." }));
+    let table = |properties: Map<String, Value>| json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    properties["matrix"]["properties"]["zip"]["items"] = table(zip);
+    properties["matrix"]["properties"]["zip"]["items"]["minProperties"] = 2.into();
+    properties["matrix"]["properties"]["add"]["items"] = table(add);
+    properties["override"]["items"] = table(changed);
+    properties["override"]["items"]["required"] = json!(["when"]);
+}
+
+/// Rules take the attributes of cells, each a value or a list.
+fn rules(schema: &mut Value) {
+    match schema {
+        Value::Object(map) if map.contains_key("x-rule") => {
+            map.remove("x-rule");
+            let value = json!({ "type": ["string", "number"] });
+            let either = json!({ "anyOf": [value, { "type": "array", "items": value, "minItems": 1 }] });
+            let attributes: Map<String, Value> =
+                AXES.iter().map(|axis| (axis.field.to_owned(), either.clone())).collect();
+            map.insert("properties".into(), Value::Object(attributes));
+            map.insert("additionalProperties".into(), false.into());
+        }
+        Value::Object(map) => map.values_mut().for_each(rules),
+        Value::Array(items) => items.iter_mut().for_each(rules),
+        _ => {}
+    }
+}
+
+/// Tables need none of their keys; their defaults are those of a plan that says nothing.
+fn optional(table: &mut Value, defaults: &Value) {
+    let Some(map) = table.as_object_mut() else { return };
+    map.remove("required");
+    let Some(Value::Object(properties)) = map.get_mut("properties") else { return };
+    for (key, schema) in properties {
+        let default = defaults.get(key).unwrap_or(&Value::Null);
+        if let Some(schema) = schema.as_object_mut() {
+            schema.remove("default");
+            if !default.is_null() && !default.is_object() {
+                schema.insert("default".into(), default.clone());
+            }
+        }
+        optional(schema, default);
+    }
+}
+
+/// Takes out what a TOML file has no use for, and what only a reader of the sources understands.
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("format").is_some_and(Value::is_string) {
+                map.remove("format");
+            }
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = &types[..] {
+                    let only = only.clone();
+                    map.insert("type".into(), only);
+                }
+            }
+            for word in ["anyOf", "enum"] {
+                if let Some(Value::Array(choices)) = map.get_mut(word) {
+                    choices.retain(|choice| !choice.is_null() && choice["type"] != "null");
+                }
+            }
+            if let Some([only]) = map.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) {
+                let only = only.clone();
+                map.remove("anyOf");
+                map.extend(
+                    only.as_object().cloned().unwrap_or_default().into_iter().filter(|(key, _)| key != "description"),
+                );
+            }
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                *text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+                *text = text.replace("Self::Warm", "warm").replace("`None`", "left out");
+            }
+            map.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
