@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let mut err = std::io::stderr();
     let estimate = estimate(&cells, &resolved.plan);
     let intro = terminal::plan::block(&resolved.plan, &resolved.origins, &cells, &estimate, terminal::width());
-    let _ = writeln!(err, "{intro}results go to {}\n", results.display());
+    let _ = writeln!(err, "{intro}{}results go to {}\n", super::show::warnings(resolved), results.display());
     confirm(options.yes)?;
     let calibration = if resolved.plan.run.calibrate {
         let _ = writeln!(err, "calibrating at the peak load, some 15 s");
@@ -74,10 +74,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     dir::write_manifest(&results, &manifest)?;
 
     let job = Job {
-        prompts: cells
-            .iter()
-            .map(|cell| Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default()))
-            .collect(),
+        prompts: super::sources(resolved, &cells, seed),
         order: manifest.order.clone(),
         seed,
         cool_down: resolved.plan.load.cool_down,
@@ -209,8 +206,7 @@ fn manifest(
     only: &[String],
 ) -> Manifest {
     let plan = &resolved.plan;
-    let hash =
-        |cell: &Cell| cell_hash(cell, &plan.target, resolved.prompts.text(&cell.prompt_size).unwrap_or_default());
+    let hash = |cell: &Cell| cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix));
     let simulated = plan.target.endpoint == Endpoint::Simulated;
     Manifest {
         format: manifest::FORMAT,

@@ -7,6 +7,7 @@
 mod api;
 mod cache;
 mod endpoint;
+mod mix;
 mod origin;
 mod profile;
 mod rule;
@@ -14,6 +15,7 @@ mod rule;
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use mix::{Dataset, Mix};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
 pub(crate) use rule::Rule;
@@ -21,6 +23,8 @@ pub(crate) use rule::Rule;
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +65,12 @@ pub(crate) struct Plan {
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
+    /// Several prompts in one cell; `matrix.prompt_sizes` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mix: Vec<Mix>,
+    /// Prompts from files of lines; `matrix.prompt_sizes` and mixes name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dataset: Vec<Dataset>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -185,6 +195,31 @@ pub(crate) struct Request {
     /// From the send to the last byte of the reply.
     #[serde(with = "duration::text")]
     pub(crate) timeout: Duration,
+    /// What the model is told first, where a prompt does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) system: Option<String>,
+    /// Texts at which the reply ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stop_sequences: Vec<String>,
+    /// Latency asked for; nothing leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) performance: Option<Performance>,
+    /// Fields of the model's own (reasoning effort, thinking), sent as they stand.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) additional_fields: Map<String, Value>,
+    /// Texts that Bedrock's invocation log keeps beside a request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_metadata: BTreeMap<String, String>,
+}
+
+/// Bedrock's `performanceConfig.latency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Performance {
+    /// As without it.
+    Standard,
+    /// Faster, where a model offers it.
+    Optimized,
 }
 
 /// How a run behaves as a whole.
@@ -287,11 +322,18 @@ pub(crate) mod tests {
                 temperature: NoneOr(None),
                 top_p: NoneOr(None),
                 timeout: Duration::from_secs(840),
+                system: None,
+                stop_sequences: Vec::new(),
+                performance: None,
+                additional_fields: Map::new(),
+                request_metadata: BTreeMap::new(),
             },
             run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
             profile: Vec::new(),
+            mix: Vec::new(),
+            dataset: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }
