@@ -30,16 +30,13 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
                 format!("the weight of `{size}` in the mix `{name}` is {weight}: it must be greater than zero"),
                 "",
             );
-            rules.hold(
-                !named(size),
-                &[&at],
-                format!("the mix `{name}` has the mix `{size}` in it"),
-                "a mix is of prompts",
-            );
         }
     }
     let Some(prompts) = prompts else { return };
-    let known = || prompts.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let known = || {
+        let names = prompts.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        format!("there are {names}")
+    };
     let hint = |wrong: &str, known: &str| {
         let names = prompts.names().chain(plan.mix.iter().map(|mix| mix.name.as_str()));
         nearest(wrong, names).map_or_else(|| known.to_owned(), |near| format!("did you mean `{near}`? {known}"))
@@ -52,12 +49,19 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
             format!("a prompt is called `{name}` already"),
             "give the mix a name of its own",
         );
-        for size in mix.sizes.keys().filter(|size| !named(size)) {
+        for size in mix.sizes.keys() {
+            let is_mix = named(size) && !prompts.has(size);
             rules.hold(
-                prompts.has(size),
+                !is_mix,
+                &[&format!("mix[{index}].sizes.{size}")],
+                format!("the mix `{name}` has the mix `{size}` in it"),
+                "a mix is of prompts",
+            );
+            rules.hold(
+                is_mix || prompts.has(size),
                 &[&format!("mix[{index}].sizes.{size}")],
                 format!("no prompt is called `{size}`"),
-                &hint(size, &format!("there are {}", known())),
+                &hint(size, &known()),
             );
         }
     }
@@ -66,7 +70,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
             prompts.has(size) || named(size) || size.trim().is_empty(),
             &[&format!("matrix.prompt_sizes[{index}]"), "prompts_file"],
             format!("no prompt is called `{size}`"),
-            &hint(size, &format!("the prompts file has {}", known())),
+            &hint(size, &known()),
         );
     }
 }

@@ -222,6 +222,16 @@ pub(crate) enum Performance {
     Optimized,
 }
 
+impl Performance {
+    /// As in a plan.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Optimized => "optimized",
+        }
+    }
+}
+
 /// How a run behaves as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

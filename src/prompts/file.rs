@@ -90,9 +90,9 @@ impl Prompt {
         for (index, message) in messages.iter().enumerate() {
             let wanted = if index % 2 == 0 { Role::User } else { Role::Assistant };
             if message.role != wanted {
-                let (first, wanted) = if index % 2 == 0 { ("", "user") } else { ("", "assistant") };
+                let wanted = if index % 2 == 0 { "user's" } else { "assistant's" };
                 return Err(format!(
-                    "{first}message {} is not of the {wanted}: user and assistant take turns, and the user begins",
+                    "message {} is not the {wanted}: user and assistant take turns, and the user begins",
                     index + 1
                 ));
             }
@@ -171,12 +171,19 @@ fn entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Resul
         ]);
     }
     let checked = |system, messages| {
-        Prompt::checked(system, messages).map(Entry::One).map_err(|why| {
-            let why = why
-                .strip_prefix("it is ")
-                .map_or_else(|| format!("cannot be used: {why}"), |rest| format!("is {rest}"));
-            wrong(format!("the prompt `{name}` {why}"))
+        Prompt::checked(system, messages).map(Entry::One).map_err(|why| match why.strip_prefix("it is ") {
+            Some(rest) => wrong(format!("the prompt `{name}` is {rest}")),
+            None => vec![
+                PromptsError::new(format!("the prompt `{name}` cannot be used: {why}"), place.clone())
+                    .hint("messages are [{\"role\": \"user\", \"text\": \"...\"}], with an answer of the assistant between two of the user"),
+            ],
         })
+    };
+    let missing = |why: &str| {
+        vec![
+            PromptsError::new(format!("the prompt `{name}`: {why}"), place.clone())
+                .hint("a file that a prompts file names is looked for beside it"),
+        ]
     };
     let of_user = |text: String| vec![Message { role: Role::User, text }];
     if let Some(text) = raw.text {
@@ -186,7 +193,7 @@ fn entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Resul
         return checked(raw.system, messages);
     }
     if let Some(file) = raw.file {
-        let (shown, text) = files.read(&file).map_err(|why| wrong(format!("the prompt `{name}`: {why}")))?;
+        let (shown, text) = files.read(&file).map_err(|why| missing(&why))?;
         if text.trim().is_empty() {
             return Err(wrong(format!("the prompt `{name}`: {shown} is empty")));
         }
@@ -204,7 +211,7 @@ fn entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Resul
         return Ok(Entry::Generated { system, input_tokens });
     }
     let dataset = raw.dataset.unwrap_or_default();
-    let (shown, text) = files.read(&dataset).map_err(|why| wrong(format!("the prompt `{name}`: {why}")))?;
+    let (shown, text) = files.read(&dataset).map_err(|why| missing(&why))?;
     lines(name, &shown, text, raw.system.as_deref()).map(Entry::Dataset)
 }
 

@@ -36,7 +36,7 @@ const OLD: [Column; 20] = [
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 27] = [
+const OURS: [Column; 33] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
@@ -64,7 +64,18 @@ const OURS: [Column; 27] = [
     ("cache_contaminated", |_, cell| cell.cache_contaminated.to_string()),
     ("warm_miss", |_, cell| cell.warm_misses.to_string()),
     ("tier_mismatch", |_, cell| cell.tier_mismatches.to_string()),
+    ("ttfat_p50", |_, cell| at(cell.ttfat.as_ref(), 0.50)),
+    ("ttfat_p95", |_, cell| at(cell.ttfat.as_ref(), 0.95)),
+    ("reasoning_share", |_, cell| share(cell.reasoning_share)),
+    ("reasoning_time_share", |_, cell| share(cell.reasoning_time_share)),
+    ("burst_share", |_, cell| share(cell.burst_share)),
+    ("max_tokens_share", |_, cell| share(cell.max_tokens_share)),
 ];
+
+/// A share, 0 to 1, with four decimals.
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.4}"))
+}
 
 /// A percentile of something that not every cell has.
 fn at(numbers: Option<&Numbers>, p: f64) -> String {

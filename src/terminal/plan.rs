@@ -37,6 +37,8 @@ fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
 
 fn plain(value: &Value) -> String {
     match value {
+        // A text of several lines would break the table, and an end of a line is what a stop sequence may be.
+        Value::String(text) if text.contains(char::is_control) => format!("{text:?}"),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         // As the plan says it.

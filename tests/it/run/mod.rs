@@ -5,6 +5,7 @@ mod files;
 mod fit;
 mod loads;
 mod nothing_lost;
+mod prompts;
 mod scene;
 mod streams;
 mod tls;
