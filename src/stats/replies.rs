@@ -97,6 +97,7 @@ mod tests {
             ttft_ms: Some(ttft),
             ttfat_ms: ttfat,
             e2e_ms: Some(e2e),
+            tpot_ms: Some(1.0),
             cut,
             outcome: Outcome::Succeeded,
             ..super::super::collect::tests::sample()

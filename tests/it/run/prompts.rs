@@ -148,6 +148,24 @@ deep = [{ a = 1.5, b = [true, { c = "d" }] }, -3, 18446744073.5]
 }
 
 #[test]
+fn explicit_caching_below_the_models_minimum_is_warned_of() {
+    let scene = scene();
+    let said = |size: &str, model: &str| {
+        let more = ["show", "plan.toml", "--prompt-sizes", size, "--model-id", model, "--cache-modes", "warm,explicit"];
+        let output = scene.expect(0, scene.command(&more));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let warnings = said("small,made", "amazon.nova-pro-v1:0");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("`small` has about 3 tokens") && warnings[0].contains("below 1000"), "{warnings:?}");
+    assert_eq!(said("made", "anthropic.claude-haiku-4-5-20251001-v1:0").len(), 1, "2,000 of 4,096");
+    assert!(said("small", "vendor.unknown-v1:0").is_empty(), "what is not known is not judged");
+    let run = scene.run(0, &["--cache-modes", "explicit", "--model-id", "amazon.nova-pro-v1:0", "--no-report"]);
+    assert!(String::from_utf8(run.stderr).unwrap().contains("warning: explicit caching: `small`"));
+}
+
+#[test]
 fn a_data_set_is_asked_in_one_order_by_every_cell() {
     let scene = scene();
     let mut orders = Vec::new();
