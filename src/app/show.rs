@@ -49,7 +49,7 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
 
 /// What will probably not do what was meant, one line each.
 pub(super) fn warnings(resolved: &Resolved) -> String {
-    resolved.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect()
+    resolved.warnings.iter().fold(String::new(), |text, warning| text + "warning: " + warning + "\n")
 }
 
 /// A plan that gives the same matrix again.

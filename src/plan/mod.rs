@@ -185,6 +185,7 @@ pub(crate) enum Order {
 /// What each request carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)] // Bedrock calls it so
 pub(crate) struct Request {
     /// Upper bound of the reply, in tokens.
     pub(crate) max_tokens: u32,

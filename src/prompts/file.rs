@@ -104,7 +104,7 @@ impl Prompt {
                 });
             }
         }
-        if messages.len() % 2 == 0 {
+        if messages.len().is_multiple_of(2) {
             return Err("its last message is the assistant's: the user has the last word".into());
         }
         Ok(Self { system, messages })
@@ -145,7 +145,7 @@ impl Prompts {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| vec![PromptsError::new(format!("the data set {shown} cannot be read: {error}"), 0..0)])?;
-        let lines = lines(name, &shown, text, None)?;
+        let lines = lines(name, &shown, &text, None)?;
         self.0.push((name.to_owned(), Entry::Dataset(lines)));
         Ok(())
     }
@@ -212,17 +212,17 @@ fn entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Resul
     }
     let dataset = raw.dataset.unwrap_or_default();
     let (shown, text) = files.read(&dataset).map_err(|why| missing(&why))?;
-    lines(name, &shown, text, raw.system.as_deref()).map(Entry::Dataset)
+    lines(name, &shown, &text, raw.system.as_deref()).map(Entry::Dataset)
 }
 
 /// The lines of a data set, or what is wrong in it, at its place.
-fn lines(name: &str, shown: &str, text: String, system: Option<&str>) -> Result<Vec<super::Line>, Vec<PromptsError>> {
-    dataset::parse(&text, system).map_err(|wrong| {
+fn lines(name: &str, shown: &str, text: &str, system: Option<&str>) -> Result<Vec<super::Line>, Vec<PromptsError>> {
+    dataset::parse(text, system).map_err(|wrong| {
         wrong
             .into_iter()
             .map(|(span, message)| PromptsError {
                 message: format!("the data set `{name}`: {message}"),
-                file: Some((shown.to_owned(), text.clone())),
+                file: Some((shown.to_owned(), text.to_owned())),
                 span,
                 hint: Some(dataset::HINT.into()),
             })

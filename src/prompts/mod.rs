@@ -218,13 +218,13 @@ impl Prompts {
         let mut made: Vec<(&str, Arc<Source>)> = Vec::new();
         sizes
             .into_iter()
-            .map(|size| match made.iter().find(|(known, _)| *known == size) {
-                Some((_, source)) => Arc::clone(source),
-                None => {
-                    let source = Arc::new(self.source(size, mixes, seed));
-                    made.push((size, Arc::clone(&source)));
-                    source
+            .map(|size| {
+                if let Some((_, source)) = made.iter().find(|(known, _)| *known == size) {
+                    return Arc::clone(source);
                 }
+                let source = Arc::new(self.source(size, mixes, seed));
+                made.push((size, Arc::clone(&source)));
+                source
             })
             .collect()
     }
