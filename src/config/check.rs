@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 23] = [
+const OPTIONAL: [&str; 26] = [
     "description",
     "prompts_file",
     "target.region",
@@ -37,6 +37,9 @@ const OPTIONAL: [&str; 23] = [
     "profile",
     "mix",
     "dataset",
+    "prices.rows",
+    "quota.tokens_per_minute",
+    "quota.requests_per_minute",
 ];
 
 /// Tables whose keys are not ours: the model's, or the user's.
