@@ -175,7 +175,8 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
     let job = Job {
         prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
-        order: vec![Turn { cell: 0, repetition: 1 }],
+        order: vec![Turn::new(0, 1)],
+        turns: vec![0],
         seed,
         cool_down: Duration::ZERO,
     };

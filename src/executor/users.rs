@@ -30,9 +30,8 @@ pub(super) struct Shared {
     prepared: Arc<Prepared>,
     gate: Arc<dyn Gate>,
     pub(super) tell: Tell,
-    cell: usize,
+    turn: Turn,
     planned: Cell,
-    repetition: u32,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
     most_requests: u64,
@@ -69,9 +68,8 @@ impl Shared {
             prepared,
             gate,
             tell,
-            cell: turn.cell,
+            turn,
             planned: cell.clone(),
-            repetition: turn.repetition,
             start,
             deadline: Deadline::new(start + cell.length()),
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
@@ -215,7 +213,8 @@ impl Shared {
             output_tokens: usage.output_tokens,
             total_tokens: usage.total_tokens,
             success: outcome == Outcome::Succeeded,
-            repetition: self.repetition,
+            repetition: self.turn.repetition,
+            cell_attempt: self.turn.attempt,
             user,
             seq,
             phase: self.phase(sent, ended),
@@ -271,7 +270,7 @@ impl Shared {
         self.add_prompt(&mut record, Number::Priming(index));
         (record.phase, record.validity) = (Phase::Priming, None);
         (record.due_ms, record.service_time_ms) = (None, None);
-        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 
     /// Sends a request that was wanted at `wanted` and tells how it ended.
@@ -281,7 +280,7 @@ impl Shared {
         let mut record = self.record(user, seq, wanted, reply);
         self.add_prompt(&mut record, Number::Load(seq));
         self.gate.settle(&record);
-        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 }
 

@@ -7,6 +7,7 @@ mod loads;
 mod money;
 mod nothing_lost;
 mod prompts;
+mod resume;
 mod scene;
 mod streams;
 mod tls;
