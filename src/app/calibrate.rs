@@ -171,12 +171,13 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
     };
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
+    let seed = resolved.plan.load.seed.unwrap_or(1);
     let job = Job {
-        prompts: vec![Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default())],
+        prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
         order: vec![Turn::new(0, 1)],
         turns: vec![0],
-        seed: resolved.plan.load.seed.unwrap_or(1),
+        seed,
         cool_down: Duration::ZERO,
     };
     let records = Arc::new(Mutex::new(Vec::new()));

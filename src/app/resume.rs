@@ -93,8 +93,8 @@ fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<S
 /// Where this plan is not the one that was begun, as people read it.
 fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_cells: &[Cell]) -> Vec<String> {
     let hash = |cell: &Cell| {
-        let prompt = resolved.prompts.text(&cell.prompt_size).unwrap_or_default();
-        cell_hash(cell, &resolved.plan.target, prompt)
+        let prompt = resolved.prompts.canonical(&cell.prompt_size, &resolved.plan.mix);
+        cell_hash(cell, &resolved.plan.target, &prompt)
     };
     let mut differences = Vec::new();
     let now: BTreeMap<&str, String> = all_cells.iter().map(|cell| (cell.id.as_str(), hash(cell))).collect();

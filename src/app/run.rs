@@ -103,10 +103,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     manifest.calibration = calibration.or(manifest.calibration);
     dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan).as_bytes())?;
     let job = Job {
-        prompts: cells
-            .iter()
-            .map(|cell| Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default()))
-            .collect(),
+        prompts: super::sources(resolved, &cells, manifest.seed),
         order,
         turns,
         seed: manifest.seed,
@@ -143,7 +140,7 @@ fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before
         None => estimate(cells, plan, &resolved.prompts),
     };
     let intro = terminal::plan::block(plan, &resolved.origins, cells, &expected, terminal::width());
-    let _ = writeln!(err, "{intro}results go to {}", results.display());
+    let _ = writeln!(err, "{intro}{}results go to {}", super::show::warnings(resolved), results.display());
     if let Some(before) = before {
         let _ = writeln!(err, "{}", before.sentence());
     }
@@ -258,8 +255,7 @@ fn manifest(
     only: &[String],
 ) -> Manifest {
     let plan = &resolved.plan;
-    let hash =
-        |cell: &Cell| cell_hash(cell, &plan.target, resolved.prompts.text(&cell.prompt_size).unwrap_or_default());
+    let hash = |cell: &Cell| cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix));
     let simulated = plan.target.endpoint == Endpoint::Simulated;
     Manifest {
         format: manifest::FORMAT,

@@ -14,13 +14,15 @@ use std::io::Write;
 pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> Result<u8, Error> {
     let cells = super::select(&expand(&resolved.plan), only)?;
     let text = match format {
-        ShowFormat::Table => terminal::plan::block(
-            &resolved.plan,
-            &resolved.origins,
-            &cells,
-            &estimate(&cells, &resolved.plan, &resolved.prompts),
-            terminal::width(),
-        ),
+        ShowFormat::Table => {
+            terminal::plan::block(
+                &resolved.plan,
+                &resolved.origins,
+                &cells,
+                &estimate(&cells, &resolved.plan, &resolved.prompts),
+                terminal::width(),
+            ) + &warnings(resolved)
+        }
         ShowFormat::Json => format!("{:#}\n", as_json(resolved, &cells)),
         ShowFormat::Toml => toml(&resolved.plan),
     };
@@ -41,7 +43,13 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         "origin": resolved.origins,
         "cells": cells.iter().map(cell).collect::<Vec<_>>(),
         "estimate": estimate(cells, &resolved.plan, &resolved.prompts),
+        "warnings": resolved.warnings,
     })
+}
+
+/// What will probably not do what was meant, one line each.
+pub(super) fn warnings(resolved: &Resolved) -> String {
+    resolved.warnings.iter().fold(String::new(), |text, warning| text + "warning: " + warning + "\n")
 }
 
 /// A plan that gives the same matrix again.

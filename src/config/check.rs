@@ -5,15 +5,15 @@ use super::file::PlanFile;
 use super::layers::{Merged, Said, merge};
 use super::problem::{Place, Problem, Problems, Source, nearest};
 use super::sources::{self, Entry};
-use super::{Resolved, Sources, rules, settings};
+use super::{Resolved, Sources, asked, rules, settings};
 use crate::plan::{Layer, Origin, Origins, Plan};
-use crate::prompts::Prompts;
+use crate::prompts::{Files, Prompts};
 use crate::simulator;
 use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 19] = [
+const OPTIONAL: [&str; 26] = [
     "description",
     "prompts_file",
     "target.region",
@@ -25,15 +25,30 @@ const OPTIONAL: [&str; 19] = [
     "load.requests",
     "load.min_samples",
     "load.max_duration",
+    "request.system",
+    "request.stop_sequences",
+    "request.performance",
+    "request.additional_fields",
+    "request.request_metadata",
     "report.percentiles",
     "goodput.ttft",
     "goodput.tpot",
     "goodput.e2e",
     "profile",
+    "mix",
+    "dataset",
     "prices.rows",
     "quota.tokens_per_minute",
     "quota.requests_per_minute",
 ];
+
+/// Tables whose keys are not ours: the model's, or the user's.
+const FREE: [&str; 2] = ["request.additional_fields", "request.request_metadata"];
+
+/// The table with free keys in which a key stands, or which it is.
+pub(super) fn free_table(key: &str) -> Option<&'static str> {
+    FREE.into_iter().find(|table| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
 
 /// Settings of which a layer says one: it drops the others from the layers below.
 const RIVALS: [&[&str]; 2] =
@@ -67,7 +82,8 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         layered.add(entry);
     }
     let (plan, bad) = layered.plan(&defaults, &mut problems);
-    let prompts = prompts(&plan, &layered, &mut problems);
+    let prompts =
+        prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
     for broken in rules::check(&plan, prompts.as_ref()) {
         let is_bad = |wrong: &String| {
             broken.keys.iter().any(|path| path.starts_with(wrong.as_str()) || wrong.starts_with(&format!("{path}[")))
@@ -77,7 +93,10 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         }
     }
     match prompts {
-        Some(prompts) if problems.is_empty() => Ok(Resolved { origins: layered.origins(), plan, prompts }),
+        Some(prompts) if problems.is_empty() => {
+            let warnings = asked::warnings(&plan, &prompts);
+            Ok(Resolved { origins: layered.origins(), plan, prompts, warnings })
+        }
         _ => Err(Problems(problems)),
     }
 }
@@ -115,13 +134,20 @@ fn plan_file(path: &Path, problems: &mut Vec<Problem>) -> Option<PlanFile> {
     }
 }
 
-/// A prompts file that a plan names is relative to the plan.
+/// A prompts file or a data set that a plan names is relative to the plan.
 fn relative_to_plan(tree: &mut Value, sources: &Sources<'_>) {
     let Some(plan) = sources.plan else { return };
-    if let Some(Value::String(path)) = tree.get_mut("prompts_file") {
-        let dir = sources.working_dir.join(plan.parent().unwrap_or(Path::new("")));
-        *path = dir.join(&*path).to_string_lossy().into_owned();
+    let dir = sources.working_dir.join(plan.parent().unwrap_or(Path::new("")));
+    let join = |path: &mut Value| {
+        if let Value::String(path) = path {
+            *path = dir.join(&*path).to_string_lossy().into_owned();
+        }
+    };
+    if let Some(path) = tree.get_mut("prompts_file") {
+        join(path);
     }
+    let datasets = tree.get_mut("dataset").and_then(Value::as_array_mut);
+    datasets.into_iter().flatten().filter_map(|dataset| dataset.get_mut("file")).for_each(join);
 }
 
 /// Reports keys that nobody knows, and values where tables belong, and takes them out.
@@ -148,7 +174,9 @@ fn unknown_keys(
             problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` {at} {table}")).hint(Some(hint)));
             return false;
         };
-        match (inner.is_object(), value.is_object()) {
+        let is_free = free_table(&here).is_some();
+        match (inner.is_object() || is_free, value.is_object()) {
+            (true, true) if is_free => true,
             (true, false) => {
                 problems.push(Problem::new(file.value(&here), format!("`{key}` is a table: write [{here}]")));
                 false
@@ -262,7 +290,8 @@ impl<'a> Layered<'a> {
                 Err(error) => error,
             };
             let path = error.path().to_string();
-            let key = path.split('[').next().unwrap_or_default().to_owned();
+            let key = path.split('[').next().unwrap_or_default();
+            let key = free_table(key).unwrap_or(key).to_owned();
             // What stands in for an item is no name that a list of choices knows: then the default does.
             let stood_in = bad.iter().filter(|known| **known == path).count();
             assert!(stood_in < 2, "the defaults are valid, but for {path}: {error}");
@@ -272,7 +301,9 @@ impl<'a> Layered<'a> {
             }
             // One item of a list is replaced alone, so that what is wrong with the others is found too.
             match (item(&path), get(defaults, &key)) {
-                (Some(index), None) if get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) => {
+                (Some(index), None)
+                    if stood_in == 0 && get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) =>
+                {
                     tree_item(&mut tree, &key)[index] = stand_in(&Value::Null, bad.len());
                 }
                 (Some(index), Some(default)) if stood_in == 0 && path.matches('[').count() == 1 => {
@@ -285,8 +316,16 @@ impl<'a> Layered<'a> {
         }
     }
 
+    /// Of the nearest thing around it where a key has none: a key may have dots of its own.
     fn origin(&self, key: &str) -> &Origin {
-        &self.origins[self.merged.by(key).unwrap_or(0)]
+        let mut known = Some(key);
+        while let Some(key) = known {
+            if let Some(by) = self.merged.by(key) {
+                return &self.origins[by];
+            }
+            known = key.rsplit_once('.').map(|(table, _)| table);
+        }
+        &self.origins[0]
     }
 
     /// Where a value was said.
@@ -359,17 +398,45 @@ fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> O
             return None;
         }
     };
-    match Prompts::parse(&text) {
+    match Prompts::parse(&text, &Files::beside(path)) {
         Ok(prompts) => Some(prompts),
-        Err(wrong) => {
-            let place = Place::File(Source { path: shown, text }, wrong.span.clone());
-            problems.push(
-                Problem::new(place, wrong.message)
-                    .hint(Some("a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}")),
-            );
+        Err(errors) => {
+            for wrong in errors {
+                let source = match wrong.file {
+                    Some((path, text)) => Source { path, text },
+                    None => Source { path: shown.clone(), text: text.clone() },
+                };
+                let hint = wrong.hint.unwrap_or_else(|| {
+                    "a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}".into()
+                });
+                problems.push(Problem::new(Place::File(source, wrong.span), wrong.message).hint(Some(hint)));
+            }
             None
         }
     }
+}
+
+/// Adds the data sets of the plan, or says why not.
+fn datasets(plan: &Plan, mut prompts: Prompts, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
+    let before = problems.len();
+    for (index, dataset) in plan.dataset.iter().enumerate() {
+        let name = &dataset.name;
+        let at = |key: &str| layered.place(&format!("dataset[{index}].{key}"));
+        if name.trim().is_empty() {
+            problems.push(Problem::new(at("name"), "a data set needs a name"));
+        } else if prompts.has(name) {
+            problems.push(Problem::new(at("name"), format!("a prompt is called `{name}` already")));
+        } else if let Err(errors) = prompts.add_dataset(name, &dataset.file) {
+            for wrong in errors {
+                let place = match wrong.file {
+                    Some((path, text)) => Place::File(Source { path, text }, wrong.span),
+                    None => at("file"),
+                };
+                problems.push(Problem::new(place, wrong.message).hint(wrong.hint));
+            }
+        }
+    }
+    (problems.len() == before).then_some(prompts)
 }
 
 fn get<'v>(tree: &'v Value, key: &str) -> Option<&'v Value> {
@@ -416,7 +483,8 @@ fn tree_item<'v>(tree: &'v mut Value, key: &str) -> &'v mut Value {
 fn leaves(tree: &Value) -> Vec<String> {
     fn walk(tree: &Value, path: &str, found: &mut Vec<String>) {
         match tree {
-            Value::Object(map) => {
+            // A key with dots of its own cannot be found by a dotted path: its table is shown whole.
+            Value::Object(map) if map.keys().all(|key| !key.contains('.')) => {
                 for (key, value) in map {
                     let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                     walk(value, &here, found);

@@ -1,5 +1,6 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
+use super::asked;
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::{Plan, Profile, SCHEMA};
 use crate::prompts::Prompts;
@@ -22,10 +23,10 @@ pub(super) struct Broken {
     pub(super) hint: Option<String>,
 }
 
-struct Rules(Vec<Broken>);
+pub(super) struct Rules(Vec<Broken>);
 
 impl Rules {
-    fn hold(&mut self, holds: bool, keys: &[&str], message: impl Into<String>, hint: &str) {
+    pub(super) fn hold(&mut self, holds: bool, keys: &[&str], message: impl Into<String>, hint: &str) {
         if !holds {
             self.0.push(Broken {
                 keys: keys.iter().map(ToString::to_string).collect(),
@@ -72,17 +73,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     rules.hold(!plan.name.trim().is_empty(), &["name"], "`name` is empty", "");
     axes(plan, &mut rules);
     models(plan, &mut rules);
-    if let Some(prompts) = prompts {
-        for (index, size) in plan.matrix.prompt_sizes.iter().enumerate() {
-            let known = prompts.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            rules.hold(
-                prompts.text(size).is_some() || size.trim().is_empty(),
-                &[&format!("matrix.prompt_sizes[{index}]"), "prompts_file"],
-                format!("no prompt is called `{size}`"),
-                &format!("the prompts file has {known}"),
-            );
-        }
-    }
+    asked::check(plan, prompts, &mut rules);
     profiles(plan, &mut rules);
     load(plan, &mut rules);
     extent(plan, &mut rules);

@@ -5,6 +5,7 @@ use super::cell::run_turn;
 use super::port::{Event, Gate, Stop};
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
+use crate::prompts::Source;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,8 +17,8 @@ pub(crate) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 pub(crate) struct Job {
     /// In matrix order.
     pub(crate) cells: Vec<Cell>,
-    /// The text of each cell's prompt.
-    pub(crate) prompts: Vec<Arc<str>>,
+    /// What each cell's requests are drawn from.
+    pub(crate) prompts: Vec<Arc<Source>>,
     /// Which cell when, of the whole run: what is drawn for a turn depends on its place.
     pub(crate) order: Vec<Turn>,
     /// The places of the turns that are to be run.

@@ -5,6 +5,7 @@ use super::port::{Event, Gate, Stop};
 use super::{Bedrock, Job, Target, execute};
 use crate::matrix::{expand, order};
 use crate::plan::Plan;
+use crate::prompts::Source;
 use crate::record::manifest::{TurnEnd, TurnReport};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::units::ThinkTime;
@@ -80,7 +81,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
     let bedrock = Arc::new(Bedrock::connect(&target).await.unwrap());
     let cells = expand(plan);
     let job = Job {
-        prompts: cells.iter().map(|_| Arc::from("hello")).collect(),
+        prompts: cells.iter().map(|_| Arc::new(Source::of_text("hello"))).collect(),
         turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,

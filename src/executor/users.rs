@@ -1,10 +1,11 @@
 //! A virtual user: ask, wait for the answer, think, ask again; and an arrival, which asks once. Each
 //! request becomes one record, whatever its end.
 
-use super::bedrock::{Answer, Bedrock, Failure, Number, Prepared, Reply};
+use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
 use super::port::{Event, Gate};
+use super::prepared::{Number, Prepared};
 use super::run::{Clock, Tell};
 use super::stream::Tally;
 use crate::matrix::Cell;
@@ -26,7 +27,7 @@ const THINK_STREAMS: u64 = 1 << 63;
 /// What the users of one turn have in common.
 pub(super) struct Shared {
     bedrock: Arc<Bedrock>,
-    prepared: Prepared,
+    prepared: Arc<Prepared>,
     gate: Arc<dyn Gate>,
     pub(super) tell: Tell,
     turn: Turn,
@@ -54,7 +55,7 @@ impl Shared {
     #[allow(clippy::too_many_arguments)] // each is a different thing, and there is one caller
     pub(super) fn new(
         bedrock: Arc<Bedrock>,
-        prepared: Prepared,
+        prepared: Arc<Prepared>,
         cell: &Cell,
         turn: Turn,
         start: Instant,
@@ -239,6 +240,8 @@ impl Shared {
             chunks: None,
             chunk_gap_p50_ms: None,
             chunk_gap_max_ms: None,
+            prompt: None,
+            prompt_line: None,
             response_bytes: facts.response_bytes,
             connection: facts.connection,
             protocol: facts.protocol.map(str::to_owned),
@@ -250,13 +253,21 @@ impl Shared {
         record
     }
 
-    /// Sends the request that fills the prompt cache and tells how it ended.
-    pub(super) async fn prime(&self) {
+    /// Which of several prompts it was.
+    fn add_prompt(&self, record: &mut Record, number: Number) {
+        let (name, line) = self.prepared.name(self.prepared.which(number));
+        record.prompt = name.filter(|name| *name != self.planned.prompt_size).map(str::to_owned);
+        record.prompt_line = line;
+    }
+
+    /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
+    pub(super) async fn prime(&self, index: usize) {
         if self.gate.admit().is_err() {
             return;
         }
-        let reply = self.bedrock.ask(&self.prepared, Number::Priming, &self.giving_up).await;
-        let mut record = self.record(None, 0, reply.sent, reply);
+        let reply = self.bedrock.ask(&self.prepared, Number::Priming(index), &self.giving_up).await;
+        let mut record = self.record(None, index as u64, reply.sent, reply);
+        self.add_prompt(&mut record, Number::Priming(index));
         (record.phase, record.validity) = (Phase::Priming, None);
         (record.due_ms, record.service_time_ms) = (None, None);
         (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
@@ -266,7 +277,8 @@ impl Shared {
     async fn request(&self, user: Option<u32>, seq: u64, wanted: Instant) {
         let reply = self.bedrock.ask(&self.prepared, Number::Load(seq), &self.giving_up).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let record = self.record(user, seq, wanted, reply);
+        let mut record = self.record(user, seq, wanted, reply);
+        self.add_prompt(&mut record, Number::Load(seq));
         self.gate.settle(&record);
         (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }

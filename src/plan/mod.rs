@@ -7,6 +7,7 @@
 mod api;
 mod cache;
 mod endpoint;
+mod mix;
 mod money;
 mod origin;
 mod profile;
@@ -16,6 +17,7 @@ mod rule;
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
@@ -25,6 +27,8 @@ pub(crate) use rule::Rule;
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +75,12 @@ pub(crate) struct Plan {
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
+    /// Several prompts in one cell; `matrix.prompt_sizes` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mix: Vec<Mix>,
+    /// Prompts from files of lines; `matrix.prompt_sizes` and mixes name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dataset: Vec<Dataset>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -185,6 +195,7 @@ pub(crate) enum Order {
 /// What each request carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)] // Bedrock calls it so
 pub(crate) struct Request {
     /// Upper bound of the reply, in tokens.
     pub(crate) max_tokens: u32,
@@ -195,6 +206,41 @@ pub(crate) struct Request {
     /// From the send to the last byte of the reply.
     #[serde(with = "duration::text")]
     pub(crate) timeout: Duration,
+    /// What the model is told first, where a prompt does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) system: Option<String>,
+    /// Texts at which the reply ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stop_sequences: Vec<String>,
+    /// Latency asked for; nothing leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) performance: Option<Performance>,
+    /// Fields of the model's own (reasoning effort, thinking), sent as they stand.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) additional_fields: Map<String, Value>,
+    /// Texts that Bedrock's invocation log keeps beside a request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_metadata: BTreeMap<String, String>,
+}
+
+/// Bedrock's `performanceConfig.latency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Performance {
+    /// As without it.
+    Standard,
+    /// Faster, where a model offers it.
+    Optimized,
+}
+
+impl Performance {
+    /// As in a plan.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Optimized => "optimized",
+        }
+    }
 }
 
 /// How a run behaves as a whole.
@@ -297,6 +343,11 @@ pub(crate) mod tests {
                 temperature: NoneOr(None),
                 top_p: NoneOr(None),
                 timeout: Duration::from_secs(840),
+                system: None,
+                stop_sequences: Vec::new(),
+                performance: None,
+                additional_fields: Map::new(),
+                request_metadata: BTreeMap::new(),
             },
             run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
@@ -304,6 +355,8 @@ pub(crate) mod tests {
             prices: Prices::default(),
             quota: Quota::default(),
             profile: Vec::new(),
+            mix: Vec::new(),
+            dataset: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }

@@ -153,6 +153,12 @@ pub(crate) struct Record {
     /// The longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) chunk_gap_max_ms: Option<f64>,
+    /// The prompt that was drawn, where the prompt size is a mix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
+    /// The line of a data set that was drawn, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_line: Option<u32>,
     /// Bytes of the reply's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) response_bytes: Option<u64>,

@@ -135,6 +135,8 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         chunks: None,
         chunk_gap_p50_ms: None,
         chunk_gap_max_ms: None,
+        prompt: None,
+        prompt_line: None,
         response_bytes: success.then_some(400),
         connection: Some(Connection::Reused),
         protocol: Some("http/1.1".into()),

@@ -46,6 +46,8 @@ pub(crate) struct Sample {
     pub(crate) timed_out: bool,
     /// The reply reports tokens read from the prompt cache.
     pub(crate) cache_read: bool,
+    /// The reply ended because `max_tokens` were reached.
+    pub(crate) cut: bool,
     /// Why it says nothing about latency.
     pub(crate) unfit: Option<Unfit>,
 }
@@ -127,6 +129,7 @@ impl<'a> Collector<'a> {
             outcome: record.outcome,
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
+            cut: record.stop_reason.as_deref() == Some("max_tokens"),
             unfit: record.validity,
         });
         if let Some(protocol) = &record.protocol {
@@ -211,6 +214,7 @@ pub(super) mod tests {
             outcome: Outcome::Succeeded,
             timed_out: false,
             cache_read: false,
+            cut: false,
             unfit: None,
         }
     }

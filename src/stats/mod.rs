@@ -9,6 +9,7 @@ mod histogram;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod percentile;
+mod replies;
 pub(crate) mod series;
 mod spend;
 mod stages;

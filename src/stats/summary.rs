@@ -6,6 +6,7 @@ use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::percentile;
+use super::replies::Replies;
 use super::series::{self, Row};
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
@@ -150,6 +151,10 @@ pub(crate) enum Warning {
     Stalls,
     /// `min_samples` was not reached.
     TooFewSamples,
+    /// Some replies were cut at `max_tokens`, and some were not.
+    CutReplies,
+    /// Reasoning was all that some streams had.
+    NoAnswer,
 }
 
 impl Warning {
@@ -167,6 +172,8 @@ impl Warning {
             Self::Idle => "idle",
             Self::Stalls => "stalls",
             Self::TooFewSamples => "too_few_samples",
+            Self::CutReplies => "cut_replies",
+            Self::NoAnswer => "no_answer",
         }
     }
 
@@ -200,6 +207,12 @@ impl Warning {
             }
             Self::Stalls => {
                 "stalls: the service stood still while users waited, and what they would have asked meanwhile is in no percentile of a closed loop; arrival_rates measure it"
+            }
+            Self::CutReplies => {
+                "cut replies: max_tokens ended some replies and others ended by themselves, so that these latencies are of two kinds; raise max_tokens, or lower it until all are cut"
+            }
+            Self::NoAnswer => {
+                "no answer: 1 % or more of the streams reasoned until they ended, and no text of an answer came; raise max_tokens, or ask for less reasoning (request.additional_fields)"
             }
             Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }
@@ -241,8 +254,8 @@ pub(crate) struct CellSummary {
     pub(crate) tpot: Option<Latency>,
     /// The longest time between two content events, of streams.
     pub(crate) chunk_gap: Option<Latency>,
-    /// Streams in the window that came all at once.
-    pub(crate) bursts: u64,
+    /// What the replies in the window were like.
+    pub(crate) replies: Replies,
     /// Output tokens of successes that ended inside the window, per second.
     pub(crate) output_tokens_per_sec: Option<f64>,
     /// Requests that met every limit of `[goodput]`, per second of the window; nothing where none is set.
@@ -413,7 +426,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
         _ => Validity::Ok,
     };
-    let bursts = windowed().filter(|sample| sample.outcome == Outcome::Succeeded && sample.is_burst()).count() as u64;
+    let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));
     let success = Latency::of(windowed(), Population::Successes);
@@ -431,11 +444,13 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(cache_contaminated > 0, Warning::CacheContaminated);
     warn(warm_misses > 0, Warning::WarmMiss);
     warn(turns.iter().any(|turn| turn.end == TurnEnd::Interrupted), Warning::Interrupted);
-    warn(bursts > 0 && bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
+    warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
     warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     warn(success.n < wanted, Warning::TooFewSamples);
+    warn(replies.is_mixed(), Warning::CutReplies);
+    warn(replies.lacks_answers(), Warning::NoAnswer);
     CellSummary {
         cell: cell.clone(),
         counts,
@@ -447,7 +462,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
             .any(|sample| sample.ttft_ms.is_some() && sample.ttfat_ms != sample.ttft_ms)
             .then(|| of(Metric::Ttfat, Population::Settled)),
         ttft,
-        bursts,
+        replies,
         output_tokens_per_sec: (window.length_s > 0.0).then(|| {
             let tokens = |sample: &Sample| sample.output_tokens.filter(|_| sample.outcome == Outcome::Succeeded);
             ended().filter_map(tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens)) / window.length_s

@@ -23,6 +23,9 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
 /// Key, value, origin. The simulator's values are shown where it is used, or where somebody changed them.
 fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
     let tree = serde_json::to_value(plan).unwrap_or_default();
+    // A plan keeps the whole path of a file; people know where they are.
+    let here = std::env::current_dir().map(|dir| format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
+    let near = |text: String| here.as_ref().map_or_else(|_| text.clone(), |here| text.replace(here.as_str(), ""));
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     for (key, origin) in origins {
@@ -31,13 +34,15 @@ fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
         if is_simulator && (plan.target.endpoint != Endpoint::Simulated || origin.name.is_none()) {
             continue;
         }
-        table.add_row(vec![key.clone(), plain(value), origin.to_string()]);
+        table.add_row(vec![key.clone(), near(plain(value)), origin.to_string()]);
     }
     format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
 fn plain(value: &Value) -> String {
     match value {
+        // A text of several lines would break the table, and an end of a line is what a stop sequence may be.
+        Value::String(text) if text.contains(char::is_control) => format!("{text:?}"),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         // As the plan says it.

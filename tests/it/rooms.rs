@@ -140,7 +140,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("figment", &["src/config/layers.rs"]),
     ("hdrhistogram", &["src/stats/histogram.rs"]),
-    ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/stream.rs"]),
+    ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"]),
     ("rustix", &["src/executor/health.rs", "src/executor/pacer.rs", "src/app/limits.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
     ("minijinja", &["src/report/html.rs", "src/report/mod.rs"]),

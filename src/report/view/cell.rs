@@ -1,8 +1,8 @@
 //! The view of one cell.
 
 use super::cost::{self, CostView};
-use super::text;
 use super::timing::{self, StageRow, TimingTable};
+use super::{asked, text};
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
@@ -29,8 +29,18 @@ pub(crate) struct CellView {
     pub(crate) service: Option<Numbers>,
     /// `ttft_*`, of streams.
     pub(crate) ttft: Option<Numbers>,
+    /// `ttfat_*`, of streams some of which began with reasoning.
+    pub(crate) ttfat: Option<Numbers>,
     /// `tpot_*`, of streams.
     pub(crate) tpot: Option<Numbers>,
+    /// Of all streams, those that began with reasoning; 0 to 1, like the next three.
+    pub(crate) reasoning_share: Option<f64>,
+    /// See `stats::Replies`.
+    pub(crate) reasoning_time_share: Option<f64>,
+    /// Of all streams, those that came all at once.
+    pub(crate) burst_share: Option<f64>,
+    /// Of all replies, those that `max_tokens` cut.
+    pub(crate) max_tokens_share: Option<f64>,
     /// Percentiles (0 to 100) that the plan asks for.
     pub(crate) further: Vec<(f64, Option<f64>)>,
     /// See `CellSummary`.
@@ -286,7 +296,12 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
         success: Numbers::of(&summary.success),
         service: summary.service.as_ref().map(Numbers::of),
         ttft: summary.ttft.as_ref().map(Numbers::of),
+        ttfat: summary.ttfat.as_ref().map(Numbers::of),
         tpot: summary.tpot.as_ref().map(Numbers::of),
+        reasoning_share: summary.replies.reasoning_share(),
+        reasoning_time_share: summary.replies.reasoning_time_share,
+        burst_share: summary.replies.burst_share(),
+        max_tokens_share: summary.replies.cut_share(),
         further: further.iter().map(|p| (*p, latency.value_ms(p / 100.0))).collect(),
         output_tokens_per_sec: summary.output_tokens_per_sec,
         goodput: summary.goodput,
@@ -389,6 +404,7 @@ fn facts(summary: &CellSummary) -> Vec<Entry> {
         Entry::new("top-p", request.top_p.to_string()),
         Entry::new("timeout", duration::format(request.timeout)),
     ]);
+    facts.extend(asked::request(request));
     facts
 }
 
@@ -434,6 +450,7 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
         ("not warm, left out of the times", summary.warm_misses),
         ("served on another tier, left out of the times", summary.tier_mismatches),
     ];
+    entries.extend(asked::replies(summary));
     entries.extend(left_out.iter().filter(|(_, n)| *n > 0).map(|(label, n)| Entry::new(*label, sum(*n))));
     entries
 }
@@ -494,7 +511,11 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
                 text::rate(per_user.map(|ms| 1e3 / ms))
             ),
         ));
-        entries.push(Entry::new("bursts", format!("{} streams came all at once", summary.bursts)));
+        let replies = &summary.replies;
+        entries.push(Entry::new(
+            "bursts",
+            format!("{} streams came all at once ({})", replies.bursts, text::percent(replies.burst_share())),
+        ));
     }
     if let Some(goodput) = summary.goodput {
         entries.push(Entry::new("goodput", format!("{} requests/s met every limit", text::rate(Some(goodput)))));

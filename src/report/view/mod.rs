@@ -2,6 +2,7 @@
 //! nothing. Numbers for machines are numbers; numbers for people are text, and a number that is too
 //! uncertain to be shown is refused here.
 
+mod asked;
 pub(crate) mod calibration;
 mod cell;
 mod cost;
