@@ -72,6 +72,8 @@ pub(super) struct Gathered {
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
     /// Some reply came with an HTTP status.
     pub(super) answered: bool,
+    /// Successes that name no tier though one was asked for.
+    pub(super) untold_tiers: u64,
 }
 
 /// Takes the records of one run.
@@ -92,7 +94,9 @@ impl<'a> Collector<'a> {
         if !record.phase.is_load() {
             return;
         }
+        let asked = self.manifest.cells[cell].cell.service_tier != "none";
         let gathered = &mut self.cells[cell];
+        gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample {
             start_ms: record.due_ms.unwrap_or(record.sent_ms),

@@ -9,8 +9,10 @@ mod histogram;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod percentile;
+pub(crate) mod repeated;
 pub(crate) mod series;
 mod stages;
+pub(crate) mod student;
 mod summary;
 pub(crate) mod window;
 
