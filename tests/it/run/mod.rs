@@ -9,4 +9,5 @@ mod scene;
 mod streams;
 mod tls;
 mod trust;
+mod truth;
 mod wire;
