@@ -12,6 +12,7 @@ use crate::executor::{Bedrock, Execution, Job, Target, execute};
 use crate::guard::{Abort, All, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
+use crate::prices::Prices;
 use crate::record::dir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
 
     let mut err = std::io::stderr();
-    let estimate = estimate(&cells, &resolved.plan);
+    let estimate = estimate(&cells, &resolved.plan, &resolved.prompts);
     let intro = terminal::plan::block(&resolved.plan, &resolved.origins, &cells, &estimate, terminal::width());
     let _ = writeln!(err, "{intro}results go to {}\n", results.display());
     confirm(options.yes)?;
@@ -232,6 +233,7 @@ fn manifest(
         plan_hash: plan_hash(&all_cells.iter().map(hash).collect::<Vec<_>>()),
         seed,
         calibration: None,
+        prices: Prices::of(plan).used(cells),
         only: only.to_vec(),
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
         order: order::turns(cells, &plan.load, seed),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 16] = [
+const OPTIONAL: [&str; 19] = [
     "description",
     "prompts_file",
     "target.region",
@@ -30,6 +30,9 @@ const OPTIONAL: [&str; 16] = [
     "goodput.tpot",
     "goodput.e2e",
     "profile",
+    "prices.rows",
+    "quota.tokens_per_minute",
+    "quota.requests_per_minute",
 ];
 
 /// Settings of which a layer says one: it drops the others from the layers below.

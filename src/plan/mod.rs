@@ -7,15 +7,19 @@
 mod api;
 mod cache;
 mod endpoint;
+mod money;
 mod origin;
 mod profile;
+#[allow(dead_code)] // exclude and when come next
 mod rule;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
+#[allow(unused_imports)]
 pub(crate) use rule::Rule;
 
 use crate::simulator;
@@ -58,6 +62,12 @@ pub(crate) struct Plan {
     /// What a request must meet to count as good.
     #[serde(default, skip_serializing_if = "Goodput::is_unset")]
     pub(crate) goodput: Goodput,
+    /// What tokens cost, before the shipped price file.
+    #[serde(default, skip_serializing_if = "Prices::is_unset")]
+    pub(crate) prices: Prices,
+    /// What the account may take, to compare with.
+    #[serde(default, skip_serializing_if = "Quota::is_unset")]
+    pub(crate) quota: Quota,
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
@@ -291,6 +301,8 @@ pub(crate) mod tests {
             run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
+            prices: Prices::default(),
+            quota: Quota::default(),
             profile: Vec::new(),
             simulator: simulator::Model::default(),
         }

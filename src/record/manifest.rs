@@ -3,7 +3,7 @@
 
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
-use crate::plan::{Origins, Plan};
+use crate::plan::{Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 
 /// The version of the manifest that this tool reads and writes.
@@ -46,6 +46,9 @@ pub(crate) struct Manifest {
     /// How far this machine's numbers are off at the plan's peak load, where `run --calibrate` found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calibration: Option<Calibration>,
+    /// The prices of the models asked, in the order in which they are looked up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) prices: Vec<Price>,
     /// The patterns of `--only`; empty if all cells were asked for.
     #[serde(default)]
     pub(crate) only: Vec<String>,

@@ -68,6 +68,7 @@ fn manifest() -> Manifest {
         plan_hash: "0".into(),
         seed: 1,
         calibration: None,
+        prices: crate::prices::Prices::of(&plan).used(&cells),
         only: vec![],
         order: turns(&cells, &plan.load, 1),
         turns: vec![
@@ -107,7 +108,12 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         outcome,
         error_class: class.map(str::to_owned),
         error_message: message.map(str::to_owned),
-        http_status: (outcome != Outcome::Censored).then_some(200),
+        http_status: match outcome {
+            Outcome::Succeeded => Some(200),
+            Outcome::Throttled => Some(429),
+            Outcome::Failed => Some(400),
+            Outcome::Censored => None,
+        },
         request_id: Some(format!("id-{seq}")),
         stop_reason: success.then(|| "end_turn".into()),
         resolved_service_tier: success.then(|| "default".into()),
@@ -203,7 +209,7 @@ fn a_tier_stands_against_default_in_every_output() {
         record.service_time_ms = Some(took_ms);
         record.ttft_ms = Some(took_ms / 5.0);
         record.output_tokens = record.output_tokens.map(|tokens| tokens + 5 * cell as u64);
-        record.resolved_service_tier = (seq % 100 > 0).then(|| "as asked".into());
+        record.resolved_service_tier = (!seq.is_multiple_of(100)).then(|| "as asked".into());
         record
     };
     let records: Vec<_> = (0..2).flat_map(|cell| (0..600).map(move |seq| (cell, record(cell, seq)))).collect();

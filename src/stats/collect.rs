@@ -1,6 +1,8 @@
 //! Takes records in, keeps what the numbers need.
 
+use super::spend::Spend;
 use super::summary::{self, Summary};
+use crate::prices::Prices;
 use crate::record::manifest::Manifest;
 use crate::record::{Outcome, Record, Unfit, class};
 use std::collections::BTreeMap;
@@ -74,28 +76,33 @@ pub(super) struct Gathered {
     pub(super) answered: bool,
     /// Successes that name no tier though one was asked for.
     pub(super) untold_tiers: u64,
+    /// What its requests cost.
+    pub(super) spend: Spend,
 }
 
 /// Takes the records of one run.
 #[derive(Debug)]
 pub(crate) struct Collector<'a> {
     manifest: &'a Manifest,
+    prices: Prices,
     cells: Vec<Gathered>,
 }
 
 impl<'a> Collector<'a> {
     /// For the cells of a manifest.
     pub(crate) fn new(manifest: &'a Manifest) -> Self {
-        Self { manifest, cells: vec![Gathered::default(); manifest.cells.len()] }
+        let prices = Prices::kept(&manifest.prices);
+        Self { manifest, prices, cells: vec![Gathered::default(); manifest.cells.len()] }
     }
 
-    /// Takes one record of a cell, in any order. What was no part of the load is passed over.
+    /// Takes one record of a cell, in any order. What was no part of the load costs, and counts in nothing else.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
+        let gathered = &mut self.cells[cell];
+        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record);
         if !record.phase.is_load() {
             return;
         }
         let asked = self.manifest.cells[cell].cell.service_tier != "none";
-        let gathered = &mut self.cells[cell];
         gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample {

@@ -7,6 +7,7 @@ use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::percentile;
 use super::series::{self, Row};
+use super::spend::Spend;
 use super::stages::{self, StageSummary};
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
@@ -228,6 +229,8 @@ pub(crate) struct CellSummary {
     pub(crate) avg_content_bytes: Option<f64>,
     /// Of the successes.
     pub(crate) tokens: Tokens,
+    /// What its requests cost.
+    pub(crate) spend: Spend,
     /// Response time from the send, in an open loop.
     pub(crate) service: Option<Latency>,
     /// Time to the first content, of streams.
@@ -387,7 +390,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, protocols, answered, untold_tiers } = gathered;
+    let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -470,6 +473,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         avg_content_bytes: (!bodies.is_empty())
             .then(|| bodies.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / bodies.len() as f64),
         tokens: Tokens::of(&samples),
+        spend,
         cache_reads,
         tier_mismatches,
         cache_contaminated,

@@ -20,6 +20,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     for note in &view.run.notes {
         let _ = writeln!(text, "{note}");
     }
+    for sentence in &view.run.cost {
+        let _ = writeln!(text, "{sentence}");
+    }
     for cell in &view.cells {
         notes(cell, &mut text);
     }

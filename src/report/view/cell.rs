@@ -1,5 +1,6 @@
 //! The view of one cell.
 
+use super::cost::{self, CostView};
 use super::text;
 use super::timing::{self, StageRow, TimingTable};
 use crate::matrix::{AXES, AxisValue};
@@ -83,6 +84,10 @@ pub(crate) struct CellView {
     pub(crate) stage_rows: Vec<StageRow>,
     /// The tokens as people read them.
     pub(crate) tokens: Vec<Entry>,
+    /// What its requests cost, if all of it is known.
+    pub(crate) cost: Option<CostView>,
+    /// The same as people read it.
+    pub(crate) costs: Vec<Entry>,
     /// How it was measured.
     pub(crate) measured: Vec<Entry>,
     /// Locust's history.
@@ -121,7 +126,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(super) fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
         Self { label: label.into(), value: value.into() }
     }
 }
@@ -315,6 +320,8 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
         stages: summary.stages.iter().map(stage).collect(),
         stage_rows: timing::stages(summary),
         tokens: tokens(summary),
+        cost: cost::cell(&summary.spend),
+        costs: cost::entries(summary),
         measured: measured(manifest, summary, &turns),
         history: summary.history.clone(),
         histogram: summary.histogram.clone(),

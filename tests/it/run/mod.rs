@@ -4,6 +4,7 @@ mod ends;
 mod files;
 mod fit;
 mod loads;
+mod money;
 mod nothing_lost;
 mod scene;
 mod streams;
