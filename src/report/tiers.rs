@@ -38,12 +38,17 @@ fn row(tier: &TierView, numbers: &TierRow) -> Vec<String> {
     let reason = Some(numbers.reason.as_str()).filter(|reason| !reason.is_empty());
     let warnings: Vec<&str> =
         reason.into_iter().chain(tier.warnings.iter().map(|warning| warning.text.as_str())).collect();
+    // Money has more decimals than time.
+    let of_it = |value: Option<f64>| match value {
+        Some(usd) if numbers.metric.starts_with("cost_") => format!("{usd:.8}"),
+        value => number(value),
+    };
     fields.extend([
         tier.tier.clone(),
         numbers.metric.into(),
-        number(numbers.default),
-        number(numbers.tier),
-        number(numbers.difference),
+        of_it(numbers.default),
+        of_it(numbers.tier),
+        of_it(numbers.difference),
         number(numbers.ratio),
         number(numbers.low),
         number(numbers.high),

@@ -9,6 +9,7 @@ use crate::stats::repeated::Lacking;
 use crate::stats::{CellSummary, Summary, Validity};
 use crate::verdict::tiers::{Basis, Comparison, Contrast, Missing, Row, Side, Verdict, compare};
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// All comparisons of a run.
@@ -60,7 +61,8 @@ pub(crate) struct TierRow {
     pub(crate) high: Option<f64>,
     /// `paired t over 5 repetitions`, `within this session`; empty where nothing is compared.
     pub(crate) basis: String,
-    /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference` or `not_compared`.
+    /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference` or `not_compared`; of prices
+    /// `cheaper`, `dearer` or `same_price`.
     pub(crate) verdict: &'static str,
     /// Why it is not compared; else empty.
     pub(crate) reason: String,
@@ -114,9 +116,14 @@ fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
         id: cell.id.clone(),
         tier: cell.service_tier.clone(),
         context: others.map(|axis| (axis.field, (axis.get)(cell))).collect(),
-        sentence: sentence(&cell.service_tier, &comparison.rows),
+        sentence: sentence(&cell.service_tier, &comparison.rows) + &costs(comparison.price),
         is_compared: comparison.rows.iter().any(|row| row.outcome.is_ok()),
-        rows: comparison.rows.iter().map(|row| numbers(row, &cell.service_tier)).collect(),
+        rows: comparison
+            .rows
+            .iter()
+            .map(|row| numbers(row, &cell.service_tier))
+            .chain(comparison.price.map(price))
+            .collect(),
         warnings: comparison
             .length
             .map(|ratio| WarningView {
@@ -193,6 +200,45 @@ fn numbers(row: &Row, tier: &str) -> TierRow {
                 Ok(contrast) => times(row, contrast),
             },
         },
+    }
+}
+
+/// What a thousand replies cost, counted and not estimated.
+fn price((default, tier): (f64, f64)) -> TierRow {
+    let shown = |usd: f64| format!("{usd:.4}");
+    let ratio = (default > 0.0).then(|| tier / default);
+    let verdict = match tier.total_cmp(&default) {
+        Ordering::Less => "cheaper",
+        Ordering::Equal => "same_price",
+        Ordering::Greater => "dearer",
+    };
+    TierRow {
+        metric: "cost_per_1k_requests",
+        label: "per 1,000 replies, USD",
+        default: Some(default),
+        tier: Some(tier),
+        difference: Some(tier - default),
+        ratio,
+        low: None,
+        high: None,
+        basis: "every reply of the cells".into(),
+        verdict,
+        reason: String::new(),
+        shown: ShownRow {
+            default: shown(default),
+            tier: shown(tier),
+            difference: format!("{:+.4}", tier - default),
+            ratio: ratio.map_or_else(|| text::NOTHING.into(), |ratio| format!("{ratio:.2}")),
+            interval: String::new(),
+            verdict: verdict.replace('_', " "),
+        },
+    }
+}
+
+fn costs(price: Option<(f64, f64)>) -> String {
+    match price {
+        Some((default, tier)) if default > 0.0 => format!("; it costs {:.2}x per reply", tier / default),
+        _ => String::new(),
     }
 }
 

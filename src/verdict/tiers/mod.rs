@@ -1,5 +1,4 @@
-//! Every tier against `default` in the same context, which is everything but the tier. Figures of
-//! other rooms join [`FIGURES`]; what a tier costs will be one of them.
+//! Every tier against `default` in the same context, which is everything but the tier.
 //!
 //! What is compared is the logarithm, so that an interval speaks of a ratio. With three repetitions or
 //! more it is a paired t over the repetitions' differences (Abedi & Brecht, ICPE'17: runs next to each
@@ -163,6 +162,9 @@ pub(crate) struct Comparison {
     pub(crate) default: Option<usize>,
     /// By each number that its api has.
     pub(crate) rows: Vec<Row>,
+    /// What a thousand replies cost in US dollars, of `default` and of the tier, where all of it is known. Tokens
+    /// and prices are counted, not sampled: it has no interval.
+    pub(crate) price: Option<(f64, f64)>,
     /// The tier's mean output tokens over `default`'s, where they differ so much that latency is length.
     pub(crate) length: Option<f64>,
 }
@@ -196,6 +198,7 @@ pub(crate) fn compare(summary: &Summary) -> Vec<Comparison> {
                 .filter(|compared| tier.ttft.is_some() || compared.figure != Figure::Percentile(Metric::Ttft, 0.50))
                 .map(row)
                 .collect(),
+            price: default.and_then(|at| cells[at].spend.per_1k_requests().zip(tier.spend.per_1k_requests())),
             length: default.and_then(|at| length(&cells[at], tier)),
         }
     });
