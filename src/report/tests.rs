@@ -31,6 +31,7 @@ fn manifest() -> Manifest {
     let report = |index: usize, end: TurnEnd, reason: Option<&str>, requests| TurnReport {
         test_id: cells[index].id.clone(),
         repetition: 1,
+        attempt: 1,
         started_ms: STARTED_MS + 5_000 * index as u64,
         ended_ms: STARTED_MS + 5_000 * index as u64 + 4_200,
         load_ms: 4_000.0,
@@ -58,6 +59,7 @@ fn manifest() -> Manifest {
         run_id: "20261124_091603-0badcafe".into(),
         tool_version: "0.0.0".into(),
         started_ms: STARTED_MS,
+        resumed_ms: vec![],
         ended_ms: Some(STARTED_MS + 20_000),
         interrupted: false,
         endpoint: "simulated".into(),
@@ -102,6 +104,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         total_tokens: success.then_some(16 + seq % 2),
         success,
         repetition: 1,
+        cell_attempt: 1,
         user: Some((seq % 2) as u32),
         seq,
         phase: if sent_ms < 200.0 { Phase::Ramp } else { Phase::Steady },

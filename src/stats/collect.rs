@@ -5,7 +5,7 @@ use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::Manifest;
 use crate::record::{Outcome, Record, Unfit, class};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,6 +85,8 @@ pub(super) struct Gathered {
 pub(crate) struct Collector<'a> {
     manifest: &'a Manifest,
     prices: Prices,
+    /// The last attempt of turns that were run again, by cell and repetition.
+    attempts: HashMap<(usize, u32), u32>,
     cells: Vec<Gathered>,
 }
 
@@ -92,14 +94,19 @@ impl<'a> Collector<'a> {
     /// For the cells of a manifest.
     pub(crate) fn new(manifest: &'a Manifest) -> Self {
         let prices = Prices::kept(&manifest.prices);
-        Self { manifest, prices, cells: vec![Gathered::default(); manifest.cells.len()] }
+        let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
+        let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
+        Self { manifest, prices, attempts, cells: vec![Gathered::default(); manifest.cells.len()] }
     }
 
-    /// Takes one record of a cell, in any order. What was no part of the load costs, and counts in nothing else.
+    /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
+    /// given up, costs and counts in nothing else.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
         let gathered = &mut self.cells[cell];
-        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record);
-        if !record.phase.is_load() {
+        let last = self.attempts.get(&(cell, record.repetition)).copied().unwrap_or(1);
+        let counts = record.phase.is_load() && record.cell_attempt == last;
+        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record, counts);
+        if !counts {
             return;
         }
         let asked = self.manifest.cells[cell].cell.service_tier != "none";
@@ -171,6 +178,7 @@ pub(super) mod tests {
         TurnReport {
             test_id: "cell".into(),
             repetition: 1,
+            attempt: 1,
             started_ms: 0,
             ended_ms: 0,
             load_ms: 1_000.0,

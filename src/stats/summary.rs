@@ -357,7 +357,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
 fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
-    let mut turns: Vec<TurnReport> = manifest.turns.iter().filter(|turn| turn.test_id == cell.id).cloned().collect();
+    let mut turns: Vec<TurnReport> = manifest.reports(&cell.id).cloned().collect();
     let mut untold: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
     untold.sort_unstable();
     untold.dedup();
@@ -372,6 +372,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
         turns.push(TurnReport {
             test_id: cell.id.clone(),
             repetition,
+            attempt: 1,
             started_ms: (start_s * 1e3) as u64,
             ended_ms: (end_s * 1e3) as u64,
             load_ms: ((end_s - start_s) * 1e3).min(planned_ms),

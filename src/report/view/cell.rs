@@ -273,7 +273,7 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
     let counts = summary.counts;
     let latency = &summary.latency;
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
-    let turns: Vec<&TurnReport> = manifest.turns.iter().filter(|turn| turn.test_id == cell.id).collect();
+    let turns: Vec<&TurnReport> = manifest.reports(&cell.id).collect();
     CellView {
         id: cell.id.clone(),
         axes: AXES

@@ -6,6 +6,7 @@ mod fit;
 mod loads;
 mod money;
 mod nothing_lost;
+mod resume;
 mod scene;
 mod streams;
 mod tls;
