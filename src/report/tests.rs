@@ -203,6 +203,8 @@ fn a_tier_stands_against_default_in_every_output() {
         .map(|cell| TurnReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.turns[0].clone() })
         .collect();
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    let half = r#"{ "model_id": "amazon.nova-premier-v1:0", "service_tier": "flex", "input": 1.25, "output": 6.25, "source": "half" }"#;
+    manifest.prices.push(serde_json::from_str(half).unwrap());
     // Flex takes 1.5 times as long, and its replies are longer by a half.
     let record = |cell: usize, seq: u64| {
         let sent_ms = seq as f64 * 100.0;
@@ -211,8 +213,10 @@ fn a_tier_stands_against_default_in_every_output() {
         record.due_ms = Some(sent_ms);
         record.service_time_ms = Some(took_ms);
         record.ttft_ms = Some(took_ms / 5.0);
+        record.cache_read_tokens = None;
         record.output_tokens = record.output_tokens.map(|tokens| tokens + 5 * cell as u64);
-        record.resolved_service_tier = (!seq.is_multiple_of(100)).then(|| "as asked".into());
+        record.resolved_service_tier =
+            (!seq.is_multiple_of(100)).then(|| if cell == 1 { "flex".into() } else { "default".into() });
         record
     };
     let records: Vec<_> = (0..2).flat_map(|cell| (0..600).map(move |seq| (cell, record(cell, seq)))).collect();
@@ -225,6 +229,11 @@ fn a_tier_stands_against_default_in_every_output() {
         "{:?}",
         view.run.notes
     );
+
+    // 6 tokens in and 10.5 out for 2.5 and 12.5 USD per million, against 6 and 15.5 for half of it.
+    let price = view.tiers.tiers[0].rows.iter().find(|row| row.metric == "cost_per_1k_requests").unwrap();
+    assert!((price.default.unwrap() - 0.146_25).abs() < 1e-9 && (price.tier.unwrap() - 0.104_375).abs() < 1e-9);
+    assert_eq!(price.verdict, "cheaper");
 
     let csv = super::tiers::render(&view).unwrap().remove(0);
     insta::assert_snapshot!("tiers", String::from_utf8(csv.bytes).unwrap());
