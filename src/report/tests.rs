@@ -195,6 +195,65 @@ fn every_text_format() {
 }
 
 #[test]
+fn a_tier_stands_against_default_in_every_output() {
+    let (mut manifest, _) = streams();
+    manifest.plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "priority".into()];
+    let cells = expand(&manifest.plan);
+    manifest.turns = cells
+        .iter()
+        .take(2)
+        .map(|cell| TurnReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.turns[0].clone() })
+        .collect();
+    manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    let half = r#"{ "model_id": "amazon.nova-premier-v1:0", "service_tier": "flex", "input": 1.25, "output": 6.25, "source": "half" }"#;
+    manifest.prices.push(serde_json::from_str(half).unwrap());
+    // Flex takes 1.5 times as long, and its replies are longer by a half.
+    let record = |cell: usize, seq: u64| {
+        let sent_ms = seq as f64 * 100.0;
+        let took_ms = (300.0 + (seq * 37 % 100) as f64) * if cell == 1 { 1.5 } else { 1.0 };
+        let mut record = record(cell, seq, sent_ms, took_ms, Outcome::Succeeded);
+        record.due_ms = Some(sent_ms);
+        record.service_time_ms = Some(took_ms);
+        record.ttft_ms = Some(took_ms / 5.0);
+        record.cache_read_tokens = None;
+        record.output_tokens = record.output_tokens.map(|tokens| tokens + 5 * cell as u64);
+        record.resolved_service_tier =
+            (!seq.is_multiple_of(100)).then(|| if cell == 1 { "flex".into() } else { "default".into() });
+        record
+    };
+    let records: Vec<_> = (0..2).flat_map(|cell| (0..600).map(move |seq| (cell, record(cell, seq)))).collect();
+    let view = view_of(&manifest, &records);
+    let said = "flex is 1.50x slower at p50";
+    assert!(view.tiers.tiers[0].sentence.starts_with(said), "{}", view.tiers.tiers[0].sentence);
+    assert_eq!(view.run.notes.len(), 1);
+    assert!(
+        view.run.notes[0].starts_with("12 of 1,200 successful replies name no service tier"),
+        "{:?}",
+        view.run.notes
+    );
+
+    // 6 tokens in and 10.5 out for 2.5 and 12.5 USD per million, against 6 and 15.5 for half of it.
+    let price = view.tiers.tiers[0].rows.iter().find(|row| row.metric == "cost_per_1k_requests").unwrap();
+    assert!((price.default.unwrap() - 0.146_25).abs() < 1e-9 && (price.tier.unwrap() - 0.104_375).abs() < 1e-9);
+    assert_eq!(price.verdict, "cheaper");
+
+    let csv = super::tiers::render(&view).unwrap().remove(0);
+    insta::assert_snapshot!("tiers", String::from_utf8(csv.bytes).unwrap());
+    let end = crate::terminal::table::summary(&view, 110);
+    let section = |text: &str, from: &str, to: &str| {
+        let start = text.find(from).unwrap_or_else(|| panic!("no {from} in {text}"));
+        text[start..start + text[start..].find(to).unwrap()].to_owned()
+    };
+    insta::assert_snapshot!("end_of_run_with_tiers", section(&end, "Tiers against default", "\n\nAverage"));
+    assert_eq!(end.matches("name no service tier").count(), 1, "once a run");
+    let pages: Vec<String> =
+        super::html::render(&view).unwrap().into_iter().map(|page| String::from_utf8(page.bytes).unwrap()).collect();
+    insta::assert_snapshot!("page_with_tiers", section(&pages[1], "<h2>Against default", "<h2>Tokens"));
+    assert!(!pages[0].contains("Against default") && pages[2].contains("priority was not run"));
+    assert!(pages.iter().all(|page| page.matches("name no service tier").count() == 1));
+}
+
+#[test]
 fn every_chart() {
     for (stem, figure) in &view_of(&manifest(), &records()).charts {
         insta::assert_snapshot!(format!("chart_{stem}"), crate::report::charts::svg::render(figure).unwrap());

@@ -76,6 +76,8 @@ pub(super) struct Gathered {
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
     /// Some reply came with an HTTP status.
     pub(super) answered: bool,
+    /// Successes that name no tier though one was asked for.
+    pub(super) untold_tiers: u64,
     /// What its requests cost.
     pub(super) spend: Spend,
 }
@@ -109,6 +111,8 @@ impl<'a> Collector<'a> {
         if !counts {
             return;
         }
+        let asked = self.manifest.cells[cell].cell.service_tier != "none";
+        gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample {
             start_ms: record.due_ms.unwrap_or(record.sent_ms),

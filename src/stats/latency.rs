@@ -122,6 +122,11 @@ impl Latency {
         self.curve.value(p)
     }
 
+    /// Its interval, each end missed with at most `tail`, milliseconds; see [`Curve::interval`].
+    pub(super) fn interval(&self, p: f64, tail: f64) -> (Option<f64>, Option<f64>) {
+        self.curve.interval(p, tail)
+    }
+
     /// All observations, those cut off too.
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()

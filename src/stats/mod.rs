@@ -9,10 +9,12 @@ mod histogram;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod percentile;
+pub(crate) mod repeated;
 mod replies;
 pub(crate) mod series;
 mod spend;
 mod stages;
+pub(crate) mod student;
 mod summary;
 pub(crate) mod window;
 

@@ -16,7 +16,7 @@ use crate::plan::{Api, CacheMode, Goodput};
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::record::{Outcome, Unfit};
 use crate::units::Samples;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A share of cache reads among successes from which a cell carries a warning.
 const CACHE_READS: f64 = 0.01;
@@ -263,7 +263,7 @@ pub(crate) struct CellSummary {
     /// Starts that `max_in_flight` forbade.
     pub(crate) dropped: u64,
     /// What was spoken, and for how many requests.
-    pub(crate) protocols: std::collections::BTreeMap<String, u64>,
+    pub(crate) protocols: BTreeMap<String, u64>,
     /// What this machine did to the numbers.
     pub(crate) health: Health,
     /// The longest stall that a closed loop hid, milliseconds.
@@ -288,7 +288,13 @@ pub(crate) struct CellSummary {
     pub(crate) warnings: Vec<Warning>,
     /// One row a second.
     pub(crate) history: Vec<Row>,
-    samples: Vec<Sample>,
+    /// Successes that name no tier though one was asked for: they are taken as asked.
+    pub(crate) untold_tiers: u64,
+    pub(super) samples: Vec<Sample>,
+    /// Who is in `latency`.
+    pub(super) population: Population,
+    /// By repetition: from the first start to the moment after which nothing new started.
+    pub(super) load_ms: BTreeMap<u32, f64>,
 }
 
 /// Cells taken together.
@@ -398,10 +404,10 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, protocols, answered, spend } = gathered;
+    let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
-    let load_ms: HashMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
+    let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
     let ended = || {
         samples.iter().filter(|sample| window.ends_in(sample, load_ms.get(&sample.repetition).copied().unwrap_or(0.0)))
     };
@@ -492,8 +498,11 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         validity,
         warnings,
         history: series::history(turns, &samples, report.include_failures),
+        untold_tiers,
         window,
         samples,
+        population: settled,
+        load_ms,
     }
 }
 
@@ -528,7 +537,7 @@ fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
         && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))
 }
 
-fn by_frequency(errors: std::collections::BTreeMap<(String, String), (u64, f64, f64)>) -> Vec<ErrorCount> {
+fn by_frequency(errors: BTreeMap<(String, String), (u64, f64, f64)>) -> Vec<ErrorCount> {
     let mut counts: Vec<ErrorCount> = errors
         .into_iter()
         .map(|((class, message), (count, first_s, last_s))| ErrorCount { class, message, count, first_s, last_s })

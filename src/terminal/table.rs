@@ -17,12 +17,16 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     if !view.run.calibration.is_empty() {
         text += &format!("{}\n", view.run.calibration);
     }
+    for note in &view.run.notes {
+        let _ = writeln!(text, "{note}");
+    }
     for sentence in &view.run.cost {
         let _ = writeln!(text, "{sentence}");
     }
     for cell in &view.cells {
         notes(cell, &mut text);
     }
+    text += &tiers(view, width);
     for table in &view.tables {
         let _ = writeln!(text, "\n{}", table.title);
         let widest = table.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -53,6 +57,44 @@ fn cells(view: &View, width: usize) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+}
+
+/// Each tier against `default`; nothing where there is no `default`, or nothing else.
+fn tiers(view: &View, width: usize) -> String {
+    if view.tiers.tiers.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    for tier in &view.tiers.tiers {
+        table.add_row([&tier.id, &tier.sentence]);
+    }
+    let rows = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect::<Vec<_>>().join("\n");
+    let mut text = format!("\nTiers against default\n{rows}\n");
+    for tier in &view.tiers.tiers {
+        for warning in &tier.warnings {
+            let _ = writeln!(text, "! {}: {}", tier.id, warning.text);
+        }
+    }
+    let caption = Some(&view.tiers.caption).filter(|caption| !caption.is_empty());
+    for line in caption.into_iter().flat_map(|caption| wrapped(&format!("({caption})"), width)) {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+/// Lines of at most `width` columns, two of which are left free.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width.saturating_sub(2) => {
+                *line = format!("{line} {word}");
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What a reader of the row above must know.

@@ -9,10 +9,12 @@ mod cost;
 mod figures;
 mod tables;
 pub(crate) mod text;
+mod tiers;
 mod timing;
 
 pub(crate) use cell::{CellView, ErrorView, Numbers};
 pub(crate) use tables::Table;
+pub(crate) use tiers::{TierRow, TierView, TiersView};
 
 use super::charts::Figure;
 use crate::record::manifest::Manifest;
@@ -27,6 +29,8 @@ pub(crate) struct View {
     pub(crate) run: RunView,
     /// In matrix order.
     pub(crate) cells: Vec<CellView>,
+    /// Each tier against `default`.
+    pub(crate) tiers: TiersView,
     /// The tables at the end of a run, the old tool's.
     pub(crate) tables: Vec<Table>,
     /// The charts, by the stem of their file.
@@ -70,6 +74,8 @@ pub(crate) struct RunView {
     pub(crate) cost: Vec<String>,
     /// Cells whose numbers are not to be trusted, each with the reason.
     pub(crate) invalid: Vec<String>,
+    /// What holds for the whole run and is said once.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Computes the view of a run.
@@ -96,9 +102,11 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
+        notes: tiers::untold(summary).into_iter().collect(),
     };
     View {
         cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, cell)).collect(),
+        tiers: tiers::view(manifest, summary),
         tables: tables::tables(summary),
         charts: figures::figures(&run, summary),
         run,

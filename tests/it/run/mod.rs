@@ -12,4 +12,5 @@ mod scene;
 mod streams;
 mod tls;
 mod trust;
+mod truth;
 mod wire;
