@@ -10,6 +10,7 @@ mod endpoint;
 mod origin;
 mod profile;
 mod rule;
+mod slo;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
@@ -17,6 +18,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
 pub(crate) use rule::Rule;
+pub(crate) use slo::{Bound, Counted, Flow, OnInconclusive, Slo, Timed};
 
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
@@ -61,6 +63,9 @@ pub(crate) struct Plan {
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
+    /// What the cells must meet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) slo: Vec<Slo>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -292,6 +297,7 @@ pub(crate) mod tests {
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
             profile: Vec::new(),
+            slo: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }

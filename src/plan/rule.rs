@@ -76,7 +76,9 @@ impl<'de> Deserialize<'de> for Wanted {
             }
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Wanted, E> {
                 let whole = u64::try_from(number).map(Value::Whole);
-                whole.map(|value| Wanted(vec![value])).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+                whole
+                    .map(|value| Wanted(vec![value]))
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
             }
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Wanted, E> {
                 Ok(Wanted(vec![Value::Number(number)]))

@@ -36,7 +36,7 @@ const OLD: [Column; 20] = [
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 27] = [
+const OURS: [Column; 28] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
@@ -64,6 +64,7 @@ const OURS: [Column; 27] = [
     ("cache_contaminated", |_, cell| cell.cache_contaminated.to_string()),
     ("warm_miss", |_, cell| cell.warm_misses.to_string()),
     ("tier_mismatch", |_, cell| cell.tier_mismatches.to_string()),
+    ("slo", |_, cell| cell.slo_verdict.into()),
 ];
 
 /// A percentile of something that not every cell has.

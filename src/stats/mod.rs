@@ -6,15 +6,18 @@
 mod collect;
 mod health;
 mod histogram;
+pub(crate) mod interval;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod percentile;
+pub(crate) mod proportion;
 pub(crate) mod series;
 mod stages;
 mod summary;
 pub(crate) mod window;
 
-pub(crate) use collect::{Collector, ErrorCount};
+pub(crate) use collect::{Collector, ErrorCount, Sample};
+pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;
 pub(crate) use stages::StageSummary;
 pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Validity, samples_wanted};

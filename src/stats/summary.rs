@@ -272,7 +272,9 @@ pub(crate) struct CellSummary {
     pub(crate) warnings: Vec<Warning>,
     /// One row a second.
     pub(crate) history: Vec<Row>,
-    samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
+    /// How long the load of each repetition was, milliseconds, in their order.
+    pub(super) load_ms: Vec<(u32, f64)>,
 }
 
 /// Cells taken together.
@@ -368,6 +370,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
             load_ms: ((end_s - start_s) * 1e3).min(planned_ms),
             end: TurnEnd::Interrupted,
             reason: Some("the run was killed".into()),
+            failed: None,
             requests: of_it().count() as u64,
             connections_opened: 0,
             connections_reused: 0,
@@ -431,7 +434,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(dropped > 0, Warning::Dropped);
     warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
-    warn(success.n < wanted, Warning::TooFewSamples);
+    let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
+    warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
     CellSummary {
         cell: cell.clone(),
         counts,
@@ -474,6 +478,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         history: series::history(turns, &samples, report.include_failures),
         window,
         samples,
+        load_ms: turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect(),
     }
 }
 
@@ -492,7 +497,7 @@ fn has_goodput(cell: &Cell, goodput: &Goodput) -> bool {
 }
 
 /// Whether a request met every limit that is set. A late start counts against it.
-fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
+pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
     let late_ms = sample.response_ms - sample.service_ms;
     let meets = |limit: Option<std::time::Duration>, ms: Option<f64>| match (limit, ms) {
         (None, _) => true,

@@ -3,12 +3,14 @@
 
 pub(crate) mod duration;
 pub(crate) mod id;
+mod nearest;
 mod optional;
 mod rate;
 mod samples;
 mod think_time;
 pub(crate) mod timestamp;
 
+pub(crate) use nearest::nearest;
 pub(crate) use optional::NoneOr;
 pub(crate) use rate::Rate;
 pub(crate) use samples::Samples;

@@ -16,6 +16,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "executor",
             "guard",
             "stats",
+            "verdict",
             "report",
             "terminal",
             "cli",
@@ -27,15 +28,15 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "simulator",
         &[
-            "plan", "config", "prompts", "matrix", "estimate", "record", "executor", "guard", "stats", "report",
-            "terminal", "cli", "error", "app",
+            "plan", "config", "prompts", "matrix", "estimate", "record", "executor", "guard", "stats", "verdict",
+            "report", "terminal", "cli", "error", "app",
         ],
     ),
     (
         "plan",
         &[
-            "config", "prompts", "matrix", "estimate", "record", "executor", "guard", "stats", "report", "terminal",
-            "cli", "error", "app",
+            "config", "prompts", "matrix", "estimate", "record", "executor", "guard", "stats", "verdict", "report",
+            "terminal", "cli", "error", "app",
         ],
     ),
     (
@@ -48,6 +49,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "executor",
             "guard",
             "stats",
+            "verdict",
             "report",
             "terminal",
             "cli",
@@ -66,6 +68,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "executor",
             "guard",
             "stats",
+            "verdict",
             "report",
             "terminal",
             "cli",
@@ -83,6 +86,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "executor",
             "guard",
             "stats",
+            "verdict",
             "report",
             "terminal",
             "cli",
@@ -91,9 +95,29 @@ const WALLS: &[(&str, &[&str])] = &[
             "simulator",
         ],
     ),
-    ("executor", &["config", "estimate", "guard", "stats", "report", "terminal", "cli", "error", "app", "simulator"]),
+    (
+        "executor",
+        &["config", "estimate", "guard", "stats", "verdict", "report", "terminal", "cli", "error", "app", "simulator"],
+    ),
     (
         "stats",
+        &[
+            "config",
+            "prompts",
+            "estimate",
+            "executor",
+            "guard",
+            "verdict",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
+    ),
+    (
+        "verdict",
         &[
             "config",
             "prompts",
@@ -110,12 +134,25 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     ("guard", &["config", "report", "terminal", "cli", "error", "app", "simulator"]),
     ("report", &["config", "prompts", "estimate", "executor", "guard", "terminal", "cli", "error", "app", "simulator"]),
-    ("terminal", &["config", "executor", "guard", "record", "cli", "error", "app", "simulator"]),
+    ("terminal", &["config", "executor", "guard", "record", "verdict", "cli", "error", "app", "simulator"]),
     (
         "estimate",
-        &["config", "executor", "guard", "record", "stats", "report", "terminal", "cli", "error", "app", "simulator"],
+        &[
+            "config",
+            "executor",
+            "guard",
+            "record",
+            "stats",
+            "verdict",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "app",
+            "simulator",
+        ],
     ),
-    ("cli", &["executor", "guard", "record", "stats", "report", "terminal", "app", "simulator"]),
+    ("cli", &["executor", "guard", "record", "stats", "verdict", "report", "terminal", "app", "simulator"]),
 ];
 
 /// Crates that one place alone may use.

@@ -5,6 +5,7 @@
 pub(crate) mod calibration;
 mod cell;
 mod figures;
+pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
 mod timing;
@@ -16,6 +17,7 @@ use super::charts::Figure;
 use crate::record::manifest::Manifest;
 use crate::stats::{Summary, Validity};
 use crate::units::timestamp;
+use crate::verdict::slo::Judgement;
 use serde::Serialize;
 
 /// A run, ready to be drawn.
@@ -27,6 +29,8 @@ pub(crate) struct View {
     pub(crate) cells: Vec<CellView>,
     /// The tables at the end of a run, the old tool's.
     pub(crate) tables: Vec<Table>,
+    /// Thresholds.
+    pub(crate) slo: slo::SloView,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -69,7 +73,7 @@ pub(crate) struct RunView {
 }
 
 /// Computes the view of a run.
-pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
+pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
     let run = RunView {
         name: manifest.plan.name.clone(),
         description: manifest.plan.description.clone(),
@@ -92,8 +96,10 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
     };
+    let slo = slo::view(&manifest.plan, summary, judgements);
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, cell)).collect(),
+        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect(),
+        slo,
         tables: tables::tables(summary),
         charts: figures::figures(&run, summary),
         run,

@@ -6,6 +6,7 @@ mod fit;
 mod loads;
 mod nothing_lost;
 mod scene;
+mod slo;
 mod streams;
 mod tls;
 mod trust;
