@@ -151,7 +151,9 @@ mod tests {
     fn counters_give_the_autocorrelation() {
         let answers: Vec<bool> = (0..500_u32).map(|i| i % 50 < 9 || i % 11 == 3).collect();
         let mut tally = Tally::default();
-        answers.iter().for_each(|hit| tally.add(*hit));
+        for hit in &answers {
+            tally.add(*hit);
+        }
         let series: Vec<f64> = answers.iter().map(|hit| f64::from(u8::from(*hit))).collect();
         let mean = series.iter().sum::<f64>() / 500.0;
         let variance: f64 = series.iter().map(|x| (x - mean).powi(2)).sum();
