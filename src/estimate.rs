@@ -1,14 +1,20 @@
-//! Seconds and requests that a plan will take, before it runs. Knows plan and matrix.
+//! Seconds, requests, tokens and money that a plan will take, before it runs, and the assumptions
+//! behind each. Knows plan, matrix, prompts and prices.
 
 use crate::matrix::Cell;
 use crate::plan::Plan;
+use crate::prices::{Prices, Usage};
+use crate::prompts::Prompts;
 use serde::Serialize;
 
 /// What a request is assumed to take before anything is known, seconds.
-const ASSUMED_LATENCY_S: f64 = 1.0;
+pub(crate) const ASSUMED_LATENCY_S: f64 = 1.0;
+
+/// What a reply is assumed to have before anything is known, tokens; `max_tokens` where that is less.
+pub(crate) const ASSUMED_OUTPUT_TOKENS: u32 = 256;
 
 /// Before anything is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Estimate {
     /// Cells times repetitions.
     #[serde(skip)]
@@ -19,10 +25,44 @@ pub(crate) struct Estimate {
     pub(crate) seconds_at_most: f64,
     /// If a request takes a second: users x time / (latency + think time), or arrivals x time.
     pub(crate) requests: u64,
+    /// Of these, without a cache: four characters a token.
+    pub(crate) input_tokens: u64,
+    /// Of these, with replies of [`ASSUMED_OUTPUT_TOKENS`].
+    pub(crate) output_tokens: u64,
+    /// Of these, with every reply as long as `max_tokens`.
+    pub(crate) output_tokens_at_most: u64,
+    /// US dollars, of the cells that have a price.
+    pub(crate) cost_usd: Option<f64>,
+    /// The same with every reply as long as `max_tokens`.
+    pub(crate) cost_usd_at_most: Option<f64>,
+    /// What has no price: model, prefix and tier.
+    pub(crate) unpriced: Vec<String>,
+    /// The most that is reserved of the account's quota.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// What a cell takes of a quota while it is at its peak. Bedrock reserves the prompt and `max_tokens`
+/// at each start, and settles by the reply at its end.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Reserved {
+    /// The cell that reserves most.
+    pub(crate) test_id: String,
+    /// Prompt and `max_tokens` of all starts of a minute.
+    pub(crate) tokens_per_minute: u64,
+    /// Starts of a minute.
+    pub(crate) requests_per_minute: u64,
+}
+
+/// One cell, one repetition.
+struct Share {
+    requests: f64,
+    input: f64,
+    output: f64,
+    output_at_most: f64,
 }
 
 /// Estimates the cells of a plan.
-pub(crate) fn estimate(cells: &[Cell], plan: &Plan) -> Estimate {
+pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estimate {
     let repetitions = f64::from(plan.load.repetitions);
     let turns = cells.len() * plan.load.repetitions as usize;
     let load: f64 = cells.iter().map(|cell| cell.length().as_secs_f64()).sum::<f64>() * repetitions;
@@ -31,34 +71,130 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan) -> Estimate {
     let extensions: f64 =
         cells.iter().map(|cell| cell.longest().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>() * repetitions;
     let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
-    let requests: f64 = cells.iter().map(requests).sum::<f64>() * repetitions;
+    let shares: Vec<Share> = cells.iter().map(|cell| share(cell, prompts)).collect();
+    let sum = |of: fn(&Share) -> f64| (shares.iter().map(of).sum::<f64>() * repetitions).round() as u64;
+    let (costs, unpriced) = costs(cells, &shares, plan);
     Estimate {
         turns,
         seconds: load + pauses,
         seconds_at_most: load + pauses + drains + extensions,
-        requests: requests.round() as u64,
+        requests: sum(|share| share.requests),
+        input_tokens: sum(|share| share.input),
+        output_tokens: sum(|share| share.output),
+        output_tokens_at_most: sum(|share| share.output_at_most),
+        cost_usd: costs.map(|(expected, _)| expected * repetitions),
+        cost_usd_at_most: costs.map(|(_, most)| most * repetitions),
+        unpriced,
+        // Of equals the first.
+        reserved: cells
+            .iter()
+            .rev()
+            .map(|cell| reserved(cell, prompts))
+            .max_by_key(|reserved| reserved.tokens_per_minute),
     }
 }
 
+/// Expected and at most, US dollars, and what has no price. Each cell's replies are assumed to come
+/// from the tier that it asks for.
+fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, Vec<String>) {
+    let prices = Prices::of(plan);
+    let mut costs: Option<(f64, f64)> = None;
+    let mut unpriced: Vec<String> = Vec::new();
+    for (cell, share) in cells.iter().zip(shares) {
+        let usage = |output: f64| Usage {
+            input: share.input.round() as u64,
+            output: output.round() as u64,
+            ..Usage::default()
+        };
+        let price = prices.find(&cell.model_id, &cell.region_prefix, &cell.service_tier);
+        let cost = |output| price.and_then(|price| price.cost_of_many(usage(output))).map(crate::units::Usd::as_f64);
+        if let (Some(expected), Some(most)) = (cost(share.output), cost(share.output_at_most)) {
+            let sum = costs.unwrap_or_default();
+            costs = Some((sum.0 + expected, sum.1 + most));
+        } else {
+            let what = format!("{} with the prefix {} on {}", cell.model_id, cell.region_prefix, cell.service_tier);
+            if !unpriced.contains(&what) {
+                unpriced.push(what);
+            }
+        }
+    }
+    (costs, unpriced)
+}
+
+fn share(cell: &Cell, prompts: &Prompts) -> Share {
+    let requests = requests(cell);
+    let output = f64::from(cell.request.max_tokens.min(ASSUMED_OUTPUT_TOKENS));
+    Share {
+        requests,
+        input: requests * input_tokens(cell, prompts),
+        output: requests * output,
+        output_at_most: requests * f64::from(cell.request.max_tokens),
+    }
+}
+
+fn input_tokens(cell: &Cell, prompts: &Prompts) -> f64 {
+    prompts.about_tokens(&cell.prompt_size).unwrap_or_default()
+}
+
 fn requests(cell: &Cell) -> f64 {
-    let cycle = ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64();
     let level_s: f64 =
         cell.course().pieces().iter().map(|piece| piece.from.midpoint(piece.to) * piece.length.as_secs_f64()).sum();
-    let requests = if cell.is_open() { level_s } else { level_s / cycle };
+    let requests = if cell.is_open() { level_s } else { level_s / cycle_s(cell) };
     cell.load.requests.map_or(requests, |most| requests.min(most as f64))
+}
+
+/// From one start of a user to its next, seconds.
+fn cycle_s(cell: &Cell) -> f64 {
+    ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64()
+}
+
+fn reserved(cell: &Cell, prompts: &Prompts) -> Reserved {
+    let per_second = if cell.is_open() { cell.peak() } else { cell.peak() / cycle_s(cell) };
+    let per_minute = per_second * 60.0;
+    let each = input_tokens(cell, prompts) + f64::from(cell.request.max_tokens);
+    Reserved {
+        test_id: cell.id.clone(),
+        tokens_per_minute: (per_minute * each).round() as u64,
+        requests_per_minute: per_minute.round() as u64,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::expand;
+    use crate::plan::tests::plan;
 
     #[test]
     fn the_default_matrix_takes_some_27_minutes() {
-        let plan = crate::plan::tests::plan();
-        let estimate = estimate(&crate::matrix::expand(&plan), &plan);
+        let plan = plan();
+        let estimate = estimate(&expand(&plan), &plan, &Prompts::shipped());
         assert_eq!(estimate.turns, 27);
         assert!((estimate.seconds - (27.0 * 60.0 + 26.0 * 2.0)).abs() < 1e-9, "{estimate:?}");
         assert!((estimate.seconds_at_most - estimate.seconds - 27.0 * 60.0).abs() < 1e-9, "{estimate:?}");
         assert!(estimate.requests > 30_000 && estimate.requests < 40_000, "{estimate:?}");
+    }
+
+    #[test]
+    fn money_and_quota_follow_from_requests_and_tokens() {
+        let mut plan = plan();
+        plan.matrix.model_ids = vec!["amazon.nova-pro-v1:0".into()];
+        plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "reserved".into()];
+        plan.matrix.prompt_sizes = vec!["small".into()];
+        plan.matrix.user_counts = vec![50];
+        plan.load.spawn_rate = 1e9;
+        plan.request.max_tokens = 1_000;
+        let prompts = Prompts::parse(&format!("{{\"small\": {{\"text\": \"{}\"}}}}", "abcd".repeat(100))).unwrap();
+        let estimate = estimate(&expand(&plan), &plan, &prompts);
+        // 50 users for 60 s, each asking every 1 + 1.5 s: 1,200 requests a cell.
+        assert_eq!((estimate.requests, estimate.input_tokens), (3_600, 360_000));
+        assert_eq!((estimate.output_tokens, estimate.output_tokens_at_most), (3_600 * 256, 3_600_000));
+        // 120,000 tokens in at 0.80 and 0.40, 307,200 or 1,200,000 out at 3.20 and 1.60, per million.
+        let near = |value: Option<f64>, wanted: f64| (value.unwrap() - wanted).abs() < 1e-4;
+        assert!(near(estimate.cost_usd, 0.144 + 0.3072 * 4.8), "{estimate:?}");
+        assert!(near(estimate.cost_usd_at_most, 0.144 + 1.2 * 4.8), "{estimate:?}");
+        assert_eq!(estimate.unpriced, ["amazon.nova-pro-v1:0 with the prefix us on reserved"]);
+        let reserved = estimate.reserved.unwrap();
+        assert_eq!((reserved.requests_per_minute, reserved.tokens_per_minute), (1_200, 1_200 * 1_100));
     }
 }

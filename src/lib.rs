@@ -17,6 +17,8 @@ pub(crate) mod prompts;
 
 pub(crate) mod matrix;
 
+pub(crate) mod prices;
+
 pub(crate) mod estimate;
 
 pub(crate) mod record;

@@ -174,7 +174,8 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
     let job = Job {
         prompts: vec![Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default())],
         cells: vec![cell.clone()],
-        order: vec![Turn { cell: 0, repetition: 1 }],
+        order: vec![Turn::new(0, 1)],
+        turns: vec![0],
         seed: resolved.plan.load.seed.unwrap_or(1),
         cool_down: Duration::ZERO,
     };

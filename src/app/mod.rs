@@ -5,6 +5,7 @@ mod limits;
 mod outcome;
 mod recorder;
 mod report;
+mod resume;
 mod run;
 mod show;
 mod signals;
@@ -47,8 +48,12 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
     match command {
         Subcommands::Run(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
-            let options =
-                run::Options { yes: args.yes, overwrite: args.overwrite, no_report: args.no_report, only: args.only };
+            let there = match (args.overwrite, args.resume || !args.rerun.is_empty()) {
+                (true, _) => run::There::Overwrite,
+                (false, true) => run::There::Resume(args.rerun),
+                (false, false) => run::There::Refuse,
+            };
+            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {

@@ -19,7 +19,7 @@ pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> 
             &resolved.plan,
             &resolved.origins,
             &cells,
-            &estimate(&cells, &resolved.plan),
+            &estimate(&cells, &resolved.plan, &resolved.prompts),
             terminal::width(),
         ),
         ShowFormat::Json => format!("{:#}\n", as_json(resolved, &cells)),
@@ -45,7 +45,7 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         "plan": resolved.plan,
         "origin": resolved.origins,
         "cells": cells.iter().map(cell).collect::<Vec<_>>(),
-        "estimate": estimate(cells, &resolved.plan),
+        "estimate": estimate(cells, &resolved.plan, &resolved.prompts),
     });
     if !resolved.plan.slo.is_empty() {
         shown["thresholds"] = resolved.plan.slo.iter().enumerate().map(threshold).collect();

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 17] = [
+const OPTIONAL: [&str; 20] = [
     "description",
     "prompts_file",
     "target.region",
@@ -30,6 +30,9 @@ const OPTIONAL: [&str; 17] = [
     "goodput.tpot",
     "goodput.e2e",
     "profile",
+    "prices.rows",
+    "quota.tokens_per_minute",
+    "quota.requests_per_minute",
     "slo",
 ];
 

@@ -123,6 +123,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     report(plan, &mut rules);
     request(plan, &mut rules);
     results_dir(plan, &mut rules);
+    money(plan, &mut rules);
     super::slo::check(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
         rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
@@ -337,6 +338,38 @@ fn request(plan: &Plan, rules: &mut Rules) {
                 "",
             );
         }
+    }
+}
+
+fn money(plan: &Plan, rules: &mut Rules) {
+    for (index, row) in plan.prices.rows.iter().enumerate() {
+        let at = format!("prices.rows[{index}]");
+        let prices = [
+            ("input", Some(row.input)),
+            ("output", Some(row.output)),
+            ("cache_read", row.cache_read),
+            ("cache_write", row.cache_write),
+        ];
+        for (key, price) in prices {
+            rules.hold(
+                price.is_none_or(|price| (0.0..1e6).contains(&price)),
+                &[&format!("{at}.{key}")],
+                format!("the price `{key}` is {}: it is zero or more", price.unwrap_or_default()),
+                "prices are US dollars per million tokens, such as 0.8",
+            );
+        }
+        rules.hold(!row.model_id.trim().is_empty(), &[&format!("{at}.model_id")], "a price needs a model id", "");
+    }
+    let quota = &plan.quota;
+    for (key, value) in
+        [("tokens_per_minute", quota.tokens_per_minute), ("requests_per_minute", quota.requests_per_minute)]
+    {
+        rules.hold(
+            value != Some(0),
+            &[&format!("quota.{key}")],
+            format!("`{key}` is 0: it must be greater than zero"),
+            "",
+        );
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) async fn run_turn(
     TurnReport {
         test_id: cell.id.clone(),
         repetition: turn.repetition,
+        attempt: turn.attempt,
         started_ms: clock.epoch_us(start) / 1_000,
         ended_ms: clock.epoch_us(ended) / 1_000,
         load_ms: ms(load),

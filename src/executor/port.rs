@@ -1,5 +1,6 @@
 //! How the executor meets the rest of the house: events out, permission in, and two ways to stop.
 
+use crate::matrix::order::Turn;
 use crate::record::Record;
 use crate::record::manifest::{FailedBound, Second, TurnReport};
 use tokio_util::sync::CancellationToken;
@@ -9,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Event {
     /// A cell begins.
     TurnStarted {
-        /// Index of the cell in matrix order.
-        cell: usize,
+        /// Its place in the order.
+        place: usize,
+        /// Which cell, and which attempt.
+        turn: Turn,
     },
     /// A request ended, whatever its end.
     Ended {

@@ -81,6 +81,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
     let cells = expand(plan);
     let job = Job {
         prompts: cells.iter().map(|_| Arc::from("hello")).collect(),
+        turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,

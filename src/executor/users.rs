@@ -29,9 +29,8 @@ pub(super) struct Shared {
     prepared: Prepared,
     gate: Arc<dyn Gate>,
     pub(super) tell: Tell,
-    cell: usize,
+    turn: Turn,
     planned: Cell,
-    repetition: u32,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
     most_requests: u64,
@@ -68,9 +67,8 @@ impl Shared {
             prepared,
             gate,
             tell,
-            cell: turn.cell,
+            turn,
             planned: cell.clone(),
-            repetition: turn.repetition,
             start,
             deadline: Deadline::new(start + cell.length()),
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
@@ -214,7 +212,8 @@ impl Shared {
             output_tokens: usage.output_tokens,
             total_tokens: usage.total_tokens,
             success: outcome == Outcome::Succeeded,
-            repetition: self.repetition,
+            repetition: self.turn.repetition,
+            cell_attempt: self.turn.attempt,
             user,
             seq,
             phase: self.phase(sent, ended),
@@ -260,7 +259,7 @@ impl Shared {
         let mut record = self.record(None, 0, reply.sent, reply);
         (record.phase, record.validity) = (Phase::Priming, None);
         (record.due_ms, record.service_time_ms) = (None, None);
-        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 
     /// Sends a request that was wanted at `wanted` and tells how it ended.
@@ -269,7 +268,7 @@ impl Shared {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let record = self.record(user, seq, wanted, reply);
         self.gate.settle(&record);
-        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 }
 

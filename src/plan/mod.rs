@@ -7,16 +7,20 @@
 mod api;
 mod cache;
 mod endpoint;
+mod money;
 mod origin;
 mod profile;
+#[allow(dead_code)] // exclude and when come next
 mod rule;
 mod slo;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
+#[allow(unused_imports)]
 pub(crate) use rule::Rule;
 pub(crate) use slo::{Bound, Counted, Flow, OnInconclusive, Slo, Timed};
 
@@ -60,6 +64,12 @@ pub(crate) struct Plan {
     /// What a request must meet to count as good.
     #[serde(default, skip_serializing_if = "Goodput::is_unset")]
     pub(crate) goodput: Goodput,
+    /// What tokens cost, before the shipped price file.
+    #[serde(default, skip_serializing_if = "Prices::is_unset")]
+    pub(crate) prices: Prices,
+    /// What the account may take, to compare with.
+    #[serde(default, skip_serializing_if = "Quota::is_unset")]
+    pub(crate) quota: Quota,
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
@@ -296,6 +306,8 @@ pub(crate) mod tests {
             run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
+            prices: Prices::default(),
+            quota: Quota::default(),
             profile: Vec::new(),
             slo: Vec::new(),
             simulator: simulator::Model::default(),

@@ -70,6 +70,11 @@ impl Prompts {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
+    /// About how many tokens a prompt has: four characters each.
+    pub(crate) fn about_tokens(&self, name: &str) -> Option<f64> {
+        self.text(name).map(|text| text.chars().count() as f64 / 4.0)
+    }
+
     /// The text of a prompt.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, prompt)| prompt.text.as_str())

@@ -90,6 +90,11 @@ pub(crate) fn is_timeout(name: &str) -> bool {
     matches!(name, "timeout" | "stream_timeout")
 }
 
+/// Whether a request of this class may have reached the service.
+pub(crate) fn was_sent(name: &str) -> bool {
+    !matches!(name, "connect" | "dns" | "tls" | "credentials")
+}
+
 /// The population of a class; an unknown one is a failure.
 pub(crate) fn outcome(name: &str) -> Outcome {
     find(name).map_or(Outcome::Failed, |class| class.outcome)

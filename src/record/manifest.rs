@@ -2,8 +2,8 @@
 //! request, rewritten whole and renamed when a cell ends.
 
 use crate::matrix::Cell;
-use crate::matrix::order::Turn;
-use crate::plan::{Origins, Plan};
+use crate::matrix::order::{self, Turn};
+use crate::plan::{Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 
 /// The version of the manifest that this tool reads and writes.
@@ -20,6 +20,9 @@ pub(crate) struct Manifest {
     pub(crate) tool_version: String,
     /// The run's start, epoch milliseconds; file names carry it.
     pub(crate) started_ms: u64,
+    /// When it was gone on with, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resumed_ms: Vec<u64>,
     /// The run's end, epoch milliseconds; nothing while it runs, or where it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_ms: Option<u64>,
@@ -46,6 +49,9 @@ pub(crate) struct Manifest {
     /// How far this machine's numbers are off at the plan's peak load, where `run --calibrate` found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calibration: Option<Calibration>,
+    /// The prices of the models asked, in the order in which they are looked up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) prices: Vec<Price>,
     /// The patterns of `--only`; empty if all cells were asked for.
     #[serde(default)]
     pub(crate) only: Vec<String>,
@@ -163,6 +169,9 @@ pub(crate) struct TurnReport {
     pub(crate) test_id: String,
     /// Counted from 1.
     pub(crate) repetition: u32,
+    /// See `Turn`.
+    #[serde(default = "order::first", skip_serializing_if = "order::is_first")]
+    pub(crate) attempt: u32,
     /// Epoch milliseconds of the first start.
     pub(crate) started_ms: u64,
     /// Epoch milliseconds when nothing was in flight any more.
@@ -221,6 +230,31 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Manifest {
+    /// How the turns of a cell went, each at its last attempt.
+    pub(crate) fn reports<'a>(&'a self, test_id: &'a str) -> impl Iterator<Item = &'a TurnReport> {
+        self.last_reports().filter(move |report| report.test_id == test_id)
+    }
+
+    /// How one turn went at its last attempt.
+    pub(crate) fn report(&self, test_id: &str, repetition: u32) -> Option<&TurnReport> {
+        self.turns.iter().find(|report| {
+            report.test_id == test_id
+                && report.repetition == repetition
+                && report.attempt == self.attempt(test_id, repetition)
+        })
+    }
+
+    /// How all turns went, each at its last attempt.
+    pub(crate) fn last_reports(&self) -> impl Iterator<Item = &TurnReport> {
+        self.turns.iter().filter(|report| report.attempt == self.attempt(&report.test_id, report.repetition))
+    }
+
+    /// The last attempt that was begun.
+    fn attempt(&self, test_id: &str, repetition: u32) -> u32 {
+        let is = |turn: &&Turn| turn.repetition == repetition && self.cells[turn.cell].cell.id == test_id;
+        self.order.iter().find(is).map_or(1, |turn| turn.attempt)
+    }
+
     /// Whether people must be told that no Bedrock was asked.
     pub(crate) fn simulated(&self) -> bool {
         self.endpoint == "simulated"

@@ -36,7 +36,7 @@ const OLD: [Column; 20] = [
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 28] = [
+const OURS: [Column; 31] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
@@ -64,12 +64,20 @@ const OURS: [Column; 28] = [
     ("cache_contaminated", |_, cell| cell.cache_contaminated.to_string()),
     ("warm_miss", |_, cell| cell.warm_misses.to_string()),
     ("tier_mismatch", |_, cell| cell.tier_mismatches.to_string()),
+    ("cost_usd", |_, cell| cell.cost.as_ref().map(|cost| cost.usd.clone()).unwrap_or_default()),
+    ("cost_per_1k_requests", |_, cell| money(cell.cost.as_ref().and_then(|cost| cost.per_1k_requests))),
+    ("cost_per_1m_output_tokens", |_, cell| money(cell.cost.as_ref().and_then(|cost| cost.per_1m_output_tokens))),
     ("slo", |_, cell| cell.slo_verdict.into()),
 ];
 
 /// A percentile of something that not every cell has.
 fn at(numbers: Option<&Numbers>, p: f64) -> String {
     number(numbers.and_then(|numbers| numbers.at(p)))
+}
+
+/// US dollars; empty where nobody knows.
+fn money(usd: Option<f64>) -> String {
+    usd.map_or_else(String::new, |usd| format!("{usd:.8}"))
 }
 
 /// The header, but for the percentiles that a plan asks for.

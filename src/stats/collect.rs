@@ -1,9 +1,11 @@
 //! Takes records in, keeps what the numbers need.
 
+use super::spend::Spend;
 use super::summary::{self, Summary};
+use crate::prices::Prices;
 use crate::record::manifest::Manifest;
 use crate::record::{Outcome, Record, Unfit, class};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,27 +74,39 @@ pub(super) struct Gathered {
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
     /// Some reply came with an HTTP status.
     pub(super) answered: bool,
+    /// What its requests cost.
+    pub(super) spend: Spend,
 }
 
 /// Takes the records of one run.
 #[derive(Debug)]
 pub(crate) struct Collector<'a> {
     manifest: &'a Manifest,
+    prices: Prices,
+    /// The last attempt of turns that were run again, by cell and repetition.
+    attempts: HashMap<(usize, u32), u32>,
     cells: Vec<Gathered>,
 }
 
 impl<'a> Collector<'a> {
     /// For the cells of a manifest.
     pub(crate) fn new(manifest: &'a Manifest) -> Self {
-        Self { manifest, cells: vec![Gathered::default(); manifest.cells.len()] }
+        let prices = Prices::kept(&manifest.prices);
+        let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
+        let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
+        Self { manifest, prices, attempts, cells: vec![Gathered::default(); manifest.cells.len()] }
     }
 
-    /// Takes one record of a cell, in any order. What was no part of the load is passed over.
+    /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
+    /// given up, costs and counts in nothing else.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
-        if !record.phase.is_load() {
+        let gathered = &mut self.cells[cell];
+        let last = self.attempts.get(&(cell, record.repetition)).copied().unwrap_or(1);
+        let counts = record.phase.is_load() && record.cell_attempt == last;
+        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record, counts);
+        if !counts {
             return;
         }
-        let gathered = &mut self.cells[cell];
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample::of(record));
         if let Some(protocol) = &record.protocol {
@@ -165,6 +179,7 @@ pub(super) mod tests {
         TurnReport {
             test_id: "cell".into(),
             repetition: 1,
+            attempt: 1,
             started_ms: 0,
             ended_ms: 0,
             load_ms: 1_000.0,

@@ -1,4 +1,4 @@
-//! From records to numbers. Knows record, matrix, plan and units; draws nothing and decides nothing.
+//! From records to numbers. Knows record, matrix, plan, prices and units; draws nothing and decides nothing.
 //!
 //! [`Collector`] takes records one by one and keeps a few dozen bytes of each; [`Summary`] holds what
 //! is said of every cell and of every pool of cells.
@@ -12,6 +12,7 @@ pub(crate) mod live;
 pub(crate) mod percentile;
 pub(crate) mod proportion;
 pub(crate) mod series;
+mod spend;
 mod stages;
 mod summary;
 pub(crate) mod window;
@@ -19,5 +20,6 @@ pub(crate) mod window;
 pub(crate) use collect::{Collector, ErrorCount, Sample};
 pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;
+pub(crate) use spend::Spend;
 pub(crate) use stages::StageSummary;
 pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Validity, samples_wanted};

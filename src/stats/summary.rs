@@ -7,6 +7,7 @@ use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::percentile;
 use super::series::{self, Row};
+use super::spend::Spend;
 use super::stages::{self, StageSummary};
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
@@ -228,6 +229,8 @@ pub(crate) struct CellSummary {
     pub(crate) avg_content_bytes: Option<f64>,
     /// Of the successes.
     pub(crate) tokens: Tokens,
+    /// What its requests cost.
+    pub(crate) spend: Spend,
     /// Response time from the send, in an open loop.
     pub(crate) service: Option<Latency>,
     /// Time to the first content, of streams.
@@ -350,7 +353,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
 fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
-    let mut turns: Vec<TurnReport> = manifest.turns.iter().filter(|turn| turn.test_id == cell.id).cloned().collect();
+    let mut turns: Vec<TurnReport> = manifest.reports(&cell.id).cloned().collect();
     let mut untold: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
     untold.sort_unstable();
     untold.dedup();
@@ -365,6 +368,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
         turns.push(TurnReport {
             test_id: cell.id.clone(),
             repetition,
+            attempt: 1,
             started_ms: (start_s * 1e3) as u64,
             ended_ms: (end_s * 1e3) as u64,
             load_ms: ((end_s - start_s) * 1e3).min(planned_ms),
@@ -384,7 +388,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, protocols, answered } = gathered;
+    let Gathered { samples, errors, protocols, answered, spend } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: HashMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -468,6 +472,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         avg_content_bytes: (!bodies.is_empty())
             .then(|| bodies.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / bodies.len() as f64),
         tokens: Tokens::of(&samples),
+        spend,
         cache_reads,
         tier_mismatches,
         cache_contaminated,

@@ -1,7 +1,7 @@
 //! A resolved plan as text: each value with its origin, the cells, the estimate. `show` prints it, and
 //! `run` before it asks.
 
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Reserved};
 use crate::matrix::Cell;
 use crate::matrix::rule::matches;
 use crate::plan::{Endpoint, OnInconclusive, Origins, Plan};
@@ -19,6 +19,7 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
     text += &thresholds(plan, origins, cells);
     text += &format!("\n{}\n", cells_line(cells));
     text += &format!("{}\n", estimate_line(estimate));
+    text += &expectations(estimate, plan);
     text
 }
 
@@ -88,6 +89,63 @@ fn estimate_line(estimate: &Estimate) -> String {
         span(estimate.seconds_at_most),
         if estimate.requests == 1 { "request" } else { "requests" }
     )
+}
+
+/// Tokens, money and quota, each with what is assumed.
+fn expectations(estimate: &Estimate, plan: &Plan) -> String {
+    let mut lines = vec![
+        ("tokens in", format!("about {} (4 characters each, nothing from a cache)", number(estimate.input_tokens))),
+        (
+            "tokens out",
+            format!(
+                "about {} ({} a reply, or max_tokens), at most {} (every reply as long as max_tokens)",
+                number(estimate.output_tokens),
+                crate::estimate::ASSUMED_OUTPUT_TOKENS,
+                number(estimate.output_tokens_at_most)
+            ),
+        ),
+    ];
+    if let (Some(expected), Some(most)) = (estimate.cost_usd, estimate.cost_usd_at_most) {
+        let whose =
+            if plan.prices.is_unset() { "a third party's list" } else { "the plan's, and a third party's list" };
+        let date = crate::prices::DATE;
+        let cost = format!(
+            "about {} USD on Amazon Bedrock, at most {} USD (prices of {date}: {whose})",
+            usd(expected),
+            usd(most)
+        );
+        lines.push(("cost", cost));
+    }
+    for what in &estimate.unpriced {
+        lines.push(("no price", format!("of {what}: in no cost; [prices] in the plan can say it")));
+    }
+    lines.extend(estimate.reserved.as_ref().map(|reserved| ("quota", quota(reserved, plan))));
+    lines.iter().fold(String::new(), |all, (label, text)| all + &format!("{label:<11} {text}\n"))
+}
+
+/// What the run will take of a quota, beside it.
+fn quota(reserved: &Reserved, plan: &Plan) -> String {
+    let one = |wanted: u64, quota: Option<u64>, what: &str| match quota {
+        Some(quota) if wanted > quota => {
+            format!("{} {what} a minute: MORE than the quota of {}, expect throttling", number(wanted), number(quota))
+        }
+        Some(quota) => format!("{} {what} a minute of {}", number(wanted), number(quota)),
+        None => format!("{} {what} a minute", number(wanted)),
+    };
+    format!(
+        "reserves up to {} and {} (prompt and max_tokens at each start, in {})",
+        one(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
+        one(reserved.requests_per_minute, plan.quota.requests_per_minute, "requests"),
+        reserved.test_id
+    )
+}
+
+fn number(value: u64) -> String {
+    crate::report::view::text::thousands(value as f64, 0)
+}
+
+fn usd(value: f64) -> String {
+    crate::report::view::text::thousands(value, if value >= 1.0 { 2 } else { 4 })
 }
 
 /// `27 min 52 s`.

@@ -18,6 +18,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     if !view.run.calibration.is_empty() {
         text += &format!("{}\n", view.run.calibration);
     }
+    for sentence in &view.run.cost {
+        let _ = writeln!(text, "{sentence}");
+    }
     for cell in &view.cells {
         notes(cell, &mut text);
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod duration;
 pub(crate) mod id;
+mod money;
 mod nearest;
 mod optional;
 mod rate;
@@ -10,6 +11,7 @@ mod samples;
 mod think_time;
 pub(crate) mod timestamp;
 
+pub(crate) use money::Usd;
 pub(crate) use nearest::nearest;
 pub(crate) use optional::NoneOr;
 pub(crate) use rate::Rate;

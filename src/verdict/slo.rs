@@ -3,7 +3,7 @@
 
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, OnInconclusive, Slo};
-use crate::record::manifest::Manifest;
+use crate::record::manifest::{FailedBound, Manifest};
 use crate::stats::percentile::enough_for;
 use crate::stats::{CellSummary, Interval, Summary, Validity};
 
@@ -85,10 +85,9 @@ fn measure(cell: &CellSummary, bound: &Bound) -> Option<Interval> {
 }
 
 /// Why a turn of the cell was ended for the sake of this bound.
-fn ended_for<'a>(manifest: &'a Manifest, id: &str, slo: usize, metric: &str) -> Option<&'a str> {
-    let of_cell = manifest.turns.iter().filter(|turn| turn.test_id == id);
-    let mut ended =
-        of_cell.filter(|turn| turn.failed.as_ref().is_some_and(|failed| failed.slo == slo && failed.metric == metric));
+fn ended_for<'a>(manifest: &'a Manifest, id: &'a str, slo: usize, metric: &str) -> Option<&'a str> {
+    let is_it = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
+    let mut ended = manifest.reports(id).filter(|turn| turn.failed.as_ref().is_some_and(is_it));
     ended.next().map(|turn| turn.reason.as_deref().unwrap_or_default())
 }
 

@@ -1,5 +1,6 @@
 //! The view of one cell.
 
+use super::cost::{self, CostView};
 use super::slo::{self, SloRow, SloView};
 use super::text;
 use super::timing::{self, StageRow, TimingTable};
@@ -88,6 +89,10 @@ pub(crate) struct CellView {
     pub(crate) stage_rows: Vec<StageRow>,
     /// The tokens as people read them.
     pub(crate) tokens: Vec<Entry>,
+    /// What its requests cost, if all of it is known.
+    pub(crate) cost: Option<CostView>,
+    /// The same as people read it.
+    pub(crate) costs: Vec<Entry>,
     /// How it was measured.
     pub(crate) measured: Vec<Entry>,
     /// Locust's history.
@@ -126,7 +131,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(super) fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
         Self { label: label.into(), value: value.into() }
     }
 }
@@ -273,7 +278,7 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
     let counts = summary.counts;
     let latency = &summary.latency;
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
-    let turns: Vec<&TurnReport> = manifest.turns.iter().filter(|turn| turn.test_id == cell.id).collect();
+    let turns: Vec<&TurnReport> = manifest.reports(&cell.id).collect();
     let slo: Vec<SloRow> = slo.rows.iter().filter(|row| row.test_id == cell.id).cloned().collect();
     CellView {
         id: cell.id.clone(),
@@ -323,6 +328,8 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
         stages: summary.stages.iter().map(stage).collect(),
         stage_rows: timing::stages(summary),
         tokens: tokens(summary),
+        cost: cost::cell(&summary.spend),
+        costs: cost::entries(summary),
         measured: measured(manifest, summary, &turns),
         history: summary.history.clone(),
         histogram: summary.histogram.clone(),

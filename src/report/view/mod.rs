@@ -4,6 +4,7 @@
 
 pub(crate) mod calibration;
 mod cell;
+mod cost;
 mod figures;
 pub(crate) mod slo;
 mod tables;
@@ -68,6 +69,8 @@ pub(crate) struct RunView {
     pub(crate) further: Vec<f64>,
     /// How far these numbers are off on this machine; empty where nobody found out.
     pub(crate) calibration: String,
+    /// What the run cost, and what of it is not known.
+    pub(crate) cost: Vec<String>,
     /// Cells whose numbers are not to be trusted, each with the reason.
     pub(crate) invalid: Vec<String>,
 }
@@ -89,6 +92,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         include_ramp: manifest.plan.report.include_ramp,
         further: manifest.plan.report.percentiles.iter().copied().filter(|p| ![50.0, 95.0, 99.0].contains(p)).collect(),
         calibration: manifest.calibration.as_ref().map(calibration::sentence).unwrap_or_default(),
+        cost: cost::sentences(manifest, summary),
         invalid: summary
             .cells
             .iter()

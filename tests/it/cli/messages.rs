@@ -130,6 +130,18 @@ goodput = { min = 12.0, ttft = "800ms" }
         &[],
         &[],
     ),
+    (
+        "negative_prices",
+        Some("[quota]\ntokens_per_minute = 0\n[[prices.rows]]\nmodel_id = \"m\"\ninput = -0.8\noutput = 1\n"),
+        &[],
+        &[],
+    ),
+    (
+        "price_with_an_unknown_key",
+        Some("[[prices.rows]]\nmodel_id = \"m\"\ninput = 1\noutput = 1\ncache = 3\n"),
+        &[],
+        &[],
+    ),
     ("percentiles_out_of_range", None, &[], &["--percentiles", "0,50,100,99.9,99.9"]),
     ("rivals_in_one_layer", Some("[matrix]\nuser_counts = [5]\narrival_rates = [5]\n"), &[], &[]),
     (

@@ -1,0 +1,105 @@
+//! What a run cost, as people and files say it. A cost that is not wholly known is not shown as one.
+
+use super::cell::Entry;
+use super::text;
+use crate::record::manifest::Manifest;
+use crate::stats::{CellSummary, Spend, Summary};
+use crate::units::Usd;
+use serde::Serialize;
+
+/// Money of one cell, all of it known.
+#[derive(Debug, Serialize)]
+pub(crate) struct CostView {
+    /// Of every request, ramp, drain and priming included; eight decimals.
+    pub(crate) usd: String,
+    /// US dollars per thousand replies.
+    pub(crate) per_1k_requests: Option<f64>,
+    /// US dollars per million output tokens, prompts included.
+    pub(crate) per_1m_output_tokens: Option<f64>,
+}
+
+pub(super) fn cell(spend: &Spend) -> Option<CostView> {
+    let usd = spend.known()?.to_string();
+    let (per_1k_requests, per_1m_output_tokens) = (spend.per_1k_requests(), spend.per_1m_output_tokens());
+    Some(CostView { usd, per_1k_requests, per_1m_output_tokens })
+}
+
+/// For a cell's page.
+pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
+    let spend = &summary.spend;
+    let mut entries = match spend.known() {
+        Some(total) => vec![
+            Entry::new("every request, USD", total.to_string()),
+            Entry::new("per 1,000 replies, USD", usd(spend.per_1k_requests())),
+            Entry::new("per million output tokens, USD", usd(spend.per_1m_output_tokens())),
+        ],
+        None => vec![Entry::new("every request, USD", text::NOTHING)],
+    };
+    if let Some(unknown) = unknown(summary) {
+        entries.push(Entry::new("not known", unknown));
+    }
+    if spend.untold > 0 {
+        let what =
+            format!("{} cut off or broken: Bedrock told no tokens, and may charge for them", requests(spend.untold));
+        entries.push(Entry::new("not in it", what));
+    }
+    entries
+}
+
+/// For the end of a run: the whole cost, whose prices it was reckoned with, and what has none.
+pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
+    let known: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.spend.known().is_some()).collect();
+    let total: Usd = known.iter().map(|cell| cell.spend.total).sum();
+    let asked = summary.cells.iter().filter(|cell| cell.counts.total > 0).count();
+    let mut sentences = Vec::new();
+    if !known.is_empty() {
+        let would = if manifest.simulated() { "this would have cost" } else { "cost:" };
+        let of = if known.len() < asked { format!(", of {} of {asked} cells", known.len()) } else { String::new() };
+        let sources = sources(manifest);
+        sentences.push(format!("{would} {total} USD{of} (prices: {sources})"));
+    }
+    let mut unpriced: Vec<String> = summary.cells.iter().filter_map(unknown).collect();
+    unpriced.dedup();
+    unpriced.sort();
+    unpriced.dedup();
+    sentences.extend(unpriced.into_iter().map(|what| format!("cost not known: {what}")));
+    let untold: u64 = summary.cells.iter().map(|cell| cell.spend.untold).sum();
+    if untold > 0 && !known.is_empty() {
+        sentences.push(format!(
+            "not in the cost: {} cut off or broken; Bedrock told no tokens, and may charge for them",
+            requests(untold)
+        ));
+    }
+    sentences
+}
+
+/// What lacks a price, and how to give it one.
+fn unknown(summary: &CellSummary) -> Option<String> {
+    let tier = summary.spend.unpriced_tier.as_ref()?;
+    Some(format!(
+        "no price of {} with the prefix {} on the tier {tier}, or not of what was cached; [prices] in the plan can say it",
+        summary.cell.model_id, summary.cell.region_prefix
+    ))
+}
+
+/// Those whose rows may have been used.
+fn sources(manifest: &Manifest) -> String {
+    let mut sources: Vec<&str> = Vec::new();
+    for price in &manifest.prices {
+        let source = if price.source.is_empty() { "the plan" } else { &price.source };
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    sources.join("; ")
+}
+
+fn requests(number: u64) -> String {
+    let noun = if number == 1 { "request" } else { "requests" };
+    format!("{} {noun}", text::thousands(number as f64, 0))
+}
+
+/// Four digits that matter, as prices of single requests are small.
+fn usd(value: Option<f64>) -> String {
+    value.map_or_else(|| text::NOTHING.into(), |value| text::thousands(value, if value >= 1.0 { 2 } else { 6 }))
+}

@@ -1,0 +1,78 @@
+//! What a cell's requests cost, by the tokens that the replies report and the tier that served them.
+
+use crate::matrix::Cell;
+use crate::prices::{Prices, Usage};
+use crate::record::{Record, class};
+use crate::units::Usd;
+
+/// Money, of every request of a cell: ramp, drain, priming and attempts that were given up included.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Spend {
+    /// Of all replies that have a price.
+    pub(crate) total: Usd,
+    /// Of those among them that are part of the load.
+    pub(crate) load: Usd,
+    /// Replies of the load that have a price.
+    pub(crate) priced: u64,
+    /// Their output tokens.
+    pub(crate) output_tokens: u64,
+    /// Replies for which a price is not known.
+    pub(crate) unpriced: u64,
+    /// The tier that served one of these.
+    pub(crate) unpriced_tier: Option<String>,
+    /// Requests that were cut off or broke: Bedrock may charge for them, and told no tokens.
+    pub(crate) untold: u64,
+}
+
+impl Spend {
+    /// Takes a record; `counts` says that it is part of the load that the cell's numbers are of.
+    pub(super) fn add(&mut self, prices: &Prices, cell: &Cell, record: &Record, counts: bool) {
+        let (Some(input), Some(output)) = (record.input_tokens, record.output_tokens) else {
+            self.untold += u64::from(may_be_charged(record));
+            return;
+        };
+        let usage = Usage {
+            input,
+            output,
+            cache_read: record.cache_read_tokens.unwrap_or(0),
+            cache_write: record.cache_write_tokens.unwrap_or(0),
+        };
+        let tier = record.resolved_service_tier.as_deref().unwrap_or(&cell.service_tier);
+        let price = prices.find(&cell.model_id, &cell.region_prefix, tier);
+        let Some(cost) = price.and_then(|price| price.cost(usage)) else {
+            self.unpriced += 1;
+            self.unpriced_tier.get_or_insert_with(|| tier.to_owned());
+            return;
+        };
+        self.total += cost;
+        if counts {
+            self.load += cost;
+            self.priced += 1;
+            self.output_tokens += output;
+        }
+    }
+
+    /// The cost, if all of it is known.
+    pub(crate) fn known(&self) -> Option<Usd> {
+        (self.unpriced == 0 && (self.priced > 0 || self.total > Usd::default())).then_some(self.total)
+    }
+
+    /// US dollars per thousand replies of the load.
+    pub(crate) fn per_1k_requests(&self) -> Option<f64> {
+        self.known()?;
+        self.load.per(self.priced).map(|usd| usd * 1e3)
+    }
+
+    /// US dollars per million output tokens, prompts included.
+    pub(crate) fn per_1m_output_tokens(&self) -> Option<f64> {
+        self.known()?;
+        self.load.per(self.output_tokens).map(|usd| usd * 1e6)
+    }
+}
+
+/// Nobody told its tokens, and the service may have read its prompt: it was neither refused nor did it fail before it
+/// was sent.
+fn may_be_charged(record: &Record) -> bool {
+    let refused = record.http_status.is_some_and(|status| status >= 400);
+    !refused && record.error_class.as_deref().is_none_or(class::was_sent)
+}
