@@ -6,7 +6,7 @@ use crate::cli::CalibrateFormat;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::executor::connect::ProxySettings;
-use crate::executor::port::{Event, Gate, Stop};
+use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, expand};
@@ -153,7 +153,7 @@ struct Open;
 
 impl Gate for Open {
     fn begin(&self, _cell: usize) {}
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
     fn settle(&self, _record: &Record) {}

@@ -9,7 +9,7 @@ use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, execute};
-use crate::guard::{Abort, All, Extend};
+use crate::guard::{Abort, All, Early, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
@@ -126,7 +126,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         } else {
             ends
         };
-        return Ok(outcome::exit_code(&manifest, &ends));
+        return Ok(outcome::exit_code(&manifest, &ends, false));
     }
     report::render(&results, &results, &manifest)
 }
@@ -157,7 +157,8 @@ fn drive(
 ) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
-    let gate = Arc::new(All(vec![Box::new(Abort::default()), Box::new(extend)]));
+    let early = Early::new(&job.cells, &manifest.plan);
+    let gate = Arc::new(All(vec![Box::new(Abort::default()), Box::new(extend), Box::new(early)]));
     let live = Arc::new(Mutex::new(Live::default()));
     let display =
         terminal::Display::start(watch(&manifest, job.turns.len(), Arc::clone(&live))).map_err(Error::Internal)?;

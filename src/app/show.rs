@@ -4,8 +4,9 @@ use crate::cli::ShowFormat;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
+use crate::matrix::rule::matches;
 use crate::matrix::{AXES, Cell, expand};
-use crate::plan::Plan;
+use crate::plan::{Plan, Slo};
 use crate::terminal;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -38,13 +39,21 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         fields.retain(|_, value| !value.is_null());
         Value::Object(fields)
     };
-    json!({
+    let threshold = |(index, slo): (usize, &Slo)| {
+        let meant = cells.iter().filter(|cell| matches(&slo.when, cell)).map(|cell| &cell.id);
+        json!({ "name": slo.title(index), "cells": meant.collect::<Vec<_>>() })
+    };
+    let mut shown = json!({
         "plan": resolved.plan,
         "origin": resolved.origins,
         "cells": cells.iter().map(cell).collect::<Vec<_>>(),
         "estimate": estimate(cells, &resolved.plan, &resolved.prompts),
         "warnings": resolved.warnings,
-    })
+    });
+    if !resolved.plan.slo.is_empty() {
+        shown["thresholds"] = resolved.plan.slo.iter().enumerate().map(threshold).collect();
+    }
+    shown
 }
 
 /// What will probably not do what was meant, one line each.

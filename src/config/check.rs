@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 26] = [
+const OPTIONAL: [&str; 27] = [
     "description",
     "prompts_file",
     "target.region",
@@ -40,6 +40,7 @@ const OPTIONAL: [&str; 26] = [
     "prices.rows",
     "quota.tokens_per_minute",
     "quota.requests_per_minute",
+    "slo",
 ];
 
 /// Tables whose keys are not ours: the model's, or the user's.
@@ -86,7 +87,10 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
     for broken in rules::check(&plan, prompts.as_ref()) {
         let is_bad = |wrong: &String| {
-            broken.keys.iter().any(|path| path.starts_with(wrong.as_str()) || wrong.starts_with(&format!("{path}[")))
+            broken.keys.iter().any(|path| {
+                path.starts_with(wrong.as_str())
+                    || ["[", "."].iter().any(|deeper| wrong.starts_with(&format!("{path}{deeper}")))
+            })
         };
         if !bad.iter().any(is_bad) {
             problems.push(Problem::new(layered.strongest(&broken.keys), broken.message).hint(broken.hint));
@@ -310,6 +314,8 @@ impl<'a> Layered<'a> {
                     tree_item(&mut tree, &key)[index] = stand_in(default, bad.len());
                 }
                 (_, Some(default)) => set(&mut tree, &key, default.clone()),
+                // A value of a table in a list is taken out alone, for the same reason.
+                (_, None) if remove_from_item(&mut tree, &path) => {}
                 (_, None) => remove(&mut tree, "", &key),
             }
             bad.push(path);
@@ -353,7 +359,7 @@ impl<'a> Layered<'a> {
     /// For `show` and the manifest.
     fn origins(&self) -> Origins {
         let described = |key: &String| {
-            let mut origin = self.origin(key).clone();
+            let mut origin = self.origin(key.split('[').next().unwrap_or_default()).clone();
             if let (Layer::File, Some(file)) = (origin.layer, self.file) {
                 origin.name = Some(match file.line(key) {
                     Some(line) => format!("{}:{line}", file.source.path),
@@ -362,7 +368,16 @@ impl<'a> Layered<'a> {
             }
             origin
         };
-        leaves(&self.merged.tree).into_iter().map(|key| (key.clone(), described(&key))).collect()
+        let mut keys = leaves(&self.merged.tree);
+        // The tables of a list have places of their own.
+        let lists: Vec<(String, usize)> = keys
+            .iter()
+            .filter_map(|key| Some((key.clone(), get(&self.merged.tree, key)?.as_array()?)))
+            .filter(|(_, list)| list.iter().any(Value::is_object))
+            .map(|(key, list)| (key, list.len()))
+            .collect();
+        keys.extend(lists.iter().flat_map(|(key, n)| (0..*n).map(move |index| format!("{key}[{index}]"))));
+        keys.into_iter().map(|key| (key.clone(), described(&key))).collect()
     }
 }
 
@@ -459,6 +474,21 @@ fn remove(value: &mut Value, at: &str, key: &str) {
             map.remove(last);
         }
     }
+}
+
+/// Takes a key out of a table that is an item of a list, at `slo[0].p95`; false where nothing is there.
+fn remove_from_item(tree: &mut Value, path: &str) -> bool {
+    let Some((list, rest)) = path.split_once('[') else { return false };
+    let Some((index, inner)) = rest.split_once("].") else { return false };
+    let item = get(tree, list)
+        .is_some()
+        .then(|| tree_item(tree, list))
+        .and_then(|list| list.get_mut(index.parse::<usize>().ok()?));
+    let Some(Value::Object(table)) = item else { return false };
+    // A key may have a dot of its own: "p99.9". What is deeper goes with all that is around it, where
+    // that may be left out.
+    let outer = inner.split(['.', '[']).next().unwrap_or_default();
+    table.remove(inner).is_some() || ((outer == "when" || !inner.contains('[')) && table.remove(outer).is_some())
 }
 
 /// Stands for an item of a list that could not be read: of the type of the default's items, and

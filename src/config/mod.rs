@@ -8,6 +8,7 @@ mod layers;
 mod problem;
 mod rules;
 pub(crate) mod settings;
+mod slo;
 mod sources;
 
 pub(crate) use problem::Problems;

@@ -1,8 +1,9 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
 use super::asked;
-use crate::matrix::{AXES, AxisValue};
-use crate::plan::{Plan, Profile, SCHEMA};
+use super::problem::nearest;
+use crate::matrix::{self, AXES, AxisValue, Cell};
+use crate::plan::{Plan, Profile, Rule, SCHEMA};
 use crate::prompts::Prompts;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(super) struct Broken {
     pub(super) hint: Option<String>,
 }
 
+/// Those that were found broken.
 pub(super) struct Rules(Vec<Broken>);
 
 impl Rules {
@@ -45,6 +47,38 @@ impl Rules {
             self.hold(!values[..index].contains(value), &[&at], format!("`{key}` has `{value}` twice"), "say it once");
             self.hold(!value.to_string().trim().is_empty(), &[&at], format!("`{key}` has an empty value"), "");
         }
+    }
+
+    /// A rule on cells names attributes that they have, and means one of them at least.
+    pub(super) fn rule(&mut self, at: &str, rule: &Rule, cells: &[Cell]) {
+        let unknown = matrix::rule::unknown(rule);
+        for name in &unknown {
+            let fields = || AXES.iter().map(|axis| axis.field);
+            let hint = match nearest(name, fields()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    format!("cells have {}", fields().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", "))
+                }
+            };
+            self.hold(false, &[&format!("{at}.{name}")], format!("no cell has an attribute `{name}`"), &hint);
+        }
+        if !unknown.is_empty() || cells.iter().any(|cell| matrix::rule::matches(rule, cell)) {
+            return;
+        }
+        let taken = rule.attributes().filter_map(|(name, _)| {
+            let mut values: Vec<String> = cells
+                .iter()
+                .map(|cell| matrix::axis(name).map_or_else(String::new, |axis| (axis.get)(cell).to_string()))
+                .collect();
+            values.retain(|value| !value.is_empty());
+            let mut seen = std::collections::HashSet::new();
+            values.retain(|value| seen.insert(value.clone()));
+            (!values.is_empty()).then(|| format!("`{name}` is {}", values.join(", ")))
+        });
+        let taken = taken.collect::<Vec<_>>().join("; ");
+        let hint =
+            if taken.is_empty() { "the cells have no such attribute".into() } else { format!("of the cells, {taken}") };
+        self.hold(false, &[at], format!("no cell is meant: {rule}"), &hint);
     }
 
     fn positive(&mut self, key: &str, value: f64) {
@@ -81,6 +115,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     request(plan, &mut rules);
     results_dir(plan, &mut rules);
     money(plan, &mut rules);
+    super::slo::check(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
         rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
     }

@@ -74,10 +74,13 @@ pub(super) async fn run_turn(
 
     let (opened, reused) = bedrock.connections();
     let (user_ms, think_ms) = shared.user_and_think_ms();
-    let (end, reason) = match end {
-        End::Done => (TurnEnd::Finished, None),
-        End::Stopped => (TurnEnd::Interrupted, None),
-        End::Refused => (TurnEnd::Aborted, shared.refusal()),
+    let refusal = shared.refusal().filter(|_| matches!(end, End::Refused));
+    let failed = refusal.as_ref().and_then(|refusal| refusal.failed.clone());
+    let end = match end {
+        End::Done => TurnEnd::Finished,
+        End::Stopped => TurnEnd::Interrupted,
+        End::Refused if failed.is_some() => TurnEnd::FailedEarly,
+        End::Refused => TurnEnd::Aborted,
     };
     TurnReport {
         test_id: cell.id.clone(),
@@ -87,7 +90,8 @@ pub(super) async fn run_turn(
         ended_ms: clock.epoch_us(ended) / 1_000,
         load_ms: ms(load),
         end,
-        reason,
+        reason: refusal.map(|refusal| refusal.reason),
+        failed,
         requests: shared.started(),
         connections_opened: opened - opened_before,
         connections_reused: reused - reused_before,

@@ -1,7 +1,7 @@
 //! The executor against a server of the test's own, over real sockets and through the real SDK.
 
 use super::connect::ProxySettings;
-use super::port::{Event, Gate, Stop};
+use super::port::{Event, Gate, Refusal, Stop};
 use super::{Bedrock, Job, Target, execute};
 use crate::matrix::{expand, order};
 use crate::plan::Plan;
@@ -63,7 +63,7 @@ struct Open;
 
 impl Gate for Open {
     fn begin(&self, _cell: usize) {}
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
     fn settle(&self, _record: &Record) {}

@@ -4,7 +4,7 @@
 use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
-use super::port::{Event, Gate};
+use super::port::{Event, Gate, Refusal};
 use super::prepared::{Number, Prepared};
 use super::run::{Clock, Tell};
 use super::stream::Tally;
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     user_us: AtomicU64,
     think_us: AtomicU64,
     pub(super) ticker: Ticker,
-    refusal: Mutex<Option<String>>,
+    refusal: Mutex<Option<Refusal>>,
 }
 
 impl Shared {
@@ -110,7 +110,7 @@ impl Shared {
     }
 
     /// Why the gate refused a start.
-    pub(super) fn refusal(&self) -> Option<String> {
+    pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -130,8 +130,8 @@ impl Shared {
     /// The number of a request that may start. A refusal of the gate closes the turn, and so does the
     /// last request that was asked for.
     fn next(&self) -> Option<u64> {
-        if let Err(reason) = self.gate.admit() {
-            self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        if let Err(refusal) = self.gate.admit() {
+            self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
             self.deadline.closing.cancel();
             return None;
         }

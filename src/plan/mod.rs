@@ -13,6 +13,7 @@ mod origin;
 mod profile;
 #[allow(dead_code)] // exclude and when come next
 mod rule;
+mod slo;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
@@ -23,6 +24,7 @@ pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use profile::{Profile, Stage};
 #[allow(unused_imports)]
 pub(crate) use rule::Rule;
+pub(crate) use slo::{Bound, Counted, Flow, OnInconclusive, Slo, Timed};
 
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
@@ -81,6 +83,9 @@ pub(crate) struct Plan {
     /// Prompts from files of lines; `matrix.prompt_sizes` and mixes name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) dataset: Vec<Dataset>,
+    /// What the cells must meet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) slo: Vec<Slo>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -357,6 +362,7 @@ pub(crate) mod tests {
             profile: Vec::new(),
             mix: Vec::new(),
             dataset: Vec::new(),
+            slo: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }

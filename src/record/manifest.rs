@@ -147,8 +147,19 @@ pub(crate) enum TurnEnd {
     Finished,
     /// Its first requests were all refused for good.
     Aborted,
+    /// A threshold with `abort_on_fail` could not be met any more.
+    FailedEarly,
     /// A person or CI stopped the run.
     Interrupted,
+}
+
+/// The bound of a threshold that a turn could not meet any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedBound {
+    /// Which `[[slo]]` of the plan, from 0.
+    pub(crate) slo: usize,
+    /// Its key: `p95`.
+    pub(crate) metric: String,
 }
 
 /// How one turn of a cell went.
@@ -173,6 +184,9 @@ pub(crate) struct TurnReport {
     /// Why, where it did not finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// What it could not meet any more, where it [failed early](TurnEnd::FailedEarly).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<FailedBound>,
     /// Records of this turn in the journal.
     pub(crate) requests: u64,
     /// Connections opened.

@@ -7,6 +7,7 @@ mod consolidated;
 mod hlog;
 mod html;
 mod locust;
+mod slo;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub(crate) type Format = fn(&View) -> Result<Vec<Rendered>, ReportError>;
 /// All formats.
 pub(crate) const FORMATS: &[Format] = &[
     consolidated::render,
+    slo::render,
     stages::render,
     tiers::render,
     locust::render,

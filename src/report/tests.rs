@@ -8,6 +8,7 @@ use crate::plan::{Origins, Plan};
 use crate::record::manifest::{FORMAT, Machine, Manifest, PlannedCell, Second, TurnEnd, TurnReport};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::stats::Collector;
+use crate::verdict::slo::judge;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ fn manifest() -> Manifest {
         load_ms: 4_000.0,
         end,
         reason: reason.map(str::to_owned),
+        failed: None,
         requests,
         connections_opened: 2,
         connections_reused: requests - 2,
@@ -165,7 +167,8 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
     for (cell, record) in records {
         collector.add(*cell, record);
     }
-    build(manifest, &collector.finish())
+    let summary = collector.finish();
+    build(manifest, &summary, &judge(manifest, &summary))
 }
 
 fn files() -> Vec<Rendered> {
@@ -192,6 +195,59 @@ fn every_text_format() {
     );
     insta::assert_snapshot!("page", text("test_us_flex_small_u2_report.html"));
     insta::assert_snapshot!("end_of_run", crate::terminal::table::summary(&view_of(&manifest(), &records()), 110));
+}
+
+/// As `manifest`, with thresholds.
+fn bounded(toml: &str) -> Manifest {
+    #[derive(serde::Deserialize)]
+    struct Thresholds {
+        slo: Vec<crate::plan::Slo>,
+    }
+    let mut manifest = manifest();
+    manifest.plan.slo = toml::from_str::<Thresholds>(toml).unwrap().slo;
+    manifest
+}
+
+#[test]
+fn verdicts_in_every_place() {
+    let manifest = bounded(
+        "[[slo]]\nname = \"<fast>\"\np50 = \"210ms\"\np95 = \"200ms\"\np99 = \"1s\"\nfailure_rate = \"5%\"\n\
+         requests_per_sec = { min = 15 }\ngoodput = { min = 15, e2e = \"230ms\" }\noutput_tokens_per_sec = { min = 500 }\n\
+         [[slo]]\nwhen = { service_tier = \"default\", users = 2 }\nthrottle_rate = \"0.1%\"\n",
+    );
+    let view = view_of(&manifest, &records());
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    let text = |name: &str| {
+        let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
+        String::from_utf8(file.bytes.clone()).unwrap()
+    };
+    insta::assert_snapshot!("slo", text("slo.csv"));
+    let page = text("test_us_default_small_u2_report.html");
+    let section = &page[page.find("<h2>Thresholds</h2>").unwrap()..page.find("<h2>Response times").unwrap()];
+    insta::assert_snapshot!("slo_on_a_page", section);
+    let shown = crate::terminal::table::summary(&view, 110);
+    let section = &shown[shown.find("thresholds: ").unwrap()..shown.find("Average response").unwrap()];
+    insta::assert_snapshot!("slo_at_the_end_of_a_run", section);
+    let word = |cell: &crate::report::view::CellView| cell.slo_verdict;
+    assert_eq!(view.cells.iter().map(word).collect::<Vec<_>>(), ["FAIL", "FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]);
+}
+
+#[test]
+fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
+    let scrambled = |seq: u64| record(1, seq, seq as f64 * 50.0, 200.0 + (seq * 37 % 80) as f64, Outcome::Succeeded);
+    let records: Vec<(usize, Record)> = (0..80).map(|seq| (1, scrambled(seq))).collect();
+    let verdict = |slo: &str| {
+        let manifest = bounded(&format!("[[slo]]\nwhen = {{ service_tier = \"default\", users = 4 }}\n{slo}\n"));
+        let row = view_of(&manifest, &records).slo.rows[0].clone();
+        (row.verdict, row.low.unwrap(), row.value.unwrap(), row.high.unwrap_or(f64::INFINITY))
+    };
+    let (_, low, value, high) = verdict("p50 = \"1h\"");
+    assert!(low < value && value < high, "{low} {value} {high}");
+    let at = |ms: f64| verdict(&format!("p50 = \"{ms}ms\"")).0;
+    assert_eq!([at(high), at(high - 1.0), at(low), at(low - 1.0)], ["PASS", "INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]);
+    let (_, low, _, high) = verdict("requests_per_sec = { min = 1 }");
+    let at = |min: f64| verdict(&format!("requests_per_sec = {{ min = {min} }}")).0;
+    assert_eq!([at(low), at(low + 1e-9), at(high), at(high + 1e-9)], ["PASS", "INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]);
 }
 
 #[test]

@@ -114,28 +114,7 @@ impl<'a> Collector<'a> {
         let asked = self.manifest.cells[cell].cell.service_tier != "none";
         gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
-        gathered.samples.push(Sample {
-            start_ms: record.due_ms.unwrap_or(record.sent_ms),
-            response_ms: record.response_time_ms,
-            service_ms: record.service_time_ms.unwrap_or(record.response_time_ms),
-            send_lag_ms: record.send_lag_ms,
-            ttft_ms: record.ttft_ms,
-            ttfat_ms: record.ttfat_ms,
-            e2e_ms: record.e2e_ms,
-            tpot_ms: record.tpot_ms,
-            chunk_gap_max_ms: record.chunk_gap_max_ms.map(|ms| ms as f32),
-            server_ms: record.server_latency_ms.map(|ms| ms as f32),
-            ended_s: record.timestamp,
-            input_tokens: record.input_tokens.map(saturate),
-            output_tokens: record.output_tokens.map(saturate),
-            response_bytes: record.response_bytes.map_or(0, saturate),
-            repetition: record.repetition,
-            outcome: record.outcome,
-            timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
-            cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
-            cut: record.stop_reason.as_deref() == Some("max_tokens"),
-            unfit: record.validity,
-        });
+        gathered.samples.push(Sample::of(record));
         if let Some(protocol) = &record.protocol {
             match gathered.protocols.get_mut(protocol) {
                 Some(count) => *count += 1,
@@ -160,6 +139,32 @@ impl<'a> Collector<'a> {
 }
 
 impl Sample {
+    /// What is kept of a record.
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            start_ms: record.due_ms.unwrap_or(record.sent_ms),
+            response_ms: record.response_time_ms,
+            service_ms: record.service_time_ms.unwrap_or(record.response_time_ms),
+            send_lag_ms: record.send_lag_ms,
+            ttft_ms: record.ttft_ms,
+            ttfat_ms: record.ttfat_ms,
+            e2e_ms: record.e2e_ms,
+            tpot_ms: record.tpot_ms,
+            chunk_gap_max_ms: record.chunk_gap_max_ms.map(|ms| ms as f32),
+            server_ms: record.server_latency_ms.map(|ms| ms as f32),
+            ended_s: record.timestamp,
+            input_tokens: record.input_tokens.map(saturate),
+            output_tokens: record.output_tokens.map(saturate),
+            response_bytes: record.response_bytes.map_or(0, saturate),
+            repetition: record.repetition,
+            outcome: record.outcome,
+            timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
+            cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
+            cut: record.stop_reason.as_deref() == Some("max_tokens"),
+            unfit: record.validity,
+        }
+    }
+
     /// The stream came all at once: less than 5 % of its time lies between its first and its last
     /// content. Its time per token says nothing.
     pub(crate) fn is_burst(&self) -> bool {
@@ -187,6 +192,7 @@ pub(super) mod tests {
             load_ms: 1_000.0,
             end: TurnEnd::Finished,
             reason: None,
+            failed: None,
             requests: 0,
             connections_opened: 0,
             connections_reused: 0,

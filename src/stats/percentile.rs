@@ -101,6 +101,14 @@ impl Curve {
         Some(Percentile { p, value_ms: reached.unwrap_or(largest), low_ms, high_ms, quality })
     }
 
+    /// The lower end of the interval of `p`, milliseconds; the largest time seen where the curve ends
+    /// below that level. Nothing where it is open.
+    pub(crate) fn at_least(&self, p: f64) -> Option<f64> {
+        let largest = self.sorted.last()?.ms;
+        let rank = self.ranks(p, TAIL).0?;
+        Some(self.at(rank as f64 / self.sorted.len() as f64).unwrap_or(largest))
+    }
+
     /// The smallest time by which the share `p` has ended: nearest rank, or the Kaplan-Meier quantile.
     fn at(&self, p: f64) -> Option<f64> {
         let n = self.sorted.len();

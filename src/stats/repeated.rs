@@ -55,7 +55,7 @@ impl CellSummary {
     pub(crate) fn within_session(&self, figure: Figure, tail: f64) -> Result<Interval, Lacking> {
         let interval = match figure {
             Figure::Percentile(metric, p) => {
-                let latency = self.times(metric, None);
+                let latency = self.gathered(metric, None);
                 let n = latency.observations();
                 let percentile = latency.percentile(p).ok_or(Lacking::TooFew(0))?;
                 if percentile.quality == Quality::Censored {
@@ -84,7 +84,7 @@ impl CellSummary {
     fn of_repetition(&self, figure: Figure, repetition: u32) -> Option<f64> {
         match figure {
             Figure::Percentile(metric, p) => {
-                let percentile = self.times(metric, Some(repetition)).percentile(p)?;
+                let percentile = self.gathered(metric, Some(repetition)).percentile(p)?;
                 // A p95 of twenty requests would be another number in each cell.
                 let stands = matches!(percentile.quality, Quality::Ok | Quality::OneSided);
                 stands.then_some(percentile.value_ms)
@@ -97,7 +97,7 @@ impl CellSummary {
         }
     }
 
-    fn times(&self, metric: Metric, repetition: Option<u32>) -> Latency {
+    fn gathered(&self, metric: Metric, repetition: Option<u32>) -> Latency {
         let of_it = |sample: &&Sample| repetition.is_none_or(|repetition| sample.repetition == repetition);
         let population = if metric == Metric::Response { self.population } else { Population::Settled };
         let taken = self.samples.iter().filter(|sample| self.window.takes(sample)).filter(of_it);

@@ -391,6 +391,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
             load_ms: ((end_s - start_s) * 1e3).min(planned_ms),
             end: TurnEnd::Interrupted,
             reason: Some("the run was killed".into()),
+            failed: None,
             requests: of_it().count() as u64,
             connections_opened: 0,
             connections_reused: 0,
@@ -454,7 +455,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(dropped > 0, Warning::Dropped);
     warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
-    warn(success.n < wanted, Warning::TooFewSamples);
+    let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
+    warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
     warn(replies.is_mixed(), Warning::CutReplies);
     warn(replies.lacks_answers(), Warning::NoAnswer);
     CellSummary {
@@ -521,7 +523,7 @@ fn has_goodput(cell: &Cell, goodput: &Goodput) -> bool {
 }
 
 /// Whether a request met every limit that is set. A late start counts against it.
-fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
+pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
     let late_ms = sample.response_ms - sample.service_ms;
     let meets = |limit: Option<std::time::Duration>, ms: Option<f64>| match (limit, ms) {
         (None, _) => true,

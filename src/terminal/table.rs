@@ -1,5 +1,6 @@
 //! The end of a run as text: a row per cell, then the old tool's tables. Pure.
 
+use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::{CellView, View};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write;
@@ -27,6 +28,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
         notes(cell, &mut text);
     }
     text += &tiers(view, width);
+    if !view.slo.rows.is_empty() {
+        text += &thresholds(&view.slo, width);
+    }
     for table in &view.tables {
         let _ = writeln!(text, "\n{}", table.title);
         let widest = table.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -79,6 +83,39 @@ fn tiers(view: &View, width: usize) -> String {
     let caption = Some(&view.tiers.caption).filter(|caption| !caption.is_empty());
     for line in caption.into_iter().flat_map(|caption| wrapped(&format!("({caption})"), width)) {
         let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+/// Bound and measured value side by side, failures first.
+fn thresholds(slo: &SloView, width: usize) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    table.set_header(["verdict", "cell", "threshold", "bound", "measured", "95 % interval"]);
+    for row in slo.rows_in_order() {
+        let threshold = format!("{}: {}", row.title, row.metric);
+        table.add_row([
+            row.verdict.to_owned(),
+            row.test_id.clone(),
+            threshold,
+            row.bound.clone(),
+            row.measured.clone(),
+            row.interval.clone(),
+        ]);
+    }
+    let mut text =
+        format!("\n{}\n{}\n", slo.counts, table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    // One line for all bounds of a cell that have one reason.
+    let mut told: Vec<(&SloRow, String)> = Vec::new();
+    for row in slo.rows_in_order().filter(|row| !row.reason.is_empty()) {
+        let bound = format!("{} {}", row.title, row.metric);
+        match told.iter_mut().find(|(first, _)| first.test_id == row.test_id && first.reason == row.reason) {
+            Some((_, bounds)) => *bounds += &format!(", {bound}"),
+            None => told.push((row, bound)),
+        }
+    }
+    for (row, bounds) in told {
+        let _ = writeln!(text, "! {}: {}: {}: {bounds}", row.test_id, row.verdict, row.reason);
     }
     text
 }

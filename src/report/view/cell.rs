@@ -1,12 +1,13 @@
 //! The view of one cell.
 
 use super::cost::{self, CostView};
+use super::slo::{self, SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
 use super::{asked, text};
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
-use crate::record::manifest::{Manifest, TurnReport};
+use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::stats::series::{LEVELS, Row};
 use crate::stats::{CellSummary, Counts, Latency, StageSummary, Validity};
 use crate::units::{duration, timestamp};
@@ -77,6 +78,10 @@ pub(crate) struct CellView {
     pub(crate) warm_misses: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorView>,
+    /// What thresholds say of it.
+    pub(crate) slo: Vec<SloRow>,
+    /// The same in one word; empty without thresholds.
+    pub(crate) slo_verdict: &'static str,
     /// `ok`, or why the numbers may not be used.
     pub(crate) validity: String,
     /// What to know about the numbers.
@@ -278,12 +283,13 @@ pub(crate) struct Shown {
     pub(crate) failure_rate: String,
 }
 
-pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) -> CellView {
+pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary: &CellSummary) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
     let latency = &summary.latency;
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
     let turns: Vec<&TurnReport> = manifest.reports(&cell.id).collect();
+    let slo: Vec<SloRow> = slo.rows.iter().filter(|row| row.test_id == cell.id).cloned().collect();
     CellView {
         id: cell.id.clone(),
         axes: AXES
@@ -320,6 +326,8 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
         cache_contaminated: summary.cache_contaminated,
         warm_misses: summary.warm_misses,
         errors: errors(summary),
+        slo_verdict: slo::word(&slo),
+        slo,
         validity: summary.validity.key(),
         warnings: warnings(summary, &turns),
         shown: Shown {
@@ -357,8 +365,13 @@ fn errors(summary: &CellSummary) -> Vec<ErrorView> {
 }
 
 fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
-    let reasons = turns.iter().filter_map(|turn| turn.reason.as_ref());
-    let told = reasons.map(|reason| WarningView { key: "aborted", text: format!("stopped early: {reason}") });
+    let told = turns.iter().filter_map(|turn| {
+        let (key, what) = match turn.end {
+            TurnEnd::FailedEarly => ("failed_early", "ended early, and these numbers are of what ran until then"),
+            _ => ("aborted", "stopped early"),
+        };
+        Some(WarningView { key, text: format!("{what}: {}", turn.reason.as_ref()?) })
+    });
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => Some(WarningView {
             key: "invalid",

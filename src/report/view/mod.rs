@@ -7,6 +7,7 @@ pub(crate) mod calibration;
 mod cell;
 mod cost;
 mod figures;
+pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
 mod tiers;
@@ -20,6 +21,7 @@ use super::charts::Figure;
 use crate::record::manifest::Manifest;
 use crate::stats::{Summary, Validity};
 use crate::units::timestamp;
+use crate::verdict::slo::Judgement;
 use serde::Serialize;
 
 /// A run, ready to be drawn.
@@ -33,6 +35,8 @@ pub(crate) struct View {
     pub(crate) tiers: TiersView,
     /// The tables at the end of a run, the old tool's.
     pub(crate) tables: Vec<Table>,
+    /// Thresholds.
+    pub(crate) slo: slo::SloView,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -79,7 +83,7 @@ pub(crate) struct RunView {
 }
 
 /// Computes the view of a run.
-pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
+pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
     let run = RunView {
         name: manifest.plan.name.clone(),
         description: manifest.plan.description.clone(),
@@ -104,9 +108,11 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
             .collect(),
         notes: tiers::untold(summary).into_iter().collect(),
     };
+    let slo = slo::view(&manifest.plan, summary, judgements);
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, cell)).collect(),
+        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect(),
         tiers: tiers::view(manifest, summary),
+        slo,
         tables: tables::tables(summary),
         charts: figures::figures(&run, summary),
         run,

@@ -125,6 +125,43 @@ const CASES: &[Case] = &[
         &[],
     ),
     (
+        "thresholds_without_sense",
+        Some(
+            r#"[[slo]]
+name = "interactive"
+when = { service_tier = "priority", users = 31 }
+p95 = "2.5s"
+[[slo]]
+name = "interactive"
+when = { tier = "flex" }
+p99.9 = "3s"
+p59x = "1s"
+ttft_p95 = 800
+failure_rate = "101%"
+thottle_rate = "1%"
+requests_per_sec = 20
+goodput = { min = 12.0 }
+on_inconclusive = "maybe"
+[[slo]]
+[[slo]]
+requests_per_sec = { min = 20 }
+abort_on_fail = true
+[[slo]]
+service_p95 = "1s"
+tpot_p50 = "40ms"
+goodput = { min = 12.0, ttft = "800ms" }
+"#,
+        ),
+        &[],
+        &[],
+    ),
+    (
+        "threshold_on_streams_where_some_are",
+        Some("[matrix]\napis = [\"converse\", \"converse-stream\"]\n[[slo]]\nttft_p95 = \"1s\"\nname = 5\n"),
+        &[],
+        &[],
+    ),
+    (
         "negative_prices",
         Some("[quota]\ntokens_per_minute = 0\n[[prices.rows]]\nmodel_id = \"m\"\ninput = -0.8\noutput = 1\n"),
         &[],

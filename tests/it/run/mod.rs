@@ -9,6 +9,7 @@ mod nothing_lost;
 mod prompts;
 mod resume;
 mod scene;
+mod slo;
 mod streams;
 mod tls;
 mod trust;
