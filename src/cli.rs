@@ -49,6 +49,7 @@ const RUN_EXAMPLES: &str = "Examples:
 
 /// `run`.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct RunArgs {
     /// The plan; without one the built-in defaults are the plan.
     pub(crate) plan: Option<PathBuf>,
@@ -58,6 +59,12 @@ pub(crate) struct RunArgs {
     /// Replace what an earlier run left in the results directory; only files that this tool writes.
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Go on with the run in the results directory, however it ended: what is finished stays, the rest is run.
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+    /// With the run in the results directory, run cells once more: failed, invalid, or like this id; may be said again.
+    #[arg(long, value_name = "WHICH", conflicts_with = "overwrite")]
+    pub(crate) rerun: Vec<String>,
     /// End after the records; `report` renders them later, anywhere.
     #[arg(long)]
     pub(crate) no_report: bool,

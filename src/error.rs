@@ -32,6 +32,17 @@ pub(crate) enum Error {
     /// The results directory, before anything was sent.
     #[error("{0}")]
     Results(DirError),
+    /// `--resume` with a directory whose name is new every time.
+    #[error("every run of this plan has a directory of its own: results_dir contains {{started}}")]
+    ResumeWhere,
+    /// The results directory holds the run of another plan.
+    #[error("{} holds the run of another plan:\n    {}", dir.display(), differences.join("\n    "))]
+    OtherPlan {
+        /// The directory.
+        dir: std::path::PathBuf,
+        /// What differs.
+        differences: Vec<String>,
+    },
     /// Each connection is an open file.
     #[error("{users} users need {needed} open files, and this process may open {allowed}")]
     OpenFiles {
@@ -105,6 +116,10 @@ impl Error {
                 "choose another --results-dir (it may contain {name} and {started}), or say --overwrite to replace what this tool wrote there".into()
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
+            Self::ResumeWhere => "say which one: --results-dir DIR".into(),
+            Self::OtherPlan { .. } => {
+                "only the same cells can be gone on with: undo the change, or choose another --results-dir".into()
+            }
             Self::NoCell { known, .. } => format!("there are {known}; `bedrock-plan show` lists them all"),
             Self::OpenFiles { needed, .. } => format!(
                 "`ulimit -n {needed}` before the run, a larger hard limit (`LimitNOFILE`, /etc/security/limits.conf), or fewer users"

@@ -71,7 +71,8 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
     let extensions: f64 =
         cells.iter().map(|cell| cell.longest().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>() * repetitions;
     let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
-    let shares: Vec<Share> = cells.iter().map(|cell| share(cell, prompts)).collect();
+    let input = |cell: &Cell| prompts.about_tokens(&cell.prompt_size, &plan.mix, cell.request.system.as_deref());
+    let shares: Vec<Share> = cells.iter().map(|cell| share(cell, input(cell))).collect();
     let sum = |of: fn(&Share) -> f64| (shares.iter().map(of).sum::<f64>() * repetitions).round() as u64;
     let (costs, unpriced) = costs(cells, &shares, plan);
     Estimate {
@@ -89,7 +90,7 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         reserved: cells
             .iter()
             .rev()
-            .map(|cell| reserved(cell, prompts))
+            .map(|cell| reserved(cell, input(cell)))
             .max_by_key(|reserved| reserved.tokens_per_minute),
     }
 }
@@ -121,19 +122,16 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, 
     (costs, unpriced)
 }
 
-fn share(cell: &Cell, prompts: &Prompts) -> Share {
+/// `input_tokens` of one request, on average.
+fn share(cell: &Cell, input_tokens: f64) -> Share {
     let requests = requests(cell);
     let output = f64::from(cell.request.max_tokens.min(ASSUMED_OUTPUT_TOKENS));
     Share {
         requests,
-        input: requests * input_tokens(cell, prompts),
+        input: requests * input_tokens,
         output: requests * output,
         output_at_most: requests * f64::from(cell.request.max_tokens),
     }
-}
-
-fn input_tokens(cell: &Cell, prompts: &Prompts) -> f64 {
-    prompts.about_tokens(&cell.prompt_size).unwrap_or_default()
 }
 
 fn requests(cell: &Cell) -> f64 {
@@ -148,10 +146,10 @@ fn cycle_s(cell: &Cell) -> f64 {
     ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64()
 }
 
-fn reserved(cell: &Cell, prompts: &Prompts) -> Reserved {
+fn reserved(cell: &Cell, input_tokens: f64) -> Reserved {
     let per_second = if cell.is_open() { cell.peak() } else { cell.peak() / cycle_s(cell) };
     let per_minute = per_second * 60.0;
-    let each = input_tokens(cell, prompts) + f64::from(cell.request.max_tokens);
+    let each = input_tokens + f64::from(cell.request.max_tokens);
     Reserved {
         test_id: cell.id.clone(),
         tokens_per_minute: (per_minute * each).round() as u64,
@@ -164,6 +162,7 @@ mod tests {
     use super::*;
     use crate::matrix::expand;
     use crate::plan::tests::plan;
+    use crate::prompts::Files;
 
     #[test]
     fn the_default_matrix_takes_some_27_minutes() {
@@ -184,7 +183,9 @@ mod tests {
         plan.matrix.user_counts = vec![50];
         plan.load.spawn_rate = 1e9;
         plan.request.max_tokens = 1_000;
-        let prompts = Prompts::parse(&format!("{{\"small\": {{\"text\": \"{}\"}}}}", "abcd".repeat(100))).unwrap();
+        let prompts =
+            Prompts::parse(&format!("{{\"small\": {{\"text\": \"{}\"}}}}", "abcd".repeat(100)), &Files::none())
+                .unwrap();
         let estimate = estimate(&expand(&plan), &plan, &prompts);
         // 50 users for 60 s, each asking every 1 + 1.5 s: 1,200 requests a cell.
         assert_eq!((estimate.requests, estimate.input_tokens), (3_600, 360_000));

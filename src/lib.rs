@@ -29,6 +29,8 @@ pub(crate) mod guard;
 
 pub(crate) mod stats;
 
+pub(crate) mod verdict;
+
 pub(crate) mod report;
 
 pub(crate) mod terminal;

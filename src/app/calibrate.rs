@@ -6,7 +6,7 @@ use crate::cli::CalibrateFormat;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::executor::connect::ProxySettings;
-use crate::executor::port::{Event, Gate, Stop};
+use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, expand};
@@ -153,7 +153,7 @@ struct Open;
 
 impl Gate for Open {
     fn begin(&self, _cell: usize) {}
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
     fn settle(&self, _record: &Record) {}
@@ -172,11 +172,13 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
     };
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
+    let seed = resolved.plan.load.seed.unwrap_or(1);
     let job = Job {
-        prompts: vec![Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default())],
+        prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
-        order: vec![Turn { cell: 0, repetition: 1 }],
-        seed: resolved.plan.load.seed.unwrap_or(1),
+        order: vec![Turn::new(0, 1)],
+        turns: vec![0],
+        seed,
         cool_down: Duration::ZERO,
     };
     let records = Arc::new(Mutex::new(Vec::new()));

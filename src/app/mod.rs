@@ -5,6 +5,7 @@ mod limits;
 mod outcome;
 mod recorder;
 mod report;
+mod resume;
 mod run;
 mod show;
 mod signals;
@@ -15,6 +16,7 @@ use crate::cli::{Cli, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
+use crate::prompts::Source;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Runs the program: arguments with the program's name first, and the environment.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
@@ -47,8 +50,12 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
     match command {
         Subcommands::Run(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
-            let options =
-                run::Options { yes: args.yes, overwrite: args.overwrite, no_report: args.no_report, only: args.only };
+            let there = match (args.overwrite, args.resume || !args.rerun.is_empty()) {
+                (true, _) => run::There::Overwrite,
+                (false, true) => run::There::Resume(args.rerun),
+                (false, false) => run::There::Refuse,
+            };
+            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {
@@ -120,6 +127,11 @@ fn log(verbose: u8, environment: &BTreeMap<String, String>) {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .try_init();
+}
+
+/// What each cell's requests are drawn from.
+fn sources(resolved: &Resolved, cells: &[Cell], seed: u64) -> Vec<Arc<Source>> {
+    resolved.prompts.sources(cells.iter().map(|cell| cell.prompt_size.as_str()), &resolved.plan.mix, seed)
 }
 
 /// The cells that `--only` picks; all where it is not said.

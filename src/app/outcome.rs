@@ -59,8 +59,9 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
     summary.cells.iter().map(end).collect()
 }
 
-/// See the README's table. When several hold, the first of 130, 4, 3.
-pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd]) -> u8 {
+/// See the README's table. When several hold, the first of 130, 4, 3, 99: that a number cannot be
+/// trusted is said before a verdict on it. `fails` says that a threshold was not met.
+pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u8 {
     let sent: u64 = ends.iter().map(|cell| cell.sent).sum();
     let answered = ends.iter().any(|cell| cell.answered);
     if manifest.interrupted {
@@ -68,9 +69,11 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd]) -> u8 {
     } else if sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials)) {
         4
     } else if ends.iter().any(|cell| cell.succeeded == 0 || cell.invalid)
-        || manifest.turns.iter().any(|turn| turn.end == TurnEnd::Aborted)
+        || manifest.last_reports().any(|turn| turn.end == TurnEnd::Aborted)
     {
         3
+    } else if fails {
+        99
     } else {
         0
     }

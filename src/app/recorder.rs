@@ -101,8 +101,13 @@ impl Writer {
                 self.manifest.turns.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
-            Event::TurnStarted { cell } => {
-                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(cell);
+            Event::TurnStarted { place, turn } => {
+                // Before its first record: from now on the records of earlier attempts do not count.
+                if self.manifest.order[place] != turn {
+                    self.manifest.order[place] = turn;
+                    dir::write_manifest(&self.dir, &self.manifest)?;
+                }
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(turn.cell);
             }
             Event::Second(second) => {
                 let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);

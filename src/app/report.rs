@@ -8,6 +8,7 @@ use crate::record::read::{self, Records};
 use crate::report::{FORMATS, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
+use crate::verdict::slo;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +40,8 @@ pub(crate) fn report(options: &Options) -> Result<u8, Error> {
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables.
 pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest) -> Result<u8, Error> {
     let summary = summarise(dir, manifest)?;
-    let view = view::build(manifest, &summary);
+    let judgements = slo::judge(manifest, &summary);
+    let view = view::build(manifest, &summary, &judgements);
     let mut stdout = std::io::stdout().lock();
     for format in FORMATS {
         for file in format(&view)? {
@@ -48,7 +50,8 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest) -> Result<u8, 
     }
     let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
     let _ = writeln!(stdout, "\nresults: {}", out.display());
-    Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summary)))
+    let fails = slo::fails(&manifest.plan.slo, &judgements);
+    Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summary), fails))
 }
 
 /// Reads the journal once.

@@ -2,14 +2,14 @@
 
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
-use super::{calibrate, limits, outcome, report, simulated};
+use super::{calibrate, limits, outcome, report, resume, simulated};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, execute};
-use crate::guard::{Abort, All, Extend};
+use crate::guard::{Abort, All, Early, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
@@ -25,13 +25,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+/// What becomes of a run that is in the results directory already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum There {
+    /// It is not touched, and nothing starts.
+    #[default]
+    Refuse,
+    /// It is replaced.
+    Overwrite,
+    /// It is gone on with, and cells that are meant by these words are run once more.
+    Resume(Vec<String>),
+}
+
 /// What `run` is told beside the plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     /// Do not ask.
     pub(crate) yes: bool,
-    /// Take a directory that holds the records of another run.
-    pub(crate) overwrite: bool,
+    /// What becomes of a run that is there already.
+    pub(crate) there: There,
     /// End after the journal.
     pub(crate) no_report: bool,
     /// Patterns on cell ids; empty is all.
@@ -42,9 +54,21 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let started_ms = timestamp::now_ms();
     let all_cells = expand(&resolved.plan);
-    let cells = super::select(&all_cells, &options.only)?;
     let results = results_dir(&resolved.plan, started_ms);
-    dir::check(&results, options.overwrite).map_err(Error::Results)?;
+    let overwrite = options.there == There::Overwrite;
+    let before = if let There::Resume(rerun) = &options.there {
+        resume::look(&results, &options.only, rerun, resolved, &all_cells)?
+    } else {
+        dir::check(&results, overwrite).map_err(Error::Results)?;
+        None
+    };
+    if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
+        return report::render(&results, &results, &before.manifest);
+    }
+    let cells = match &before {
+        Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
+        None => super::select(&all_cells, &options.only)?,
+    };
     limits::make_room(&cells, resolved.plan.target.endpoint == Endpoint::Simulated)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
@@ -55,36 +79,39 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let target = target(&resolved.plan, &cells, simulator.as_ref().map(simulated::Simulated::url), environment);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
 
-    let mut err = std::io::stderr();
-    let estimate = estimate(&cells, &resolved.plan, &resolved.prompts);
-    let intro = terminal::plan::block(&resolved.plan, &resolved.origins, &cells, &estimate, terminal::width());
-    let _ = writeln!(err, "{intro}results go to {}\n", results.display());
+    introduce(resolved, &cells, before.as_ref(), &results);
     confirm(options.yes)?;
     let calibration = if resolved.plan.run.calibrate {
-        let _ = writeln!(err, "calibrating at the peak load, some 15 s");
+        let _ = writeln!(std::io::stderr(), "calibrating at the peak load, some 15 s");
         Some(calibrate::measure(resolved)?)
     } else {
         None
     };
 
-    let taken = dir::take(&results, options.overwrite).map_err(Error::Results)?;
-    let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
-    let mut manifest =
-        manifest(resolved, &all_cells, &cells, seed, started_ms, &called(&cells, &bedrock.region), &options.only);
-    manifest.calibration = calibration;
+    let resumed = before.is_some();
+    let (taken, mut manifest, order, turns) = if let Some(before) = before {
+        before.same_region(&called(&cells, &bedrock.region))?;
+        before.go_on(resolved, started_ms)
+    } else {
+        let taken = dir::take(&results, overwrite).map_err(Error::Results)?;
+        let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
+        let region = called(&cells, &bedrock.region);
+        let manifest = manifest(resolved, &all_cells, &cells, seed, started_ms, &region, &options.only);
+        let order = manifest.order.clone();
+        let turns = (0..order.len()).collect();
+        (taken, manifest, order, turns)
+    };
+    manifest.calibration = calibration.or(manifest.calibration);
     dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan).as_bytes())?;
-    dir::write_manifest(&results, &manifest)?;
-
     let job = Job {
-        prompts: cells
-            .iter()
-            .map(|cell| Arc::from(resolved.prompts.text(&cell.prompt_size).unwrap_or_default()))
-            .collect(),
-        order: manifest.order.clone(),
-        seed,
+        prompts: super::sources(resolved, &cells, manifest.seed),
+        order,
+        turns,
+        seed: manifest.seed,
         cool_down: resolved.plan.load.cool_down,
         cells,
     };
+    dir::write_manifest(&results, &manifest)?;
     let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest)?;
     drop(simulator);
 
@@ -92,15 +119,33 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
     if options.no_report {
+        let mut err = std::io::stderr();
         let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
-        // Whether this machine spoiled a cell takes the whole summary to say; anything else is counted already.
-        let ends = match manifest.plan.run.on_invalid {
-            OnInvalid::Fail => outcome::ends(&manifest, &report::summarise(&results, &manifest)?),
-            OnInvalid::Warn => ends,
+        // Whether this machine spoiled a cell, or how one ended in an earlier session, takes the whole summary to say.
+        let ends = if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
+            outcome::ends(&manifest, &report::summarise(&results, &manifest)?)
+        } else {
+            ends
         };
-        return Ok(outcome::exit_code(&manifest, &ends));
+        return Ok(outcome::exit_code(&manifest, &ends, false));
     }
     report::render(&results, &results, &manifest)
+}
+
+/// What is about to be done, before it is asked.
+fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before>, results: &Path) {
+    let mut err = std::io::stderr();
+    let plan = &resolved.plan;
+    let expected = match before {
+        Some(before) => before.estimate(plan, &resolved.prompts),
+        None => estimate(cells, plan, &resolved.prompts),
+    };
+    let intro = terminal::plan::block(plan, &resolved.origins, cells, &expected, terminal::width());
+    let _ = writeln!(err, "{intro}{}results go to {}", super::show::warnings(resolved), results.display());
+    if let Some(before) = before {
+        let _ = writeln!(err, "{}", before.sentence());
+    }
+    let _ = writeln!(err);
 }
 
 /// Executes the job with a recorder and a display beside it.
@@ -113,9 +158,11 @@ fn drive(
 ) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
-    let gate = Arc::new(All(vec![Box::new(Abort::default()), Box::new(extend)]));
+    let early = Early::new(&job.cells, &manifest.plan);
+    let gate = Arc::new(All(vec![Box::new(Abort::default()), Box::new(extend), Box::new(early)]));
     let live = Arc::new(Mutex::new(Live::default()));
-    let display = terminal::Display::start(watch(&manifest, Arc::clone(&live))).map_err(Error::Internal)?;
+    let display =
+        terminal::Display::start(watch(&manifest, job.turns.len(), Arc::clone(&live))).map_err(Error::Internal)?;
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
     let events = recorder.sender();
     let tell = Arc::new(move |event: Event| {
@@ -136,8 +183,7 @@ fn drive(
 }
 
 /// What the display shows, read from what the recorder knows.
-fn watch(manifest: &Manifest, live: Arc<Mutex<Live>>) -> impl Fn() -> terminal::State + Send + 'static {
-    let turns = manifest.order.len();
+fn watch(manifest: &Manifest, turns: usize, live: Arc<Mutex<Live>>) -> impl Fn() -> terminal::State + Send + 'static {
     let cells: Vec<(String, Duration)> =
         manifest.cells.iter().map(|planned| (planned.cell.id.clone(), planned.cell.length())).collect();
     move || {
@@ -234,14 +280,14 @@ fn manifest(
     only: &[String],
 ) -> Manifest {
     let plan = &resolved.plan;
-    let hash =
-        |cell: &Cell| cell_hash(cell, &plan.target, resolved.prompts.text(&cell.prompt_size).unwrap_or_default());
+    let hash = |cell: &Cell| cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix));
     let simulated = plan.target.endpoint == Endpoint::Simulated;
     Manifest {
         format: manifest::FORMAT,
         run_id: run_id(started_ms),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         started_ms,
+        resumed_ms: Vec::new(),
         ended_ms: None,
         interrupted: false,
         endpoint: plan.target.endpoint.to_string(),

@@ -4,8 +4,9 @@ use crate::cli::ShowFormat;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
+use crate::matrix::rule::matches;
 use crate::matrix::{AXES, Cell, expand, expand_all};
-use crate::plan::{Override, Plan};
+use crate::plan::{Override, Plan, Slo};
 use crate::terminal;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -14,13 +15,15 @@ use std::io::Write;
 pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> Result<u8, Error> {
     let cells = super::select(&expand(&resolved.plan), only)?;
     let text = match format {
-        ShowFormat::Table => terminal::plan::block(
-            &resolved.plan,
-            &resolved.origins,
-            &cells,
-            &estimate(&cells, &resolved.plan, &resolved.prompts),
-            terminal::width(),
-        ),
+        ShowFormat::Table => {
+            terminal::plan::block(
+                &resolved.plan,
+                &resolved.origins,
+                &cells,
+                &estimate(&cells, &resolved.plan, &resolved.prompts),
+                terminal::width(),
+            ) + &warnings(resolved)
+        }
         ShowFormat::Json => format!("{:#}\n", as_json(resolved, &cells)),
         ShowFormat::Toml => toml(&resolved.plan),
     };
@@ -46,12 +49,26 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         }
         Value::Object(fields)
     };
-    json!({
+    let threshold = |(index, slo): (usize, &Slo)| {
+        let meant = cells.iter().filter(|cell| matches(&slo.when, cell)).map(|cell| &cell.id);
+        json!({ "name": slo.title(index), "cells": meant.collect::<Vec<_>>() })
+    };
+    let mut shown = json!({
         "plan": resolved.plan,
         "origin": resolved.origins,
         "cells": cells.iter().map(cell).collect::<Vec<_>>(),
         "estimate": estimate(cells, &resolved.plan, &resolved.prompts),
-    })
+        "warnings": resolved.warnings,
+    });
+    if !resolved.plan.slo.is_empty() {
+        shown["thresholds"] = resolved.plan.slo.iter().enumerate().map(threshold).collect();
+    }
+    shown
+}
+
+/// What will probably not do what was meant, one line each.
+pub(super) fn warnings(resolved: &Resolved) -> String {
+    resolved.warnings.iter().fold(String::new(), |text, warning| text + "warning: " + warning + "\n")
 }
 
 /// A plan that gives the same matrix again.

@@ -5,15 +5,15 @@ use super::files;
 use super::layered::Layered;
 use super::problem::{Place, Problem, Problems, Source};
 use super::tree::{leaves, set, unknown_keys};
-use super::{Resolved, Sources, rules, sources};
+use super::{Resolved, Sources, asked, rules, sources};
 use crate::plan::Plan;
-use crate::prompts::Prompts;
+use crate::prompts::{Files, Prompts};
 use crate::simulator;
 use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 26] = [
+const OPTIONAL: [&str; 34] = [
     "extends",
     "description",
     "prompts_file",
@@ -31,16 +31,32 @@ const OPTIONAL: [&str; 26] = [
     "load.requests",
     "load.min_samples",
     "load.max_duration",
+    "request.system",
+    "request.stop_sequences",
+    "request.performance",
+    "request.additional_fields",
+    "request.request_metadata",
     "report.percentiles",
     "goodput.ttft",
     "goodput.tpot",
     "goodput.e2e",
     "profile",
     "override",
+    "mix",
+    "dataset",
     "prices.rows",
     "quota.tokens_per_minute",
     "quota.requests_per_minute",
+    "slo",
 ];
+
+/// Tables whose keys are not ours: the model's, or the user's.
+const FREE: [&str; 2] = ["request.additional_fields", "request.request_metadata"];
+
+/// The table with free keys in which a key stands, or which it is.
+pub(super) fn free_table(key: &str) -> Option<&'static str> {
+    FREE.into_iter().find(|table| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
 
 pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let mut problems = Vec::new();
@@ -73,17 +89,24 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         layered.add(entry);
     }
     let (plan, bad) = layered.plan(&defaults, &mut problems);
-    let prompts = prompts(&plan, &layered, &mut problems);
+    let prompts =
+        prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
     for broken in rules::check(&plan, prompts.as_ref()) {
         let is_bad = |wrong: &String| {
-            broken.keys.iter().any(|path| path.starts_with(wrong.as_str()) || wrong.starts_with(&format!("{path}[")))
+            broken.keys.iter().any(|path| {
+                path.starts_with(wrong.as_str())
+                    || ["[", "."].iter().any(|deeper| wrong.starts_with(&format!("{path}{deeper}")))
+            })
         };
         if !bad.iter().any(is_bad) {
             problems.push(Problem::new(layered.strongest(&broken.keys), broken.message).hint(broken.hint));
         }
     }
     match prompts {
-        Some(prompts) if problems.is_empty() => Ok(Resolved { origins: layered.origins(), plan, prompts }),
+        Some(prompts) if problems.is_empty() => {
+            let warnings = asked::warnings(&plan, &prompts);
+            Ok(Resolved { origins: layered.origins(), plan, prompts, warnings })
+        }
         _ => Err(Problems(problems)),
     }
 }
@@ -122,15 +145,43 @@ fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> O
             return None;
         }
     };
-    match Prompts::parse(&text) {
+    match Prompts::parse(&text, &Files::beside(path)) {
         Ok(prompts) => Some(prompts),
-        Err(wrong) => {
-            let place = Place::File(Source { path: shown, text }, wrong.span.clone());
-            problems.push(
-                Problem::new(place, wrong.message)
-                    .hint(Some("a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}")),
-            );
+        Err(errors) => {
+            for wrong in errors {
+                let source = match wrong.file {
+                    Some((path, text)) => Source { path, text },
+                    None => Source { path: shown.clone(), text: text.clone() },
+                };
+                let hint = wrong.hint.unwrap_or_else(|| {
+                    "a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}".into()
+                });
+                problems.push(Problem::new(Place::File(source, wrong.span), wrong.message).hint(Some(hint)));
+            }
             None
         }
     }
+}
+
+/// Adds the data sets of the plan, or says why not.
+fn datasets(plan: &Plan, mut prompts: Prompts, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
+    let before = problems.len();
+    for (index, dataset) in plan.dataset.iter().enumerate() {
+        let name = &dataset.name;
+        let at = |key: &str| layered.place(&format!("dataset[{index}].{key}"));
+        if name.trim().is_empty() {
+            problems.push(Problem::new(at("name"), "a data set needs a name"));
+        } else if prompts.has(name) {
+            problems.push(Problem::new(at("name"), format!("a prompt is called `{name}` already")));
+        } else if let Err(errors) = prompts.add_dataset(name, &dataset.file) {
+            for wrong in errors {
+                let place = match wrong.file {
+                    Some((path, text)) => Place::File(Source { path, text }, wrong.span),
+                    None => at("file"),
+                };
+                problems.push(Problem::new(place, wrong.message).hint(wrong.hint));
+            }
+        }
+    }
+    (problems.len() == before).then_some(prompts)
 }

@@ -51,9 +51,16 @@ pub(super) fn settle(file: &PlanFile, is_last: bool, tree: &mut Value, working_d
     if !is_last {
         map.remove("name");
     }
-    if let Some(Value::String(path)) = map.get_mut("prompts_file") {
-        *path = working_dir.join(beside(Path::new(&file.source.path), path)).to_string_lossy().into_owned();
+    let join = |path: &mut Value| {
+        if let Value::String(path) = path {
+            *path = working_dir.join(beside(Path::new(&file.source.path), path)).to_string_lossy().into_owned();
+        }
+    };
+    if let Some(path) = map.get_mut("prompts_file") {
+        join(path);
     }
+    let datasets = map.get_mut("dataset").and_then(Value::as_array_mut);
+    datasets.into_iter().flatten().filter_map(|dataset| dataset.get_mut("file")).for_each(join);
 }
 
 /// A path that a file names, relative to that file.

@@ -1,12 +1,13 @@
 //! The layers of a plan with the origin of each value: which of two rivals holds, where a value was
 //! said, and the plan that all of them give together. Does not know what the values mean.
 
+use super::check::free_table;
 use super::file::PlanFile;
 use super::layers::{Merged, Said, merge};
 use super::problem::{Place, Problem};
 use super::settings;
 use super::sources::Entry;
-use super::tree::{get, item, leaves, remove, set, stand_in, tree_item};
+use super::tree::{get, item, leaves, remove, remove_from_item, set, stand_in, tree_item};
 use crate::matrix::AXES;
 use crate::plan::{Layer, Origin, Origins, Plan};
 use serde_json::Value;
@@ -186,7 +187,8 @@ impl<'a> Layered<'a> {
                 Err(error) => error,
             };
             let path = error.path().to_string();
-            let key = path.split('[').next().unwrap_or_default().to_owned();
+            let key = path.split('[').next().unwrap_or_default();
+            let key = free_table(key).unwrap_or(key).to_owned();
             // What stands in for an item is no name that a list of choices knows: then the default does.
             let stood_in = bad.iter().filter(|known| **known == path).count();
             assert!(stood_in < 2, "the defaults are valid, but for {path}: {error}");
@@ -196,21 +198,34 @@ impl<'a> Layered<'a> {
             }
             // One item of a list is replaced alone, so that what is wrong with the others is found too.
             match (item(&path), get(defaults, &key)) {
-                (Some(index), None) if get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) => {
+                (Some(index), None)
+                    if stood_in == 0 && get(&tree, &key).and_then(|list| list.get(0)).is_some_and(Value::is_number) =>
+                {
                     tree_item(&mut tree, &key)[index] = stand_in(&Value::Null, bad.len());
                 }
                 (Some(index), Some(default)) if stood_in == 0 && path.matches('[').count() == 1 => {
                     tree_item(&mut tree, &key)[index] = stand_in(default, bad.len());
                 }
                 (_, Some(default)) => set(&mut tree, &key, default.clone()),
+                // A value of a table in a list is taken out alone, for the same reason.
+                (_, None) if remove_from_item(&mut tree, &path) => {}
                 (_, None) => remove(&mut tree, "", &key),
             }
             bad.push(path);
         }
     }
 
+    /// Who said what holds at a path: of the nearest thing around it where it has none, since a key may have
+    /// dots of its own.
     fn by(&self, path: &str) -> usize {
-        self.merged.by(path.split('[').next().unwrap_or_default()).unwrap_or(0)
+        let mut known = path.split('[').next();
+        while let Some(key) = known {
+            if let Some(by) = self.merged.by(key) {
+                return by;
+            }
+            known = key.rsplit_once('.').map(|(table, _)| table);
+        }
+        0
     }
 
     /// Where a value was said.

@@ -1,6 +1,7 @@
 //! How a plan is read: defaults, file, environment and flags, one layer over the other. The
 //! environment is an argument; nothing here reads it. Known by `cli` and `app` only.
 
+mod asked;
 mod check;
 mod file;
 mod files;
@@ -11,6 +12,7 @@ mod problem;
 mod rules;
 mod schema;
 pub(crate) mod settings;
+mod slo;
 mod sources;
 mod tree;
 
@@ -46,6 +48,8 @@ pub(crate) struct Resolved {
     pub(crate) origins: Origins,
     /// Its prompts.
     pub(crate) prompts: Prompts,
+    /// What will probably not do what was meant, for people.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Reads a plan.

@@ -1,7 +1,7 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
-use super::forms;
 use super::problem::nearest;
+use super::{asked, forms};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
 use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
@@ -25,6 +25,7 @@ pub(super) struct Broken {
     pub(super) hint: Option<String>,
 }
 
+/// Those that were found broken.
 pub(super) struct Rules(Vec<Broken>);
 
 impl Rules {
@@ -117,18 +118,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     let (named, cells) = (named(plan), expand_all(plan));
     axes(plan, &named, &mut rules);
     models(&named, &cells, &mut rules);
-    if let Some(prompts) = prompts {
-        for size in named.iter().filter(|named| named.axis.field == "prompt_size") {
-            let name = size.value.to_string();
-            let known = prompts.names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            rules.hold(
-                prompts.text(&name).is_some() || name.trim().is_empty(),
-                &[&size.at, "prompts_file"],
-                format!("no prompt is called `{name}`"),
-                &format!("the prompts file has {known}"),
-            );
-        }
-    }
+    asked::check(plan, &named, prompts, &mut rules);
     forms::check(plan, &mut rules);
     profiles(plan, &named, &mut rules);
     rules.hold(plan.load.repetitions > 0, &["load.repetitions"], "0 repetitions run nothing: write 1 or more", "");
@@ -136,10 +126,12 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
         load(&some, &mut rules);
         extent(&some, &mut rules);
         request(&some, &mut rules);
+        asked::texts(some.request(), |key| some.at(key), &mut rules);
     }
     report(plan, &mut rules);
     results_dir(plan, &mut rules);
     money(plan, &mut rules);
+    super::slo::check(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
         rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
     }

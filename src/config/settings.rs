@@ -282,6 +282,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("request.temperature", ["temperature"], [], NumberOrNone, "N", "none", "Temperature; none leaves it out"),
     setting!("request.top_p", ["top-p"], [], NumberOrNone, "N", "none", "Top-p; none leaves it out"),
     setting!("request.timeout", ["timeout"], [], Duration, "TIME", "840s", "From a request's send to its last byte"),
+    setting!("request.system", ["system"], [], Text, "TEXT", "-", "System text of prompts that have none"),
+    setting!("request.stop_sequences", ["stop-sequences"], [], Texts, "TEXT,...", "-", "Texts at which a reply ends"),
+    setting!(
+        "request.performance",
+        ["performance"],
+        [],
+        Text,
+        "WHICH",
+        "-",
+        "Bedrock's performance configuration: standard, optimized"
+    ),
     setting!(
         "run.on_invalid",
         ["on-invalid"],

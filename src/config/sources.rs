@@ -2,6 +2,7 @@
 //! the values make sense together.
 
 use super::Sources;
+use super::check::free_table;
 use super::problem::{Problem, nearest};
 use super::settings::{AWS_ENDPOINTS, Kind, PREFIX, SETTINGS, Setting, find};
 use crate::plan::{Layer, Origin};
@@ -116,7 +117,7 @@ pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<
             continue;
         };
         let key = key.trim();
-        if paths.iter().any(|path| path == key) {
+        if paths.iter().any(|path| path == key) || free_table(key).is_some() {
             layer.say(key, by_path(key, text.trim(), sources.working_dir), &name);
         } else {
             let hint = nearest(key, paths.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
@@ -188,6 +189,8 @@ fn by_path(path: &str, text: &str, working_dir: &Path) -> Result<Value, String> 
     match (find(path), toml) {
         (_, Some(value @ (Value::Array(_) | Value::String(_)))) | (None, Some(value)) => Ok(value),
         (Some(setting), _) => value(setting.kind, text, working_dir),
+        // A table may be written as JSON too, where the shell's quotes make TOML hard to read.
+        (None, None) if text.starts_with('{') => Ok(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         (None, None) => Ok(text.into()),
     }
 }

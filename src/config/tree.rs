@@ -1,11 +1,12 @@
 //! A plan as a tree of values by dotted keys, and the keys that nobody knows in it.
 
+use super::check::free_table;
 use super::file::PlanFile;
 use super::problem::{Problem, nearest};
 use serde_json::Value;
 
 /// Keys that are lists of tables: `[[key]]`.
-const LISTS: [&str; 5] = ["profile", "override", "matrix.zip", "matrix.add", "prices.rows"];
+const LISTS: [&str; 8] = ["profile", "override", "matrix.zip", "matrix.add", "prices.rows", "mix", "dataset", "slo"];
 
 /// Reports keys that nobody knows, and values where tables belong, and takes them out.
 pub(super) fn unknown_keys(
@@ -31,7 +32,9 @@ pub(super) fn unknown_keys(
             problems.push(Problem::new(file.key(&here), format!("unknown key `{key}` {at} {table}")).hint(Some(hint)));
             return false;
         };
-        match (inner.is_object(), value.is_object()) {
+        let is_free = free_table(&here).is_some();
+        match (inner.is_object() || is_free, value.is_object()) {
+            (true, true) if is_free => true,
             (true, false) => {
                 problems.push(Problem::new(file.value(&here), format!("`{key}` is a table: write [{here}]")));
                 false
@@ -91,6 +94,21 @@ pub(super) fn remove(value: &mut Value, at: &str, key: &str) {
     }
 }
 
+/// Takes a key out of a table that is an item of a list, at `slo[0].p95`; false where nothing is there.
+pub(super) fn remove_from_item(tree: &mut Value, path: &str) -> bool {
+    let Some((list, rest)) = path.split_once('[') else { return false };
+    let Some((index, inner)) = rest.split_once("].") else { return false };
+    let item = get(tree, list)
+        .is_some()
+        .then(|| tree_item(tree, list))
+        .and_then(|list| list.get_mut(index.parse::<usize>().ok()?));
+    let Some(Value::Object(table)) = item else { return false };
+    // A key may have a dot of its own: "p99.9". What is deeper goes with all that is around it, where
+    // that may be left out.
+    let outer = inner.split(['.', '[']).next().unwrap_or_default();
+    table.remove(inner).is_some() || ((outer == "when" || !inner.contains('[')) && table.remove(outer).is_some())
+}
+
 /// Stands for an item of a list that could not be read: of the type of the default's items, and
 /// something that nobody asks for.
 pub(super) fn stand_in(default: &Value, number: usize) -> Value {
@@ -113,7 +131,8 @@ pub(super) fn tree_item<'v>(tree: &'v mut Value, key: &str) -> &'v mut Value {
 pub(super) fn leaves(tree: &Value) -> Vec<String> {
     fn walk(tree: &Value, path: &str, found: &mut Vec<String>) {
         match tree {
-            Value::Object(map) => {
+            // A key with dots of its own cannot be found by a dotted path: its table is shown whole.
+            Value::Object(map) if map.keys().all(|key| !key.contains('.')) => {
                 for (key, value) in map {
                     let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                     walk(value, &here, found);

@@ -6,10 +6,10 @@
 
 use super::connect::{self, Connections, ProxySettings, causes, is_loopback};
 use super::exchange::{Exchange, Facts};
+use super::prepared::{Number, Prepared};
 use super::redact::redact;
 use super::stream::Tally;
-use crate::matrix::Cell;
-use crate::plan::{Api, CacheMode};
+use crate::plan::Api;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -21,10 +21,7 @@ use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse::ConverseOutput;
-use aws_sdk_bedrockruntime::types::{
-    CachePointBlock, CachePointType, ContentBlock, ConversationRole, ConverseMetrics, InferenceConfiguration, Message,
-    ServiceTier, ServiceTierType, TokenUsage,
-};
+use aws_sdk_bedrockruntime::types::{ContentBlock, ConverseMetrics, TokenUsage};
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -74,57 +71,6 @@ pub(crate) struct Bedrock {
     connections: Arc<Connections>,
     /// The region that was resolved for cells that name none.
     pub(crate) region: String,
-}
-
-/// What is the same in all requests of a cell.
-#[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    region: Option<String>,
-    model_id: String,
-    api: Api,
-    cache_mode: CacheMode,
-    prompt: String,
-    /// With a request's number behind it, a line that no other request has, of this run or another.
-    mark: String,
-    inference: InferenceConfiguration,
-    tier: Option<ServiceTier>,
-    timeout: Duration,
-}
-
-/// Which request of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Number {
-    /// The one that fills the prompt cache.
-    Priming,
-    /// The order of the starts, from 0.
-    Load(u64),
-}
-
-impl Prepared {
-    /// The one message of a request.
-    fn message(&self, number: Number) -> Message {
-        let mark = || match number {
-            Number::Priming => format!("Request {}-p", self.mark),
-            Number::Load(seq) => format!("Request {}-{seq:x}", self.mark),
-        };
-        let message = Message::builder().role(ConversationRole::User);
-        let text = ContentBlock::Text;
-        let message = match self.cache_mode {
-            CacheMode::AsIs => message.content(text(self.prompt.clone())),
-            CacheMode::Cold => message.content(text(format!("{}\n{}", mark(), self.prompt))),
-            CacheMode::Warm => message.content(text(format!("{}\n{}", self.prompt, mark()))),
-            CacheMode::Explicit => message
-                .content(text(self.prompt.clone()))
-                .content(ContentBlock::CachePoint(
-                    CachePointBlock::builder()
-                        .r#type(CachePointType::Default)
-                        .build()
-                        .unwrap_or_else(|_| unreachable!("the type is set")),
-                ))
-                .content(text(mark())),
-        };
-        message.build().unwrap_or_else(|_| unreachable!("role and content are set"))
-    }
 }
 
 /// How one request ended, as the service and the connector say.
@@ -246,32 +192,6 @@ impl Bedrock {
         (self.connections.opened(), self.connections.reused())
     }
 
-    /// What is the same in all requests of a cell. `mark` is a text that no other turn has, in this run or another.
-    pub(crate) fn prepare(cell: &Cell, prompt: &str, mark: String) -> Prepared {
-        let number = |value: Option<f64>| value.map(|value| value as f32);
-        let tier = (cell.service_tier != "none").then(|| {
-            ServiceTier::builder()
-                .r#type(ServiceTierType::from(cell.service_tier.as_str()))
-                .build()
-                .unwrap_or_else(|_| unreachable!("the type is set"))
-        });
-        Prepared {
-            region: cell.region.clone(),
-            model_id: cell.full_model_id(),
-            api: cell.api,
-            cache_mode: cell.cache_mode,
-            prompt: prompt.to_owned(),
-            mark,
-            inference: InferenceConfiguration::builder()
-                .max_tokens(i32::try_from(cell.request.max_tokens).unwrap_or(i32::MAX))
-                .set_temperature(number(cell.request.temperature.0))
-                .set_top_p(number(cell.request.top_p.0))
-                .build(),
-            tier,
-            timeout: cell.request.timeout,
-        }
-    }
-
     /// Sends one request and waits for its end, at most the request's timeout, or until it is given up.
     pub(crate) async fn ask(&self, prepared: &Prepared, number: Number, giving_up: &CancellationToken) -> Reply {
         tracing::trace!(model = prepared.model_id, "a request is sent");
@@ -324,13 +244,18 @@ impl Bedrock {
     }
 
     async fn converse(&self, prepared: &Prepared, number: Number, exchange: &Exchange) -> Result<Answer, Box<Failure>> {
+        let turns = prepared.turns(number);
         let call = self
             .client(prepared)
             .converse()
             .model_id(&prepared.model_id)
-            .messages(prepared.message(number))
+            .set_system(turns.system)
+            .set_messages(Some(turns.messages))
             .inference_config(prepared.inference.clone())
-            .set_service_tier(prepared.tier.clone());
+            .set_service_tier(prepared.tier.clone())
+            .set_performance_config(prepared.performance.clone())
+            .set_additional_model_request_fields(prepared.additional.clone())
+            .set_request_metadata(prepared.metadata.clone());
         match call.send().await {
             Ok(output) => read(&output),
             Err(error) => Err(Box::new(failure(&error, &exchange.facts()))),
@@ -344,13 +269,18 @@ impl Bedrock {
         exchange: &Exchange,
         tally: &mut Tally,
     ) -> Result<Answer, Box<Failure>> {
+        let turns = prepared.turns(number);
         let call = self
             .client(prepared)
             .converse_stream()
             .model_id(&prepared.model_id)
-            .messages(prepared.message(number))
+            .set_system(turns.system)
+            .set_messages(Some(turns.messages))
             .inference_config(prepared.inference.clone())
-            .set_service_tier(prepared.tier.clone());
+            .set_service_tier(prepared.tier.clone())
+            .set_performance_config(prepared.performance.clone())
+            .set_additional_model_request_fields(prepared.additional.clone())
+            .set_request_metadata(prepared.metadata.clone());
         let opened = call.send().await.map_err(|error| Box::new(failure(&error, &exchange.facts())))?;
         tally.read(opened, exchange).await?;
         Ok(tally.answer.clone())

@@ -5,6 +5,7 @@ use super::arrivals::Schedule;
 use super::bedrock::Bedrock;
 use super::pacer::Pacer;
 use super::port::{Event, Gate, Stop};
+use super::prepared::Prepared;
 use super::run::{Clock, Job, Tell};
 use super::users::{Seen, Shared, user};
 use crate::matrix::Cell;
@@ -33,7 +34,7 @@ pub(super) async fn run_turn(
     let cell = &job.cells[turn.cell];
     // A run that is repeated with the same seed finds the cache of the one before: the time is what differs.
     let mark = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
-    let prepared = Bedrock::prepare(cell, &job.prompts[turn.cell], mark);
+    let prepared = Arc::new(Prepared::new(cell, &job.prompts[turn.cell], mark, job.seed, turn.repetition));
     tracing::debug!(
         cell = cell.id,
         model = cell.full_model_id(),
@@ -42,14 +43,15 @@ pub(super) async fn run_turn(
         "cell begins"
     );
     let (opened_before, reused_before) = bedrock.connections();
-    let shared = |prepared| {
+    let shared = || {
+        let prepared = Arc::clone(&prepared);
         let (bedrock, gate, tell) = (Arc::clone(bedrock), Arc::clone(gate), Arc::clone(tell));
         Arc::new(Shared::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, tell))
     };
     if cell.cache_mode.is_primed() {
-        prime(&shared(prepared.clone()), stop).await;
+        prime(&shared(), &prepared, stop).await;
     }
-    let shared = shared(prepared);
+    let shared = shared();
     let start = shared.start;
 
     let mut sampler = JoinSet::new();
@@ -72,19 +74,24 @@ pub(super) async fn run_turn(
 
     let (opened, reused) = bedrock.connections();
     let (user_ms, think_ms) = shared.user_and_think_ms();
-    let (end, reason) = match end {
-        End::Done => (TurnEnd::Finished, None),
-        End::Stopped => (TurnEnd::Interrupted, None),
-        End::Refused => (TurnEnd::Aborted, shared.refusal()),
+    let refusal = shared.refusal().filter(|_| matches!(end, End::Refused));
+    let failed = refusal.as_ref().and_then(|refusal| refusal.failed.clone());
+    let end = match end {
+        End::Done => TurnEnd::Finished,
+        End::Stopped => TurnEnd::Interrupted,
+        End::Refused if failed.is_some() => TurnEnd::FailedEarly,
+        End::Refused => TurnEnd::Aborted,
     };
     TurnReport {
         test_id: cell.id.clone(),
         repetition: turn.repetition,
+        attempt: turn.attempt,
         started_ms: clock.epoch_us(start) / 1_000,
         ended_ms: clock.epoch_us(ended) / 1_000,
         load_ms: ms(load),
         end,
-        reason,
+        reason: refusal.map(|refusal| refusal.reason),
+        failed,
         requests: shared.started(),
         connections_opened: opened - opened_before,
         connections_reused: reused - reused_before,
@@ -95,14 +102,20 @@ pub(super) async fn run_turn(
     }
 }
 
-/// Fills the prompt cache with one request, which a second wish to stop gives up.
-async fn prime(shared: &Arc<Shared>, stop: &Stop) {
-    let mut priming = std::pin::pin!(shared.prime());
-    tokio::select! {
-        () = &mut priming => return,
-        () = stop.waiting.cancelled() => shared.giving_up.cancel(),
+/// Fills the prompt cache with one request per prompt, one after the other. A wish to stop lets none
+/// begin, and a second one gives up the one that is there.
+async fn prime(shared: &Arc<Shared>, prepared: &Prepared, stop: &Stop) {
+    for index in 0..prepared.to_prime().len() {
+        if stop.starting.is_cancelled() {
+            return;
+        }
+        let mut priming = std::pin::pin!(shared.prime(index));
+        tokio::select! {
+            () = &mut priming => continue,
+            () = stop.waiting.cancelled() => shared.giving_up.cancel(),
+        }
+        priming.await;
     }
-    priming.await;
 }
 
 enum End {

@@ -11,6 +11,7 @@ mod exchange;
 mod health;
 mod pacer;
 pub(crate) mod port;
+mod prepared;
 mod redact;
 mod run;
 mod stream;

@@ -1,7 +1,8 @@
 //! How the executor meets the rest of the house: events out, permission in, and two ways to stop.
 
+use crate::matrix::order::Turn;
 use crate::record::Record;
-use crate::record::manifest::{Second, TurnReport};
+use crate::record::manifest::{FailedBound, Second, TurnReport};
 use tokio_util::sync::CancellationToken;
 
 /// What happens, told through one callback. The callback must not block: requests wait for it.
@@ -9,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) enum Event {
     /// A cell begins.
     TurnStarted {
-        /// Index of the cell in matrix order.
-        cell: usize,
+        /// Its place in the order.
+        place: usize,
+        /// Which cell, and which attempt.
+        turn: Turn,
     },
     /// A request ended, whatever its end.
     Ended {
@@ -25,12 +28,21 @@ pub(crate) enum Event {
     TurnEnded(Box<TurnReport>),
 }
 
+/// Why nothing more may start in a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// For people.
+    pub(crate) reason: String,
+    /// The bound that can no longer be met, where that is why.
+    pub(crate) failed: Option<FailedBound>,
+}
+
 /// Decides whether a request may start, and learns how it ended.
 pub(crate) trait Gate: Send + Sync {
     /// A cell begins: whatever was known of the one before is forgotten.
     fn begin(&self, cell: usize);
     /// Asked before each start; the reason of a refusal ends the cell.
-    fn admit(&self) -> Result<(), String>;
+    fn admit(&self) -> Result<(), Refusal>;
     /// Asked when a cell's time is over: whether it goes on, for a second at a time.
     fn goes_on(&self) -> bool {
         false

@@ -5,6 +5,7 @@ use super::cell::run_turn;
 use super::port::{Event, Gate, Stop};
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
+use crate::prompts::Source;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +17,12 @@ pub(crate) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 pub(crate) struct Job {
     /// In matrix order.
     pub(crate) cells: Vec<Cell>,
-    /// The text of each cell's prompt.
-    pub(crate) prompts: Vec<Arc<str>>,
-    /// Which cell when.
+    /// What each cell's requests are drawn from.
+    pub(crate) prompts: Vec<Arc<Source>>,
+    /// Which cell when, of the whole run: what is drawn for a turn depends on its place.
     pub(crate) order: Vec<Turn>,
+    /// The places of the turns that are to be run.
+    pub(crate) turns: Vec<usize>,
     /// The seed of everything that is drawn.
     pub(crate) seed: u64,
     /// The pause between turns.
@@ -61,8 +64,9 @@ pub(crate) async fn execute(
     stop: &Stop,
 ) -> Execution {
     let clock = Clock::anchored_now();
-    for (index, turn) in job.order.iter().enumerate() {
-        if index > 0 {
+    for (number, place) in job.turns.iter().copied().enumerate() {
+        let turn = job.order[place];
+        if number > 0 {
             tokio::select! {
                 () = tokio::time::sleep(job.cool_down) => {}
                 () = stop.starting.cancelled() => {}
@@ -71,9 +75,9 @@ pub(crate) async fn execute(
         if stop.starting.is_cancelled() {
             break;
         }
-        tell(Event::TurnStarted { cell: turn.cell });
+        tell(Event::TurnStarted { place, turn });
         gate.begin(turn.cell);
-        let report = run_turn(&bedrock, &job, index, clock, &gate, &tell, stop).await;
+        let report = run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await;
         tell(Event::TurnEnded(Box::new(report)));
     }
     Execution { interrupted: stop.starting.is_cancelled() }

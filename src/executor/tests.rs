@@ -1,10 +1,11 @@
 //! The executor against a server of the test's own, over real sockets and through the real SDK.
 
 use super::connect::ProxySettings;
-use super::port::{Event, Gate, Stop};
+use super::port::{Event, Gate, Refusal, Stop};
 use super::{Bedrock, Job, Target, execute};
 use crate::matrix::{expand, order};
 use crate::plan::Plan;
+use crate::prompts::Source;
 use crate::record::manifest::{TurnEnd, TurnReport};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::units::ThinkTime;
@@ -62,7 +63,7 @@ struct Open;
 
 impl Gate for Open {
     fn begin(&self, _cell: usize) {}
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
     fn settle(&self, _record: &Record) {}
@@ -81,7 +82,8 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
     let bedrock = Arc::new(Bedrock::connect(&target).await.unwrap());
     let cells = expand(plan);
     let job = Job {
-        prompts: cells.iter().map(|_| Arc::from("hello")).collect(),
+        prompts: cells.iter().map(|_| Arc::new(Source::of_text("hello"))).collect(),
+        turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,

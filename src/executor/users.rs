@@ -1,10 +1,11 @@
 //! A virtual user: ask, wait for the answer, think, ask again; and an arrival, which asks once. Each
 //! request becomes one record, whatever its end.
 
-use super::bedrock::{Answer, Bedrock, Failure, Number, Prepared, Reply};
+use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
-use super::port::{Event, Gate};
+use super::port::{Event, Gate, Refusal};
+use super::prepared::{Number, Prepared};
 use super::run::{Clock, Tell};
 use super::stream::Tally;
 use crate::matrix::Cell;
@@ -26,12 +27,11 @@ const THINK_STREAMS: u64 = 1 << 63;
 /// What the users of one turn have in common.
 pub(super) struct Shared {
     bedrock: Arc<Bedrock>,
-    prepared: Prepared,
+    prepared: Arc<Prepared>,
     gate: Arc<dyn Gate>,
     pub(super) tell: Tell,
-    cell: usize,
+    turn: Turn,
     planned: Cell,
-    repetition: u32,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
     most_requests: u64,
@@ -48,14 +48,14 @@ pub(super) struct Shared {
     user_us: AtomicU64,
     think_us: AtomicU64,
     pub(super) ticker: Ticker,
-    refusal: Mutex<Option<String>>,
+    refusal: Mutex<Option<Refusal>>,
 }
 
 impl Shared {
     #[allow(clippy::too_many_arguments)] // each is a different thing, and there is one caller
     pub(super) fn new(
         bedrock: Arc<Bedrock>,
-        prepared: Prepared,
+        prepared: Arc<Prepared>,
         cell: &Cell,
         turn: Turn,
         start: Instant,
@@ -68,9 +68,8 @@ impl Shared {
             prepared,
             gate,
             tell,
-            cell: turn.cell,
+            turn,
             planned: cell.clone(),
-            repetition: turn.repetition,
             start,
             deadline: Deadline::new(start + cell.length()),
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
@@ -111,7 +110,7 @@ impl Shared {
     }
 
     /// Why the gate refused a start.
-    pub(super) fn refusal(&self) -> Option<String> {
+    pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -131,8 +130,8 @@ impl Shared {
     /// The number of a request that may start. A refusal of the gate closes the turn, and so does the
     /// last request that was asked for.
     fn next(&self) -> Option<u64> {
-        if let Err(reason) = self.gate.admit() {
-            self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        if let Err(refusal) = self.gate.admit() {
+            self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
             self.deadline.closing.cancel();
             return None;
         }
@@ -214,7 +213,8 @@ impl Shared {
             output_tokens: usage.output_tokens,
             total_tokens: usage.total_tokens,
             success: outcome == Outcome::Succeeded,
-            repetition: self.repetition,
+            repetition: self.turn.repetition,
+            cell_attempt: self.turn.attempt,
             user,
             seq,
             phase: self.phase(sent, ended),
@@ -240,6 +240,8 @@ impl Shared {
             chunks: None,
             chunk_gap_p50_ms: None,
             chunk_gap_max_ms: None,
+            prompt: None,
+            prompt_line: None,
             response_bytes: facts.response_bytes,
             connection: facts.connection,
             protocol: facts.protocol.map(str::to_owned),
@@ -251,25 +253,34 @@ impl Shared {
         record
     }
 
-    /// Sends the request that fills the prompt cache and tells how it ended.
-    pub(super) async fn prime(&self) {
+    /// Which of several prompts it was.
+    fn add_prompt(&self, record: &mut Record, number: Number) {
+        let (name, line) = self.prepared.name(self.prepared.which(number));
+        record.prompt = name.filter(|name| *name != self.planned.prompt_size).map(str::to_owned);
+        record.prompt_line = line;
+    }
+
+    /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
+    pub(super) async fn prime(&self, index: usize) {
         if self.gate.admit().is_err() {
             return;
         }
-        let reply = self.bedrock.ask(&self.prepared, Number::Priming, &self.giving_up).await;
-        let mut record = self.record(None, 0, reply.sent, reply);
+        let reply = self.bedrock.ask(&self.prepared, Number::Priming(index), &self.giving_up).await;
+        let mut record = self.record(None, index as u64, reply.sent, reply);
+        self.add_prompt(&mut record, Number::Priming(index));
         (record.phase, record.validity) = (Phase::Priming, None);
         (record.due_ms, record.service_time_ms) = (None, None);
-        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 
     /// Sends a request that was wanted at `wanted` and tells how it ended.
     async fn request(&self, user: Option<u32>, seq: u64, wanted: Instant) {
         let reply = self.bedrock.ask(&self.prepared, Number::Load(seq), &self.giving_up).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let record = self.record(user, seq, wanted, reply);
+        let mut record = self.record(user, seq, wanted, reply);
+        self.add_prompt(&mut record, Number::Load(seq));
         self.gate.settle(&record);
-        (self.tell)(Event::Ended { cell: self.cell, record: Box::new(record) });
+        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stops a cell whose first requests are all refused for good: a wrong model id or a missing
 //! permission does not get better by asking a thousand times.
 
-use crate::executor::port::Gate;
+use crate::executor::port::{Gate, Refusal};
 use crate::record::{Outcome, Record, class};
 use std::sync::{Mutex, PoisonError};
 
@@ -36,10 +36,11 @@ impl Gate for Abort {
         self.with(|state| *state = State::Fresh);
     }
 
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         self.with(|state| match state {
             State::Refused { count, last } if *count >= FIRST => {
-                Err(format!("its first {FIRST} requests were all refused: {last}"))
+                let reason = format!("its first {FIRST} requests were all refused: {last}");
+                Err(Refusal { reason, failed: None })
             }
             _ => Ok(()),
         })

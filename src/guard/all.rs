@@ -1,6 +1,6 @@
 //! Several gates as one: a start needs every permission, and a cell goes on if any gate wants it to.
 
-use crate::executor::port::Gate;
+use crate::executor::port::{Gate, Refusal};
 use crate::record::Record;
 
 /// The gates of a run.
@@ -11,7 +11,7 @@ impl Gate for All {
         self.0.iter().for_each(|gate| gate.begin(cell));
     }
 
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         self.0.iter().try_for_each(|gate| gate.admit())
     }
 

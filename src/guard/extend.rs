@@ -1,6 +1,6 @@
 //! Lets a cell go on until its latency window holds as many successes as `min_samples` asks for.
 
-use crate::executor::port::Gate;
+use crate::executor::port::{Gate, Refusal};
 use crate::matrix::Cell;
 use crate::record::{Outcome, Record};
 use crate::stats::{samples_wanted, window};
@@ -41,7 +41,7 @@ impl Gate for Extend {
         self.with(|state| *state = wanted.then(|| State { cell, began: Instant::now(), successes: Vec::new() }));
     }
 
-    fn admit(&self) -> Result<(), String> {
+    fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
 

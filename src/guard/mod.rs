@@ -1,9 +1,12 @@
-//! Who may start: implementations of the executor's gate. Knows `executor::port` and record.
+//! Who may start: implementations of the executor's gate. Knows `executor::port`, stats,
+//! record, matrix and plan.
 
 mod abort;
 mod all;
+mod early;
 mod extend;
 
 pub(crate) use abort::Abort;
 pub(crate) use all::All;
+pub(crate) use early::Early;
 pub(crate) use extend::Extend;

@@ -18,6 +18,26 @@ pub(crate) struct Turn {
     pub(crate) cell: usize,
     /// Counted from 1.
     pub(crate) repetition: u32,
+    /// Counted from 1: a turn that was cut short is run again, and only its last attempt counts.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub(crate) attempt: u32,
+}
+
+impl Turn {
+    /// The first attempt.
+    pub(crate) fn new(cell: usize, repetition: u32) -> Self {
+        Self { cell, repetition, attempt: first() }
+    }
+}
+
+/// What an attempt is where nothing is said.
+pub(crate) fn first() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+pub(crate) fn is_first(attempt: &u32) -> bool {
+    *attempt == first()
 }
 
 /// The turns of a run: `load.repetitions` independent orders, one after the other.
@@ -26,7 +46,7 @@ pub(crate) fn turns(cells: &[Cell], load: &Load, seed: u64) -> Vec<Turn> {
     rng.set_stream(STREAM);
     (1..=load.repetitions)
         .flat_map(|repetition| {
-            one_repetition(cells, load.order, &mut rng).into_iter().map(move |cell| Turn { cell, repetition })
+            one_repetition(cells, load.order, &mut rng).into_iter().map(move |cell| Turn::new(cell, repetition))
         })
         .collect()
 }

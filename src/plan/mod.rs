@@ -8,26 +8,32 @@ mod api;
 mod cache;
 mod endpoint;
 mod keys;
+mod mix;
 mod money;
 mod origin;
 mod overrides;
 mod profile;
 mod rule;
+mod slo;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use keys::{Keys, fields, laid_over};
+pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use overrides::{Override, RUN_KEYS};
 pub(crate) use profile::{Profile, Stage};
 pub(crate) use rule::Rule;
+pub(crate) use slo::{Bound, Counted, Flow, OnInconclusive, Slo, Timed};
 
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,6 +83,15 @@ pub(crate) struct Plan {
     /// What some of the cells do otherwise; of several that speak of a cell the last holds.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub(crate) overrides: Vec<Override>,
+    /// Several prompts in one cell; `matrix.prompt_sizes` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mix: Vec<Mix>,
+    /// Prompts from files of lines; `matrix.prompt_sizes` and mixes name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dataset: Vec<Dataset>,
+    /// What the cells must meet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) slo: Vec<Slo>,
     /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
     pub(crate) simulator: simulator::Model,
 }
@@ -217,6 +232,7 @@ pub(crate) enum Order {
 /// What each request carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_field_names)] // Bedrock calls it so
 pub(crate) struct Request {
     /// Upper bound of the reply, in tokens. A plan whose `matrix.max_tokens` says it has 0 here; a cell never.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -229,6 +245,41 @@ pub(crate) struct Request {
     #[serde(with = "duration::text")]
     #[schemars(with = "duration::Text")]
     pub(crate) timeout: Duration,
+    /// What the model is told first, where a prompt does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) system: Option<String>,
+    /// Texts at which the reply ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stop_sequences: Vec<String>,
+    /// Latency asked for; nothing leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) performance: Option<Performance>,
+    /// Fields of the model's own (reasoning effort, thinking), sent as they stand.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) additional_fields: Map<String, Value>,
+    /// Texts that Bedrock's invocation log keeps beside a request.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_metadata: BTreeMap<String, String>,
+}
+
+/// Bedrock's `performanceConfig.latency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Performance {
+    /// As without it.
+    Standard,
+    /// Faster, where a model offers it.
+    Optimized,
+}
+
+impl Performance {
+    /// As in a plan.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Optimized => "optimized",
+        }
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
@@ -344,6 +395,11 @@ pub(crate) mod tests {
                 temperature: NoneOr(None),
                 top_p: NoneOr(None),
                 timeout: Duration::from_secs(840),
+                system: None,
+                stop_sequences: Vec::new(),
+                performance: None,
+                additional_fields: Map::new(),
+                request_metadata: BTreeMap::new(),
             },
             run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
@@ -352,6 +408,9 @@ pub(crate) mod tests {
             quota: Quota::default(),
             profile: Vec::new(),
             overrides: Vec::new(),
+            mix: Vec::new(),
+            dataset: Vec::new(),
+            slo: Vec::new(),
             simulator: simulator::Model::default(),
         }
     }

@@ -1,68 +1,140 @@
-//! Prompts files and the prompts that are embedded in the binary. Knows units only.
+//! What is asked: prompts files, data sets, generated texts, and the prompts that are embedded in the
+//! binary. Gives data alone: which prompts there are, and which request gets which. Knows plan and
+//! units, and nothing of how a request is sent.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
-use std::ops::Range;
+mod dataset;
+mod file;
+mod generate;
+mod minimum;
+mod source;
 
-/// Prompts by name, in the order of their file.
+pub(crate) use file::Files;
+pub(crate) use minimum::minimum_prefix;
+pub(crate) use source::{Choice, Drawing, Source};
+
+use crate::plan::Mix;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Characters per token: as good a guess as any without the model's tokenizer.
+const CHARACTERS_PER_TOKEN: f64 = 4.0;
+
+/// Prompts by name, in the order of their file, the plan's data sets behind them.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Prompts(Vec<(String, Prompt)>);
+pub(crate) struct Prompts(Vec<(String, Entry)>);
 
-/// One prompt.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Prompt {
-    /// Sent verbatim.
-    text: String,
-    /// For people.
-    #[serde(default, rename = "description")]
-    _description: Option<String>,
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq)]
+enum Entry {
+    /// The same for every request.
+    One(Prompt),
+    /// The same for every request of a run, written once its seed is known.
+    Generated { system: Option<String>, input_tokens: u32 },
+    /// One of many.
+    Dataset(Vec<Line>),
 }
 
-/// Why a prompts file cannot be used.
+/// A line of a data set.
+#[derive(Debug, Clone, PartialEq)]
+struct Line {
+    /// From 1.
+    number: u32,
+    prompt: Prompt,
+}
+
+/// One prompt as it is sent, before a cache mode adds to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PromptsError {
-    /// What is wrong.
-    pub(crate) message: String,
-    /// Where, in bytes of the file.
-    pub(crate) span: Range<usize>,
+pub(crate) struct Prompt {
+    /// What the model is told first; nothing leaves it to the plan's `request.system`.
+    pub(crate) system: Option<String>,
+    /// At least one; the first and the last are the user's, and they alternate.
+    pub(crate) messages: Vec<Message>,
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Message {
+    /// Who says it.
+    pub(crate) role: Role,
+    /// What.
+    pub(crate) text: String,
+}
+
+/// Who says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// The one who asks.
+    User,
+    /// The model.
+    Assistant,
+}
+
+impl Prompt {
+    /// One message of a user.
+    pub(crate) fn of_text(text: impl Into<String>) -> Self {
+        Self { system: None, messages: vec![Message { role: Role::User, text: text.into() }] }
+    }
+
+    /// About how many tokens it has. `system` is the plan's, for a prompt without its own.
+    fn about_tokens(&self, system: Option<&str>) -> f64 {
+        let system = self.system.as_deref().or(system);
+        let texts = system.into_iter().chain(self.messages.iter().map(|message| message.text.as_str()));
+        texts.map(|text| text.chars().count() as f64).sum::<f64>() / CHARACTERS_PER_TOKEN
+    }
+
+    /// All that determines what is sent; a plain text is itself, as it was when there was nothing else.
+    fn canonical(&self) -> Value {
+        let messages = || self.messages.iter().map(|message| json!({"role": message.role, "text": message.text}));
+        match (&self.system, &self.messages[..]) {
+            (None, [only]) => only.text.clone().into(),
+            (None, _) => json!({"messages": messages().collect::<Vec<_>>()}),
+            (Some(system), _) => json!({"messages": messages().collect::<Vec<_>>(), "system": system}),
+        }
+    }
+}
+
+impl Entry {
+    /// Mean and smallest number of tokens of what it stands for, about.
+    fn about_tokens(&self, system: Option<&str>) -> (f64, f64) {
+        match self {
+            Self::One(prompt) => {
+                let tokens = prompt.about_tokens(system);
+                (tokens, tokens)
+            }
+            Self::Generated { system: own, input_tokens } => {
+                let system = own.as_deref().or(system).unwrap_or_default();
+                let tokens = f64::from(*input_tokens) + system.chars().count() as f64 / CHARACTERS_PER_TOKEN;
+                (tokens, tokens)
+            }
+            Self::Dataset(lines) => {
+                let tokens = || lines.iter().map(|line| line.prompt.about_tokens(system));
+                (tokens().sum::<f64>() / lines.len() as f64, tokens().fold(f64::INFINITY, f64::min))
+            }
+        }
+    }
+
+    /// See [`Prompt::canonical`]. A generated text is its size: the seed is in no hash.
+    fn canonical(&self, name: &str) -> Value {
+        match self {
+            Self::One(prompt) => prompt.canonical(),
+            Self::Generated { system, input_tokens } => {
+                json!({"generate": input_tokens, "name": name, "system": system, "v": generate::VERSION})
+            }
+            Self::Dataset(lines) => {
+                json!({"dataset": lines.iter().map(|line| line.prompt.canonical()).collect::<Vec<_>>()})
+            }
+        }
+    }
 }
 
 impl Prompts {
     /// The prompts in the binary.
     pub(crate) fn shipped() -> Self {
-        Self::parse(include_str!("../../prompts/prompts.json"))
-            .unwrap_or_else(|error| unreachable!("the shipped prompts are part of this program: {}", error.message))
-    }
-
-    /// Reads `{"NAME": {"text": "...", "description": "..."}}`.
-    ///
-    /// # Errors
-    /// What is wrong and where; a file without prompts is an error too.
-    pub(crate) fn parse(text: &str) -> Result<Self, PromptsError> {
-        let wrong = |message: String, span| PromptsError { message, span };
-        let entries: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-            let at = offset(text, error.line(), error.column());
-            let message = error.to_string();
-            let message = message.split(" at line").next().unwrap_or_default();
-            wrong(format!("the prompts file is not a JSON object of prompts: {message}"), at..at)
-        })?;
-        if entries.is_empty() {
-            return Err(wrong("the prompts file has no prompts".into(), 0..text.len().min(1)));
-        }
-        let place = |name: &str| {
-            let key = Value::from(name).to_string();
-            text.find(&key).map_or(0..0, |start| start..start + key.len())
-        };
-        let read = |(name, value): (String, Value)| {
-            let prompt: Prompt = serde_json::from_value(value)
-                .map_err(|error| wrong(format!("the prompt `{name}` cannot be used: {error}"), place(&name)))?;
-            if prompt.text.trim().is_empty() {
-                return Err(wrong(format!("the prompt `{name}` is empty"), place(&name)));
-            }
-            Ok((name, prompt))
-        };
-        entries.into_iter().map(read).collect::<Result<_, _>>().map(Self)
+        Self::parse(include_str!("../../prompts/prompts.json"), &Files::none())
+            .unwrap_or_else(|errors| unreachable!("the shipped prompts are part of this program: {errors:?}"))
     }
 
     /// The names, in the order of the file.
@@ -70,47 +142,90 @@ impl Prompts {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// About how many tokens a prompt has: four characters each.
-    pub(crate) fn about_tokens(&self, name: &str) -> Option<f64> {
-        self.text(name).map(|text| text.chars().count() as f64 / 4.0)
+    /// Whether a prompt has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
-    /// The text of a prompt.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, prompt)| prompt.text.as_str())
-    }
-}
-
-/// The byte at which a line (from 1) and a column (from 1, in bytes) stand.
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let mut at = (before + column.saturating_sub(1)).min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shipped_prompts_have_the_sizes_they_claim() {
-        let prompts = Prompts::shipped();
-        let words = |name| prompts.text(name).unwrap().split_whitespace().count();
-        assert_eq!(prompts.names().collect::<Vec<_>>(), ["small", "medium", "large"]);
-        assert!((4..=6).contains(&words("small")), "{}", words("small"));
-        assert!((35..=45).contains(&words("medium")), "{}", words("medium"));
-        assert!((140..=160).contains(&words("large")), "{}", words("large"));
+    fn get(&self, name: &str) -> Option<&Entry> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, entry)| entry)
     }
 
-    #[test]
-    fn what_is_wrong_is_found_where_it_stands() {
-        let text = "{\n  \"a\": {\"text\": \"x\"},\n  \"b\": {\"text\": 5}\n}";
-        let error = Prompts::parse(text).unwrap_err();
-        assert_eq!(&text[error.span], "\"b\"");
-        assert!(Prompts::parse("{\n \"a\": }").unwrap_err().span.start == 8);
-        assert!(Prompts::parse("{}").is_err() && Prompts::parse("").is_err() && Prompts::parse("[]").is_err());
+    /// What a prompt size stands for: a prompt, or the prompts of a mix with their weights.
+    fn parts<'a>(&'a self, size: &'a str, mixes: &'a [Mix]) -> Vec<(&'a str, f64, &'a Entry)> {
+        match mixes.iter().find(|mix| mix.name == size) {
+            Some(mix) => {
+                mix.sizes.iter().filter_map(|(name, weight)| Some((name.as_str(), *weight, self.get(name)?))).collect()
+            }
+            None => self.get(size).map(|entry| (size, 1.0, entry)).into_iter().collect(),
+        }
+    }
+
+    /// About how many input tokens a request of this size has, on average: four characters each, and
+    /// what `generate` asks for. `system` is the plan's.
+    pub(crate) fn about_tokens(&self, size: &str, mixes: &[Mix], system: Option<&str>) -> f64 {
+        let parts = self.parts(size, mixes);
+        let total: f64 = parts.iter().map(|(_, weight, _)| weight).sum();
+        let tokens = parts.iter().map(|(_, weight, entry)| weight * entry.about_tokens(system).0).sum::<f64>();
+        if total > 0.0 { tokens / total } else { 0.0 }
+    }
+
+    /// The prompt with the fewest tokens that a request of this size may get, and how many that are.
+    pub(crate) fn shortest<'a>(
+        &'a self,
+        size: &'a str,
+        mixes: &'a [Mix],
+        system: Option<&str>,
+    ) -> Option<(&'a str, f64)> {
+        let tokens = |(name, _, entry): (&'a str, f64, &Entry)| (name, entry.about_tokens(system).1);
+        self.parts(size, mixes).into_iter().map(tokens).min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// All that determines what requests of a size are sent, for a hash.
+    pub(crate) fn canonical(&self, size: &str, mixes: &[Mix]) -> Value {
+        if mixes.iter().any(|mix| mix.name == size) {
+            let part = |(name, weight, entry): (&str, f64, &Entry)| json!([weight, entry.canonical(name)]);
+            return json!({"mix": self.parts(size, mixes).into_iter().map(part).collect::<Vec<_>>()});
+        }
+        self.get(size).map_or(Value::from(""), |entry| entry.canonical(size))
+    }
+
+    /// What requests of a size are drawn from in a run with this seed.
+    pub(crate) fn source(&self, size: &str, mixes: &[Mix], seed: u64) -> Source {
+        let parts = self.parts(size, mixes).into_iter().map(|(name, weight, entry)| {
+            let choice =
+                |line: Option<u32>, prompt: &Prompt| Choice { name: name.to_owned(), line, prompt: prompt.clone() };
+            let choices = match entry {
+                Entry::One(prompt) => vec![choice(None, prompt)],
+                Entry::Generated { system, input_tokens } => {
+                    let text = generate::text(name, *input_tokens, seed);
+                    vec![choice(None, &Prompt { system: system.clone(), ..Prompt::of_text(text) })]
+                }
+                Entry::Dataset(lines) => lines.iter().map(|line| choice(Some(line.number), &line.prompt)).collect(),
+            };
+            (weight, choices)
+        });
+        Source::new(parts.collect())
+    }
+
+    /// A source for each size, one for those that are the same.
+    pub(crate) fn sources<'a>(
+        &self,
+        sizes: impl IntoIterator<Item = &'a str>,
+        mixes: &[Mix],
+        seed: u64,
+    ) -> Vec<Arc<Source>> {
+        let mut made: Vec<(&str, Arc<Source>)> = Vec::new();
+        sizes
+            .into_iter()
+            .map(|size| {
+                if let Some((_, source)) = made.iter().find(|(known, _)| *known == size) {
+                    return Arc::clone(source);
+                }
+                let source = Arc::new(self.source(size, mixes, seed));
+                made.push((size, Arc::clone(&source)));
+                source
+            })
+            .collect()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::manifest::Manifest;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// One line per request.
@@ -48,7 +48,7 @@ pub(crate) enum DirError {
 pub(crate) struct RunDir {
     /// The directory.
     pub(crate) path: PathBuf,
-    /// The empty, locked journal.
+    /// The locked journal, open at its end.
     pub(crate) journal: File,
 }
 
@@ -87,6 +87,20 @@ fn is_occupied(dir: &Path) -> bool {
 /// # Errors
 /// As [`check`], and [`DirError::Locked`].
 pub(crate) fn take(dir: &Path, overwrite: bool) -> Result<RunDir, DirError> {
+    let taken = lock(dir)?;
+    if is_occupied(dir) {
+        if !overwrite {
+            return Err(DirError::Occupied { dir: dir.to_owned() });
+        }
+        let at = |source| DirError::Io { path: dir.to_owned(), source };
+        taken.journal.set_len(0).map_err(at)?;
+        remove_ours(dir).map_err(at)?;
+    }
+    Ok(taken)
+}
+
+/// Makes the directory with its parents and locks it, whatever it holds.
+pub(super) fn lock(dir: &Path) -> Result<RunDir, DirError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| DirError::Io { path, source }
@@ -95,18 +109,10 @@ pub(crate) fn take(dir: &Path, overwrite: bool) -> Result<RunDir, DirError> {
     let path = dir.join(JOURNAL);
     let journal = OpenOptions::new().append(true).create(true).open(&path).map_err(at(&path))?;
     match journal.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(DirError::Locked { dir: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+        Ok(()) => Ok(RunDir { path: dir.to_owned(), journal }),
+        Err(TryLockError::WouldBlock) => Err(DirError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(at(&path)(source)),
     }
-    if is_occupied(dir) {
-        if !overwrite {
-            return Err(DirError::Occupied { dir: dir.to_owned() });
-        }
-        journal.set_len(0).map_err(at(&path))?;
-        remove_ours(dir).map_err(at(dir))?;
-    }
-    Ok(RunDir { path: dir.to_owned(), journal })
 }
 
 /// Writes a file beside its place and renames it, parents included.
@@ -135,7 +141,16 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
     let mut text = serde_json::to_string_pretty(manifest)
         .map_err(|error| DirError::Io { path: dir.join(MANIFEST), source: error.into() })?;
     text.push('\n');
-    write(dir, Path::new(MANIFEST), text.as_bytes())
+    let name = Path::new(MANIFEST);
+    let synced = (|| {
+        let beside = dir.join(format!("{MANIFEST}.part"));
+        let mut file = File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        // A rename may reach the disk before the bytes do: after a power cut the manifest would be empty.
+        file.sync_all()?;
+        fs::rename(&beside, dir.join(name))
+    })();
+    synced.map_err(|source| DirError::Io { path: dir.join(name), source })
 }
 
 /// Whether a name, relative to a run directory, is one that this tool writes.
@@ -146,6 +161,7 @@ fn is_ours(name: &str) -> bool {
         || name == PLAN
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || name == "stages.csv"
+        || name == "slo.csv"
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 

@@ -25,8 +25,9 @@ const DEFAULTS: [(&str, &str); 12] = [
 ];
 
 /// SHA-256, in hex, over model, prefix, tier, region, kind of endpoint, load, request and prompt.
-/// Name, description, directories, reports, cool-down, drain, order and seed are not in it.
-pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
+/// Name, description, directories, reports, cool-down, drain, order, seed and the metadata of requests, which
+/// only a log sees, are not in it. `prompt` is all that determines what is asked, see `Prompts::canonical`.
+pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &Value) -> String {
     let endpoint = match &target.endpoint {
         Endpoint::Url(_) => "url".to_owned(),
         other => other.to_string(),
@@ -38,15 +39,23 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
         ("max_in_flight", json!(cell.load.max_in_flight)),
         ("max_tokens", json!(cell.request.max_tokens)),
         ("min_samples", json!(cell.load.min_samples)),
-        ("prompt", json!(prompt)),
+        ("performance", json!(cell.request.performance)),
+        ("prompt", prompt.clone()),
         ("requests", json!(cell.load.requests)),
         ("spawn_rate", json!(cell.load.spawn_rate)),
+        ("system", json!(cell.request.system)),
         ("temperature", json!(cell.request.temperature)),
         ("test_duration", json!(duration::format(cell.load.test_duration))),
         ("think_time", json!(cell.load.think_time)),
         ("timeout", json!(duration::format(cell.request.timeout))),
         ("top_p", json!(cell.request.top_p)),
     ]);
+    if !cell.request.additional_fields.is_empty() {
+        fields.insert("additional_fields", sorted(&Value::Object(cell.request.additional_fields.clone())));
+    }
+    if !cell.request.stop_sequences.is_empty() {
+        fields.insert("stop_sequences", json!(cell.request.stop_sequences));
+    }
     for axis in crate::matrix::AXES.iter().filter(|axis| axis.field != "prompt_size") {
         fields.insert(axis.field, json!((axis.get)(cell)));
     }
@@ -59,6 +68,18 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &str) -> String {
     });
     fields.insert("v", json!(1));
     hex(&json!(fields).to_string())
+}
+
+/// The same JSON, with the keys of all its objects in order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<&String, Value> = fields.iter().map(|(key, value)| (key, sorted(value))).collect();
+            json!(fields)
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Over the sorted hashes of all cells of a plan.
@@ -82,7 +103,7 @@ mod tests {
         let plan = plan();
         let cell = &crate::matrix::expand(&plan)[0];
         assert_eq!(
-            cell_hash(cell, &plan.target, "hello"),
+            cell_hash(cell, &plan.target, &"hello".into()),
             "3ea72843564dc6c37a831ce148d715301f6db7e86eff9a0793b8890426d072e2"
         );
     }
@@ -90,13 +111,36 @@ mod tests {
     #[test]
     fn only_what_bears_on_the_numbers_is_hashed() {
         let mut plan = plan();
-        let before = cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello");
+        let before = cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello".into());
         plan.name = "other".into();
         plan.load.seed = Some(99);
         plan.load.cool_down *= 2;
-        assert_eq!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello"));
+        assert_eq!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello".into()));
         plan.request.max_tokens = 32;
-        assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello"));
-        assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, "hello!"));
+        assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello".into()));
+        assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello!".into()));
+    }
+    #[test]
+    fn what_a_request_carries_is_hashed_in_any_order_of_its_keys() {
+        let mut plan = plan();
+        let hash = |plan: &crate::plan::Plan| cell_hash(&crate::matrix::expand(plan)[0], &plan.target, &"hello".into());
+        let before = hash(&plan);
+        plan.request.request_metadata = [("team".to_owned(), "blue".to_owned())].into_iter().collect();
+        assert_eq!(before, hash(&plan), "what only a log sees");
+        let mut hashes = vec![before];
+        plan.request.system = Some("be brief".into());
+        hashes.push(hash(&plan));
+        plan.request.stop_sequences = vec!["END".into()];
+        hashes.push(hash(&plan));
+        plan.request.performance = Some(crate::plan::Performance::Optimized);
+        hashes.push(hash(&plan));
+        let fields = |text: &str| serde_json::from_str(text).unwrap();
+        plan.request.additional_fields = fields(r#"{"a": {"x": 1, "y": [2]}, "b": 1}"#);
+        hashes.push(hash(&plan));
+        plan.request.additional_fields = fields(r#"{"b": 1, "a": {"y": [2], "x": 1}}"#);
+        assert_eq!(hashes.last(), Some(&hash(&plan)));
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 5);
     }
 }

@@ -2,7 +2,7 @@
 //! request, rewritten whole and renamed when a cell ends.
 
 use crate::matrix::Cell;
-use crate::matrix::order::Turn;
+use crate::matrix::order::{self, Turn};
 use crate::plan::{Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub(crate) struct Manifest {
     pub(crate) tool_version: String,
     /// The run's start, epoch milliseconds; file names carry it.
     pub(crate) started_ms: u64,
+    /// When it was gone on with, epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resumed_ms: Vec<u64>,
     /// The run's end, epoch milliseconds; nothing while it runs, or where it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_ms: Option<u64>,
@@ -144,8 +147,19 @@ pub(crate) enum TurnEnd {
     Finished,
     /// Its first requests were all refused for good.
     Aborted,
+    /// A threshold with `abort_on_fail` could not be met any more.
+    FailedEarly,
     /// A person or CI stopped the run.
     Interrupted,
+}
+
+/// The bound of a threshold that a turn could not meet any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedBound {
+    /// Which `[[slo]]` of the plan, from 0.
+    pub(crate) slo: usize,
+    /// Its key: `p95`.
+    pub(crate) metric: String,
 }
 
 /// How one turn of a cell went.
@@ -155,6 +169,9 @@ pub(crate) struct TurnReport {
     pub(crate) test_id: String,
     /// Counted from 1.
     pub(crate) repetition: u32,
+    /// See `Turn`.
+    #[serde(default = "order::first", skip_serializing_if = "order::is_first")]
+    pub(crate) attempt: u32,
     /// Epoch milliseconds of the first start.
     pub(crate) started_ms: u64,
     /// Epoch milliseconds when nothing was in flight any more.
@@ -167,6 +184,9 @@ pub(crate) struct TurnReport {
     /// Why, where it did not finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// What it could not meet any more, where it [failed early](TurnEnd::FailedEarly).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<FailedBound>,
     /// Records of this turn in the journal.
     pub(crate) requests: u64,
     /// Connections opened.
@@ -210,6 +230,31 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl Manifest {
+    /// How the turns of a cell went, each at its last attempt.
+    pub(crate) fn reports<'a>(&'a self, test_id: &'a str) -> impl Iterator<Item = &'a TurnReport> {
+        self.last_reports().filter(move |report| report.test_id == test_id)
+    }
+
+    /// How one turn went at its last attempt.
+    pub(crate) fn report(&self, test_id: &str, repetition: u32) -> Option<&TurnReport> {
+        self.turns.iter().find(|report| {
+            report.test_id == test_id
+                && report.repetition == repetition
+                && report.attempt == self.attempt(test_id, repetition)
+        })
+    }
+
+    /// How all turns went, each at its last attempt.
+    pub(crate) fn last_reports(&self) -> impl Iterator<Item = &TurnReport> {
+        self.turns.iter().filter(|report| report.attempt == self.attempt(&report.test_id, report.repetition))
+    }
+
+    /// The last attempt that was begun.
+    fn attempt(&self, test_id: &str, repetition: u32) -> u32 {
+        let is = |turn: &&Turn| turn.repetition == repetition && self.cells[turn.cell].cell.id == test_id;
+        self.order.iter().find(is).map_or(1, |turn| turn.attempt)
+    }
+
     /// Whether people must be told that no Bedrock was asked.
     pub(crate) fn simulated(&self) -> bool {
         self.endpoint == "simulated"

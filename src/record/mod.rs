@@ -11,6 +11,7 @@ pub(crate) mod journal;
 pub(crate) mod manifest;
 pub(crate) mod read;
 mod request;
+pub(crate) mod resume;
 mod unfit;
 
 pub(crate) use request::{Connection, Outcome, Phase, Record};

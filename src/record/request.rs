@@ -2,6 +2,7 @@
 //! clock; what does not apply is left out of the line.
 
 use super::Unfit;
+use crate::matrix::order;
 use serde::{Deserialize, Serialize};
 
 /// When in its cell's life a request was sent.
@@ -77,6 +78,9 @@ pub(crate) struct Record {
     pub(crate) success: bool,
     /// Which run of the matrix, from 1.
     pub(crate) repetition: u32,
+    /// Which attempt at its turn, from 1; only the last one counts.
+    #[serde(default = "order::first", skip_serializing_if = "order::is_first")]
+    pub(crate) cell_attempt: u32,
     /// The virtual user, from 0 in each cell; an open loop has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<u32>,
@@ -149,6 +153,12 @@ pub(crate) struct Record {
     /// The longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) chunk_gap_max_ms: Option<f64>,
+    /// The prompt that was drawn, where the prompt size is a mix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
+    /// The line of a data set that was drawn, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_line: Option<u32>,
     /// Bytes of the reply's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) response_bytes: Option<u64>,

@@ -36,7 +36,7 @@ const OLD: [Column; 20] = [
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 30] = [
+const OURS: [Column; 37] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
@@ -67,7 +67,19 @@ const OURS: [Column; 30] = [
     ("cost_usd", |_, cell| cell.cost.as_ref().map(|cost| cost.usd.clone()).unwrap_or_default()),
     ("cost_per_1k_requests", |_, cell| money(cell.cost.as_ref().and_then(|cost| cost.per_1k_requests))),
     ("cost_per_1m_output_tokens", |_, cell| money(cell.cost.as_ref().and_then(|cost| cost.per_1m_output_tokens))),
+    ("ttfat_p50", |_, cell| at(cell.ttfat.as_ref(), 0.50)),
+    ("ttfat_p95", |_, cell| at(cell.ttfat.as_ref(), 0.95)),
+    ("reasoning_share", |_, cell| share(cell.reasoning_share)),
+    ("reasoning_time_share", |_, cell| share(cell.reasoning_time_share)),
+    ("burst_share", |_, cell| share(cell.burst_share)),
+    ("max_tokens_share", |_, cell| share(cell.max_tokens_share)),
+    ("slo", |_, cell| cell.slo_verdict.into()),
 ];
+
+/// A share, 0 to 1, with four decimals.
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.4}"))
+}
 
 /// A percentile of something that not every cell has.
 fn at(numbers: Option<&Numbers>, p: f64) -> String {

@@ -14,10 +14,14 @@ pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
     environment.add_template("cell.html", include_str!("../../templates/cell.html"))?;
     let template = environment.get_template("cell.html")?;
     let run = Value::from(Serde(&view.run));
+    let caption = &view.tiers.caption;
     view.cells
         .iter()
         .map(|cell| {
-            let page = template.render(context! { run => run.clone(), cell => Value::from(Serde(cell)) })?;
+            let against = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
+            let page = template.render(context! {
+                run => run.clone(), cell => Value::from(Serde(cell)), tier => Value::from(Serde(against)), caption => caption
+            })?;
             Ok(Rendered { path: format!("test_{}_report.html", cell.id).into(), bytes: page.into_bytes() })
         })
         .collect()

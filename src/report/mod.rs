@@ -7,9 +7,11 @@ mod consolidated;
 mod hlog;
 mod html;
 mod locust;
+mod slo;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod tiers;
 pub(crate) mod view;
 
 use std::path::PathBuf;
@@ -48,8 +50,16 @@ impl From<csv::Error> for ReportError {
 pub(crate) type Format = fn(&View) -> Result<Vec<Rendered>, ReportError>;
 
 /// All formats.
-pub(crate) const FORMATS: &[Format] =
-    &[consolidated::render, stages::render, locust::render, html::render, chart_files::render, hlog::render];
+pub(crate) const FORMATS: &[Format] = &[
+    consolidated::render,
+    slo::render,
+    stages::render,
+    tiers::render,
+    locust::render,
+    html::render,
+    chart_files::render,
+    hlog::render,
+];
 
 /// A number of our own files: three decimals; empty where there is nothing, never zero.
 fn number(value: Option<f64>) -> String {

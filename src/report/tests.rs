@@ -8,6 +8,7 @@ use crate::plan::{Origins, Plan};
 use crate::record::manifest::{FORMAT, Machine, Manifest, PlannedCell, Second, TurnEnd, TurnReport};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::stats::Collector;
+use crate::verdict::slo::judge;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -31,11 +32,13 @@ fn manifest() -> Manifest {
     let report = |index: usize, end: TurnEnd, reason: Option<&str>, requests| TurnReport {
         test_id: cells[index].id.clone(),
         repetition: 1,
+        attempt: 1,
         started_ms: STARTED_MS + 5_000 * index as u64,
         ended_ms: STARTED_MS + 5_000 * index as u64 + 4_200,
         load_ms: 4_000.0,
         end,
         reason: reason.map(str::to_owned),
+        failed: None,
         requests,
         connections_opened: 2,
         connections_reused: requests - 2,
@@ -58,6 +61,7 @@ fn manifest() -> Manifest {
         run_id: "20261124_091603-0badcafe".into(),
         tool_version: "0.0.0".into(),
         started_ms: STARTED_MS,
+        resumed_ms: vec![],
         ended_ms: Some(STARTED_MS + 20_000),
         interrupted: false,
         endpoint: "simulated".into(),
@@ -102,6 +106,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         total_tokens: success.then_some(16 + seq % 2),
         success,
         repetition: 1,
+        cell_attempt: 1,
         user: Some((seq % 2) as u32),
         seq,
         phase: if sent_ms < 200.0 { Phase::Ramp } else { Phase::Steady },
@@ -132,6 +137,8 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         chunks: None,
         chunk_gap_p50_ms: None,
         chunk_gap_max_ms: None,
+        prompt: None,
+        prompt_line: None,
         response_bytes: success.then_some(400),
         connection: Some(Connection::Reused),
         protocol: Some("http/1.1".into()),
@@ -160,7 +167,8 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
     for (cell, record) in records {
         collector.add(*cell, record);
     }
-    build(manifest, &collector.finish())
+    let summary = collector.finish();
+    build(manifest, &summary, &judge(manifest, &summary))
 }
 
 fn files() -> Vec<Rendered> {
@@ -187,6 +195,118 @@ fn every_text_format() {
     );
     insta::assert_snapshot!("page", text("test_us_flex_small_u2_report.html"));
     insta::assert_snapshot!("end_of_run", crate::terminal::table::summary(&view_of(&manifest(), &records()), 110));
+}
+
+/// As `manifest`, with thresholds.
+fn bounded(toml: &str) -> Manifest {
+    #[derive(serde::Deserialize)]
+    struct Thresholds {
+        slo: Vec<crate::plan::Slo>,
+    }
+    let mut manifest = manifest();
+    manifest.plan.slo = toml::from_str::<Thresholds>(toml).unwrap().slo;
+    manifest
+}
+
+#[test]
+fn verdicts_in_every_place() {
+    let manifest = bounded(
+        "[[slo]]\nname = \"<fast>\"\np50 = \"210ms\"\np95 = \"200ms\"\np99 = \"1s\"\nfailure_rate = \"5%\"\n\
+         requests_per_sec = { min = 15 }\ngoodput = { min = 15, e2e = \"230ms\" }\noutput_tokens_per_sec = { min = 500 }\n\
+         [[slo]]\nwhen = { service_tier = \"default\", users = 2 }\nthrottle_rate = \"0.1%\"\n",
+    );
+    let view = view_of(&manifest, &records());
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    let text = |name: &str| {
+        let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
+        String::from_utf8(file.bytes.clone()).unwrap()
+    };
+    insta::assert_snapshot!("slo", text("slo.csv"));
+    let page = text("test_us_default_small_u2_report.html");
+    let section = &page[page.find("<h2>Thresholds</h2>").unwrap()..page.find("<h2>Response times").unwrap()];
+    insta::assert_snapshot!("slo_on_a_page", section);
+    let shown = crate::terminal::table::summary(&view, 110);
+    let section = &shown[shown.find("thresholds: ").unwrap()..shown.find("Average response").unwrap()];
+    insta::assert_snapshot!("slo_at_the_end_of_a_run", section);
+    let word = |cell: &crate::report::view::CellView| cell.slo_verdict;
+    assert_eq!(view.cells.iter().map(word).collect::<Vec<_>>(), ["FAIL", "FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]);
+}
+
+#[test]
+fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
+    let scrambled = |seq: u64| record(1, seq, seq as f64 * 50.0, 200.0 + (seq * 37 % 80) as f64, Outcome::Succeeded);
+    let records: Vec<(usize, Record)> = (0..80).map(|seq| (1, scrambled(seq))).collect();
+    let verdict = |slo: &str| {
+        let manifest = bounded(&format!("[[slo]]\nwhen = {{ service_tier = \"default\", users = 4 }}\n{slo}\n"));
+        let row = view_of(&manifest, &records).slo.rows[0].clone();
+        (row.verdict, row.low.unwrap(), row.value.unwrap(), row.high.unwrap_or(f64::INFINITY))
+    };
+    let (_, low, value, high) = verdict("p50 = \"1h\"");
+    assert!(low < value && value < high, "{low} {value} {high}");
+    let at = |ms: f64| verdict(&format!("p50 = \"{ms}ms\"")).0;
+    assert_eq!([at(high), at(high - 1.0), at(low), at(low - 1.0)], ["PASS", "INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]);
+    let (_, low, _, high) = verdict("requests_per_sec = { min = 1 }");
+    let at = |min: f64| verdict(&format!("requests_per_sec = {{ min = {min} }}")).0;
+    assert_eq!([at(low), at(low + 1e-9), at(high), at(high + 1e-9)], ["PASS", "INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]);
+}
+
+#[test]
+fn a_tier_stands_against_default_in_every_output() {
+    let (mut manifest, _) = streams();
+    manifest.plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "priority".into()];
+    let cells = expand(&manifest.plan);
+    manifest.turns = cells
+        .iter()
+        .take(2)
+        .map(|cell| TurnReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.turns[0].clone() })
+        .collect();
+    manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    let half = r#"{ "model_id": "amazon.nova-premier-v1:0", "service_tier": "flex", "input": 1.25, "output": 6.25, "source": "half" }"#;
+    manifest.prices.push(serde_json::from_str(half).unwrap());
+    // Flex takes 1.5 times as long, and its replies are longer by a half.
+    let record = |cell: usize, seq: u64| {
+        let sent_ms = seq as f64 * 100.0;
+        let took_ms = (300.0 + (seq * 37 % 100) as f64) * if cell == 1 { 1.5 } else { 1.0 };
+        let mut record = record(cell, seq, sent_ms, took_ms, Outcome::Succeeded);
+        record.due_ms = Some(sent_ms);
+        record.service_time_ms = Some(took_ms);
+        record.ttft_ms = Some(took_ms / 5.0);
+        record.cache_read_tokens = None;
+        record.output_tokens = record.output_tokens.map(|tokens| tokens + 5 * cell as u64);
+        record.resolved_service_tier =
+            (!seq.is_multiple_of(100)).then(|| if cell == 1 { "flex".into() } else { "default".into() });
+        record
+    };
+    let records: Vec<_> = (0..2).flat_map(|cell| (0..600).map(move |seq| (cell, record(cell, seq)))).collect();
+    let view = view_of(&manifest, &records);
+    let said = "flex is 1.50x slower at p50";
+    assert!(view.tiers.tiers[0].sentence.starts_with(said), "{}", view.tiers.tiers[0].sentence);
+    assert_eq!(view.run.notes.len(), 1);
+    assert!(
+        view.run.notes[0].starts_with("12 of 1,200 successful replies name no service tier"),
+        "{:?}",
+        view.run.notes
+    );
+
+    // 6 tokens in and 10.5 out for 2.5 and 12.5 USD per million, against 6 and 15.5 for half of it.
+    let price = view.tiers.tiers[0].rows.iter().find(|row| row.metric == "cost_per_1k_requests").unwrap();
+    assert!((price.default.unwrap() - 0.146_25).abs() < 1e-9 && (price.tier.unwrap() - 0.104_375).abs() < 1e-9);
+    assert_eq!(price.verdict, "cheaper");
+
+    let csv = super::tiers::render(&view).unwrap().remove(0);
+    insta::assert_snapshot!("tiers", String::from_utf8(csv.bytes).unwrap());
+    let end = crate::terminal::table::summary(&view, 110);
+    let section = |text: &str, from: &str, to: &str| {
+        let start = text.find(from).unwrap_or_else(|| panic!("no {from} in {text}"));
+        text[start..start + text[start..].find(to).unwrap()].to_owned()
+    };
+    insta::assert_snapshot!("end_of_run_with_tiers", section(&end, "Tiers against default", "\n\nAverage"));
+    assert_eq!(end.matches("name no service tier").count(), 1, "once a run");
+    let pages: Vec<String> =
+        super::html::render(&view).unwrap().into_iter().map(|page| String::from_utf8(page.bytes).unwrap()).collect();
+    insta::assert_snapshot!("page_with_tiers", section(&pages[1], "<h2>Against default", "<h2>Tokens"));
+    assert!(!pages[0].contains("Against default") && pages[2].contains("priority was not run"));
+    assert!(pages.iter().all(|page| page.matches("name no service tier").count() == 1));
 }
 
 #[test]

@@ -173,6 +173,13 @@ impl Drop for InFlight {
 /// When the first token went out, as soon as it has.
 pub(super) type FirstToken = Arc<OnceLock<Instant>>;
 
+/// How a request that was not refused was served.
+struct Served {
+    tier: String,
+    cache_read_tokens: u32,
+    guard: InFlight,
+}
+
 /// What one request carries through this file.
 struct Exchange {
     house: Arc<House>,
@@ -182,8 +189,12 @@ struct Exchange {
 
 impl Exchange {
     /// To be called when the reply has been handed over whole.
-    fn done(&self, status: u16, first_token: &FirstToken, guard: Option<InFlight>) -> Done {
+    fn done(&self, status: u16, first_token: &FirstToken, served: Option<Served>) -> Done {
         let (house, id, received) = (Arc::clone(&self.house), self.id.clone(), self.received);
+        let (tier, cache_read_tokens, guard) = match served {
+            Some(Served { tier, cache_read_tokens, guard }) => (Some(tier), cache_read_tokens, Some(guard)),
+            None => (None, 0, None),
+        };
         let first_token = Arc::clone(first_token);
         Box::new(move || {
             if let Some(truth) = &house.truth {
@@ -194,6 +205,8 @@ impl Exchange {
                     first_token_us: first_token.get().map(|instant| house.us(*instant)),
                     replied_us: house.us(Instant::now()),
                     status,
+                    tier,
+                    cache_read_tokens,
                 });
             }
             drop(guard);
@@ -288,7 +301,7 @@ async fn reply(
     house.freezer().thaw().await;
     let first_token = Instant::now();
     let told = FirstToken::default();
-    let done = exchange.done(200, &told, Some(guard));
+    let done = exchange.done(200, &told, Some(Served { tier: tier.clone(), cache_read_tokens: hits.read, guard }));
     match operation {
         Operation::Converse => {
             let _ = told.set(first_token);

@@ -13,11 +13,15 @@ pub struct Truth {
     pub replied_us: u64,
     /// The HTTP status.
     pub status: u16,
+    /// The tier that served it, substituted or not; nothing for a refusal.
+    pub tier: Option<String>,
+    /// Tokens of its prompt that were read from the cache.
+    pub cache_read_tokens: u32,
 }
 
 impl Truth {
     /// The header of a CSV of these.
-    pub const HEADER: &str = "request_id,received_us,first_token_us,replied_us,status";
+    pub const HEADER: &str = "request_id,received_us,first_token_us,replied_us,status,service_tier,cache_read_tokens";
 
     /// Reads a line that [`Self::csv`] wrote; nothing for the header.
     pub fn parse(line: &str) -> Option<Self> {
@@ -31,13 +35,23 @@ impl Truth {
             },
             replied_us: fields.next()?.parse().ok()?,
             status: fields.next()?.parse().ok()?,
+            tier: fields.next().filter(|tier| !tier.is_empty()).map(str::to_owned),
+            cache_read_tokens: fields.next()?.parse().ok()?,
         })
     }
 
     /// One line of it, without its end.
     pub fn csv(&self) -> String {
         let first = self.first_token_us.map_or_else(String::new, |us| us.to_string());
-        format!("{},{},{first},{},{}", self.request_id, self.received_us, self.replied_us, self.status)
+        format!(
+            "{},{},{first},{},{},{},{}",
+            self.request_id,
+            self.received_us,
+            self.replied_us,
+            self.status,
+            self.tier.as_deref().unwrap_or_default(),
+            self.cache_read_tokens
+        )
     }
 }
 
@@ -48,7 +62,15 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for first_token_us in [None, Some(7)] {
-            let truth = Truth { request_id: "a-1".into(), received_us: 5, first_token_us, replied_us: 9, status: 200 };
+            let truth = Truth {
+                request_id: "a-1".into(),
+                received_us: 5,
+                first_token_us,
+                replied_us: 9,
+                status: 200,
+                tier: first_token_us.map(|_| "flex".into()),
+                cache_read_tokens: 1_024,
+            };
             assert_eq!(Truth::parse(&truth.csv()), Some(truth));
         }
         assert_eq!(Truth::parse(Truth::HEADER), None);

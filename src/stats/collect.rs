@@ -5,7 +5,7 @@ use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::Manifest;
 use crate::record::{Outcome, Record, Unfit, class};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +46,8 @@ pub(crate) struct Sample {
     pub(crate) timed_out: bool,
     /// The reply reports tokens read from the prompt cache.
     pub(crate) cache_read: bool,
+    /// The reply ended because `max_tokens` were reached.
+    pub(crate) cut: bool,
     /// Why it says nothing about latency.
     pub(crate) unfit: Option<Unfit>,
 }
@@ -74,6 +76,8 @@ pub(super) struct Gathered {
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
     /// Some reply came with an HTTP status.
     pub(super) answered: bool,
+    /// Successes that name no tier though one was asked for.
+    pub(super) untold_tiers: u64,
     /// What its requests cost.
     pub(super) spend: Spend,
 }
@@ -83,6 +87,8 @@ pub(super) struct Gathered {
 pub(crate) struct Collector<'a> {
     manifest: &'a Manifest,
     prices: Prices,
+    /// The last attempt of turns that were run again, by cell and repetition.
+    attempts: HashMap<(usize, u32), u32>,
     cells: Vec<Gathered>,
 }
 
@@ -90,38 +96,25 @@ impl<'a> Collector<'a> {
     /// For the cells of a manifest.
     pub(crate) fn new(manifest: &'a Manifest) -> Self {
         let prices = Prices::kept(&manifest.prices);
-        Self { manifest, prices, cells: vec![Gathered::default(); manifest.cells.len()] }
+        let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
+        let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
+        Self { manifest, prices, attempts, cells: vec![Gathered::default(); manifest.cells.len()] }
     }
 
-    /// Takes one record of a cell, in any order. What was no part of the load costs, and counts in nothing else.
+    /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
+    /// given up, costs and counts in nothing else.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
         let gathered = &mut self.cells[cell];
-        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record);
-        if !record.phase.is_load() {
+        let last = self.attempts.get(&(cell, record.repetition)).copied().unwrap_or(1);
+        let counts = record.phase.is_load() && record.cell_attempt == last;
+        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record, counts);
+        if !counts {
             return;
         }
+        let asked = self.manifest.cells[cell].cell.service_tier != "none";
+        gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
-        gathered.samples.push(Sample {
-            start_ms: record.due_ms.unwrap_or(record.sent_ms),
-            response_ms: record.response_time_ms,
-            service_ms: record.service_time_ms.unwrap_or(record.response_time_ms),
-            send_lag_ms: record.send_lag_ms,
-            ttft_ms: record.ttft_ms,
-            ttfat_ms: record.ttfat_ms,
-            e2e_ms: record.e2e_ms,
-            tpot_ms: record.tpot_ms,
-            chunk_gap_max_ms: record.chunk_gap_max_ms.map(|ms| ms as f32),
-            server_ms: record.server_latency_ms.map(|ms| ms as f32),
-            ended_s: record.timestamp,
-            input_tokens: record.input_tokens.map(saturate),
-            output_tokens: record.output_tokens.map(saturate),
-            response_bytes: record.response_bytes.map_or(0, saturate),
-            repetition: record.repetition,
-            outcome: record.outcome,
-            timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
-            cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
-            unfit: record.validity,
-        });
+        gathered.samples.push(Sample::of(record));
         if let Some(protocol) = &record.protocol {
             match gathered.protocols.get_mut(protocol) {
                 Some(count) => *count += 1,
@@ -146,6 +139,32 @@ impl<'a> Collector<'a> {
 }
 
 impl Sample {
+    /// What is kept of a record.
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            start_ms: record.due_ms.unwrap_or(record.sent_ms),
+            response_ms: record.response_time_ms,
+            service_ms: record.service_time_ms.unwrap_or(record.response_time_ms),
+            send_lag_ms: record.send_lag_ms,
+            ttft_ms: record.ttft_ms,
+            ttfat_ms: record.ttfat_ms,
+            e2e_ms: record.e2e_ms,
+            tpot_ms: record.tpot_ms,
+            chunk_gap_max_ms: record.chunk_gap_max_ms.map(|ms| ms as f32),
+            server_ms: record.server_latency_ms.map(|ms| ms as f32),
+            ended_s: record.timestamp,
+            input_tokens: record.input_tokens.map(saturate),
+            output_tokens: record.output_tokens.map(saturate),
+            response_bytes: record.response_bytes.map_or(0, saturate),
+            repetition: record.repetition,
+            outcome: record.outcome,
+            timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
+            cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
+            cut: record.stop_reason.as_deref() == Some("max_tokens"),
+            unfit: record.validity,
+        }
+    }
+
     /// The stream came all at once: less than 5 % of its time lies between its first and its last
     /// content. Its time per token says nothing.
     pub(crate) fn is_burst(&self) -> bool {
@@ -167,11 +186,13 @@ pub(super) mod tests {
         TurnReport {
             test_id: "cell".into(),
             repetition: 1,
+            attempt: 1,
             started_ms: 0,
             ended_ms: 0,
             load_ms: 1_000.0,
             end: TurnEnd::Finished,
             reason: None,
+            failed: None,
             requests: 0,
             connections_opened: 0,
             connections_reused: 0,
@@ -203,6 +224,7 @@ pub(super) mod tests {
             outcome: Outcome::Succeeded,
             timed_out: false,
             cache_read: false,
+            cut: false,
             unfit: None,
         }
     }

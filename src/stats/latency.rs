@@ -1,6 +1,7 @@
 //! The latencies of one population: mean, extremes, percentiles.
 
 use super::collect::Sample;
+use super::interval::Interval;
 use super::percentile::{Curve, Observation, Percentile};
 use crate::record::Outcome;
 
@@ -40,7 +41,7 @@ pub(crate) enum Metric {
 
 impl Metric {
     /// The time of a sample of a population, and whether it is the true one or a lower bound.
-    fn observe(self, sample: &Sample, population: Population) -> Option<(f64, bool)> {
+    pub(super) fn observe(self, sample: &Sample, population: Population) -> Option<(f64, bool)> {
         let known = |value: Option<f64>| value.map(|ms| (ms, true));
         let of_success = |value: Option<f64>| known(value.filter(|_| sample.outcome == Outcome::Succeeded));
         let server = sample.server_ms.map(f64::from);
@@ -120,6 +121,18 @@ impl Latency {
     /// The value of a percentile without its interval, milliseconds; see [`Curve::value`].
     pub(crate) fn value_ms(&self, p: f64) -> Option<f64> {
         self.curve.value(p)
+    }
+
+    /// Its interval, each end missed with at most `tail`, milliseconds; see [`Curve::interval`].
+    pub(super) fn interval(&self, p: f64, tail: f64) -> (Option<f64>, Option<f64>) {
+        self.curve.interval(p, tail)
+    }
+
+    /// A percentile with its interval as a threshold takes it: that requests were cut off says that
+    /// they took as long at least. Nothing without samples.
+    pub(crate) fn bounded(&self, p: f64) -> Option<Interval> {
+        let percentile = self.curve.percentile(p)?;
+        Some(Interval { value: percentile.value_ms, low: self.curve.at_least(p), high: percentile.high_ms })
     }
 
     /// All observations, those cut off too.

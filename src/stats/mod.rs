@@ -6,16 +6,22 @@
 mod collect;
 mod health;
 mod histogram;
+pub(crate) mod interval;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod percentile;
+pub(crate) mod proportion;
+pub(crate) mod repeated;
+mod replies;
 pub(crate) mod series;
 mod spend;
 mod stages;
+pub(crate) mod student;
 mod summary;
 pub(crate) mod window;
 
-pub(crate) use collect::{Collector, ErrorCount};
+pub(crate) use collect::{Collector, ErrorCount, Sample};
+pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;
 pub(crate) use spend::Spend;
 pub(crate) use stages::StageSummary;

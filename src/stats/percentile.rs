@@ -4,6 +4,9 @@
 
 use serde::Serialize;
 
+/// What a 95 % interval leaves out on either side.
+pub(crate) const TAIL: f64 = 0.025;
+
 /// One observation: a time, and whether the request ended there (`event`) or was only seen to last so long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Observation {
@@ -88,21 +91,22 @@ impl Curve {
 
     /// The value at `p`, its interval and its worth; nothing without observations.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
-        let n = self.sorted.len();
         let largest = self.sorted.last()?.ms;
         let reached = self.at(p);
-        let (low, high) = self.interval(p);
+        let (low_ms, high_ms) = self.interval(p, TAIL);
         let quality = match reached {
             None => Quality::Censored,
-            Some(_) => quality(n, p),
+            Some(_) => quality(self.sorted.len(), p),
         };
-        Some(Percentile {
-            p,
-            value_ms: reached.unwrap_or(largest),
-            low_ms: low.and_then(|rank| self.at(rank as f64 / n as f64)),
-            high_ms: high.and_then(|rank| self.at(rank as f64 / n as f64)),
-            quality,
-        })
+        Some(Percentile { p, value_ms: reached.unwrap_or(largest), low_ms, high_ms, quality })
+    }
+
+    /// The lower end of the interval of `p`, milliseconds; the largest time seen where the curve ends
+    /// below that level. Nothing where it is open.
+    pub(crate) fn at_least(&self, p: f64) -> Option<f64> {
+        let largest = self.sorted.last()?.ms;
+        let rank = self.ranks(p, TAIL).0?;
+        Some(self.at(rank as f64 / self.sorted.len() as f64).unwrap_or(largest))
     }
 
     /// The smallest time by which the share `p` has ended: nearest rank, or the Kaplan-Meier quantile.
@@ -116,11 +120,19 @@ impl Curve {
         Some(self.sorted[index].ms)
     }
 
-    /// The ranks of the 95 % interval, widened for autocorrelation.
-    fn interval(&self, p: f64) -> (Option<usize>, Option<usize>) {
+    /// The ends of the interval of `p` that misses with at most `tail` on either side, milliseconds; an
+    /// end that is not there is open.
+    pub(crate) fn interval(&self, p: f64, tail: f64) -> (Option<f64>, Option<f64>) {
+        let n = self.sorted.len() as f64;
+        let (low, high) = self.ranks(p, tail);
+        (low.and_then(|rank| self.at(rank as f64 / n)), high.and_then(|rank| self.at(rank as f64 / n)))
+    }
+
+    /// The ranks of its ends, widened for autocorrelation.
+    fn ranks(&self, p: f64, tail: f64) -> (Option<usize>, Option<usize>) {
         let n = self.sorted.len();
         let effective = self.effective.floor().max(1.0) as usize;
-        let (low, high) = order_statistics(effective, p);
+        let (low, high) = order_statistics(effective, p, tail);
         if effective >= n {
             return (low, high);
         }
@@ -166,9 +178,9 @@ fn effective_size(in_order: &[Observation]) -> f64 {
     if r1 > 0.0 { n * (1.0 - r1) / (1.0 + r1) } else { n }
 }
 
-/// The 95 % order-statistics interval: j the largest rank with BinomCDF(j-1; n, p) <= 2.5 %, k the
-/// smallest with BinomCDF(k-1; n, p) >= 97.5 %. A rank that does not exist is an open end.
-fn order_statistics(n: usize, p: f64) -> (Option<usize>, Option<usize>) {
+/// The order-statistics interval: j the largest rank with BinomCDF(j-1; n, p) <= `tail`, k the
+/// smallest with BinomCDF(k-1; n, p) >= 1 - `tail`. A rank that does not exist is an open end.
+fn order_statistics(n: usize, p: f64, tail: f64) -> (Option<usize>, Option<usize>) {
     let (mut low, mut high) = (None, None);
     let (ln_p, ln_q) = (p.ln(), (1.0 - p).ln());
     // ln of the binomial coefficient, built up term by term.
@@ -180,10 +192,10 @@ fn order_statistics(n: usize, p: f64) -> (Option<usize>, Option<usize>) {
         }
         cdf += (ln_choose + successes as f64 * ln_p + (n - successes) as f64 * ln_q).exp();
         let rank = successes + 1;
-        if cdf <= 0.025 {
+        if cdf <= tail {
             low = Some(rank);
         }
-        if cdf >= 0.975 {
+        if cdf >= 1.0 - tail {
             high = Some(rank);
             break;
         }
@@ -199,7 +211,7 @@ pub(crate) fn enough_for(p: f64) -> usize {
 /// What n observations allow to say: two-sided from the first n at which the interval has both ends,
 /// one-sided from the first n with p^n <= 5 %. For p99 that is 368 and 299, for p95 72 and 59.
 fn quality(n: usize, p: f64) -> Quality {
-    let (low, high) = order_statistics(n, p);
+    let (low, high) = order_statistics(n, p, TAIL);
     let one_sided = (0.05_f64.ln() / p.ln()).ceil() as usize;
     if low.is_some() && high.is_some() {
         Quality::Ok
@@ -221,12 +233,12 @@ mod tests {
 
     #[test]
     fn the_vectors_of_the_measurement_notes() {
-        assert_eq!(order_statistics(300, 0.50), (Some(133), Some(168)));
-        assert_eq!(order_statistics(300, 0.95), (Some(277), Some(293)));
-        assert_eq!(order_statistics(300, 0.99).1, None);
-        assert_eq!(order_statistics(1000, 0.50), (Some(469), Some(532)));
-        assert_eq!(order_statistics(1000, 0.95), (Some(936), Some(964)));
-        assert_eq!(order_statistics(1000, 0.99), (Some(983), Some(997)));
+        assert_eq!(order_statistics(300, 0.50, TAIL), (Some(133), Some(168)));
+        assert_eq!(order_statistics(300, 0.95, TAIL), (Some(277), Some(293)));
+        assert_eq!(order_statistics(300, 0.99, TAIL).1, None);
+        assert_eq!(order_statistics(1000, 0.50, TAIL), (Some(469), Some(532)));
+        assert_eq!(order_statistics(1000, 0.95, TAIL), (Some(936), Some(964)));
+        assert_eq!(order_statistics(1000, 0.99, TAIL), (Some(983), Some(997)));
     }
 
     #[test]

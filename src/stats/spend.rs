@@ -5,7 +5,7 @@ use crate::prices::{Prices, Usage};
 use crate::record::{Record, class};
 use crate::units::Usd;
 
-/// Money, of every request of a cell: ramp, drain and priming included.
+/// Money, of every request of a cell: ramp, drain, priming and attempts that were given up included.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Spend {
     /// Of all replies that have a price.
@@ -25,7 +25,8 @@ pub(crate) struct Spend {
 }
 
 impl Spend {
-    pub(super) fn add(&mut self, prices: &Prices, cell: &Cell, record: &Record) {
+    /// Takes a record; `counts` says that it is part of the load that the cell's numbers are of.
+    pub(super) fn add(&mut self, prices: &Prices, cell: &Cell, record: &Record, counts: bool) {
         let (Some(input), Some(output)) = (record.input_tokens, record.output_tokens) else {
             self.untold += u64::from(may_be_charged(record));
             return;
@@ -44,7 +45,7 @@ impl Spend {
             return;
         };
         self.total += cost;
-        if record.phase.is_load() {
+        if counts {
             self.load += cost;
             self.priced += 1;
             self.output_tokens += output;

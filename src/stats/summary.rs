@@ -6,6 +6,7 @@ use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::percentile;
+use super::replies::Replies;
 use super::series::{self, Row};
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
@@ -15,7 +16,7 @@ use crate::plan::{Api, CacheMode, Goodput};
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::record::{Outcome, Unfit};
 use crate::units::Samples;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A share of cache reads among successes from which a cell carries a warning.
 const CACHE_READS: f64 = 0.01;
@@ -150,6 +151,10 @@ pub(crate) enum Warning {
     Stalls,
     /// `min_samples` was not reached.
     TooFewSamples,
+    /// Some replies were cut at `max_tokens`, and some were not.
+    CutReplies,
+    /// Reasoning was all that some streams had.
+    NoAnswer,
 }
 
 impl Warning {
@@ -167,6 +172,8 @@ impl Warning {
             Self::Idle => "idle",
             Self::Stalls => "stalls",
             Self::TooFewSamples => "too_few_samples",
+            Self::CutReplies => "cut_replies",
+            Self::NoAnswer => "no_answer",
         }
     }
 
@@ -200,6 +207,12 @@ impl Warning {
             }
             Self::Stalls => {
                 "stalls: the service stood still while users waited, and what they would have asked meanwhile is in no percentile of a closed loop; arrival_rates measure it"
+            }
+            Self::CutReplies => {
+                "cut replies: max_tokens ended some replies and others ended by themselves, so that these latencies are of two kinds; raise max_tokens, or lower it until all are cut"
+            }
+            Self::NoAnswer => {
+                "no answer: 1 % or more of the streams reasoned until they ended, and no text of an answer came; raise max_tokens, or ask for less reasoning (request.additional_fields)"
             }
             Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }
@@ -241,8 +254,8 @@ pub(crate) struct CellSummary {
     pub(crate) tpot: Option<Latency>,
     /// The longest time between two content events, of streams.
     pub(crate) chunk_gap: Option<Latency>,
-    /// Streams in the window that came all at once.
-    pub(crate) bursts: u64,
+    /// What the replies in the window were like.
+    pub(crate) replies: Replies,
     /// Output tokens of successes that ended inside the window, per second.
     pub(crate) output_tokens_per_sec: Option<f64>,
     /// Requests that met every limit of `[goodput]`, per second of the window; nothing where none is set.
@@ -250,7 +263,7 @@ pub(crate) struct CellSummary {
     /// Starts that `max_in_flight` forbade.
     pub(crate) dropped: u64,
     /// What was spoken, and for how many requests.
-    pub(crate) protocols: std::collections::BTreeMap<String, u64>,
+    pub(crate) protocols: BTreeMap<String, u64>,
     /// What this machine did to the numbers.
     pub(crate) health: Health,
     /// The longest stall that a closed loop hid, milliseconds.
@@ -275,7 +288,13 @@ pub(crate) struct CellSummary {
     pub(crate) warnings: Vec<Warning>,
     /// One row a second.
     pub(crate) history: Vec<Row>,
-    samples: Vec<Sample>,
+    /// Successes that name no tier though one was asked for: they are taken as asked.
+    pub(crate) untold_tiers: u64,
+    pub(super) samples: Vec<Sample>,
+    /// Who is in `latency`.
+    pub(super) population: Population,
+    /// By repetition: from the first start to the moment after which nothing new started.
+    pub(super) load_ms: BTreeMap<u32, f64>,
 }
 
 /// Cells taken together.
@@ -351,7 +370,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
 fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
-    let mut turns: Vec<TurnReport> = manifest.turns.iter().filter(|turn| turn.test_id == cell.id).cloned().collect();
+    let mut turns: Vec<TurnReport> = manifest.reports(&cell.id).cloned().collect();
     let mut untold: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
     untold.sort_unstable();
     untold.dedup();
@@ -366,11 +385,13 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
         turns.push(TurnReport {
             test_id: cell.id.clone(),
             repetition,
+            attempt: 1,
             started_ms: (start_s * 1e3) as u64,
             ended_ms: (end_s * 1e3) as u64,
             load_ms: ((end_s - start_s) * 1e3).min(planned_ms),
             end: TurnEnd::Interrupted,
             reason: Some("the run was killed".into()),
+            failed: None,
             requests: of_it().count() as u64,
             connections_opened: 0,
             connections_reused: 0,
@@ -384,10 +405,10 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, protocols, answered, spend } = gathered;
+    let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
-    let load_ms: HashMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
+    let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
     let ended = || {
         samples.iter().filter(|sample| window.ends_in(sample, load_ms.get(&sample.repetition).copied().unwrap_or(0.0)))
     };
@@ -412,7 +433,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
         _ => Validity::Ok,
     };
-    let bursts = windowed().filter(|sample| sample.outcome == Outcome::Succeeded && sample.is_burst()).count() as u64;
+    let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));
     let success = Latency::of(windowed(), Population::Successes);
@@ -430,11 +451,14 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(cache_contaminated > 0, Warning::CacheContaminated);
     warn(warm_misses > 0, Warning::WarmMiss);
     warn(turns.iter().any(|turn| turn.end == TurnEnd::Interrupted), Warning::Interrupted);
-    warn(bursts > 0 && bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
+    warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
     warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
-    warn(success.n < wanted, Warning::TooFewSamples);
+    let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
+    warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
+    warn(replies.is_mixed(), Warning::CutReplies);
+    warn(replies.lacks_answers(), Warning::NoAnswer);
     CellSummary {
         cell: cell.clone(),
         counts,
@@ -446,7 +470,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
             .any(|sample| sample.ttft_ms.is_some() && sample.ttfat_ms != sample.ttft_ms)
             .then(|| of(Metric::Ttfat, Population::Settled)),
         ttft,
-        bursts,
+        replies,
         output_tokens_per_sec: (window.length_s > 0.0).then(|| {
             let tokens = |sample: &Sample| sample.output_tokens.filter(|_| sample.outcome == Outcome::Succeeded);
             ended().filter_map(tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens)) / window.length_s
@@ -476,8 +500,11 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         validity,
         warnings,
         history: series::history(turns, &samples, report.include_failures),
+        untold_tiers,
         window,
         samples,
+        population: settled,
+        load_ms,
     }
 }
 
@@ -496,7 +523,7 @@ fn has_goodput(cell: &Cell, goodput: &Goodput) -> bool {
 }
 
 /// Whether a request met every limit that is set. A late start counts against it.
-fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
+pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
     let late_ms = sample.response_ms - sample.service_ms;
     let meets = |limit: Option<std::time::Duration>, ms: Option<f64>| match (limit, ms) {
         (None, _) => true,
@@ -512,7 +539,7 @@ fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
         && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))
 }
 
-fn by_frequency(errors: std::collections::BTreeMap<(String, String), (u64, f64, f64)>) -> Vec<ErrorCount> {
+fn by_frequency(errors: BTreeMap<(String, String), (u64, f64, f64)>) -> Vec<ErrorCount> {
     let mut counts: Vec<ErrorCount> = errors
         .into_iter()
         .map(|((class, message), (count, first_s, last_s))| ErrorCount { class, message, count, first_s, last_s })

@@ -4,7 +4,7 @@ use super::collect::Sample;
 use super::percentile::nearest_rank;
 use crate::matrix::Cell;
 use crate::record::Outcome;
-use crate::record::manifest::TurnReport;
+use crate::record::manifest::{TurnEnd, TurnReport};
 
 /// From when on a cell's requests count for latency, and for how long. A load profile has no ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +50,8 @@ fn length_ms(cell: &Cell, turns: &[TurnReport]) -> f64 {
     if cell.load.requests.is_none() && cell.load.min_samples.is_none() {
         return planned;
     }
-    turns.iter().map(|turn| turn.load_ms).min_by(f64::total_cmp).unwrap_or(planned)
+    let whole = turns.iter().filter(|turn| turn.end != TurnEnd::FailedEarly);
+    whole.map(|turn| turn.load_ms).min_by(f64::total_cmp).unwrap_or(planned)
 }
 
 /// From when on requests count, milliseconds from a turn's start, and whether the cell had settled by

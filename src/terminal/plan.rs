@@ -2,8 +2,10 @@
 //! `run` before it asks.
 
 use crate::estimate::{Estimate, Reserved};
+use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
-use crate::plan::{Endpoint, Origins, Override, Plan};
+use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
+use crate::report::view::slo::shown;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
@@ -14,6 +16,7 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
         text += "SIMULATED: no Bedrock is asked, nothing leaves this machine.\n\n";
     }
     text += &values(plan, origins, width);
+    text += &thresholds(plan, origins, cells);
     text += &format!("\n{}\n", cells_line(plan, origins, cells));
     text += &format!("{}\n", estimate_line(estimate));
     text += &expectations(estimate, plan);
@@ -23,21 +26,50 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
 /// Key, value, origin. The simulator's values are shown where it is used, or where somebody changed them.
 fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
     let tree = serde_json::to_value(plan).unwrap_or_default();
+    // A plan keeps the whole path of a file; people know where they are.
+    let here = std::env::current_dir().map(|dir| format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
+    let near = |text: String| here.as_ref().map_or_else(|_| text.clone(), |here| text.replace(here.as_str(), ""));
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     for (key, origin) in origins {
         let Some(value) = key.split('.').try_fold(&tree, |inner, part| inner.get(part)) else { continue };
         let is_simulator = key.starts_with("simulator.");
+        // Thresholds are shown apart, with the cells that they mean.
+        if key == "slo" {
+            continue;
+        }
         if is_simulator && (plan.target.endpoint != Endpoint::Simulated || origin.name.is_none()) {
             continue;
         }
-        table.add_row(vec![key.clone(), plain(value), origin.to_string()]);
+        table.add_row(vec![key.clone(), near(plain(value)), origin.to_string()]);
     }
     format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
+/// Each threshold with its origin, the cells that it means and its bounds.
+fn thresholds(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
+    let mut text = String::new();
+    for (index, slo) in plan.slo.iter().enumerate() {
+        let origin = origins.get(&format!("slo[{index}]")).map_or_else(String::new, |origin| format!(" ({origin})"));
+        let meant = cells.iter().filter(|cell| matches(&slo.when, cell)).count();
+        let noun = if meant == 1 { "cell" } else { "cells" };
+        let bounds: Vec<String> = slo.bounds.iter().map(|bound| format!("{} {}", bound.key(), shown(bound))).collect();
+        text += &format!("\nthreshold {}{origin}: {meant} {noun}, {}\n", slo.title(index), slo.when);
+        text += &format!("  {}\n", bounds.join("\n  "));
+        if slo.on_inconclusive == OnInconclusive::Fail {
+            text += "  what is inconclusive fails the run\n";
+        }
+        if slo.abort_on_fail {
+            text += "  a cell that cannot meet a time or a rate any more is ended\n";
+        }
+    }
+    text
+}
+
 fn plain(value: &Value) -> String {
     match value {
+        // A text of several lines would break the table, and an end of a line is what a stop sequence may be.
+        Value::String(text) if text.contains(char::is_control) => format!("{text:?}"),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         // As the plan says it.

@@ -1,5 +1,6 @@
 //! The end of a run as text: a row per cell, then the old tool's tables. Pure.
 
+use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::{CellView, View};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write;
@@ -17,11 +18,18 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     if !view.run.calibration.is_empty() {
         text += &format!("{}\n", view.run.calibration);
     }
+    for note in &view.run.notes {
+        let _ = writeln!(text, "{note}");
+    }
     for sentence in &view.run.cost {
         let _ = writeln!(text, "{sentence}");
     }
     for cell in &view.cells {
         notes(cell, &mut text);
+    }
+    text += &tiers(view, width);
+    if !view.slo.rows.is_empty() {
+        text += &thresholds(&view.slo, width);
     }
     for table in &view.tables {
         let _ = writeln!(text, "\n{}", table.title);
@@ -53,6 +61,77 @@ fn cells(view: &View, width: usize) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+}
+
+/// Each tier against `default`; nothing where there is no `default`, or nothing else.
+fn tiers(view: &View, width: usize) -> String {
+    if view.tiers.tiers.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    for tier in &view.tiers.tiers {
+        table.add_row([&tier.id, &tier.sentence]);
+    }
+    let rows = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect::<Vec<_>>().join("\n");
+    let mut text = format!("\nTiers against default\n{rows}\n");
+    for tier in &view.tiers.tiers {
+        for warning in &tier.warnings {
+            let _ = writeln!(text, "! {}: {}", tier.id, warning.text);
+        }
+    }
+    let caption = Some(&view.tiers.caption).filter(|caption| !caption.is_empty());
+    for line in caption.into_iter().flat_map(|caption| wrapped(&format!("({caption})"), width)) {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+/// Bound and measured value side by side, failures first.
+fn thresholds(slo: &SloView, width: usize) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    table.set_header(["verdict", "cell", "threshold", "bound", "measured", "95 % interval"]);
+    for row in slo.rows_in_order() {
+        let threshold = format!("{}: {}", row.title, row.metric);
+        table.add_row([
+            row.verdict.to_owned(),
+            row.test_id.clone(),
+            threshold,
+            row.bound.clone(),
+            row.measured.clone(),
+            row.interval.clone(),
+        ]);
+    }
+    let mut text =
+        format!("\n{}\n{}\n", slo.counts, table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    // One line for all bounds of a cell that have one reason.
+    let mut told: Vec<(&SloRow, String)> = Vec::new();
+    for row in slo.rows_in_order().filter(|row| !row.reason.is_empty()) {
+        let bound = format!("{} {}", row.title, row.metric);
+        match told.iter_mut().find(|(first, _)| first.test_id == row.test_id && first.reason == row.reason) {
+            Some((_, bounds)) => *bounds += &format!(", {bound}"),
+            None => told.push((row, bound)),
+        }
+    }
+    for (row, bounds) in told {
+        let _ = writeln!(text, "! {}: {}: {}: {bounds}", row.test_id, row.verdict, row.reason);
+    }
+    text
+}
+
+/// Lines of at most `width` columns, two of which are left free.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width.saturating_sub(2) => {
+                *line = format!("{line} {word}");
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What a reader of the row above must know.

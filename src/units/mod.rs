@@ -22,6 +22,7 @@ use text_schema;
 pub(crate) mod duration;
 pub(crate) mod id;
 mod money;
+mod nearest;
 mod optional;
 mod rate;
 mod samples;
@@ -29,6 +30,7 @@ mod think_time;
 pub(crate) mod timestamp;
 
 pub(crate) use money::Usd;
+pub(crate) use nearest::nearest;
 pub(crate) use optional::NoneOr;
 pub(crate) use rate::Rate;
 pub(crate) use samples::Samples;

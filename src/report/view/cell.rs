@@ -1,12 +1,13 @@
 //! The view of one cell.
 
 use super::cost::{self, CostView};
-use super::text;
+use super::slo::{self, SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
+use super::{asked, text};
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
-use crate::record::manifest::{Manifest, TurnReport};
+use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::stats::series::{LEVELS, Row};
 use crate::stats::{CellSummary, Counts, Latency, StageSummary, Validity};
 use crate::units::{duration, timestamp};
@@ -29,8 +30,18 @@ pub(crate) struct CellView {
     pub(crate) service: Option<Numbers>,
     /// `ttft_*`, of streams.
     pub(crate) ttft: Option<Numbers>,
+    /// `ttfat_*`, of streams some of which began with reasoning.
+    pub(crate) ttfat: Option<Numbers>,
     /// `tpot_*`, of streams.
     pub(crate) tpot: Option<Numbers>,
+    /// Of all streams, those that began with reasoning; 0 to 1, like the next three.
+    pub(crate) reasoning_share: Option<f64>,
+    /// See `stats::Replies`.
+    pub(crate) reasoning_time_share: Option<f64>,
+    /// Of all streams, those that came all at once.
+    pub(crate) burst_share: Option<f64>,
+    /// Of all replies, those that `max_tokens` cut.
+    pub(crate) max_tokens_share: Option<f64>,
     /// Percentiles (0 to 100) that the plan asks for.
     pub(crate) further: Vec<(f64, Option<f64>)>,
     /// See `CellSummary`.
@@ -67,6 +78,10 @@ pub(crate) struct CellView {
     pub(crate) warm_misses: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorView>,
+    /// What thresholds say of it.
+    pub(crate) slo: Vec<SloRow>,
+    /// The same in one word; empty without thresholds.
+    pub(crate) slo_verdict: &'static str,
     /// `ok`, or why the numbers may not be used.
     pub(crate) validity: String,
     /// What to know about the numbers.
@@ -268,12 +283,13 @@ pub(crate) struct Shown {
     pub(crate) failure_rate: String,
 }
 
-pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) -> CellView {
+pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary: &CellSummary) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
     let latency = &summary.latency;
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
-    let turns: Vec<&TurnReport> = manifest.turns.iter().filter(|turn| turn.test_id == cell.id).collect();
+    let turns: Vec<&TurnReport> = manifest.reports(&cell.id).collect();
+    let slo: Vec<SloRow> = slo.rows.iter().filter(|row| row.test_id == cell.id).cloned().collect();
     CellView {
         id: cell.id.clone(),
         axes: AXES
@@ -286,7 +302,12 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
         success: Numbers::of(&summary.success),
         service: summary.service.as_ref().map(Numbers::of),
         ttft: summary.ttft.as_ref().map(Numbers::of),
+        ttfat: summary.ttfat.as_ref().map(Numbers::of),
         tpot: summary.tpot.as_ref().map(Numbers::of),
+        reasoning_share: summary.replies.reasoning_share(),
+        reasoning_time_share: summary.replies.reasoning_time_share,
+        burst_share: summary.replies.burst_share(),
+        max_tokens_share: summary.replies.cut_share(),
         further: further.iter().map(|p| (*p, latency.value_ms(p / 100.0))).collect(),
         output_tokens_per_sec: summary.output_tokens_per_sec,
         goodput: summary.goodput,
@@ -305,6 +326,8 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], summary: &CellSummary) 
         cache_contaminated: summary.cache_contaminated,
         warm_misses: summary.warm_misses,
         errors: errors(summary),
+        slo_verdict: slo::word(&slo),
+        slo,
         validity: summary.validity.key(),
         warnings: warnings(summary, &turns),
         shown: Shown {
@@ -342,8 +365,13 @@ fn errors(summary: &CellSummary) -> Vec<ErrorView> {
 }
 
 fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
-    let reasons = turns.iter().filter_map(|turn| turn.reason.as_ref());
-    let told = reasons.map(|reason| WarningView { key: "aborted", text: format!("stopped early: {reason}") });
+    let told = turns.iter().filter_map(|turn| {
+        let (key, what) = match turn.end {
+            TurnEnd::FailedEarly => ("failed_early", "ended early, and these numbers are of what ran until then"),
+            _ => ("aborted", "stopped early"),
+        };
+        Some(WarningView { key, text: format!("{what}: {}", turn.reason.as_ref()?) })
+    });
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => Some(WarningView {
             key: "invalid",
@@ -388,6 +416,7 @@ fn facts(summary: &CellSummary) -> Vec<Entry> {
         Entry::new("top-p", request.top_p.to_string()),
         Entry::new("timeout", duration::format(request.timeout)),
     ]);
+    facts.extend(asked::request(request));
     facts
 }
 
@@ -433,6 +462,7 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
         ("not warm, left out of the times", summary.warm_misses),
         ("served on another tier, left out of the times", summary.tier_mismatches),
     ];
+    entries.extend(asked::replies(summary));
     entries.extend(left_out.iter().filter(|(_, n)| *n > 0).map(|(label, n)| Entry::new(*label, sum(*n))));
     entries
 }
@@ -493,7 +523,11 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
                 text::rate(per_user.map(|ms| 1e3 / ms))
             ),
         ));
-        entries.push(Entry::new("bursts", format!("{} streams came all at once", summary.bursts)));
+        let replies = &summary.replies;
+        entries.push(Entry::new(
+            "bursts",
+            format!("{} streams came all at once ({})", replies.bursts, text::percent(replies.burst_share())),
+        ));
     }
     if let Some(goodput) = summary.goodput {
         entries.push(Entry::new("goodput", format!("{} requests/s met every limit", text::rate(Some(goodput)))));

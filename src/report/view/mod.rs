@@ -2,21 +2,26 @@
 //! nothing. Numbers for machines are numbers; numbers for people are text, and a number that is too
 //! uncertain to be shown is refused here.
 
+mod asked;
 pub(crate) mod calibration;
 mod cell;
 mod cost;
 mod figures;
+pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
+mod tiers;
 mod timing;
 
 pub(crate) use cell::{CellView, ErrorView, Numbers};
 pub(crate) use tables::Table;
+pub(crate) use tiers::{TierRow, TierView, TiersView};
 
 use super::charts::Figure;
 use crate::record::manifest::Manifest;
 use crate::stats::{Summary, Validity};
 use crate::units::timestamp;
+use crate::verdict::slo::Judgement;
 use serde::Serialize;
 
 /// A run, ready to be drawn.
@@ -26,8 +31,12 @@ pub(crate) struct View {
     pub(crate) run: RunView,
     /// In matrix order.
     pub(crate) cells: Vec<CellView>,
+    /// Each tier against `default`.
+    pub(crate) tiers: TiersView,
     /// The tables at the end of a run, the old tool's.
     pub(crate) tables: Vec<Table>,
+    /// Thresholds.
+    pub(crate) slo: slo::SloView,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -69,10 +78,12 @@ pub(crate) struct RunView {
     pub(crate) cost: Vec<String>,
     /// Cells whose numbers are not to be trusted, each with the reason.
     pub(crate) invalid: Vec<String>,
+    /// What holds for the whole run and is said once.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Computes the view of a run.
-pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
+pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
     let run = RunView {
         name: manifest.plan.name.clone(),
         description: manifest.plan.description.clone(),
@@ -95,9 +106,13 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary) -> View {
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
+        notes: tiers::untold(summary).into_iter().collect(),
     };
+    let slo = slo::view(&manifest.plan, summary, judgements);
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, cell)).collect(),
+        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect(),
+        tiers: tiers::view(manifest, summary),
+        slo,
         tables: tables::tables(summary),
         charts: figures::figures(&run, summary),
         run,

@@ -388,6 +388,16 @@ fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
         let here = format!("{at}.{key}");
         match schema["properties"].get(key) {
             Some(known) => found.extend(faults(inner, known, &here)),
+            // The one pattern that we have: percentiles of a threshold.
+            None if schema.get("patternProperties").is_some()
+                && key
+                    .rsplit('_')
+                    .next()
+                    .is_some_and(|p| p.strip_prefix('p').is_some_and(|p| p.parse::<f64>().is_ok())) =>
+            {
+                let pattern = schema["patternProperties"].as_object().unwrap().values().next().unwrap();
+                found.extend(faults(inner, pattern, &here));
+            }
             None if schema["additionalProperties"] == false => found.push(format!("{here}: unknown")),
             None => {}
         }

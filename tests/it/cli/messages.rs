@@ -37,6 +37,37 @@ const CASES: &[Case] = &[
     ("empty_flag", None, &[], &["--service-tiers", ""]),
     ("unknown_prompt_size", None, &[], &["--prompt-sizes", "small,huge"]),
     ("unknown_cache_mode", None, &[], &["--cache-modes", "cold,hot"]),
+    (
+        "mixes_without_sense",
+        Some(
+            "[matrix]\nprompt_sizes = [\"chat\", \"lagre\"]\n[[mix]]\nname = \"chat\"\nsizes = { small = 7, large = 0, medum = 1, other = 2 }\n[[mix]]\nname = \"other\"\nsizes = {}\n[[mix]]\nname = \"small\"\nsizes = { large = 1 }\n[[mix]]\nname = \"other\"\nsizes = { small = -1 }\n",
+        ),
+        &[],
+        &[],
+    ),
+    ("mix_with_an_unknown_key", Some("[[mix]]\nname = \"chat\"\nweights = { small = 7 }\n"), &[], &[]),
+    (
+        "data_sets_that_are_not_there",
+        Some(
+            "[[dataset]]\nname = \"small\"\nfile = \"q.jsonl\"\n[[dataset]]\nname = \"questions\"\nfile = \"nowhere.jsonl\"\n",
+        ),
+        &[],
+        &[],
+    ),
+    (
+        "request_fields_without_sense",
+        Some(
+            "[request]\nsystem = \" \"\nstop_sequences = [\"END\", \"\", \"END\"]\nperformance = \"fast\"\nadditional_fields = 5\n[request.request_metadata]\nteam = 7\n",
+        ),
+        &[],
+        &[],
+    ),
+    (
+        "request_lists_of_numbers",
+        Some("[request]\nstop_sequences = [5]\n[request.additional_fields]\n\"a.b\" = 1\n"),
+        &[],
+        &["--set", "request.request_metadata=[1]", "--set", "request.additional_field.x=1"],
+    ),
     ("missing_prompts_file", None, &[], &["--prompts-file", "nowhere.json"]),
     ("missing_plan", None, &[], &["nowhere.toml"]),
     ("empty_plan_is_the_defaults_with_a_short_test", Some(""), &[], &["--test-duration", "5s"]),
@@ -90,6 +121,43 @@ const CASES: &[Case] = &[
         Some(
             "[matrix]\nprofiles = [\"spike\"]\n[[profile]]\nname = \"spike\"\nstages = [{ user = 10, for = \"30s\" }]\n",
         ),
+        &[],
+        &[],
+    ),
+    (
+        "thresholds_without_sense",
+        Some(
+            r#"[[slo]]
+name = "interactive"
+when = { service_tier = "priority", users = 31 }
+p95 = "2.5s"
+[[slo]]
+name = "interactive"
+when = { tier = "flex" }
+p99.9 = "3s"
+p59x = "1s"
+ttft_p95 = 800
+failure_rate = "101%"
+thottle_rate = "1%"
+requests_per_sec = 20
+goodput = { min = 12.0 }
+on_inconclusive = "maybe"
+[[slo]]
+[[slo]]
+requests_per_sec = { min = 20 }
+abort_on_fail = true
+[[slo]]
+service_p95 = "1s"
+tpot_p50 = "40ms"
+goodput = { min = 12.0, ttft = "800ms" }
+"#,
+        ),
+        &[],
+        &[],
+    ),
+    (
+        "threshold_on_streams_where_some_are",
+        Some("[matrix]\napis = [\"converse\", \"converse-stream\"]\n[[slo]]\nttft_p95 = \"1s\"\nname = 5\n"),
         &[],
         &[],
     ),
@@ -159,10 +227,16 @@ fn bad_prompts_files_are_shown_where_they_are_wrong() {
         ("prompts_nothing", ""),
         ("prompts_without_text", "{\n  \"small\": {\"txt\": \"hi\"}\n}\n"),
         ("prompts_blank", "{\n  \"small\": {\"text\": \" \"}\n}\n"),
+        (
+            "prompts_all_at_once",
+            "{\n  \"small\": {\"text\": \"hi\", \"file\": \"x\"},\n  \"none\": {\"description\": \"d\"},\n  \"talk\": {\"messages\": [{\"role\": \"user\", \"text\": \"a\"}, {\"role\": \"user\", \"text\": \"b\"}]},\n  \"end\": {\"messages\": [{\"role\": \"user\", \"text\": \"a\"}, {\"role\": \"assistant\", \"text\": \"b\"}]},\n  \"made\": {\"generate\": {\"input_tokens\": 5}},\n  \"away\": {\"file\": \"nowhere.txt\"},\n  \"lines\": {\"dataset\": \"lines.jsonl\"}\n}\n",
+        ),
     ];
     for (name, text) in cases {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("prompts.json"), text).unwrap();
+        let lines = "{\"text\": \"a\"}\n{\"text\": \"b\"\n{\"txt\": \"c\"}\n";
+        std::fs::write(dir.path().join("lines.jsonl"), lines).unwrap();
         let output = command(dir.path(), &["show"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}");
         insta::assert_snapshot!(name, shown(dir.path(), &output));

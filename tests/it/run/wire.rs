@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2},"metrics":{"latencyMs":1}}"#;
 
 /// Answers every request; tells head and body of each.
-fn listen() -> (u16, Receiver<(String, String)>) {
+pub(super) fn listen() -> (u16, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (told, heard) = channel();

@@ -1,0 +1,218 @@
+//! `run --resume` and `--rerun`: what an earlier session left, whether this plan is the same, and
+//! which turns are still to be run.
+
+use super::report;
+use crate::config::Resolved;
+use crate::error::Error;
+use crate::estimate::{Estimate, estimate};
+use crate::matrix::Cell;
+use crate::matrix::order::Turn;
+use crate::plan::{Load, Plan};
+use crate::prompts::Prompts;
+use crate::record::dir::RunDir;
+use crate::record::hash::{cell_hash, plan_hash};
+use crate::record::manifest::{Manifest, PlannedCell};
+use crate::record::resume::{self, Found, ResumeError};
+use crate::stats::Validity;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// A run that is gone on with. Its directory is locked.
+pub(super) struct Before {
+    dir: RunDir,
+    pub(super) manifest: Manifest,
+    /// The order, with the attempts that follow.
+    order: Vec<Turn>,
+    /// The places in it of the turns that are to be run.
+    pub(super) turns: Vec<usize>,
+}
+
+/// Looks at the results directory. Nothing is there where it holds no run: that is said, and all
+/// starts afresh.
+pub(super) fn look(
+    results: &Path,
+    only: &[String],
+    rerun: &[String],
+    resolved: &Resolved,
+    all_cells: &[Cell],
+) -> Result<Option<Before>, Error> {
+    if resolved.plan.results_dir.contains("{started}") {
+        return Err(Error::ResumeWhere);
+    }
+    let found = resume::look(results).map_err(|error| match error {
+        ResumeError::Dir(error) => Error::Results(error),
+        ResumeError::Read(error) => Error::Read(error),
+    })?;
+    let (dir, mut manifest) = match found {
+        Found::Run(dir, manifest) => (dir, *manifest),
+        Found::Nothing(why) => {
+            let _ = writeln!(std::io::stderr(), "{}: {why}; starting afresh", results.display());
+            return Ok(None);
+        }
+    };
+    let differences = differences(&manifest, only, resolved, all_cells);
+    if !differences.is_empty() {
+        return Err(Error::OtherPlan { dir: results.to_owned(), differences });
+    }
+    // What is not part of the comparison (thresholds, budget, report) may have changed.
+    for planned in &mut manifest.cells {
+        if let Some(cell) = all_cells.iter().find(|cell| cell.id == planned.cell.id) {
+            planned.cell = cell.clone();
+        }
+    }
+    let again = again(results, rerun, &manifest)?;
+    let (order, turns) = resume::outstanding(results, &manifest, |id| again.iter().any(|known| known == id))?;
+    Ok(Some(Before { dir, manifest, order, turns }))
+}
+
+/// The cells that `--rerun` means.
+fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<String>, Error> {
+    let mut again = Vec::new();
+    for which in wanted {
+        match which.as_str() {
+            "failed" | "invalid" => {
+                let summary = report::summarise(results, manifest)?;
+                let meant = summary.cells.iter().filter(|cell| match &cell.validity {
+                    Validity::Invalid(_) => which == "invalid",
+                    Validity::NotRun => false,
+                    _ => which == "failed" && (cell.validity == Validity::Aborted || cell.counts.succeeded == 0),
+                });
+                again.extend(meant.map(|cell| cell.cell.id.clone()));
+            }
+            pattern => {
+                let cells: Vec<Cell> = manifest.cells.iter().map(|planned| planned.cell.clone()).collect();
+                let picked = super::select(&cells, &[pattern.to_owned()])?;
+                again.extend(picked.into_iter().map(|cell| cell.id));
+            }
+        }
+    }
+    Ok(again)
+}
+
+/// Where this plan is not the one that was begun, as people read it.
+fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_cells: &[Cell]) -> Vec<String> {
+    let hash = |cell: &Cell| {
+        let prompt = resolved.prompts.canonical(&cell.prompt_size, &resolved.plan.mix);
+        cell_hash(cell, &resolved.plan.target, &prompt)
+    };
+    let mut differences = Vec::new();
+    let now: BTreeMap<&str, String> = all_cells.iter().map(|cell| (cell.id.as_str(), hash(cell))).collect();
+    let hashes: Vec<String> = all_cells.iter().map(hash).collect();
+    if plan_hash(&hashes) != manifest.plan_hash {
+        let changed = |planned: &&PlannedCell| now.get(planned.cell.id.as_str()) != Some(&planned.cell_hash);
+        for planned in manifest.cells.iter().filter(changed).take(5) {
+            let id = &planned.cell.id;
+            differences.push(match all_cells.iter().find(|cell| cell.id == *id) {
+                None => format!("{id} is not in the plan any more"),
+                Some(cell) => format!("{id} is another one now: {}", changes(&planned.cell, cell)),
+            });
+        }
+        let known = |id: &str| manifest.cells.iter().any(|planned| planned.cell.id == id);
+        let new = all_cells.iter().filter(|cell| manifest.only.is_empty() && !known(&cell.id));
+        differences.extend(new.take(5).map(|cell| format!("{} is new in the plan", cell.id)));
+        if differences.is_empty() {
+            differences
+                .push("its cells are others (a model, a prompt's text, or a setting of the load changed)".into());
+        }
+    }
+    let (then, load) = (&manifest.plan.load, &resolved.plan.load);
+    let mut differs = |holds: bool, what: String| {
+        if holds {
+            differences.push(what);
+        }
+    };
+    differs(
+        then.repetitions != load.repetitions,
+        format!("load.repetitions is {}, and was {}", load.repetitions, then.repetitions),
+    );
+    differs(
+        load.seed.is_some_and(|seed| seed != manifest.seed),
+        format!("load.seed is {}, and was {}", load.seed.unwrap_or_default(), manifest.seed),
+    );
+    differs(
+        !only.is_empty() && only != manifest.only,
+        format!("--only is {}, and was {}", only.join(", "), or_all(&manifest.only)),
+    );
+    differences
+}
+
+fn or_all(patterns: &[String]) -> String {
+    if patterns.is_empty() { "not said".into() } else { patterns.join(", ") }
+}
+
+/// Keys of a cell's load that make no other cell of it.
+const FREE: [&str; 5] = ["load.seed", "load.repetitions", "load.order", "load.cool_down", "load.drain"];
+
+/// The fields in which two cells of one id differ.
+fn changes(then: &Cell, now: &Cell) -> String {
+    fn leaves(value: &serde_json::Value, path: &str, into: &mut BTreeMap<String, String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    leaves(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, into);
+                }
+            }
+            value => drop(into.insert(path.to_owned(), value.to_string())),
+        }
+    }
+    let of = |cell: &Cell| {
+        let mut found = BTreeMap::new();
+        leaves(&serde_json::to_value(cell).unwrap_or_default(), "", &mut found);
+        found
+    };
+    let (then, now) = (of(then), of(now));
+    let nothing = "not set".to_owned();
+    let changed = |key: &&String| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key);
+    let keys: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).filter(changed).collect();
+    let said: Vec<String> = keys
+        .into_iter()
+        .map(|key| {
+            format!("{key} is {}, and was {}", now.get(key).unwrap_or(&nothing), then.get(key).unwrap_or(&nothing))
+        })
+        .collect();
+    if said.is_empty() { "its prompt or its target changed".into() } else { said.join("; ") }
+}
+
+impl Before {
+    /// The region that the endpoint resolved to is the one of the session before.
+    pub(super) fn same_region(&self, region: &str) -> Result<(), Error> {
+        match &self.manifest.region {
+            Some(then) if then != region => Err(Error::OtherPlan {
+                dir: self.dir.path.clone(),
+                differences: vec![format!("the region is {region}, and was {then}")],
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is left to do.
+    pub(super) fn estimate(&self, plan: &Plan, prompts: &Prompts) -> Estimate {
+        let cells: Vec<Cell> =
+            self.turns.iter().map(|place| self.manifest.cells[self.order[*place].cell].cell.clone()).collect();
+        let plan = Plan { load: Load { repetitions: 1, ..plan.load.clone() }, ..plan.clone() };
+        estimate(&cells, &plan, prompts)
+    }
+
+    /// What is kept and what follows.
+    pub(super) fn sentence(&self) -> String {
+        let again = self.turns.iter().filter(|place| self.order[**place].attempt > 1).count();
+        let left = self.turns.len();
+        let again = if again > 0 { format!(", {again} of them once more") } else { String::new() };
+        format!(
+            "going on with {}: {} finished turns are kept, {left} follow{again}",
+            self.manifest.run_id,
+            self.order.len() - left
+        )
+    }
+
+    /// The directory, the manifest as it stands until the first record, the order and the places in it.
+    pub(super) fn go_on(self, resolved: &Resolved, now_ms: u64) -> (RunDir, Manifest, Vec<Turn>, Vec<usize>) {
+        let mut manifest = self.manifest;
+        manifest.plan = resolved.plan.clone();
+        manifest.origins = resolved.origins.clone();
+        manifest.resumed_ms.push(now_ms);
+        (manifest.interrupted, manifest.ended_ms) = (false, None);
+        (self.dir, manifest, self.order, self.turns)
+    }
+}

@@ -1,0 +1,538 @@
+//! Thresholds: what cells must meet, `[[slo]]` in a plan. Data and how it is written; what becomes of
+//! it is `verdict`'s business.
+
+use super::{Goodput, Rule};
+use crate::units::{duration, nearest};
+use schemars::JsonSchema;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::time::Duration;
+
+/// One threshold: bounds, and the cells that must meet them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Slo {
+    /// What it is called; may be empty.
+    pub(crate) name: String,
+    /// The cells; without attributes all.
+    pub(crate) when: Rule,
+    /// In the order in which they are shown; never two on the same thing.
+    pub(crate) bounds: Vec<Bound>,
+    /// What a verdict is worth that cannot be given.
+    pub(crate) on_inconclusive: OnInconclusive,
+    /// End a cell that cannot pass any more.
+    pub(crate) abort_on_fail: bool,
+}
+
+/// What a verdict is worth that cannot be given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnInconclusive {
+    /// It does not fail the run.
+    #[default]
+    Pass,
+    /// It fails the run as a FAIL does.
+    Fail,
+}
+
+/// A time of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timed {
+    /// The whole reply; in an open loop from the intended start.
+    Response,
+    /// From the send, in an open loop.
+    Service,
+    /// To the first token.
+    Ttft,
+    /// To the first token of the answer.
+    Ttfat,
+    /// Per output token.
+    Tpot,
+    /// The longest between two chunks.
+    ChunkGap,
+}
+
+/// Requests that are counted against all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Counted {
+    /// Failed and throttled ones.
+    Failures,
+    /// Throttled ones.
+    Throttles,
+}
+
+/// Something per second of the latency window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Flow {
+    /// Requests of any outcome that ended.
+    Requests,
+    /// Output tokens of the successes that ended.
+    OutputTokens,
+}
+
+/// One bound.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Bound {
+    /// A percentile of a time is at most so long.
+    Percentile {
+        /// Of what.
+        of: Timed,
+        /// Above 0, below 100.
+        p: f64,
+        /// The bound.
+        max: Duration,
+    },
+    /// A share of all requests is at most so large.
+    Share {
+        /// Of which requests.
+        of: Counted,
+        /// Above 0, below 1.
+        max: f64,
+    },
+    /// So much per second at least.
+    PerSecond {
+        /// Of what.
+        of: Flow,
+        /// Above 0.
+        min: f64,
+    },
+    /// So many requests per second at least that meet limits of their own.
+    Goodput {
+        /// Above 0.
+        min: f64,
+        /// Those of this threshold, whatever `[goodput]` says.
+        limits: Goodput,
+    },
+}
+
+impl Timed {
+    /// With what its percentiles' names begin.
+    const PREFIXES: [(&'static str, Self); 6] = [
+        ("", Self::Response),
+        ("service_", Self::Service),
+        ("ttft_", Self::Ttft),
+        ("ttfat_", Self::Ttfat),
+        ("tpot_", Self::Tpot),
+        ("chunk_gap_", Self::ChunkGap),
+    ];
+
+    fn prefix(self) -> &'static str {
+        Self::PREFIXES.iter().find(|(_, of)| *of == self).map_or("", |(prefix, _)| prefix)
+    }
+}
+
+/// The names that a bound may have, for messages: a few percentiles stand for all.
+const KNOWN: [&str; 14] = [
+    "p50",
+    "p90",
+    "p95",
+    "p99",
+    "service_p95",
+    "ttft_p95",
+    "ttfat_p95",
+    "tpot_p50",
+    "chunk_gap_p95",
+    "failure_rate",
+    "throttle_rate",
+    "requests_per_sec",
+    "output_tokens_per_sec",
+    "goodput",
+];
+
+/// What a bound is on, before it is known how large it is.
+#[derive(Debug, Clone, Copy)]
+enum Metric {
+    Percentile(Timed, f64),
+    Share(Counted),
+    PerSecond(Flow),
+    Goodput,
+}
+
+impl Metric {
+    fn parse(key: &str) -> Result<Self, String> {
+        match key {
+            "failure_rate" => return Ok(Self::Share(Counted::Failures)),
+            "throttle_rate" => return Ok(Self::Share(Counted::Throttles)),
+            "requests_per_sec" => return Ok(Self::PerSecond(Flow::Requests)),
+            "output_tokens_per_sec" => return Ok(Self::PerSecond(Flow::OutputTokens)),
+            "goodput" => return Ok(Self::Goodput),
+            _ => {}
+        }
+        let level = |(prefix, of): &(&str, Timed)| {
+            let p: f64 = key.strip_prefix(prefix)?.strip_prefix('p')?.parse().ok()?;
+            Some((*of, p))
+        };
+        match Timed::PREFIXES.iter().find_map(level) {
+            Some((of, p)) if p > 0.0 && p < 100.0 => Ok(Self::Percentile(of, p)),
+            Some((_, p)) => Err(format!("the percentile {p} lies outside 0..100: write p90 or \"p99.5\"")),
+            None => {
+                let names = KNOWN.into_iter().chain(["name", "when", "on_inconclusive", "abort_on_fail"]);
+                let meant = nearest(key, names).map_or(".".into(), |near| format!("; did you mean `{near}`?"));
+                Err(format!(
+                    "`{key}` is nothing that a threshold can bound{meant} There are: any percentile as p95, ttft_p95, \
+                     ttfat_p95, tpot_p95, chunk_gap_p95 and service_p95; failure_rate, throttle_rate, requests_per_sec, \
+                     output_tokens_per_sec, goodput"
+                ))
+            }
+        }
+    }
+
+    /// The bound that a value says; what is wrong with it otherwise.
+    fn bound(self, key: &str, value: &Value) -> Result<Bound, String> {
+        let wrong = |hint: &str| Err(format!("`{key}` is {}: write {hint}", shown(value)));
+        match self {
+            Self::Percentile(of, p) => {
+                let hint = "a duration such as \"800ms\" or \"2.5s\"";
+                match only(value, "max") {
+                    Value::String(text) => match duration::parse(text) {
+                        Ok(max) if max.is_zero() => Err(format!("`{key}` is zero: no reply is that fast")),
+                        Ok(max) => Ok(Bound::Percentile { of, p, max }),
+                        Err(message) => Err(format!("`{key}`: {message}")),
+                    },
+                    Value::Number(number) => Err(format!(
+                        "`{key}` = {number} has no unit: write \"{number}ms\" for milliseconds, or \"2.5s\""
+                    )),
+                    Value::Object(map) if map.keys().all(|key| key.parse::<u32>().is_ok()) => {
+                        let decimal = map.keys().next().map_or("9", String::as_str);
+                        Err(format!(
+                            "TOML reads `{key}.{decimal}` as a table: put it in quotes, \"{key}.{decimal}\" = \"2.5s\""
+                        ))
+                    }
+                    _ => wrong(hint),
+                }
+            }
+            Self::Share(of) => {
+                let max = match only(value, "max") {
+                    Value::Number(number) => number.as_f64(),
+                    Value::String(text) => text
+                        .trim()
+                        .strip_suffix('%')
+                        .and_then(|percent| percent.trim().parse::<f64>().ok())
+                        .map(|percent| percent / 100.0),
+                    _ => None,
+                };
+                match max {
+                    Some(max) if max > 0.0 && max < 1.0 => Ok(Bound::Share { of, max }),
+                    Some(max) if max >= 1.0 => {
+                        wrong("a share below 100 %, as \"1%\" or 0.01: nothing can be above that")
+                    }
+                    Some(0.0) => wrong("a small share, as \"0.1%\": that nothing ever fails cannot be shown"),
+                    _ => wrong("a share of all requests, as \"1%\" or 0.01"),
+                }
+            }
+            Self::PerSecond(of) => match value.get("min").and_then(Value::as_f64) {
+                Some(min) if has_only(value, &["min"]) && min > 0.0 => Ok(Bound::PerSecond { of, min }),
+                _ => wrong("{ min = 20 }: so much per second at least"),
+            },
+            Self::Goodput => goodput(key, value),
+        }
+    }
+}
+
+/// `{ min = 12.0, ttft = "800ms" }`.
+fn goodput(key: &str, value: &Value) -> Result<Bound, String> {
+    let hint = "{ min = 12.0, ttft = \"800ms\", tpot = \"40ms\", e2e = \"5s\" }, with one of the limits at least";
+    let min = value.get("min").and_then(Value::as_f64).filter(|min| *min > 0.0);
+    let (Some(min), true) = (min, has_only(value, &["min", "ttft", "tpot", "e2e"])) else {
+        return Err(format!("`{key}` is {}: write {hint}", shown(value)));
+    };
+    let limit = |name: &str| match value.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => match duration::parse(text) {
+            Ok(limit) if limit.is_zero() => Err(format!("`{key}.{name}` is zero: no reply is that fast")),
+            Ok(limit) => Ok(Some(limit)),
+            Err(message) => Err(format!("`{key}.{name}`: {message}")),
+        },
+        Some(other) => Err(format!("`{key}.{name}` is {}: write a duration such as \"800ms\"", shown(other))),
+    };
+    let limits = Goodput { ttft: limit("ttft")?, tpot: limit("tpot")?, e2e: limit("e2e")? };
+    if limits.is_unset() {
+        return Err(format!("`{key}` has no limit that makes a request good: write {hint}"));
+    }
+    Ok(Bound::Goodput { min, limits })
+}
+
+/// The value itself, or what `{ max = ... }` says.
+fn only<'v>(value: &'v Value, name: &str) -> &'v Value {
+    if has_only(value, &[name]) { value.get(name).unwrap_or(value) } else { value }
+}
+
+fn has_only(value: &Value, names: &[&str]) -> bool {
+    value.as_object().is_some_and(|map| map.keys().all(|key| names.contains(&key.as_str())))
+}
+
+/// A value as a plan says it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", shown(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+impl Bound {
+    /// Its key in a plan.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Percentile { of, p, .. } => format!("{}p{p}", of.prefix()),
+            Self::Share { of: Counted::Failures, .. } => "failure_rate".into(),
+            Self::Share { of: Counted::Throttles, .. } => "throttle_rate".into(),
+            Self::PerSecond { of: Flow::Requests, .. } => "requests_per_sec".into(),
+            Self::PerSecond { of: Flow::OutputTokens, .. } => "output_tokens_per_sec".into(),
+            Self::Goodput { .. } => "goodput".into(),
+        }
+    }
+
+    /// Too large a number breaks it, not too small a one.
+    pub(crate) fn is_upper(&self) -> bool {
+        matches!(self, Self::Percentile { .. } | Self::Share { .. })
+    }
+
+    /// Milliseconds, a share (0 to 1), or so many per second.
+    pub(crate) fn limit(&self) -> f64 {
+        match self {
+            Self::Percentile { max, .. } => crate::units::ms(*max),
+            Self::Share { max, .. } => *max,
+            Self::PerSecond { min, .. } | Self::Goodput { min, .. } => *min,
+        }
+    }
+
+    /// `ms`, `share` or `per_sec`, as in the files.
+    pub(crate) fn unit(&self) -> &'static str {
+        match self {
+            Self::Percentile { .. } => "ms",
+            Self::Share { .. } => "share",
+            Self::PerSecond { .. } | Self::Goodput { .. } => "per_sec",
+        }
+    }
+
+    /// It asks for what streams alone have.
+    pub(crate) fn needs_stream(&self) -> bool {
+        match self {
+            Self::Percentile { of, .. } => !matches!(of, Timed::Response | Timed::Service),
+            Self::Goodput { limits, .. } => limits.ttft.is_some() || limits.tpot.is_some(),
+            Self::Share { .. } | Self::PerSecond { .. } => false,
+        }
+    }
+
+    /// It asks for what an open loop alone has.
+    pub(crate) fn needs_arrivals(&self) -> bool {
+        matches!(self, Self::Percentile { of: Timed::Service, .. })
+    }
+
+    /// Times by what they are of, then rates, then flows.
+    fn rank(&self) -> (u8, u8, f64) {
+        match self {
+            Self::Percentile { of, p, .. } => (0, *of as u8, *p),
+            Self::Share { of, .. } => (1, *of as u8, 0.0),
+            Self::PerSecond { of, .. } => (2, *of as u8, 0.0),
+            Self::Goodput { .. } => (3, 0, 0.0),
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Percentile { max, .. } => json!(duration::format(*max)),
+            Self::Share { max, .. } => json!(max),
+            Self::PerSecond { min, .. } => json!({ "min": min }),
+            Self::Goodput { min, limits } => {
+                let mut map = Map::from_iter([("min".to_owned(), json!(min))]);
+                for (name, limit) in [("ttft", limits.ttft), ("tpot", limits.tpot), ("e2e", limits.e2e)] {
+                    map.extend(limit.map(|limit| (name.to_owned(), json!(duration::format(limit)))));
+                }
+                Value::Object(map)
+            }
+        }
+    }
+}
+
+impl Slo {
+    /// What it is called among others: its name, or its number, from 1.
+    pub(crate) fn title(&self, index: usize) -> String {
+        if self.name.is_empty() { format!("slo {}", index + 1) } else { self.name.clone() }
+    }
+}
+
+impl JsonSchema for Slo {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Slo".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let time = duration::Text::json_schema(generator);
+        let most = |limit: &schemars::Schema| {
+            json!({ "anyOf": [limit, {
+                "type": "object", "properties": { "max": limit }, "required": ["max"], "additionalProperties": false
+            }] })
+        };
+        let least = json!({
+            "type": "object", "properties": { "min": { "type": "number" } }, "required": ["min"],
+            "additionalProperties": false
+        });
+        let share = most(&schemars::json_schema!({
+            "anyOf": [{ "type": "number" }, { "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)? *%$" }]
+        }));
+        schemars::json_schema!({
+            "type": "object",
+            "properties": {
+                "name": { "type": "string", "description": "What it is called." },
+                "when": Rule::json_schema(generator),
+                "on_inconclusive": OnInconclusive::json_schema(generator),
+                "abort_on_fail": { "type": "boolean", "description": "End a cell that cannot pass any more." },
+                "failure_rate": share,
+                "throttle_rate": share,
+                "requests_per_sec": least,
+                "output_tokens_per_sec": least,
+                "goodput": {
+                    "type": "object",
+                    "properties": { "min": { "type": "number" }, "ttft": time, "tpot": time, "e2e": time },
+                    "required": ["min"],
+                    "additionalProperties": false
+                }
+            },
+            "patternProperties": { "^(ttft_|ttfat_|tpot_|chunk_gap_|service_)?p[0-9]+(\\.[0-9]+)?$": most(&time) },
+            "additionalProperties": false
+        })
+    }
+}
+
+impl Serialize for Slo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if !self.name.is_empty() {
+            map.serialize_entry("name", &self.name)?;
+        }
+        if self.on_inconclusive != OnInconclusive::default() {
+            map.serialize_entry("on_inconclusive", &self.on_inconclusive)?;
+        }
+        if self.abort_on_fail {
+            map.serialize_entry("abort_on_fail", &true)?;
+        }
+        for bound in &self.bounds {
+            map.serialize_entry(&bound.key(), &bound.value())?;
+        }
+        if !self.when.is_empty() {
+            map.serialize_entry("when", &self.when)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Slo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Slo;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a threshold such as { p95 = \"2.5s\", failure_rate = \"1%\" }")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Slo, A::Error> {
+                let mut slo = Slo {
+                    name: String::new(),
+                    when: Rule::default(),
+                    bounds: Vec::new(),
+                    on_inconclusive: OnInconclusive::default(),
+                    abort_on_fail: false,
+                };
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "name" => slo.name = map.next_value()?,
+                        "when" => slo.when = map.next_value()?,
+                        "on_inconclusive" => slo.on_inconclusive = map.next_value()?,
+                        "abort_on_fail" => slo.abort_on_fail = map.next_value()?,
+                        key => {
+                            let bound = map.next_value_seed(Keyed { key, known: &slo.bounds })?;
+                            slo.bounds.push(bound);
+                        }
+                    }
+                }
+                slo.bounds.sort_by(|a, b| a.rank().partial_cmp(&b.rank()).unwrap_or(std::cmp::Ordering::Equal));
+                Ok(slo)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// A bound under its key. What is wrong with the key is said with the value, so that it has a place.
+struct Keyed<'a> {
+    key: &'a str,
+    known: &'a [Bound],
+}
+
+impl<'de> DeserializeSeed<'de> for Keyed<'_> {
+    type Value = Bound;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bound, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let bound = Metric::parse(self.key).and_then(|metric| metric.bound(self.key, &value));
+        let bound = bound.map_err(D::Error::custom)?;
+        if self.known.iter().any(|known| known.key() == bound.key()) {
+            return Err(D::Error::custom(format!("`{}` is bounded twice: say it once", bound.key())));
+        }
+        Ok(bound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Slo, String> {
+        toml::from_str(toml).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_threshold_is_written_as_a_plan_that_reads_back_to_it() {
+        let text = "name = \"chat\"\non_inconclusive = \"fail\"\nabort_on_fail = true\np95 = \"2.5s\"\n\"p99.9\" = \"9s\"\n\
+            ttft_p95 = { max = \"800ms\" }\nfailure_rate = \"1%\"\nthrottle_rate = 0.05\nrequests_per_sec = { min = 20 }\n\
+            goodput = { min = 12.0, ttft = \"800ms\", tpot = \"40ms\" }\nwhen = { service_tier = \"priority\", users = [30, 60] }\n";
+        let slo = read(text).unwrap();
+        let keys: Vec<String> = slo.bounds.iter().map(Bound::key).collect();
+        assert_eq!(keys, ["p95", "p99.9", "ttft_p95", "failure_rate", "throttle_rate", "requests_per_sec", "goodput"]);
+        let limits: Vec<f64> = slo.bounds.iter().map(Bound::limit).collect();
+        assert_eq!(limits, [2_500.0, 9_000.0, 800.0, 0.01, 0.05, 20.0, 12.0]);
+        let written = toml::to_string(&slo).unwrap();
+        assert_eq!(read(&written).unwrap(), slo, "{written}");
+        let json = serde_json::to_string(&slo).unwrap();
+        assert_eq!(serde_json::from_str::<Slo>(&json).unwrap(), slo, "{json}");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_what_to_write() {
+        let cases = [
+            ("p95 = 800", "write \"800ms\""),
+            ("p95 = \"800\"", "has no unit"),
+            ("p95 = \"fast\"", "not a duration"),
+            ("p95 = \"0s\"", "zero"),
+            ("p99.9 = \"3s\"", "put it in quotes, \"p99.9\""),
+            ("p95 = { min = \"1s\" }", "a duration such as"),
+            ("p100 = \"1s\"", "outside 0..100"),
+            ("tftt_p95 = \"1s\"", "did you mean `ttft_p95`?"),
+            ("failure_rates = \"1%\"", "did you mean `failure_rate`?"),
+            ("failure_rate = \"101%\"", "below 100 %"),
+            ("failure_rate = 1", "below 100 %"),
+            ("failure_rate = 0", "cannot be shown"),
+            ("failure_rate = -0.1", "a share of all requests"),
+            ("failure_rate = \"1s\"", "a share of all requests"),
+            ("requests_per_sec = 20", "write { min = 20 }"),
+            ("requests_per_sec = { max = 20 }", "write { min = 20 }"),
+            ("requests_per_sec = { min = -1 }", "write { min = 20 }"),
+            ("goodput = { min = 3 }", "no limit"),
+            ("goodput = { ttft = \"1s\" }", "min = 12.0"),
+            ("goodput = { min = 3, ttft = 800 }", "a duration such as"),
+            ("goodput = { min = 3, tfft = \"1s\" }", "min = 12.0"),
+            ("p95 = \"1s\"\n\"p95.0\" = \"2s\"", "twice"),
+        ];
+        for (toml, part) in cases {
+            let message = read(toml).unwrap_err();
+            assert!(message.contains(part), "{toml}: {message}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Which request gets which prompt. The n-th request of every cell of a prompt size gets the same one,
+//! whatever the other axes say and whichever user asks: it is drawn from the run's seed, the
+//! repetition and n alone.
+
+use super::Prompt;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The streams of the run's seed from which prompts are drawn: one per repetition for the weights of a
+/// mix, and one for the order of each data set.
+const STREAMS: u64 = 1 << 61;
+
+/// Words of a stream that one draw takes, at most.
+const WORDS: u128 = 16;
+
+/// All that requests of one prompt size may be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Source {
+    choices: Vec<Choice>,
+    parts: Vec<Part>,
+}
+
+/// One prompt among others.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Choice {
+    /// The prompt's name, which is not the prompt size where that is a mix.
+    pub(crate) name: String,
+    /// Its line in a data set, from 1.
+    pub(crate) line: Option<u32>,
+    /// What is sent.
+    pub(crate) prompt: Prompt,
+}
+
+/// A name of a mix: some of the choices, which are next to each other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Part {
+    weight: f64,
+    first: usize,
+    count: usize,
+}
+
+impl Source {
+    pub(super) fn new(parts: Vec<(f64, Vec<Choice>)>) -> Self {
+        let mut source = Self { choices: Vec::new(), parts: Vec::new() };
+        for (weight, choices) in parts {
+            source.parts.push(Part { weight, first: source.choices.len(), count: choices.len() });
+            source.choices.extend(choices);
+        }
+        source
+    }
+
+    /// One text for all.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Self {
+        let choice = Choice { name: "text".into(), line: None, prompt: Prompt::of_text(text) };
+        Self::new(vec![(1.0, vec![choice])])
+    }
+
+    /// Every prompt that a request may get.
+    pub(crate) fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// The draws of one repetition.
+    pub(crate) fn drawing(&self, seed: u64, repetition: u32) -> Drawing {
+        let stream = |number: usize| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(STREAMS | u64::from(repetition) << 20 | number as u64);
+            rng
+        };
+        let mut upper = 0.0;
+        let parts = self.parts.iter().enumerate().map(|(index, part)| {
+            upper += part.weight;
+            let mut order: Vec<usize> = (part.first..part.first + part.count).collect();
+            order.shuffle(&mut stream(index + 1));
+            (upper, order)
+        });
+        Drawing { parts: parts.collect(), rng: stream(0) }
+    }
+}
+
+/// The draws of one repetition, each of which can be asked for by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Drawing {
+    /// The sum of the weights up to and with this part, and its choices in their shuffled order.
+    parts: Vec<(f64, Vec<usize>)>,
+    rng: ChaCha8Rng,
+}
+
+impl Drawing {
+    /// The index among [`Source::choices`] for the n-th request, from 0. A data set is gone through in
+    /// its shuffled order, again and again.
+    pub(crate) fn pick(&self, n: u64) -> usize {
+        let part = match &self.parts[..] {
+            [] => return 0,
+            [only] => only,
+            [.., last] => {
+                let mut rng = self.rng.clone();
+                rng.set_word_pos(u128::from(n) * WORDS);
+                let at = rng.random_range(0.0..last.0);
+                self.parts.iter().find(|(upper, _)| at < *upper).unwrap_or(last)
+            }
+        };
+        part.1[(n % part.1.len() as u64) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(weights: &[(f64, usize)]) -> Source {
+        let choices = |name: usize, count: usize| {
+            (0..count).map(move |line| Choice {
+                name: name.to_string(),
+                line: Some(line as u32),
+                prompt: Prompt::of_text("x"),
+            })
+        };
+        Source::new(
+            weights.iter().enumerate().map(|(n, (weight, count))| (*weight, choices(n, *count).collect())).collect(),
+        )
+    }
+
+    #[test]
+    fn a_mix_is_drawn_by_its_weights() {
+        let drawing = source(&[(7.0, 1), (3.0, 1)]).drawing(5, 1);
+        let n = 20_000_u64;
+        let second = (0..n).filter(|n| drawing.pick(*n) == 1).count() as f64 / n as f64;
+        // Five standard deviations of a binomial.
+        assert!((second - 0.3).abs() < 5.0 * (0.21 / n as f64).sqrt(), "{second}");
+        let runs = (1..n).filter(|n| drawing.pick(*n) == drawing.pick(n - 1)).count() as f64 / (n - 1) as f64;
+        assert!((runs - 0.58).abs() < 0.02, "neighbours are independent: {runs}");
+    }
+
+    #[test]
+    fn the_seed_and_the_repetition_decide_and_nothing_else() {
+        let source = source(&[(1.0, 5), (1.0, 4)]);
+        let draws = |seed, repetition| {
+            let drawing = source.drawing(seed, repetition);
+            (0..50).map(|n| drawing.pick(n)).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(1, 1), draws(1, 1));
+        assert_ne!(draws(1, 1), draws(2, 1));
+        assert_ne!(draws(1, 1), draws(1, 2));
+        let drawing = source.drawing(1, 1);
+        assert_eq!(
+            (0..50).rev().map(|n| drawing.pick(n)).collect::<Vec<_>>(),
+            draws(1, 1).into_iter().rev().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_data_set_is_gone_through_before_it_begins_again() {
+        let drawing = source(&[(1.0, 40)]).drawing(3, 1);
+        let mut first: Vec<usize> = (0..40).map(|n| drawing.pick(n)).collect();
+        assert_ne!(first, (0..40).collect::<Vec<_>>(), "shuffled");
+        assert_eq!(drawing.pick(40), first[0]);
+        first.sort_unstable();
+        assert_eq!(first, (0..40).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,157 @@
+//! What an earlier run left in its directory, and what of it is still to be run. Whatever ended that
+//! run, a kill or a power cut included, its whole records are kept: a turn that did not come to its
+//! end is run again under the next attempt, and only the last attempt's records count.
+
+use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock};
+use super::manifest::{Manifest, TurnEnd};
+use super::read::{self, ReadError, Records};
+use crate::matrix::order::Turn;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Where records go that no manifest tells the meaning of.
+const ORPHANS: &str = "token_data.orphaned.jsonl";
+
+/// What stands in a results directory.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Nothing that could be gone on with; why.
+    Nothing(&'static str),
+    /// A run; its directory is locked from here on.
+    Run(RunDir, Box<Manifest>),
+}
+
+/// Why a directory cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResumeError {
+    /// It is another run's, or cannot be written.
+    #[error("{0}")]
+    Dir(#[from] DirError),
+    /// What is there cannot be read.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+}
+
+/// Locks a results directory and looks at what it holds. Half a line at the journal's end is cut off.
+///
+/// # Errors
+/// When another process writes it, or it cannot be read or written.
+pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
+    let was_there = dir.exists();
+    let mut taken = lock(dir)?;
+    let at = |source| DirError::Io { path: dir.join(JOURNAL), source };
+    if !dir.join(MANIFEST).exists() {
+        let orphans = taken.journal.metadata().map_err(at)?.len() > 0;
+        if orphans {
+            fs::copy(dir.join(JOURNAL), dir.join(ORPHANS)).map_err(at)?;
+            taken.journal.set_len(0).map_err(at)?;
+        }
+        let why = match (was_there, orphans) {
+            (false, _) => "there is no such directory yet",
+            (true, false) => "it holds no run",
+            (true, true) => "it has records and no manifest (they are kept in token_data.orphaned.jsonl)",
+        };
+        return Ok(Found::Nothing(why));
+    }
+    let manifest = read::manifest(dir)?;
+    mend(dir, &mut taken.journal).map_err(at)?;
+    Ok(Found::Run(taken, Box::new(manifest)))
+}
+
+/// Cuts the journal back to its last whole line. A power cut can leave zeros where text should be.
+fn mend(dir: &Path, journal: &mut File) -> io::Result<()> {
+    const BLOCK: u64 = 1 << 16;
+    let mut file = File::open(dir.join(JOURNAL))?;
+    let mut length = file.metadata()?.len();
+    let mut block = Vec::new();
+    while length > 0 {
+        let start = length.saturating_sub(BLOCK);
+        file.seek(SeekFrom::Start(start))?;
+        block.clear();
+        file.by_ref().take(length - start).read_to_end(&mut block)?;
+        let zero = block.iter().position(|byte| *byte == 0).unwrap_or(block.len());
+        match block[..zero].iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => {
+                length = start + end as u64 + 1;
+                break;
+            }
+            None => length = start,
+        }
+    }
+    journal.set_len(length)
+}
+
+/// The order with the attempts that follow, and the places in it of the turns that are to be run.
+/// Finished and aborted turns are kept, unless `again` says of a cell that it is to run once more.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(crate) fn outstanding(
+    dir: &Path,
+    manifest: &Manifest,
+    again: impl Fn(&str) -> bool,
+) -> Result<(Vec<Turn>, Vec<usize>), ReadError> {
+    let mut seen: HashMap<(usize, u32), u32> = HashMap::new();
+    for entry in Records::open(dir, manifest)? {
+        let (cell, record) = entry?;
+        let last = seen.entry((cell, record.repetition)).or_default();
+        *last = (*last).max(record.cell_attempt);
+    }
+    let mut order = manifest.order.clone();
+    let mut places = Vec::new();
+    for (place, turn) in order.iter_mut().enumerate() {
+        let id = &manifest.cells[turn.cell].cell.id;
+        let report = manifest.report(id, turn.repetition);
+        if report.is_some_and(|report| report.end != TurnEnd::Interrupted) && !again(id) {
+            continue;
+        }
+        let seen = seen.get(&(turn.cell, turn.repetition)).copied().unwrap_or(0);
+        let reported = report.map_or(0, |report| report.attempt);
+        turn.attempt = seen.max(reported) + 1;
+        places.push(place);
+    }
+    Ok((order, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_and_zeros_are_cut_off_and_whole_lines_stay() {
+        let long = format!("{}\n", "x".repeat(200_000));
+        let cases = [
+            ("", ""),
+            ("{\"a\":1}\n{\"b\"", "{\"a\":1}\n"),
+            ("{\"a\"", ""),
+            ("{\"a\":1}\n", "{\"a\":1}\n"),
+            ("{\"a\":1}\n\0\0\0\0", "{\"a\":1}\n"),
+            ("{\"a\":1}\n\0\0\n\0", "{\"a\":1}\n"),
+        ];
+        let cut = [&long, "yyyy"].concat();
+        for (left, kept) in cases.into_iter().chain([(cut.as_str(), long.as_str())]) {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(JOURNAL), left).unwrap();
+            let mut taken = lock(dir.path()).unwrap();
+            mend(dir.path(), &mut taken.journal).unwrap();
+            assert!(fs::read_to_string(dir.path().join(JOURNAL)).unwrap() == kept, "{left:.40}");
+        }
+    }
+
+    #[test]
+    fn what_holds_no_run_starts_afresh_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        assert!(matches!(look(&path), Ok(Found::Nothing("there is no such directory yet"))));
+        assert!(matches!(look(&path), Ok(Found::Nothing("it holds no run"))));
+        fs::write(path.join(JOURNAL), "{\"a\":1}\n").unwrap();
+        let Ok(Found::Nothing(why)) = look(&path) else { panic!("a journal alone is no run") };
+        assert!(why.contains("no manifest"), "{why}");
+        let taken = lock(&path).unwrap();
+        assert_eq!(taken.journal.metadata().unwrap().len(), 0);
+        assert_eq!(fs::read_to_string(path.join(ORPHANS)).unwrap(), "{\"a\":1}\n");
+        assert!(matches!(look(&path), Err(ResumeError::Dir(DirError::Locked { .. }))));
+    }
+}

@@ -1,0 +1,55 @@
+//! `slo.csv`: a row per bound of each threshold in each cell that it is meant for.
+
+use super::view::View;
+use super::{Rendered, ReportError, csv_bytes};
+
+const HEADER: [&str; 13] = [
+    "slo",
+    "name",
+    "test_id",
+    "metric",
+    "relation",
+    "bound",
+    "unit",
+    "value",
+    "low",
+    "high",
+    "confidence",
+    "verdict",
+    "reason",
+];
+
+/// One file, where there is any threshold.
+pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+    let rows: Vec<Vec<String>> = view
+        .slo
+        .rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.number.to_string(),
+                row.title.clone(),
+                row.test_id.clone(),
+                row.metric.clone(),
+                row.relation.into(),
+                fine(Some(row.limit)),
+                row.unit.into(),
+                fine(row.value),
+                fine(row.low),
+                fine(row.high),
+                "0.95".into(),
+                row.verdict.into(),
+                row.reason.clone(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Rendered { path: "slo.csv".into(), bytes: csv_bytes(&HEADER, rows, csv::Terminator::Any(b'\n'))? }])
+}
+
+/// Six decimals: bounds of shares are small.
+fn fine(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.6}"))
+}

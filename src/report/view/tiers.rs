@@ -1,0 +1,310 @@
+//! Tiers against `default` as numbers and as sentences.
+
+use super::cell::WarningView;
+use super::text;
+use crate::matrix::{AXES, AxisValue};
+use crate::plan::Order;
+use crate::record::manifest::Manifest;
+use crate::stats::repeated::Lacking;
+use crate::stats::{CellSummary, Summary, Validity};
+use crate::verdict::tiers::{Basis, Comparison, Contrast, Missing, Row, Side, Verdict, compare};
+use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+/// All comparisons of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct TiersView {
+    /// How to read them; empty where nothing could be compared.
+    pub(crate) caption: String,
+    /// In matrix order; empty where the plan has no `default`, or nothing else.
+    pub(crate) tiers: Vec<TierView>,
+}
+
+/// One tier against `default` in one context.
+#[derive(Debug, Serialize)]
+pub(crate) struct TierView {
+    /// Of the tier's cell.
+    pub(crate) id: String,
+    /// The tier.
+    pub(crate) tier: String,
+    /// The context: a field and a coordinate for every axis but the tier.
+    pub(crate) context: Vec<(&'static str, AxisValue)>,
+    /// `flex is 1.21x slower at p50 (1.15..1.28), 1.19x slower at p95 (1.05..1.34); within this session`.
+    pub(crate) sentence: String,
+    /// Some number could be compared.
+    pub(crate) is_compared: bool,
+    /// One per number.
+    pub(crate) rows: Vec<TierRow>,
+    /// What to know about them.
+    pub(crate) warnings: Vec<WarningView>,
+}
+
+/// One number of a tier beside `default`'s.
+#[derive(Debug, Serialize)]
+pub(crate) struct TierRow {
+    /// The column of `consolidated_results` that it is in.
+    pub(crate) metric: &'static str,
+    /// For people.
+    pub(crate) label: &'static str,
+    /// Of `default`; with repetitions the geometric mean of theirs.
+    pub(crate) default: Option<f64>,
+    /// Of the tier.
+    pub(crate) tier: Option<f64>,
+    /// Tier minus default.
+    pub(crate) difference: Option<f64>,
+    /// Tier over default.
+    pub(crate) ratio: Option<f64>,
+    /// Its interval.
+    pub(crate) low: Option<f64>,
+    /// As above.
+    pub(crate) high: Option<f64>,
+    /// `paired t over 5 repetitions`, `within this session`; empty where nothing is compared.
+    pub(crate) basis: String,
+    /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference` or `not_compared`; of prices
+    /// `cheaper`, `dearer` or `same_price`.
+    pub(crate) verdict: &'static str,
+    /// Why it is not compared; else empty.
+    pub(crate) reason: String,
+    /// The same as people read them.
+    pub(crate) shown: ShownRow,
+}
+
+/// A row as people read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShownRow {
+    /// See [`TierRow`].
+    pub(crate) default: String,
+    /// See [`TierRow`].
+    pub(crate) tier: String,
+    /// See [`TierRow`].
+    pub(crate) difference: String,
+    /// See [`TierRow`].
+    pub(crate) ratio: String,
+    /// See [`TierRow`].
+    pub(crate) interval: String,
+    /// `1.21x slower`, `no significant difference`, or why nothing is said.
+    pub(crate) verdict: String,
+}
+
+/// Compares the tiers of a run.
+pub(super) fn view(manifest: &Manifest, summary: &Summary) -> TiersView {
+    let comparisons = compare(summary);
+    let contrasts =
+        || comparisons.iter().flat_map(|comparison| &comparison.rows).filter_map(|row| row.outcome.as_ref().ok());
+    let contexts: BTreeSet<usize> = comparisons.iter().filter_map(|comparison| comparison.default).collect();
+    let mut caption = String::new();
+    if contrasts().next().is_some() {
+        caption += "Tier over default in the same context. The intervals of p50 and p95 hold together, for all tiers of a context, with 95 % confidence; where one holds 1 there is no significant difference";
+    }
+    if contrasts().any(|contrast| contrast.basis != Basis::Session) {
+        caption += ". With three repetitions and more each value is the geometric mean of theirs";
+    }
+    if contrasts().any(|contrast| contrast.basis == Basis::Session) {
+        caption += ". \"Within this session\" rests on the requests alone, and another session may differ by more: repetitions = 5 compares repetitions";
+    }
+    if contexts.len() > 1 && !caption.is_empty() && manifest.plan.load.order != Order::Blocked {
+        caption += ". The tiers of a context did not run next to each other, so that a drift of the service is in these ratios: order = \"blocked\" keeps it out";
+    }
+    TiersView { caption, tiers: comparisons.iter().map(|comparison| tier(summary, comparison)).collect() }
+}
+
+fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
+    let cell = &summary.cells[comparison.cell].cell;
+    let others = AXES.iter().filter(|axis| axis.field != "service_tier");
+    TierView {
+        id: cell.id.clone(),
+        tier: cell.service_tier.clone(),
+        context: others.map(|axis| (axis.field, (axis.get)(cell))).collect(),
+        sentence: sentence(&cell.service_tier, &comparison.rows) + &costs(comparison.price),
+        is_compared: comparison.rows.iter().any(|row| row.outcome.is_ok()),
+        rows: comparison
+            .rows
+            .iter()
+            .map(|row| numbers(row, &cell.service_tier))
+            .chain(comparison.price.map(price))
+            .collect(),
+        warnings: comparison
+            .length
+            .map(|ratio| WarningView {
+                key: "length",
+                text: format!(
+                    "replies of {} are {ratio:.2}x as long as default's, in output tokens: a part of the difference in latency is length",
+                    cell.service_tier
+                ),
+            })
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// What p50 and p95 say.
+fn sentence(tier: &str, rows: &[Row]) -> String {
+    let deciding: Vec<&Row> = rows.iter().filter(|row| row.compared.decides).collect();
+    let reasons: Vec<&Missing> = deciding.iter().filter_map(|row| row.outcome.as_ref().err()).collect();
+    if let [first, rest @ ..] = reasons.as_slice()
+        && reasons.len() == deciding.len()
+        && rest.iter().all(|reason| reason == first)
+    {
+        return format!("{tier} is not compared: {}", reason(first, tier));
+    }
+    let part = |row: &&Row| match &row.outcome {
+        Ok(contrast) => {
+            let at = row.compared.key;
+            match contrast.verdict() {
+                Verdict::Same => format!("not significantly different at {at} ({})", interval(contrast)),
+                Verdict::More | Verdict::Less => format!("{} at {at} ({})", times(row, contrast), interval(contrast)),
+            }
+        }
+        Err(missing) => format!("not compared at {} ({})", row.compared.key, reason(missing, tier)),
+    };
+    let mut bases: Vec<String> =
+        deciding.iter().filter_map(|row| row.outcome.as_ref().ok()).map(|contrast| basis(contrast.basis)).collect();
+    bases.dedup();
+    let parts: Vec<String> = deciding.iter().map(part).collect();
+    format!("{tier} is {}; {}", parts.join(", "), bases.join(", "))
+}
+
+fn numbers(row: &Row, tier: &str) -> TierRow {
+    let contrast = row.outcome.as_ref().ok();
+    let missing = row.outcome.as_ref().err();
+    let of = |value: fn(&Contrast) -> f64| contrast.map(value);
+    let shown = |value: Option<f64>| value.map_or_else(|| text::NOTHING.into(), text::ms);
+    let difference = of(|contrast| contrast.tier - contrast.default);
+    TierRow {
+        metric: row.compared.key,
+        label: row.compared.label,
+        default: of(|contrast| contrast.default),
+        tier: of(|contrast| contrast.tier),
+        difference,
+        ratio: of(|contrast| contrast.ratio.value),
+        low: of(|contrast| contrast.ratio.low),
+        high: of(|contrast| contrast.ratio.high),
+        basis: contrast.map_or_else(String::new, |contrast| basis(contrast.basis)),
+        verdict: contrast.map_or("not_compared", |contrast| key(row, contrast)),
+        reason: missing.map_or_else(String::new, |missing| reason(missing, tier)),
+        shown: ShownRow {
+            default: shown(of(|contrast| contrast.default)),
+            tier: shown(of(|contrast| contrast.tier)),
+            difference: difference.map_or_else(
+                || text::NOTHING.into(),
+                |difference| format!("{}{}", if difference < 0.0 { "-" } else { "+" }, text::ms(difference.abs())),
+            ),
+            ratio: of(|contrast| contrast.ratio.value)
+                .map_or_else(|| text::NOTHING.into(), |ratio| format!("{ratio:.2}")),
+            interval: contrast
+                .map_or_else(String::new, |contrast| format!("{:.2}..{:.2}", contrast.ratio.low, contrast.ratio.high)),
+            verdict: match &row.outcome {
+                Err(missing) => format!("not compared: {}", reason(missing, tier)),
+                Ok(contrast) if contrast.verdict() == Verdict::Same => "no significant difference".into(),
+                Ok(contrast) => times(row, contrast),
+            },
+        },
+    }
+}
+
+/// What a thousand replies cost, counted and not estimated.
+fn price((default, tier): (f64, f64)) -> TierRow {
+    let shown = |usd: f64| format!("{usd:.4}");
+    let ratio = (default > 0.0).then(|| tier / default);
+    let verdict = match tier.total_cmp(&default) {
+        Ordering::Less => "cheaper",
+        Ordering::Equal => "same_price",
+        Ordering::Greater => "dearer",
+    };
+    TierRow {
+        metric: "cost_per_1k_requests",
+        label: "per 1,000 replies, USD",
+        default: Some(default),
+        tier: Some(tier),
+        difference: Some(tier - default),
+        ratio,
+        low: None,
+        high: None,
+        basis: "every reply of the cells".into(),
+        verdict,
+        reason: String::new(),
+        shown: ShownRow {
+            default: shown(default),
+            tier: shown(tier),
+            difference: format!("{:+.4}", tier - default),
+            ratio: ratio.map_or_else(|| text::NOTHING.into(), |ratio| format!("{ratio:.2}")),
+            interval: String::new(),
+            verdict: verdict.replace('_', " "),
+        },
+    }
+}
+
+fn costs(price: Option<(f64, f64)>) -> String {
+    match price {
+        Some((default, tier)) if default > 0.0 => format!("; it costs {:.2}x per reply", tier / default),
+        _ => String::new(),
+    }
+}
+
+/// As in the files.
+fn key(row: &Row, contrast: &Contrast) -> &'static str {
+    match (contrast.verdict(), row.compared.is_time) {
+        (Verdict::Same, _) => "no_significant_difference",
+        (Verdict::More, true) => "slower",
+        (Verdict::Less, true) => "faster",
+        (Verdict::More, false) => "higher",
+        (Verdict::Less, false) => "lower",
+    }
+}
+
+/// `1.21x slower`; what is faster takes that many times less.
+fn times(row: &Row, contrast: &Contrast) -> String {
+    let ratio = contrast.ratio.value;
+    let ratio = if contrast.verdict() == Verdict::Less { 1.0 / ratio } else { ratio };
+    format!("{ratio:.2}x {}", key(row, contrast))
+}
+
+/// The interval of what [`times`] says.
+fn interval(contrast: &Contrast) -> String {
+    let (low, high) = (contrast.ratio.low, contrast.ratio.high);
+    let (low, high) = if contrast.verdict() == Verdict::Less { (1.0 / high, 1.0 / low) } else { (low, high) };
+    format!("{low:.2}..{high:.2}")
+}
+
+fn basis(basis: Basis) -> String {
+    match basis {
+        Basis::Repetitions(n) => format!("paired t over {n} repetitions"),
+        Basis::Session => "within this session".into(),
+    }
+}
+
+fn reason(missing: &Missing, tier: &str) -> String {
+    let name = |side: Side| if side == Side::Default { "default" } else { tier };
+    match missing {
+        Missing::NoDefault => "its context has no cell of default".into(),
+        Missing::Unfit(side, validity) => {
+            let name = name(*side);
+            match validity {
+                Validity::NotRun => format!("{name} was not run"),
+                Validity::Aborted => format!("{name} was stopped early"),
+                Validity::Invalid(_) => format!("{name} is INVALID"),
+                Validity::Ok => format!("{name} has no such number"),
+            }
+        }
+        Missing::Lacking(side, Lacking::TooFew(n)) => {
+            format!("{n} samples of {} are too few for an interval", name(*side))
+        }
+        Missing::Lacking(side, Lacking::CutOff) => {
+            format!("so much of {} was cut off that it lies beyond what was seen", name(*side))
+        }
+    }
+}
+
+/// What is said once of a run whose replies name no tier.
+pub(super) fn untold(summary: &Summary) -> Option<String> {
+    let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
+    let untold = sum(|cell| cell.untold_tiers);
+    (untold > 0).then(|| {
+        format!(
+            "{} of {} successful replies name no service tier: they are taken as served on the tier that was asked for",
+            text::thousands(untold as f64, 0),
+            text::thousands(sum(|cell| cell.counts.succeeded) as f64, 0)
+        )
+    })
+}

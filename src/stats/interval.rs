@@ -1,0 +1,164 @@
+//! What thresholds ask of a cell: numbers with their 95 % interval. Percentiles have that of order
+//! statistics, shares that of Clopper and Pearson, what flows per second that of 20 batch means.
+
+use super::collect::Sample;
+use super::latency::{Latency, Metric, Population};
+use super::proportion::Tally;
+use super::summary::{CellSummary, is_good};
+use crate::plan::{Counted, Flow, Goodput, Timed};
+use crate::record::Outcome;
+
+/// What lies outside an interval on either side.
+const ALPHA: f64 = 0.025;
+
+/// Into how many parts the window is cut.
+const BATCHES: usize = 20;
+
+/// The 97.5 % quantile of Student's t with 19 degrees of freedom.
+const T_19: f64 = 2.093_024_054_408_263;
+
+/// A number and how sure it is, in its own unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Interval {
+    /// As measured.
+    pub(crate) value: f64,
+    /// With 95 % it is between this
+    pub(crate) low: Option<f64>,
+    /// and this; an end is nothing where it is open.
+    pub(crate) high: Option<f64>,
+}
+
+impl CellSummary {
+    /// The times of a kind; nothing where the cell has none such.
+    pub(crate) fn times(&self, of: Timed) -> Option<&Latency> {
+        match of {
+            Timed::Response => Some(&self.latency),
+            Timed::Service => self.service.as_ref(),
+            Timed::Ttft => self.ttft.as_ref(),
+            // Without reasoning the first answer token is the first token.
+            Timed::Ttfat => self.ttfat.as_ref().or(self.ttft.as_ref()),
+            Timed::Tpot => self.tpot.as_ref(),
+            Timed::ChunkGap => self.chunk_gap.as_ref(),
+        }
+    }
+
+    /// A share of all requests. What was cut off may have become either.
+    pub(crate) fn share(&self, of: Counted) -> Option<Interval> {
+        let mut in_order: Vec<&Sample> = self.samples.iter().collect();
+        in_order.sort_by(|a, b| a.repetition.cmp(&b.repetition).then(a.start_ms.total_cmp(&b.start_ms)));
+        let (mut at_least, mut at_most) = (Tally::default(), Tally::default());
+        for sample in in_order {
+            let hit = counts(of, sample.outcome);
+            at_least.add(hit);
+            at_most.add(hit || sample.outcome == Outcome::Censored);
+        }
+        let (hits, n) = (at_least.hits() as f64, at_least.n() as f64);
+        (n > 0.0).then(|| Interval { value: hits / n, low: Some(at_least.low(ALPHA)), high: Some(at_most.high(ALPHA)) })
+    }
+
+    /// Per second of the window.
+    pub(crate) fn flow(&self, of: Flow) -> Option<Interval> {
+        self.per_second(|sample| match of {
+            Flow::Requests => 1.0,
+            Flow::OutputTokens if sample.outcome == Outcome::Succeeded => sample.output_tokens.map_or(0.0, f64::from),
+            Flow::OutputTokens => 0.0,
+        })
+    }
+
+    /// Requests per second of the window that meet all limits.
+    pub(crate) fn goodput_of(&self, limits: &Goodput) -> Option<Interval> {
+        self.per_second(|sample| f64::from(u8::from(is_good(sample, limits))))
+    }
+
+    /// What ends inside the window, weighed; nothing where fewer requests end than there are batches.
+    fn per_second(&self, weight: impl Fn(&Sample) -> f64) -> Option<Interval> {
+        let mut starts: Vec<(u32, f64, f64)> = Vec::new();
+        let mut length_ms = 0.0;
+        for (repetition, load_ms) in &self.load_ms {
+            starts.push((*repetition, length_ms, *load_ms));
+            length_ms += (load_ms - self.window.start_ms).max(0.0);
+        }
+        let ended = self.samples.iter().filter_map(|sample| {
+            let (_, offset_ms, load_ms) = starts.iter().find(|(repetition, ..)| *repetition == sample.repetition)?;
+            let at_ms = offset_ms + sample.start_ms + sample.response_ms - self.window.start_ms;
+            self.window.ends_in(sample, *load_ms).then(|| (at_ms, weight(sample)))
+        });
+        batch_means(length_ms / 1e3, ended.map(|(at_ms, weight)| (at_ms / 1e3, weight)))
+    }
+}
+
+/// Whether a request is one of those that are counted.
+pub(crate) fn counts(of: Counted, outcome: Outcome) -> bool {
+    match of {
+        Counted::Failures => outcome.is_failure(),
+        Counted::Throttles => outcome == Outcome::Throttled,
+    }
+}
+
+/// One kind of time of a request as a cell's summary takes it: milliseconds, and whether that is its
+/// true time or a lower bound. Nothing where the request is not of the population.
+pub(crate) fn observe(of: Timed, sample: &Sample, include_failures: bool) -> Option<(f64, bool)> {
+    let settled = if include_failures { Population::Pooled } else { Population::Settled };
+    let (metric, population) = match of {
+        Timed::Response => (Metric::Response, settled),
+        Timed::Service => (Metric::Service, settled),
+        Timed::Ttft => (Metric::Ttft, Population::Settled),
+        Timed::Ttfat => (Metric::Ttfat, Population::Settled),
+        Timed::Tpot => (Metric::Tpot, Population::Successes),
+        Timed::ChunkGap => (Metric::ChunkGap, Population::Successes),
+    };
+    if sample.unfit.is_some() { None } else { metric.observe(sample, population) }
+}
+
+/// The mean per second with the interval of the means of 20 batches; `events` are (second, weight).
+fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Option<Interval> {
+    if length_s <= 0.0 {
+        return None;
+    }
+    let batch_s = length_s / BATCHES as f64;
+    let (mut n, mut sums) = (0_usize, [0.0; BATCHES]);
+    for (at_s, weight) in events {
+        n += 1;
+        sums[((at_s / batch_s) as usize).min(BATCHES - 1)] += weight;
+    }
+    if n < BATCHES {
+        return None;
+    }
+    let means = sums.map(|sum| sum / batch_s);
+    let mean = means.iter().sum::<f64>() / BATCHES as f64;
+    let variance = means.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (BATCHES - 1) as f64;
+    let half = T_19 * (variance / BATCHES as f64).sqrt();
+    Some(Interval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_means_by_hand() {
+        // 1 in the first of 20 seconds, 2 in the second, ...: mean 10.5, variance 35.
+        let events = (0..20_u32).flat_map(|s| (0..=s).map(move |_| (f64::from(s) + 0.5, 1.0)));
+        let interval = batch_means(20.0, events).unwrap();
+        let half = 2.093_024 * (35.0_f64 / 20.0).sqrt();
+        assert!((interval.value - 10.5).abs() < 1e-12);
+        assert!((interval.low.unwrap() - (10.5 - half)).abs() < 1e-5, "{interval:?}");
+        assert!((interval.high.unwrap() - (10.5 + half)).abs() < 1e-5, "{interval:?}");
+    }
+
+    #[test]
+    fn fewer_ends_than_batches_tell_nothing() {
+        let events = |n: u32| (0..n).map(|s| (f64::from(s), 1.0));
+        assert_eq!(batch_means(20.0, events(19)), None);
+        assert_eq!(batch_means(0.0, events(20)), None);
+        let even = batch_means(20.0, events(20)).unwrap();
+        assert_eq!((even.value, even.low, even.high), (1.0, Some(1.0), Some(1.0)), "what is even is sure");
+    }
+
+    #[test]
+    fn weights_are_summed_and_the_last_moment_counts() {
+        let events = (0..=20_u32).map(|s| (f64::from(s), f64::from(s % 2) * 10.0));
+        let interval = batch_means(20.0, events).unwrap();
+        assert!((interval.value - 5.0).abs() < 1e-12, "{interval:?}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What replies were like, as far as it bears on what their times mean: whether they began with
+//! reasoning, came all at once, were cut at `max_tokens`, or had no answer at all.
+
+use super::collect::Sample;
+use crate::record::Outcome;
+
+/// Shares of the successes that the latencies are of; nothing where there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Replies {
+    /// Streams with content.
+    pub(crate) streams: u64,
+    /// Those that began with reasoning.
+    pub(crate) reasoned: u64,
+    /// The median of (TTFAT - TTFT) / E2E of those that reasoned and then answered.
+    pub(crate) reasoning_time_share: Option<f64>,
+    /// Streams whose reasoning was all that came: no text of an answer.
+    pub(crate) without_answer: u64,
+    /// Streams that came all at once.
+    pub(crate) bursts: u64,
+    /// Replies, streams or not.
+    pub(crate) successes: u64,
+    /// Those that ended because `max_tokens` were reached.
+    pub(crate) cut: u64,
+}
+
+impl Replies {
+    /// Of the successes among the samples.
+    pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+        let mut replies = Self::default();
+        let mut shares = Vec::new();
+        for sample in samples.into_iter().filter(|sample| sample.outcome == Outcome::Succeeded) {
+            replies.successes += 1;
+            replies.cut += u64::from(sample.cut);
+            let Some(first) = sample.ttft_ms else { continue };
+            replies.streams += 1;
+            replies.bursts += u64::from(sample.is_burst());
+            match (sample.ttfat_ms, sample.e2e_ms) {
+                (None, _) => {
+                    replies.reasoned += 1;
+                    replies.without_answer += 1;
+                }
+                (Some(answer), e2e) if answer > first => {
+                    replies.reasoned += 1;
+                    shares.extend(e2e.filter(|e2e| *e2e > 0.0).map(|e2e| (answer - first) / e2e));
+                }
+                _ => {}
+            }
+        }
+        shares.sort_by(f64::total_cmp);
+        replies.reasoning_time_share = shares.get(shares.len().saturating_sub(1) / 2).copied();
+        replies
+    }
+
+    /// Streams that began with reasoning, over all streams.
+    pub(crate) fn reasoning_share(&self) -> Option<f64> {
+        share(self.reasoned, self.streams)
+    }
+
+    /// Streams that came all at once, over all streams.
+    pub(crate) fn burst_share(&self) -> Option<f64> {
+        share(self.bursts, self.streams)
+    }
+
+    /// Replies that `max_tokens` cut, over all replies.
+    pub(crate) fn cut_share(&self) -> Option<f64> {
+        share(self.cut, self.successes)
+    }
+
+    /// Some replies were cut and some were not: two lengths are in one latency. Where all are cut that
+    /// is often what was meant, and where next to none are, it moves nothing.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.cut_share().is_some_and(|share| (MIXED..=1.0 - MIXED).contains(&share))
+    }
+
+    /// A share of the streams that matters ended before the answer began.
+    pub(super) fn lacks_answers(&self) -> bool {
+        self.without_answer > 0 && self.without_answer as f64 >= NO_ANSWER * self.streams as f64
+    }
+}
+
+/// A share of replies that were cut, or were not, from which a cell is a mixture.
+const MIXED: f64 = 0.01;
+
+/// A share of streams without an answer from which a cell carries a warning.
+const NO_ANSWER: f64 = 0.01;
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(ttft: f64, ttfat: Option<f64>, e2e: f64, cut: bool) -> Sample {
+        Sample {
+            ttft_ms: Some(ttft),
+            ttfat_ms: ttfat,
+            e2e_ms: Some(e2e),
+            tpot_ms: Some(1.0),
+            cut,
+            outcome: Outcome::Succeeded,
+            ..super::super::collect::tests::sample()
+        }
+    }
+
+    #[test]
+    fn reasoning_cuts_and_bursts_are_counted_apart() {
+        let samples = [
+            stream(100.0, Some(100.0), 500.0, false),
+            stream(100.0, Some(300.0), 500.0, false),
+            stream(100.0, Some(200.0), 500.0, true),
+            stream(100.0, None, 500.0, true),
+            stream(490.0, Some(490.0), 500.0, false),
+        ];
+        let replies = Replies::of(&samples);
+        assert_eq!((replies.streams, replies.reasoned, replies.without_answer), (5, 3, 1));
+        assert_eq!((replies.bursts, replies.cut), (1, 2));
+        assert_eq!(replies.reasoning_time_share, Some(0.2));
+        assert_eq!((replies.reasoning_share(), replies.cut_share()), (Some(0.6), Some(0.4)));
+        assert!(replies.is_mixed() && replies.lacks_answers());
+    }
+
+    #[test]
+    fn all_cut_is_what_was_meant_and_nothing_is_not_zero() {
+        let cut = vec![stream(100.0, Some(100.0), 500.0, true); 200];
+        assert!(!Replies::of(&cut).is_mixed() && Replies::of(&cut).cut_share() == Some(1.0));
+        let mut one = vec![stream(100.0, Some(100.0), 500.0, false); 200];
+        one[0].cut = true;
+        assert!(!Replies::of(&one).is_mixed(), "half a percent");
+        let none = Replies::of(&[]);
+        assert_eq!((none.reasoning_share(), none.burst_share(), none.cut_share()), (None, None, None));
+        assert!(!none.is_mixed() && !none.lacks_answers());
+    }
+}

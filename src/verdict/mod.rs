@@ -1,0 +1,5 @@
+//! From numbers to what they allow to say. Knows stats, record, matrix, plan and units; how it is told
+//! is report's.
+
+pub(crate) mod slo;
+pub(crate) mod tiers;

@@ -1,0 +1,294 @@
+//! What is said of tiers whose truth is known, and how often it is wrong.
+
+use super::*;
+use crate::matrix::{expand, order};
+use crate::record::Record;
+use crate::record::manifest::Manifest;
+use crate::stats::Collector;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, LogNormal};
+use serde_json::json;
+use std::time::Duration;
+
+/// A run that is made up: contexts of one request every 100 ms, in blocked order.
+#[derive(Debug, Clone)]
+struct Run {
+    /// Cells that differ in their users.
+    contexts: u32,
+    tiers: &'static [&'static str],
+    repetitions: u32,
+    /// Requests of each cell and repetition.
+    n: u64,
+    /// All times grow by this share from the first request to the last, whatever the tier.
+    drift: f64,
+    /// The times of `flex` over `default`'s.
+    flex: f64,
+    /// The lengths of replies of `flex` over `default`'s.
+    flex_tokens: f64,
+    seed: u64,
+}
+
+const RUN: Run = Run {
+    contexts: 9,
+    tiers: &["default", "priority", "flex"],
+    repetitions: 1,
+    n: 300,
+    drift: 0.03,
+    flex: 1.0,
+    flex_tokens: 1.0,
+    seed: 1,
+};
+
+fn manifest(run: &Run) -> Manifest {
+    let mut plan = crate::plan::tests::plan();
+    plan.matrix.service_tiers = run.tiers.iter().map(ToString::to_string).collect();
+    plan.matrix.prompt_sizes = vec!["small".into()];
+    plan.matrix.user_counts = (1..=run.contexts).collect();
+    plan.load.repetitions = run.repetitions;
+    plan.load.test_duration = Duration::from_millis(100 * run.n);
+    plan.report.include_ramp = true;
+    let cells = expand(&plan);
+    let order = order::turns(&cells, &plan.load, run.seed);
+    let turns: Vec<_> = order
+        .iter()
+        .map(|turn| {
+            json!({
+                "test_id": cells[turn.cell].id, "repetition": turn.repetition, "started_ms": 0, "ended_ms": 1_000,
+                "load_ms": 100.0 * run.n as f64, "end": "finished", "requests": run.n,
+                "connections_opened": 1, "connections_reused": 1, "series": [],
+            })
+        })
+        .collect();
+    let planned: Vec<_> = cells
+        .iter()
+        .map(|cell| {
+            let mut planned = serde_json::to_value(cell).unwrap();
+            planned["cell_hash"] = "0".into();
+            planned
+        })
+        .collect();
+    serde_json::from_value(json!({
+        "format": crate::record::manifest::FORMAT, "run_id": "r", "tool_version": "0", "started_ms": 0,
+        "endpoint": "simulated", "connection_policy": "test", "plan_hash": "0", "seed": run.seed,
+        "machine": { "os": "linux", "arch": "x86_64", "cores": 2 }, "origins": {},
+        "plan": plan, "cells": planned, "order": order, "turns": turns,
+    }))
+    .unwrap()
+}
+
+fn blank() -> Record {
+    serde_json::from_value(json!({
+        "timestamp": 0.0, "response_time_ms": 0.0, "success": true, "repetition": 1, "seq": 0,
+        "phase": "steady", "outcome": "succeeded", "sent_ms": 0.0, "send_lag_ms": 0.0, "http_status": 200,
+        "resolved_service_tier": "default",
+    }))
+    .unwrap()
+}
+
+/// Runs it; `change` may spoil records, or leave them out.
+fn run_with(run: &Run, manifest: &Manifest, change: impl Fn(&Cell, &mut Record) -> bool) -> Summary {
+    let mut collector = Collector::new(manifest);
+    let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
+    let times = LogNormal::new(300.0_f64.ln(), 0.35).unwrap();
+    let lengths = LogNormal::new(180.0_f64.ln(), 0.30).unwrap();
+    let all = (manifest.order.len() as u64 * run.n) as f64;
+    let blank = blank();
+    for (position, turn) in manifest.order.iter().enumerate() {
+        let cell = &manifest.cells[turn.cell].cell;
+        let (slower, longer) = if cell.service_tier == "flex" { (run.flex, run.flex_tokens) } else { (1.0, 1.0) };
+        for seq in 0..run.n {
+            let drift = 1.0 + run.drift * (position as u64 * run.n + seq) as f64 / all;
+            let mut record = Record {
+                response_time_ms: times.sample(&mut rng) * slower * drift,
+                output_tokens: Some((lengths.sample(&mut rng) * longer) as u64),
+                sent_ms: seq as f64 * 100.0,
+                repetition: turn.repetition,
+                seq,
+                ..blank.clone()
+            };
+            if change(cell, &mut record) {
+                collector.add(turn.cell, &record);
+            }
+        }
+    }
+    collector.finish()
+}
+
+fn compared(run: &Run) -> Vec<Comparison> {
+    compare(&run_with(run, &manifest(run), |_, _| true))
+}
+
+/// The one comparison of a run of two tiers and one context.
+fn only(run: &Run, change: impl Fn(&Cell, &mut Record) -> bool) -> Comparison {
+    let run = Run { contexts: 1, tiers: &["default", "flex"], ..run.clone() };
+    let mut all = compare(&run_with(&run, &manifest(&run), change));
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+#[test]
+fn what_is_slower_is_found_and_its_interval_holds_the_truth() {
+    for (repetitions, basis) in [(1, Basis::Session), (2, Basis::Session), (5, Basis::Repetitions(5))] {
+        let run = Run { repetitions, flex: 1.5, ..RUN };
+        for comparison in compared(&run) {
+            let is_flex = comparison.cell % 27 >= 18;
+            for row in comparison.rows.iter().filter(|row| row.compared.decides) {
+                let contrast = row.outcome.as_ref().unwrap();
+                assert_eq!(contrast.basis, basis);
+                assert_eq!(contrast.verdict() == Verdict::More, is_flex, "{row:?}");
+                let truth = if is_flex { 1.5 } else { 1.0 };
+                assert!((contrast.ratio.value / truth - 1.0).abs() < 0.2, "{row:?}");
+                assert!((contrast.tier / contrast.default / contrast.ratio.value - 1.0).abs() < 1e-9, "{row:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_paired_t_by_hand() {
+    // Differences of the logarithms 0.1, 0.2, 0.3: mean 0.2, sd 0.1, t of 2 degrees at 2.5 % 4.3027.
+    let pairs = [(100.0, 100.0 * 0.1_f64.exp()), (200.0, 200.0 * 0.2_f64.exp()), (50.0, 50.0 * 0.3_f64.exp())];
+    let contrast = paired(&pairs, 0.025);
+    assert_eq!(contrast.basis, Basis::Repetitions(3));
+    assert!((contrast.ratio.value.ln() - 0.2).abs() < 1e-12);
+    let half = 4.302_653 * 0.1 / 3.0_f64.sqrt();
+    assert!((contrast.ratio.low.ln() - (0.2 - half)).abs() < 1e-6, "{contrast:?}");
+    assert!((contrast.ratio.high.ln() - (0.2 + half)).abs() < 1e-6, "{contrast:?}");
+    assert_eq!(contrast.verdict(), Verdict::Same, "it holds a ratio of 1");
+    assert!((contrast.default - 100.0).abs() < 1e-9, "the geometric mean of 100, 200 and 50");
+}
+
+#[test]
+fn two_intervals_become_one_as_lopsided_as_they_are() {
+    let side =
+        |value: f64, below: f64, above: f64| Interval { value, low: value * (-below).exp(), high: value * above.exp() };
+    let contrast = unpaired(side(100.0, 0.03, 0.08), side(200.0, 0.04, 0.06));
+    let ln = |ratio: f64| (ratio / 2.0).ln();
+    assert!((ln(contrast.ratio.low) + 0.04_f64.hypot(0.08)).abs() < 1e-12);
+    assert!((ln(contrast.ratio.high) - 0.06_f64.hypot(0.03)).abs() < 1e-12);
+}
+
+#[test]
+fn what_cannot_be_compared_says_why() {
+    let few = only(&Run { n: 60, ..RUN }, |_, _| true);
+    let outcome = |comparison: &Comparison, key: &str| {
+        comparison.rows.iter().find(|row| row.compared.key == key).unwrap().outcome.clone()
+    };
+    assert!(outcome(&few, "p50").is_ok());
+    assert_eq!(outcome(&few, "p95"), Err(Missing::Lacking(Side::Default, Lacking::TooFew(60))));
+
+    let cut = only(&RUN, |cell, record| {
+        if cell.service_tier == "flex" && record.seq % 10 == 0 {
+            record.outcome = crate::record::Outcome::Censored;
+            record.success = false;
+            record.response_time_ms = 9_000.0;
+        }
+        true
+    });
+    assert!(outcome(&cut, "p50").is_ok());
+    assert_eq!(outcome(&cut, "p95"), Err(Missing::Lacking(Side::Tier, Lacking::CutOff)));
+
+    let run = Run { contexts: 1, tiers: &["default", "flex"], ..RUN };
+    let mut manifest = manifest(&run);
+    manifest.turns.retain(|turn| !turn.test_id.contains("flex"));
+    let never = compare(&run_with(&run, &manifest, |cell, _| cell.service_tier == "default"));
+    assert_eq!(outcome(&never[0], "p50"), Err(Missing::Unfit(Side::Tier, Validity::NotRun)));
+    manifest.cells[0].cell.users = Some(99);
+    let lonely = compare(&run_with(&run, &manifest, |_, _| true));
+    assert_eq!(outcome(&lonely[0], "p95"), Err(Missing::NoDefault));
+    assert!(compared(&Run { tiers: &["priority", "flex"], ..RUN }).is_empty(), "there is nothing to compare with");
+}
+
+#[test]
+fn repetitions_that_are_too_short_are_no_pairs() {
+    let run = Run { repetitions: 3, n: 58, ..RUN };
+    let basis = |comparison: &Comparison, row: usize| comparison.rows[row].outcome.as_ref().unwrap().basis;
+    let short = only(&run, |_, _| true);
+    assert_eq!((basis(&short, 0), basis(&short, 1)), (Basis::Repetitions(3), Basis::Session), "p95 of 58 is no number");
+    let lost = only(&Run { n: 300, ..run }, |cell, record| cell.service_tier != "flex" || record.repetition != 2);
+    assert_eq!(basis(&lost, 0), Basis::Session, "two pairs are left");
+}
+
+#[test]
+fn longer_replies_are_told() {
+    assert_eq!(only(&Run { flex_tokens: 1.05, ..RUN }, |_, _| true).length, None);
+    let longer = only(&Run { flex_tokens: 1.3, ..RUN }, |_, _| true).length.unwrap();
+    assert!((1.2..1.4).contains(&longer), "{longer}");
+}
+
+#[test]
+fn what_was_not_served_as_asked_is_not_compared() {
+    let clean = only(&RUN, |_, _| true);
+    let mixed = only(&Run { n: 400, ..RUN }, |cell, record| {
+        if cell.service_tier == "flex" && record.seq >= 300 {
+            record.validity = Some(crate::record::Unfit::TierMismatch);
+            record.response_time_ms = 1.0;
+            record.output_tokens = Some(1);
+        }
+        true
+    });
+    assert_eq!(mixed.length, None);
+    let contrast = |comparison: &Comparison| *comparison.rows[0].outcome.as_ref().unwrap();
+    assert!((contrast(&mixed).ratio.value / contrast(&clean).ratio.value - 1.0).abs() < 0.15);
+}
+
+/// What a share of `n` contexts whose truth is 5 % may come out as, at the outermost.
+fn at_most(n: usize) -> f64 {
+    FALSE_ALARMS + 3.0 * (FALSE_ALARMS * (1.0 - FALSE_ALARMS) / n as f64).sqrt()
+}
+
+/// `cargo test --lib verdict::tiers -- --ignored --nocapture`
+#[test]
+#[ignore = "a bench: some hundred runs"]
+#[allow(clippy::print_stdout)]
+fn tiers_that_are_the_same_are_seldom_called_different_and_flex_that_is_slower_is_found() {
+    let three: &[&str] = &["default", "priority", "flex"];
+    let two: &[&str] = &["default", "flex"];
+    // Contexts, tiers, repetitions, runs with tiers that are the same, runs with a slower flex, and the least
+    // share in which it is found.
+    let cases = [
+        (9, three, 1, 230, 20, 0.95),
+        (9, three, 2, 230, 20, 0.95),
+        (9, three, 3, 230, 40, 0.6),
+        (9, three, 5, 230, 20, 0.95),
+        (9, two, 3, 230, 40, 0.85),
+        (1, two, 1, 2_000, 200, 0.95),
+        (1, two, 3, 2_000, 200, 0.85),
+        (1, two, 5, 2_000, 200, 0.95),
+    ];
+    println!("contexts tiers repetitions | called different, of   any row   found, flex 20 % slower");
+    for (contexts, tiers, repetitions, same, slower, least) in cases {
+        let (mut called, mut any, mut found) = ((0, 0), (0, 0), (0, 0));
+        let run = Run { contexts, tiers, repetitions, ..RUN };
+        for seed in 0..same {
+            let compared = compared(&Run { seed, ..run.clone() });
+            // Cells are in matrix order, tiers outermost: the first are those of default.
+            for default in 0..contexts as usize {
+                let of = || compared.iter().filter(|tier| tier.default == Some(default));
+                let differs = |row: &Row| row.outcome.as_ref().unwrap().verdict() != Verdict::Same;
+                called = (called.0 + usize::from(of().any(Comparison::is_different)), called.1 + 1);
+                any = (any.0 + usize::from(of().any(|tier| tier.rows.iter().any(differs))), any.1 + 1);
+            }
+        }
+        for seed in 0..slower {
+            let compared = compared(&Run { flex: 1.2, seed: seed + 100_000, ..run.clone() });
+            for tier in &compared[(tiers.len() - 2) * contexts as usize..] {
+                let is_slower = |row: &Row| row.outcome.as_ref().unwrap().verdict() == Verdict::More;
+                let finds = tier.rows.iter().any(|row| row.compared.decides && is_slower(row));
+                found = (found.0 + usize::from(finds), found.1 + 1);
+            }
+        }
+        let share = |(hits, all): (usize, usize)| hits as f64 / all as f64;
+        println!(
+            "{contexts:>8} {:>5} {repetitions:>11} | {:>16.3} {:>5} {:>9.3} {:>24.3}",
+            tiers.len(),
+            share(called),
+            called.1,
+            share(any),
+            share(found)
+        );
+        assert!(share(called) <= at_most(called.1), "{called:?}");
+        assert!(share(found) >= least, "{found:?}");
+    }
+}

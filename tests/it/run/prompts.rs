@@ -1,0 +1,312 @@
+//! What a request carries of its prompt: seen by a server that reads bytes, and in the records.
+
+use super::scene::{SHORT, Scene};
+use super::wire::listen;
+use serde_json::{Value, json};
+use std::sync::mpsc::Receiver;
+
+const PROMPTS: &str = r#"{
+  "small": {"text": "How are you?"},
+  "told": {"text": "Who are you?", "system": "You are a clerk.", "description": "with a system text of its own"},
+  "talk": {"messages": [
+    {"role": "user", "text": "One?"}, {"role": "assistant", "text": "Two."}, {"role": "user", "text": "Three?"}]},
+  "long": {"file": "long.txt"},
+  "made": {"generate": {"input_tokens": 2000}},
+  "asked": {"dataset": "asked.jsonl", "system": "Be brief."}
+}"#;
+
+fn scene() -> Scene {
+    let scene = Scene::new().plan(SHORT);
+    std::fs::write(scene.path("prompts.json"), PROMPTS).unwrap();
+    std::fs::write(scene.path("long.txt"), "A text\nof two lines.\n").unwrap();
+    let lines: Vec<String> = (1..=9).map(|n| json!({"text": format!("Question {n}?")}).to_string()).collect();
+    std::fs::write(scene.path("asked.jsonl"), lines.join("\n")).unwrap();
+    scene
+}
+
+/// Bodies that a server heard, with nothing but what a prompt size and further arguments decide.
+fn bodies(scene: &Scene, size: &str, more: &[&str]) -> Vec<Value> {
+    let (port, heard) = listen();
+    let url = format!("http://127.0.0.1:{port}");
+    let all = [
+        "--endpoint-url",
+        &url,
+        "--prompt-sizes",
+        size,
+        "--requests",
+        "24",
+        "--test-duration",
+        "60s",
+        "--overwrite",
+        "--no-report",
+    ];
+    scene.run(0, &[&all[..], more].concat());
+    read(&heard)
+}
+
+fn read(heard: &Receiver<(String, String)>) -> Vec<Value> {
+    heard.try_iter().map(|(_, body)| serde_json::from_str(&body).unwrap()).collect()
+}
+
+fn user(text: &str) -> Value {
+    json!({"role": "user", "content": [{"text": text}]})
+}
+
+#[test]
+fn each_form_of_a_prompt_is_sent_as_it_says() {
+    let scene = scene();
+    let body = |size: &str| bodies(&scene, size, &[]).swap_remove(0);
+    let told = body("told");
+    assert_eq!(told["system"], json!([{"text": "You are a clerk."}]));
+    assert_eq!(told["messages"], json!([user("Who are you?")]));
+    let talk = body("talk");
+    assert!(talk.get("system").is_none(), "{talk}");
+    let said = json!({"role": "assistant", "content": [{"text": "Two."}]});
+    assert_eq!(talk["messages"], json!([user("One?"), said, user("Three?")]));
+    assert_eq!(body("long")["messages"], json!([user("A text\nof two lines.\n")]));
+    let made = body("made");
+    let text = made["messages"][0]["content"][0]["text"].as_str().unwrap();
+    assert!(text.len() > 7_000 && text.len() < 9_000 && text.contains("at most 40 words"), "{text}");
+    assert_eq!(body("made"), made, "the same seed, the same text");
+    let other = bodies(&scene, "made", &["--seed", "8"]).swap_remove(0);
+    assert_ne!(other["messages"], made["messages"], "another seed, another text");
+}
+
+#[test]
+fn fields_of_a_request_are_sent_exactly_and_by_both_operations() {
+    let plan = SHORT.replace(
+        "[simulator]",
+        r#"system = "Be kind."
+stop_sequences = ["END", "\n\n"]
+performance = "optimized"
+[request.request_metadata]
+team = "blue"
+"cost.center" = "7"
+[request.additional_fields]
+top_k = 40
+"anthropic.beta" = ["x-1", "y-2"]
+[request.additional_fields.reasoning_config]
+type = "enabled"
+budget_tokens = 1024
+deep = [{ a = 1.5, b = [true, { c = "d" }] }, -3, 18446744073.5]
+[simulator]"#,
+    );
+    let scene = Scene::new().plan(&plan);
+    for api in ["converse", "converse-stream"] {
+        let (port, heard) = listen();
+        let url = format!("http://127.0.0.1:{port}");
+        // The server answers no stream: what it was asked is what counts here.
+        let more = ["--endpoint-url", &url, "--api", api, "--requests", "1", "--overwrite", "--no-report"];
+        let _ = scene.run_command(&more).output().unwrap();
+        let (head, body) = heard.recv().unwrap();
+        assert!(head.contains(&format!("/{api} ")), "{head}");
+        let mut body: Value = serde_json::from_str(&body).unwrap();
+        let messages = body.as_object_mut().unwrap().remove("messages").unwrap();
+        assert_eq!(messages.as_array().unwrap().len(), 1);
+        assert_eq!(
+            body,
+            json!({
+                "system": [{"text": "Be kind."}],
+                "inferenceConfig": {"maxTokens": 16, "stopSequences": ["END", "\n\n"]},
+                "serviceTier": {"type": "default"},
+                "performanceConfig": {"latency": "optimized"},
+                "requestMetadata": {"team": "blue", "cost.center": "7"},
+                "additionalModelRequestFields": {
+                    "top_k": 40,
+                    "anthropic.beta": ["x-1", "y-2"],
+                    "reasoning_config": {
+                        "type": "enabled",
+                        "budget_tokens": 1024,
+                        "deep": [{"a": 1.5, "b": [true, {"c": "d"}]}, -3, 18_446_744_073.5]
+                    }
+                }
+            }),
+            "{api}"
+        );
+    }
+    let manifest = scene.manifest();
+    let origins = &manifest["origins"];
+    let shown = scene.expect(0, scene.command(&["show", "plan.toml", "--set", "request.additional_fields.top_k=50"]));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let line =
+        |key: &str| shown.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_else(|| panic!("{shown}"));
+    assert!(line("request.stop_sequences").contains("plan.toml:"), "{origins}");
+    assert!(line("request.additional_fields").contains("--set") && shown.contains("top_k = 50"), "{shown}");
+    let toml = scene.expect(0, scene.command(&["show", "plan.toml", "--format", "toml"]));
+    let json = |plan: &str| {
+        let output = scene.expect(0, scene.command(&["show", plan, "--format", "json"]));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["plan"]["request"].clone()
+    };
+    std::fs::write(scene.path("again.toml"), toml.stdout).unwrap();
+    assert_eq!(json("plan.toml"), json("again.toml"));
+    let environment = r#"{"reasoning": {"effort": "low"}}"#;
+    let mut command = scene.command(&["show", "--format", "json"]);
+    command.env("BEDROCK_PLAN_REQUEST__ADDITIONAL_FIELDS", environment);
+    let output = scene.expect(0, command);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["plan"]["request"]["additional_fields"], serde_json::from_str::<Value>(environment).unwrap());
+}
+
+#[test]
+fn explicit_caching_below_the_models_minimum_is_warned_of() {
+    let scene = scene();
+    let said = |size: &str, model: &str| {
+        let more = ["show", "plan.toml", "--prompt-sizes", size, "--model-id", model, "--cache-modes", "warm,explicit"];
+        let output = scene.expect(0, scene.command(&more));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let warnings = said("small,made", "amazon.nova-pro-v1:0");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("`small` has about 3 tokens") && warnings[0].contains("below 1000"), "{warnings:?}");
+    assert_eq!(said("made", "anthropic.claude-haiku-4-5-20251001-v1:0").len(), 1, "2,000 of 4,096");
+    assert!(said("small", "vendor.unknown-v1:0").is_empty(), "what is not known is not judged");
+    let run = scene.run(0, &["--cache-modes", "explicit", "--model-id", "amazon.nova-pro-v1:0", "--no-report"]);
+    assert!(String::from_utf8(run.stderr).unwrap().contains("warning: explicit caching: `small`"));
+}
+
+#[test]
+fn a_data_set_is_asked_in_one_order_by_every_cell() {
+    let scene = scene();
+    let mut orders = Vec::new();
+    for users in ["1", "3"] {
+        let bodies = bodies(&scene, "asked", &["--user-counts", users]);
+        assert_eq!(bodies.len(), 24);
+        assert!(bodies.iter().all(|body| body["system"] == json!([{"text": "Be brief."}])));
+        let mut records = scene.records();
+        records.sort_by_key(|record| record["seq"].as_u64());
+        orders.push(records.iter().map(|record| record["prompt_line"].as_u64().unwrap()).collect::<Vec<_>>());
+        // What was asked is what the records say.
+        let mut asked: Vec<String> =
+            bodies.iter().map(|body| body["messages"][0]["content"][0]["text"].to_string()).collect();
+        let mut told: Vec<String> = orders[0].iter().map(|line| format!("\"Question {line}?\"")).collect();
+        asked.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(asked, told);
+    }
+    assert_eq!(orders[0], orders[1], "whoever asks");
+    assert_eq!(orders[0][..9], orders[0][9..18], "again and again");
+    let mut once = orders[0][..9].to_vec();
+    assert_ne!(once, (1..=9).collect::<Vec<_>>());
+    once.sort_unstable();
+    assert_eq!(once, (1..=9).collect::<Vec<_>>(), "each line once");
+}
+
+#[test]
+fn a_mix_draws_by_weight_and_the_records_say_what() {
+    let scene = scene();
+    let plan = SHORT.replace("\"small\"", "\"chat\", \"asked_here\"")
+        + "[[mix]]\nname = \"chat\"\nsizes = { small = 7, told = 3 }\n\
+        [[dataset]]\nname = \"asked_here\"\nfile = \"asked.jsonl\"\n";
+    let scene = scene.plan(&plan);
+    scene.run(0, &["--requests", "200", "--think-time", "0s", "--spawn-rate", "1000", "--user-counts", "20"]);
+    let records = scene.records();
+    let of = |size: &str| records.iter().filter(move |record| record["prompt_size"] == size).collect::<Vec<_>>();
+    let chat = of("chat");
+    let told = chat.iter().filter(|record| record["prompt"] == "told").count();
+    assert!(chat.iter().all(|record| record["prompt"] == "told" || record["prompt"] == "small"));
+    // Seeded: the draws are always these.
+    assert!(
+        chat.len() > 50 && told * 100 > chat.len() * 15 && told * 100 < chat.len() * 45,
+        "{told} of {}",
+        chat.len()
+    );
+    assert!(of("asked_here").iter().all(|record| record["prompt_line"].is_u64() && record["prompt"].is_null()));
+    assert_eq!(scene.rows().iter().map(|row| row["prompt_size"].as_str()).collect::<Vec<_>>(), ["chat", "asked_here"]);
+}
+
+#[test]
+fn cache_modes_keep_their_meaning_with_every_form() {
+    let scene = scene();
+    for (size, system, last) in [("told", Some("You are a clerk."), "Who are you?"), ("talk", None, "Three?")] {
+        let cold = bodies(&scene, size, &["--cache-modes", "cold"]);
+        let first = |body: &Value| {
+            let text =
+                if system.is_some() { &body["system"][0]["text"] } else { &body["messages"][0]["content"][0]["text"] };
+            text.as_str().unwrap().to_owned()
+        };
+        let mut firsts: Vec<String> = cold.iter().map(first).collect();
+        assert!(firsts.iter().all(|text| text.starts_with("Request ") && text.lines().count() == 2), "{firsts:?}");
+        firsts.sort_unstable();
+        firsts.dedup();
+        assert_eq!(firsts.len(), cold.len(), "a first line of its own");
+        let last_message = |body: &Value| body["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+        assert!(cold.iter().all(|body| last_message(body) == json!([{"text": last}])), "and nothing else is changed");
+
+        let warm = bodies(&scene, size, &["--cache-modes", "warm"]);
+        assert_eq!(warm.len(), 25, "one priming request");
+        let lasts: Vec<String> =
+            warm.iter().map(|body| last_message(body)[0]["text"].as_str().unwrap().to_owned()).collect();
+        assert!(lasts.iter().all(|text| text.starts_with(&format!("{last}\nRequest "))), "{lasts:?}");
+        let explicit = bodies(&scene, size, &["--cache-modes", "explicit"]);
+        for body in &explicit {
+            let content = last_message(body);
+            assert_eq!(content[0]["text"], last);
+            assert_eq!(content[1], json!({"cachePoint": {"type": "default"}}));
+            assert!(content[2]["text"].as_str().unwrap().starts_with("Request "));
+            assert_eq!(body.get("system").is_some(), system.is_some());
+        }
+    }
+    let primed = bodies(&scene, "asked", &["--cache-modes", "warm"]);
+    assert_eq!(primed.len(), 24 + 9, "one priming request for each prompt");
+    let priming = scene.records().into_iter().filter(|record| record["phase"] == "priming");
+    let mut lines: Vec<u64> = priming.map(|record| record["prompt_line"].as_u64().unwrap()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (1..=9).collect::<Vec<_>>());
+}
+
+#[test]
+fn warm_cells_of_a_mix_miss_nothing_once_they_are_primed() {
+    let scene = scene();
+    let plan = SHORT.replace("[\"small\"]", "[\"chat\"]\ncache_modes = [\"warm\"]")
+        + "[[mix]]\nname = \"chat\"\nsizes = { made = 1, more = 1 }\n";
+    let prompts =
+        PROMPTS.replace("\n}", ",\n  \"more\": {\"generate\": {\"input_tokens\": 3000}, \"system\": \"Be kind.\"}\n}");
+    std::fs::write(scene.path("prompts.json"), prompts).unwrap();
+    let scene = scene.plan(&plan);
+    scene.run(0, &["--requests", "60", "--spawn-rate", "1000", "--user-counts", "5"]);
+    let records = scene.records();
+    assert_eq!(records.iter().filter(|record| record["phase"] == "priming").count(), 2);
+    assert!(records.iter().all(|record| record.get("validity").is_none()), "no miss");
+    assert_eq!(scene.rows()[0]["warm_miss"], "0");
+}
+
+#[test]
+fn shares_of_replies_are_in_the_files_and_warned_of_where_they_mislead() {
+    let scene = Scene::new().plan(SHORT);
+    let more = |model: &[&str]| {
+        let all = ["--api", "converse-stream", "--overwrite", "--user-counts", "8", "--think-time", "0s"];
+        scene.run(0, &[&all[..], model].concat());
+        let row = scene.rows().swap_remove(0);
+        let records = scene.records();
+        let cut = records.iter().filter(|record| record["stop_reason"] == "max_tokens").count();
+        (row, cut, records.len())
+    };
+    let share = |text: &str| text.parse::<f64>().unwrap();
+    // Replies of about 60 tokens: 16 cut them all, 60 about half of them.
+    let (row, cut, all) = more(&["--set", "simulator.output_tokens_sigma=0.01", "--max-tokens", "16"]);
+    assert_eq!(cut, all);
+    assert!(
+        (share(&row["max_tokens_share"]) - 1.0).abs() < 1e-9 && !row["warnings"].contains("cut_replies"),
+        "{row:?}"
+    );
+    let (row, cut, all) = more(&[
+        "--set",
+        "simulator.output_tokens=40",
+        "--set",
+        "simulator.output_tokens_sigma=0.5",
+        "--max-tokens",
+        "40",
+        "--include-ramp",
+    ]);
+    assert!((share(&row["max_tokens_share"]) - cut as f64 / all as f64).abs() < 0.001, "{row:?} {cut} of {all}");
+    assert!(row["warnings"].contains("cut_replies"), "{row:?}");
+    assert!(share(&row["burst_share"]) < 1.0 && row["ttfat_p50"].is_empty() && row["reasoning_share"] == "0.0000");
+    let reasoning = ["--set", "simulator.reasoning=0.5", "--set", "simulator.tpot='5ms'", "--max-tokens", "40"];
+    let (row, ..) = more(&reasoning);
+    assert!(share(&row["reasoning_share"]) > 0.9 && share(&row["ttfat_p95"]) >= share(&row["ttfat_p50"]), "{row:?}");
+    assert!(share(&row["ttfat_p50"]) > share(&row["ttft_p50"]), "{row:?}");
+    assert!((0.1..0.9).contains(&share(&row["reasoning_time_share"])), "{row:?}");
+    let (row, ..) = more(&["--set", "simulator.reasoning=1", "--max-tokens", "40"]);
+    assert!(row["warnings"].contains("no_answer") && row["reasoning_time_share"].is_empty(), "{row:?}");
+}
