@@ -439,11 +439,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let success = Latency::of(windowed(), Population::Successes);
     let wanted = cell.load.min_samples.map_or(0, samples_wanted);
     let mut warnings = Vec::new();
-    let mut warn = |holds: bool, warning: Warning| {
-        if holds {
-            warnings.push(warning);
-        }
-    };
+    let mut warn = |holds: bool, warning: Warning| warnings.extend(holds.then_some(warning));
     warn(counts.succeeded > 0 && !window.settled, Warning::NotSettled);
     let cached = cache_reads > 0 && cache_reads as f64 >= CACHE_READS * counts.succeeded as f64;
     warn(cached && cell.cache_mode == CacheMode::AsIs, Warning::CacheReads);
