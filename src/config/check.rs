@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 27] = [
+const OPTIONAL: [&str; 30] = [
     "description",
     "prompts_file",
     "target.region",
@@ -40,6 +40,9 @@ const OPTIONAL: [&str; 27] = [
     "prices.rows",
     "quota.tokens_per_minute",
     "quota.requests_per_minute",
+    "budget.max_cost",
+    "budget.max_requests",
+    "budget.max_output_tokens",
     "slo",
 ];
 

@@ -7,6 +7,7 @@
 mod api;
 mod cache;
 mod endpoint;
+mod limits;
 mod mix;
 mod money;
 mod origin;
@@ -18,6 +19,7 @@ mod slo;
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use limits::{Abort, Budget, Then};
 pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
@@ -74,6 +76,11 @@ pub(crate) struct Plan {
     /// What the account may take, to compare with.
     #[serde(default, skip_serializing_if = "Quota::is_unset")]
     pub(crate) quota: Quota,
+    /// The most that a run may take.
+    #[serde(default, skip_serializing_if = "Budget::is_unset")]
+    pub(crate) budget: Budget,
+    /// When a cell is given up.
+    pub(crate) abort: Abort,
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
@@ -359,6 +366,8 @@ pub(crate) mod tests {
             goodput: Goodput::default(),
             prices: Prices::default(),
             quota: Quota::default(),
+            budget: Budget::default(),
+            abort: Abort::default(),
             profile: Vec::new(),
             mix: Vec::new(),
             dataset: Vec::new(),
