@@ -45,6 +45,20 @@ impl Prices {
         })
     }
 
+    /// The most that one request of a model can cost, whatever tier serves it and whatever its cache does; nothing
+    /// where no price is known.
+    pub(crate) fn dearest(&self, model_id: &str, region_prefix: &str, input: u64, output: u64) -> Option<Usd> {
+        let of_model = self.0.iter().filter(|price| {
+            price.model_id == model_id && price.region_prefix.as_ref().is_none_or(|prefix| prefix == region_prefix)
+        });
+        let worst = |price: &Price| {
+            let prompt =
+                [Some(price.input), price.cache_read, price.cache_write].into_iter().flatten().fold(0.0, f64::max);
+            Usd::per_token(prompt).times(input) + Usd::per_token(price.output).times(output)
+        };
+        of_model.map(worst).max()
+    }
+
     /// The rows that some cell may need, whatever tier serves it.
     pub(crate) fn used(&self, cells: &[Cell]) -> Vec<Price> {
         let may_serve = |price: &&Price| {

@@ -10,6 +10,7 @@ use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, expand};
+use crate::plan::Then;
 use crate::record::manifest::{Calibration, Paired, PercentileError};
 use crate::record::{Outcome, Record};
 use crate::report::view;
@@ -180,6 +181,7 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
         turns: vec![0],
         seed,
         cool_down: Duration::ZERO,
+        then: Then::Continue,
     };
     let records = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&records);

@@ -69,7 +69,7 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u
     } else if sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials)) {
         4
     } else if ends.iter().any(|cell| cell.succeeded == 0 || cell.invalid)
-        || manifest.last_reports().any(|turn| turn.end == TurnEnd::Aborted)
+        || manifest.last_reports().any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget))
     {
         3
     } else if fails {

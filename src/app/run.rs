@@ -9,13 +9,14 @@ use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, execute};
-use crate::guard::{Abort, All, Early, Extend};
+use crate::guard::{Abort, All, Budget, Early, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
 use crate::record::dir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
+use crate::record::read::Records;
 use crate::stats::live::Live;
 use crate::terminal;
 use crate::units::timestamp;
@@ -109,6 +110,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         turns,
         seed: manifest.seed,
         cool_down: resolved.plan.load.cool_down,
+        then: resolved.plan.abort.then,
         cells,
     };
     dir::write_manifest(&results, &manifest)?;
@@ -159,7 +161,19 @@ fn drive(
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
     let early = Early::new(&job.cells, &manifest.plan);
-    let gate = Arc::new(All(vec![Box::new(Abort::default()), Box::new(extend), Box::new(early)]));
+    let budget = Budget::new(&manifest.plan, &job.cells, &job.prompts);
+    if !manifest.plan.budget.is_unset() && !manifest.resumed_ms.is_empty() {
+        for entry in Records::open(&taken.path, &manifest)? {
+            let (cell, record) = entry?;
+            budget.remember(cell, &record);
+        }
+    }
+    let gate = Arc::new(All(vec![
+        Box::new(Abort::new(manifest.plan.abort)),
+        Box::new(extend),
+        Box::new(early),
+        Box::new(budget),
+    ]));
     let live = Arc::new(Mutex::new(Live::default()));
     let display =
         terminal::Display::start(watch(&manifest, job.turns.len(), Arc::clone(&live))).map_err(Error::Internal)?;

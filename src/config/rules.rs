@@ -131,6 +131,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     report(plan, &mut rules);
     results_dir(plan, &mut rules);
     money(plan, &mut rules);
+    limits(plan, &mut rules);
     super::slo::check(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
         rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
@@ -411,6 +412,37 @@ fn request(some: &Alike<'_>, rules: &mut Rules) {
             );
         }
     }
+}
+
+/// Limits that can be kept: where a model has no price, nobody can say what it costs.
+fn limits(plan: &Plan, rules: &mut Rules) {
+    let budget = &plan.budget;
+    if let Some(most) = budget.max_cost {
+        rules.positive("budget.max_cost", most);
+        let prices = crate::prices::Prices::of(plan);
+        for model in &plan.matrix.model_ids {
+            for prefix in &plan.matrix.region_prefixes {
+                rules.hold(
+                    prices.dearest(model, prefix, 1, 1).is_some(),
+                    &["budget.max_cost", "matrix.model_ids", "matrix.region_prefixes"],
+                    format!("`max_cost` cannot be kept: no price of {model} with the prefix {prefix} is known"),
+                    "give it one in [[prices.rows]], or set max_requests or max_output_tokens",
+                );
+            }
+        }
+    }
+    for (key, value) in [("max_requests", budget.max_requests), ("max_output_tokens", budget.max_output_tokens)] {
+        let key = format!("budget.{key}");
+        rules.hold(value != Some(0), &[&key], format!("`{key}` is 0: then nothing can start"), "");
+    }
+    let abort = &plan.abort;
+    rules.hold(
+        abort.failure_rate > 0.0,
+        &["abort.failure_rate"],
+        format!("`failure_rate` is {}: every cell would be given up", abort.failure_rate),
+        "it is a share, such as 0.95; above 1 no cell is given up for it",
+    );
+    rules.hold(abort.requests > 0, &["abort.requests"], "0 requests say nothing: write 1 or more", "");
 }
 
 fn money(plan: &Plan, rules: &mut Rules) {

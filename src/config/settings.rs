@@ -339,6 +339,33 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Percentiles beside p50, p95 and p99: 90,99.5"
     ),
     setting!(
+        "budget.max_cost",
+        ["max-cost"],
+        [],
+        Number,
+        "USD",
+        "-",
+        "At so many US dollars nothing new starts; what is in flight is counted at its worst"
+    ),
+    setting!(
+        "budget.max_requests",
+        ["max-requests"],
+        [],
+        Whole,
+        "N",
+        "-",
+        "After so many requests of the whole run nothing new starts"
+    ),
+    setting!(
+        "budget.max_output_tokens",
+        ["max-output-tokens"],
+        [],
+        Whole,
+        "N",
+        "-",
+        "At so many output tokens of the whole run nothing new starts"
+    ),
+    setting!(
         "goodput.ttft",
         ["goodput-ttft"],
         [],

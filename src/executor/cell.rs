@@ -4,7 +4,7 @@
 use super::arrivals::Schedule;
 use super::bedrock::Bedrock;
 use super::pacer::Pacer;
-use super::port::{Event, Gate, Stop};
+use super::port::{Event, Gate, Stop, Why};
 use super::prepared::Prepared;
 use super::run::{Clock, Job, Tell};
 use super::users::{Seen, Shared, user};
@@ -75,12 +75,16 @@ pub(super) async fn run_turn(
     let (opened, reused) = bedrock.connections();
     let (user_ms, think_ms) = shared.user_and_think_ms();
     let refusal = shared.refusal().filter(|_| matches!(end, End::Refused));
-    let failed = refusal.as_ref().and_then(|refusal| refusal.failed.clone());
-    let end = match end {
-        End::Done => TurnEnd::Finished,
-        End::Stopped => TurnEnd::Interrupted,
-        End::Refused if failed.is_some() => TurnEnd::FailedEarly,
-        End::Refused => TurnEnd::Aborted,
+    let mut failed = None;
+    let end = match (end, refusal.as_ref().map(|refusal| &refusal.why)) {
+        (End::Done, _) => TurnEnd::Finished,
+        (End::Stopped, _) => TurnEnd::Interrupted,
+        (End::Refused, Some(Why::Budget)) => TurnEnd::OutOfBudget,
+        (End::Refused, Some(Why::Failed(bound))) => {
+            failed = Some(bound.clone());
+            TurnEnd::FailedEarly
+        }
+        (End::Refused, _) => TurnEnd::Aborted,
     };
     TurnReport {
         test_id: cell.id.clone(),

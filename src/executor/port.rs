@@ -33,8 +33,19 @@ pub(crate) enum Event {
 pub(crate) struct Refusal {
     /// For people.
     pub(crate) reason: String,
-    /// The bound that can no longer be met, where that is why.
-    pub(crate) failed: Option<FailedBound>,
+    /// What follows from it.
+    pub(crate) why: Why,
+}
+
+/// What follows from a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The cell measures nothing.
+    GivenUp,
+    /// A bound that can no longer be met.
+    Failed(FailedBound),
+    /// Nothing more may be spent: the run ends.
+    Budget,
 }
 
 /// Decides whether a request may start, and learns how it ended.
@@ -47,7 +58,7 @@ pub(crate) trait Gate: Send + Sync {
     fn goes_on(&self) -> bool {
         false
     }
-    /// Told of each end.
+    /// Told of each end, of priming requests too.
     fn settle(&self, record: &Record);
 }
 

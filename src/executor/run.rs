@@ -5,7 +5,9 @@ use super::cell::run_turn;
 use super::port::{Event, Gate, Stop};
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
+use crate::plan::Then;
 use crate::prompts::Source;
+use crate::record::manifest::TurnEnd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) seed: u64,
     /// The pause between turns.
     pub(crate) cool_down: Duration,
+    /// What follows when a cell is given up.
+    pub(crate) then: Then,
 }
 
 /// How it went, as far as it is not told by events.
@@ -78,7 +82,11 @@ pub(crate) async fn execute(
         tell(Event::TurnStarted { place, turn });
         gate.begin(turn.cell);
         let report = run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await;
+        let ends_run = report.end == TurnEnd::OutOfBudget || report.end == TurnEnd::Aborted && job.then == Then::Stop;
         tell(Event::TurnEnded(Box::new(report)));
+        if ends_run {
+            break;
+        }
     }
     Execution { interrupted: stop.starting.is_cancelled() }
 }

@@ -87,6 +87,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,
+        then: plan.abort.then,
         cells,
     };
     let heard = Arc::new(Mutex::new((Vec::new(), Vec::new())));

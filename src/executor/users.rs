@@ -270,6 +270,7 @@ impl Shared {
         self.add_prompt(&mut record, Number::Priming(index));
         (record.phase, record.validity) = (Phase::Priming, None);
         (record.due_ms, record.service_time_ms) = (None, None);
+        self.gate.settle(&record);
         (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 

@@ -7,7 +7,7 @@
 //! than 0.1 %, however long it runs; a turn that keeps it, with less. Bounds from below (requests per
 //! second, goodput) are left to the end: what is still to come may make up for what was.
 
-use crate::executor::port::{Gate, Refusal};
+use crate::executor::port::{Gate, Refusal, Why};
 use crate::matrix::Cell;
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, Counted, Plan, Timed};
@@ -145,6 +145,9 @@ impl Gate for Early {
     }
 
     fn settle(&self, record: &Record) {
+        if !record.phase.is_load() {
+            return;
+        }
         self.with(|state| {
             let watches = &self.watches[state.cell];
             if watches.is_empty() || state.failed.contains_key(&state.cell) {
@@ -188,7 +191,7 @@ fn refusal(watch: &Watch, count: &Count) -> Refusal {
         rounded(watch.most * 100.0),
         rounded(100.0 - count.level * 100.0)
     );
-    Refusal { reason, failed: Some(watch.bound.clone()) }
+    Refusal { reason, why: Why::Failed(watch.bound.clone()) }
 }
 
 /// Without the digits that binary fractions add.
@@ -250,7 +253,7 @@ mod tests {
         assert!(early.admit().is_ok(), "not before the first look");
         early.settle(&record(199.0, 5.0, "failed"));
         let refusal = early.admit().unwrap_err();
-        assert_eq!(refusal.failed, Some(FailedBound { slo: 0, metric: "failure_rate".into() }));
+        assert_eq!(refusal.why, Why::Failed(FailedBound { slo: 0, metric: "failure_rate".into() }));
         insta::assert_snapshot!(refusal.reason, @"failure_rate of slo 1 cannot be met any more: 200 of 200 requests failed, and 1 % may (99.95 % sure)");
         early.begin(4);
         assert!(early.admit().is_ok(), "another cell begins anew");

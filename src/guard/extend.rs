@@ -58,8 +58,9 @@ impl Gate for Extend {
 
     fn settle(&self, record: &Record) {
         self.with(|state| {
-            if let Some(state) =
-                state.as_mut().filter(|_| record.outcome == Outcome::Succeeded && record.validity.is_none())
+            if let Some(state) = state
+                .as_mut()
+                .filter(|_| record.outcome == Outcome::Succeeded && record.validity.is_none() && record.phase.is_load())
             {
                 state.successes.push((record.due_ms.unwrap_or(record.sent_ms), record.response_time_ms));
             }

@@ -3,10 +3,12 @@
 
 mod abort;
 mod all;
+mod budget;
 mod early;
 mod extend;
 
 pub(crate) use abort::Abort;
 pub(crate) use all::All;
+pub(crate) use budget::Budget;
 pub(crate) use early::Early;
 pub(crate) use extend::Extend;

@@ -8,6 +8,7 @@ mod api;
 mod cache;
 mod endpoint;
 mod keys;
+mod limits;
 mod mix;
 mod money;
 mod origin;
@@ -20,6 +21,7 @@ pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use keys::{Keys, fields, laid_over};
+pub(crate) use limits::{Abort, Budget, Then};
 pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
@@ -77,6 +79,11 @@ pub(crate) struct Plan {
     /// What the account may take, to compare with.
     #[serde(default, skip_serializing_if = "Quota::is_unset")]
     pub(crate) quota: Quota,
+    /// The most that a run may take.
+    #[serde(default, skip_serializing_if = "Budget::is_unset")]
+    pub(crate) budget: Budget,
+    /// When a cell is given up.
+    pub(crate) abort: Abort,
     /// Courses of load that `matrix.profiles` names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
@@ -406,6 +413,8 @@ pub(crate) mod tests {
             goodput: Goodput::default(),
             prices: Prices::default(),
             quota: Quota::default(),
+            budget: Budget::default(),
+            abort: Abort::default(),
             profile: Vec::new(),
             overrides: Vec::new(),
             mix: Vec::new(),

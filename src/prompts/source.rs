@@ -62,6 +62,15 @@ impl Source {
         &self.choices
     }
 
+    /// Bytes of the longest prompt, its system text included: no text has more tokens. `system` is the plan's.
+    pub(crate) fn most_bytes(&self, system: Option<&str>) -> u64 {
+        let bytes = |choice: &Choice| {
+            let own = choice.prompt.system.as_deref().or(system).unwrap_or_default();
+            own.len() + choice.prompt.messages.iter().map(|message| message.text.len()).sum::<usize>()
+        };
+        self.choices.iter().map(bytes).max().unwrap_or(0) as u64
+    }
+
     /// The draws of one repetition.
     pub(crate) fn drawing(&self, seed: u64, repetition: u32) -> Drawing {
         let stream = |number: usize| {

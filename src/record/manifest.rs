@@ -145,12 +145,14 @@ impl Calibration {
 pub(crate) enum TurnEnd {
     /// It ran for its time.
     Finished,
-    /// Its first requests were all refused for good.
+    /// It measured nothing: all was refused, or nearly all failed.
     Aborted,
     /// A threshold with `abort_on_fail` could not be met any more.
     FailedEarly,
     /// A person or CI stopped the run.
     Interrupted,
+    /// The run's budget was used up.
+    OutOfBudget,
 }
 
 /// The bound of a threshold that a turn could not meet any more.
@@ -227,6 +229,13 @@ pub(crate) struct Second {
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+impl TurnEnd {
+    /// A turn that ended so is run again when the run is gone on with.
+    pub(crate) fn is_broken(self) -> bool {
+        matches!(self, Self::Interrupted | Self::OutOfBudget)
+    }
 }
 
 impl Manifest {

@@ -10,7 +10,7 @@ pub(crate) mod hash;
 pub(crate) mod journal;
 pub(crate) mod manifest;
 pub(crate) mod read;
-mod request;
+pub(crate) mod request;
 pub(crate) mod resume;
 mod unfit;
 

@@ -172,3 +172,17 @@ pub(crate) struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) connect_ms: Option<f64>,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::Record;
+
+    /// A success of no length, for tests of other rooms.
+    pub(crate) fn record() -> Record {
+        serde_json::from_value(serde_json::json!({
+            "timestamp": 0.0, "response_time_ms": 0.0, "success": true, "repetition": 1, "seq": 0,
+            "phase": "steady", "outcome": "succeeded", "sent_ms": 0.0,
+        }))
+        .unwrap()
+    }
+}

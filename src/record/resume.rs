@@ -3,7 +3,7 @@
 //! end is run again under the next attempt, and only the last attempt's records count.
 
 use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock};
-use super::manifest::{Manifest, TurnEnd};
+use super::manifest::Manifest;
 use super::read::{self, ReadError, Records};
 use crate::matrix::order::Turn;
 use std::collections::HashMap;
@@ -104,7 +104,7 @@ pub(crate) fn outstanding(
     for (place, turn) in order.iter_mut().enumerate() {
         let id = &manifest.cells[turn.cell].cell.id;
         let report = manifest.report(id, turn.repetition);
-        if report.is_some_and(|report| report.end != TurnEnd::Interrupted) && !again(id) {
+        if report.is_some_and(|report| !report.end.is_broken()) && !again(id) {
             continue;
         }
         let seen = seen.get(&(turn.cell, turn.repetition)).copied().unwrap_or(0);

@@ -23,6 +23,6 @@ pub(crate) mod window;
 pub(crate) use collect::{Collector, ErrorCount, Sample};
 pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;
-pub(crate) use spend::Spend;
+pub(crate) use spend::{Spend, may_be_charged};
 pub(crate) use stages::StageSummary;
 pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Validity, samples_wanted};

@@ -72,7 +72,7 @@ impl Spend {
 
 /// Nobody told its tokens, and the service may have read its prompt: it was neither refused nor did it fail before it
 /// was sent.
-fn may_be_charged(record: &Record) -> bool {
+pub(crate) fn may_be_charged(record: &Record) -> bool {
     let refused = record.http_status.is_some_and(|status| status >= 400);
     !refused && record.error_class.as_deref().is_none_or(class::was_sent)
 }

@@ -195,7 +195,7 @@ impl Warning {
             Self::WarmMiss => {
                 "not warm: some replies read nothing from the prompt cache; they are counted, and left out of these latencies (the shared prompt may be below the model's minimum of 1,024 tokens or more)"
             }
-            Self::Interrupted => "the run was interrupted inside this cell",
+            Self::Interrupted => "the run was cut short inside this cell; `run --resume` runs it again",
             Self::Bursts => {
                 "bursts: 1 % or more of the streams came all at once; they have no time per token: compare whole replies"
             }
@@ -446,7 +446,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(tier_mismatches > 0, Warning::TierMismatch);
     warn(cache_contaminated > 0, Warning::CacheContaminated);
     warn(warm_misses > 0, Warning::WarmMiss);
-    warn(turns.iter().any(|turn| turn.end == TurnEnd::Interrupted), Warning::Interrupted);
+    warn(turns.iter().any(|turn| turn.end.is_broken()), Warning::Interrupted);
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
     warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);

@@ -18,6 +18,11 @@ impl Usd {
         Self((usd_per_million * 1e6).round() as u128)
     }
 
+    /// So many US dollars, which are not negative.
+    pub(crate) fn of(usd: f64) -> Self {
+        Self((usd * PICO as f64).round() as u128)
+    }
+
     /// So many of it.
     pub(crate) fn times(self, number: u64) -> Self {
         Self(self.0 * u128::from(number))

@@ -4,6 +4,7 @@ use super::*;
 use crate::matrix::{expand, order};
 use crate::record::Record;
 use crate::record::manifest::Manifest;
+use crate::record::request::tests::record;
 use crate::stats::Collector;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -78,12 +79,7 @@ fn manifest(run: &Run) -> Manifest {
 }
 
 fn blank() -> Record {
-    serde_json::from_value(json!({
-        "timestamp": 0.0, "response_time_ms": 0.0, "success": true, "repetition": 1, "seq": 0,
-        "phase": "steady", "outcome": "succeeded", "sent_ms": 0.0, "send_lag_ms": 0.0, "http_status": 200,
-        "resolved_service_tier": "default",
-    }))
-    .unwrap()
+    Record { http_status: Some(200), resolved_service_tier: Some("default".into()), ..record() }
 }
 
 /// Runs it; `change` may spoil records, or leave them out.

@@ -161,6 +161,8 @@ goodput = { min = 12.0, ttft = "800ms" }
         &[],
         &[],
     ),
+    ("budgets_without_sense", None, &[], &["--max-cost", "5", "--max-requests", "0", "--model-id", "my.model"]),
+    ("abort_without_sense", Some("[abort]\nfailure_rate = 0\nrequests = 0\nthen = \"pause\"\n"), &[], &[]),
     (
         "negative_prices",
         Some("[quota]\ntokens_per_minute = 0\n[[prices.rows]]\nmodel_id = \"m\"\ninput = -0.8\noutput = 1\n"),

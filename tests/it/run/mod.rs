@@ -3,6 +3,7 @@
 mod ends;
 mod files;
 mod fit;
+mod limits;
 mod loads;
 mod money;
 mod nothing_lost;

@@ -1,0 +1,52 @@
+//! When a run stops of itself: budgets, and cells that measure nothing.
+
+use super::scene::{SHORT, Scene};
+
+const PRO: [&str; 6] = ["--model-id", "amazon.nova-pro-v1:0", "--user-counts", "2,3", "--requests", "20"];
+
+#[test]
+fn a_budget_of_requests_is_kept_and_a_larger_one_goes_on() {
+    let scene = Scene::new().plan(SHORT);
+    let output = scene.run(3, &[&PRO[..], &["--max-requests", "30", "--order", "matrix"]].concat());
+    assert_eq!(scene.records().len(), 30, "exactly");
+    let manifest = scene.manifest();
+    let ends: Vec<&str> =
+        manifest["turns"].as_array().unwrap().iter().map(|turn| turn["end"].as_str().unwrap()).collect();
+    assert_eq!(ends, ["finished", "out_of_budget"]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("the budget of max_requests = 30 is used up"), "{stdout}");
+    scene.run(3, &[&PRO[..], &["--max-requests", "45", "--order", "matrix", "--resume"]].concat());
+    assert_eq!(scene.records().len(), 45, "what earlier sessions took is counted");
+    scene.run(0, &[&PRO[..], &["--max-requests", "70", "--order", "matrix", "--resume"]].concat());
+    assert_eq!(scene.records().len(), 65);
+    for row in scene.rows() {
+        assert_eq!(row["total_requests"], "20", "{}", row["test_id"]);
+    }
+}
+
+#[test]
+fn a_budget_of_money_is_not_overshot() {
+    let scene = Scene::new().plan(SHORT);
+    // A request costs some 0.00006 USD: 16 tokens out at 3.20 a million, a few in.
+    scene.run(3, &[&PRO[..], &["--max-cost", "0.001"]].concat());
+    let cost: f64 = scene.rows().iter().filter_map(|row| row["cost_usd"].parse::<f64>().ok()).sum();
+    assert!(cost > 0.0005 && cost <= 0.001, "{cost}");
+    assert!(scene.records().len() < 40);
+}
+
+#[test]
+fn a_cell_in_which_nearly_all_fails_is_given_up() {
+    let faults = "[simulator.faults]\nservice_unavailable = 1.0\n[abort]\nrequests = 10\nwithin = \"100ms\"\n";
+    let scene = Scene::new().plan(&format!("{SHORT}\n{faults}"));
+    let long = ["--test-duration", "10m", "--user-counts", "2,3"];
+    scene.run(3, &long);
+    let turns = scene.manifest()["turns"].as_array().unwrap().clone();
+    assert_eq!(turns.len(), 2, "the run goes on");
+    for turn in &turns {
+        assert_eq!(turn["end"], "aborted");
+        let reason = turn["reason"].as_str().unwrap();
+        assert!(reason.contains("requests failed or were throttled, the last one with ServiceUnavailable"), "{reason}");
+    }
+    scene.run(3, &[&long[..], &["--overwrite", "--set", "abort.then=stop"]].concat());
+    assert_eq!(scene.manifest()["turns"].as_array().unwrap().len(), 1, "unless it is to stop");
+}
