@@ -98,11 +98,7 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         cost_usd_at_most: costs.map(|(_, most)| most * repetitions),
         unpriced,
         // Of equals the first.
-        reserved: cells
-            .iter()
-            .rev()
-            .map(|cell| reserved(cell, input(cell), plan))
-            .max_by_key(Reserved::most),
+        reserved: cells.iter().rev().map(|cell| reserved(cell, input(cell), plan)).max_by_key(Reserved::most),
     }
 }
 

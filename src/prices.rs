@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn replies_of_some_models_take_more_of_the_quota() {
-        let of = ["amazon.nova-pro-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-5-v1:0"];
+        let of =
+            ["amazon.nova-pro-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-5-v1:0"];
         assert_eq!(of.map(burndown).map(|factor| factor as u64), [1, 5, 10]);
     }
 
