@@ -3,6 +3,7 @@
 mod calibrate;
 mod limits;
 mod outcome;
+mod preflight;
 mod recorder;
 mod report;
 mod resume;
@@ -49,13 +50,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
 fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     match command {
         Subcommands::Run(args) => {
-            let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
+            let mut settings = args.settings;
+            if args.no_preflight {
+                settings.flags.push(("preflight".into(), "false".into()));
+            }
+            let resolved = read(args.plan.as_deref(), &settings, environment)?;
             let there = match (args.overwrite, args.resume || !args.rerun.is_empty()) {
                 (true, _) => run::There::Overwrite,
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only };
+            let options = run::Options {
+                yes: args.yes,
+                there,
+                no_report: args.no_report,
+                preflight_only: args.preflight_only,
+                only: args.only,
+            };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {

@@ -1,7 +1,7 @@
 //! The exit code of a run, from how its cells ended: `report` exits as its run would.
 
 use crate::plan::OnInvalid;
-use crate::record::manifest::{Manifest, TurnEnd};
+use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
 use crate::record::{Outcome, Record};
 use crate::stats::{CellSummary, Summary, Validity};
 
@@ -64,11 +64,16 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
 pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u8 {
     let sent: u64 = ends.iter().map(|cell| cell.sent).sum();
     let answered = ends.iter().any(|cell| cell.answered);
+    let is_bad = |(end, planned): (&CellEnd, &PlannedCell)| {
+        (end.succeeded == 0 || end.invalid) && !manifest.is_unsupported(&planned.cell)
+    };
     if manifest.interrupted {
         130
-    } else if sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials)) {
+    } else if sent == 0 && manifest.is_grounded()
+        || sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials))
+    {
         4
-    } else if ends.iter().any(|cell| cell.succeeded == 0 || cell.invalid)
+    } else if ends.iter().zip(&manifest.cells).any(is_bad)
         || manifest.last_reports().any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget))
     {
         3

@@ -5,7 +5,7 @@ use super::outcome::CellEnd;
 use crate::error::Error;
 use crate::executor::port::{Event, Stop};
 use crate::record::dir::{self, DirError, JOURNAL, RunDir};
-use crate::record::journal::{Journal, identity};
+use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::stats::live::Live;
 use std::path::PathBuf;
@@ -30,10 +30,8 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || {
-                let identities =
-                    manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect();
                 let ends = vec![CellEnd::default(); manifest.cells.len()];
-                let journal = Journal::new(dir.journal, identities);
+                let journal = Journal::new(dir.journal, identities(&manifest));
                 let writer = Writer { dir: dir.path, journal, manifest, live, ends };
                 let result = writer.run(&received);
                 if result.is_err() {
@@ -95,6 +93,15 @@ impl Writer {
                     self.ends[cell].add(&record);
                 }
                 self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
+            }
+            Event::Probed { probe, record } => {
+                self.manifest.preflight[probe].learn(&record);
+                let whose = self.manifest.cells.len() + probe;
+                self.journal.append(whose, &record).map_err(|source| self.lost(source))?;
+            }
+            Event::PreflightEnded => {
+                self.journal.sync().map_err(|source| self.lost(source))?;
+                dir::write_manifest(&self.dir, &self.manifest)?;
             }
             Event::TurnEnded(report) => {
                 self.journal.sync().map_err(|source| self.lost(source))?;

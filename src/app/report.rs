@@ -4,7 +4,7 @@ use super::outcome;
 use crate::error::Error;
 use crate::record::dir;
 use crate::record::manifest::Manifest;
-use crate::record::read::{self, Records};
+use crate::record::read::{self, Of, Records};
 use crate::report::{FORMATS, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
@@ -59,8 +59,10 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
     let mut collector = Collector::new(manifest);
     let mut records = Records::open(dir, manifest)?;
     for entry in &mut records {
-        let (cell, record) = entry?;
-        collector.add(cell, &record);
+        match entry? {
+            (Of::Cell(cell), record) => collector.add(cell, &record),
+            (Of::Probe(probe), record) => collector.add_probe(probe, &record),
+        }
     }
     if records.truncated {
         tracing::warn!("the last line of the journal had no end and was dropped");

@@ -211,7 +211,7 @@ async fn drain(shared: &Arc<Shared>, bound: Duration, users: &mut JoinSet<()>, s
     all(users).await;
 }
 
-async fn all(tasks: &mut JoinSet<()>) {
+pub(super) async fn all(tasks: &mut JoinSet<()>) {
     while join(tasks).await.is_some() {}
 }
 

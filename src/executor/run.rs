@@ -48,7 +48,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    fn anchored_now() -> Self {
+    pub(super) fn anchored_now() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), epoch_us: epoch.as_micros() as u64 }
     }

@@ -274,6 +274,18 @@ impl Shared {
         (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 
+    /// Sends a pre-flight request, whose turn names its probe; nothing where the gate does not let it.
+    pub(super) async fn probe(&self) -> Option<Record> {
+        let probe = self.turn.cell;
+        self.gate.admit_probe(probe).ok()?;
+        let reply = self.bedrock.ask(&self.prepared, Number::Load(0), &self.giving_up).await;
+        let mut record = self.record(None, probe as u64, reply.sent, reply);
+        (record.phase, record.validity) = (Phase::Preflight, None);
+        (record.due_ms, record.service_time_ms) = (None, None);
+        self.gate.settle_probe(probe, &record);
+        Some(record)
+    }
+
     /// Sends a request that was wanted at `wanted` and tells how it ended.
     async fn request(&self, user: Option<u32>, seq: u64, wanted: Instant) {
         let reply = self.bedrock.ask(&self.prepared, Number::Load(seq), &self.giving_up).await;

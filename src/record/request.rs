@@ -17,12 +17,14 @@ pub(crate) enum Phase {
     Drain,
     /// Sent before the load, to fill the prompt cache: it is paid for, and in no cell's numbers.
     Priming,
+    /// Sent before the first cell, to learn what can be asked: it is paid for, and in no cell.
+    Preflight,
 }
 
 impl Phase {
     /// Whether a request of this phase is part of its cell's load.
     pub(crate) fn is_load(self) -> bool {
-        self != Self::Priming
+        !matches!(self, Self::Priming | Self::Preflight)
     }
 }
 

@@ -72,6 +72,7 @@ fn manifest() -> Manifest {
         plan_hash: "0".into(),
         seed: 1,
         calibration: None,
+        preflight: vec![],
         prices: crate::prices::Prices::of(&plan).used(&cells),
         only: vec![],
         order: turns(&cells, &plan.load, 1),
@@ -323,11 +324,7 @@ fn a_line_of_the_journal_and_the_manifest() {
     let manifest = manifest();
     let dir = tempfile::tempdir().unwrap();
     let taken = crate::record::dir::take(dir.path(), false).unwrap();
-    let identities = manifest
-        .cells
-        .iter()
-        .map(|planned| crate::record::journal::identity(&manifest.run_id, &planned.cell))
-        .collect();
+    let identities = crate::record::journal::identities(&manifest);
     let mut journal = crate::record::journal::Journal::new(taken.journal, identities);
     let written = records();
     for (cell, record) in &written {
@@ -339,7 +336,8 @@ fn a_line_of_the_journal_and_the_manifest() {
     let read = crate::record::read::manifest(dir.path()).unwrap();
     assert_eq!(read, manifest);
     let records: Vec<_> = crate::record::read::Records::open(dir.path(), &read).unwrap().map(Result::unwrap).collect();
-    assert_eq!(records, written);
+    let of = |(cell, record)| (crate::record::read::Of::Cell(cell), record);
+    assert_eq!(records, written.into_iter().map(of).collect::<Vec<_>>());
     let text = std::fs::read_to_string(dir.path().join("token_data.jsonl")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     insta::assert_snapshot!("journal", format!("{}\n{}\n{}", lines[0], lines[9], lines[119]));

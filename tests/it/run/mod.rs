@@ -7,6 +7,7 @@ mod limits;
 mod loads;
 mod money;
 mod nothing_lost;
+mod preflight;
 mod prompts;
 mod resume;
 mod scene;
