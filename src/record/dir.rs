@@ -161,7 +161,7 @@ fn is_ours(name: &str) -> bool {
         || name == PLAN
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || name == "stages.csv"
-        || name == "slo.csv"
+        || ["slo.csv", "tiers.csv", "summary.json", "summary.md"].contains(&name)
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 

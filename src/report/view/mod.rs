@@ -7,13 +7,16 @@ pub(crate) mod calibration;
 mod cell;
 mod cost;
 mod figures;
+mod numbers;
 pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
 mod tiers;
 mod timing;
+mod warnings;
 
-pub(crate) use cell::{CellView, ErrorView, Numbers};
+pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
+pub(crate) use numbers::Numbers;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 
@@ -37,6 +40,10 @@ pub(crate) struct View {
     pub(crate) tables: Vec<Table>,
     /// Thresholds.
     pub(crate) slo: slo::SloView,
+    /// What to know about the numbers, each once with the cells that it is about.
+    pub(crate) warnings: Vec<warnings::Told>,
+    /// What failed, each kind once with the cells in which it did.
+    pub(crate) failures: Vec<warnings::Told>,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -109,8 +116,12 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         notes: tiers::untold(summary).into_iter().collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
+    let cells: Vec<CellView> =
+        summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect(),
+        warnings: warnings::told(&cells),
+        failures: warnings::failures(&cells),
+        cells,
         tiers: tiers::view(manifest, summary),
         slo,
         tables: tables::tables(summary),

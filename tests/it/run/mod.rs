@@ -12,6 +12,7 @@ mod resume;
 mod scene;
 mod slo;
 mod streams;
+mod summaries;
 mod tls;
 mod trust;
 mod truth;
