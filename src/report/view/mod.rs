@@ -16,8 +16,8 @@ pub(crate) mod text;
 mod tiers;
 mod timing;
 
-pub(crate) use overview::Overview;
 pub(crate) use cell::{CellView, ErrorView, Numbers};
+pub(crate) use overview::Overview;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 

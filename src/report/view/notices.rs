@@ -44,14 +44,24 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
     collect("bad", "not run", "These cells never started: they have no numbers", &|cell| {
         (cell.validity == Validity::NotRun).then(String::new)
     });
-    collect("warn", "throttled", "Bedrock refused requests with HTTP 429, since a quota was used up; latencies are of the others alone", &|cell| {
-        let (throttled, total) = (cell.counts.throttled, cell.counts.total);
-        (throttled > 0).then(|| of(throttled, total))
-    });
-    collect("warn", "failed", "Requests ended with an error; the errors and what to do about each are below", &|cell| {
-        let (failed, total) = (cell.counts.failed, cell.counts.total);
-        (failed > 0).then(|| of(failed, total))
-    });
+    collect(
+        "warn",
+        "throttled",
+        "Bedrock refused requests with HTTP 429, since a quota was used up; latencies are of the others alone",
+        &|cell| {
+            let (throttled, total) = (cell.counts.throttled, cell.counts.total);
+            (throttled > 0).then(|| of(throttled, total))
+        },
+    );
+    collect(
+        "warn",
+        "failed",
+        "Requests ended with an error; the errors and what to do about each are below",
+        &|cell| {
+            let (failed, total) = (cell.counts.failed, cell.counts.total);
+            (failed > 0).then(|| of(failed, total))
+        },
+    );
     collect("warn", "too few samples for a p95", "A p95 takes 59 samples; test longer, or set min_samples", &|cell| {
         let too_few = cell.latency.percentile(0.95).is_some_and(|percentile| percentile.quality == Quality::TooFew);
         (too_few && cell.counts.total > 0).then(|| format!("{} samples", cell.latency.observations()))

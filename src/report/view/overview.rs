@@ -146,7 +146,8 @@ fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static s
     let count = |word: &str| cells.iter().filter(|cell| cell.slo_verdict == word).count();
     let (pass, fail, unknown) = (count("PASS"), count("FAIL"), count("INCONCLUSIVE"));
     let judged = pass + fail + unknown;
-    let mut said = format!("{pass} of {judged} {} {} the thresholds", noun(judged), if pass == 1 { "holds" } else { "hold" });
+    let mut said =
+        format!("{pass} of {judged} {} {} the thresholds", noun(judged), if pass == 1 { "holds" } else { "hold" });
     if fail > 0 {
         said += &format!(", {fail} {} not", if fail == 1 { "does" } else { "do" });
     }
@@ -163,11 +164,8 @@ fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static s
 
 fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {
     let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
-    let (total, failures, throttled) = (
-        sum(|cell| cell.counts.total),
-        sum(|cell| cell.counts.failures()),
-        sum(|cell| cell.counts.throttled),
-    );
+    let (total, failures, throttled) =
+        (sum(|cell| cell.counts.total), sum(|cell| cell.counts.failures()), sum(|cell| cell.counts.throttled));
     let share = |part: u64| text::percent((total > 0).then(|| part as f64 / total as f64));
     let number = |n: u64| text::thousands(n as f64, 0);
     let mut facts = vec![
