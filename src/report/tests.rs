@@ -211,7 +211,7 @@ fn a_page_brings_all_that_it_needs_and_may_run_nothing_else() {
         assert!(links.clone().count() > 0 && links.clone().all(|link| link.starts_with('#')), "{page}");
         for link in links {
             let id = format!("id=\"{}\"", &link[1..]);
-            assert!(page.contains(&id), "{} leads nowhere", link);
+            assert!(page.contains(&id), "{link} leads nowhere");
         }
     }
 }

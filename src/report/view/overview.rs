@@ -8,7 +8,8 @@ use super::slo::{SloRow, SloView};
 use super::{cost, text};
 use crate::matrix::{AXES, AxisValue, axis};
 use crate::record::manifest::Manifest;
-use crate::stats::{CellSummary, Summary, Validity};
+use crate::stats::percentile::Quality;
+use crate::stats::{CellSummary, Latency, Summary, Validity};
 use crate::units::duration;
 use serde::Serialize;
 use std::time::Duration;
@@ -61,9 +62,9 @@ pub(crate) struct GridSquare {
     pub(crate) state: &'static str,
     /// `holds`, `does not hold`, `cannot tell`; what is wrong with the cell, if something is.
     pub(crate) word: String,
-    /// Milliseconds, or why not.
+    /// With its unit, or why not.
     pub(crate) p95: String,
-    /// US dollars per thousand replies.
+    /// US dollars per thousand replies, with the unit.
     pub(crate) cost: String,
     /// What decided.
     pub(crate) why: String,
@@ -269,10 +270,15 @@ fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
         id: view.id.clone(),
         state,
         word,
-        p95: view.shown.p95.clone(),
-        cost: cost::shown(cell.spend.per_1k_requests()),
+        p95: with_unit(view.shown.p95.clone(), "ms"),
+        cost: with_unit(cost::shown(cell.spend.per_1k_requests()), "USD"),
         why: why(cell, view),
     }
+}
+
+/// A number has its unit; a refusal has none.
+fn with_unit(shown: String, unit: &str) -> String {
+    if shown.starts_with(text::NOTHING) { shown } else { format!("{shown} {unit}") }
 }
 
 /// What decided a cell's verdict.
@@ -296,15 +302,15 @@ type Value = fn(&CellSummary, &CellView) -> MatrixValue;
 const NUMBERS: [(&str, Value); 9] = [
     ("requests", |_, view| plain(text::thousands(view.counts.total as f64, 0), Some(view.counts.total as f64))),
     ("failed", |cell, view| plain(view.shown.failure_rate.clone(), cell.counts.failure_rate())),
-    ("p50, ms", |_, view| plain(view.shown.p50.clone(), view.latency.at(0.50))),
-    ("p95, ms", |_, view| plain(view.shown.p95.clone(), view.latency.at(0.95))),
+    ("p50, ms", |cell, _| percentile(Some(&cell.latency), 0.50)),
+    ("p95, ms", |cell, _| percentile(Some(&cell.latency), 0.95)),
     ("95 % of p95, ms", |_, view| {
         let end = |end: Option<f64>| end.map_or_else(|| "open".into(), text::ms);
         let known = view.latency.p95_low.is_some() || view.latency.p95_high.is_some();
         let shown = format!("{} to {}", end(view.latency.p95_low), end(view.latency.p95_high));
         plain(if known { shown } else { text::NOTHING.into() }, view.latency.p95_high)
     }),
-    ("p99, ms", |_, view| plain(view.shown.p99.clone(), view.latency.at(0.99))),
+    ("p99, ms", |cell, _| percentile(Some(&cell.latency), 0.99)),
     ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.requests_per_sec)),
     ("output tokens/s", |_, view| plain(text::rate(view.output_tokens_per_sec), view.output_tokens_per_sec)),
     ("USD per 1,000", |cell, _| {
@@ -313,14 +319,15 @@ const NUMBERS: [(&str, Value); 9] = [
     }),
 ];
 
-const TTFT: (&str, Value) = ("first token p95, ms", |cell, _| {
-    let of = cell.ttft.as_ref();
-    let shown = of.map_or_else(
-        || text::NOTHING.into(),
-        |latency| text::percentile(latency.percentile(0.95), latency.observations()),
-    );
-    plain(shown, of.and_then(|latency| latency.value_ms(0.95)))
-});
+const TTFT: (&str, Value) = ("first token p95, ms", |cell, _| percentile(cell.ttft.as_ref(), 0.95));
+
+/// A percentile that is refused is not sorted by either.
+fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
+    let Some(latency) = latency else { return plain(text::NOTHING.into(), None) };
+    let percentile = latency.percentile(p);
+    let shown = text::percentile(percentile, latency.observations());
+    plain(shown, percentile.filter(|percentile| percentile.quality != Quality::TooFew).map(|percentile| percentile.value_ms))
+}
 
 fn plain(text: String, number: Option<f64>) -> MatrixValue {
     MatrixValue { text, number }
