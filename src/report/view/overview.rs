@@ -326,7 +326,10 @@ fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
     let Some(latency) = latency else { return plain(text::NOTHING.into(), None) };
     let percentile = latency.percentile(p);
     let shown = text::percentile(percentile, latency.observations());
-    plain(shown, percentile.filter(|percentile| percentile.quality != Quality::TooFew).map(|percentile| percentile.value_ms))
+    plain(
+        shown,
+        percentile.filter(|percentile| percentile.quality != Quality::TooFew).map(|percentile| percentile.value_ms),
+    )
 }
 
 fn plain(text: String, number: Option<f64>) -> MatrixValue {
