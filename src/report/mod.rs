@@ -64,6 +64,7 @@ pub(crate) const FORMATS: &[Format] = &[
     stages::render,
     tiers::render,
     locust::render,
+    html::run,
     html::render,
     markdown::render,
     chart_files::render,

@@ -6,6 +6,7 @@
 
 use super::ReportError;
 use super::markdown;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior};
 use serde::Serialize;
@@ -14,7 +15,11 @@ use std::path::{Path, PathBuf};
 
 /// The built-in templates by file name.
 pub(crate) const BUILT_IN: &[(&str, &str)] = &[
+    ("base.html", include_str!("../../templates/base.html")),
+    ("report.html", include_str!("../../templates/report.html")),
     ("cell.html", include_str!("../../templates/cell.html")),
+    ("page.css", include_str!("../../templates/page.css")),
+    ("page.js", include_str!("../../templates/page.js")),
     ("summary.md", include_str!("../../templates/summary.md")),
 ];
 
@@ -40,6 +45,8 @@ pub(crate) struct Templates {
     paths: BTreeMap<String, PathBuf>,
     /// Those that do not compile: what is wrong, by name.
     broken: BTreeMap<String, String>,
+    /// Style and script, which are no templates.
+    texts: BTreeMap<String, String>,
 }
 
 impl Templates {
@@ -48,14 +55,17 @@ impl Templates {
     pub(crate) fn new(own: Vec<OwnTemplate>) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_auto_escape_callback(|name| match Path::new(name).extension().and_then(|end| end.to_str()) {
+        environment.set_auto_escape_callback(|name| match extension(name) {
             Some("html" | "svg") => AutoEscape::Html,
             Some("md") => AutoEscape::Custom(MARKDOWN.into()),
             _ => AutoEscape::None,
         });
         environment.set_formatter(format);
+        if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+            environment.set_syntax(syntax);
+        }
         let paths = own.iter().map(|template| (template.name.clone(), template.path.clone())).collect();
-        let mut templates = Self { environment, paths, broken: BTreeMap::new() };
+        let mut templates = Self { environment, paths, broken: BTreeMap::new(), texts: BTreeMap::new() };
         for (name, source) in BUILT_IN {
             if !templates.paths.contains_key(*name) {
                 templates.add((*name).to_owned(), (*source).to_owned());
@@ -68,10 +78,19 @@ impl Templates {
     }
 
     fn add(&mut self, name: String, source: String) {
+        if matches!(extension(&name), Some("css" | "js")) {
+            self.texts.insert(name, source);
+            return;
+        }
         if let Err(error) = self.environment.add_template_owned(name.clone(), source) {
             let said = self.said(&name, &error);
             self.broken.insert(name, said);
         }
+    }
+
+    /// Style or script as it is; empty where there is none of that name.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.texts.get(name).map_or("", String::as_str)
     }
 
     /// What is wrong with the first that does not compile.
@@ -104,6 +123,10 @@ impl Templates {
         let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));
         format!("{place}{line}: {}{detail}", error.kind())
     }
+}
+
+fn extension(name: &str) -> Option<&str> {
+    Path::new(name).extension().and_then(|end| end.to_str())
 }
 
 /// As the library's own, and Markdown beside it.

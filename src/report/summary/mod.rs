@@ -24,7 +24,8 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
 
 /// The JSON Schema of the file.
 pub(crate) fn schema() -> serde_json::Value {
-    let mut schema = SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Summary>().to_value();
+    let mut schema =
+        SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Summary>().to_value();
     schema["title"] = "summary.json of bedrock-plan".into();
     schema["properties"]["schema"] =
         serde_json::json!({ "const": VERSION, "description": "The version of the format." });

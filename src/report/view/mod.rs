@@ -6,17 +6,21 @@ mod asked;
 pub(crate) mod calibration;
 mod cell;
 mod cost;
+mod failures;
 mod figures;
+mod names;
+mod notices;
 mod numbers;
+mod overview;
 pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
 mod tiers;
 mod timing;
-mod warnings;
 
 pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
 pub(crate) use numbers::Numbers;
+pub(crate) use overview::Overview;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 
@@ -32,6 +36,8 @@ use serde::Serialize;
 pub(crate) struct View {
     /// The run as a whole.
     pub(crate) run: RunView,
+    /// What its report begins with.
+    pub(crate) overview: Overview,
     /// In matrix order.
     pub(crate) cells: Vec<CellView>,
     /// Each tier against `default`.
@@ -40,10 +46,8 @@ pub(crate) struct View {
     pub(crate) tables: Vec<Table>,
     /// Thresholds.
     pub(crate) slo: slo::SloView,
-    /// What to know about the numbers, each once with the cells that it is about.
-    pub(crate) warnings: Vec<warnings::Told>,
     /// What failed, each kind once with the cells in which it did.
-    pub(crate) failures: Vec<warnings::Told>,
+    pub(crate) failures: Vec<failures::Failure>,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -119,8 +123,8 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
     let cells: Vec<CellView> =
         summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
     View {
-        warnings: warnings::told(&cells),
-        failures: warnings::failures(&cells),
+        overview: overview::view(manifest, summary, &cells, &slo),
+        failures: failures::view(&cells),
         cells,
         tiers: tiers::view(manifest, summary),
         slo,
