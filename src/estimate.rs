@@ -3,7 +3,7 @@
 
 use crate::matrix::Cell;
 use crate::plan::Plan;
-use crate::prices::{Prices, Usage};
+use crate::prices::{self, Prices, Usage};
 use crate::prompts::Prompts;
 use serde::Serialize;
 
@@ -37,20 +37,31 @@ pub(crate) struct Estimate {
     pub(crate) cost_usd_at_most: Option<f64>,
     /// What has no price: model, prefix and tier.
     pub(crate) unpriced: Vec<String>,
-    /// The most that is reserved of the account's quota.
+    /// The most that is taken of the account's quota.
     pub(crate) reserved: Option<Reserved>,
 }
 
 /// What a cell takes of a quota while it is at its peak. Bedrock reserves the prompt and `max_tokens`
-/// at each start, and settles by the reply at its end.
+/// at each start, and settles at its end by the prompt and the reply, whose tokens count `burndown` times.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Reserved {
     /// The cell that reserves most.
     pub(crate) test_id: String,
     /// Prompt and `max_tokens` of all starts of a minute.
     pub(crate) tokens_per_minute: u64,
+    /// Prompt and reply of all ends of a minute, with replies of [`ASSUMED_OUTPUT_TOKENS`].
+    pub(crate) settled_tokens_per_minute: u64,
+    /// How often a token of a reply counts.
+    pub(crate) burndown: f64,
     /// Starts of a minute.
     pub(crate) requests_per_minute: u64,
+}
+
+impl Reserved {
+    /// What decides whether the quota is enough.
+    fn most(&self) -> u64 {
+        self.tokens_per_minute.max(self.settled_tokens_per_minute)
+    }
 }
 
 /// One cell, one repetition.
@@ -87,11 +98,7 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         cost_usd_at_most: costs.map(|(_, most)| most * repetitions),
         unpriced,
         // Of equals the first.
-        reserved: cells
-            .iter()
-            .rev()
-            .map(|cell| reserved(cell, input(cell)))
-            .max_by_key(|reserved| reserved.tokens_per_minute),
+        reserved: cells.iter().rev().map(|cell| reserved(cell, input(cell), plan)).max_by_key(Reserved::most),
     }
 }
 
@@ -125,13 +132,18 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, 
 /// `input_tokens` of one request, on average.
 fn share(cell: &Cell, input_tokens: f64) -> Share {
     let requests = requests(cell);
-    let output = f64::from(cell.request.max_tokens.min(ASSUMED_OUTPUT_TOKENS));
+    let output = assumed_output(cell);
     Share {
         requests,
         input: requests * input_tokens,
         output: requests * output,
         output_at_most: requests * f64::from(cell.request.max_tokens),
     }
+}
+
+/// Of one reply, tokens.
+fn assumed_output(cell: &Cell) -> f64 {
+    f64::from(cell.request.max_tokens.min(ASSUMED_OUTPUT_TOKENS))
 }
 
 fn requests(cell: &Cell) -> f64 {
@@ -146,13 +158,17 @@ fn cycle_s(cell: &Cell) -> f64 {
     ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64()
 }
 
-fn reserved(cell: &Cell, input_tokens: f64) -> Reserved {
+fn reserved(cell: &Cell, input_tokens: f64, plan: &Plan) -> Reserved {
     let per_second = if cell.is_open() { cell.peak() } else { cell.peak() / cycle_s(cell) };
     let per_minute = per_second * 60.0;
-    let each = input_tokens + f64::from(cell.request.max_tokens);
+    let at_start = input_tokens + f64::from(cell.request.max_tokens);
+    let burndown = plan.quota.burndown.unwrap_or_else(|| prices::burndown(&cell.model_id));
+    let at_end = input_tokens + burndown * assumed_output(cell);
     Reserved {
         test_id: cell.id.clone(),
-        tokens_per_minute: (per_minute * each).round() as u64,
+        tokens_per_minute: (per_minute * at_start).round() as u64,
+        settled_tokens_per_minute: (per_minute * at_end).round() as u64,
+        burndown,
         requests_per_minute: per_minute.round() as u64,
     }
 }
@@ -197,5 +213,10 @@ mod tests {
         assert_eq!(estimate.unpriced, ["amazon.nova-pro-v1:0 with the prefix us on reserved"]);
         let reserved = estimate.reserved.unwrap();
         assert_eq!((reserved.requests_per_minute, reserved.tokens_per_minute), (1_200, 1_200 * 1_100));
+        assert_eq!(reserved.settled_tokens_per_minute, 1_200 * 356);
+        // A reply that counts ten times takes more at its end than was reserved at its start.
+        plan.quota.burndown = Some(10.0);
+        let estimate = super::estimate(&expand(&plan), &plan, &prompts);
+        assert_eq!(estimate.reserved.unwrap().settled_tokens_per_minute, 1_200 * 2_660);
     }
 }

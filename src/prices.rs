@@ -11,6 +11,22 @@ pub(crate) const DATE: &str = "2026-11-25";
 
 const SHIPPED: &str = include_str!("../prices/2026-11-25.csv");
 
+/// What one token of a reply takes of the quota of tokens per minute when a request is settled: a part of a model id,
+/// and the factor. The first that fits counts. Amazon's documentation as third parties quoted it in September 2026;
+/// not verified against AWS.
+const BURNDOWN: [(&str, f64); 5] = [
+    ("claude-opus-4-8", 15.0),
+    ("claude-sonnet-4-8", 15.0),
+    ("claude-sonnet-5", 10.0),
+    ("claude-opus-5", 10.0),
+    ("claude", 5.0),
+];
+
+/// How much of the quota a token of a reply takes, 1 for most models.
+pub(crate) fn burndown(model_id: &str) -> f64 {
+    BURNDOWN.iter().find(|(part, _)| model_id.contains(part)).map_or(1.0, |(_, factor)| *factor)
+}
+
 /// Rows in the order in which they are asked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Prices(Vec<Price>);
@@ -130,6 +146,13 @@ mod tests {
         assert_eq!((find("us", "default"), find("us", "none")), (Some(0.8), Some(0.8)));
         assert_eq!((find("us", "priority"), find("us", "flex")), (Some(1.4), Some(0.4)));
         assert_eq!((find("us", "reserved"), find("moon", "default")), (None, None));
+    }
+
+    #[test]
+    fn replies_of_some_models_take_more_of_the_quota() {
+        let of =
+            ["amazon.nova-pro-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-5-v1:0"];
+        assert_eq!(of.map(burndown).map(|factor| factor as u64), [1, 5, 10]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 37] = [
+const OPTIONAL: [&str; 38] = [
     "extends",
     "description",
     "prompts_file",
@@ -47,6 +47,7 @@ const OPTIONAL: [&str; 37] = [
     "prices.rows",
     "quota.tokens_per_minute",
     "quota.requests_per_minute",
+    "quota.burndown",
     "budget.max_cost",
     "budget.max_requests",
     "budget.max_output_tokens",

@@ -475,6 +475,12 @@ fn money(plan: &Plan, rules: &mut Rules) {
             "",
         );
     }
+    rules.hold(
+        quota.burndown.is_none_or(|factor| (1.0..=1_000.0).contains(&factor)),
+        &["quota.burndown"],
+        format!("`burndown` is {}: it is 1 or more", quota.burndown.unwrap_or_default()),
+        "it is what one token of a reply takes of the quota, such as 5",
+    );
 }
 
 fn results_dir(plan: &Plan, rules: &mut Rules) {

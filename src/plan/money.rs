@@ -50,7 +50,7 @@ pub(crate) struct Price {
 }
 
 /// `[quota]`: what the account may take, per model and region. Only compared with, never enforced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Quota {
     /// Tokens per minute.
@@ -59,6 +59,10 @@ pub(crate) struct Quota {
     /// Requests per minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_minute: Option<u64>,
+    /// What one token of a reply takes of the tokens per minute when a request is settled; left out, what the shipped
+    /// list says of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) burndown: Option<f64>,
 }
 
 impl Quota {

@@ -162,6 +162,8 @@ fn is_ours(name: &str) -> bool {
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || name == "stages.csv"
         || name == "slo.csv"
+        || name == "tiers.csv"
+        || name == "report.html"
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 
@@ -217,6 +219,8 @@ mod tests {
             "test_us_flex_small_u1_stats.csv",
             "test_us_flex_small_u1_report.html.part",
             "charts/latency_heatmap.png",
+            "report.html",
+            "tiers.csv",
         ];
         let theirs = ["notes.md", "test_plan.md", "charts/mine.png", "consolidated.csv"];
         for name in ours.iter().chain(&theirs) {

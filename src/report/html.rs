@@ -1,18 +1,69 @@
-//! `test_{id}_report.html`: a page per cell, from `templates/cell.html`.
+//! `report.html` and `test_{id}_report.html`: pages from `templates/`, each one file that fetches
+//! nothing. What every page has around it, its style, its script and the policy that forbids all else,
+//! is put together here.
 
 use super::view::View;
 use super::{Rendered, ReportError};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use minijinja::{
     Environment, UndefinedBehavior, context,
+    syntax::SyntaxConfig,
     value::{Serde, Value},
 };
+use sha2::{Digest, Sha256};
 
-/// One page per cell. Names and messages come from outside: `.html` templates escape by themselves.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+/// The templates by name. Names and messages come from outside: `.html` templates escape by themselves.
+const TEMPLATES: [(&str, &str); 5] = [
+    ("base.html", include_str!("../../templates/base.html")),
+    ("report.html", include_str!("../../templates/report.html")),
+    ("cell.html", include_str!("../../templates/cell.html")),
+    ("page.css", include_str!("../../templates/page.css")),
+    ("page.js", include_str!("../../templates/page.js")),
+];
+
+fn environment() -> Result<Environment<'static>, ReportError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_template("cell.html", include_str!("../../templates/cell.html"))?;
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    for (name, source) in TEMPLATES {
+        environment.add_template(name, source)?;
+    }
+    Ok(environment)
+}
+
+/// Style and script of a page, and the only policy under which they run: these two by their hashes,
+/// and nothing from anywhere.
+fn frame(environment: &Environment) -> Result<Value, ReportError> {
+    let style = environment.get_template("page.css")?.source().to_owned();
+    let script = environment.get_template("page.js")?.source().to_owned();
+    let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
+    let policy = format!(
+        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
+        hash(&style),
+        hash(&script)
+    );
+    Ok(context! { style, script, policy })
+}
+
+/// The page of the run.
+pub(super) fn run(view: &View) -> Result<Vec<Rendered>, ReportError> {
+    let environment = environment()?;
+    let page = environment.get_template("report.html")?.render(context! {
+        frame => frame(&environment)?,
+        run => Value::from(Serde(&view.run)),
+        overview => Value::from(Serde(&view.overview)),
+        slo => Value::from(Serde(&view.slo)),
+        tiers => Value::from(Serde(&view.tiers)),
+    })?;
+    Ok(vec![Rendered { path: "report.html".into(), bytes: page.into_bytes() }])
+}
+
+/// One page per cell.
+pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+    let environment = environment()?;
     let template = environment.get_template("cell.html")?;
+    let frame = frame(&environment)?;
     let run = Value::from(Serde(&view.run));
     let caption = &view.tiers.caption;
     view.cells
@@ -20,7 +71,8 @@ pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
         .map(|cell| {
             let against = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
             let page = template.render(context! {
-                run => run.clone(), cell => Value::from(Serde(cell)), tier => Value::from(Serde(against)), caption => caption
+                frame => frame.clone(), run => run.clone(), cell => Value::from(Serde(cell)),
+                tier => Value::from(Serde(against)), caption => caption
             })?;
             Ok(Rendered { path: format!("test_{}_report.html", cell.id).into(), bytes: page.into_bytes() })
         })

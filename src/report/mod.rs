@@ -57,6 +57,7 @@ pub(crate) const FORMATS: &[Format] = &[
     stages::render,
     tiers::render,
     locust::render,
+    html::run,
     html::render,
     chart_files::render,
     hlog::render,

@@ -136,25 +136,41 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
     for what in &estimate.unpriced {
         lines.push(("no price", format!("of {what}: in no cost; [prices] in the plan can say it")));
     }
-    lines.extend(estimate.reserved.as_ref().map(|reserved| ("quota", quota(reserved, plan))));
+    if let Some(reserved) = &estimate.reserved {
+        lines.extend([("quota", quota(reserved, plan)), ("settled", settled(reserved, plan))]);
+    }
     lines.iter().fold(String::new(), |all, (label, text)| all + &format!("{label:<11} {text}\n"))
 }
 
-/// What the run will take of a quota, beside it.
+/// What the run will reserve of a quota, beside it.
 fn quota(reserved: &Reserved, plan: &Plan) -> String {
-    let one = |wanted: u64, quota: Option<u64>, what: &str| match quota {
+    format!(
+        "reserves up to {} and {} (prompt and max_tokens at each start, in {})",
+        beside(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
+        beside(reserved.requests_per_minute, plan.quota.requests_per_minute, "requests"),
+        reserved.test_id
+    )
+}
+
+/// What is left of that when replies have come.
+fn settled(reserved: &Reserved, plan: &Plan) -> String {
+    let whose = if plan.quota.burndown.is_some() { "the plan" } else { "a third party's list" };
+    let counted = match reserved.burndown {
+        1.0 => String::new(),
+        factor => format!(", whose tokens count {factor} times: {whose}"),
+    };
+    let tokens = beside(reserved.settled_tokens_per_minute, plan.quota.tokens_per_minute, "tokens");
+    format!("at some {tokens} (prompt and reply at each end{counted})")
+}
+
+fn beside(wanted: u64, quota: Option<u64>, what: &str) -> String {
+    match quota {
         Some(quota) if wanted > quota => {
             format!("{} {what} a minute: MORE than the quota of {}, expect throttling", number(wanted), number(quota))
         }
         Some(quota) => format!("{} {what} a minute of {}", number(wanted), number(quota)),
         None => format!("{} {what} a minute", number(wanted)),
-    };
-    format!(
-        "reserves up to {} and {} (prompt and max_tokens at each start, in {})",
-        one(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
-        one(reserved.requests_per_minute, plan.quota.requests_per_minute, "requests"),
-        reserved.test_id
-    )
+    }
 }
 
 fn number(value: u64) -> String {

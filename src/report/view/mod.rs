@@ -7,6 +7,9 @@ pub(crate) mod calibration;
 mod cell;
 mod cost;
 mod figures;
+mod names;
+mod notices;
+mod overview;
 pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
@@ -14,6 +17,7 @@ mod tiers;
 mod timing;
 
 pub(crate) use cell::{CellView, ErrorView, Numbers};
+pub(crate) use overview::Overview;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 
@@ -29,6 +33,8 @@ use serde::Serialize;
 pub(crate) struct View {
     /// The run as a whole.
     pub(crate) run: RunView,
+    /// What its report begins with.
+    pub(crate) overview: Overview,
     /// In matrix order.
     pub(crate) cells: Vec<CellView>,
     /// Each tier against `default`.
@@ -109,8 +115,11 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         notes: tiers::untold(summary).into_iter().collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
+    let cells: Vec<CellView> =
+        summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect(),
+        overview: overview::view(manifest, summary, &cells, &slo),
+        cells,
         tiers: tiers::view(manifest, summary),
         slo,
         tables: tables::tables(summary),

@@ -19,8 +19,9 @@ use crate::stats::latency::Metric;
 use crate::stats::repeated::{Figure, Interval, Lacking};
 use crate::stats::{CellSummary, Summary, Validity, student};
 
-/// How often a context may have a tier called different that is not.
-const FALSE_ALARMS: f64 = 0.05;
+/// How often a context may have a tier called different that is not, as the intervals are asked. The bench found
+/// .044 to .056 with .05: sample percentiles are not quite normal, and what is promised is at most 5 %.
+const FALSE_ALARMS: f64 = 0.04;
 
 /// Repetitions from which on they are what is compared.
 const REPETITIONS: usize = 3;

@@ -231,7 +231,8 @@ fn what_was_not_served_as_asked_is_not_compared() {
 
 /// What a share of `n` contexts whose truth is 5 % may come out as, at the outermost.
 fn at_most(n: usize) -> f64 {
-    FALSE_ALARMS + 3.0 * (FALSE_ALARMS * (1.0 - FALSE_ALARMS) / n as f64).sqrt()
+    let promised: f64 = 0.05;
+    promised + 2.0 * (promised * (1.0 - promised) / n as f64).sqrt()
 }
 
 /// `cargo test --lib verdict::tiers -- --ignored --nocapture`
