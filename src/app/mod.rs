@@ -1,19 +1,22 @@
 //! The subcommands: the only place where rooms are put together.
 
+mod baseline;
 mod calibrate;
+mod compare;
 mod limits;
 mod outcome;
 mod recorder;
 mod report;
 mod resume;
 mod run;
+mod sessions;
 mod show;
 mod signals;
 mod simulate;
 mod simulated;
 mod templates;
 
-use crate::cli::{Cli, SchemaOf, SettingFlags, Subcommands};
+use crate::cli::{BaselineCommands, Cli, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
@@ -71,6 +74,12 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             include_ramp: args.include_ramp,
             output: report::Output { templates: args.output.templates },
         }),
+        Subcommands::Baseline(args) => match args.command {
+            BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
+            BaselineCommands::Show { file } => baseline::show(&file),
+            BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
+        },
+        Subcommands::Compare(args) => compare::compare(&compare::Options { baseline: args.baseline, dirs: args.dirs }),
         Subcommands::Calibrate(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             calibrate::calibrate(args.format, &resolved)

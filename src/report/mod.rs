@@ -3,6 +3,7 @@
 
 mod chart_files;
 pub(crate) mod charts;
+pub(crate) mod compare;
 mod consolidated;
 mod hlog;
 mod html;

@@ -9,6 +9,7 @@ mod histogram;
 pub(crate) mod interval;
 pub(crate) mod latency;
 pub(crate) mod live;
+pub(crate) mod location;
 pub(crate) mod percentile;
 pub(crate) mod proportion;
 pub(crate) mod repeated;
