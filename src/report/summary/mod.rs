@@ -1,6 +1,9 @@
 //! `summary.json`: the run for programs. Its types are the contract: a schema is made of them, a name
 //! carries the unit of its number, and what is not known is left out, never zero.
 
+// Here a name carries its unit, and a flag is a fact of its own.
+#![allow(clippy::struct_field_names, clippy::struct_excessive_bools)]
+
 mod fill;
 
 use super::templates::Templates;
@@ -222,7 +225,6 @@ struct Warning<'a> {
 
 /// How many requests ended how.
 #[derive(Debug, Serialize, JsonSchema)]
-#[allow(clippy::struct_field_names)] // the unit belongs to each
 struct Requests {
     /// All that were sent.
     total_count: u64,
@@ -283,7 +285,6 @@ struct Percentile {
 
 /// Tokens of the successes.
 #[derive(Debug, Serialize, JsonSchema)]
-#[allow(clippy::struct_field_names)] // the unit belongs to each
 struct Tokens {
     /// Mean per success.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,7 +300,6 @@ struct Tokens {
 
 /// Money.
 #[derive(Debug, Serialize, JsonSchema)]
-#[allow(clippy::struct_field_names)] // the unit belongs to each
 struct Cost {
     /// Of every request, ramp and drain included.
     total_usd: f64,

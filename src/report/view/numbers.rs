@@ -65,8 +65,9 @@ impl Numbers {
     /// `further` are percentiles, 0 to 100, beside those that every plan has.
     pub(super) fn of(latency: &Latency, further: &[f64]) -> Self {
         let mut wanted = vec![50.0, 90.0, 95.0, 99.0];
-        wanted.extend(further.iter().filter(|p| **p != 90.0));
+        wanted.extend(further);
         wanted.sort_by(f64::total_cmp);
+        wanted.dedup();
         let percentiles: Vec<Percentile> = wanted.iter().filter_map(|p| latency.percentile(p / 100.0)).collect();
         let at = |p: f64| percentiles.iter().find(|percentile| (percentile.p - p).abs() < 1e-9);
         let (p95, p99) = (at(0.95), at(0.99));
