@@ -161,7 +161,7 @@ fn is_ours(name: &str) -> bool {
         || name == PLAN
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || name == "stages.csv"
-        || name == "slo.csv"
+        || ["slo.csv", "tiers.csv", "report.html", "summary.json", "summary.md"].contains(&name)
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 
@@ -217,6 +217,8 @@ mod tests {
             "test_us_flex_small_u1_stats.csv",
             "test_us_flex_small_u1_report.html.part",
             "charts/latency_heatmap.png",
+            "report.html",
+            "tiers.csv",
         ];
         let theirs = ["notes.md", "test_plan.md", "charts/mine.png", "consolidated.csv"];
         for name in ours.iter().chain(&theirs) {

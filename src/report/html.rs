@@ -1,28 +1,80 @@
-//! `test_{id}_report.html`: a page per cell, from `templates/cell.html`.
+//! `report.html` and `test_{id}_report.html`: pages from `templates/`, each one file that fetches
+//! nothing. What every page has around it, its style, its script and the policy that forbids all else,
+//! is put together here.
 
-use super::view::View;
+use super::templates::Templates;
+use super::view::slo::SloView;
+use super::view::{CellView, Overview, RunView, TierView, TiersView, View};
 use super::{Rendered, ReportError};
-use minijinja::{
-    Environment, UndefinedBehavior, context,
-    value::{Serde, Value},
-};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-/// One page per cell. Names and messages come from outside: `.html` templates escape by themselves.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_template("cell.html", include_str!("../../templates/cell.html"))?;
-    let template = environment.get_template("cell.html")?;
-    let run = Value::from(Serde(&view.run));
-    let caption = &view.tiers.caption;
+/// What every page has around it.
+#[derive(Serialize)]
+struct Frame<'a> {
+    style: &'a str,
+    script: &'a str,
+    /// The only one under which they run: these two by their hashes, and nothing from anywhere.
+    policy: String,
+}
+
+/// What `report.html` knows.
+#[derive(Serialize)]
+struct RunPage<'a> {
+    frame: Frame<'a>,
+    run: &'a RunView,
+    overview: &'a Overview,
+    slo: &'a SloView,
+    tiers: &'a TiersView,
+}
+
+/// What a cell's page knows.
+#[derive(Serialize)]
+struct CellPage<'a> {
+    frame: Frame<'a>,
+    run: &'a RunView,
+    cell: &'a CellView,
+    /// It against `default`.
+    tier: Option<&'a TierView>,
+    /// How to read that.
+    caption: &'a str,
+}
+
+fn frame(templates: &Templates) -> Frame<'_> {
+    let (style, script) = (templates.text("page.css"), templates.text("page.js"));
+    let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
+    let policy = format!(
+        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
+        hash(style),
+        hash(script)
+    );
+    Frame { style, script, policy }
+}
+
+/// The page of the run.
+pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
+    let page = RunPage {
+        frame: frame(templates),
+        run: &view.run,
+        overview: &view.overview,
+        slo: &view.slo,
+        tiers: &view.tiers,
+    };
+    Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])
+}
+
+/// One page per cell.
+pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
     view.cells
         .iter()
         .map(|cell| {
-            let against = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
-            let page = template.render(context! {
-                run => run.clone(), cell => Value::from(Serde(cell)), tier => Value::from(Serde(against)), caption => caption
-            })?;
-            Ok(Rendered { path: format!("test_{}_report.html", cell.id).into(), bytes: page.into_bytes() })
+            let tier = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
+            let frame = frame(templates);
+            let page = CellPage { frame, run: &view.run, cell, tier, caption: &view.tiers.caption };
+            let path = format!("test_{}_report.html", cell.id).into();
+            Ok(Rendered { path, bytes: templates.render("cell.html", &page)? })
         })
         .collect()
 }

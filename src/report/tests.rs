@@ -1,6 +1,9 @@
 //! Every format of a small run whose numbers are known by hand, as snapshots; and that nothing is
 //! lost between records and rows.
 
+mod summaries;
+
+use super::templates::Templates;
 use super::view::{View, build};
 use super::{FORMATS, Rendered};
 use crate::matrix::{expand, order::turns};
@@ -172,14 +175,53 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
     build(manifest, &summary, &judge(manifest, &summary))
 }
 
+fn built_in() -> Templates {
+    Templates::new(Vec::new())
+}
+
 fn files() -> Vec<Rendered> {
     let view = view_of(&manifest(), &records());
-    FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect()
+    FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect()
 }
 
 fn text(name: &str) -> String {
     let file = files().into_iter().find(|file| file.path.to_str() == Some(name)).unwrap_or_else(|| panic!("no {name}"));
     String::from_utf8(file.bytes).unwrap()
+}
+
+/// A page without its frame.
+fn main_of(page: &str) -> &str {
+    &page[page.find("<main").unwrap()..page.find("</main>").unwrap()]
+}
+
+#[test]
+fn a_page_brings_all_that_it_needs_and_may_run_nothing_else() {
+    use base64::Engine;
+    use sha2::Digest;
+    let hash = |text: &str| base64::prelude::BASE64_STANDARD.encode(sha2::Sha256::digest(text));
+    for file in files().iter().filter(|file| file.path.extension().is_some_and(|extension| extension == "html")) {
+        let page = String::from_utf8(file.bytes.clone()).unwrap();
+        let inside = |tag: &str| {
+            let (start, end) = (format!("<{tag}>"), format!("</{tag}>"));
+            assert_eq!(page.matches(&start).count(), 1, "{}", file.path.display());
+            page[page.find(&start).unwrap() + start.len()..page.find(&end).unwrap()].to_owned()
+        };
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+            hash(&inside("style")),
+            hash(&inside("script"))
+        );
+        let escaped = policy.replace('\'', "&#x27;").replace('/', "&#x2f;");
+        assert!(page.contains(&format!("http-equiv=\"Content-Security-Policy\" content=\"{escaped}\"")), "{page}");
+        // An attribute of style would want a policy of its own.
+        assert!(!page.contains(" style=") && !page.contains(" onclick=") && !page.contains("src=\""));
+        let links = page.split("href=\"").skip(1).map(|rest| &rest[..rest.find('"').unwrap()]);
+        assert!(links.clone().count() > 0 && links.clone().all(|link| link.starts_with('#')), "{page}");
+        for link in links {
+            let id = format!("id=\"{}\"", &link[1..]);
+            assert!(page.contains(&id), "{link} leads nowhere");
+        }
+    }
 }
 
 #[test]
@@ -194,7 +236,8 @@ fn every_text_format() {
         "stats_of_a_cell_that_never_began",
         text("test_us_flex_small_u4_stats.csv").replace("\r\n", "\n")
     );
-    insta::assert_snapshot!("page", text("test_us_flex_small_u2_report.html"));
+    insta::assert_snapshot!("page", main_of(&text("test_us_flex_small_u2_report.html")));
+    insta::assert_snapshot!("report", main_of(&text("report.html")));
     insta::assert_snapshot!("end_of_run", crate::terminal::table::summary(&view_of(&manifest(), &records()), 110));
 }
 
@@ -217,7 +260,7 @@ fn verdicts_in_every_place() {
          [[slo]]\nwhen = { service_tier = \"default\", users = 2 }\nthrottle_rate = \"0.1%\"\n",
     );
     let view = view_of(&manifest, &records());
-    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     let text = |name: &str| {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
         String::from_utf8(file.bytes.clone()).unwrap()
@@ -294,7 +337,7 @@ fn a_tier_stands_against_default_in_every_output() {
     assert!((price.default.unwrap() - 0.146_25).abs() < 1e-9 && (price.tier.unwrap() - 0.104_375).abs() < 1e-9);
     assert_eq!(price.verdict, "cheaper");
 
-    let csv = super::tiers::render(&view).unwrap().remove(0);
+    let csv = super::tiers::render(&view, &built_in()).unwrap().remove(0);
     insta::assert_snapshot!("tiers", String::from_utf8(csv.bytes).unwrap());
     let end = crate::terminal::table::summary(&view, 110);
     let section = |text: &str, from: &str, to: &str| {
@@ -303,8 +346,11 @@ fn a_tier_stands_against_default_in_every_output() {
     };
     insta::assert_snapshot!("end_of_run_with_tiers", section(&end, "Tiers against default", "\n\nAverage"));
     assert_eq!(end.matches("name no service tier").count(), 1, "once a run");
-    let pages: Vec<String> =
-        super::html::render(&view).unwrap().into_iter().map(|page| String::from_utf8(page.bytes).unwrap()).collect();
+    let pages: Vec<String> = super::html::render(&view, &built_in())
+        .unwrap()
+        .into_iter()
+        .map(|page| String::from_utf8(page.bytes).unwrap())
+        .collect();
     insta::assert_snapshot!("page_with_tiers", section(&pages[1], "<h2>Against default", "<h2>Tokens"));
     assert!(!pages[0].contains("Against default") && pages[2].contains("priority was not run"));
     assert!(pages.iter().all(|page| page.matches("name no service tier").count() == 1));
@@ -446,14 +492,14 @@ fn the_numbers_of_known_streams() {
     assert!(cell.warnings.iter().any(|warning| warning.key == "dropped_starts"));
     // A first token within 70 ms of the intended start: seq 2 to 19, all of which ended within the 4 s.
     assert_eq!(cell.goodput, Some(18.0 / 4.0));
-    assert_eq!(cell.send_lag_p99, Some(0.5));
-    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    assert_eq!(cell.health.send_lag_p99_ms, Some(0.5));
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     let text = |name: &str| {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
         String::from_utf8(file.bytes.clone()).unwrap()
     };
     insta::assert_snapshot!("consolidated_of_streams", text("consolidated_results_20261124_091603.csv"));
-    insta::assert_snapshot!("page_of_streams", text("test_us_default_small_r10_report.html"));
+    insta::assert_snapshot!("page_of_streams", main_of(&text("test_us_default_small_r10_report.html")));
     insta::assert_snapshot!("histogram", text("histograms/us_default_small_r10.hlog"));
 }
 
@@ -470,7 +516,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
     let reason = "INVALID: send lag p99 7.2 ms > 5.0 ms; CPU 95 % > 80 %";
     assert_eq!(view.cells[0].validity, reason);
     for format in FORMATS {
-        for file in format(&view).unwrap() {
+        for file in format(&view, &built_in()).unwrap() {
             let name = file.path.display().to_string();
             if name.starts_with("consolidated") {
                 assert!(String::from_utf8(file.bytes).unwrap().contains(reason), "{name}");
@@ -504,7 +550,7 @@ fn a_calibration_stands_on_every_report() {
     assert!(view.charts.iter().all(|(_, figure)| figure.notes.iter().any(|note| note.starts_with(said))));
     let summary = crate::terminal::table::summary(&view, 110);
     assert!(summary.contains(said), "{summary}");
-    let pages = crate::report::html::render(&view).unwrap();
+    let pages = crate::report::html::render(&view, &built_in()).unwrap();
     assert!(pages.iter().all(|page| String::from_utf8_lossy(&page.bytes).contains(said)));
 }
 

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub(crate) struct CostView {
     /// Of every request, ramp, drain and priming included; eight decimals.
     pub(crate) usd: String,
+    /// The same as a number, US dollars.
+    pub(crate) total: f64,
     /// US dollars per thousand replies.
     pub(crate) per_1k_requests: Option<f64>,
     /// US dollars per million output tokens, prompts included.
@@ -19,9 +21,10 @@ pub(crate) struct CostView {
 }
 
 pub(super) fn cell(spend: &Spend) -> Option<CostView> {
-    let usd = spend.known()?.to_string();
+    let known = spend.known()?;
+    let (usd, total) = (known.to_string(), known.as_f64());
     let (per_1k_requests, per_1m_output_tokens) = (spend.per_1k_requests(), spend.per_1m_output_tokens());
-    Some(CostView { usd, per_1k_requests, per_1m_output_tokens })
+    Some(CostView { usd, total, per_1k_requests, per_1m_output_tokens })
 }
 
 /// For a cell's page.
@@ -99,7 +102,25 @@ fn requests(number: u64) -> String {
     format!("{} {noun}", text::thousands(number as f64, 0))
 }
 
+/// The whole cost, as far as it is known of every cell that asked something.
+pub(super) fn total(summary: &Summary) -> Option<String> {
+    let asked: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.counts.total > 0).collect();
+    let known: Option<Usd> = asked.iter().map(|cell| cell.spend.known()).sum();
+    known.filter(|_| !asked.is_empty()).map(|total| shown(Some(total.as_f64())))
+}
+
+/// US dollars with the digits that matter: `1,204`, `14.63`, `0.1463`, `0.001463`.
+pub(super) fn shown(usd: Option<f64>) -> String {
+    let Some(usd) = usd else { return text::NOTHING.into() };
+    let decimals = match usd {
+        usd if usd >= 999.5 || usd == 0.0 => 0,
+        usd if usd >= 1.0 => 2,
+        usd => (3.0 - usd.log10().floor()).clamp(2.0, 8.0) as usize,
+    };
+    text::thousands(usd, decimals)
+}
+
 /// Four digits that matter, as prices of single requests are small.
-fn usd(value: Option<f64>) -> String {
+pub(super) fn usd(value: Option<f64>) -> String {
     value.map_or_else(|| text::NOTHING.into(), |value| text::thousands(value, if value >= 1.0 { 2 } else { 6 }))
 }

@@ -2,8 +2,8 @@
 //! does not name and that has several values adds panels.
 
 use super::RunView;
+use super::names::{group, join, label, title, varying};
 use super::text;
-use crate::matrix::{AXES, AxisValue, InId, axis};
 use crate::report::charts::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel};
 use crate::stats::{Pool, Summary};
 
@@ -141,8 +141,7 @@ fn percentile(pool: &Pool, p: f64) -> Bar {
 
 /// Axes that a chart does not name and on which the cells differ.
 fn extra(summary: &Summary) -> Vec<&'static str> {
-    let fields = AXES.iter().map(|axis| axis.field).filter(|field| !NAMED.contains(field));
-    fields.filter(|field| summary.values(field).len() > 1).collect()
+    varying(summary, &NAMED)
 }
 
 /// Panels, groups and series by axes; `values` adds a series each where it has several.
@@ -226,35 +225,4 @@ fn find_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnc
         items.push(make());
         items.len() - 1
     })
-}
-
-fn join(key: &[AxisValue]) -> String {
-    key.iter().map(ToString::to_string).collect::<Vec<_>>().join(" / ")
-}
-
-/// `20 users`, `flex / us`: a number alone would not say what it counts.
-fn group(fields: &[&str], key: &[AxisValue]) -> String {
-    let name = |(field, value): (&&str, &AxisValue)| match value {
-        AxisValue::Count(_) | AxisValue::Rate(_) => format!("{value} {}", label(field)),
-        AxisValue::Text(_) | AxisValue::Absent => value.to_string(),
-    };
-    fields.iter().zip(key).map(name).collect::<Vec<_>>().join(" / ")
-}
-
-/// `nova-2-lite, prefix us, prompt small`: what stands in an id only where it varies stands here as
-/// there, since model ids are long; in full where two would look the same.
-fn title(summary: &Summary, fields: &[&str], key: &[AxisValue]) -> String {
-    let name = |(field, value): (&&str, &AxisValue)| match axis(field) {
-        Some(axis) if axis.in_id == InId::WhenSeveral => {
-            let short = (axis.id_part)(value);
-            let alike = summary.values(field).iter().filter(|value| (axis.id_part)(value) == short).count();
-            if alike > 1 { value.to_string() } else { short }
-        }
-        _ => format!("{} {value}", label(field)),
-    };
-    fields.iter().zip(key).map(name).collect::<Vec<_>>().join(", ")
-}
-
-fn label(field: &str) -> &str {
-    axis(field).map_or(field, |axis| axis.label)
 }

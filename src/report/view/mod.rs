@@ -6,14 +6,21 @@ mod asked;
 pub(crate) mod calibration;
 mod cell;
 mod cost;
+mod failures;
 mod figures;
+mod names;
+mod notices;
+mod numbers;
+mod overview;
 pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
 mod tiers;
 mod timing;
 
-pub(crate) use cell::{CellView, ErrorView, Numbers};
+pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
+pub(crate) use numbers::Numbers;
+pub(crate) use overview::Overview;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 
@@ -30,6 +37,8 @@ use serde::Serialize;
 pub(crate) struct View {
     /// The run as a whole.
     pub(crate) run: RunView,
+    /// What its report begins with.
+    pub(crate) overview: Overview,
     /// In matrix order.
     pub(crate) cells: Vec<CellView>,
     /// Each tier against `default`.
@@ -38,6 +47,8 @@ pub(crate) struct View {
     pub(crate) tables: Vec<Table>,
     /// Thresholds.
     pub(crate) slo: slo::SloView,
+    /// What failed, each kind once with the cells in which it did.
+    pub(crate) failures: Vec<failures::Failure>,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -116,8 +127,12 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         notes: preflight(manifest).chain(tiers::untold(summary)).collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
+    let cells: Vec<CellView> =
+        summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
     View {
-        cells: summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect(),
+        overview: overview::view(manifest, summary, &cells, &slo),
+        failures: failures::view(&cells),
+        cells,
         tiers: tiers::view(manifest, summary),
         slo,
         tables: tables::tables(summary),

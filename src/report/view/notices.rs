@@ -1,0 +1,103 @@
+//! What to know about the numbers of a run, each thing once with the cells that it holds for.
+
+use super::cell::CellView;
+use super::text;
+use crate::stats::percentile::Quality;
+use crate::stats::{CellSummary, Summary, Validity};
+use serde::Serialize;
+
+/// One thing to know.
+#[derive(Debug, Serialize)]
+pub(crate) struct Notice {
+    /// `bad`: numbers may not be used; `warn`: they mean something else than they seem to.
+    pub(crate) level: &'static str,
+    /// `not settled`.
+    pub(crate) title: String,
+    /// What it means and what to do, where it is the same for all cells.
+    pub(crate) text: String,
+    /// Where it holds.
+    pub(crate) cells: Vec<NoticeCell>,
+}
+
+/// A cell that something is to be known of.
+#[derive(Debug, Serialize)]
+pub(crate) struct NoticeCell {
+    /// Of the cell.
+    pub(crate) id: String,
+    /// What is its own; may be empty.
+    pub(crate) text: String,
+}
+
+pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
+    let pairs = || summary.cells.iter().zip(cells);
+    let mut notices = Vec::new();
+    let mut collect = |level, title: &str, text: &str, says: &dyn Fn(&CellSummary) -> Option<String>| {
+        let cells: Vec<NoticeCell> = summary
+            .cells
+            .iter()
+            .filter_map(|cell| Some(NoticeCell { id: cell.cell.id.clone(), text: says(cell)? }))
+            .collect();
+        if !cells.is_empty() {
+            notices.push(Notice { level, title: title.into(), text: text.into(), cells });
+        }
+    };
+    collect("bad", "not run", "These cells never started: they have no numbers", &|cell| {
+        (cell.validity == Validity::NotRun).then(String::new)
+    });
+    collect(
+        "warn",
+        "throttled",
+        "Bedrock refused requests with HTTP 429, since a quota was used up; latencies are of the others alone",
+        &|cell| {
+            let (throttled, total) = (cell.counts.throttled, cell.counts.total);
+            (throttled > 0).then(|| of(throttled, total))
+        },
+    );
+    collect(
+        "warn",
+        "failed",
+        "Requests ended with an error; the errors and what to do about each are below",
+        &|cell| {
+            let (failed, total) = (cell.counts.failed, cell.counts.total);
+            (failed > 0).then(|| of(failed, total))
+        },
+    );
+    collect("warn", "too few samples for a p95", "A p95 takes 59 samples; test longer, or set min_samples", &|cell| {
+        let too_few = cell.latency.percentile(0.95).is_some_and(|percentile| percentile.quality == Quality::TooFew);
+        (too_few && cell.counts.total > 0).then(|| format!("{} samples", cell.latency.observations()))
+    });
+    for (cell, view) in pairs() {
+        let broken = matches!(cell.validity, Validity::Invalid(_) | Validity::Aborted);
+        for warning in &view.warnings {
+            let bad = broken && matches!(warning.key, "invalid" | "aborted");
+            put(&mut notices, if bad { "bad" } else { "warn" }, warning.key, &view.id, &warning.text);
+        }
+    }
+    notices.sort_by_key(|notice| notice.level != "bad");
+    notices
+}
+
+/// Puts a warning of a cell with those of other cells.
+fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, said: &str) {
+    let title = if key == "invalid" { "INVALID".to_owned() } else { key.replace('_', " ") };
+    let found = notices.iter_mut().find(|notice| notice.title == title && notice.level == level);
+    if let Some(notice) = found {
+        // What cells say differently each says for itself.
+        if notice.text != said {
+            let shared = std::mem::take(&mut notice.text);
+            for cell in notice.cells.iter_mut().filter(|cell| cell.text.is_empty()) {
+                cell.text.clone_from(&shared);
+            }
+        }
+        let text = if notice.text.is_empty() { said.to_owned() } else { String::new() };
+        notice.cells.push(NoticeCell { id: id.into(), text });
+    } else {
+        let cells = vec![NoticeCell { id: id.into(), text: String::new() }];
+        notices.push(Notice { level, title, text: said.into(), cells });
+    }
+}
+
+fn of(part: u64, whole: u64) -> String {
+    let number = |n: u64| text::thousands(n as f64, 0);
+    format!("{} of {} ({})", number(part), number(whole), text::percent(Some(part as f64 / whole as f64)))
+}

@@ -1,0 +1,368 @@
+//! What a report of a run begins with: a verdict per tier and load, what to know about the numbers,
+//! and every cell in one table.
+
+use super::cell::{CellView, Entry};
+use super::names::{self, LOADS, TIER};
+use super::notices::{self, Notice};
+use super::slo::{SloRow, SloView};
+use super::{cost, text};
+use crate::matrix::{AXES, AxisValue, axis};
+use crate::record::manifest::Manifest;
+use crate::stats::percentile::Quality;
+use crate::stats::{CellSummary, Latency, Summary, Validity};
+use crate::units::duration;
+use serde::Serialize;
+use std::time::Duration;
+
+/// The first sight of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Overview {
+    /// The run in a sentence.
+    pub(crate) headline: String,
+    /// What the sentence is about: `pass`, `fail`, `unknown`; empty without thresholds.
+    pub(crate) state: &'static str,
+    /// The run in numbers.
+    pub(crate) facts: Vec<Entry>,
+    /// What is the same for every cell: `nova-2-lite, prefix us`.
+    pub(crate) common: String,
+    /// Tier by load, one per context.
+    pub(crate) grid: Vec<GridContext>,
+    /// What to know, what spoils numbers first.
+    pub(crate) notices: Vec<Notice>,
+    /// Every cell.
+    pub(crate) matrix: MatrixView,
+}
+
+/// Everything but tier and load.
+#[derive(Debug, Serialize)]
+pub(crate) struct GridContext {
+    /// `nova-2-lite, prompt small`; empty where nothing else varies.
+    pub(crate) title: String,
+    /// `20 users`.
+    pub(crate) columns: Vec<String>,
+    /// One per tier.
+    pub(crate) rows: Vec<GridRow>,
+}
+
+/// A tier.
+#[derive(Debug, Serialize)]
+pub(crate) struct GridRow {
+    /// Its name.
+    pub(crate) tier: String,
+    /// By column; nothing where the plan has no such cell.
+    pub(crate) squares: Vec<Option<GridSquare>>,
+}
+
+/// A cell of the matrix in few words.
+#[derive(Debug, Serialize)]
+pub(crate) struct GridSquare {
+    /// Of the cell.
+    pub(crate) id: String,
+    /// `pass`, `fail`, `unknown`, or `plain` without thresholds.
+    pub(crate) state: &'static str,
+    /// `holds`, `does not hold`, `cannot tell`; what is wrong with the cell, if something is.
+    pub(crate) word: String,
+    /// With its unit, or why not.
+    pub(crate) p95: String,
+    /// US dollars per thousand replies, with the unit.
+    pub(crate) cost: String,
+    /// What decided.
+    pub(crate) why: String,
+}
+
+/// Every cell as a row.
+#[derive(Debug, Serialize)]
+pub(crate) struct MatrixView {
+    /// What the columns are called.
+    pub(crate) columns: Vec<Column>,
+    /// In matrix order.
+    pub(crate) rows: Vec<MatrixRow>,
+}
+
+/// A column.
+#[derive(Debug, Serialize)]
+pub(crate) struct Column {
+    /// For people, with the unit.
+    pub(crate) label: String,
+    /// Its values are numbers.
+    pub(crate) is_number: bool,
+}
+
+/// A cell as a row.
+#[derive(Debug, Serialize)]
+pub(crate) struct MatrixRow {
+    /// Of the cell.
+    pub(crate) id: String,
+    /// As in the grid.
+    pub(crate) state: &'static str,
+    /// By column.
+    pub(crate) values: Vec<MatrixValue>,
+}
+
+/// A value in a table that can be sorted.
+#[derive(Debug, Serialize)]
+pub(crate) struct MatrixValue {
+    /// For people.
+    pub(crate) text: String,
+    /// To sort by; nothing where there is no number.
+    pub(crate) number: Option<f64>,
+}
+
+/// The words of a verdict: its class and what people read.
+pub(super) fn words(verdict: &str) -> (&'static str, &'static str) {
+    match verdict {
+        "PASS" => ("pass", "holds"),
+        "FAIL" => ("fail", "does not hold"),
+        "INCONCLUSIVE" => ("unknown", "cannot tell"),
+        _ => ("plain", ""),
+    }
+}
+
+pub(super) fn view(manifest: &Manifest, summary: &Summary, cells: &[CellView], slo: &SloView) -> Overview {
+    let (state, headline) = headline(summary, cells, slo);
+    Overview {
+        headline,
+        state,
+        facts: facts(manifest, summary),
+        common: common(summary),
+        grid: grid(summary, cells),
+        notices: notices::view(summary, cells),
+        matrix: matrix(summary, cells),
+    }
+}
+
+/// The run in a sentence.
+fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static str, String) {
+    let all = cells.len();
+    let noun = |n: usize| if n == 1 { "cell" } else { "cells" };
+    if slo.rows.is_empty() {
+        let usable = summary.cells.iter().filter(|cell| cell.validity == Validity::Ok).count();
+        let said = if usable == all {
+            format!("{all} {} measured; the plan sets no thresholds", noun(all))
+        } else {
+            format!("{usable} of {all} {} measured; the plan sets no thresholds", noun(all))
+        };
+        return ("", said);
+    }
+    let count = |word: &str| cells.iter().filter(|cell| cell.slo_verdict == word).count();
+    let (pass, fail, unknown) = (count("PASS"), count("FAIL"), count("INCONCLUSIVE"));
+    let judged = pass + fail + unknown;
+    let mut said =
+        format!("{pass} of {judged} {} {} the thresholds", noun(judged), if pass == 1 { "holds" } else { "hold" });
+    if fail > 0 {
+        said += &format!(", {fail} {} not", if fail == 1 { "does" } else { "do" });
+    }
+    if unknown > 0 {
+        said += &format!(", {unknown} cannot be told");
+    }
+    let state = match (fail, unknown) {
+        (1.., _) => "fail",
+        (_, 1..) => "unknown",
+        _ => "pass",
+    };
+    (state, said)
+}
+
+fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {
+    let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
+    let (total, failures, throttled) =
+        (sum(|cell| cell.counts.total), sum(|cell| cell.counts.failures()), sum(|cell| cell.counts.throttled));
+    let share = |part: u64| text::percent((total > 0).then(|| part as f64 / total as f64));
+    let number = |n: u64| text::thousands(n as f64, 0);
+    let mut facts = vec![
+        Entry::new("cells", summary.cells.len().to_string()),
+        Entry::new("requests", number(total)),
+        Entry::new("failed", format!("{} ({})", number(failures), share(failures))),
+        Entry::new("of them throttled", format!("{} ({})", number(throttled), share(throttled))),
+    ];
+    if let Some(spent) = cost::total(summary) {
+        facts.push(Entry::new(if manifest.simulated() { "would have cost, USD" } else { "cost, USD" }, spent));
+    }
+    if let Some(ended) = manifest.ended_ms {
+        let took = Duration::from_secs(ended.saturating_sub(manifest.started_ms).div_ceil(1_000));
+        facts.push(Entry::new("took", duration::format(took)));
+    }
+    facts
+}
+
+/// What does not vary, as far as people ask for it.
+fn common(summary: &Summary) -> String {
+    let fields: Vec<&str> = AXES
+        .iter()
+        .map(|axis| axis.field)
+        .filter(|field| summary.values(field).len() == 1 && !LOADS.contains(field))
+        .collect();
+    let key: Vec<AxisValue> = fields.iter().flat_map(|field| summary.values(field)).collect();
+    names::title(summary, &fields, &key)
+}
+
+/// The load of a cell: which axis, and where on it.
+pub(super) fn load(cell: &CellSummary) -> (&'static str, AxisValue) {
+    let on = |field: &&'static str| {
+        let value = axis(field).map_or(AxisValue::Absent, |axis| (axis.get)(&cell.cell));
+        (value != AxisValue::Absent).then_some((*field, value))
+    };
+    LOADS.iter().find_map(on).unwrap_or(("users", AxisValue::Absent))
+}
+
+/// `20 users`.
+pub(super) fn load_name(cell: &CellSummary) -> String {
+    let (field, value) = load(cell);
+    names::counted(field, &value)
+}
+
+/// The axes that make a context, and where a cell is on them.
+pub(super) fn context(cell: &CellSummary, fields: &[&str]) -> Vec<AxisValue> {
+    fields.iter().filter_map(|field| axis(field)).map(|axis| (axis.get)(&cell.cell)).collect()
+}
+
+fn grid(summary: &Summary, cells: &[CellView]) -> Vec<GridContext> {
+    let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
+    let fields = names::varying(summary, &but);
+    let mut keys: Vec<Vec<AxisValue>> = Vec::new();
+    let mut grid: Vec<GridContext> = Vec::new();
+    for (cell, view) in summary.cells.iter().zip(cells) {
+        let key = context(cell, &fields);
+        let index = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+            let title = names::title(summary, &fields, &key);
+            grid.push(GridContext { title, columns: Vec::new(), rows: Vec::new() });
+            keys.push(key);
+            grid.len() - 1
+        });
+        grid[index].put(&cell.cell.service_tier, load_name(cell), square(cell, view));
+    }
+    grid
+}
+
+impl GridContext {
+    fn put(&mut self, tier: &str, column: String, square: GridSquare) {
+        let at = self.columns.iter().position(|known| *known == column).unwrap_or_else(|| {
+            self.columns.push(column);
+            for row in &mut self.rows {
+                row.squares.push(None);
+            }
+            self.columns.len() - 1
+        });
+        let row = self.rows.iter().position(|row| row.tier == tier).unwrap_or_else(|| {
+            let squares = self.columns.iter().map(|_| None).collect();
+            self.rows.push(GridRow { tier: tier.into(), squares });
+            self.rows.len() - 1
+        });
+        self.rows[row].squares[at] = Some(square);
+    }
+}
+
+/// The class and the word of a cell.
+fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
+    let (state, word) = words(view.slo_verdict);
+    let unfit = match &cell.validity {
+        Validity::Ok => return (state, word.into()),
+        Validity::NotRun => "not run",
+        Validity::Unsupported(_) => "unsupported",
+        Validity::Refused(_) => "refused",
+        Validity::Aborted => "aborted",
+        Validity::Invalid(_) => "INVALID",
+    };
+    (if state == "fail" { "fail" } else { "unknown" }, unfit.into())
+}
+
+fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
+    let (state, word) = state(cell, view);
+    GridSquare {
+        id: view.id.clone(),
+        state,
+        word,
+        p95: with_unit(view.shown.p95.clone(), "ms"),
+        cost: with_unit(cost::shown(cell.spend.per_1k_requests()), "USD"),
+        why: why(cell, view),
+    }
+}
+
+/// A number has its unit; a refusal has none.
+fn with_unit(shown: String, unit: &str) -> String {
+    if shown.starts_with(text::NOTHING) { shown } else { format!("{shown} {unit}") }
+}
+
+/// What decided a cell's verdict.
+fn why(cell: &CellSummary, view: &CellView) -> String {
+    match &cell.validity {
+        Validity::Invalid(reason) | Validity::Unsupported(reason) | Validity::Refused(reason) => return reason.clone(),
+        Validity::NotRun => return "it never started".into(),
+        Validity::Aborted | Validity::Ok => {}
+    }
+    let row = |row: &SloRow| {
+        let reason = if row.reason.is_empty() { String::new() } else { format!("; {}", row.reason) };
+        format!("{} {} {}: measured {}{reason}", row.title, row.metric, row.bound, row.measured)
+    };
+    let decided = view.slo.iter().filter(|row| row.verdict == view.slo_verdict && row.verdict != "PASS");
+    decided.map(row).collect::<Vec<_>>().join("; ")
+}
+
+/// A column of the matrix: its name, and what a cell has there.
+type Value = fn(&CellSummary, &CellView) -> MatrixValue;
+
+const NUMBERS: [(&str, Value); 9] = [
+    ("requests", |_, view| plain(text::thousands(view.counts.total as f64, 0), Some(view.counts.total as f64))),
+    ("failed", |cell, view| plain(view.shown.failure_rate.clone(), cell.counts.failure_rate())),
+    ("p50, ms", |cell, _| percentile(Some(&cell.latency), 0.50)),
+    ("p95, ms", |cell, _| percentile(Some(&cell.latency), 0.95)),
+    ("95 % of p95, ms", |_, view| {
+        let end = |end: Option<f64>| end.map_or_else(|| "open".into(), text::ms);
+        let known = view.latency.p95_low.is_some() || view.latency.p95_high.is_some();
+        let shown = format!("{} to {}", end(view.latency.p95_low), end(view.latency.p95_high));
+        plain(if known { shown } else { text::NOTHING.into() }, view.latency.p95_high)
+    }),
+    ("p99, ms", |cell, _| percentile(Some(&cell.latency), 0.99)),
+    ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.requests_per_sec)),
+    ("output tokens/s", |_, view| plain(text::rate(view.output_tokens_per_sec), view.output_tokens_per_sec)),
+    ("USD per 1,000", |cell, _| {
+        let usd = cell.spend.per_1k_requests();
+        plain(cost::shown(usd), usd)
+    }),
+];
+
+const TTFT: (&str, Value) = ("first token p95, ms", |cell, _| percentile(cell.ttft.as_ref(), 0.95));
+
+/// A percentile that is refused is not sorted by either.
+fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
+    let Some(latency) = latency else { return plain(text::NOTHING.into(), None) };
+    let percentile = latency.percentile(p);
+    let shown = text::percentile(percentile, latency.observations());
+    plain(
+        shown,
+        percentile.filter(|percentile| percentile.quality != Quality::TooFew).map(|percentile| percentile.value_ms),
+    )
+}
+
+fn plain(text: String, number: Option<f64>) -> MatrixValue {
+    MatrixValue { text, number }
+}
+
+fn matrix(summary: &Summary, cells: &[CellView]) -> MatrixView {
+    let varies = names::varying(summary, &[]);
+    let axes: Vec<_> = AXES.iter().filter(|axis| varies.contains(&axis.field)).collect();
+    let mut numbers: Vec<(&str, Value)> = NUMBERS.to_vec();
+    if summary.cells.iter().any(|cell| cell.ttft.is_some()) {
+        numbers.insert(6, TTFT);
+    }
+    let column = |label: &str, is_number| Column { label: label.into(), is_number };
+    let columns = std::iter::once(column("cell", false))
+        .chain(axes.iter().map(|axis| column(axis.label, LOADS.contains(&axis.field))))
+        .chain([column("verdict", false)])
+        .chain(numbers.iter().map(|(label, _)| column(label, true)));
+    let coordinate = |value: AxisValue| match value {
+        AxisValue::Count(count) => plain(value.to_string(), Some(count as f64)),
+        AxisValue::Rate(rate) => plain(value.to_string(), Some(rate.0)),
+        AxisValue::Text(_) | AxisValue::Absent => plain(value.to_string(), None),
+    };
+    let row = |(cell, view): (&CellSummary, &CellView)| {
+        let (state, word) = state(cell, view);
+        let word = if word.is_empty() { "ok".into() } else { word };
+        let values = std::iter::once(plain(view.id.clone(), None))
+            .chain(axes.iter().map(|axis| coordinate((axis.get)(&cell.cell))))
+            .chain([plain(word, None)])
+            .chain(numbers.iter().map(|(_, value)| value(cell, view)));
+        MatrixRow { id: view.id.clone(), state, values: values.collect() }
+    };
+    MatrixView { columns: columns.collect(), rows: summary.cells.iter().zip(cells).map(row).collect() }
+}

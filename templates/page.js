@@ -1,0 +1,66 @@
+// Sorting, filtering, and what a pointer or the arrow keys find in a chart. The page says everything
+// without it.
+"use strict";
+(() => {
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+
+  // A heading that sorts becomes a button. Rows without a number come last, whichever way.
+  for (const table of all("table.sortable")) {
+    const body = table.tBodies[0];
+    all("thead th", table).forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const value = (row) => {
+          const cell = row.cells[column];
+          if (!head.classList.contains("n")) return cell.textContent.trim();
+          return cell.dataset.v === undefined ? NaN : Number(cell.dataset.v);
+        };
+        const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
+        const missing = (v) => typeof v === "number" && Number.isNaN(v);
+        const rows = [...body.rows].map((row) => [row, value(row)]);
+        rows.sort(([, a], [, b]) => {
+          if (missing(a) || missing(b)) return missing(a) - missing(b);
+          return down ? compare(b, a) : compare(a, b);
+        });
+        body.append(...rows.map(([row]) => row));
+      });
+    });
+  }
+
+  // Every word of a filter must stand somewhere in the row.
+  for (const tools of all(".tools[data-for]")) {
+    const table = document.getElementById(tools.dataset.for);
+    const [input, select, count] = [tools.querySelector("input"), tools.querySelector("select"), tools.querySelector("output")];
+    const apply = () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of table.tBodies[0].rows) {
+        const text = row.textContent.toLowerCase();
+        const fits = words.every((word) => text.includes(word)) && (!select || !select.value || row.dataset.state === select.value);
+        row.hidden = !fits;
+        shown += fits;
+      }
+      count.textContent = `${shown} of ${table.tBodies[0].rows.length}`;
+    };
+    input.addEventListener("input", apply);
+    if (select) select.addEventListener("change", apply);
+    tools.hidden = false;
+    apply();
+  }
+
+  // A link into a part that is folded unfolds it; so does printing.
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let at = target && target.parentElement; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    if (target) target.scrollIntoView({ block: "center" });
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+  addEventListener("beforeprint", () => all("details").forEach((details) => { details.open = true; }));
+})();
