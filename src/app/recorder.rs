@@ -9,7 +9,7 @@ use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::stats::live::Live;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Recorder {
             .spawn(move || {
                 let ends = vec![CellEnd::default(); manifest.cells.len()];
                 let journal = Journal::new(dir.journal, identities(&manifest));
-                let writer = Writer { dir: dir.path, journal, manifest, live, ends };
+                let writer = Writer { dir: dir.path, journal, manifest, live, ends, stop: stop.clone() };
                 let result = writer.run(&received);
                 if result.is_err() {
                     stop.starting.cancel();
@@ -66,6 +66,7 @@ struct Writer {
     live: Arc<Mutex<Live>>,
     /// How the cells ended, for the exit code.
     ends: Vec<CellEnd>,
+    stop: Stop,
 }
 
 impl Writer {
@@ -76,8 +77,17 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.journal.flush().map_err(|source| self.lost(source))?;
-                    // Not `recv`: to be woken by every record costs more CPU than to write it.
-                    std::thread::sleep(PAUSE);
+                    // Not `recv`: to be woken by every record costs more CPU than to write it. But once somebody wants
+                    // to stop, a kill may follow at any moment.
+                    if self.stop.starting.is_cancelled() {
+                        match events.recv_timeout(PAUSE) {
+                            Ok(event) => self.take(event)?,
+                            Err(RecvTimeoutError::Timeout) => {}
+                            Err(RecvTimeoutError::Disconnected) => break,
+                        }
+                    } else {
+                        std::thread::sleep(PAUSE);
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, execute};
-use crate::guard::{Abort, All, Budget, Early, Extend};
+use crate::guard::{Abort, All, Budget, Credentials, Early, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
@@ -139,6 +139,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         turns,
         seed: manifest.seed,
         cool_down: resolved.plan.load.cool_down,
+        keeps_text: resolved.plan.record.text,
         then: resolved.plan.abort.then,
         cells,
     };
@@ -205,6 +206,7 @@ fn drive(
         }
     }
     let gate: Arc<dyn Gate> = Arc::new(All(vec![
+        Box::new(Credentials::default()),
         Box::new(Abort::new(manifest.plan.abort)),
         Box::new(extend),
         Box::new(early),

@@ -330,6 +330,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Find out first how far this machine's numbers are off at the plan's peak load"
     ),
     setting!(
+        "record.text",
+        ["record-text"],
+        [],
+        Bool,
+        "BOOL",
+        "false",
+        "Write prompts and replies into the records, too"
+    ),
+    setting!(
         "report.include_failures",
         ["include-failures"],
         ["INCLUDE_FAILURES"],

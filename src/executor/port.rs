@@ -55,6 +55,8 @@ pub(crate) enum Why {
     Failed(FailedBound),
     /// Nothing more may be spent: the run ends.
     Budget,
+    /// Nobody can be asked any more: the run ends.
+    Unsigned,
 }
 
 /// Decides whether a request may start, and learns how it ended.

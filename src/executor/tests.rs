@@ -87,6 +87,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,
+        keeps_text: plan.record.text,
         then: plan.abort.then,
         cells,
     };

@@ -241,6 +241,8 @@ impl Shared {
             chunk_gap_p50_ms: None,
             chunk_gap_max_ms: None,
             prompt: None,
+            prompt_text: None,
+            reply_text: answer.text,
             prompt_line: None,
             response_bytes: facts.response_bytes,
             connection: facts.connection,
@@ -258,6 +260,7 @@ impl Shared {
         let (name, line) = self.prepared.name(self.prepared.which(number));
         record.prompt = name.filter(|name| *name != self.planned.prompt_size).map(str::to_owned);
         record.prompt_line = line;
+        record.prompt_text = self.prepared.text(number);
     }
 
     /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
@@ -280,7 +283,7 @@ impl Shared {
         self.gate.admit_probe(probe).ok()?;
         let reply = self.bedrock.ask(&self.prepared, Number::Load(0), &self.giving_up).await;
         let mut record = self.record(None, probe as u64, reply.sent, reply);
-        (record.phase, record.validity) = (Phase::Preflight, None);
+        (record.phase, record.validity, record.reply_text) = (Phase::Preflight, None, None);
         (record.due_ms, record.service_time_ms) = (None, None);
         self.gate.settle_probe(probe, &record);
         Some(record)

@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) request: Request,
     /// How a run behaves as a whole.
     pub(crate) run: Run,
+    /// What is kept of each request.
+    pub(crate) record: Recording,
     /// What is counted in the reports.
     pub(crate) report: Report,
     /// What a request must meet to count as good.
@@ -294,6 +296,14 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// What is kept of each request beside its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recording {
+    /// What was said and answered, too.
+    pub(crate) text: bool,
+}
+
 /// How a run behaves as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -428,6 +438,7 @@ pub(crate) mod tests {
                 on_unsupported: OnUnsupported::Continue,
                 calibrate: false,
             },
+            record: Recording { text: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
             prices: Prices::default(),

@@ -157,6 +157,8 @@ pub(crate) enum TurnEnd {
     Interrupted,
     /// The run's budget was used up.
     OutOfBudget,
+    /// The credentials expired, and could not be renewed.
+    LostCredentials,
 }
 
 /// The bound of a threshold that a turn could not meet any more.
@@ -238,7 +240,7 @@ fn is_zero(number: &u32) -> bool {
 impl TurnEnd {
     /// A turn that ended so is run again when the run is gone on with.
     pub(crate) fn is_broken(self) -> bool {
-        matches!(self, Self::Interrupted | Self::OutOfBudget)
+        matches!(self, Self::Interrupted | Self::OutOfBudget | Self::LostCredentials)
     }
 }
 

@@ -137,14 +137,7 @@ impl Checked {
 
 fn judge(record: &Record, class: &str, message: &str) -> Finding {
     // What holds for the model or the account, and not for what was said to it.
-    const ACCOUNT: [&str; 6] = [
-        "AccessDeniedException",
-        "ResourceNotFoundException",
-        "ExpiredTokenException",
-        "UnrecognizedClientException",
-        "InvalidSignatureException",
-        "credentials",
-    ];
+    const ACCOUNT: [&str; 2] = ["AccessDeniedException", "ResourceNotFoundException"];
     const MODEL: [&str; 3] = ["on-demand throughput", "model identifier is invalid", "inference profile"];
     let names = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
     if record.success || class == "empty_reply" {
@@ -152,7 +145,7 @@ fn judge(record: &Record, class: &str, message: &str) -> Finding {
         Finding::Supported
     } else if class == "ValidationException" && names(&["service tier", "Reservation not found"]) {
         Finding::Unsupported
-    } else if ACCOUNT.contains(&class) || class == "ValidationException" && names(&MODEL) {
+    } else if ACCOUNT.contains(&class) || class::is_unsigned(class) || class == "ValidationException" && names(&MODEL) {
         Finding::Refused
     } else if !class.is_empty() && !class::was_sent(class) {
         Finding::Unreachable

@@ -57,7 +57,22 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
     if head.format != FORMAT {
         return Err(wrong(format!("format {} is not the format {FORMAT} that this version reads", head.format)));
     }
-    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    match contradiction(&manifest) {
+        Some(message) => Err(wrong(message)),
+        None => Ok(manifest),
+    }
+}
+
+/// What in a manifest that can be read cannot be: somebody changed it by hand, or a disk did.
+fn contradiction(manifest: &Manifest) -> Option<String> {
+    let cells = manifest.cells.len();
+    if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= cells) {
+        return Some(format!("its order names cell {} of {cells}", turn.cell));
+    }
+    let mut ids: Vec<&str> = manifest.cells.iter().map(|planned| planned.cell.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| format!("it has the cell {} twice", pair[0]))
 }
 
 /// Whose a record is.

@@ -158,6 +158,12 @@ pub(crate) struct Record {
     /// The prompt that was drawn, where the prompt size is a mix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt: Option<String>,
+    /// What was said, system text first; only where the plan asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_text: Option<String>,
+    /// What was answered, without reasoning; as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_text: Option<String>,
     /// The line of a data set that was drawn, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt_line: Option<u32>,

@@ -2,10 +2,12 @@
 
 mod compare;
 mod ends;
+mod faults;
 mod files;
 mod fit;
 mod limits;
 mod loads;
+mod machine;
 mod money;
 mod nothing_lost;
 mod preflight;
