@@ -41,7 +41,9 @@ pub(crate) enum Subcommands {
     /// Find out how far this machine's numbers are from the truth, at the peak load of a plan.
     Calibrate(CalibrateArgs),
     /// Print the JSON Schema of a plan, for editors that complete and check.
-    Schema,
+    Schema(SchemaArgs),
+    /// Write the built-in templates of the reports into a directory, to change them: `--templates` takes it.
+    Templates(TemplatesArgs),
     /// Serve a simulated Bedrock runtime on a loopback address.
     Simulate(SimulateArgs),
 }
@@ -76,6 +78,8 @@ pub(crate) struct RunArgs {
     /// Run only the cells whose id is like this; may be said again.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
@@ -120,6 +124,40 @@ pub(crate) struct ReportArgs {
     /// Where the files go, instead of DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `schema`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SchemaArgs {
+    /// Of which file.
+    #[arg(long, value_enum, default_value_t = SchemaOf::Plan)]
+    pub(crate) of: SchemaOf,
+}
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// A plan.
+    Plan,
+    /// `summary.json`.
+    Summary,
+}
+
+/// `templates`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TemplatesArgs {
+    /// Where they go; files of the same names there are kept.
+    pub(crate) dir: PathBuf,
+}
+
+/// What `run` and `report` are told of the files that they write.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// A directory whose files replace the built-in templates of the same names; `bedrock-plan templates DIR` writes those.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) templates: Option<PathBuf>,
 }
 
 const COMPARE_EXAMPLES: &str = "Examples:

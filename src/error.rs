@@ -130,9 +130,26 @@ pub(crate) enum Error {
     /// The disk refused during or after the run.
     #[error("{0}")]
     Disk(#[from] DirError),
-    /// A report could not be made.
+    /// Some files of a report could not be made; the others are written.
+    #[error("{}", lines(.0))]
+    Report(Vec<ReportError>),
+    /// A template, before anything was sent.
     #[error("{0}")]
-    Report(#[from] ReportError),
+    Template(ReportError),
+    /// Templates that cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Templates {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A directory of templates that holds none.
+    #[error("{} holds no template that there is", dir.display())]
+    NoTemplates {
+        /// The directory.
+        dir: std::path::PathBuf,
+    },
     /// The address to serve on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -152,6 +169,10 @@ pub(crate) enum Error {
     /// The system refused something that it never refuses.
     #[error("internal error: {0}")]
     Internal(std::io::Error),
+}
+
+fn lines(errors: &[ReportError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 impl From<Problems> for Error {
@@ -186,6 +207,10 @@ impl Error {
             Self::OpenFiles { needed, .. } => format!(
                 "`ulimit -n {needed}` before the run, a larger hard limit (`LimitNOFILE`, /etc/security/limits.conf), or fewer users"
             ),
+            Self::Report(_) => "everything else is written".into(),
+            Self::Template(_) | Self::NoTemplates { .. } => {
+                "`bedrock-plan templates DIR` writes the built-in ones, which work".into()
+            }
             Self::NotConfirmed => "say --yes to start without being asked".into(),
             Self::Setup(SetupError::NoRegion) => {
                 format!("set AWS_REGION, --region, or the profile's region; {simulated}")

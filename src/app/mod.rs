@@ -14,8 +14,9 @@ mod show;
 mod signals;
 mod simulate;
 mod simulated;
+mod templates;
 
-use crate::cli::{BaselineCommands, Cli, SettingFlags, Subcommands};
+use crate::cli::{BaselineCommands, Cli, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
@@ -58,7 +59,8 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only };
+            let output = report::Output { templates: args.output.templates };
+            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only, output };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {
@@ -70,6 +72,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             out: args.out,
             include_failures: args.include_failures,
             include_ramp: args.include_ramp,
+            output: report::Output { templates: args.output.templates },
         }),
         Subcommands::Baseline(args) => match args.command {
             BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
@@ -81,11 +84,16 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             calibrate::calibrate(args.format, &resolved)
         }
-        Subcommands::Schema => {
+        Subcommands::Schema(args) => {
+            let schema = match args.of {
+                SchemaOf::Plan => config::schema(),
+                SchemaOf::Summary => crate::report::summary::schema(),
+            };
             // A closed pipe is no error.
-            let _ = writeln!(std::io::stdout(), "{:#}", config::schema());
+            let _ = writeln!(std::io::stdout(), "{schema:#}");
             Ok(0)
         }
+        Subcommands::Templates(args) => templates::write(&args.dir),
         Subcommands::Simulate(args) => {
             let settings = SettingFlags { flags: Vec::new(), sets: args.set };
             let resolved = read(args.plan.as_deref(), &settings, environment)?;

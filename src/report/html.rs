@@ -2,79 +2,79 @@
 //! nothing. What every page has around it, its style, its script and the policy that forbids all else,
 //! is put together here.
 
-use super::view::View;
+use super::templates::Templates;
+use super::view::slo::SloView;
+use super::view::{CellView, Overview, RunView, TierView, TiersView, View};
 use super::{Rendered, ReportError};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use minijinja::{
-    Environment, UndefinedBehavior, context,
-    syntax::SyntaxConfig,
-    value::{Serde, Value},
-};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// The templates by name. Names and messages come from outside: `.html` templates escape by themselves.
-const TEMPLATES: [(&str, &str); 5] = [
-    ("base.html", include_str!("../../templates/base.html")),
-    ("report.html", include_str!("../../templates/report.html")),
-    ("cell.html", include_str!("../../templates/cell.html")),
-    ("page.css", include_str!("../../templates/page.css")),
-    ("page.js", include_str!("../../templates/page.js")),
-];
-
-fn environment() -> Result<Environment<'static>, ReportError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    for (name, source) in TEMPLATES {
-        environment.add_template(name, source)?;
-    }
-    Ok(environment)
+/// What every page has around it.
+#[derive(Serialize)]
+struct Frame<'a> {
+    style: &'a str,
+    script: &'a str,
+    /// The only one under which they run: these two by their hashes, and nothing from anywhere.
+    policy: String,
 }
 
-/// Style and script of a page, and the only policy under which they run: these two by their hashes,
-/// and nothing from anywhere.
-fn frame(environment: &Environment) -> Result<Value, ReportError> {
-    let style = environment.get_template("page.css")?.source().to_owned();
-    let script = environment.get_template("page.js")?.source().to_owned();
+/// What `report.html` knows.
+#[derive(Serialize)]
+struct RunPage<'a> {
+    frame: Frame<'a>,
+    run: &'a RunView,
+    overview: &'a Overview,
+    slo: &'a SloView,
+    tiers: &'a TiersView,
+}
+
+/// What a cell's page knows.
+#[derive(Serialize)]
+struct CellPage<'a> {
+    frame: Frame<'a>,
+    run: &'a RunView,
+    cell: &'a CellView,
+    /// It against `default`.
+    tier: Option<&'a TierView>,
+    /// How to read that.
+    caption: &'a str,
+}
+
+fn frame(templates: &Templates) -> Frame<'_> {
+    let (style, script) = (templates.text("page.css"), templates.text("page.js"));
     let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
-        hash(&style),
-        hash(&script)
+        hash(style),
+        hash(script)
     );
-    Ok(context! { style, script, policy })
+    Frame { style, script, policy }
 }
 
 /// The page of the run.
-pub(super) fn run(view: &View) -> Result<Vec<Rendered>, ReportError> {
-    let environment = environment()?;
-    let page = environment.get_template("report.html")?.render(context! {
-        frame => frame(&environment)?,
-        run => Value::from(Serde(&view.run)),
-        overview => Value::from(Serde(&view.overview)),
-        slo => Value::from(Serde(&view.slo)),
-        tiers => Value::from(Serde(&view.tiers)),
-    })?;
-    Ok(vec![Rendered { path: "report.html".into(), bytes: page.into_bytes() }])
+pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
+    let page = RunPage {
+        frame: frame(templates),
+        run: &view.run,
+        overview: &view.overview,
+        slo: &view.slo,
+        tiers: &view.tiers,
+    };
+    Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])
 }
 
 /// One page per cell.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
-    let environment = environment()?;
-    let template = environment.get_template("cell.html")?;
-    let frame = frame(&environment)?;
-    let run = Value::from(Serde(&view.run));
-    let caption = &view.tiers.caption;
+pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
     view.cells
         .iter()
         .map(|cell| {
-            let against = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
-            let page = template.render(context! {
-                frame => frame.clone(), run => run.clone(), cell => Value::from(Serde(cell)),
-                tier => Value::from(Serde(against)), caption => caption
-            })?;
-            Ok(Rendered { path: format!("test_{}_report.html", cell.id).into(), bytes: page.into_bytes() })
+            let tier = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
+            let frame = frame(templates);
+            let page = CellPage { frame, run: &view.run, cell, tier, caption: &view.tiers.caption };
+            let path = format!("test_{}_report.html", cell.id).into();
+            Ok(Rendered { path, bytes: templates.render("cell.html", &page)? })
         })
         .collect()
 }

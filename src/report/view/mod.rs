@@ -6,9 +6,11 @@ mod asked;
 pub(crate) mod calibration;
 mod cell;
 mod cost;
+mod failures;
 mod figures;
 mod names;
 mod notices;
+mod numbers;
 mod overview;
 pub(crate) mod slo;
 mod tables;
@@ -16,7 +18,8 @@ pub(crate) mod text;
 mod tiers;
 mod timing;
 
-pub(crate) use cell::{CellView, ErrorView, Numbers};
+pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
+pub(crate) use numbers::Numbers;
 pub(crate) use overview::Overview;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
@@ -43,6 +46,8 @@ pub(crate) struct View {
     pub(crate) tables: Vec<Table>,
     /// Thresholds.
     pub(crate) slo: slo::SloView,
+    /// What failed, each kind once with the cells in which it did.
+    pub(crate) failures: Vec<failures::Failure>,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -119,6 +124,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
     View {
         overview: overview::view(manifest, summary, &cells, &slo),
+        failures: failures::view(&cells),
         cells,
         tiers: tiers::view(manifest, summary),
         slo,

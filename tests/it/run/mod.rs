@@ -14,6 +14,7 @@ mod scene;
 mod sessions;
 mod slo;
 mod streams;
+mod summaries;
 mod tls;
 mod trust;
 mod truth;
