@@ -64,12 +64,13 @@ fn cell(cell: &CellView) -> Vec<Point> {
 /// A comparison: the new sessions' numbers.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
     let points = view.rows.iter().filter_map(|row| {
+        let verdict = if row.verdict.is_empty() { String::new() } else { format!("{}: ", row.verdict) };
         Some(Point {
             name: format!("{} {}", row.test_id, row.metric),
             unit: "ms",
             value: rounded(row.new_ms?),
             range: None,
-            extra: format!("{}: {} against the baseline", row.verdict, row.shown.change),
+            extra: format!("{verdict}{} against {}", row.shown.change, view.baseline),
         })
     });
     json_bytes(&points.collect::<Vec<_>>())

@@ -53,17 +53,20 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
         let row = |metric: &str| view.rows.iter().find(|row| row.test_id == id && row.metric == metric);
         let change = |metric: &str| row(metric).and_then(|row| row.change).map(|share| share * 100.0);
         let rows = || view.rows.iter().filter(|row| row.test_id == id);
-        let called = |verdict: &str| rows().filter(|row| row.verdict == verdict).count() as f64;
-        let verdicts = rows().map(|row| (format!("verdict_{}", row.metric), json!(row.verdict)));
+        let count = |verdict: &str| rows().filter(|row| row.verdict == verdict).count() as f64;
+        let called = |verdict: &str| view.judged.then(|| count(verdict));
+        let verdicts = rows()
+            .filter(|row| !row.verdict.is_empty())
+            .map(|row| (format!("verdict_{}", row.metric), json!(row.verdict)));
         let mut facts: Map<String, Value> = verdicts.collect();
         facts.insert("run_id".into(), json!(session.id));
         facts.insert("baseline".into(), json!(view.baseline));
         let metrics = [
             ("change_typical", "Percent", change("typical")),
             ("change_p95", "Percent", change("p95")),
-            ("regressed", "Count", Some(called("REGRESSED"))),
-            ("suspect", "Count", Some(called("SUSPECT"))),
-            ("inconclusive", "Count", Some(called("INCONCLUSIVE"))),
+            ("regressed", "Count", called("REGRESSED")),
+            ("suspect", "Count", called("SUSPECT")),
+            ("inconclusive", "Count", called("INCONCLUSIVE")),
         ];
         one([&view.name, id, &session.endpoint], session.started_ms, facts, &metrics)
     };

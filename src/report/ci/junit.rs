@@ -54,7 +54,7 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
     let mut suites: Vec<Suite> = Vec::new();
     for row in &view.rows {
         let context = row.context.iter().map(|entry| (entry.name.clone(), entry.value.clone())).collect();
-        suite(&mut suites, context).cases.push(compared(row));
+        suite(&mut suites, context).cases.push(compared(row, &view.baseline));
     }
     let started = view.new.first().map_or("", |session| &session.started);
     write(&view.name, started, &suites)
@@ -100,7 +100,7 @@ fn cases(cell: &CellView) -> Vec<Case> {
     cell.slo.iter().map(case).collect()
 }
 
-fn compared(row: &RowView) -> Case {
+fn compared(row: &RowView, against: &str) -> Case {
     let shown = &row.shown;
     let interval = if shown.interval.is_empty() { String::new() } else { format!(" ({})", shown.interval) };
     let text = format!("{} ms before, {} ms now: {}{interval}", shown.base, shown.new, shown.change);
@@ -110,7 +110,7 @@ fn compared(row: &RowView) -> Case {
         "REGRESSED" | "SUSPECT" | "INCONCLUSIVE" => End::Skipped(format!("{}: {why}", row.verdict)),
         _ => End::Passed,
     };
-    Case { name: format!("{} against the baseline", row.metric), class: row.test_id.clone(), end, text }
+    Case { name: format!("{} against {against}", row.metric), class: row.test_id.clone(), end, text }
 }
 
 #[derive(Default)]

@@ -4,8 +4,6 @@
 mod benchmark;
 mod emf;
 mod junit;
-#[cfg(test)]
-mod tests;
 
 use super::compare::{self, CompareView};
 use super::templates::Templates;
@@ -31,8 +29,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Junit, Self::Markdown, Self::Json, Self::Html, Self::Benchmark, Self::Emf];
+    pub(crate) const ALL: [Self; 6] = [Self::Junit, Self::Markdown, Self::Json, Self::Html, Self::Benchmark, Self::Emf];
 
     /// As on the command line.
     pub(crate) fn key(self) -> &'static str {
