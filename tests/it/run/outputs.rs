@@ -34,7 +34,7 @@ jsonschema.validate(points, schema)
 assert len({point["name"] for point in points}) == len(points)
 "#;
 
-/// What CloudWatch takes, by the specification of the embedded metric format; and each metric and dimension is there.
+/// What `CloudWatch` takes, by the specification of the embedded metric format; and each metric and dimension is there.
 const EMF: &str = r#"
 import json, jsonschema, sys
 name = {"type": "string", "minLength": 1, "maxLength": 1024}
