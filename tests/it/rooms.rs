@@ -180,6 +180,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"]),
     ("rustix", &["src/executor/health.rs", "src/executor/pacer.rs", "src/app/limits.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
+    ("quick_xml", &["src/report/ci/junit.rs"]),
     ("minijinja", &["src/report/templates.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),
 ];
@@ -215,7 +216,9 @@ fn rooms_know_only_what_they_may() {
     for (room, forbidden) in WALLS {
         let own = sources.iter().filter(|(name, _)| {
             *name == format!("src/{room}.rs")
-                || name.starts_with(&format!("src/{room}/")) && !name.ends_with("/tests.rs")
+                || name.starts_with(&format!("src/{room}/"))
+                    && !name.ends_with("/tests.rs")
+                    && !name.contains("/tests/")
         });
         for (name, text) in own {
             looked_at += 1;

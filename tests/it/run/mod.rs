@@ -10,6 +10,7 @@ mod loads;
 mod machine;
 mod money;
 mod nothing_lost;
+mod outputs;
 mod preflight;
 mod prompts;
 mod resume;
