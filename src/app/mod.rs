@@ -9,23 +9,27 @@ mod recorder;
 mod report;
 mod resume;
 mod run;
+mod screen;
 mod sessions;
 mod show;
 mod signals;
 mod simulate;
 mod simulated;
 mod templates;
+mod watch;
 
 use crate::cli::{BaselineCommands, Cli, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
+use crate::terminal::paint::Paint;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
+use screen::Screen;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,17 +44,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
         }
     };
     log(cli.verbose, environment);
-    match dispatch(cli.command, environment) {
+    let screen = Screen::of(&cli, environment);
+    match dispatch(cli.command, screen, environment) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let styled = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty);
-            let _ = std::io::stderr().write_all(shown(&error, styled).as_bytes());
+            let _ = std::io::stderr().write_all(shown(&error, screen.err == Paint::Coloured).as_bytes());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     match command {
         Subcommands::Run(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
@@ -59,8 +63,9 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let output = report::Output { templates: args.output.templates };
-            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only, output };
+            let output = report::Output { templates: args.output.templates, paint: screen.out };
+            let (yes, no_report, only) = (args.yes, args.no_report, args.only);
+            let options = run::Options { yes, there, no_report, only, screen, output };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {
@@ -72,7 +77,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             out: args.out,
             include_failures: args.include_failures,
             include_ramp: args.include_ramp,
-            output: report::Output { templates: args.output.templates },
+            output: report::Output { templates: args.output.templates, paint: screen.out },
         }),
         Subcommands::Baseline(args) => match args.command {
             BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),

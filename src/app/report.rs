@@ -9,6 +9,7 @@ use crate::report::templates::Templates;
 use crate::report::{FORMATS, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
+use crate::terminal::paint::Paint;
 use crate::verdict::slo;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub(crate) struct Options {
 pub(crate) struct Output {
     /// Templates of the user's own.
     pub(crate) templates: Option<PathBuf>,
+    /// How the tables at the end are shown.
+    pub(crate) paint: Paint,
 }
 
 /// Renders a run directory. Returns the exit code that its run would have.
@@ -45,29 +48,37 @@ pub(crate) fn report(options: &Options) -> Result<u8, Error> {
     if let Some(include) = options.include_ramp {
         manifest.plan.report.include_ramp = include;
     }
-    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, &templates)
+    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, &templates, options.output.paint)
 }
 
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
 /// be made keeps no other from being written.
-pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, templates: &Templates) -> Result<u8, Error> {
+pub(super) fn render(
+    dir: &Path,
+    out: &Path,
+    manifest: &Manifest,
+    templates: &Templates,
+    paint: Paint,
+) -> Result<u8, Error> {
     let summary = summarise(dir, manifest)?;
     let judgements = slo::judge(manifest, &summary);
     let view = view::build(manifest, &summary, &judgements);
     let mut stdout = std::io::stdout().lock();
-    let mut failed = Vec::new();
+    let (mut failed, mut written) = (Vec::new(), Vec::new());
     for format in FORMATS {
         match format(&view, templates) {
             Ok(files) => {
                 for file in files {
                     dir::write(out, &file.path, &file.bytes)?;
+                    written.push(file.path);
                 }
             }
             Err(error) => failed.push(error),
         }
     }
-    let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
-    let _ = writeln!(stdout, "\nresults: {}", out.display());
+    let end = terminal::table::summary(&view, terminal::width());
+    let _ = stdout.write_all(paint.summary(&end).as_bytes());
+    let _ = writeln!(stdout, "\n{}", terminal::table::files(out, &written));
     if !failed.is_empty() {
         return Err(Error::Report(failed));
     }

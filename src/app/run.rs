@@ -2,7 +2,8 @@
 
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
-use super::{calibrate, limits, outcome, report, resume, simulated, templates};
+use super::screen::Screen;
+use super::{calibrate, limits, outcome, report, resume, simulated, templates, watch};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
@@ -23,8 +24,7 @@ use crate::units::timestamp;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 /// What becomes of a run that is in the results directory already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub(crate) no_report: bool,
     /// Patterns on cell ids; empty is all.
     pub(crate) only: Vec<String>,
+    /// How it is shown.
+    pub(crate) screen: Screen,
     /// How the files of the report are made.
     pub(crate) output: report::Output,
 }
@@ -71,7 +73,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         None
     };
     if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
-        return report::render(&results, &results, &before.manifest, &templates);
+        return report::render(&results, &results, &before.manifest, &templates, options.output.paint);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
@@ -87,7 +89,10 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let target = target(&resolved.plan, &cells, simulator.as_ref().map(simulated::Simulated::url), environment);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
 
-    introduce(resolved, &cells, before.as_ref(), &results);
+    // Who is asked must know what.
+    if options.screen.mode != terminal::Mode::Quiet || !options.yes {
+        introduce(resolved, &cells, before.as_ref(), &results);
+    }
     confirm(options.yes)?;
     let calibration = if resolved.plan.run.calibrate {
         let _ = writeln!(std::io::stderr(), "calibrating at the peak load, some 15 s");
@@ -121,7 +126,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         cells,
     };
     dir::write_manifest(&results, &manifest)?;
-    let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest)?;
+    let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest, options.screen)?;
     drop(simulator);
 
     manifest.interrupted = execution.interrupted;
@@ -138,7 +143,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         };
         return Ok(outcome::exit_code(&manifest, &ends, false));
     }
-    report::render(&results, &results, &manifest, &templates)
+    report::render(&results, &results, &manifest, &templates, options.output.paint)
 }
 
 /// What is about to be done, before it is asked.
@@ -164,6 +169,7 @@ fn drive(
     job: Job,
     taken: dir::RunDir,
     manifest: Manifest,
+    screen: Screen,
 ) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
@@ -181,9 +187,9 @@ fn drive(
         Box::new(early),
         Box::new(budget),
     ]));
-    let live = Arc::new(Mutex::new(Live::default()));
-    let display =
-        terminal::Display::start(watch(&manifest, job.turns.len(), Arc::clone(&live))).map_err(Error::Internal)?;
+    let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
+    let state = watch::watch(&manifest, &job, Arc::clone(&live));
+    let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
     let events = recorder.sender();
     let tell = Arc::new(move |event: Event| {
@@ -201,30 +207,6 @@ fn drive(
     display.finish();
     let (manifest, ends) = recorded?;
     Ok((manifest, ends, execution))
-}
-
-/// What the display shows, read from what the recorder knows.
-fn watch(manifest: &Manifest, turns: usize, live: Arc<Mutex<Live>>) -> impl Fn() -> terminal::State + Send + 'static {
-    let cells: Vec<(String, Duration)> =
-        manifest.cells.iter().map(|planned| (planned.cell.id.clone(), planned.cell.length())).collect();
-    move || {
-        let live = live.lock().unwrap_or_else(PoisonError::into_inner);
-        let (cell, length) = cells.get(live.cell).cloned().unwrap_or_default();
-        terminal::State {
-            turns,
-            turn: live.turn,
-            cell,
-            elapsed: live.began.map_or(Duration::ZERO, |began| began.elapsed()),
-            length,
-            users: live.users,
-            in_flight: live.in_flight,
-            succeeded: live.succeeded,
-            throttled: live.throttled,
-            failed: live.failed,
-            p50_ms: live.percentile_ms(0.50),
-            p95_ms: live.percentile_ms(0.95),
-        }
-    }
 }
 
 /// The regions that cells name, each once.

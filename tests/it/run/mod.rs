@@ -11,6 +11,7 @@ mod nothing_lost;
 mod prompts;
 mod resume;
 mod scene;
+mod screen;
 mod sessions;
 mod slo;
 mod streams;
