@@ -22,7 +22,7 @@ pub(crate) struct Cli {
     /// Show no progress, and not what is about to be run; results, warnings and errors are said.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Colours; auto is where there is a terminal and NO_COLOR is not set.
+    /// Colours; auto is where there is a terminal and `NO_COLOR` is not set.
     #[arg(long, value_name = "auto|always|never", value_enum, global = true, default_value_t = ColorWhen::Auto, hide_possible_values = true, hide_default_value = true)]
     pub(crate) color: ColorWhen,
     #[command(subcommand)]
