@@ -5,6 +5,7 @@ mod calibrate;
 mod compare;
 mod limits;
 mod outcome;
+mod outputs;
 mod recorder;
 mod report;
 mod resume;
@@ -18,7 +19,7 @@ mod simulated;
 mod templates;
 mod watch;
 
-use crate::cli::{BaselineCommands, Cli, SchemaOf, SettingFlags, Subcommands};
+use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
@@ -63,8 +64,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let output = report::Output { templates: args.output.templates, paint: screen.out };
-            let (yes, no_report, only) = (args.yes, args.no_report, args.only);
+            let (yes, no_report, only, output) = (args.yes, args.no_report, args.only, output(args.output, screen));
             let options = run::Options { yes, there, no_report, only, screen, output };
             run::run(&options, &resolved, environment)
         }
@@ -72,19 +72,27 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             show::show(args.format, &args.only, &resolved)
         }
-        Subcommands::Report(args) => report::report(&report::Options {
-            dir: args.dir,
-            out: args.out,
-            include_failures: args.include_failures,
-            include_ramp: args.include_ramp,
-            output: report::Output { templates: args.output.templates, paint: screen.out },
-        }),
+        Subcommands::Report(args) => {
+            let output = output(args.output, screen);
+            let options = report::Options {
+                dir: args.dir,
+                out: args.out,
+                include_failures: args.include_failures,
+                include_ramp: args.include_ramp,
+                output,
+            };
+            report::report(&options, environment)
+        }
         Subcommands::Baseline(args) => match args.command {
             BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
             BaselineCommands::Show { file } => baseline::show(&file),
             BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
         },
-        Subcommands::Compare(args) => compare::compare(&compare::Options { baseline: args.baseline, dirs: args.dirs }),
+        Subcommands::Compare(args) => {
+            let output = output(args.output, screen);
+            let (baseline, dirs, format) = (args.baseline, args.dirs, args.format);
+            compare::compare(&compare::Options { baseline, dirs, format, output }, environment)
+        }
         Subcommands::Calibrate(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             calibrate::calibrate(args.format, &resolved)
@@ -93,6 +101,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             let schema = match args.of {
                 SchemaOf::Plan => config::schema(),
                 SchemaOf::Summary => crate::report::summary::schema(),
+                SchemaOf::Comparison => crate::report::compare::schema(),
             };
             // A closed pipe is no error.
             let _ = writeln!(std::io::stdout(), "{schema:#}");
@@ -110,6 +119,10 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             })
         }
     }
+}
+
+fn output(args: OutputArgs, screen: Screen) -> report::Output {
+    report::Output { templates: args.templates, files: args.output, paint: screen.out }
 }
 
 fn read(

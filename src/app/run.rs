@@ -3,7 +3,7 @@
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
 use super::screen::Screen;
-use super::{calibrate, limits, outcome, report, resume, simulated, templates, watch};
+use super::{calibrate, limits, outcome, report, resume, simulated, watch};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
@@ -59,8 +59,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let started_ms = timestamp::now_ms();
     // A template that is broken is said before the run, not after it.
-    let templates = templates::read(options.output.templates.as_deref())?;
-    if let Some(error) = templates.broken() {
+    let output = if options.no_report { &report::Output::default() } else { &options.output };
+    let means = output.open(environment)?;
+    if let Some(error) = means.templates.broken() {
         return Err(Error::Template(error));
     }
     let all_cells = expand(&resolved.plan);
@@ -73,7 +74,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         None
     };
     if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
-        return report::render(&results, &results, &before.manifest, &templates, options.output.paint);
+        return report::render(&results, &results, &before.manifest, means);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
@@ -143,7 +144,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         };
         return Ok(outcome::exit_code(&manifest, &ends, false));
     }
-    report::render(&results, &results, &manifest, &templates, options.output.paint)
+    report::render(&results, &results, &manifest, means)
 }
 
 /// What is about to be done, before it is asked.

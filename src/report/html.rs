@@ -2,6 +2,7 @@
 //! nothing. What every page has around it, its style, its script and the policy that forbids all else,
 //! is put together here.
 
+use super::compare::Page as Compared;
 use super::templates::Templates;
 use super::view::slo::SloView;
 use super::view::{CellView, Overview, RunView, TierView, TiersView, View};
@@ -10,6 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// What every page has around it.
 #[derive(Serialize)]
@@ -40,6 +42,49 @@ struct CellPage<'a> {
     tier: Option<&'a TierView>,
     /// How to read that.
     caption: &'a str,
+}
+
+/// What the page of a comparison knows.
+#[derive(Serialize)]
+struct ComparePage<'a> {
+    frame: Frame<'a>,
+    /// For the banners.
+    run: Banners,
+    #[serde(flatten)]
+    compared: &'a Compared<'a>,
+    /// How each verdict is drawn,
+    states: BTreeMap<&'static str, &'static str>,
+    /// and how the whole is.
+    state: &'static str,
+}
+
+/// What heads every page.
+#[derive(Serialize)]
+struct Banners {
+    simulated: bool,
+    interrupted: bool,
+}
+
+/// How the verdicts of a comparison are drawn.
+const STATES: [(&str, &str); 5] = [
+    ("REGRESSED", "fail"),
+    ("SUSPECT", "unknown"),
+    ("IMPROVED", "pass"),
+    ("INCONCLUSIVE", "unknown"),
+    ("PASS", "pass"),
+];
+
+/// The page of a comparison.
+pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<Vec<u8>, ReportError> {
+    let states = BTreeMap::from(STATES);
+    let page = ComparePage {
+        frame: frame(templates),
+        run: Banners { simulated: compared.view.simulated, interrupted: false },
+        compared,
+        state: states.get(compared.view.verdict).copied().unwrap_or("unknown"),
+        states,
+    };
+    templates.render("compare.html", &page)
 }
 
 fn frame(templates: &Templates) -> Frame<'_> {
