@@ -171,14 +171,18 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
     build(manifest, &summary, &judge(manifest, &summary))
 }
 
-fn files() -> Vec<Rendered> {
-    let view = view_of(&manifest(), &records());
-    FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect()
+/// Every file of the small run, rendered once.
+fn files() -> &'static [Rendered] {
+    static FILES: std::sync::OnceLock<Vec<Rendered>> = std::sync::OnceLock::new();
+    FILES.get_or_init(|| {
+        let view = view_of(&manifest(), &records());
+        FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect()
+    })
 }
 
 fn text(name: &str) -> String {
-    let file = files().into_iter().find(|file| file.path.to_str() == Some(name)).unwrap_or_else(|| panic!("no {name}"));
-    String::from_utf8(file.bytes).unwrap()
+    let file = files().iter().find(|file| file.path.to_str() == Some(name)).unwrap_or_else(|| panic!("no {name}"));
+    String::from_utf8(file.bytes.clone()).unwrap()
 }
 
 /// A page without its frame.
@@ -347,11 +351,14 @@ fn a_tier_stands_against_default_in_every_output() {
 
 #[test]
 fn every_chart() {
-    for (stem, figure) in &view_of(&manifest(), &records()).charts {
-        insta::assert_snapshot!(format!("chart_{stem}"), crate::report::charts::svg::render(figure).unwrap());
+    use crate::report::charts::svg;
+    let charts = view_of(&manifest(), &records()).charts;
+    for (stem, figure) in &charts {
+        insta::assert_snapshot!(format!("chart_{stem}"), svg::file(figure).replace(svg::STYLE, "").replace('>', ">\n"));
+        assert!(crate::record::dir::CHART_STEMS.contains(stem), "--overwrite leaves {stem}");
     }
-    let pictures = files().into_iter().filter(|file| file.path.starts_with("charts"));
-    assert_eq!(pictures.filter(|picture| picture.bytes.starts_with(b"\x89PNG")).count(), 5);
+    let pictures = files().iter().filter(|file| file.path.starts_with("charts"));
+    assert_eq!(pictures.filter(|picture| picture.bytes.starts_with(b"\x89PNG")).count(), charts.len());
 }
 
 #[test]
@@ -518,7 +525,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
             }
         }
     }
-    assert!(view.charts.iter().all(|(_, figure)| figure.notes.iter().any(|note| note.contains(reason))));
+    assert!(view.charts.iter().all(|(_, figure)| figure.marks.iter().any(|note| note.contains(reason))));
     assert!(crate::terminal::table::summary(&view, 110).contains("INVALID: this machine spoiled"));
 }
 
@@ -539,7 +546,7 @@ fn a_calibration_stands_on_every_report() {
     let said =
         "On this machine, at this load (90 users, converse), these numbers are off by at most 0.35 ms at p50, p95";
     assert!(view.run.calibration.starts_with(said), "{}", view.run.calibration);
-    assert!(view.charts.iter().all(|(_, figure)| figure.notes.iter().any(|note| note.starts_with(said))));
+    assert!(view.charts.iter().all(|(_, figure)| figure.marks.iter().any(|note| note.starts_with(said))));
     let summary = crate::terminal::table::summary(&view, 110);
     assert!(summary.contains(said), "{summary}");
     let pages = crate::report::html::render(&view).unwrap();
