@@ -33,10 +33,17 @@ pub(crate) enum Subcommands {
     Show(ShowArgs),
     /// Render every file again from the records of a run. Sends nothing.
     Report(ReportArgs),
+    /// Keep what runs measured, to hold later ones against it. Sends nothing.
+    Baseline(BaselineArgs),
+    /// Hold new runs against a baseline, or one run beside another. Sends nothing.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
     /// Find out how far this machine's numbers are from the truth, at the peak load of a plan.
     Calibrate(CalibrateArgs),
     /// Print the JSON Schema of a plan, for editors that complete and check.
-    Schema,
+    Schema(SchemaArgs),
+    /// Write the built-in templates of the reports into a directory, to change them: `--templates` takes it.
+    Templates(TemplatesArgs),
     /// Serve a simulated Bedrock runtime on a loopback address.
     Simulate(SimulateArgs),
 }
@@ -71,6 +78,8 @@ pub(crate) struct RunArgs {
     /// Run only the cells whose id is like this; may be said again.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
@@ -115,6 +124,91 @@ pub(crate) struct ReportArgs {
     /// Where the files go, instead of DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `schema`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SchemaArgs {
+    /// Of which file.
+    #[arg(long, value_enum, default_value_t = SchemaOf::Plan)]
+    pub(crate) of: SchemaOf,
+}
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// A plan.
+    Plan,
+    /// `summary.json`.
+    Summary,
+}
+
+/// `templates`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TemplatesArgs {
+    /// Where they go; files of the same names there are kept.
+    pub(crate) dir: PathBuf,
+}
+
+/// What `run` and `report` are told of the files that they write.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// A directory whose files replace the built-in templates of the same names; `bedrock-plan templates DIR` writes those.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) templates: Option<PathBuf>,
+}
+
+const COMPARE_EXAMPLES: &str = "Examples:
+  bedrock-plan compare --baseline baselines/nova.json test_results/nova     exits with 99 where something regressed
+  bedrock-plan compare test_results/monday test_results/tuesday             the numbers beside each other, no verdict";
+
+/// `baseline`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BaselineArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) command: BaselineCommands,
+}
+
+/// What to do with a baseline.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BaselineCommands {
+    /// Add runs to a baseline, each as one session; five or more, of different hours or days, make a good one.
+    Add {
+        /// The results directories of the runs.
+        #[arg(required = true, value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+        /// The baseline; made where it is not there.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Show the sessions of a baseline, and how many each cell has.
+    Show {
+        /// The baseline.
+        file: PathBuf,
+    },
+    /// Take sessions out of a baseline.
+    Remove {
+        /// Their ids, as `baseline show` tells them.
+        #[arg(required = true, value_name = "SESSION")]
+        sessions: Vec<String>,
+        /// The baseline.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+}
+
+/// `compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// The results directories of new runs; without a baseline, of two runs.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// The baseline.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
 }
 
 /// `calibrate`.

@@ -6,6 +6,7 @@ use crate::executor::SetupError;
 use crate::record::dir::DirError;
 use crate::record::read::ReadError;
 use crate::report::ReportError;
+use crate::verdict::baseline::BaselineError;
 
 /// Why a subcommand cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +66,90 @@ pub(crate) enum Error {
     /// A run directory that cannot be read.
     #[error("{0}")]
     Read(#[from] ReadError),
+    /// A baseline that cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    BaselineFile {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file that is no baseline.
+    #[error("{}: {source}", path.display())]
+    Baseline {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: BaselineError,
+    },
+    /// A run that a baseline holds already.
+    #[error("the run in {} is session {id} of {} already", dir.display(), path.display())]
+    AlreadyThere {
+        /// The run.
+        dir: std::path::PathBuf,
+        /// Its id.
+        id: String,
+        /// The baseline.
+        path: std::path::PathBuf,
+    },
+    /// A run of which nothing can be kept.
+    #[error("no cell of the run in {} can be used:\n    {}", dir.display(), reasons.join("\n    "))]
+    NothingToAdd {
+        /// The run.
+        dir: std::path::PathBuf,
+        /// Cell by cell.
+        reasons: Vec<String>,
+    },
+    /// A session that a baseline does not hold.
+    #[error("{} has no session {id}", path.display())]
+    NoSession {
+        /// Which.
+        id: String,
+        /// The baseline.
+        path: std::path::PathBuf,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// The same run twice.
+    #[error("{} is run {id}, which was named already", dir.display())]
+    SameRun {
+        /// The second time.
+        dir: std::path::PathBuf,
+        /// The run.
+        id: String,
+    },
+    /// `compare` without a baseline and without two runs.
+    #[error("without --baseline two runs are compared, not {0}")]
+    TwoRuns(usize),
+    /// Nothing could be compared.
+    #[error("no cell is in {against} too: nothing was compared")]
+    NothingInCommon {
+        /// The other side.
+        against: String,
+    },
     /// The disk refused during or after the run.
     #[error("{0}")]
     Disk(#[from] DirError),
-    /// A report could not be made.
+    /// Some files of a report could not be made; the others are written.
+    #[error("{}", lines(.0))]
+    Report(Vec<ReportError>),
+    /// A template, before anything was sent.
     #[error("{0}")]
-    Report(#[from] ReportError),
+    Template(ReportError),
+    /// Templates that cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Templates {
+        /// The file or directory.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A directory of templates that holds none.
+    #[error("{} holds no template that there is", dir.display())]
+    NoTemplates {
+        /// The directory.
+        dir: std::path::PathBuf,
+    },
     /// The address to serve on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -90,6 +169,10 @@ pub(crate) enum Error {
     /// The system refused something that it never refuses.
     #[error("internal error: {0}")]
     Internal(std::io::Error),
+}
+
+fn lines(errors: &[ReportError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 impl From<Problems> for Error {
@@ -124,6 +207,10 @@ impl Error {
             Self::OpenFiles { needed, .. } => format!(
                 "`ulimit -n {needed}` before the run, a larger hard limit (`LimitNOFILE`, /etc/security/limits.conf), or fewer users"
             ),
+            Self::Report(_) => "everything else is written".into(),
+            Self::Template(_) | Self::NoTemplates { .. } => {
+                "`bedrock-plan templates DIR` writes the built-in ones, which work".into()
+            }
             Self::NotConfirmed => "say --yes to start without being asked".into(),
             Self::Setup(SetupError::NoRegion) => {
                 format!("set AWS_REGION, --region, or the profile's region; {simulated}")
@@ -132,6 +219,22 @@ impl Error {
                 "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; {simulated}"
             ),
             Self::Read(ReadError::Io { .. }) => "a run directory holds manifest.json and token_data.jsonl".into(),
+            Self::BaselineFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                "`bedrock-plan baseline add DIR --to FILE` makes one".into()
+            }
+            Self::Baseline { source: BaselineError::Newer(_), .. } => "update bedrock-plan".into(),
+            Self::Baseline { .. } => {
+                "take it out of version control again, or make it anew: `bedrock-plan baseline add DIR --to FILE`".into()
+            }
+            Self::AlreadyThere { id, path, .. } => {
+                format!("`bedrock-plan baseline remove {id} --from {}` takes it out first", path.display())
+            }
+            Self::NoSession { known, .. } if known.is_empty() => "it has none".into(),
+            Self::NoSession { known, .. } => format!("it has {}", known.join(", ")),
+            Self::TwoRuns(_) => "name two runs, or a baseline: --baseline FILE".into(),
+            Self::NothingInCommon { .. } => {
+                "cells meet by all that bears on their numbers (see above what differs); run the baseline's plan, or make a baseline of this one".into()
+            }
             Self::Disk(DirError::Io { .. }) => "what was recorded is kept; `bedrock-plan report DIR` renders it once there is room".into(),
             _ => return None,
         })

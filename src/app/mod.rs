@@ -1,18 +1,22 @@
 //! The subcommands: the only place where rooms are put together.
 
+mod baseline;
 mod calibrate;
+mod compare;
 mod limits;
 mod outcome;
 mod recorder;
 mod report;
 mod resume;
 mod run;
+mod sessions;
 mod show;
 mod signals;
 mod simulate;
 mod simulated;
+mod templates;
 
-use crate::cli::{Cli, SettingFlags, Subcommands};
+use crate::cli::{BaselineCommands, Cli, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
@@ -55,7 +59,8 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only };
+            let output = report::Output { templates: args.output.templates };
+            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only, output };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {
@@ -67,16 +72,28 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             out: args.out,
             include_failures: args.include_failures,
             include_ramp: args.include_ramp,
+            output: report::Output { templates: args.output.templates },
         }),
+        Subcommands::Baseline(args) => match args.command {
+            BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
+            BaselineCommands::Show { file } => baseline::show(&file),
+            BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
+        },
+        Subcommands::Compare(args) => compare::compare(&compare::Options { baseline: args.baseline, dirs: args.dirs }),
         Subcommands::Calibrate(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             calibrate::calibrate(args.format, &resolved)
         }
-        Subcommands::Schema => {
+        Subcommands::Schema(args) => {
+            let schema = match args.of {
+                SchemaOf::Plan => config::schema(),
+                SchemaOf::Summary => crate::report::summary::schema(),
+            };
             // A closed pipe is no error.
-            let _ = writeln!(std::io::stdout(), "{:#}", config::schema());
+            let _ = writeln!(std::io::stdout(), "{schema:#}");
             Ok(0)
         }
+        Subcommands::Templates(args) => templates::write(&args.dir),
         Subcommands::Simulate(args) => {
             let settings = SettingFlags { flags: Vec::new(), sets: args.set };
             let resolved = read(args.plan.as_deref(), &settings, environment)?;

@@ -1,10 +1,11 @@
 //! `report`: renders every file again from the manifest and the journal alone. It sends nothing.
 
-use super::outcome;
+use super::{outcome, templates};
 use crate::error::Error;
 use crate::record::dir;
 use crate::record::manifest::Manifest;
 use crate::record::read::{self, Records};
+use crate::report::templates::Templates;
 use crate::report::{FORMATS, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
@@ -23,10 +24,20 @@ pub(crate) struct Options {
     pub(crate) include_failures: Option<bool>,
     /// As above.
     pub(crate) include_ramp: Option<bool>,
+    /// How its files are made.
+    pub(crate) output: Output,
+}
+
+/// How files are made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    /// Templates of the user's own.
+    pub(crate) templates: Option<PathBuf>,
 }
 
 /// Renders a run directory. Returns the exit code that its run would have.
 pub(crate) fn report(options: &Options) -> Result<u8, Error> {
+    let templates = templates::read(options.output.templates.as_deref())?;
     let mut manifest = read::manifest(&options.dir)?;
     if let Some(include) = options.include_failures {
         manifest.plan.report.include_failures = include;
@@ -34,22 +45,32 @@ pub(crate) fn report(options: &Options) -> Result<u8, Error> {
     if let Some(include) = options.include_ramp {
         manifest.plan.report.include_ramp = include;
     }
-    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest)
+    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, &templates)
 }
 
-/// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables.
-pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest) -> Result<u8, Error> {
+/// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
+/// be made keeps no other from being written.
+pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, templates: &Templates) -> Result<u8, Error> {
     let summary = summarise(dir, manifest)?;
     let judgements = slo::judge(manifest, &summary);
     let view = view::build(manifest, &summary, &judgements);
     let mut stdout = std::io::stdout().lock();
+    let mut failed = Vec::new();
     for format in FORMATS {
-        for file in format(&view)? {
-            dir::write(out, &file.path, &file.bytes)?;
+        match format(&view, templates) {
+            Ok(files) => {
+                for file in files {
+                    dir::write(out, &file.path, &file.bytes)?;
+                }
+            }
+            Err(error) => failed.push(error),
         }
     }
     let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
     let _ = writeln!(stdout, "\nresults: {}", out.display());
+    if !failed.is_empty() {
+        return Err(Error::Report(failed));
+    }
     let fails = slo::fails(&manifest.plan.slo, &judgements);
     Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summary), fails))
 }

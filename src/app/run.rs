@@ -2,7 +2,7 @@
 
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
-use super::{calibrate, limits, outcome, report, resume, simulated};
+use super::{calibrate, limits, outcome, report, resume, simulated, templates};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
@@ -49,11 +49,18 @@ pub(crate) struct Options {
     pub(crate) no_report: bool,
     /// Patterns on cell ids; empty is all.
     pub(crate) only: Vec<String>,
+    /// How the files of the report are made.
+    pub(crate) output: report::Output,
 }
 
 /// Runs a plan. Returns the exit code.
 pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let started_ms = timestamp::now_ms();
+    // A template that is broken is said before the run, not after it.
+    let templates = templates::read(options.output.templates.as_deref())?;
+    if let Some(error) = templates.broken() {
+        return Err(Error::Template(error));
+    }
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, started_ms);
     let overwrite = options.there == There::Overwrite;
@@ -64,7 +71,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         None
     };
     if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
-        return report::render(&results, &results, &before.manifest);
+        return report::render(&results, &results, &before.manifest, &templates);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
@@ -131,7 +138,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         };
         return Ok(outcome::exit_code(&manifest, &ends, false));
     }
-    report::render(&results, &results, &manifest)
+    report::render(&results, &results, &manifest, &templates)
 }
 
 /// What is about to be done, before it is asked.

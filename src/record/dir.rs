@@ -161,9 +161,7 @@ fn is_ours(name: &str) -> bool {
         || name == PLAN
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || name == "stages.csv"
-        || name == "slo.csv"
-        || name == "tiers.csv"
-        || name == "report.html"
+        || ["slo.csv", "tiers.csv", "report.html", "summary.json", "summary.md"].contains(&name)
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 

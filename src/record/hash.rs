@@ -28,6 +28,14 @@ const DEFAULTS: [(&str, &str); 12] = [
 /// Name, description, directories, reports, cool-down, drain, order, seed and the metadata of requests, which
 /// only a log sees, are not in it. `prompt` is all that determines what is asked, see `Prompts::canonical`.
 pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &Value) -> String {
+    let mut fields = asked(cell, target);
+    fields.insert("prompt", prompt.clone());
+    fields.insert("v", json!(1));
+    hex(&json!(fields).to_string())
+}
+
+/// What the hash is over, but for the prompt: each field that is not the built-in default, in order.
+pub(crate) fn asked(cell: &Cell, target: &Target) -> BTreeMap<&'static str, Value> {
     let endpoint = match &target.endpoint {
         Endpoint::Url(_) => "url".to_owned(),
         other => other.to_string(),
@@ -40,7 +48,6 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &Value) -> String 
         ("max_tokens", json!(cell.request.max_tokens)),
         ("min_samples", json!(cell.load.min_samples)),
         ("performance", json!(cell.request.performance)),
-        ("prompt", prompt.clone()),
         ("requests", json!(cell.load.requests)),
         ("spawn_rate", json!(cell.load.spawn_rate)),
         ("system", json!(cell.request.system)),
@@ -66,8 +73,7 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &Value) -> String 
         let default = DEFAULTS.iter().any(|(name, default)| name == key && *default == text);
         !default && !value.is_null()
     });
-    fields.insert("v", json!(1));
-    hex(&json!(fields).to_string())
+    fields
 }
 
 /// The same JSON, with the keys of all its objects in order.

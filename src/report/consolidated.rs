@@ -1,6 +1,7 @@
 //! `consolidated_results_{time}.csv`: one row per cell. The first 25 columns are the old tool's, in
 //! its order; ours follow and are found by name.
 
+use super::templates::Templates;
 use super::view::{CellView, Numbers, View};
 use super::{Rendered, ReportError, csv_bytes, number};
 use crate::matrix::AXES;
@@ -54,8 +55,8 @@ const OURS: [Column; 37] = [
     ("goodput", |_, cell| number(cell.goodput)),
     ("p95_low", |_, cell| number(cell.latency.p95_low)),
     ("p95_high", |_, cell| number(cell.latency.p95_high)),
-    ("send_lag_p99", |_, cell| number(cell.send_lag_p99)),
-    ("server_latency_p50", |_, cell| number(cell.server_latency_p50)),
+    ("send_lag_p99", |_, cell| number(cell.health.send_lag_p99_ms)),
+    ("server_latency_p50", |_, cell| number(cell.health.server_p50_ms)),
     ("validity", |_, cell| cell.validity.clone()),
     ("service_p50", |_, cell| at(cell.service.as_ref(), 0.50)),
     ("service_p95", |_, cell| at(cell.service.as_ref(), 0.95)),
@@ -99,7 +100,7 @@ fn header() -> Vec<&'static str> {
 }
 
 /// One file.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let row = |cell: &CellView| {
         let new_axes = AXES.iter().filter(|known| !OLD_AXES.contains(&known.field));
         let mut fields = vec![cell.id.clone()];

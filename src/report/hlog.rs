@@ -1,6 +1,7 @@
 //! `histograms/{cell}.hlog`: the successes of each cell's window, for the `HdrHistogram` tools of other
 //! languages.
 
+use super::templates::Templates;
 use super::view::View;
 use super::{Rendered, ReportError};
 use crate::record::dir::HISTOGRAMS;
@@ -8,7 +9,7 @@ use std::path::Path;
 
 /// One file per cell that ran.
 #[allow(clippy::unnecessary_wraps)] // a format like the others
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let ran = view.cells.iter().filter(|cell| !cell.histogram.is_empty());
     let file = |cell: &super::view::CellView| Rendered {
         path: Path::new(HISTOGRAMS).join(format!("{}.hlog", cell.id)),

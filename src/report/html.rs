@@ -3,99 +3,115 @@
 //! is put together here.
 
 use super::charts::{self, Figure};
-use super::view::View;
+use super::templates::Templates;
+use super::view::slo::{SloRow, SloView};
+use super::view::{CellView, ErrorClass, Overview, PriceView, RanView, RunView, TierView, TiersView, View};
 use super::{Rendered, ReportError};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use minijinja::{
-    Environment, UndefinedBehavior, context,
-    syntax::SyntaxConfig,
-    value::{Serde, Value},
-};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The templates by name. Names and messages come from outside: `.html` templates escape by themselves.
-const TEMPLATES: [(&str, &str); 7] = [
-    ("chart.html", include_str!("../../templates/chart.html")),
-    ("chart.css", include_str!("../../templates/chart.css")),
-    ("base.html", include_str!("../../templates/base.html")),
-    ("report.html", include_str!("../../templates/report.html")),
-    ("cell.html", include_str!("../../templates/cell.html")),
-    ("page.css", include_str!("../../templates/page.css")),
-    ("page.js", include_str!("../../templates/page.js")),
-];
-
-fn environment() -> Result<Environment<'static>, ReportError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    for (name, source) in TEMPLATES {
-        environment.add_template(name, source)?;
-    }
-    Ok(environment)
+/// What every page has around it.
+#[derive(Serialize)]
+struct Frame<'a> {
+    style: String,
+    script: &'a str,
+    /// The only one under which they run: these two by their hashes, and nothing from anywhere.
+    policy: String,
 }
 
-/// Style and script of a page, and the only policy under which they run: these two by their hashes,
-/// and nothing from anywhere.
-fn frame(environment: &Environment) -> Result<Value, ReportError> {
-    let style = format!(
-        "{}{}",
-        environment.get_template("page.css")?.source(),
-        environment.get_template("chart.css")?.source()
-    );
-    let script = environment.get_template("page.js")?.source().to_owned();
+/// What `report.html` knows.
+#[derive(Serialize)]
+struct RunPage<'a> {
+    frame: Frame<'a>,
+    run: &'a RunView,
+    overview: &'a Overview,
+    slo: &'a SloView,
+    /// Its rows, failures first.
+    thresholds: Vec<&'a SloRow>,
+    tiers: &'a TiersView,
+    price: &'a PriceView,
+    errors: &'a [ErrorClass],
+    ran: &'a RanView,
+    charts: BTreeMap<&'static str, Chart<'a>>,
+}
+
+/// A chart as a page shows it: each panel is a picture of its own, so that they wrap.
+#[derive(Serialize)]
+struct Chart<'a> {
+    title: &'a str,
+    notes: &'a [String],
+    /// Names, and the class of each colour.
+    legend: Vec<(String, String)>,
+    /// What the colours of a heat map go from and to.
+    scale: Option<(String, String)>,
+    /// SVG.
+    panels: Vec<String>,
+}
+
+/// What a cell's page knows.
+#[derive(Serialize)]
+struct CellPage<'a> {
+    frame: Frame<'a>,
+    run: &'a RunView,
+    cell: &'a CellView,
+    /// It against `default`.
+    tier: Option<&'a TierView>,
+    /// How to read that.
+    caption: &'a str,
+}
+
+fn chart(figure: &Figure) -> Chart<'_> {
+    Chart {
+        title: &figure.title,
+        notes: &figure.notes,
+        legend: charts::legend(figure),
+        scale: charts::scale(figure),
+        panels: charts::svg::panels(figure),
+    }
+}
+
+fn frame(templates: &Templates) -> Frame<'_> {
+    let style = format!("{}{}", templates.text("page.css"), templates.text("chart.css"));
+    let script = templates.text("page.js");
     let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
         hash(&style),
-        hash(&script)
+        hash(script)
     );
-    Ok(context! { style, script, policy })
+    Frame { style, script, policy }
 }
 
 /// The page of the run.
-pub(super) fn run(view: &View) -> Result<Vec<Rendered>, ReportError> {
-    let environment = environment()?;
-    let page = environment.get_template("report.html")?.render(context! {
-        frame => frame(&environment)?,
-        run => Value::from(Serde(&view.run)),
-        overview => Value::from(Serde(&view.overview)),
-        slo => Value::from(Serde(&view.slo)),
-        thresholds => view.slo.rows_in_order().map(|row| Value::from(Serde(row))).collect::<Vec<_>>(),
-        tiers => Value::from(Serde(&view.tiers)),
-        price => Value::from(Serde(&view.price)),
-        errors => Value::from(Serde(&view.errors)),
-        ran => Value::from(Serde(&view.ran)),
-        charts => view.charts.iter().map(|(stem, figure)| (*stem, drawn(figure))).collect::<BTreeMap<_, _>>(),
-    })?;
-    Ok(vec![Rendered { path: "report.html".into(), bytes: page.into_bytes() }])
-}
-
-/// A chart as a page shows it: each panel is a picture of its own, so that they wrap.
-fn drawn(figure: &Figure) -> Value {
-    context! {
-        title => figure.title.clone(), notes => figure.notes.clone(), legend => charts::legend(figure),
-        scale => charts::scale(figure), panels => charts::svg::panels(figure)
-    }
+pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
+    let page = RunPage {
+        frame: frame(templates),
+        run: &view.run,
+        overview: &view.overview,
+        slo: &view.slo,
+        thresholds: view.slo.rows_in_order().collect(),
+        tiers: &view.tiers,
+        price: &view.price,
+        errors: &view.errors,
+        ran: &view.ran,
+        charts: view.charts.iter().map(|(stem, figure)| (*stem, chart(figure))).collect(),
+    };
+    Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])
 }
 
 /// One page per cell.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
-    let environment = environment()?;
-    let template = environment.get_template("cell.html")?;
-    let frame = frame(&environment)?;
-    let run = Value::from(Serde(&view.run));
-    let caption = &view.tiers.caption;
+pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
     view.cells
         .iter()
         .map(|cell| {
-            let against = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
-            let page = template.render(context! {
-                frame => frame.clone(), run => run.clone(), cell => Value::from(Serde(cell)),
-                tier => Value::from(Serde(against)), caption => caption
-            })?;
-            Ok(Rendered { path: format!("test_{}_report.html", cell.id).into(), bytes: page.into_bytes() })
+            let tier = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
+            let frame = frame(templates);
+            let page = CellPage { frame, run: &view.run, cell, tier, caption: &view.tiers.caption };
+            let path = format!("test_{}_report.html", cell.id).into();
+            Ok(Rendered { path, bytes: templates.render("cell.html", &page)? })
         })
         .collect()
 }

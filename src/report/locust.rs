@@ -1,6 +1,7 @@
 //! Locust 2.47's files, per cell: statistics, history, failures. Rows end in CRLF; `N/A` where there
 //! is nothing to count.
 
+use super::templates::Templates;
 use super::view::{CellView, View};
 use super::{Rendered, ReportError, csv_bytes};
 use crate::stats::series::Row;
@@ -60,7 +61,7 @@ const HISTORY: [&str; 24] = [
 const FAILURES: [&str; 6] = ["Method", "Name", "Error", "Occurrences", "First Seen", "Last Seen"];
 
 /// Three files per cell.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let mut files = Vec::new();
     for cell in &view.cells {
         let mut file = |kind: &str, header: &[&str], rows: Vec<Vec<String>>| {

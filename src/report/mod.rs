@@ -3,18 +3,23 @@
 
 mod chart_files;
 pub(crate) mod charts;
+pub(crate) mod compare;
 mod consolidated;
 mod hlog;
 mod html;
 mod locust;
+mod markdown;
 mod slo;
 mod stages;
+pub(crate) mod summary;
+pub(crate) mod templates;
 #[cfg(test)]
 mod tests;
 mod tiers;
 pub(crate) mod view;
 
 use std::path::PathBuf;
+use templates::Templates;
 use view::View;
 
 /// One file of a format.
@@ -32,9 +37,12 @@ pub(crate) enum ReportError {
     /// A table.
     #[error("a CSV file could not be made: {0}")]
     Csv(String),
-    /// A page.
-    #[error("a page could not be made: {0}")]
-    Template(#[from] minijinja::Error),
+    /// A file for programs.
+    #[error("a JSON file could not be made: {0}")]
+    Json(String),
+    /// A template, with its file and line.
+    #[error("{0}")]
+    Template(String),
     /// A picture.
     #[error("a chart could not be drawn: {0}")]
     Chart(#[from] charts::ChartError),
@@ -46,18 +54,20 @@ impl From<csv::Error> for ReportError {
     }
 }
 
-/// One format: a view in, files out.
-pub(crate) type Format = fn(&View) -> Result<Vec<Rendered>, ReportError>;
+/// One format: a view in, files out. Those that are not made of a template have no use for them.
+pub(crate) type Format = fn(&View, &Templates) -> Result<Vec<Rendered>, ReportError>;
 
 /// All formats.
 pub(crate) const FORMATS: &[Format] = &[
     consolidated::render,
+    summary::render,
     slo::render,
     stages::render,
     tiers::render,
     locust::render,
     html::run,
     html::render,
+    markdown::render,
     chart_files::render,
     hlog::render,
 ];

@@ -1,5 +1,6 @@
 //! `slo.csv`: a row per bound of each threshold in each cell that it is meant for.
 
+use super::templates::Templates;
 use super::view::View;
 use super::{Rendered, ReportError, csv_bytes};
 
@@ -20,7 +21,7 @@ const HEADER: [&str; 13] = [
 ];
 
 /// One file, where there is any threshold.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let rows: Vec<Vec<String>> = view
         .slo
         .rows

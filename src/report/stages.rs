@@ -1,5 +1,6 @@
 //! `stages.csv`: a row per stage of each cell that runs a load profile.
 
+use super::templates::Templates;
 use super::view::View;
 use super::{Rendered, ReportError, csv_bytes, number};
 
@@ -27,7 +28,7 @@ const HEADER: [&str; 20] = [
 ];
 
 /// One file, where there is any profile.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let rows: Vec<Vec<String>> = view
         .cells
         .iter()

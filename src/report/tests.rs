@@ -1,6 +1,9 @@
 //! Every format of a small run whose numbers are known by hand, as snapshots; and that nothing is
 //! lost between records and rows.
 
+mod summaries;
+
+use super::templates::Templates;
 use super::view::{View, build};
 use super::{FORMATS, Rendered};
 use crate::matrix::{expand, order::turns};
@@ -171,12 +174,16 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
     build(manifest, &summary, &judge(manifest, &summary))
 }
 
+fn built_in() -> Templates {
+    Templates::new(Vec::new())
+}
+
 /// Every file of the small run, rendered once.
 fn files() -> &'static [Rendered] {
     static FILES: std::sync::OnceLock<Vec<Rendered>> = std::sync::OnceLock::new();
     FILES.get_or_init(|| {
         let view = view_of(&manifest(), &records());
-        FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect()
+        FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect()
     })
 }
 
@@ -256,7 +263,7 @@ fn verdicts_in_every_place() {
          [[slo]]\nwhen = { service_tier = \"default\", users = 2 }\nthrottle_rate = \"0.1%\"\n",
     );
     let view = view_of(&manifest, &records());
-    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     let text = |name: &str| {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
         String::from_utf8(file.bytes.clone()).unwrap()
@@ -333,7 +340,7 @@ fn a_tier_stands_against_default_in_every_output() {
     assert!((price.default.unwrap() - 0.146_25).abs() < 1e-9 && (price.tier.unwrap() - 0.104_375).abs() < 1e-9);
     assert_eq!(price.verdict, "cheaper");
 
-    let csv = super::tiers::render(&view).unwrap().remove(0);
+    let csv = super::tiers::render(&view, &built_in()).unwrap().remove(0);
     insta::assert_snapshot!("tiers", String::from_utf8(csv.bytes).unwrap());
     let end = crate::terminal::table::summary(&view, 110);
     let section = |text: &str, from: &str, to: &str| {
@@ -342,8 +349,11 @@ fn a_tier_stands_against_default_in_every_output() {
     };
     insta::assert_snapshot!("end_of_run_with_tiers", section(&end, "Tiers against default", "\n\nAverage"));
     assert_eq!(end.matches("name no service tier").count(), 1, "once a run");
-    let pages: Vec<String> =
-        super::html::render(&view).unwrap().into_iter().map(|page| String::from_utf8(page.bytes).unwrap()).collect();
+    let pages: Vec<String> = super::html::render(&view, &built_in())
+        .unwrap()
+        .into_iter()
+        .map(|page| String::from_utf8(page.bytes).unwrap())
+        .collect();
     insta::assert_snapshot!("page_with_tiers", section(&pages[1], "<h2>Against default", "<h2>Tokens"));
     assert!(!pages[0].contains("Against default") && pages[2].contains("priority was not run"));
     assert!(pages.iter().all(|page| page.matches("name no service tier").count() == 1));
@@ -491,8 +501,8 @@ fn the_numbers_of_known_streams() {
     assert!(cell.warnings.iter().any(|warning| warning.key == "dropped_starts"));
     // A first token within 70 ms of the intended start: seq 2 to 19, all of which ended within the 4 s.
     assert_eq!(cell.goodput, Some(18.0 / 4.0));
-    assert_eq!(cell.send_lag_p99, Some(0.5));
-    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view).unwrap()).collect();
+    assert_eq!(cell.health.send_lag_p99_ms, Some(0.5));
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     let text = |name: &str| {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
         String::from_utf8(file.bytes.clone()).unwrap()
@@ -515,7 +525,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
     let reason = "INVALID: send lag p99 7.2 ms > 5.0 ms; CPU 95 % > 80 %";
     assert_eq!(view.cells[0].validity, reason);
     for format in FORMATS {
-        for file in format(&view).unwrap() {
+        for file in format(&view, &built_in()).unwrap() {
             let name = file.path.display().to_string();
             if name.starts_with("consolidated") {
                 assert!(String::from_utf8(file.bytes).unwrap().contains(reason), "{name}");
@@ -549,7 +559,7 @@ fn a_calibration_stands_on_every_report() {
     assert!(view.charts.iter().all(|(_, figure)| figure.marks.iter().any(|note| note.starts_with(said))));
     let summary = crate::terminal::table::summary(&view, 110);
     assert!(summary.contains(said), "{summary}");
-    let pages = crate::report::html::render(&view).unwrap();
+    let pages = crate::report::html::render(&view, &built_in()).unwrap();
     assert!(pages.iter().all(|page| String::from_utf8_lossy(&page.bytes).contains(said)));
 }
 

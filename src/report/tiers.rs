@@ -1,5 +1,6 @@
 //! `tiers.csv`: each tier against `default` in the same context, a row per number.
 
+use super::templates::Templates;
 use super::view::{TierRow, TierView, View};
 use super::{Rendered, ReportError, csv_bytes, number};
 use crate::matrix::AXES;
@@ -20,7 +21,7 @@ const HEADER: [&str; 11] = [
 ];
 
 /// One file, where there is `default` and another tier.
-pub(super) fn render(view: &View) -> Result<Vec<Rendered>, ReportError> {
+pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let rows: Vec<Vec<String>> =
         view.tiers.tiers.iter().flat_map(|tier| tier.rows.iter().map(|numbers| row(tier, numbers))).collect();
     if rows.is_empty() {

@@ -135,6 +135,11 @@ impl Latency {
         Some(Interval { value: percentile.value_ms, low: self.curve.at_least(p), high: percentile.high_ms })
     }
 
+    /// What percentiles are read from.
+    pub(super) fn curve(&self) -> &Curve {
+        &self.curve
+    }
+
     /// All observations, those cut off too.
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()

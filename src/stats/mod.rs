@@ -9,6 +9,7 @@ mod histogram;
 pub(crate) mod interval;
 pub(crate) mod latency;
 pub(crate) mod live;
+pub(crate) mod location;
 pub(crate) mod percentile;
 pub(crate) mod proportion;
 pub(crate) mod repeated;
@@ -22,6 +23,7 @@ pub(crate) mod timeline;
 pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount, Sample};
+pub(crate) use health::Health;
 pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;
 pub(crate) use spend::{Spend, may_be_charged};

@@ -110,14 +110,14 @@ impl Curve {
     }
 
     /// The smallest time by which the share `p` has ended: nearest rank, or the Kaplan-Meier quantile.
-    fn at(&self, p: f64) -> Option<f64> {
+    pub(super) fn at(&self, p: f64) -> Option<f64> {
         let n = self.sorted.len();
         if self.survival.is_empty() {
             return self.sorted.get(nearest_rank(n, p)).map(|observation| observation.ms);
         }
         // The survival is a product of many factors: a rounding error must not move the quantile.
-        let index = self.survival.iter().position(|left| *left <= 1.0 - p + 1e-9)?;
-        Some(self.sorted[index].ms)
+        let index = self.survival.partition_point(|left| *left > 1.0 - p + 1e-9);
+        self.sorted.get(index).map(|observation| observation.ms)
     }
 
     /// The ends of the interval of `p` that misses with at most `tail` on either side, milliseconds; an

@@ -1,4 +1,4 @@
-//! Student's t. Knows numbers only.
+//! Student's t and the normal distribution. Knows numbers only.
 
 /// The value that a t with `df` (1 or more) degrees of freedom exceeds with probability `tail`, which
 /// is below one half.
@@ -17,6 +17,18 @@ pub(crate) fn quantile(df: usize, tail: f64) -> f64 {
         }
     }
     f64::midpoint(low, high)
+}
+
+/// P(T > t) for any t.
+pub(crate) fn exceeds(t: f64, df: usize) -> f64 {
+    if t >= 0.0 { upper_tail(t, df) } else { 1.0 - upper_tail(-t, df) }
+}
+
+/// The value that a standard normal exceeds with probability `tail` (below one half), to 4.5e-4:
+/// Abramowitz and Stegun, 26.2.23.
+pub(crate) fn normal_quantile(tail: f64) -> f64 {
+    let t = (-2.0 * tail.ln()).sqrt();
+    t - (2.515_517 + t * (0.802_853 + t * 0.010_328)) / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)))
 }
 
 /// P(T > t) for t >= 0: the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4.
@@ -57,6 +69,11 @@ mod tests {
         ] {
             let found = quantile(df, tail);
             assert!((found - printed).abs() < 6e-4, "t of {df} at {tail}: {found}, not {printed}");
+            assert!((exceeds(printed, df) - tail).abs() < 1e-4 && (exceeds(-printed, df) - 1.0 + tail).abs() < 1e-4);
+        }
+        for (tail, printed) in [(0.2, 0.8416), (0.05, 1.6449), (0.025, 1.9600), (0.000_926, 3.1130)] {
+            let found = normal_quantile(tail);
+            assert!((found - printed).abs() < 6e-4, "z at {tail}: {found}, not {printed}");
         }
     }
 }

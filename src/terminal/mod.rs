@@ -3,6 +3,7 @@
 
 mod bar;
 mod block;
+pub(crate) mod compare;
 mod display;
 mod plain;
 pub(crate) mod plan;

@@ -121,7 +121,7 @@ fn thresholds(slo: &SloView, width: usize) -> String {
 }
 
 /// Lines of at most `width` columns, two of which are left free.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -21,6 +21,12 @@ pub(crate) fn iso(epoch_ms: u64) -> String {
     at(epoch_ms / 1_000 * 1_000).format(&Rfc3339).unwrap_or_default()
 }
 
+/// The inverse of [`iso`]: epoch milliseconds, or nothing where the text is no time.
+pub(crate) fn parse_iso(text: &str) -> Option<u64> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 fn at(epoch_ms: u64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(epoch_ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -31,5 +37,7 @@ mod tests {
     fn times_are_utc() {
         assert_eq!(super::compact(1_795_511_763_456), "20261124_091603");
         assert_eq!(super::iso(1_795_511_763_456), "2026-11-24T09:16:03Z");
+        assert_eq!(super::parse_iso("2026-11-24T09:16:03Z"), Some(1_795_511_763_000));
+        assert_eq!(super::parse_iso("yesterday"), None);
     }
 }

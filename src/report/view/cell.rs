@@ -1,6 +1,7 @@
 //! The view of one cell.
 
 use super::cost::{self, CostView};
+use super::numbers::{CountsView, Numbers};
 use super::slo::{self, SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
 use super::{asked, text};
@@ -8,8 +9,8 @@ use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
-use crate::stats::series::{LEVELS, Row};
-use crate::stats::{CellSummary, Counts, Latency, StageSummary, Validity};
+use crate::stats::series::Row;
+use crate::stats::{CellSummary, Health, Latency, StageSummary, Validity};
 use crate::units::{duration, timestamp};
 use serde::Serialize;
 
@@ -34,6 +35,8 @@ pub(crate) struct CellView {
     pub(crate) ttfat: Option<Numbers>,
     /// `tpot_*`, of streams.
     pub(crate) tpot: Option<Numbers>,
+    /// The longest gap between two chunks, of streams.
+    pub(crate) chunk_gap: Option<Numbers>,
     /// Of all streams, those that began with reasoning; 0 to 1, like the next three.
     pub(crate) reasoning_share: Option<f64>,
     /// See `stats::Replies`.
@@ -50,10 +53,9 @@ pub(crate) struct CellView {
     pub(crate) goodput: Option<f64>,
     /// See `CellSummary`.
     pub(crate) dropped: u64,
-    /// See `stats::Health`.
-    pub(crate) send_lag_p99: Option<f64>,
-    /// See `stats::Health`.
-    pub(crate) server_latency_p50: Option<f64>,
+    /// What this machine did to the numbers.
+    #[serde(skip)]
+    pub(crate) health: Health,
     /// See `CellSummary`.
     pub(crate) requests_per_sec: Option<f64>,
     /// See `CellSummary`.
@@ -165,81 +167,6 @@ pub(crate) struct StageView {
     pub(crate) requests_per_sec: f64,
 }
 
-/// How requests ended.
-#[derive(Debug, Serialize)]
-pub(crate) struct CountsView {
-    /// All.
-    pub(crate) total: u64,
-    /// See `Outcome`.
-    pub(crate) succeeded: u64,
-    /// Throttled and failed.
-    pub(crate) failures: u64,
-    /// See `Outcome`.
-    pub(crate) throttled: u64,
-    /// See `Outcome`.
-    pub(crate) failed: u64,
-    /// See `Outcome`.
-    pub(crate) censored: u64,
-}
-
-/// Latencies for machines, milliseconds.
-#[derive(Debug, Serialize)]
-pub(crate) struct Numbers {
-    /// Observations, those cut off too.
-    pub(crate) n: usize,
-    /// Arithmetic mean.
-    pub(crate) mean: Option<f64>,
-    /// Smallest.
-    pub(crate) min: Option<f64>,
-    /// Largest.
-    pub(crate) max: Option<f64>,
-    /// At the levels of Locust's files.
-    pub(crate) levels: [Option<f64>; LEVELS.len()],
-    /// What p95 is worth.
-    pub(crate) p95_quality: Option<&'static str>,
-    /// What p99 is worth.
-    pub(crate) p99_quality: Option<&'static str>,
-    /// The 95 % interval of p95.
-    pub(crate) p95_low: Option<f64>,
-    /// As above; nothing where it is open.
-    pub(crate) p95_high: Option<f64>,
-}
-
-impl CountsView {
-    fn of(counts: Counts) -> Self {
-        Self {
-            total: counts.total,
-            succeeded: counts.succeeded,
-            failures: counts.failures(),
-            throttled: counts.throttled,
-            failed: counts.failed,
-            censored: counts.censored,
-        }
-    }
-}
-
-impl Numbers {
-    fn of(latency: &Latency) -> Self {
-        let p95 = latency.percentile(0.95);
-        Self {
-            n: latency.observations(),
-            mean: latency.mean_ms,
-            min: latency.min_ms,
-            max: latency.max_ms,
-            levels: LEVELS.map(|p| latency.value_ms(p)),
-            p95_quality: p95.map(|percentile| percentile.quality.key()),
-            p99_quality: latency.percentile(0.99).map(|percentile| percentile.quality.key()),
-            p95_low: p95.and_then(|percentile| percentile.low_ms),
-            p95_high: p95.and_then(|percentile| percentile.high_ms),
-        }
-    }
-
-    /// The value at one of Locust's levels.
-    pub(crate) fn at(&self, p: f64) -> Option<f64> {
-        LEVELS.iter().position(|level| (level - p).abs() < 1e-9).and_then(|index| self.levels[index])
-    }
-}
-
 /// One kind of failure.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorView {
@@ -281,6 +208,8 @@ pub(crate) struct Shown {
     pub(crate) requests_per_sec: String,
     /// Of all requests.
     pub(crate) failure_rate: String,
+    /// US dollars per thousand replies.
+    pub(crate) cost_per_1k_requests: String,
 }
 
 pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary: &CellSummary) -> CellView {
@@ -288,6 +217,7 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
     let counts = summary.counts;
     let latency = &summary.latency;
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
+    let numbers = |latency: &Option<Latency>| latency.as_ref().map(|latency| Numbers::of(latency, further));
     let turns: Vec<&TurnReport> = manifest.reports(&cell.id).collect();
     let slo: Vec<SloRow> = slo.rows.iter().filter(|row| row.test_id == cell.id).cloned().collect();
     CellView {
@@ -298,12 +228,13 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
             .filter(|axis| axis.value != AxisValue::Absent)
             .collect(),
         counts: CountsView::of(counts),
-        latency: Numbers::of(latency),
-        success: Numbers::of(&summary.success),
-        service: summary.service.as_ref().map(Numbers::of),
-        ttft: summary.ttft.as_ref().map(Numbers::of),
-        ttfat: summary.ttfat.as_ref().map(Numbers::of),
-        tpot: summary.tpot.as_ref().map(Numbers::of),
+        latency: Numbers::of(latency, further),
+        success: Numbers::of(&summary.success, further),
+        service: numbers(&summary.service),
+        ttft: numbers(&summary.ttft),
+        ttfat: numbers(&summary.ttfat),
+        tpot: numbers(&summary.tpot),
+        chunk_gap: numbers(&summary.chunk_gap),
         reasoning_share: summary.replies.reasoning_share(),
         reasoning_time_share: summary.replies.reasoning_time_share,
         burst_share: summary.replies.burst_share(),
@@ -312,8 +243,7 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
         output_tokens_per_sec: summary.output_tokens_per_sec,
         goodput: summary.goodput,
         dropped: summary.dropped,
-        send_lag_p99: summary.health.send_lag_p99_ms,
-        server_latency_p50: summary.health.server_p50_ms,
+        health: summary.health.clone(),
         requests_per_sec: summary.requests_per_sec,
         failures_per_sec: summary.failures_per_sec,
         avg_content_bytes: summary.avg_content_bytes,
@@ -337,6 +267,7 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
             p99: shown(0.99),
             requests_per_sec: text::rate(summary.requests_per_sec),
             failure_rate: text::percent(counts.failure_rate()),
+            cost_per_1k_requests: cost::usd(summary.spend.per_1k_requests()),
         },
         facts: facts(summary),
         timings: timing::tables(summary, caption(manifest, summary), further),
@@ -442,7 +373,7 @@ fn stage(stage: &StageSummary) -> StageView {
         users: stage.users,
         rate: stage.rate,
         counts: CountsView::of(stage.counts),
-        latency: Numbers::of(&stage.latency),
+        latency: Numbers::of(&stage.latency, &[]),
         requests_per_sec: stage.requests_per_sec,
     }
 }

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub(crate) struct CostView {
     /// Of every request, ramp, drain and priming included; eight decimals.
     pub(crate) usd: String,
+    /// The same as a number, US dollars.
+    pub(crate) total: f64,
     /// US dollars per thousand replies.
     pub(crate) per_1k_requests: Option<f64>,
     /// US dollars per million output tokens, prompts included.
@@ -19,9 +21,10 @@ pub(crate) struct CostView {
 }
 
 pub(super) fn cell(spend: &Spend) -> Option<CostView> {
-    let usd = spend.known()?.to_string();
+    let known = spend.known()?;
+    let (usd, total) = (known.to_string(), known.as_f64());
     let (per_1k_requests, per_1m_output_tokens) = (spend.per_1k_requests(), spend.per_1m_output_tokens());
-    Some(CostView { usd, per_1k_requests, per_1m_output_tokens })
+    Some(CostView { usd, total, per_1k_requests, per_1m_output_tokens })
 }
 
 /// For a cell's page.
@@ -118,6 +121,6 @@ pub(super) fn shown(usd: Option<f64>) -> String {
 }
 
 /// Four digits that matter, as prices of single requests are small.
-fn usd(value: Option<f64>) -> String {
+pub(super) fn usd(value: Option<f64>) -> String {
     value.map_or_else(|| text::NOTHING.into(), |value| text::thousands(value, if value >= 1.0 { 2 } else { 6 }))
 }

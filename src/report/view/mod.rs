@@ -7,11 +7,13 @@ pub(crate) mod calibration;
 mod cell;
 mod cost;
 mod course;
+mod failures;
 mod figures;
 mod loads;
 mod money;
 mod names;
 mod notices;
+mod numbers;
 mod overview;
 mod price;
 mod ran;
@@ -21,8 +23,9 @@ pub(crate) mod text;
 mod tiers;
 mod timing;
 
-pub(crate) use cell::{CellView, ErrorView, Numbers};
+pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
 pub(crate) use course::ErrorClass;
+pub(crate) use numbers::Numbers;
 pub(crate) use overview::Overview;
 pub(crate) use price::PriceView;
 pub(crate) use ran::RanView;
@@ -57,6 +60,8 @@ pub(crate) struct View {
     pub(crate) errors: Vec<ErrorClass>,
     /// What was run.
     pub(crate) ran: RanView,
+    /// What failed, each kind once with the cells in which it did.
+    pub(crate) failures: Vec<failures::Failure>,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -138,6 +143,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         errors: course::errors(summary, &cells),
         ran: ran::view(manifest),
         charts: charts(&run, manifest, summary, &cells, &tiers),
+        failures: failures::view(&cells),
         cells,
         tiers,
         slo,

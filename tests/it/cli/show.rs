@@ -80,7 +80,7 @@ fn ids_stay_unique_and_safe_with_several_models() {
 #[test]
 fn help_says_it_all() {
     let dir = tempfile::tempdir().unwrap();
-    for subcommand in ["run", "show", "report", "simulate"] {
+    for subcommand in ["run", "show", "report", "baseline", "compare", "simulate"] {
         let output = command(dir.path(), &[subcommand, "--help"]).output().unwrap();
         insta::assert_snapshot!(format!("help_{subcommand}"), shown(dir.path(), &output));
     }

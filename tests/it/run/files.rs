@@ -37,6 +37,8 @@ fn every_file_of_the_old_tool_is_there() {
     manifest.json
     plan.toml
     report.html
+    summary.json
+    summary.md
     test_us_default_small_u3_failures.csv
     test_us_default_small_u3_report.html
     test_us_default_small_u3_stats.csv

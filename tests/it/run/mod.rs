@@ -1,5 +1,6 @@
 //! `run` and `report` from the outside: the binary, real sockets, the files it leaves.
 
+mod compare;
 mod ends;
 mod files;
 mod fit;
@@ -10,8 +11,10 @@ mod nothing_lost;
 mod prompts;
 mod resume;
 mod scene;
+mod sessions;
 mod slo;
 mod streams;
+mod summaries;
 mod tls;
 mod trust;
 mod truth;

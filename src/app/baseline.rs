@@ -1,0 +1,76 @@
+//! `baseline`: adds runs to a baseline, shows it, removes sessions from it. It sends nothing.
+
+use super::sessions::{of_run, read_baseline, write_baseline};
+use crate::error::Error;
+use crate::report::compare::{side, tally};
+use crate::terminal;
+use crate::verdict::baseline::{Session, sort, too_close};
+use crate::verdict::compare::{SECOND_LOOK, count};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Adds runs, in the order of their starts.
+pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
+    let mut known = if path.exists() { read_baseline(path)? } else { Vec::new() };
+    let mut new: Vec<Session> = Vec::new();
+    let mut err = std::io::stderr();
+    for dir in dirs {
+        let (_, session) = of_run(dir)?;
+        if known.iter().chain(&new).any(|there| there.id == session.id) {
+            return Err(Error::AlreadyThere { dir: dir.clone(), id: session.id, path: path.to_owned() });
+        }
+        let left_out: Vec<String> = session
+            .cells
+            .iter()
+            .filter_map(|cell| Some(format!("{}: {}", cell.test_id, cell.numbers.as_ref().err()?)))
+            .collect();
+        if left_out.len() == session.cells.len() {
+            return Err(Error::NothingToAdd { dir: dir.clone(), reasons: left_out });
+        }
+        for reason in left_out {
+            let _ = writeln!(err, "! left out: {reason}");
+        }
+        new.push(session);
+    }
+    for (one, other) in too_close(&known, &new) {
+        let _ = writeln!(
+            err,
+            "! sessions {} and {} start less than an hour apart: they say less than two of different hours",
+            one.id, other.id
+        );
+    }
+    let added = count(new.len(), "session");
+    known.extend(new);
+    sort(&mut known);
+    write_baseline(path, &known)?;
+    let more = SECOND_LOOK.saturating_sub(known.len());
+    let next = if more == 0 { String::new() } else { format!("; {more} more make its false alarms known") };
+    let _ = writeln!(err, "{added} added to {}: {}{next}", path.display(), count(known.len(), "session"));
+    Ok(0)
+}
+
+/// Prints what is in it.
+pub(super) fn show(path: &Path) -> Result<u8, Error> {
+    let sessions = read_baseline(path)?;
+    let sides: Vec<_> = sessions.iter().map(side).collect();
+    let text = terminal::compare::baseline(&sides, &tally(&sessions), terminal::width());
+    // A closed pipe is no error.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(0)
+}
+
+/// Takes sessions out.
+pub(super) fn remove(ids: &[String], path: &Path) -> Result<u8, Error> {
+    let mut sessions = read_baseline(path)?;
+    for id in ids {
+        let before = sessions.len();
+        sessions.retain(|session| session.id != *id);
+        if sessions.len() == before {
+            let known = sessions.iter().map(|session| session.id.clone()).collect();
+            return Err(Error::NoSession { id: id.clone(), path: path.to_owned(), known });
+        }
+    }
+    write_baseline(path, &sessions)?;
+    let _ = writeln!(std::io::stderr(), "{} left in {}", count(sessions.len(), "session"), path.display());
+    Ok(0)
+}

@@ -1,0 +1,39 @@
+//! Sessions and baselines on the disk: a run directory becomes a session, a file becomes a baseline.
+
+use super::report;
+use crate::error::Error;
+use crate::record::dir;
+use crate::record::manifest::Manifest;
+use crate::record::read;
+use crate::verdict::baseline::{self, Session};
+use std::path::Path;
+
+/// What a run measured. Sessions are compared by the successes of the settled window, whatever their reports
+/// show, so that any two of them can be.
+pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
+    let mut manifest = read::manifest(dir)?;
+    manifest.plan.report.include_failures = false;
+    manifest.plan.report.include_ramp = false;
+    let summary = report::summarise(dir, &manifest)?;
+    let session = baseline::session(&manifest, &summary);
+    Ok((manifest, session))
+}
+
+/// The sessions of a baseline.
+pub(super) fn read_baseline(path: &Path) -> Result<Vec<Session>, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::BaselineFile { path: path.to_owned(), source })?;
+    baseline::parse(&text).map_err(|source| Error::Baseline { path: path.to_owned(), source })
+}
+
+/// Writes a baseline whole.
+pub(super) fn write_baseline(path: &Path, sessions: &[Session]) -> Result<(), Error> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| Error::BaselineFile {
+        path: path.to_owned(),
+        source: std::io::ErrorKind::InvalidInput.into(),
+    })?;
+    dir::write(parent, Path::new(name), baseline::text(sessions).as_bytes()).map_err(|error| match error {
+        dir::DirError::Io { path, source } => Error::BaselineFile { path, source },
+        other => Error::Disk(other),
+    })
+}

@@ -1,0 +1,52 @@
+//! `templates`, which writes the built-in templates out, and the reading of a user's own.
+
+use crate::error::Error;
+use crate::report::templates::{BUILT_IN, OwnTemplate, Templates};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Writes the built-in templates into a directory. What is there already is somebody's work and is kept.
+pub(super) fn write(dir: &Path) -> Result<u8, Error> {
+    let at = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| Error::File { path, source }
+    };
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    for (name, source) in BUILT_IN {
+        let path = dir.join(name);
+        let said = match std::fs::File::create_new(&path) {
+            Ok(mut file) => {
+                file.write_all(source.as_bytes()).map_err(at(&path))?;
+                "written"
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => "kept, it was there",
+            Err(error) => return Err(at(&path)(error)),
+        };
+        let _ = writeln!(std::io::stdout(), "{}: {said}", path.display());
+    }
+    Ok(0)
+}
+
+/// The templates to use: the built-in ones, and a user's own instead of them.
+pub(super) fn read(dir: Option<&Path>) -> Result<Templates, Error> {
+    let Some(dir) = dir else { return Ok(Templates::new(Vec::new())) };
+    let unreadable = |path: &Path, source| Error::Templates { path: path.to_owned(), source };
+    let mut own = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|source| unreadable(dir, source))? {
+        let path = entry.map_err(|source| unreadable(dir, source))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        // Their own names, and what they may include; not an editor's backup.
+        let is_template = path
+            .extension()
+            .is_some_and(|end| BUILT_IN.iter().any(|(known, _)| Path::new(known).extension() == Some(end)));
+        if is_template && path.is_file() {
+            let source = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+            own.push(OwnTemplate { name: name.to_owned(), path, source });
+        }
+    }
+    if !own.iter().any(|template| BUILT_IN.iter().any(|(name, _)| *name == template.name)) {
+        return Err(Error::NoTemplates { dir: dir.to_owned() });
+    }
+    own.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Templates::new(own))
+}

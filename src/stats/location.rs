@@ -1,0 +1,106 @@
+//! Where a cell's latencies lie, in two numbers that sessions are compared by: the typical time (a
+//! trimmed mean of the logarithms, which an outlier does not move) and p95. They are read off the same
+//! population and window as the cell's percentiles. Compares nothing itself.
+
+use super::CellSummary;
+use super::percentile::Curve;
+
+/// What is cut off on either side before the mean is taken.
+const TRIM: f64 = 0.10;
+
+/// Fewer requests than these make no typical time,
+pub(crate) const ENOUGH_FOR_TYPICAL: usize = 20;
+
+/// and fewer than these no p95: its upper side would be open (0.95^59 < 5 %).
+pub(crate) const ENOUGH_FOR_P95: usize = 59;
+
+/// Two numbers of a cell in one session.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Location {
+    /// Requests that they are of, those cut off too.
+    pub(crate) n: usize,
+    /// exp of the trimmed mean of ln(time), milliseconds; nothing where there are too few, or so much was cut
+    /// off that it lies beyond what was seen.
+    pub(crate) typical_ms: Option<f64>,
+    /// The 95th percentile by nearest rank, milliseconds; as above.
+    pub(crate) p95_ms: Option<f64>,
+}
+
+impl Location {
+    /// Of a population of times.
+    pub(crate) fn of(curve: &Curve) -> Self {
+        let n = curve.len();
+        Self {
+            n,
+            typical_ms: (n >= ENOUGH_FOR_TYPICAL).then(|| typical(curve)).flatten(),
+            p95_ms: (n >= ENOUGH_FOR_P95).then(|| curve.at(0.95)).flatten().filter(|ms| *ms > 0.0),
+        }
+    }
+}
+
+/// The mean over the middle ranks. Where requests were cut off the ranks are levels of the Kaplan-Meier
+/// curve, which without them are the ranks themselves.
+fn typical(curve: &Curve) -> Option<f64> {
+    let n = curve.len();
+    let cut = (n as f64 * TRIM + 1e-9) as usize;
+    let ln = |rank: usize| curve.at(rank as f64 / n as f64).filter(|ms| *ms > 0.0).map(f64::ln);
+    let mut sum = 0.0;
+    for rank in cut + 1..=n - cut {
+        sum += ln(rank)?;
+    }
+    Some((sum / (n - 2 * cut) as f64).exp())
+}
+
+impl CellSummary {
+    /// Where its latencies lie.
+    pub(crate) fn location(&self) -> Location {
+        Location::of(self.latency.curve())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::percentile::Observation;
+    use proptest::prelude::*;
+
+    fn curve(times: impl IntoIterator<Item = (f64, bool)>) -> Curve {
+        Curve::new(times.into_iter().map(|(ms, event)| Observation { ms, event }).collect())
+    }
+
+    #[test]
+    fn by_hand() {
+        // 20 times, two cut off on either side: the geometric mean of the middle 16.
+        let middle = [4.0, 9.0].repeat(8);
+        let times = [0.001, 1.0].into_iter().chain(middle).chain([1e3, 1e6]);
+        let location = Location::of(&curve(times.map(|ms| (ms, true))));
+        assert!((location.typical_ms.unwrap() - 6.0).abs() < 1e-9, "{location:?}");
+        assert_eq!((location.n, location.p95_ms), (20, None), "no p95 of 20");
+        let many = Location::of(&curve((1..=100).map(|ms| (f64::from(ms), true))));
+        assert_eq!(many.p95_ms, Some(95.0));
+    }
+
+    #[test]
+    fn too_few_and_too_much_cut_off_are_nothing() {
+        let of = |n: u32, whole: u32| Location::of(&curve((0..n).map(|i| (f64::from(i + 1), i < whole))));
+        assert_eq!(of(19, 19).typical_ms, None);
+        assert!(of(20, 20).typical_ms.is_some());
+        assert_eq!((of(58, 58).p95_ms, of(59, 59).p95_ms), (None, Some(57.0)));
+        let tail = of(100, 92);
+        assert!(tail.typical_ms.is_some() && tail.p95_ms.is_none(), "the last 8 were cut off: {tail:?}");
+        assert_eq!(of(100, 80).typical_ms, None, "a tenth may be trimmed, not a fifth");
+    }
+
+    proptest! {
+        #[test]
+        fn a_factor_on_all_times_is_the_same_factor_on_both(
+            times in prop::collection::vec(1.0_f64..1e5, 59..200), factor in 0.5_f64..2.0
+        ) {
+            let before = Location::of(&curve(times.iter().map(|ms| (*ms, true))));
+            let after = Location::of(&curve(times.iter().map(|ms| (ms * factor, true))));
+            for (before, after) in [(before.typical_ms, after.typical_ms), (before.p95_ms, after.p95_ms)] {
+                prop_assert!((after.unwrap() / before.unwrap() / factor - 1.0).abs() < 1e-9);
+            }
+        }
+    }
+}

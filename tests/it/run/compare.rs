@@ -1,0 +1,147 @@
+//! Baselines and comparisons: what is kept, what is said, and with which exit code.
+
+use super::scene::Scene;
+use super::sessions::{baseline, calm, change, json_of, late, mould, session, slow_flex};
+use crate::support::shown;
+
+/// What a command says, with its exit code. The hashes of cells are theirs; endpoints and plans are not what they are about.
+fn said(scene: &Scene, arguments: &[&str]) -> String {
+    shown(&scene.path(""), &scene.command(arguments).output().unwrap())
+}
+
+fn compare(scene: &Scene, dirs: &[&str]) -> String {
+    said(scene, &[&["compare", "--baseline", "baseline.json"], dirs].concat())
+}
+
+#[test]
+fn a_baseline_is_a_small_file_and_an_unchanged_run_passes() {
+    let scene = mould();
+    baseline(&scene);
+    let text = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
+    assert_eq!(text.lines().count(), 5 + 2 + 2 + 5 * 4, "{text}");
+    let file = json_of(&scene.path("baseline.json"));
+    assert_eq!(file["cells"][0]["asked"]["endpoint"], "simulated");
+    assert_eq!(file["sessions"][0]["cells"][1]["typical_ms"], 159.3);
+    insta::assert_snapshot!("baseline_show", said(&scene, &["baseline", "show", "baseline.json"]));
+    session(&scene, "calm", 24 * 9, calm(2));
+    insta::assert_snapshot!("compare_unchanged", compare(&scene, &["calm"]));
+}
+
+#[test]
+fn a_slower_tier_is_found_and_named() {
+    let scene = mould();
+    baseline(&scene);
+    session(&scene, "slow", 24 * 9, slow_flex(2, 1.15));
+    let text = compare(&scene, &["slow"]);
+    assert!(text.starts_with("exit code: 99") && text.matches(" REGRESSED\n").count() == 2, "{text}");
+    insta::assert_snapshot!("compare_regressed", text);
+    session(&scene, "fast", 24 * 9, slow_flex(2, 0.8));
+    let text = compare(&scene, &["fast"]);
+    assert!(text.starts_with("exit code: 0") && text.contains("IMPROVED"), "{text}");
+}
+
+#[test]
+fn a_suspect_is_repeated_with_the_commands_that_are_said() {
+    let scene = mould();
+    baseline(&scene);
+    session(&scene, "new 0", 24 * 9, slow_flex(0, 1.055));
+    let text = compare(&scene, &["new 0"]);
+    assert!(text.starts_with("exit code: 0"), "{text}");
+    insta::assert_snapshot!("compare_suspect", text);
+    for day in 1..5 {
+        session(&scene, &format!("new {day}"), 24 * (9 + day), slow_flex(day, 1.055));
+    }
+    let text = compare(&scene, &["new 0", "new 1", "new 2", "new 3", "new 4"]);
+    assert!(text.starts_with("exit code: 99"), "{text}");
+    insta::assert_snapshot!("compare_second_look", text);
+}
+
+#[test]
+fn two_runs_stand_beside_each_other_without_a_verdict() {
+    let scene = mould();
+    session(&scene, "monday", 0, calm(0));
+    session(&scene, "tuesday", 24, slow_flex(0, 1.5));
+    insta::assert_snapshot!("compare_two_runs", said(&scene, &["compare", "monday", "tuesday"]));
+    insta::assert_snapshot!("compare_one_run", said(&scene, &["compare", "monday"]));
+}
+
+#[test]
+fn a_session_is_kept_once_and_can_be_taken_out() {
+    let scene = mould();
+    baseline(&scene);
+    let before = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
+    insta::assert_snapshot!("baseline_twice", said(&scene, &["baseline", "add", "b1", "--to", "baseline.json"]));
+    insta::assert_snapshot!(
+        "baseline_no_such_session",
+        said(&scene, &["baseline", "remove", "run-b9", "--from", "baseline.json"])
+    );
+    scene.expect(0, scene.command(&["baseline", "remove", "run-b1", "--from", "baseline.json"]));
+    let without = json_of(&scene.path("baseline.json"));
+    assert_eq!(without["sessions"].as_array().unwrap().len(), 4);
+    scene.expect(0, scene.command(&["baseline", "add", "b1", "--to", "baseline.json"]));
+    assert_eq!(std::fs::read_to_string(scene.path("baseline.json")).unwrap(), before, "in its old place");
+    session(&scene, "near", 24 * 4, calm(0));
+    insta::assert_snapshot!("baseline_too_close", said(&scene, &["baseline", "add", "near", "--to", "baseline.json"]));
+}
+
+#[test]
+fn a_baseline_that_is_none_is_said() {
+    let scene = mould();
+    baseline(&scene);
+    session(&scene, "calm", 24 * 9, calm(2));
+    let good = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
+    let cases = [
+        ("damaged", good[..good.len() / 2].to_owned()),
+        ("empty", String::new()),
+        ("newer", good.replace("\"format\": 1", "\"format\": 2")),
+        ("no_session", "{\"format\": 1, \"cells\": [], \"sessions\": []}".into()),
+    ];
+    for (name, text) in cases {
+        std::fs::write(scene.path("baseline.json"), text).unwrap();
+        insta::assert_snapshot!(format!("baseline_{name}"), compare(&scene, &["calm"]));
+        if name != "no_session" {
+            let before = std::fs::read(scene.path("baseline.json")).unwrap();
+            scene.expect(2, scene.command(&["baseline", "add", "calm", "--to", "baseline.json"]));
+            assert_eq!(std::fs::read(scene.path("baseline.json")).unwrap(), before, "it is not replaced");
+        }
+    }
+    std::fs::remove_file(scene.path("baseline.json")).unwrap();
+    insta::assert_snapshot!("baseline_missing", compare(&scene, &["calm"]));
+    insta::assert_snapshot!("compare_no_run", said(&scene, &["compare", "b0", "nowhere"]));
+}
+
+#[test]
+fn a_candidate_is_compared_where_it_is_whole() {
+    let scene = mould();
+    baseline(&scene);
+    session(&scene, "cut", 24 * 9, slow_flex(2, 2.0));
+    change(&scene, "cut", |manifest| {
+        manifest["interrupted"] = true.into();
+        for turn in manifest["turns"].as_array_mut().unwrap() {
+            if turn["test_id"].as_str().unwrap().contains("flex") {
+                turn["end"] = "interrupted".into();
+            }
+        }
+    });
+    insta::assert_snapshot!("compare_interrupted", compare(&scene, &["cut"]));
+    session(&scene, "busy", 24 * 9, slow_flex(2, 2.0));
+    late(&scene, "busy");
+    insta::assert_snapshot!("compare_invalid", compare(&scene, &["busy"]));
+    insta::assert_snapshot!(
+        "baseline_nothing_to_add",
+        said(&scene, &["baseline", "add", "busy", "--to", "other.json"])
+    );
+    assert!(!scene.path("other.json").exists());
+}
+
+#[test]
+fn cells_without_a_partner_are_said_with_what_differs() {
+    let scene = mould();
+    baseline(&scene);
+    scene.run(0, &["--overwrite", "--service-tiers", "default,flex", "--max-tokens", "24"]);
+    session(&scene, "longer", 24 * 9, calm(2));
+    insta::assert_snapshot!("compare_nothing_in_common", compare(&scene, &["longer"]));
+    scene.run(0, &["--overwrite", "--service-tiers", "default,priority"]);
+    session(&scene, "other", 24 * 9, calm(2));
+    insta::assert_snapshot!("compare_cells_lacking", compare(&scene, &["other"]));
+}

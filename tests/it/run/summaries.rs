@@ -1,0 +1,77 @@
+//! `summary.json` against its published schema, and templates from the outside.
+
+use super::scene::{SHORT, Scene, files};
+use std::process::Command;
+
+#[test]
+fn the_summary_is_what_its_schema_says() {
+    if !crate::support::python_has("jsonschema") {
+        return;
+    }
+    let plan = format!(
+        "{SHORT}\n[simulator.faults]\nthrottling = 0.2\n[[slo]]\np95 = \"1ms\"\nfailure_rate = \"50%\"\n\
+         requests_per_sec = {{ min = 1 }}\n"
+    );
+    let scene = Scene::new().plan(&plan);
+    scene.run(99, &["--api", "converse-stream", "--service-tiers", "default,flex"]);
+    let schema = scene.expect(0, scene.command(&["schema", "--of", "summary"])).stdout;
+    std::fs::write(scene.path("schema.json"), &schema).unwrap();
+    // A name that the schema does not know would slip through, so that none may be added.
+    let script = "
+import json, jsonschema, sys
+schema, summary = (json.load(open(name)) for name in sys.argv[1:])
+def close(node):
+    if isinstance(node, dict):
+        if 'properties' in node: node['additionalProperties'] = False
+        for value in node.values(): close(value)
+    elif isinstance(node, list):
+        for value in node: close(value)
+close(schema)
+jsonschema.Draft7Validator.check_schema(schema)
+jsonschema.Draft7Validator(schema).validate(summary)
+assert summary['verdicts']['fail_count'] >= 2, summary['verdicts']
+";
+    let output = Command::new("python3")
+        .args(["-c", script])
+        .args([scene.path("schema.json"), scene.path("results/summary.json")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn templates_are_written_out_changed_and_used() {
+    let scene = Scene::new().plan(SHORT);
+    scene.expect(0, scene.command(&["templates", "mine"]));
+    scene.run(0, &["--templates", "mine"]);
+    let page = "results/test_us_default_small_u3_report.html";
+    let first = std::fs::read(scene.path(page)).unwrap();
+    scene.expect(0, scene.command(&["report", "results", "--out", "again"]));
+    assert!(first == std::fs::read(scene.path("again").join("test_us_default_small_u3_report.html")).unwrap());
+
+    std::fs::write(scene.path("mine/summary.md"), "mine: {{ run.name }}").unwrap();
+    let said = scene.expect(0, scene.command(&["templates", "mine"])).stdout;
+    assert!(String::from_utf8(said).unwrap().contains("summary.md: kept"), "what is there is not replaced");
+    scene.expect(0, scene.command(&["report", "results", "--templates", "mine"]));
+    assert_eq!(std::fs::read_to_string(scene.path("results/summary.md")).unwrap(), "mine: plan");
+}
+
+#[test]
+fn a_broken_template_is_said_and_the_other_files_are_written() {
+    let scene = Scene::new().plan(SHORT);
+    let stderr =
+        |code, arguments: &[&str]| String::from_utf8(scene.expect(code, scene.command(arguments)).stderr).unwrap();
+    scene.expect(0, scene.command(&["templates", "mine"]));
+    std::fs::write(scene.path("mine/summary.md"), "# {{ run.name }}\n{% for cell in cells %}\n").unwrap();
+    let mut said = stderr(2, &["run", "plan.toml", "--yes", "--templates", "mine"]);
+    assert!(!scene.path("test_results").exists(), "a run does not begin with it");
+    scene.run(0, &["--no-report"]);
+    said += &stderr(1, &["report", "results", "--templates", "mine"]);
+    let written = files(&scene.path("results"));
+    assert!(written.iter().any(|name| name.ends_with("_report.html")), "{written:?}");
+    assert!(!written.iter().any(|name| name == "summary.md"), "{written:?}");
+    std::fs::create_dir(scene.path("empty")).unwrap();
+    said += &stderr(2, &["report", "results", "--templates", "empty"]);
+    said += &stderr(2, &["report", "results", "--templates", "missing"]);
+    insta::assert_snapshot!("broken_templates", said);
+}
