@@ -73,7 +73,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHICH", conflicts_with = "overwrite")]
     pub(crate) rerun: Vec<String>,
     /// End after the records; `report` renders them later, anywhere.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     pub(crate) no_report: bool,
     /// Run only the cells whose id is like this; may be said again.
     #[arg(long, value_name = "PATTERN")]
@@ -143,6 +143,8 @@ pub(crate) enum SchemaOf {
     Plan,
     /// `summary.json`.
     Summary,
+    /// `compare --format json`.
+    Comparison,
 }
 
 /// `templates`.
@@ -152,12 +154,15 @@ pub(crate) struct TemplatesArgs {
     pub(crate) dir: PathBuf,
 }
 
-/// What `run` and `report` are told of the files that they write.
+/// What commands are told of the files that they write.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OutputArgs {
     /// A directory whose files replace the built-in templates of the same names; `bedrock-plan templates DIR` writes those.
     #[arg(long, value_name = "DIR")]
     pub(crate) templates: Option<PathBuf>,
+    /// One file more: junit, markdown, json, html, benchmark (github-action-benchmark's) or emf (`CloudWatch`'s); may be said again.
+    #[arg(long, value_name = "KIND=FILE")]
+    pub(crate) output: Vec<String>,
 }
 
 const COMPARE_EXAMPLES: &str = "Examples:
@@ -209,6 +214,22 @@ pub(crate) struct CompareArgs {
     /// The baseline.
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
+    /// What is printed.
+    #[arg(long, value_enum, default_value_t = CompareFormat::Table)]
+    pub(crate) format: CompareFormat,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// How `compare` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompareFormat {
+    /// For people.
+    Table,
+    /// For a pull request.
+    Markdown,
+    /// For programs.
+    Json,
 }
 
 /// `calibrate`.

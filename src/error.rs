@@ -6,6 +6,7 @@ use crate::executor::SetupError;
 use crate::record::dir::DirError;
 use crate::record::read::ReadError;
 use crate::report::ReportError;
+use crate::report::ci::Kind;
 use crate::verdict::baseline::BaselineError;
 
 /// Why a subcommand cannot go on.
@@ -166,6 +167,20 @@ pub(crate) enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// `--output` that names no kind or no file.
+    #[error("--output {asked}: not KIND=FILE with a kind that there is")]
+    OutputKind {
+        /// What was said.
+        asked: String,
+    },
+    /// An output that could be opened and not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Output {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The system refused something that it never refuses.
     #[error("internal error: {0}")]
     Internal(std::io::Error),
@@ -185,7 +200,7 @@ impl Error {
     /// See the README's table.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Disk(_) | Self::Report(_) | Self::Internal(_) => 1,
+            Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::Internal(_) => 1,
             Self::Setup(_) => 4,
             _ => 2,
         }
@@ -207,6 +222,10 @@ impl Error {
             Self::OpenFiles { needed, .. } => format!(
                 "`ulimit -n {needed}` before the run, a larger hard limit (`LimitNOFILE`, /etc/security/limits.conf), or fewer users"
             ),
+            Self::OutputKind { .. } => {
+                let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.key()).collect();
+                format!("kinds are {}: --output junit=FILE", kinds.join(", "))
+            }
             Self::Report(_) => "everything else is written".into(),
             Self::Template(_) | Self::NoTemplates { .. } => {
                 "`bedrock-plan templates DIR` writes the built-in ones, which work".into()

@@ -1,11 +1,16 @@
 //! `compare`: new runs against a baseline, or one run beside another. It sends nothing.
 
+use super::outputs::Outputs;
 use super::sessions::{of_run, read_baseline};
+use super::{report, templates};
+use crate::cli::CompareFormat;
 use crate::error::Error;
+use crate::report::ci::{Kind, of_comparison};
 use crate::report::compare::{About, build};
 use crate::terminal;
 use crate::verdict::baseline::Session;
 use crate::verdict::compare::compare as judge;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -16,14 +21,57 @@ pub(crate) struct Options {
     pub(crate) baseline: Option<PathBuf>,
     /// Run directories.
     pub(crate) dirs: Vec<PathBuf>,
+    /// What is printed.
+    pub(crate) format: CompareFormat,
+    /// How files are made.
+    pub(crate) output: report::Output,
+}
+
+/// Both sides, each in the order of its starts.
+struct Sides {
+    /// As it was named: a baseline, or a run.
+    against: String,
+    base: Vec<Session>,
+    /// As they were named.
+    dirs: Vec<String>,
+    new: Vec<Session>,
+    /// What the plan is called.
+    name: String,
+    /// A new session was in the baseline, and was left out of it.
+    overlap: bool,
 }
 
 /// Compares. Returns the exit code.
-pub(crate) fn compare(options: &Options) -> Result<u8, Error> {
-    let mut base = match &options.baseline {
-        Some(path) => read_baseline(path)?,
-        None => Vec::new(),
+pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+    let outputs = Outputs::open(&options.output.files, environment)?;
+    let templates = templates::read(options.output.templates.as_deref())?;
+    let sides = sides(options)?;
+    let mut comparison = judge(&sides.base, &sides.new);
+    if sides.overlap {
+        comparison.warnings.insert(0, "a new session is in the baseline too, and was left out there".into());
+    }
+    let baseline = options.baseline.as_ref().map(|_| sides.against.as_str());
+    let about = About { baseline, against: &sides.against, dirs: &sides.dirs, name: &sides.name };
+    let view = build(&about, &sides.base, &sides.new, &comparison);
+    let text = match options.format {
+        CompareFormat::Table => terminal::compare::comparison(&view, terminal::width()).into_bytes(),
+        CompareFormat::Markdown => {
+            of_comparison(Kind::Markdown, &view, &templates).map_err(|error| Error::Report(vec![error]))?
+        }
+        CompareFormat::Json => {
+            of_comparison(Kind::Json, &view, &templates).map_err(|error| Error::Report(vec![error]))?
+        }
     };
+    // A closed pipe is no error.
+    let _ = std::io::stdout().write_all(&text);
+    outputs.write(|kind| of_comparison(kind, &view, &templates))?;
+    if view.rows.is_empty() {
+        return Err(Error::NothingInCommon { against: sides.against });
+    }
+    Ok(if view.fails { 99 } else { 0 })
+}
+
+fn sides(options: &Options) -> Result<Sides, Error> {
     let mut new: Vec<(String, String, Session)> = Vec::new();
     for dir in &options.dirs {
         let (manifest, session) = of_run(dir)?;
@@ -32,38 +80,20 @@ pub(crate) fn compare(options: &Options) -> Result<u8, Error> {
         }
         new.push((dir.display().to_string(), manifest.plan.name, session));
     }
-    let baseline = options.baseline.as_ref().map(|path| path.display().to_string());
-    let mut against = baseline.clone();
-    if baseline.is_none() {
-        let [_, _] = new.as_slice() else { return Err(Error::TwoRuns(new.len())) };
-        let (dir, _, session) = new.remove(0);
-        base.push(session);
-        against = Some(dir);
-    }
+    let (against, mut base) = match &options.baseline {
+        Some(path) => (path.display().to_string(), read_baseline(path)?),
+        None if new.len() == 2 => {
+            let (dir, _, session) = new.remove(0);
+            (dir, vec![session])
+        }
+        None => return Err(Error::TwoRuns(new.len())),
+    };
     new.sort_by(|(.., a), (.., b)| a.started_ms.cmp(&b.started_ms).then_with(|| a.id.cmp(&b.id)));
     // A run says nothing about whether it is like itself.
     let before = base.len();
     base.retain(|session| new.iter().all(|(.., new)| new.id != session.id));
-    let mut comparison_notes = Vec::new();
-    if base.len() < before {
-        comparison_notes.push("a new session is in the baseline too, and was left out there".to_owned());
-    }
     let name = new.first().map(|(_, name, _)| name.clone()).unwrap_or_default();
-    let (dirs, sessions): (Vec<String>, Vec<Session>) = new.into_iter().map(|(dir, _, session)| (dir, session)).unzip();
-    let mut comparison = judge(&base, &sessions);
-    comparison.warnings.splice(0..0, comparison_notes);
-    let about = About {
-        baseline: baseline.as_deref(),
-        against: against.as_deref().unwrap_or_default(),
-        dirs: &dirs,
-        name: &name,
-    };
-    let view = build(&about, &base, &sessions, &comparison);
-    let text = terminal::compare::comparison(&view, terminal::width());
-    // A closed pipe is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    if view.rows.is_empty() {
-        return Err(Error::NothingInCommon { against: view.baseline });
-    }
-    Ok(if baseline.is_some() && view.fails { 99 } else { 0 })
+    let overlap = base.len() < before;
+    let (dirs, new) = new.into_iter().map(|(dir, _, session)| (dir, session)).unzip();
+    Ok(Sides { against, base, dirs, new, name, overlap })
 }

@@ -5,6 +5,7 @@ mod calibrate;
 mod compare;
 mod limits;
 mod outcome;
+mod outputs;
 mod recorder;
 mod report;
 mod resume;
@@ -16,7 +17,7 @@ mod simulate;
 mod simulated;
 mod templates;
 
-use crate::cli::{BaselineCommands, Cli, SchemaOf, SettingFlags, Subcommands};
+use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
@@ -59,7 +60,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let output = report::Output { templates: args.output.templates };
+            let output = output(args.output);
             let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only, output };
             run::run(&options, &resolved, environment)
         }
@@ -67,19 +68,27 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             show::show(args.format, &args.only, &resolved)
         }
-        Subcommands::Report(args) => report::report(&report::Options {
-            dir: args.dir,
-            out: args.out,
-            include_failures: args.include_failures,
-            include_ramp: args.include_ramp,
-            output: report::Output { templates: args.output.templates },
-        }),
+        Subcommands::Report(args) => {
+            let output = output(args.output);
+            let options = report::Options {
+                dir: args.dir,
+                out: args.out,
+                include_failures: args.include_failures,
+                include_ramp: args.include_ramp,
+                output,
+            };
+            report::report(&options, environment)
+        }
         Subcommands::Baseline(args) => match args.command {
             BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
             BaselineCommands::Show { file } => baseline::show(&file),
             BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
         },
-        Subcommands::Compare(args) => compare::compare(&compare::Options { baseline: args.baseline, dirs: args.dirs }),
+        Subcommands::Compare(args) => {
+            let output = output(args.output);
+            let (baseline, dirs, format) = (args.baseline, args.dirs, args.format);
+            compare::compare(&compare::Options { baseline, dirs, format, output }, environment)
+        }
         Subcommands::Calibrate(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
             calibrate::calibrate(args.format, &resolved)
@@ -88,6 +97,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             let schema = match args.of {
                 SchemaOf::Plan => config::schema(),
                 SchemaOf::Summary => crate::report::summary::schema(),
+                SchemaOf::Comparison => crate::report::compare::schema(),
             };
             // A closed pipe is no error.
             let _ = writeln!(std::io::stdout(), "{schema:#}");
@@ -105,6 +115,10 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             })
         }
     }
+}
+
+fn output(args: OutputArgs) -> report::Output {
+    report::Output { templates: args.templates, files: args.output }
 }
 
 fn read(

@@ -1,15 +1,17 @@
 //! `report`: renders every file again from the manifest and the journal alone. It sends nothing.
 
+use super::outputs::Outputs;
 use super::{outcome, templates};
 use crate::error::Error;
 use crate::record::dir;
 use crate::record::manifest::Manifest;
 use crate::record::read::{self, Records};
 use crate::report::templates::Templates;
-use crate::report::{FORMATS, view};
+use crate::report::{FORMATS, ci, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
 use crate::verdict::slo;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -33,10 +35,13 @@ pub(crate) struct Options {
 pub(crate) struct Output {
     /// Templates of the user's own.
     pub(crate) templates: Option<PathBuf>,
+    /// `--output`.
+    pub(crate) files: Vec<String>,
 }
 
 /// Renders a run directory. Returns the exit code that its run would have.
-pub(crate) fn report(options: &Options) -> Result<u8, Error> {
+pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+    let outputs = Outputs::open(&options.output.files, environment)?;
     let templates = templates::read(options.output.templates.as_deref())?;
     let mut manifest = read::manifest(&options.dir)?;
     if let Some(include) = options.include_failures {
@@ -45,12 +50,18 @@ pub(crate) fn report(options: &Options) -> Result<u8, Error> {
     if let Some(include) = options.include_ramp {
         manifest.plan.report.include_ramp = include;
     }
-    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, &templates)
+    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, &templates, outputs)
 }
 
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
 /// be made keeps no other from being written.
-pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, templates: &Templates) -> Result<u8, Error> {
+pub(super) fn render(
+    dir: &Path,
+    out: &Path,
+    manifest: &Manifest,
+    templates: &Templates,
+    outputs: Outputs,
+) -> Result<u8, Error> {
     let summary = summarise(dir, manifest)?;
     let judgements = slo::judge(manifest, &summary);
     let view = view::build(manifest, &summary, &judgements);
@@ -68,6 +79,7 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, templates: &Te
     }
     let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
     let _ = writeln!(stdout, "\nresults: {}", out.display());
+    outputs.write(|kind| ci::of_run(kind, &view, templates))?;
     if !failed.is_empty() {
         return Err(Error::Report(failed));
     }

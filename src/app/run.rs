@@ -1,6 +1,7 @@
 //! `run`: executes a plan, then reports on what it left on the disk.
 
 use super::outcome::CellEnd;
+use super::outputs::Outputs;
 use super::recorder::Recorder;
 use super::{calibrate, limits, outcome, report, resume, simulated, templates};
 use crate::config::Resolved;
@@ -61,6 +62,8 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     if let Some(error) = templates.broken() {
         return Err(Error::Template(error));
     }
+    let outputs =
+        if options.no_report { Outputs::default() } else { Outputs::open(&options.output.files, environment)? };
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, started_ms);
     let overwrite = options.there == There::Overwrite;
@@ -71,7 +74,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         None
     };
     if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
-        return report::render(&results, &results, &before.manifest, &templates);
+        return report::render(&results, &results, &before.manifest, &templates, outputs);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
@@ -138,7 +141,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         };
         return Ok(outcome::exit_code(&manifest, &ends, false));
     }
-    report::render(&results, &results, &manifest, &templates)
+    report::render(&results, &results, &manifest, &templates, outputs)
 }
 
 /// What is about to be done, before it is asked.

@@ -9,7 +9,10 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
     let mut files = Vec::new();
     for (stem, figure) in &view.charts {
         files.push(Rendered { path: format!("charts/{stem}.png").into(), bytes: charts::png(figure)? });
-        files.push(Rendered { path: format!("charts/{stem}.svg").into(), bytes: charts::svg::file(figure).into_bytes() });
+        files.push(Rendered {
+            path: format!("charts/{stem}.svg").into(),
+            bytes: charts::svg::file(figure).into_bytes(),
+        });
     }
     Ok(files)
 }

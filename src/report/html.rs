@@ -3,6 +3,7 @@
 //! is put together here.
 
 use super::charts::{self, Figure};
+use super::compare::Page as Compared;
 use super::templates::Templates;
 use super::view::slo::{SloRow, SloView};
 use super::view::{CellView, ErrorClass, Overview, PriceView, RanView, RunView, TierView, TiersView, View};
@@ -71,6 +72,49 @@ fn chart(figure: &Figure) -> Chart<'_> {
         scale: charts::scale(figure),
         panels: charts::svg::panels(figure),
     }
+}
+
+/// What the page of a comparison knows.
+#[derive(Serialize)]
+struct ComparePage<'a> {
+    frame: Frame<'a>,
+    /// For the banners.
+    run: Banners,
+    #[serde(flatten)]
+    compared: &'a Compared<'a>,
+    /// How each verdict is drawn,
+    states: BTreeMap<&'static str, &'static str>,
+    /// and how the whole is.
+    state: &'static str,
+}
+
+/// What heads every page.
+#[derive(Serialize)]
+struct Banners {
+    simulated: bool,
+    interrupted: bool,
+}
+
+/// How the verdicts of a comparison are drawn.
+const STATES: [(&str, &str); 5] = [
+    ("REGRESSED", "fail"),
+    ("SUSPECT", "unknown"),
+    ("IMPROVED", "pass"),
+    ("INCONCLUSIVE", "unknown"),
+    ("PASS", "pass"),
+];
+
+/// The page of a comparison.
+pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<Vec<u8>, ReportError> {
+    let states = BTreeMap::from(STATES);
+    let page = ComparePage {
+        frame: frame(templates),
+        run: Banners { simulated: compared.view.simulated, interrupted: false },
+        compared,
+        state: states.get(compared.view.verdict).copied().unwrap_or("unknown"),
+        states,
+    };
+    templates.render("compare.html", &page)
 }
 
 fn frame(templates: &Templates) -> Frame<'_> {

@@ -3,6 +3,7 @@
 
 mod chart_files;
 pub(crate) mod charts;
+pub(crate) mod ci;
 pub(crate) mod compare;
 mod consolidated;
 mod hlog;
@@ -40,6 +41,9 @@ pub(crate) enum ReportError {
     /// A file for programs.
     #[error("a JSON file could not be made: {0}")]
     Json(String),
+    /// A file for CI.
+    #[error("an XML file could not be made: {0}")]
+    Xml(String),
     /// A template, with its file and line.
     #[error("{0}")]
     Template(String),

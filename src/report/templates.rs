@@ -20,6 +20,8 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("base.html", include_str!("../../templates/base.html")),
     ("report.html", include_str!("../../templates/report.html")),
     ("cell.html", include_str!("../../templates/cell.html")),
+    ("compare.html", include_str!("../../templates/compare.html")),
+    ("compare.md", include_str!("../../templates/compare.md")),
     ("page.css", include_str!("../../templates/page.css")),
     ("page.js", include_str!("../../templates/page.js")),
     ("summary.md", include_str!("../../templates/summary.md")),

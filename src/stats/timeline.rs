@@ -63,8 +63,12 @@ pub(crate) struct Bucket {
 impl Summary {
     /// The time line of the run.
     pub(crate) fn timeline(&self) -> Timeline {
-        let mut turns: Vec<(usize, &TurnReport)> =
-            self.cells.iter().enumerate().flat_map(|(index, cell)| cell.turns.iter().map(move |turn| (index, turn))).collect();
+        let mut turns: Vec<(usize, &TurnReport)> = self
+            .cells
+            .iter()
+            .enumerate()
+            .flat_map(|(index, cell)| cell.turns.iter().map(move |turn| (index, turn)))
+            .collect();
         turns.sort_by_key(|(_, turn)| turn.started_ms);
         let length = |turn: &TurnReport| turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3;
         let whole: f64 = turns.iter().map(|(_, turn)| length(turn)).sum();

@@ -28,8 +28,7 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     for drift in &view.drift {
         let _ = writeln!(text, "{}", drift.shown);
     }
-    let told = if view.judged { reasons(&view.rows_in_order()) } else { Vec::new() };
-    for (cell, verdict, reason, metrics) in told {
+    for (cell, verdict, reason, metrics) in reasons(&view.rows_in_order()) {
         hanging(&mut text, "! ", &format!("{cell} {metrics}: {verdict}: {reason}"), width);
     }
     for cell in &view.unmatched {

@@ -146,7 +146,8 @@ mod tests {
         let mut plan = crate::plan::tests::plan();
         assert_eq!(limits(&plan), USUAL_MS);
         let slo = |toml: &str| toml::from_str::<crate::plan::Slo>(toml).unwrap();
-        plan.slo = vec![slo("p95 = \"2s\"\nttft_p95 = \"1s\""), slo("p95 = \"800ms\"\np99 = \"3s\""), slo("p95 = \"2s\"")];
+        plan.slo =
+            vec![slo("p95 = \"2s\"\nttft_p95 = \"1s\""), slo("p95 = \"800ms\"\np99 = \"3s\""), slo("p95 = \"2s\"")];
         assert_eq!(limits(&plan), [800.0, 2_000.0]);
     }
 }

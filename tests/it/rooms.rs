@@ -180,6 +180,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"]),
     ("rustix", &["src/executor/health.rs", "src/executor/pacer.rs", "src/app/limits.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
+    ("quick_xml", &["src/report/ci/junit.rs"]),
     ("minijinja", &["src/report/templates.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),
 ];

@@ -21,7 +21,8 @@ pub(super) fn size(figure: &ForestFigure) -> (f64, f64) {
 /// The ratio at the right edge.
 fn end(figure: &ForestFigure) -> f64 {
     let ratios = figure.panels.iter().flat_map(|panel| &panel.rows).filter_map(|row| row.ratio);
-    let furthest = ratios.flat_map(|(low, _, high)| [1.0 / low, high]).filter(|far| far.is_finite()).fold(1.0, f64::max);
+    let furthest =
+        ratios.flat_map(|(low, _, high)| [1.0 / low, high]).filter(|far| far.is_finite()).fold(1.0, f64::max);
     ENDS.into_iter().find(|end| *end >= furthest).unwrap_or(100.0)
 }
 
@@ -39,7 +40,12 @@ pub(super) fn draw(ink: &mut Ink, figure: &ForestFigure, series: &[Series], inde
     }
     let (less, more) = (format!("← {}", figure.sides.1), format!("{} →", figure.sides.0));
     let half = PLOT / 2.0 - 6.0;
-    ink.text(&fit(&less, LABEL, false, half + 60.0), x(1.0) - 6.0, bottom + 27.0, Type::new(LABEL, Paint::Soft).right());
+    ink.text(
+        &fit(&less, LABEL, false, half + 60.0),
+        x(1.0) - 6.0,
+        bottom + 27.0,
+        Type::new(LABEL, Paint::Soft).right(),
+    );
     ink.text(&fit(&more, LABEL, false, half + 60.0), x(1.0) + 6.0, bottom + 27.0, Type::new(LABEL, Paint::Soft));
     rows(ink, panel, series, (left, top), &x);
 }

@@ -92,7 +92,8 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
         Scale::Linear => x_ticks.iter().map(|tick| (plot.x(*tick), tick_text(*tick, step(x_ticks)))).collect(),
         Scale::Names(names) => {
             let room = WIDTH / names.len().max(1) as f64 - 4.0;
-            let name = |(index, name): (usize, &String)| (plot.x(index as f64), fit(name, LABEL, false, room.max(30.0)));
+            let name =
+                |(index, name): (usize, &String)| (plot.x(index as f64), fit(name, LABEL, false, room.max(30.0)));
             names.iter().enumerate().map(name).collect()
         }
         Scale::Nines => [(0.0, "0"), (0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")]

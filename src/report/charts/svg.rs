@@ -93,7 +93,10 @@ fn one(text: &mut String, shape: &Shape) {
         Shape::Disc { at: (x, y), radius, hollow, paint } => {
             let (x, y, class) = (short(*x), short(*y), paint.class());
             if *hollow {
-                write!(text, "<circle class=\"fp k{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" stroke-width=\"1.5\"/>")
+                write!(
+                    text,
+                    "<circle class=\"fp k{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" stroke-width=\"1.5\"/>"
+                )
             } else {
                 write!(text, "<circle class=\"f{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>")
             }

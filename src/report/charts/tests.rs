@@ -54,7 +54,8 @@ fn bars_with_whiskers_gaps_and_hostile_names() {
 #[test]
 fn a_heat_map() {
     let square = |row, column, value: f64| {
-        let bar = Bar { value: Some(value), label: format!("{value}"), words: format!("{row} {value}"), ..Bar::default() };
+        let bar =
+            Bar { value: Some(value), label: format!("{value}"), words: format!("{row} {value}"), ..Bar::default() };
         (row, column, bar)
     };
     let panel = HeatPanel {

@@ -122,6 +122,9 @@ fn time(ink: &mut Ink, figure: &TimelineFigure, slot: f64, (left, top): Spot) {
         ink.line((x, top), (x, top + 4.0), 1.0, Paint::Soft);
         ink.text(&tick_text(*tick, step), x, top + 12.0, Type::new(LABEL, Paint::Soft).centred());
     }
-    let said = format!("seconds of load, pauses between cells left out; {} s a column", tick_text(figure.bucket_s, figure.bucket_s));
+    let said = format!(
+        "seconds of load, pauses between cells left out; {} s a column",
+        tick_text(figure.bucket_s, figure.bucket_s)
+    );
     ink.text(&said, left + PLOT / 2.0, top + 28.0, Type::new(LABEL, Paint::Soft).centred());
 }

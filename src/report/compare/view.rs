@@ -5,10 +5,14 @@ use crate::units::timestamp;
 use crate::verdict::baseline::Session;
 use crate::verdict::compare::{Change, Comparison, Drift, Row, SECOND_LOOK, Verdict, count, visible};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A change that one would like to see.
 const WISHED: f64 = 0.10;
+
+/// A change below which nothing is called regressed.
+const MARGIN: f64 = 0.05;
 
 /// More sessions than this nobody runs.
 const MOST_SESSIONS: usize = 30;
@@ -37,6 +41,8 @@ pub(crate) struct CompareView {
     pub(crate) name: String,
     /// No Bedrock was asked in some session.
     pub(crate) simulated: bool,
+    /// The version of this tool.
+    pub(crate) tool_version: &'static str,
     /// A baseline's file, or the directory of a run.
     pub(crate) baseline: String,
     /// There are verdicts; two runs beside each other have none.
@@ -79,6 +85,8 @@ pub(crate) struct Side {
     pub(crate) id: String,
     /// `2026-11-24T09:16:03Z`.
     pub(crate) started: String,
+    /// The same, epoch milliseconds.
+    pub(crate) started_ms: u64,
     /// The version of the tool that measured it.
     pub(crate) tool_version: String,
     /// `aws`, `simulated` or `url`.
@@ -94,12 +102,16 @@ pub(crate) struct Side {
 /// One number of one cell.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RowView {
-    /// `REGRESSED`, ...
+    /// `REGRESSED`, ...; empty where nothing is judged.
     pub(crate) verdict: &'static str,
     /// The cell.
     pub(crate) test_id: String,
     /// Its hash.
     pub(crate) cell_hash: String,
+    /// What was asked for, but for the tier; built-in defaults are left out.
+    pub(crate) context: Vec<Named>,
+    /// The service tier.
+    pub(crate) tier: String,
     /// `typical` or `p95`.
     pub(crate) metric: &'static str,
     /// It fails the comparison.
@@ -124,11 +136,47 @@ pub(crate) struct RowView {
     pub(crate) base_sessions: usize,
     /// New sessions that it is of.
     pub(crate) new_sessions: usize,
+    /// Each baseline session over the mean of all, less one, the oldest first;
+    pub(crate) base_points: Vec<f64>,
+    /// each new session over the same.
+    pub(crate) new_points: Vec<f64>,
     /// The numbers as people read them.
     pub(crate) shown: ShownRow,
+    /// The same drawn.
+    pub(crate) strip: Option<Strip>,
     /// Its place for people.
     #[serde(skip)]
     order: Verdict,
+}
+
+/// A name and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Named {
+    /// As the records call it.
+    pub(crate) name: String,
+    /// As text.
+    pub(crate) value: String,
+}
+
+/// Sessions on one line, all rows on one scale: places from 0 to [`Strip::WIDTH`].
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Strip {
+    /// No change.
+    zero: u32,
+    /// The margin of 5 %.
+    margin: u32,
+    /// Baseline sessions.
+    base: Vec<u32>,
+    /// New sessions.
+    new: Vec<u32>,
+    /// The interval of the change: left end and width.
+    interval: Option<(u32, u32)>,
+    /// The change.
+    change: u32,
+}
+
+impl Strip {
+    const WIDTH: f64 = 300.0;
 }
 
 /// What people read of it.
@@ -184,19 +232,27 @@ pub(crate) struct Next {
 /// Computes the view. Both sides are in the order of their starts.
 pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison: &Comparison) -> CompareView {
     let tally = |verdict: Verdict| comparison.rows.iter().filter(|row| row.verdict == verdict).count();
+    let judged = about.baseline.is_some();
+    let mut rows: Vec<RowView> = comparison.rows.iter().map(|one| row(one, scale(&comparison.rows))).collect();
+    if !judged {
+        for row in &mut rows {
+            (row.verdict, row.fails, row.reason) = ("", false, String::new());
+        }
+    }
     let counts: Vec<String> =
         Verdict::ALL.iter().map(|verdict| format!("{} {}", tally(*verdict), verdict.key())).collect();
     CompareView {
         name: about.name.to_owned(),
         simulated: base.iter().chain(new).any(|session| session.endpoint == "simulated"),
+        tool_version: env!("CARGO_PKG_VERSION"),
         baseline: about.against.to_owned(),
-        judged: about.baseline.is_some(),
+        judged,
         base: base.iter().map(side).collect(),
         new: new.iter().map(side).collect(),
-        verdict: comparison.rows.iter().map(|row| row.verdict).min().map_or("", Verdict::key),
-        fails: comparison.fails(),
+        verdict: comparison.rows.iter().map(|row| row.verdict).min().filter(|_| judged).map_or("", Verdict::key),
+        fails: judged && comparison.fails(),
         counts: counts.join(", "),
-        rows: comparison.rows.iter().map(row).collect(),
+        rows,
         drift: comparison.drift.iter().map(drift).collect(),
         unmatched: comparison
             .unmatched
@@ -208,7 +264,7 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
             })
             .collect(),
         // What makes a good baseline is no matter where there is none.
-        warnings: if about.baseline.is_some() { comparison.warnings.clone() } else { vec![BESIDE.into()] },
+        warnings: if judged { comparison.warnings.clone() } else { vec![BESIDE.into()] },
         next: next(about, comparison),
     }
 }
@@ -218,6 +274,7 @@ pub(crate) fn side(session: &Session) -> Side {
     Side {
         id: session.id.clone(),
         started: timestamp::iso(session.started_ms),
+        started_ms: session.started_ms,
         tool_version: session.tool_version.clone(),
         endpoint: session.endpoint.clone(),
         region: session.region.clone(),
@@ -239,7 +296,35 @@ pub(crate) fn tally(sessions: &[Session]) -> Vec<(String, usize)> {
     counts.into_iter().map(|((id, _), count)| (id.to_owned(), count)).collect()
 }
 
-fn row(row: &Row) -> RowView {
+/// The changes at the ends of all strips: those of all sessions, the margin in any case, and some air.
+fn scale(rows: &[Row]) -> (f64, f64) {
+    let points = rows.iter().flat_map(|row| row.base_points.iter().chain(&row.new_points));
+    let (low, high) = points.fold((-MARGIN, MARGIN), |(low, high), point| (low.min(*point), high.max(*point)));
+    let air = (high - low) * 0.04;
+    (low - air, high + air)
+}
+
+fn strip(row: &Row, (low, high): (f64, f64)) -> Option<Strip> {
+    let change = row.change?;
+    let at = |share: f64| ((share - low) / (high - low) * Strip::WIDTH).round().clamp(0.0, Strip::WIDTH) as u32;
+    let places = |points: &[f64]| points.iter().map(|point| at(*point)).collect();
+    Some(Strip {
+        zero: at(0.0),
+        margin: at(MARGIN),
+        base: places(&row.base_points),
+        new: places(&row.new_points),
+        interval: change.interval.map(|(low, high)| (at(low), at(high) - at(low))),
+        change: at(change.share),
+    })
+}
+
+fn context(row: &Row) -> Vec<Named> {
+    let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let others = row.asked.iter().filter(|(name, _)| *name != "service_tier");
+    others.map(|(name, said)| Named { name: name.clone(), value: value(said) }).collect()
+}
+
+fn row(row: &Row, scale: (f64, f64)) -> RowView {
     let of = |number: fn(&Change) -> f64| row.change.as_ref().map(number);
     let interval = row.change.and_then(|change| change.interval);
     let visible = row.change.and_then(|change| change.visible);
@@ -248,6 +333,11 @@ fn row(row: &Row) -> RowView {
         verdict: row.verdict.key(),
         test_id: row.test_id.clone(),
         cell_hash: row.cell_hash.clone(),
+        context: context(row),
+        tier: row.asked.get("service_tier").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        base_points: row.base_points.clone(),
+        new_points: row.new_points.clone(),
+        strip: strip(row, scale),
         metric: row.metric.key(),
         fails: row.gates(),
         reason: row.reason.clone(),
@@ -384,12 +474,14 @@ fn ids<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
 /// Run these cells again (all, where none is named), and compare again.
 fn commands(about: &About, cells: &[&str]) -> Vec<String> {
     let (Some(baseline), Some(first)) = (about.baseline, about.dirs.first()) else { return Vec::new() };
-    let plan = quoted(&format!("{}/plan.toml", first.trim_end_matches('/')));
+    let first = first.trim_end_matches('/');
+    let plan = quoted(&format!("{first}/plan.toml"));
+    let again = format!("{first}-again");
     let only: Vec<String> = cells.iter().map(|id| format!(" --only {}", quoted(id))).collect();
-    let dirs: Vec<String> = about.dirs.iter().map(|dir| quoted(dir)).collect();
+    let dirs: Vec<String> = about.dirs.iter().filter(|dir| !dir.starts_with(&again)).map(|dir| quoted(dir)).collect();
     vec![
-        format!("bedrock-plan run {plan}{} --results-dir NEW", only.concat()),
-        format!("bedrock-plan compare --baseline {} {} NEW", quoted(baseline), dirs.join(" ")),
+        format!("bedrock-plan run {plan}{} --results-dir {}", only.concat(), quoted(&format!("{again}/{{started}}"))),
+        format!("bedrock-plan compare --baseline {} {} {}/*", quoted(baseline), dirs.join(" "), quoted(&again)),
     ]
 }
 

@@ -2,11 +2,9 @@
 
 use super::cell::CellView;
 use super::figures::{Frame, find_or_push};
-use super::{names, text};
 use super::tiers::{TierRow, TierView, TiersView};
-use crate::report::charts::{
-    Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure,
-};
+use super::{names, text};
+use crate::report::charts::{Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure};
 use crate::stats::Summary;
 use crate::stats::timeline;
 use serde::Serialize;
@@ -31,7 +29,8 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
     };
     let bucket = |(index, bucket): (usize, &timeline::Bucket)| {
         let per_second = |n: u64| if bucket.covered_s > 0.0 { n as f64 / bucket.covered_s } else { 0.0 };
-        let rates = [bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored].map(per_second);
+        let rates =
+            [bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored].map(per_second);
         let start_s = index as f64 * line.bucket_s;
         let cells = line.turns.iter().filter(|turn| turn.start_s < start_s + line.bucket_s && turn.end_s > start_s);
         let mut words = format!("{} s", text::thousands(start_s, usize::from(line.bucket_s < 1.0)));
@@ -75,7 +74,8 @@ pub(super) fn forest(frame: &Frame, summary: &Summary, tiers: &TiersView) -> Opt
     let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER]).collect();
     let fields = names::varying(summary, &but);
     for tier in &tiers.tiers {
-        let key: Vec<_> = fields.iter().filter_map(|field| tier.context.iter().find(|(known, _)| known == field)).collect();
+        let key: Vec<_> =
+            fields.iter().filter_map(|field| tier.context.iter().find(|(known, _)| known == field)).collect();
         let values: Vec<_> = key.iter().map(|(_, value)| value.clone()).collect();
         let title = names::title(summary, &fields, &values);
         let at = find_or_push(
@@ -100,14 +100,24 @@ pub(super) fn forest(frame: &Frame, summary: &Summary, tiers: &TiersView) -> Opt
 fn forest_row(series: usize, tier: &TierView, row: &TierRow) -> ForestRow {
     let ratio = row.low.zip(row.ratio).zip(row.high).map(|((low, ratio), high)| (low, ratio, high));
     let load = tier.context.iter().filter(|(field, _)| names::LOADS.contains(field));
-    let load = load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default();
+    let load =
+        load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default();
     let metric = row.label.trim_end_matches(", ms");
     ForestRow {
         series,
         label: format!("{} {metric}, {load}", tier.tier),
         ratio,
-        shown: if ratio.is_some() { format!("{} ({})", row.shown.ratio, row.shown.interval) } else { "not compared".into() },
-        words: format!("{}, {metric}: {} ({})", tier.id, row.shown.verdict, if row.basis.is_empty() { "nothing to compare" } else { &row.basis }),
+        shown: if ratio.is_some() {
+            format!("{} ({})", row.shown.ratio, row.shown.interval)
+        } else {
+            "not compared".into()
+        },
+        words: format!(
+            "{}, {metric}: {} ({})",
+            tier.id,
+            row.shown.verdict,
+            if row.basis.is_empty() { "nothing to compare" } else { &row.basis }
+        ),
     }
 }
 
@@ -159,11 +169,8 @@ pub(super) fn errors(summary: &Summary, cells: &[CellView]) -> Vec<ErrorClass> {
             );
             let class = &mut classes[at];
             class.count += error.count;
-            let message = find_or_push(
-                &mut class.messages,
-                |(known, _)| *known == error.message,
-                || (error.message.clone(), 0),
-            );
+            let message =
+                find_or_push(&mut class.messages, |(known, _)| *known == error.message, || (error.message.clone(), 0));
             class.messages[message].1 += error.count;
             class.first_seen = class.first_seen.clone().min(error.first_seen.clone());
             class.last_seen = class.last_seen.clone().max(error.last_seen.clone());

@@ -24,10 +24,9 @@ impl<'a> Frame<'a> {
     pub(super) fn new(run: &'a RunView) -> Self {
         let mut marks = match run.invalid.len() {
             0..=3 => run.invalid.clone(),
-            n => vec![format!(
-                "INVALID: this machine spoiled the numbers of {n} cells; the first is {}",
-                run.invalid[0]
-            )],
+            n => {
+                vec![format!("INVALID: this machine spoiled the numbers of {n} cells; the first is {}", run.invalid[0])]
+            }
         };
         marks.extend(Some(run.calibration.clone()).filter(|said| !said.is_empty()));
         Self { run, marks }
@@ -228,11 +227,8 @@ impl Builder {
         bar.words = format!("{place}: {}{}", bar.label, range.unwrap_or_default());
         let series = find_or_push(&mut self.series, |known| known.name == series.name, || series.clone());
         let panels = &mut self.figure.panels;
-        let panel = find_or_push(
-            panels,
-            |known| known.title == panel,
-            || BarPanel { title: panel.into(), groups: Vec::new() },
-        );
+        let panel =
+            find_or_push(panels, |known| known.title == panel, || BarPanel { title: panel.into(), groups: Vec::new() });
         let groups = &mut panels[panel].groups;
         let group =
             find_or_push(groups, |known| known.label == group, || Group { label: group.into(), hue, bars: Vec::new() });

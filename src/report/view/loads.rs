@@ -29,9 +29,11 @@ pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[Ce
     let fields = panel_fields(summary);
     for panel in &mut figure.panels {
         let inside = || {
-            summary.cells.iter().zip(cells).filter(|(cell, _)| {
-                names::title(summary, &fields, &context(cell, &fields)) == panel.title
-            })
+            summary
+                .cells
+                .iter()
+                .zip(cells)
+                .filter(|(cell, _)| names::title(summary, &fields, &context(cell, &fields)) == panel.title)
         };
         let found: Vec<(&CellSummary, &CellView)> = inside().collect();
         panel.limits = limits(plan, &found, &series);
@@ -83,8 +85,11 @@ pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
     for cell in &summary.cells {
         let of = series_of(&mut series, &cell.cell.service_tier, "", false);
         let title = join(&[names::title(summary, &fields, &context(cell, &fields)), load_name(cell)]);
-        let panel =
-            find_or_push(&mut panels, |panel| panel.title == title, || LinePanel { title: title.clone(), ..LinePanel::default() });
+        let panel = find_or_push(
+            &mut panels,
+            |panel| panel.title == title,
+            || LinePanel { title: title.clone(), ..LinePanel::default() },
+        );
         panels[panel].lines.push(Line { series: of, join: Join::Plain, points: curve(cell) });
     }
     let figure = LineFigure {
@@ -92,14 +97,17 @@ pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
         y: Axis { label: "response time, ms".into(), scale: Scale::Linear },
         panels,
     };
-    let notes = vec!["Each nine of the percentile has the same room; a curve ends where the sample does not allow more.".into()];
+    let notes = vec![
+        "Each nine of the percentile has the same room; a curve ends where the sample does not allow more.".into(),
+    ];
     frame.figure("Percentiles of the response time", notes, series, Body::Lines(figure))
 }
 
 fn curve(cell: &CellSummary) -> Vec<Point> {
     let latency = &cell.latency;
     let n = latency.observations();
-    let allowed = |p: f64| p < 0.5 || latency.percentile(p).is_some_and(|percentile| percentile.quality != Quality::TooFew);
+    let allowed =
+        |p: f64| p < 0.5 || latency.percentile(p).is_some_and(|percentile| percentile.quality != Quality::TooFew);
     let point = |p: f64| {
         let value = latency.value_ms(p)?;
         let named = [0.5, 0.95, 0.99, 0.999].contains(&p);
@@ -134,8 +142,11 @@ fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, Line
     let mut panels: Vec<LinePanel> = Vec::new();
     for cell in &summary.cells {
         let title = names::title(summary, &fields, &context(cell, &fields));
-        let index =
-            find_or_push(&mut panels, |panel| panel.title == title, || LinePanel { title: title.clone(), ..LinePanel::default() });
+        let index = find_or_push(
+            &mut panels,
+            |panel| panel.title == title,
+            || LinePanel { title: title.clone(), ..LinePanel::default() },
+        );
         for (part, pale, value) in drawn {
             let of = series_of(&mut series, &cell.cell.service_tier, part, *pale);
             let mut point = value(cell);
@@ -168,11 +179,7 @@ fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, Line
             line.points.sort_by(|a, b| a.x.total_cmp(&b.x));
         }
     }
-    let figure = LineFigure {
-        x: Axis { label, scale },
-        y: Axis { label: unit.into(), scale: Scale::Linear },
-        panels,
-    };
+    let figure = LineFigure { x: Axis { label, scale }, y: Axis { label: unit.into(), scale: Scale::Linear }, panels };
     (series, figure)
 }
 
@@ -247,8 +254,10 @@ fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
         }
     }
     let said = |tier: &&str| {
-        let mut of: Vec<&(&CellSummary, &CellView)> =
-            cells.iter().filter(|(cell, view)| cell.cell.service_tier == **tier && !view.slo_verdict.is_empty()).collect();
+        let mut of: Vec<&(&CellSummary, &CellView)> = cells
+            .iter()
+            .filter(|(cell, view)| cell.cell.service_tier == **tier && !view.slo_verdict.is_empty())
+            .collect();
         of.sort_by(|a, b| load(a.0).1.cmp(&load(b.0).1));
         let first = of.first()?;
         if matches!(load(first.0).1, AxisValue::Text(_)) {

@@ -79,6 +79,8 @@ pub(crate) struct RunView {
     pub(crate) run_id: String,
     /// `2026-11-24T09:16:03Z`.
     pub(crate) started: String,
+    /// The same, epoch milliseconds.
+    pub(crate) started_ms: u64,
     /// `20261124_091603`, for file names.
     pub(crate) started_compact: String,
     /// Where the requests went.
@@ -114,6 +116,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         description: manifest.plan.description.clone(),
         run_id: manifest.run_id.clone(),
         started: timestamp::iso(manifest.started_ms),
+        started_ms: manifest.started_ms,
         started_compact: timestamp::compact(manifest.started_ms),
         endpoint: manifest.endpoint.clone(),
         region: manifest.region.clone(),

@@ -55,7 +55,8 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
         .collect();
     let axis = |label: &str| Axis { label: label.into(), scale: Scale::Linear };
     let figure = LineFigure { x: axis("p95 of the response time, ms"), y: axis("USD per 1,000 replies"), panels };
-    let mut notes = vec!["Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted.".into()];
+    let mut notes =
+        vec!["Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted.".into()];
     if is_choice {
         notes.insert(0, "The dashed line is the efficient frontier: what nothing beats in both, cost and p95. Lower left is better.".into());
     }
@@ -74,7 +75,8 @@ fn series_of(series: &mut Vec<Series>, summary: &Summary, models: &[String], cel
 }
 
 fn point(cell: &CellSummary) -> Option<Point> {
-    let p95 = cell.latency.percentile(0.95).filter(|p95| !matches!(p95.quality, Quality::TooFew | Quality::Censored))?;
+    let p95 =
+        cell.latency.percentile(0.95).filter(|p95| !matches!(p95.quality, Quality::TooFew | Quality::Censored))?;
     let usd = cell.spend.per_1k_requests()?;
     let interval = cell.spend.per_1k_interval();
     let unfit = if cell.validity == Validity::Ok { String::new() } else { format!(" ({})", cell.validity.key()) };

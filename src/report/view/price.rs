@@ -96,7 +96,11 @@ fn headline(rows: &[PriceRow], limits: &[String]) -> String {
     }
     winners.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let of = |(who, count): &(&str, usize)| format!("{who} at {count} of {} loads", rows.len());
-    format!("cheapest with p95 within {}: {}", limits[limit], winners.iter().take(3).map(of).collect::<Vec<_>>().join(", "))
+    format!(
+        "cheapest with p95 within {}: {}",
+        limits[limit],
+        winners.iter().take(3).map(of).collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn row(summary: &Summary, question: &Question) -> PriceRow {
@@ -118,7 +122,9 @@ fn row(summary: &Summary, question: &Question) -> PriceRow {
         let cost = |index: usize| format!("{} USD", cost::shown(question.offers[index].cost));
         let (state, who, cost) = match answer {
             Answer::Cheapest(index) => ("pass", who(*index), cost(*index)),
-            Answer::AtMost(index) => ("unknown", format!("{}, or cheaper", who(*index)), format!("at most {}", cost(*index))),
+            Answer::AtMost(index) => {
+                ("unknown", format!("{}, or cheaper", who(*index)), format!("at most {}", cost(*index)))
+            }
             Answer::Unknown => ("unknown", "cannot tell".into(), String::new()),
             Answer::Nobody => ("fail", "nobody".into(), String::new()),
         };
@@ -131,9 +137,10 @@ fn row(summary: &Summary, question: &Question) -> PriceRow {
             id: cell.cell.id.clone(),
             who: who(index),
             cost: cost::shown(offer.cost),
-            p95: offer.p95.map_or_else(|| text::NOTHING.into(), |_| {
-                text::percentile(cell.latency.percentile(0.95), cell.latency.observations())
-            }),
+            p95: offer.p95.map_or_else(
+                || text::NOTHING.into(),
+                |_| text::percentile(cell.latency.percentile(0.95), cell.latency.observations()),
+            ),
             interval: offer.p95.map_or_else(missing, |Interval { low, high, .. }| text::range(low, high)),
             meets: offer
                 .meets

@@ -43,10 +43,8 @@ pub(crate) struct TurnView {
 
 pub(super) fn view(manifest: &Manifest) -> RanView {
     let machine = &manifest.machine;
-    let mut facts = vec![
-        Entry::new("run", manifest.run_id.clone()),
-        Entry::new("started", timestamp::iso(manifest.started_ms)),
-    ];
+    let mut facts =
+        vec![Entry::new("run", manifest.run_id.clone()), Entry::new("started", timestamp::iso(manifest.started_ms))];
     facts.extend(manifest.ended_ms.map(|ended| Entry::new("ended", timestamp::iso(ended))));
     facts.extend(manifest.resumed_ms.iter().map(|resumed| Entry::new("gone on with", timestamp::iso(*resumed))));
     facts.extend([

@@ -9,14 +9,14 @@
 mod bench;
 mod looks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::baseline::{Measured, Numbers, Session, too_close};
 use crate::stats::location::{ENOUGH_FOR_P95, ENOUGH_FOR_TYPICAL};
 use looks::{Call, Test, Told};
 pub(crate) use looks::{FEWEST, SECOND_LOOK, visible};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What cells are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub(crate) struct Row {
     pub(crate) cell_hash: String,
     /// What it is called in the first new session.
     pub(crate) test_id: String,
+    /// What was asked for, as in `Measured`.
+    pub(crate) asked: BTreeMap<String, Value>,
     /// What is compared.
     pub(crate) metric: Metric,
     /// What is said.
@@ -124,6 +126,10 @@ pub(crate) struct Row {
     pub(crate) reason: String,
     /// The numbers; nothing where there are none on one side.
     pub(crate) change: Option<Change>,
+    /// Each session of the baseline over their mean, less one, in the order of their starts;
+    pub(crate) base_points: Vec<f64>,
+    /// each new one over the same.
+    pub(crate) new_points: Vec<f64>,
 }
 
 impl Row {
@@ -201,10 +207,13 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
             rows.push(Row {
                 cell_hash: cell.cell_hash.clone(),
                 test_id: cell.test_id.clone(),
+                asked: cell.asked.clone(),
                 metric,
                 verdict: Verdict::Inconclusive,
                 reason: lacking(base, new, cell, metric),
                 change: None,
+                base_points: Vec::new(),
+                new_points: Vec::new(),
             });
         }
     }
@@ -212,6 +221,9 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
     for ((index, test), told) in tested.iter().zip(looks::look(&tests)) {
         let row = &mut rows[*index];
         row.change = Some(change(test, &told, tests.len()));
+        let over = |value: &f64| (value - mean(&test.base)).exp_m1();
+        row.base_points = test.base.iter().map(over).collect();
+        row.new_points = test.new.iter().take(SECOND_LOOK).map(over).collect();
         row.verdict = match told.call {
             Call::Regressed => Verdict::Regressed,
             Call::Improved => Verdict::Improved,
@@ -273,7 +285,6 @@ fn lacking(base: &[Session], new: &[Session], cell: &Measured, metric: Metric) -
 }
 
 fn change(test: &Test, told: &Told, tests: usize) -> Change {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let base = mean(&test.base);
     Change {
         base_ms: base.exp(),
@@ -286,6 +297,10 @@ fn change(test: &Test, told: &Told, tests: usize) -> Change {
         base_sessions: test.base.len(),
         new_sessions: told.sessions,
     }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 fn drift(rows: &[Row]) -> Vec<Drift> {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 const HOUR_MS: u64 = 3_600_000;
 
-fn cell(id: &str, typical_ms: f64) -> Measured {
+pub(crate) fn cell(id: &str, typical_ms: f64) -> Measured {
     let tier = id.split('_').next().unwrap();
     Measured {
         cell_hash: format!("hash of {id}"),
@@ -16,7 +16,7 @@ fn cell(id: &str, typical_ms: f64) -> Measured {
     }
 }
 
-fn session(number: u64, cells: Vec<Measured>) -> Session {
+pub(crate) fn session(number: u64, cells: Vec<Measured>) -> Session {
     Session {
         id: format!("s{number}"),
         started_ms: 1_795_511_763_000 + number * 24 * HOUR_MS,
@@ -28,7 +28,7 @@ fn session(number: u64, cells: Vec<Measured>) -> Session {
 }
 
 /// Sessions that differ by a percent.
-fn base(sessions: u64) -> Vec<Session> {
+pub(crate) fn base(sessions: u64) -> Vec<Session> {
     let level = |number: u64| 1.0 + 0.01 * (number % 3) as f64;
     (0..sessions)
         .map(|number| {

@@ -8,6 +8,7 @@ mod limits;
 mod loads;
 mod money;
 mod nothing_lost;
+mod outputs;
 mod prompts;
 mod resume;
 mod scene;

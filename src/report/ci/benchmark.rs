@@ -1,0 +1,77 @@
+//! `customSmallerIsBetter` of github-action-benchmark: a list of names with values of which less is better.
+
+use super::{json_bytes, rounded};
+use crate::report::ReportError;
+use crate::report::compare::CompareView;
+use crate::report::view::{CellView, View};
+use serde::Serialize;
+
+/// One point of a line.
+#[derive(Debug, Serialize)]
+struct Point {
+    name: String,
+    unit: &'static str,
+    value: f64,
+    /// How sure it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<String>,
+    /// What stands in its tooltip.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    extra: String,
+}
+
+/// A run: what can be told of each cell.
+pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
+    json_bytes(&view.cells.iter().flat_map(cell).collect::<Vec<_>>())
+}
+
+fn cell(cell: &CellView) -> Vec<Point> {
+    // A number that may not be used makes a jump in a line that nobody can explain later.
+    if cell.validity != "ok" {
+        return Vec::new();
+    }
+    let extra = format!("{} requests", cell.counts.total);
+    let ms = |what: &str, value: Option<f64>, range: Option<String>| {
+        value.map(|value| Point {
+            name: format!("{} {what}", cell.id),
+            unit: "ms",
+            value: rounded(value),
+            range,
+            extra: extra.clone(),
+        })
+    };
+    let told = cell.latency.p95_quality == Some("ok");
+    let range = cell.latency.p95_low.zip(cell.latency.p95_high);
+    let range = range.map(|(low, high)| format!("{low:.1} to {high:.1}"));
+    let failures = (cell.counts.total > 0).then(|| Point {
+        name: format!("{} failures", cell.id),
+        unit: "%",
+        value: rounded(cell.counts.failures as f64 * 100.0 / cell.counts.total as f64),
+        range: None,
+        extra: extra.clone(),
+    });
+    [
+        ms("p50", cell.latency.at(0.5), None),
+        ms("p95", cell.latency.at(0.95).filter(|_| told), range),
+        ms("first token p50", cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)), None),
+        failures,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A comparison: the new sessions' numbers.
+pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
+    let points = view.rows.iter().filter_map(|row| {
+        let verdict = if row.verdict.is_empty() { String::new() } else { format!("{}: ", row.verdict) };
+        Some(Point {
+            name: format!("{} {}", row.test_id, row.metric),
+            unit: "ms",
+            value: rounded(row.new_ms?),
+            range: None,
+            extra: format!("{verdict}{} against {}", row.shown.change, view.baseline),
+        })
+    });
+    json_bytes(&points.collect::<Vec<_>>())
+}

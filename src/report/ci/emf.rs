@@ -1,0 +1,104 @@
+//! `CloudWatch`'s embedded metric format: a line per cell, which `CloudWatch` Logs turns into metrics with the
+//! plan, the cell and the endpoint as dimensions.
+
+use super::rounded;
+use crate::report::ReportError;
+use crate::report::compare::CompareView;
+use crate::report::view::{CellView, View};
+use serde_json::{Map, Value, json};
+
+/// Where the metrics are.
+const NAMESPACE: &str = "bedrock-plan";
+
+/// By what they are told apart.
+const DIMENSIONS: [&str; 3] = ["plan", "test_id", "endpoint"];
+
+/// A name, a unit of `CloudWatch`'s, and a value.
+type Metric = (&'static str, &'static str, Option<f64>);
+
+/// A run.
+pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
+    let line = |cell: &CellView| {
+        let mut facts: Map<String, Value> =
+            cell.axes.iter().map(|axis| (axis.field.to_owned(), json!(axis.value))).collect();
+        facts.insert("run_id".into(), json!(view.run.run_id));
+        facts.insert("validity".into(), json!(cell.validity));
+        let count = |verdict: &str| cell.slo.iter().filter(|row| row.verdict == verdict).count() as f64;
+        let judged = |verdict: &str| (!cell.slo.is_empty()).then(|| count(verdict));
+        let usable = |value: Option<f64>| value.filter(|_| cell.validity == "ok");
+        let p95 = cell.latency.at(0.95).filter(|_| cell.latency.p95_quality == Some("ok"));
+        let metrics = [
+            ("requests", "Count", Some(cell.counts.total as f64)),
+            ("failures", "Count", Some(cell.counts.failures as f64)),
+            ("throttled", "Count", Some(cell.counts.throttled as f64)),
+            ("p50", "Milliseconds", usable(cell.latency.at(0.5))),
+            ("p95", "Milliseconds", usable(p95)),
+            ("ttft_p50", "Milliseconds", usable(cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)))),
+            ("requests_per_sec", "Count/Second", usable(cell.requests_per_sec)),
+            ("output_tokens_per_sec", "Count/Second", usable(cell.output_tokens_per_sec)),
+            ("thresholds_failed", "Count", judged("FAIL")),
+            ("thresholds_inconclusive", "Count", judged("INCONCLUSIVE")),
+        ];
+        one([&view.run.name, &cell.id, &view.run.endpoint], view.run.started_ms, facts, &metrics)
+    };
+    lines(view.cells.iter().map(line))
+}
+
+/// A comparison.
+pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
+    let Some(session) = view.new.last() else { return Ok(Vec::new()) };
+    let mut ids: Vec<&str> = view.rows.iter().map(|row| row.test_id.as_str()).collect();
+    ids.dedup();
+    let line = |id: &str| {
+        let row = |metric: &str| view.rows.iter().find(|row| row.test_id == id && row.metric == metric);
+        let change = |metric: &str| row(metric).and_then(|row| row.change).map(|share| share * 100.0);
+        let rows = || view.rows.iter().filter(|row| row.test_id == id);
+        let count = |verdict: &str| rows().filter(|row| row.verdict == verdict).count() as f64;
+        let called = |verdict: &str| view.judged.then(|| count(verdict));
+        let verdicts = rows()
+            .filter(|row| !row.verdict.is_empty())
+            .map(|row| (format!("verdict_{}", row.metric), json!(row.verdict)));
+        let mut facts: Map<String, Value> = verdicts.collect();
+        facts.insert("run_id".into(), json!(session.id));
+        facts.insert("baseline".into(), json!(view.baseline));
+        let metrics = [
+            ("change_typical", "Percent", change("typical")),
+            ("change_p95", "Percent", change("p95")),
+            ("regressed", "Count", called("REGRESSED")),
+            ("suspect", "Count", called("SUSPECT")),
+            ("inconclusive", "Count", called("INCONCLUSIVE")),
+        ];
+        one([&view.name, id, &session.endpoint], session.started_ms, facts, &metrics)
+    };
+    lines(ids.into_iter().map(line))
+}
+
+/// One line: the directive, the dimensions, what is merely logged, and the values that are there.
+fn one(dimensions: [&str; 3], at_ms: u64, facts: Map<String, Value>, metrics: &[Metric]) -> Value {
+    let known = || metrics.iter().filter_map(|(name, unit, value)| Some((*name, *unit, (*value)?)));
+    let mut line = Map::new();
+    line.insert(
+        "_aws".into(),
+        json!({
+            "Timestamp": at_ms,
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": [DIMENSIONS],
+                "Metrics": known().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect::<Vec<_>>(),
+            }],
+        }),
+    );
+    line.extend(facts);
+    line.extend(DIMENSIONS.iter().zip(dimensions).map(|(name, value)| ((*name).to_owned(), json!(value))));
+    line.extend(known().map(|(name, _, value)| (name.to_owned(), json!(rounded(value)))));
+    Value::Object(line)
+}
+
+fn lines(lines: impl Iterator<Item = Value>) -> Result<Vec<u8>, ReportError> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut bytes, &line).map_err(|error| ReportError::Json(error.to_string()))?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
