@@ -19,6 +19,7 @@ mod spend;
 mod stages;
 pub(crate) mod student;
 mod summary;
+pub(crate) mod timeline;
 pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount, Sample};
