@@ -19,8 +19,25 @@ pub(crate) struct Cli {
     /// Log to stderr what is sent where; twice for more. `RUST_LOG` says it in detail.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+    /// Show no progress, and not what is about to be run; results, warnings and errors are said.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Colours; auto is where there is a terminal and `NO_COLOR` is not set.
+    #[arg(long, value_name = "auto|always|never", value_enum, global = true, default_value_t = ColorWhen::Auto, hide_possible_values = true, hide_default_value = true)]
+    pub(crate) color: ColorWhen,
     #[command(subcommand)]
     pub(crate) command: Subcommands,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// Where there is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What to do.

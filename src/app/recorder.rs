@@ -98,8 +98,9 @@ impl Writer {
     fn take(&mut self, event: Event) -> Result<(), DirError> {
         match event {
             Event::Ended { cell, record } => {
+                let of = &self.manifest.cells[cell].cell;
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).add(of, &record);
                 if record.phase.is_load() {
-                    self.live.lock().unwrap_or_else(PoisonError::into_inner).add(&record);
                     self.ends[cell].add(&record);
                 }
                 self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
@@ -115,6 +116,7 @@ impl Writer {
             }
             Event::TurnEnded(report) => {
                 self.journal.sync().map_err(|source| self.lost(source))?;
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).end(&report);
                 self.manifest.turns.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
@@ -124,11 +126,10 @@ impl Writer {
                     self.manifest.order[place] = turn;
                     dir::write_manifest(&self.dir, &self.manifest)?;
                 }
-                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(turn.cell);
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(place, turn.cell);
             }
             Event::Second(second) => {
-                let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-                (live.users, live.in_flight) = (second.users, second.in_flight);
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).second(second);
             }
         }
         Ok(())

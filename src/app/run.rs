@@ -1,10 +1,10 @@
 //! `run`: executes a plan, then reports on what it left on the disk.
 
 use super::outcome::CellEnd;
-use super::outputs::Outputs;
 use super::recorder::Recorder;
+use super::screen::Screen;
 use super::signals::{self, Signals};
-use super::{calibrate, limits, outcome, preflight, report, resume, simulated, templates};
+use super::{calibrate, limits, outcome, preflight, report, resume, simulated, watch};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
@@ -25,9 +25,7 @@ use crate::units::timestamp;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 /// What becomes of a run that is in the results directory already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) preflight_only: bool,
     /// Patterns on cell ids; empty is all.
     pub(crate) only: Vec<String>,
+    /// How it is shown.
+    pub(crate) screen: Screen,
     /// How the files of the report are made.
     pub(crate) output: report::Output,
 }
@@ -89,12 +89,11 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     }
     let started_ms = timestamp::now_ms();
     // A template that is broken is said before the run, not after it.
-    let templates = templates::read(options.output.templates.as_deref())?;
-    if let Some(error) = templates.broken() {
+    let output = if options.no_report { &report::Output::default() } else { &options.output };
+    let means = output.open(environment)?;
+    if let Some(error) = means.templates.broken() {
         return Err(Error::Template(error));
     }
-    let outputs =
-        if options.no_report { Outputs::default() } else { Outputs::open(&options.output.files, environment)? };
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, started_ms);
     let overwrite = options.there == There::Overwrite;
@@ -105,14 +104,17 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         None
     };
     if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
-        return report::render(&results, &results, &before.manifest, &templates, outputs);
+        return report::render(&results, &results, &before.manifest, means);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
         None => super::select(&all_cells, &options.only)?,
     };
     let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment)?;
-    introduce(resolved, &cells, before.as_ref(), &results);
+    // Who is asked must know what.
+    if options.screen.mode != terminal::Mode::Quiet || !options.yes {
+        introduce(resolved, &cells, before.as_ref(), &results);
+    }
     confirm(options.yes)?;
     let calibration = if resolved.plan.run.calibrate {
         let _ = writeln!(std::io::stderr(), "calibrating at the peak load, some 15 s");
@@ -149,7 +151,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
     preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
-    let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest)?;
+    let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest, options.screen)?;
     drop(simulator);
 
     manifest.interrupted = execution.interrupted;
@@ -166,7 +168,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         };
         return Ok(outcome::exit_code(&manifest, &ends, false));
     }
-    report::render(&results, &results, &manifest, &templates, outputs)
+    report::render(&results, &results, &manifest, means)
 }
 
 /// What is about to be done, before it is asked.
@@ -192,6 +194,7 @@ fn drive(
     mut job: Job,
     taken: dir::RunDir,
     manifest: Manifest,
+    screen: Screen,
 ) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
@@ -215,10 +218,9 @@ fn drive(
         Box::new(early),
         Box::new(budget),
     ]));
-    let live = Arc::new(Mutex::new(Live::default()));
-    let turns = Arc::new(AtomicUsize::new(job.turns.len()));
-    let display =
-        terminal::Display::start(watch(&manifest, Arc::clone(&turns), Arc::clone(&live))).map_err(Error::Internal)?;
+    let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
+    let state = watch::watch(&manifest, &job, Arc::clone(&live));
+    let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
     let mut known = manifest.clone();
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
     let events = recorder.sender();
@@ -231,7 +233,6 @@ fn drive(
         let signals = tokio::spawn(signals::watch(Signals::listen(), stop.clone(), display.handle()));
         if known.plan.run.preflight {
             preflight::before(&mut known, &mut job, &bedrock, &gate, &tell, &stop, &say).await;
-            turns.store(job.turns.len(), Ordering::Relaxed);
         }
         drop(say);
         let execution = execute(bedrock, job, gate, tell, &stop).await;
@@ -243,34 +244,6 @@ fn drive(
     display.finish();
     let (manifest, ends) = recorded?;
     Ok((manifest, ends, execution))
-}
-
-/// What the display shows, read from what the recorder knows.
-fn watch(
-    manifest: &Manifest,
-    turns: Arc<AtomicUsize>,
-    live: Arc<Mutex<Live>>,
-) -> impl Fn() -> terminal::State + Send + 'static {
-    let cells: Vec<(String, Duration)> =
-        manifest.cells.iter().map(|planned| (planned.cell.id.clone(), planned.cell.length())).collect();
-    move || {
-        let live = live.lock().unwrap_or_else(PoisonError::into_inner);
-        let (cell, length) = cells.get(live.cell).cloned().unwrap_or_default();
-        terminal::State {
-            turns: turns.load(Ordering::Relaxed),
-            turn: live.turn,
-            cell,
-            elapsed: live.began.map_or(Duration::ZERO, |began| began.elapsed()),
-            length,
-            users: live.users,
-            in_flight: live.in_flight,
-            succeeded: live.succeeded,
-            throttled: live.throttled,
-            failed: live.failed,
-            p50_ms: live.percentile_ms(0.50),
-            p95_ms: live.percentile_ms(0.95),
-        }
-    }
 }
 
 /// The regions that cells name, each once.

@@ -186,18 +186,31 @@ fn is_ours(name: &str) -> bool {
         || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
 }
 
+/// The charts of a run, which a user's own may lie beside.
+pub(crate) const CHART_STEMS: [&str; 12] = [
+    "avg_latency_by_config",
+    "p50_p95_comparison",
+    "latency_by_prompt_size",
+    "throughput_comparison",
+    "latency_heatmap",
+    "latency_by_load",
+    "cost_and_latency",
+    "tiers_against_default",
+    "percentiles",
+    "first_token",
+    "output_tokens",
+    "timeline",
+];
+
 fn remove_ours(dir: &Path) -> io::Result<()> {
     remove_files(dir, is_ours)?;
     let charts = dir.join(CHARTS);
     if charts.is_dir() {
-        const NAMES: [&str; 5] = [
-            "avg_latency_by_config.png",
-            "p50_p95_comparison.png",
-            "latency_by_prompt_size.png",
-            "throughput_comparison.png",
-            "latency_heatmap.png",
-        ];
-        remove_files(&charts, |name| NAMES.contains(&name.strip_suffix(".part").unwrap_or(name)))?;
+        remove_files(&charts, |name| {
+            let name = name.strip_suffix(".part").unwrap_or(name);
+            let stem = name.strip_suffix(".png").or_else(|| name.strip_suffix(".svg"));
+            stem.is_some_and(|stem| CHART_STEMS.contains(&stem))
+        })?;
         // Only an empty directory can be removed so: a chart of the user's own keeps it.
         let _ = fs::remove_dir(&charts);
     }

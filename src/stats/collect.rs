@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own of a record
 pub(crate) struct Sample {
     /// From the start of its turn to the send, in an open loop to the intended start, milliseconds.
     pub(crate) start_ms: f64,
@@ -43,6 +44,8 @@ pub(crate) struct Sample {
     pub(crate) repetition: u32,
     /// How it ended.
     pub(crate) outcome: Outcome,
+    /// The service refused it with 503: it was not a quota that was used up.
+    pub(crate) overloaded: bool,
     /// It failed by its own timeout: its true time is longer.
     pub(crate) timed_out: bool,
     /// The reply reports tokens read from the prompt cache.
@@ -169,6 +172,7 @@ impl Sample {
             response_bytes: record.response_bytes.map_or(0, saturate),
             repetition: record.repetition,
             outcome: record.outcome,
+            overloaded: record.outcome == Outcome::Failed && record.http_status == Some(503),
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             cut: record.stop_reason.as_deref() == Some("max_tokens"),
@@ -233,6 +237,7 @@ pub(super) mod tests {
             response_bytes: 0,
             repetition: 1,
             outcome: Outcome::Succeeded,
+            overloaded: false,
             timed_out: false,
             cache_read: false,
             cut: false,

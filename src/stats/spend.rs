@@ -1,5 +1,7 @@
 //! What a cell's requests cost, by the tokens that the replies report and the tier that served them.
 
+use super::percentile::TAIL;
+use super::student;
 use crate::matrix::Cell;
 use crate::prices::{Prices, Usage};
 use crate::record::{Record, class};
@@ -14,6 +16,8 @@ pub(crate) struct Spend {
     pub(crate) load: Usd,
     /// Replies of the load that have a price.
     pub(crate) priced: u64,
+    /// The sum of the squares of their costs, picodollars squared.
+    squares: u128,
     /// Their output tokens.
     pub(crate) output_tokens: u64,
     /// Replies for which a price is not known.
@@ -58,6 +62,7 @@ impl Spend {
         self.total += cost;
         if counts {
             self.load += cost;
+            self.squares = self.squares.saturating_add(cost.square());
             self.priced += 1;
             self.output_tokens += output;
         }
@@ -72,6 +77,20 @@ impl Spend {
     pub(crate) fn per_1k_requests(&self) -> Option<f64> {
         self.known()?;
         self.load.per(self.priced).map(|usd| usd * 1e3)
+    }
+
+    /// Student's 95 % interval of [`Self::per_1k_requests`]: replies differ in length.
+    pub(crate) fn per_1k_interval(&self) -> Option<(f64, f64)> {
+        let mean = self.per_1k_requests()? / 1e3;
+        let n = self.priced as f64;
+        if self.priced < 2 {
+            return None;
+        }
+        // A difference of two sums that are nearly the same may come out below zero.
+        let squares = self.squares as f64 * 1e-24;
+        let variance = ((squares - n * mean * mean) / (n - 1.0)).max(0.0);
+        let half = student::quantile((self.priced as usize - 1).min(10_000), TAIL) * (variance / n).sqrt();
+        Some(((mean - half).max(0.0) * 1e3, (mean + half) * 1e3))
     }
 
     /// US dollars per million output tokens, prompts included.

@@ -299,6 +299,8 @@ pub(crate) struct CellSummary {
     /// Successes that name no tier though one was asked for: they are taken as asked.
     pub(crate) untold_tiers: u64,
     pub(super) samples: Vec<Sample>,
+    /// How its turns went.
+    pub(super) turns: Vec<TurnReport>,
     /// Who is in `latency`.
     pub(super) population: Population,
     /// By repetition: from the first start to the moment after which nothing new started.
@@ -518,6 +520,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         untold_tiers,
         window,
         samples,
+        turns: turns.to_vec(),
         population: settled,
         load_ms,
     }

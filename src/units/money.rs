@@ -33,6 +33,11 @@ impl Usd {
         (number > 0).then(|| self.as_f64() / number as f64)
     }
 
+    /// Its square in picodollars squared: exact, so that sums do not depend on their order.
+    pub(crate) fn square(self) -> u128 {
+        self.0.saturating_mul(self.0)
+    }
+
     /// US dollars.
     pub(crate) fn as_f64(self) -> f64 {
         self.0 as f64 / PICO as f64

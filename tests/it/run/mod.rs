@@ -15,6 +15,7 @@ mod preflight;
 mod prompts;
 mod resume;
 mod scene;
+mod screen;
 mod sessions;
 mod slo;
 mod streams;
