@@ -63,10 +63,11 @@ pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, series: &[Series], index: 
         highest: ticks.last().copied().unwrap_or(1.0),
     };
     let step = ticks.get(1).copied().unwrap_or(1.0);
+    let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + plot.width, plot.y(*tick))];
+    ink.strokes(ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
+    ink.strokes(vec![across(&0.0)], 1.0, Paint::Soft);
     for tick in &ticks {
         let y = plot.y(*tick);
-        let paint = if *tick == 0.0 { Paint::Soft } else { Paint::Grid };
-        ink.line((plot.left, y), (plot.left + plot.width, y), 1.0, paint);
         ink.text(&tick_text(*tick, step), plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
     }
     ink.text(&figure.unit, at.0 + 6.0, plot.top + PLOT / 2.0, Type::new(LABEL, Paint::Soft).centred().upright());

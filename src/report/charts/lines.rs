@@ -80,10 +80,11 @@ pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, series: &[Series], index:
 
 fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_ticks: &[f64], at: Spot) {
     let step = |ticks: &[f64]| ticks.get(1).copied().unwrap_or(1.0);
+    let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + WIDTH, plot.y(*tick))];
+    ink.strokes(y_ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
+    let mut axis = vec![across(&0.0)];
     for tick in y_ticks {
         let y = plot.y(*tick);
-        let paint = if *tick == 0.0 { Paint::Soft } else { Paint::Grid };
-        ink.line((plot.left, y), (plot.left + WIDTH, y), 1.0, paint);
         let text = tick_text(*tick, step(y_ticks));
         ink.text(&text, plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
     }
@@ -102,7 +103,7 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
     };
     let mut free = f64::NEG_INFINITY;
     for (x, text) in labels {
-        ink.line((x, plot.top + PLOT), (x, plot.top + PLOT + 4.0), 1.0, Paint::Soft);
+        axis.push(vec![(x, plot.top + PLOT), (x, plot.top + PLOT + 4.0)]);
         let half = width(&text, LABEL, false) / 2.0;
         // A label that would run into the one before it is left out.
         if x - half > free {
@@ -110,6 +111,7 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
             free = x + half + 4.0;
         }
     }
+    ink.strokes(axis, 1.0, Paint::Soft);
     let middle = plot.left + WIDTH / 2.0;
     ink.text(&figure.x.label, middle, below + 16.0, Type::new(LABEL, Paint::Soft).centred());
     let y = plot.top + PLOT / 2.0;

@@ -3,6 +3,7 @@
 
 use super::figure::Figure;
 use super::ink::{Align, Ink, Shape, Spot, Type};
+use super::style::LABEL;
 use super::{frame, panel};
 use std::fmt::Write;
 
@@ -110,19 +111,19 @@ fn attributes((x, y_middle): Spot, set: Type) -> String {
     let drop = 0.357 * set.size;
     let anchor = match set.align {
         Align::Left => "",
-        Align::Centre => " text-anchor=\"middle\"",
-        Align::Right => " text-anchor=\"end\"",
+        Align::Centre => " m",
+        Align::Right => " e",
     };
-    let bold = if set.bold { " font-weight=\"700\"" } else { "" };
-    let (x, y, class, size) = (short(x), short(y_middle), set.paint.class(), set.size);
+    let bold = if set.bold { " b" } else { "" };
+    // The style sheet knows the size of most texts.
+    let size = if (set.size - LABEL).abs() < 1e-9 { String::new() } else { format!(" font-size=\"{}\"", set.size) };
+    let (x, y, class) = (short(x), short(y_middle), format!("f{}{anchor}{bold}", set.paint.class()));
     if set.upright {
         let drop = short(drop);
-        return format!(
-            " class=\"f{class}\" transform=\"translate({x} {y}) rotate(-90)\" y=\"{drop}\" font-size=\"{size}\"{anchor}{bold}"
-        );
+        return format!(" class=\"{class}\" transform=\"translate({x} {y}) rotate(-90)\" y=\"{drop}\"{size}");
     }
     let y = short(y_middle + drop);
-    format!(" class=\"f{class}\" x=\"{x}\" y=\"{y}\" font-size=\"{size}\"{anchor}{bold}")
+    format!(" class=\"{class}\" x=\"{x}\" y=\"{y}\"{size}")
 }
 
 fn path(spots: &[Spot]) -> String {

@@ -41,10 +41,10 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
             words += &format!("; {} {}/s", series.name, text::ms(rate));
         }
         if let Some((server, client)) = bucket.shares_ms {
-            words += &format!("; median {} ms the service's, {} ms on top", text::ms(server), text::ms(client));
+            words += &format!("; median {} + {} ms", text::ms(server), text::ms(client));
         }
         if let Some(lag) = bucket.lag_ms {
-            words += &format!("; at worst {} ms late", text::ms(lag));
+            words += &format!("; {} ms late", text::ms(lag));
         }
         Bucket { rates: rates.to_vec(), shares: bucket.shares_ms, lag_ms: bucket.lag_ms, words }
     };
