@@ -1,7 +1,7 @@
 //! Panels of grouped bars with whiskers, on one scale that begins at zero.
 
 use super::figure::{Bar, BarFigure, BarPanel, Group, Series};
-use super::ink::{Ink, Spot, Type};
+use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 /// Room for the axis at the left.
@@ -107,8 +107,10 @@ fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot
         top -= 12.0;
     }
     if let Some((low, high)) = bar.interval {
-        let upper = high.map_or(plot.top, |high| plot.y(high));
-        ink.whisker(middle, plot.y(low), upper, high.is_none(), (slot * 0.16).min(5.0), Paint::Ink);
+        let upper = high.map_or((top - OPEN).max(plot.top), |high| plot.y(high));
+        let cap = (slot * 0.16).min(5.0);
+        let whisker = Whisker { at: middle, from: plot.y(low), to: upper, open: high.is_none(), cap, lying: false };
+        ink.whiskers(&[whisker], Paint::Ink);
         top = top.min(upper);
     }
     // Where the whole reason has no room, its first words have.

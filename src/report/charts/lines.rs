@@ -2,7 +2,7 @@
 //! line across; what is not there is a cross at the bottom, never a zero.
 
 use super::figure::{Join, Line, LineFigure, LinePanel, Point, Scale, Series};
-use super::ink::{Ink, Spot, Type};
+use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 const AXIS: f64 = 62.0;
@@ -145,23 +145,34 @@ fn one(ink: &mut Ink, line: &Line, series: &Series, plot: &Plot) {
         Join::Marked | Join::Plain => ink.strokes(runs, 1.75, paint),
         Join::Dashed => runs.into_iter().for_each(|run| ink.dashed(run, 1.25, Paint::Soft)),
     }
+    ink.whiskers(&whiskers(line, plot), paint);
     let marked = matches!(line.join, Join::Marked | Join::Apart);
     for point in &line.points {
         let spot = at(point).unwrap_or((plot.x(point.x), plot.top + PLOT - 5.0));
         if point.y.is_none() {
             ink.cross(spot, Paint::Soft);
         }
-        if let Some((low, high)) = point.interval.filter(|_| point.y.is_some()) {
-            let upper = high.map_or(plot.top, |high| plot.y(high));
-            ink.whisker(spot.0, plot.y(low), upper, high.is_none(), 3.5, paint);
-        }
-        if let Some((low, high)) = point.across.filter(|_| point.y.is_some()) {
-            let right = high.map_or(plot.left + WIDTH, |high| plot.x(high));
-            ink.lying(spot.1, plot.x(low), right, high.is_none(), 3.5, paint);
-        }
         if marked && point.y.is_some() {
             ink.marker(spot, series.shape, point.hollow, paint);
         }
         ink.mark([spot.0 - 8.0, spot.1 - 8.0, 16.0, 16.0], &point.words);
     }
+}
+
+/// The intervals of a line's points, of y and of x.
+fn whiskers(line: &Line, plot: &Plot) -> Vec<Whisker> {
+    let mut whiskers = Vec::new();
+    for point in &line.points {
+        let Some(y) = point.y else { continue };
+        if let Some((low, high)) = point.interval {
+            let (from, to) = (plot.y(low), high.map_or((plot.y(y) - OPEN).max(plot.top), |high| plot.y(high)));
+            whiskers.push(Whisker { at: plot.x(point.x), from, to, open: high.is_none(), cap: 3.5, lying: false });
+        }
+        if let Some((low, high)) = point.across {
+            let (from, to) =
+                (plot.x(low), high.map_or((plot.x(point.x) + OPEN).min(plot.left + WIDTH), |high| plot.x(high)));
+            whiskers.push(Whisker { at: plot.y(y), from, to, open: high.is_none(), cap: 3.5, lying: true });
+        }
+    }
+    whiskers
 }

@@ -86,10 +86,15 @@ fn one(text: &mut String, shape: &Shape) {
         Shape::Area(spots, paint) => write!(text, "<path class=\"f{}\" d=\"{}Z\"/>", paint.class(), path(spots)),
         Shape::Strokes { lines, thickness, dashed, paint } => {
             let d: String = lines.iter().map(|line| path(line)).collect();
-            let dash = if *dashed { " stroke-dasharray=\"5 4\"" } else { "" };
-            let width =
-                if (thickness - 1.0).abs() < 1e-9 { String::new() } else { format!(" stroke-width=\"{thickness}\"") };
-            write!(text, "<path class=\"k{}\" d=\"{d}\"{width}{dash}/>", paint.class())
+            let dash = if *dashed { " d" } else { "" };
+            let is = |width: f64| (thickness - width).abs() < 1e-9;
+            // The style sheet knows the usual widths.
+            let (class, width) = match thickness {
+                _ if is(1.0) => ("", String::new()),
+                _ if is(1.25) => (" v", String::new()),
+                _ => ("", format!(" stroke-width=\"{thickness}\"")),
+            };
+            write!(text, "<path class=\"k{}{class}{dash}\" d=\"{d}\"{width}/>", paint.class())
         }
         Shape::Disc { at: (x, y), radius, hollow, paint } => {
             let (x, y, class) = (short(*x), short(*y), paint.class());

@@ -108,7 +108,9 @@ fn layer(
     while let Some(start) = (from..values.len()).find(|index| values[*index] > 0.0) {
         let end = (start..values.len()).find(|index| values[*index] <= 0.0).unwrap_or(values.len());
         let steps = |levels: &[f64]| -> Vec<Spot> {
-            (start..end).flat_map(|index| [(x(index), strip.y(levels[index])), (x(index + 1), strip.y(levels[index]))]).collect()
+            (start..end)
+                .flat_map(|index| [(x(index), strip.y(levels[index])), (x(index + 1), strip.y(levels[index]))])
+                .collect()
         };
         let mut outline = steps(&above);
         outline.extend(steps(below).into_iter().rev());

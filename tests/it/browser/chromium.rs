@@ -24,9 +24,8 @@ impl Chromium {
     /// Starts one; says on stderr where a test is skipped for want of it.
     #[allow(clippy::print_stderr)]
     pub(super) fn start() -> Option<Self> {
-        let is_there = |name: &&&str| {
-            Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
-        };
+        let is_there =
+            |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
         let Some(name) = NAMES.iter().find(is_there) else {
             eprintln!("skipped: Chromium is not installed");
             return None;

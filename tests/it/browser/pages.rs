@@ -66,7 +66,8 @@ fn every_page_is_quiet_and_fits_in_light_and_dark_on_a_screen_and_on_a_phone() {
         for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
             browser.open(&results.join(name), width, scheme);
             assert_eq!(browser.evaluate(CUT_OFF), json!([]), "{name} at {width}, {scheme}");
-            let look = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor].join()";
+            let look =
+                "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor].join()";
             looks.push(browser.evaluate(look).to_string());
             assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {width}, {scheme}");
             assert_eq!(browser.evaluate("document.querySelectorAll('main script, main img').length"), json!(0));
@@ -91,8 +92,10 @@ fn every_chart_has_its_marks_and_says_them() {
     let stems = "[...document.querySelectorAll('figure')].map((figure) => figure.id.slice(6)).filter((stem) => stem !== 'tiers_against_default').sort().join(' ')";
     assert_eq!(
         browser.evaluate(stems),
-        json!("avg_latency_by_config cost_and_latency first_token latency_by_load latency_by_prompt_size latency_heatmap \
-               output_tokens p50_p95_comparison percentiles throughput_comparison timeline")
+        json!(
+            "avg_latency_by_config cost_and_latency first_token latency_by_load latency_by_prompt_size latency_heatmap \
+               output_tokens p50_p95_comparison percentiles throughput_comparison timeline"
+        )
     );
     // Drawn things are there to be seen: every panel has ink within its borders.
     let empty = r"(() => {
@@ -151,16 +154,23 @@ fn tables_sort_and_filter_and_links_unfold() {
     assert_eq!(all.as_array().unwrap().len(), 4);
 
     let filter = |words: &str| {
-        format!("(() => {{ const at = document.querySelector('[data-for=matrix-table] input'); at.value = '{words}'; at.dispatchEvent(new Event('input')); }})()")
+        format!(
+            "(() => {{ const at = document.querySelector('[data-for=matrix-table] input'); at.value = '{words}'; at.dispatchEvent(new Event('input')); }})()"
+        )
     };
     browser.evaluate(&filter("FLEX u4"));
     assert_eq!(browser.evaluate(ids), json!(["us_flex_small_u4"]));
-    assert_eq!(browser.evaluate("document.querySelector('[data-for=matrix-table] output').textContent"), json!("1 of 4"));
+    assert_eq!(
+        browser.evaluate("document.querySelector('[data-for=matrix-table] output').textContent"),
+        json!("1 of 4")
+    );
     browser.evaluate(&filter(""));
     assert_eq!(browser.evaluate(ids), all);
 
     let sort = |label: &str| {
-        format!("[...document.querySelectorAll('#matrix-table thead button')].find((at) => at.textContent === '{label}').click()")
+        format!(
+            "[...document.querySelectorAll('#matrix-table thead button')].find((at) => at.textContent === '{label}').click()"
+        )
     };
     let column = |label: &str| {
         format!(
@@ -186,7 +196,10 @@ fn tables_sort_and_filter_and_links_unfold() {
     browser.evaluate("document.querySelector('.grid td a').click()");
     assert_eq!(browser.evaluate("location.hash.startsWith('#cell-')"), json!(true));
     // The event of a new fragment comes after this turn of the page's loop.
-    browser.call("Runtime.evaluate", json!({ "expression": "new Promise((done) => setTimeout(done))", "awaitPromise": true }));
+    browser.call(
+        "Runtime.evaluate",
+        json!({ "expression": "new Promise((done) => setTimeout(done))", "awaitPromise": true }),
+    );
     assert_eq!(browser.evaluate(open), json!(true));
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
