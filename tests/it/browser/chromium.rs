@@ -44,18 +44,19 @@ impl Chromium {
         let (to, from) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
         let session = String::new();
         let mut browser = Self { process, to, from, session, last_id: 0, events: Vec::new(), _profile: profile };
-        let targets = browser.call("Target.getTargets", json!({}));
+        let targets = browser.call("Target.getTargets", &json!({}));
         let page = targets["targetInfos"].as_array().unwrap().iter().find(|target| target["type"] == "page").unwrap();
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
-        browser.session = browser.call("Target.attachToTarget", attach)["sessionId"].as_str().unwrap().to_owned();
+        let attached = browser.call("Target.attachToTarget", &attach);
+        browser.session.push_str(attached["sessionId"].as_str().unwrap());
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         Some(browser)
     }
 
     /// Asks for something and waits for the answer.
-    pub(super) fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(super) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -82,11 +83,11 @@ impl Chromium {
     /// Opens a file in a window of a width, in light or dark, and waits until it is there.
     pub(super) fn open(&mut self, file: &Path, width: u32, scheme: &str) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
         let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.call("Emulation.setEmulatedMedia", feature);
+        self.call("Emulation.setEmulatedMedia", &feature);
         self.events.clear();
-        self.call("Page.navigate", json!({ "url": format!("file://{}", file.canonicalize().unwrap().display()) }));
+        self.call("Page.navigate", &json!({ "url": format!("file://{}", file.canonicalize().unwrap().display()) }));
         while self.events.iter().all(|event| event["method"] != "Page.loadEventFired") {
             let told = self.read();
             self.events.push(told);
@@ -95,7 +96,7 @@ impl Chromium {
 
     /// The value of an expression in the page.
     pub(super) fn evaluate(&mut self, expression: &str) -> Value {
-        let told = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true }));
+        let told = self.call("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
         assert!(told["exceptionDetails"].is_null(), "{expression}: {told}");
         told["result"]["value"].clone()
     }

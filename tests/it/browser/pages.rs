@@ -119,15 +119,16 @@ fn every_chart_has_its_marks_and_says_them() {
         return [at.left + at.width / 2, at.top + at.height / 2];
     })()";
     let at = browser.evaluate(place);
-    browser.call("Input.dispatchMouseEvent", json!({ "type": "mouseMoved", "x": at[0], "y": at[1] }));
+    browser.call("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": at[0], "y": at[1] }));
     let tip = "(() => { const tip = document.getElementById('tip'); return tip.hidden ? '' : tip.textContent; })()";
     let first = browser.evaluate(tip);
     assert!(first.as_str().unwrap().contains("p95"), "{first}");
-    browser.call("Input.dispatchMouseEvent", json!({ "type": "mouseMoved", "x": 1, "y": 1 }));
+    browser.call("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": 1, "y": 1 }));
     assert_eq!(browser.evaluate(tip), json!(""));
     browser.evaluate("document.querySelector('#chart-latency_by_load svg[tabindex]').focus()");
     for _ in 0..2 {
-        browser.call("Input.dispatchKeyEvent", json!({ "type": "keyDown", "key": "ArrowRight", "code": "ArrowRight" }));
+        browser
+            .call("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": "ArrowRight", "code": "ArrowRight" }));
     }
     let second = browser.evaluate(tip);
     assert!(!second.as_str().unwrap().is_empty() && second != first, "{second}");
@@ -198,7 +199,7 @@ fn tables_sort_and_filter_and_links_unfold() {
     // The event of a new fragment comes after this turn of the page's loop.
     browser.call(
         "Runtime.evaluate",
-        json!({ "expression": "new Promise((done) => setTimeout(done))", "awaitPromise": true }),
+        &json!({ "expression": "new Promise((done) => setTimeout(done))", "awaitPromise": true }),
     );
     assert_eq!(browser.evaluate(open), json!(true));
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -209,7 +210,7 @@ fn it_says_everything_without_a_script_and_on_paper() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
-    browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    browser.call("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     browser.open(&dir.path().join("results/report.html"), 1280, "light");
     assert_eq!(browser.evaluate("document.querySelectorAll('button').length"), json!(0), "the script did not run");
     let height = "document.getElementById('matrix-table').getBoundingClientRect().height";
@@ -217,6 +218,6 @@ fn it_says_everything_without_a_script_and_on_paper() {
     assert_eq!(browser.evaluate(tools), json!(0), "what does nothing is not shown");
     let titles = "document.querySelectorAll('.marks title').length > 50";
     assert_eq!(browser.evaluate(titles), json!(true));
-    browser.call("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    browser.call("Emulation.setEmulatedMedia", &json!({ "media": "print" }));
     assert!(browser.evaluate(height).as_f64().unwrap() > 50.0, "paper cannot be unfolded");
 }
