@@ -19,8 +19,25 @@ pub(crate) struct Cli {
     /// Log to stderr what is sent where; twice for more. `RUST_LOG` says it in detail.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+    /// Show no progress, and not what is about to be run; results, warnings and errors are said.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Colours; auto is where there is a terminal and `NO_COLOR` is not set.
+    #[arg(long, value_name = "auto|always|never", value_enum, global = true, default_value_t = ColorWhen::Auto, hide_possible_values = true, hide_default_value = true)]
+    pub(crate) color: ColorWhen,
     #[command(subcommand)]
     pub(crate) command: Subcommands,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// Where there is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What to do.
@@ -75,6 +92,12 @@ pub(crate) struct RunArgs {
     /// End after the records; `report` renders them later, anywhere.
     #[arg(long, conflicts_with = "output")]
     pub(crate) no_report: bool,
+    /// Send the small requests before the load alone, and say what can be asked; nothing is asked or written.
+    #[arg(long, conflicts_with_all = ["no_preflight", "resume", "rerun", "overwrite"])]
+    pub(crate) preflight_only: bool,
+    /// Do not find out first what can be asked: `run.preflight` = false.
+    #[arg(long, conflicts_with = "preflight")]
+    pub(crate) no_preflight: bool,
     /// Run only the cells whose id is like this; may be said again.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,

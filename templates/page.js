@@ -54,6 +54,54 @@
     apply();
   }
 
+  // A legend's name shows and hides its series.
+  for (const entry of all(".figure li[data-z]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-pressed", "true");
+    button.append(...entry.childNodes);
+    entry.append(button);
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") === "false";
+      button.setAttribute("aria-pressed", String(on));
+      all(`.z${entry.dataset.z}`, entry.closest(".figure")).forEach((drawn) => { drawn.style.display = on ? "" : "none"; });
+    });
+  }
+
+  // What a mark says appears at once under a pointer, and one by one with the arrow keys.
+  const tip = document.getElementById("tip");
+  const say = (mark) => {
+    all(".marks .at").forEach((other) => other.classList.remove("at"));
+    tip.hidden = !mark;
+    if (!mark) return;
+    const title = mark.querySelector("title");
+    // The browser would show the same a second later.
+    if (title) { mark.dataset.words = title.textContent; title.remove(); }
+    mark.classList.add("at");
+    tip.textContent = mark.dataset.words;
+    const at = mark.getBoundingClientRect();
+    const left = Math.min(Math.max(at.left + at.width / 2 - tip.offsetWidth / 2, 4), document.documentElement.clientWidth - tip.offsetWidth - 4);
+    const above = at.top - tip.offsetHeight - 6;
+    tip.style.left = `${left}px`;
+    tip.style.top = `${above > 4 ? above : at.bottom + 6}px`;
+  };
+  for (const chart of all(".panels svg")) {
+    const marks = () => all(".marks rect", chart).filter((mark) => mark.style.display !== "none");
+    chart.tabIndex = 0;
+    chart.addEventListener("pointermove", (event) => say(event.target.closest(".marks rect")));
+    chart.addEventListener("pointerleave", () => say(null));
+    chart.addEventListener("blur", () => say(null));
+    chart.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") say(null);
+      if (!step) return;
+      event.preventDefault();
+      const list = marks();
+      const at = list.findIndex((mark) => mark.classList.contains("at"));
+      say(list[at < 0 ? 0 : (at + step + list.length) % list.length]);
+    });
+  }
+
   // A link into a part that is folded unfolds it; so does printing.
   const unfold = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));

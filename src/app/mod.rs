@@ -6,27 +6,32 @@ mod compare;
 mod limits;
 mod outcome;
 mod outputs;
+mod preflight;
 mod recorder;
 mod report;
 mod resume;
 mod run;
+mod screen;
 mod sessions;
 mod show;
 mod signals;
 mod simulate;
 mod simulated;
 mod templates;
+mod watch;
 
 use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaOf, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
+use crate::terminal::paint::Paint;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
+use screen::Screen;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,27 +46,38 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
         }
     };
     log(cli.verbose, environment);
-    match dispatch(cli.command, environment) {
+    let screen = Screen::of(&cli, environment);
+    match dispatch(cli.command, screen, environment) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let styled = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty);
-            let _ = std::io::stderr().write_all(shown(&error, styled).as_bytes());
+            let _ = std::io::stderr().write_all(shown(&error, screen.err == Paint::Coloured).as_bytes());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     match command {
         Subcommands::Run(args) => {
-            let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
+            let mut settings = args.settings;
+            if args.no_preflight {
+                settings.flags.push(("preflight".into(), "false".into()));
+            }
+            let resolved = read(args.plan.as_deref(), &settings, environment)?;
             let there = match (args.overwrite, args.resume || !args.rerun.is_empty()) {
                 (true, _) => run::There::Overwrite,
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let output = output(args.output);
-            let options = run::Options { yes: args.yes, there, no_report: args.no_report, only: args.only, output };
+            let options = run::Options {
+                yes: args.yes,
+                there,
+                no_report: args.no_report,
+                preflight_only: args.preflight_only,
+                only: args.only,
+                screen,
+                output: output(args.output, screen),
+            };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {
@@ -69,7 +85,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             show::show(args.format, &args.only, &resolved)
         }
         Subcommands::Report(args) => {
-            let output = output(args.output);
+            let output = output(args.output, screen);
             let options = report::Options {
                 dir: args.dir,
                 out: args.out,
@@ -85,7 +101,7 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
             BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
         },
         Subcommands::Compare(args) => {
-            let output = output(args.output);
+            let output = output(args.output, screen);
             let (baseline, dirs, format) = (args.baseline, args.dirs, args.format);
             compare::compare(&compare::Options { baseline, dirs, format, output }, environment)
         }
@@ -117,8 +133,8 @@ fn dispatch(command: Subcommands, environment: &BTreeMap<String, String>) -> Res
     }
 }
 
-fn output(args: OutputArgs) -> report::Output {
-    report::Output { templates: args.templates, files: args.output }
+fn output(args: OutputArgs, screen: Screen) -> report::Output {
+    report::Output { templates: args.templates, files: args.output, paint: screen.out }
 }
 
 fn read(

@@ -5,11 +5,12 @@ use super::{outcome, templates};
 use crate::error::Error;
 use crate::record::dir;
 use crate::record::manifest::Manifest;
-use crate::record::read::{self, Records};
+use crate::record::read::{self, Of, Records};
 use crate::report::templates::Templates;
 use crate::report::{FORMATS, ci, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
+use crate::terminal::paint::Paint;
 use crate::verdict::slo;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,12 +38,28 @@ pub(crate) struct Output {
     pub(crate) templates: Option<PathBuf>,
     /// `--output`.
     pub(crate) files: Vec<String>,
+    /// How the tables at the end are shown.
+    pub(crate) paint: Paint,
+}
+
+/// With what files are made: all that can fail before a run.
+pub(super) struct Means {
+    pub(super) templates: Templates,
+    outputs: Outputs,
+    paint: Paint,
+}
+
+impl Output {
+    /// Opens and reads what it names.
+    pub(super) fn open(&self, environment: &BTreeMap<String, String>) -> Result<Means, Error> {
+        let outputs = Outputs::open(&self.files, environment)?;
+        Ok(Means { templates: templates::read(self.templates.as_deref())?, outputs, paint: self.paint })
+    }
 }
 
 /// Renders a run directory. Returns the exit code that its run would have.
 pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
-    let outputs = Outputs::open(&options.output.files, environment)?;
-    let templates = templates::read(options.output.templates.as_deref())?;
+    let means = options.output.open(environment)?;
     let mut manifest = read::manifest(&options.dir)?;
     if let Some(include) = options.include_failures {
         manifest.plan.report.include_failures = include;
@@ -50,36 +67,32 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
     if let Some(include) = options.include_ramp {
         manifest.plan.report.include_ramp = include;
     }
-    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, &templates, outputs)
+    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, means)
 }
 
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
 /// be made keeps no other from being written.
-pub(super) fn render(
-    dir: &Path,
-    out: &Path,
-    manifest: &Manifest,
-    templates: &Templates,
-    outputs: Outputs,
-) -> Result<u8, Error> {
+pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) -> Result<u8, Error> {
     let summary = summarise(dir, manifest)?;
     let judgements = slo::judge(manifest, &summary);
     let view = view::build(manifest, &summary, &judgements);
     let mut stdout = std::io::stdout().lock();
-    let mut failed = Vec::new();
+    let (mut failed, mut written) = (Vec::new(), Vec::new());
     for format in FORMATS {
-        match format(&view, templates) {
+        match format(&view, &means.templates) {
             Ok(files) => {
                 for file in files {
                     dir::write(out, &file.path, &file.bytes)?;
+                    written.push(file.path);
                 }
             }
             Err(error) => failed.push(error),
         }
     }
-    let _ = stdout.write_all(terminal::table::summary(&view, terminal::width()).as_bytes());
-    let _ = writeln!(stdout, "\nresults: {}", out.display());
-    outputs.write(|kind| ci::of_run(kind, &view, templates))?;
+    let end = terminal::table::summary(&view, terminal::width());
+    let _ = stdout.write_all(means.paint.summary(&end).as_bytes());
+    let _ = writeln!(stdout, "\n{}", terminal::table::files(out, &written));
+    means.outputs.write(|kind| ci::of_run(kind, &view, &means.templates))?;
     if !failed.is_empty() {
         return Err(Error::Report(failed));
     }
@@ -92,8 +105,10 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
     let mut collector = Collector::new(manifest);
     let mut records = Records::open(dir, manifest)?;
     for entry in &mut records {
-        let (cell, record) = entry?;
-        collector.add(cell, &record);
+        match entry? {
+            (Of::Cell(cell), record) => collector.add(cell, &record),
+            (Of::Probe(probe), record) => collector.add_probe(probe, &record),
+        }
     }
     if records.truncated {
         tracing::warn!("the last line of the journal had no end and was dropped");

@@ -13,7 +13,7 @@ use crate::matrix::rule::matches;
 use crate::plan::{Bound, Counted, Plan, Timed};
 use crate::record::manifest::FailedBound;
 use crate::record::{Outcome, Record};
-use crate::stats::live::Live;
+use crate::stats::Times;
 use crate::stats::proportion::Tally;
 use crate::stats::{Sample, interval, window};
 use crate::units::ms;
@@ -63,7 +63,7 @@ struct State {
     counts: Vec<Count>,
     settled: u64,
     /// For the p95 of the successes.
-    live: Live,
+    times: Times,
     /// From when on times count, milliseconds from the turn's start; nothing while it is not known.
     window_ms: Option<f64>,
     /// Cells that failed, in this turn or an earlier one.
@@ -133,7 +133,7 @@ impl Gate for Early {
             state.cell = cell;
             state.counts = vec![fresh; self.watches[cell].len()];
             (state.settled, state.window_ms) = (0, None);
-            state.live.begin(cell);
+            state.times.clear();
         });
     }
 
@@ -153,11 +153,13 @@ impl Gate for Early {
             if watches.is_empty() || state.failed.contains_key(&state.cell) {
                 return;
             }
-            state.live.add(record);
+            if record.outcome == Outcome::Succeeded {
+                state.times.add(record.response_time_ms);
+            }
             state.settled += 1;
             if state.settled % REFRESH == 0 {
                 let cell = &self.cells[state.cell];
-                let p95 = state.live.percentile_ms(0.95).into_iter().collect();
+                let p95 = state.times.percentile_ms(0.95).into_iter().collect();
                 state.window_ms = Some(window::start(cell, ms(cell.length()), p95, self.include_ramp).0);
             }
             let sample = Sample::of(record);

@@ -2,10 +2,11 @@
 //! nothing. What every page has around it, its style, its script and the policy that forbids all else,
 //! is put together here.
 
+use super::charts::{self, Figure};
 use super::compare::Page as Compared;
 use super::templates::Templates;
-use super::view::slo::SloView;
-use super::view::{CellView, Overview, RunView, TierView, TiersView, View};
+use super::view::slo::{SloRow, SloView};
+use super::view::{CellView, ErrorClass, Overview, PriceView, RanView, RunView, TierView, TiersView, View};
 use super::{Rendered, ReportError};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 /// What every page has around it.
 #[derive(Serialize)]
 struct Frame<'a> {
-    style: &'a str,
+    style: String,
     script: &'a str,
     /// The only one under which they run: these two by their hashes, and nothing from anywhere.
     policy: String,
@@ -29,7 +30,26 @@ struct RunPage<'a> {
     run: &'a RunView,
     overview: &'a Overview,
     slo: &'a SloView,
+    /// Its rows, failures first.
+    thresholds: Vec<&'a SloRow>,
     tiers: &'a TiersView,
+    price: &'a PriceView,
+    errors: &'a [ErrorClass],
+    ran: &'a RanView,
+    charts: BTreeMap<&'static str, Chart<'a>>,
+}
+
+/// A chart as a page shows it: each panel is a picture of its own, so that they wrap.
+#[derive(Serialize)]
+struct Chart<'a> {
+    title: &'a str,
+    notes: &'a [String],
+    /// Names, and the class of each colour.
+    legend: Vec<(String, String)>,
+    /// What the colours of a heat map go from and to.
+    scale: Option<(String, String)>,
+    /// SVG.
+    panels: Vec<String>,
 }
 
 /// What a cell's page knows.
@@ -42,6 +62,16 @@ struct CellPage<'a> {
     tier: Option<&'a TierView>,
     /// How to read that.
     caption: &'a str,
+}
+
+fn chart(figure: &Figure) -> Chart<'_> {
+    Chart {
+        title: &figure.title,
+        notes: &figure.notes,
+        legend: charts::legend(figure),
+        scale: charts::scale(figure),
+        panels: charts::svg::panels(figure),
+    }
 }
 
 /// What the page of a comparison knows.
@@ -88,11 +118,12 @@ pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<V
 }
 
 fn frame(templates: &Templates) -> Frame<'_> {
-    let (style, script) = (templates.text("page.css"), templates.text("page.js"));
+    let style = format!("{}{}", templates.text("page.css"), templates.text("chart.css"));
+    let script = templates.text("page.js");
     let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
-        hash(style),
+        hash(&style),
         hash(script)
     );
     Frame { style, script, policy }
@@ -105,7 +136,12 @@ pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, R
         run: &view.run,
         overview: &view.overview,
         slo: &view.slo,
+        thresholds: view.slo.rows_in_order().collect(),
         tiers: &view.tiers,
+        price: &view.price,
+        errors: &view.errors,
+        ran: &view.ran,
+        charts: view.charts.iter().map(|(stem, figure)| (*stem, chart(figure))).collect(),
     };
     Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// The built-in templates by file name.
 pub(crate) const BUILT_IN: &[(&str, &str)] = &[
+    ("chart.html", include_str!("../../templates/chart.html")),
+    ("chart.css", include_str!("../../templates/chart.css")),
     ("base.html", include_str!("../../templates/base.html")),
     ("report.html", include_str!("../../templates/report.html")),
     ("cell.html", include_str!("../../templates/cell.html")),

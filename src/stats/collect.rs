@@ -4,11 +4,13 @@ use super::spend::Spend;
 use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::Manifest;
+use crate::record::probe::Probe;
 use crate::record::{Outcome, Record, Unfit, class};
 use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own of a record
 pub(crate) struct Sample {
     /// From the start of its turn to the send, in an open loop to the intended start, milliseconds.
     pub(crate) start_ms: f64,
@@ -42,6 +44,8 @@ pub(crate) struct Sample {
     pub(crate) repetition: u32,
     /// How it ended.
     pub(crate) outcome: Outcome,
+    /// The service refused it with 503: it was not a quota that was used up.
+    pub(crate) overloaded: bool,
     /// It failed by its own timeout: its true time is longer.
     pub(crate) timed_out: bool,
     /// The reply reports tokens read from the prompt cache.
@@ -90,6 +94,7 @@ pub(crate) struct Collector<'a> {
     /// The last attempt of turns that were run again, by cell and repetition.
     attempts: HashMap<(usize, u32), u32>,
     cells: Vec<Gathered>,
+    preflight: Spend,
 }
 
 impl<'a> Collector<'a> {
@@ -98,7 +103,8 @@ impl<'a> Collector<'a> {
         let prices = Prices::kept(&manifest.prices);
         let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
         let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
-        Self { manifest, prices, attempts, cells: vec![Gathered::default(); manifest.cells.len()] }
+        let cells = vec![Gathered::default(); manifest.cells.len()];
+        Self { manifest, prices, attempts, cells, preflight: Spend::default() }
     }
 
     /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
@@ -132,9 +138,17 @@ impl<'a> Collector<'a> {
         }
     }
 
+    /// Takes a pre-flight request, which costs and is in no cell.
+    pub(crate) fn add_probe(&mut self, probe: usize, record: &Record) {
+        let Probe { model_id, region_prefix, service_tier, .. } = &self.manifest.preflight[probe].probe;
+        self.preflight.add_request(&self.prices, (model_id, region_prefix, service_tier), record, false);
+    }
+
     /// The numbers.
     pub(crate) fn finish(self) -> Summary {
-        summary::summarise(self.manifest, self.cells)
+        let mut summary = summary::summarise(self.manifest, self.cells);
+        summary.preflight = self.preflight;
+        summary
     }
 }
 
@@ -158,6 +172,7 @@ impl Sample {
             response_bytes: record.response_bytes.map_or(0, saturate),
             repetition: record.repetition,
             outcome: record.outcome,
+            overloaded: record.outcome == Outcome::Failed && record.http_status == Some(503),
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             cut: record.stop_reason.as_deref() == Some("max_tokens"),
@@ -222,6 +237,7 @@ pub(super) mod tests {
             response_bytes: 0,
             repetition: 1,
             outcome: Outcome::Succeeded,
+            overloaded: false,
             timed_out: false,
             cache_read: false,
             cut: false,

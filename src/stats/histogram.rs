@@ -16,24 +16,33 @@ const DIGITS: u8 = 3;
 
 /// Times in microseconds inside, milliseconds outside; what is longer than an hour counts as one.
 #[derive(Debug, Clone)]
-pub(super) struct Times(Histogram<u64>);
+pub(crate) struct Times(Histogram<u64>);
 
 impl Times {
-    pub(super) fn new() -> Self {
+    /// None.
+    pub(crate) fn new() -> Self {
         Self(Histogram::new_with_bounds(1, HIGHEST_US, DIGITS).unwrap_or_else(|_| unreachable!("the bounds are valid")))
     }
 
-    pub(super) fn add(&mut self, ms: f64) {
+    /// One more, milliseconds.
+    pub(crate) fn add(&mut self, ms: f64) {
         self.0.saturating_record((ms * 1e3).round().max(1.0) as u64);
     }
 
-    pub(super) fn clear(&mut self) {
+    /// None any more.
+    pub(crate) fn clear(&mut self) {
         self.0.reset();
     }
 
     /// The value at `p` (0 to 1); nothing while empty.
-    pub(super) fn percentile_ms(&self, p: f64) -> Option<f64> {
+    pub(crate) fn percentile_ms(&self, p: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(p) as f64 / 1e3)
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -19,10 +19,12 @@ mod spend;
 mod stages;
 pub(crate) mod student;
 mod summary;
+pub(crate) mod timeline;
 pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount, Sample};
 pub(crate) use health::Health;
+pub(crate) use histogram::Times;
 pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;
 pub(crate) use spend::{Spend, may_be_charged};

@@ -1,5 +1,7 @@
 //! What a cell's requests cost, by the tokens that the replies report and the tier that served them.
 
+use super::percentile::TAIL;
+use super::student;
 use crate::matrix::Cell;
 use crate::prices::{Prices, Usage};
 use crate::record::{Record, class};
@@ -14,6 +16,8 @@ pub(crate) struct Spend {
     pub(crate) load: Usd,
     /// Replies of the load that have a price.
     pub(crate) priced: u64,
+    /// The sum of the squares of their costs, picodollars squared.
+    squares: u128,
     /// Their output tokens.
     pub(crate) output_tokens: u64,
     /// Replies for which a price is not known.
@@ -27,6 +31,17 @@ pub(crate) struct Spend {
 impl Spend {
     /// Takes a record; `counts` says that it is part of the load that the cell's numbers are of.
     pub(super) fn add(&mut self, prices: &Prices, cell: &Cell, record: &Record, counts: bool) {
+        self.add_request(prices, (&cell.model_id, &cell.region_prefix, &cell.service_tier), record, counts);
+    }
+
+    /// As above, by model, prefix and the tier that was asked.
+    pub(super) fn add_request(
+        &mut self,
+        prices: &Prices,
+        (model_id, region_prefix, service_tier): (&str, &str, &str),
+        record: &Record,
+        counts: bool,
+    ) {
         let (Some(input), Some(output)) = (record.input_tokens, record.output_tokens) else {
             self.untold += u64::from(may_be_charged(record));
             return;
@@ -37,8 +52,8 @@ impl Spend {
             cache_read: record.cache_read_tokens.unwrap_or(0),
             cache_write: record.cache_write_tokens.unwrap_or(0),
         };
-        let tier = record.resolved_service_tier.as_deref().unwrap_or(&cell.service_tier);
-        let price = prices.find(&cell.model_id, &cell.region_prefix, tier);
+        let tier = record.resolved_service_tier.as_deref().unwrap_or(service_tier);
+        let price = prices.find(model_id, region_prefix, tier);
         let Some(cost) = price.and_then(|price| price.cost(usage)) else {
             self.unpriced += 1;
             self.unpriced_tier.get_or_insert_with(|| tier.to_owned());
@@ -47,6 +62,7 @@ impl Spend {
         self.total += cost;
         if counts {
             self.load += cost;
+            self.squares = self.squares.saturating_add(cost.square());
             self.priced += 1;
             self.output_tokens += output;
         }
@@ -61,6 +77,20 @@ impl Spend {
     pub(crate) fn per_1k_requests(&self) -> Option<f64> {
         self.known()?;
         self.load.per(self.priced).map(|usd| usd * 1e3)
+    }
+
+    /// Student's 95 % interval of [`Self::per_1k_requests`]: replies differ in length.
+    pub(crate) fn per_1k_interval(&self) -> Option<(f64, f64)> {
+        let mean = self.per_1k_requests()? / 1e3;
+        let n = self.priced as f64;
+        if self.priced < 2 {
+            return None;
+        }
+        // A difference of two sums that are nearly the same may come out below zero.
+        let squares = self.squares as f64 * 1e-24;
+        let variance = ((squares - n * mean * mean) / (n - 1.0)).max(0.0);
+        let half = student::quantile((self.priced as usize - 1).min(10_000), TAIL) * (variance / n).sqrt();
+        Some(((mean - half).max(0.0) * 1e3, (mean + half) * 1e3))
     }
 
     /// US dollars per million output tokens, prompts included.

@@ -29,6 +29,8 @@ const BURSTS: f64 = 0.01;
 pub(crate) struct Summary {
     /// In matrix order, one for every cell of the manifest.
     pub(crate) cells: Vec<CellSummary>,
+    /// What the pre-flight cost: it is in no cell.
+    pub(crate) preflight: Spend,
     include_failures: bool,
 }
 
@@ -108,6 +110,10 @@ pub(crate) enum Validity {
     Ok,
     /// It never started.
     NotRun,
+    /// The service does not have its tier; what the pre-flight was told.
+    Unsupported(String),
+    /// The pre-flight was refused for good; why.
+    Refused(String),
     /// Its first requests were all refused for good.
     Aborted,
     /// This machine spoiled them; why.
@@ -120,6 +126,8 @@ impl Validity {
         match self {
             Self::Ok => "ok".into(),
             Self::NotRun => "not_run".into(),
+            Self::Unsupported(why) => format!("unsupported: {why}"),
+            Self::Refused(why) => format!("refused: {why}"),
             Self::Aborted => "aborted".into(),
             Self::Invalid(reason) => format!("INVALID: {reason}"),
         }
@@ -291,6 +299,8 @@ pub(crate) struct CellSummary {
     /// Successes that name no tier though one was asked for: they are taken as asked.
     pub(crate) untold_tiers: u64,
     pub(super) samples: Vec<Sample>,
+    /// How its turns went.
+    pub(super) turns: Vec<TurnReport>,
     /// Who is in `latency`.
     pub(super) population: Population,
     /// By repetition: from the first start to the moment after which nothing new started.
@@ -365,7 +375,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
             cell(manifest, &planned.cell, &turns, gathered)
         })
         .collect();
-    Summary { cells, include_failures: manifest.plan.report.include_failures }
+    Summary { cells, preflight: Spend::default(), include_failures: manifest.plan.report.include_failures }
 }
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
@@ -404,6 +414,17 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
     turns
 }
 
+/// Why a cell has no turn.
+fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
+    let Some(checked) = manifest.left_out(cell) else { return Validity::NotRun };
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let said = match text(&checked.error_message) {
+        message if message.is_empty() => text(&checked.error_class),
+        message => message,
+    };
+    if manifest.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
+}
+
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
     let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
@@ -428,7 +449,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
     let health = Health::of(cell, manifest.machine.cores, turns, &window, &samples, median_ms);
     let validity = match turns {
-        [] => Validity::NotRun,
+        [] => not_run(manifest, cell),
         turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Validity::Aborted,
         _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
         _ => Validity::Ok,
@@ -499,6 +520,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         untold_tiers,
         window,
         samples,
+        turns: turns.to_vec(),
         population: settled,
         load_ms,
     }

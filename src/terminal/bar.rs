@@ -1,46 +1,41 @@
-//! Bars on a terminal.
+//! The block of a running cell on a terminal.
 
 use super::State;
 use super::display::Show;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::paint::Paint;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Steps of a bar; more than a terminal has columns.
-const STEPS: u64 = 1_000;
-
-/// Two lines: the cell with its bar, and its numbers.
+/// Lines that are drawn over again; what is said goes above them.
 pub(super) struct Bar {
-    all: MultiProgress,
-    cell: ProgressBar,
-    numbers: ProgressBar,
+    block: ProgressBar,
+    paint: Paint,
 }
 
 impl Bar {
-    pub(super) fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let style =
-            |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let cell = all.add(ProgressBar::new(STEPS).with_style(style("{msg}  {wide_bar}")));
-        let numbers = all.add(ProgressBar::new(1).with_style(style("      {wide_msg}")));
-        Self { all, cell, numbers }
+    pub(super) fn new(paint: Paint) -> Self {
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let block = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
+        Self { block, paint }
+    }
+
+    /// Of the terminal, which may have been changed since the last time. The last column stays free: a
+    /// line that fills it would wrap on some terminals.
+    fn width() -> usize {
+        console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns)).saturating_sub(1)
     }
 }
 
 impl Show for Bar {
     fn draw(&mut self, state: &State) {
-        if state.turn == 0 {
-            return;
-        }
-        self.cell.set_message(state.headline());
-        self.cell.set_position((state.fraction() * STEPS as f64) as u64);
-        self.numbers.set_message(state.numbers());
+        self.block.set_message(state.block(Self::width(), self.paint).join("\n"));
+        self.block.tick();
     }
 
     fn say(&mut self, line: &str) {
-        let _ = self.all.println(line);
+        self.block.println(line);
     }
 
-    fn finish(&mut self, _state: &State) {
-        self.cell.finish_and_clear();
-        self.numbers.finish_and_clear();
+    fn finish(&mut self) {
+        self.block.finish_and_clear();
     }
 }

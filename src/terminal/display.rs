@@ -1,13 +1,26 @@
-//! The thread that shows a run: bars on a terminal, plain lines elsewhere. It reads the state and
+//! The thread that shows a run: a block on a terminal, plain lines elsewhere. It reads the state and
 //! never makes the run wait.
 
+use super::paint::Paint;
 use super::{State, bar::Bar, plain::Plain};
-use std::io::IsTerminal;
+use crate::units::text::clean;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 const REFRESH: Duration = Duration::from_millis(200);
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// What must be heard, and nothing else.
+    Quiet,
+    /// Lines, for a log.
+    #[default]
+    Lines,
+    /// A block that is drawn over again.
+    Block,
+}
 
 /// A running display.
 pub(crate) struct Display {
@@ -31,19 +44,37 @@ impl Display {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub(crate) fn start(state: impl Fn() -> State + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        mode: Mode,
+        paint: Paint,
+        mut state: impl FnMut() -> State + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (words, heard) = channel::<String>();
-        let terminal = std::io::stderr().is_terminal();
         let thread = std::thread::Builder::new().name("display".into()).spawn(move || {
-            let mut shown: Box<dyn Show> = if terminal { Box::new(Bar::new()) } else { Box::new(Plain::default()) };
+            let mut shown: Box<dyn Show> = match mode {
+                Mode::Block => Box::new(Bar::new(paint)),
+                Mode::Lines | Mode::Quiet => Box::new(Plain::default()),
+            };
+            let mut draw = |shown: &mut dyn Show| {
+                if mode == Mode::Quiet {
+                    return;
+                }
+                let state = state();
+                for done in &state.done {
+                    shown.say(&done.line(state.turns, if mode == Mode::Block { paint } else { Paint::Plain }));
+                }
+                shown.draw(&state);
+            };
             loop {
                 match heard.recv_timeout(REFRESH) {
-                    Ok(line) => shown.say(&line),
-                    Err(RecvTimeoutError::Timeout) => shown.draw(&state()),
+                    Ok(line) => shown.say(&clean(&line)),
+                    Err(RecvTimeoutError::Timeout) => draw(&mut *shown),
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
-            shown.finish(&state());
+            // Those that ended since the last look.
+            draw(&mut *shown);
+            shown.finish();
         })?;
         Ok(Self { words, thread: Some(thread) })
     }
@@ -66,5 +97,5 @@ impl Display {
 pub(super) trait Show {
     fn draw(&mut self, state: &State);
     fn say(&mut self, line: &str);
-    fn finish(&mut self, state: &State);
+    fn finish(&mut self);
 }

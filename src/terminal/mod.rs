@@ -5,12 +5,13 @@ mod bar;
 mod block;
 pub(crate) mod compare;
 mod display;
+pub(crate) mod paint;
 mod plain;
 pub(crate) mod plan;
 pub(crate) mod table;
 
-pub(crate) use block::State;
-pub(crate) use display::{Display, Handle};
+pub(crate) use block::{Done, Phase, State};
+pub(crate) use display::{Display, Handle, Mode};
 
 /// Columns to use for tables: the terminal's, or 100 where there is none.
 pub(crate) fn width() -> usize {

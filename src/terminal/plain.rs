@@ -1,10 +1,10 @@
-//! Plain lines where there is no terminal: a line when a cell begins, and one every ten seconds.
+//! Plain lines where there is no terminal: one when a cell begins, and one every five seconds.
 
 use super::State;
 use super::display::Show;
 use std::io::Write;
 
-const EVERY_S: u64 = 10;
+const EVERY_S: u64 = 5;
 
 /// Lines on stderr. A closed stderr is no reason to fail.
 #[derive(Debug, Default)]
@@ -15,16 +15,13 @@ pub(super) struct Plain {
 
 impl Show for Plain {
     fn draw(&mut self, state: &State) {
-        if state.turn == 0 {
-            return;
-        }
         if state.turn != self.turn {
             self.turn = state.turn;
             self.next_s = EVERY_S;
             self.say(&format!("[{}/{}] {}", state.turn, state.turns, state.cell));
         } else if state.elapsed.as_secs() >= self.next_s {
             self.next_s = (state.elapsed.as_secs() / EVERY_S + 1) * EVERY_S;
-            self.say(&format!("{}  {}", state.headline(), state.numbers()));
+            self.say(&state.line());
         }
     }
 
@@ -32,5 +29,5 @@ impl Show for Plain {
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 
-    fn finish(&mut self, _state: &State) {}
+    fn finish(&mut self) {}
 }

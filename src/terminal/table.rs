@@ -4,6 +4,7 @@ use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::{CellView, View};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 /// Everything that `run` and `report` print at the end.
 pub(crate) fn summary(view: &View, width: usize) -> String {
@@ -39,6 +40,27 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
         }
     }
     text
+}
+
+/// Where the files are: what people open first, and the rest by the number.
+pub(crate) fn files(dir: &Path, written: &[PathBuf]) -> String {
+    const FIRST: [(&str, &str); 3] = [
+        ("report.html", "the run, in a browser"),
+        ("summary.md", "to paste into a pull request"),
+        ("summary.json", "for programs"),
+    ];
+    let mut text = format!("results: {}\n", dir.display());
+    let mut left = written.len();
+    for (name, what) in FIRST {
+        if written.iter().any(|path| path.as_os_str() == name) {
+            let _ = writeln!(text, "  {name:<14} {what}");
+            left -= 1;
+        }
+    }
+    if left > 0 {
+        let _ = writeln!(text, "  and {left} more: tables, charts, and a page for every cell");
+    }
+    text.trim_end().to_owned()
 }
 
 fn cells(view: &View, width: usize) -> String {
@@ -136,8 +158,12 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// What a reader of the row above must know.
 fn notes(cell: &CellView, text: &mut String) {
-    if cell.validity == "not_run" {
-        let _ = writeln!(text, "! {}: not run", cell.id);
+    match cell.validity.as_str() {
+        "not_run" => drop(writeln!(text, "! {}: not run", cell.id)),
+        left_out if left_out.starts_with("unsupported") || left_out.starts_with("refused") => {
+            let _ = writeln!(text, "! {}: left out: {left_out}", cell.id);
+        }
+        _ => {}
     }
     for warning in &cell.warnings {
         let _ = writeln!(text, "! {}: {}", cell.id, warning.text);

@@ -26,6 +26,7 @@ mod nearest;
 mod optional;
 mod rate;
 mod samples;
+pub(crate) mod text;
 mod think_time;
 pub(crate) mod timestamp;
 

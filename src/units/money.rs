@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::iter::Sum;
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Sub};
 
 const PICO: u128 = 1_000_000_000_000;
 
@@ -33,6 +33,11 @@ impl Usd {
         (number > 0).then(|| self.as_f64() / number as f64)
     }
 
+    /// Its square in picodollars squared: exact, so that sums do not depend on their order.
+    pub(crate) fn square(self) -> u128 {
+        self.0.saturating_mul(self.0)
+    }
+
     /// US dollars.
     pub(crate) fn as_f64(self) -> f64 {
         self.0 as f64 / PICO as f64
@@ -43,6 +48,14 @@ impl Add for Usd {
     type Output = Self;
     fn add(self, other: Self) -> Self {
         Self(self.0 + other.0)
+    }
+}
+
+/// Never below zero.
+impl Sub for Usd {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 }
 

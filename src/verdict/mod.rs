@@ -3,5 +3,6 @@
 
 pub(crate) mod baseline;
 pub(crate) mod compare;
+pub(crate) mod price;
 pub(crate) mod slo;
 pub(crate) mod tiers;

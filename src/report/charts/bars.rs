@@ -1,25 +1,22 @@
 //! Panels of grouped bars with whiskers, on one scale that begins at zero.
 
-use super::ChartError;
-use super::figure::{Bar, BarFigure, BarPanel, Group};
-use super::frame::Place;
-use super::ink::{Ink, Type};
-use super::style::{GRID, INK, LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, SOFT, fit, series, tick_text, ticks, width};
-use plotters::prelude::DrawingBackend;
+use super::figure::{Bar, BarFigure, BarPanel, Group, Series};
+use super::ink::{Ink, Spot, Type};
+use super::style::{LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
-/// Room for the axis at the left of a row.
-pub(super) const AXIS: f64 = 64.0;
+/// Room for the axis at the left.
+const AXIS: f64 = 62.0;
 const LABEL_ROOM: f64 = 24.0;
-const PLOT: f64 = 230.0;
+const PLOT: f64 = 220.0;
 const GROUP_GAP: f64 = 18.0;
 
 /// Every panel has the size of the largest.
-pub(super) fn panel_size(figure: &BarFigure) -> (f64, f64) {
+pub(super) fn size(figure: &BarFigure) -> (f64, f64) {
     let slot = slot(figure);
-    let width = |panel: &BarPanel| panel.groups.iter().map(|group| group_width(group, slot)).sum::<f64>() + GROUP_GAP;
-    let title = |panel: &BarPanel| super::style::width(&panel.title, PANEL_TITLE, true).min(420.0);
-    let widest = figure.panels.iter().map(|panel| width(panel).max(title(panel))).fold(240.0, f64::max);
-    (widest, PANEL_TITLE_ROOM + PLOT + LABEL_ROOM)
+    let used = |panel: &BarPanel| panel.groups.iter().map(|group| group_width(group, slot)).sum::<f64>() + GROUP_GAP;
+    let title = |panel: &BarPanel| width(&panel.title, PANEL_TITLE, true).min(420.0) - AXIS;
+    let widest = figure.panels.iter().map(|panel| used(panel).max(title(panel))).fold(240.0, f64::max);
+    (AXIS + widest, PANEL_TITLE_ROOM + PLOT + LABEL_ROOM)
 }
 
 /// The room of a bar: the more there are, the narrower.
@@ -38,115 +35,88 @@ fn group_width(group: &Group, slot: f64) -> f64 {
     (group.bars.len() as f64 * slot).max(label) + GROUP_GAP
 }
 
-pub(super) fn draw<DB: DrawingBackend>(
-    ink: &Ink<DB>,
-    figure: &BarFigure,
-    place: impl Fn(usize) -> Place,
-) -> Result<(), ChartError> {
+/// Where a panel's plot is, and what its top stands for.
+struct Plot {
+    left: f64,
+    top: f64,
+    width: f64,
+    highest: f64,
+}
+
+impl Plot {
+    fn y(&self, value: f64) -> f64 {
+        self.top + PLOT * (1.0 - (value / self.highest).clamp(0.0, 1.0))
+    }
+}
+
+pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, series: &[Series], index: usize, at: Spot) {
     let bars =
         || figure.panels.iter().flat_map(|panel| &panel.groups).flat_map(|group| &group.bars).map(|(_, bar)| bar);
     let tops = bars().flat_map(|bar| [bar.value, bar.interval.and_then(|(_, high)| high)]).flatten();
     let highest = tops.filter(|value| value.is_finite()).fold(0.0, f64::max);
+    // Room for the numbers above the bars.
     let ticks = ticks(highest * 1.08);
-    let slot = slot(figure);
-    if figure.panels.is_empty() {
-        let at = place(0);
-        return ink.text("no data", at.left, at.top + at.height / 2.0, Type::new(PANEL_TITLE, SOFT));
-    }
-    for (index, panel) in figure.panels.iter().enumerate() {
-        let at = place(index);
-        axis(ink, &figure.unit, &ticks, at)?;
-        one_panel(ink, panel, slot, at, *ticks.last().unwrap_or(&1.0))?;
-    }
-    Ok(())
-}
-
-/// The y of a value.
-fn height_of(value: f64, at: Place, top_value: f64) -> f64 {
-    at.top + PANEL_TITLE_ROOM + PLOT * (1.0 - (value / top_value).clamp(0.0, 1.0))
-}
-
-fn axis<DB: DrawingBackend>(ink: &Ink<DB>, unit: &str, ticks: &[f64], at: Place) -> Result<(), ChartError> {
-    let top_value = *ticks.last().unwrap_or(&1.0);
+    let plot = Plot {
+        left: at.0 + AXIS,
+        top: at.1 + PANEL_TITLE_ROOM,
+        width: size(figure).0 - AXIS,
+        highest: ticks.last().copied().unwrap_or(1.0),
+    };
     let step = ticks.get(1).copied().unwrap_or(1.0);
-    for tick in ticks {
-        let y = height_of(*tick, at, top_value);
-        let colour = if *tick == 0.0 { SOFT } else { GRID };
-        ink.line((at.left, y), (at.left + at.width, y), 1.0, colour)?;
-        if at.first {
-            ink.text(&tick_text(*tick, step), at.left - 8.0, y, Type::new(LABEL, SOFT).right())?;
-        }
+    for tick in &ticks {
+        let y = plot.y(*tick);
+        let paint = if *tick == 0.0 { Paint::Soft } else { Paint::Grid };
+        ink.line((plot.left, y), (plot.left + plot.width, y), 1.0, paint);
+        ink.text(&tick_text(*tick, step), plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
     }
-    if at.first {
-        let middle = at.top + PANEL_TITLE_ROOM + PLOT / 2.0;
-        ink.text(unit, at.left - AXIS + 8.0, middle, Type::new(LABEL, SOFT).centred().upright())?;
-    }
-    Ok(())
+    ink.text(&figure.unit, at.0 + 6.0, plot.top + PLOT / 2.0, Type::new(LABEL, Paint::Soft).centred().upright());
+    groups(ink, &figure.panels[index], series, slot(figure), &plot);
 }
 
-fn one_panel<DB: DrawingBackend>(
-    ink: &Ink<DB>,
-    panel: &BarPanel,
-    slot: f64,
-    at: Place,
-    top_value: f64,
-) -> Result<(), ChartError> {
-    ink.text(
-        &fit(&panel.title, PANEL_TITLE, true, at.width),
-        at.left,
-        at.top + 8.0,
-        Type::new(PANEL_TITLE, INK).bold(),
-    )?;
+fn groups(ink: &mut Ink, panel: &BarPanel, series: &[Series], slot: f64, plot: &Plot) {
     let used: f64 = panel.groups.iter().map(|group| group_width(group, slot)).sum();
-    let mut left = at.left + (at.width - used) / 2.0;
-    let base = height_of(0.0, at, top_value);
+    let mut left = plot.left + (plot.width - used) / 2.0;
     for group in &panel.groups {
         let room = group_width(group, slot);
         let mut bar_left = left + (room - group.bars.len() as f64 * slot) / 2.0;
         for (of, bar) in &group.bars {
-            one_bar(ink, *of, bar, bar_left, slot, (base, at, top_value))?;
+            ink.of(Some(*of));
+            let hue = group.hue.unwrap_or(series[*of].hue);
+            let paint = if series[*of].pale { Paint::Pale(hue) } else { Paint::Hue(hue) };
+            one(ink, bar, paint, bar_left, slot, plot);
             bar_left += slot;
         }
+        ink.of(None);
         let label = fit(&group.label, LABEL, false, room - 4.0);
-        ink.text(&label, left + room / 2.0, base + 12.0, Type::new(LABEL, INK).centred())?;
+        ink.text(&label, left + room / 2.0, plot.y(0.0) + 12.0, Type::new(LABEL, Paint::Ink).centred());
         left += room;
     }
-    Ok(())
 }
 
-fn one_bar<DB: DrawingBackend>(
-    ink: &Ink<DB>,
-    of: usize,
-    bar: &Bar,
-    left: f64,
-    slot: f64,
-    (base, at, top_value): (f64, Place, f64),
-) -> Result<(), ChartError> {
-    let middle = left + slot / 2.0;
+fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot) {
+    let (middle, base) = (left + slot / 2.0, plot.y(0.0));
+    let gap = (slot * 0.08).min(3.0);
     let mut top = base;
     if let Some(value) = bar.value {
-        top = height_of(value, at, top_value);
-        let gap = (slot * 0.08).min(3.0);
-        ink.block(left + gap, top, slot - 2.0 * gap, (base - top).max(0.75), series(of))?;
+        top = plot.y(value);
+        ink.block(left + gap, top, slot - 2.0 * gap, (base - top).max(0.75), paint);
+    } else {
+        // Not zero, but nothing.
+        ink.hatch([left + gap, base - 12.0, slot - 2.0 * gap, 12.0], Paint::Soft);
+        top -= 12.0;
     }
     if let Some((low, high)) = bar.interval {
-        let upper = high.map_or(at.top + PANEL_TITLE_ROOM, |high| height_of(high, at, top_value));
-        let lower = height_of(low, at, top_value);
-        let cap = (slot * 0.16).min(5.0);
-        ink.line((middle, lower), (middle, upper), 1.25, INK)?;
-        ink.line((middle - cap, lower), (middle + cap, lower), 1.25, INK)?;
-        match high {
-            Some(_) => ink.line((middle - cap, upper), (middle + cap, upper), 1.25, INK)?,
-            None => ink.arrow(middle, upper, INK)?,
-        }
+        let upper = high.map_or(plot.top, |high| plot.y(high));
+        ink.whisker(middle, plot.y(low), upper, high.is_none(), (slot * 0.16).min(5.0), Paint::Ink);
         top = top.min(upper);
     }
     // Where the whole reason has no room, its first words have.
     let short = bar.label.split(" (").next().unwrap_or_default();
     let label = [bar.label.as_str(), short].into_iter().find(|label| width(label, LABEL - 1.0, false) <= slot + 2.0);
     if let Some(label) = label {
-        let colour = if bar.value.is_some() { INK } else { SOFT };
-        ink.text(label, middle, top - 8.0, Type::new(LABEL - 1.0, colour).centred())?;
+        let paint = if bar.value.is_some() { Paint::Ink } else { Paint::Soft };
+        ink.text(label, middle, top - 8.0, Type::new(LABEL - 1.0, paint).centred());
     }
-    Ok(())
+    let head = (top - 14.0).max(plot.top);
+    ink.mark([left, head, slot, base - head], &bar.words);
 }

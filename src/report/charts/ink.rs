@@ -1,42 +1,71 @@
-//! Drawing in CSS pixels on any plotters backend. Coordinates there are integers, so that a pixel is
-//! four units.
+//! A drawing as a list of shapes, in CSS pixels, and the marks that a pointer finds in it. What the
+//! shapes look like in the end is the business of `svg` and `png`.
 
-use super::ChartError;
-use super::style::{Colour, PAPER};
-use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, DrawingBackend, IntoFont, PathElement, Polygon, Rectangle, Text};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle};
-use std::sync::Once;
+use super::style::Paint;
 
-/// Units per CSS pixel.
-pub(super) const UNITS: f64 = 4.0;
+/// What is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shape {
+    /// A filled rectangle: left, top, width, height.
+    Block([f64; 4], Paint),
+    /// A filled outline.
+    Area(Vec<Spot>, Paint),
+    /// Lines, each through its spots.
+    Strokes { lines: Vec<Vec<Spot>>, thickness: f64, dashed: bool, paint: Paint },
+    /// A disc; a ring if it is hollow.
+    Disc { at: Spot, radius: f64, hollow: bool, paint: Paint },
+    /// A line of text, vertically centred.
+    Text { text: String, at: Spot, set: Type },
+}
 
-/// The family name under which Noto Sans is registered.
-const FAMILY: &str = "Noto Sans";
+/// Left to right, top to bottom.
+pub(super) type Spot = (f64, f64);
 
-/// What plotters' own backends divide a font's size by to get the em.
-const SIZE_PER_EM: f64 = 1.24;
+/// Something that can be pointed at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mark {
+    /// Left, top, width, height.
+    pub(super) area: [f64; 4],
+    /// What is there.
+    pub(super) words: String,
+    /// It goes with this series.
+    pub(super) series: Option<usize>,
+}
 
-/// A surface.
-pub(super) struct Ink<DB: DrawingBackend> {
-    area: DrawingArea<DB, Shift>,
+/// Shapes in the order in which they cover each other, and marks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Ink {
+    /// Each with the series that it goes with.
+    pub(super) shapes: Vec<(Option<usize>, Shape)>,
+    pub(super) marks: Vec<Mark>,
+    series: Option<usize>,
+}
+
+/// Where a text begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Align {
+    /// At its spot.
+    Left,
+    /// With its middle there.
+    Centre,
+    /// It ends there.
+    Right,
 }
 
 /// How a text is set.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Type {
     pub(super) size: f64,
     pub(super) bold: bool,
-    pub(super) colour: Colour,
-    pub(super) align: HPos,
+    pub(super) paint: Paint,
+    pub(super) align: Align,
     /// A quarter turn to the left.
     pub(super) upright: bool,
 }
 
 impl Type {
-    pub(super) fn new(size: f64, colour: Colour) -> Self {
-        Self { size, bold: false, colour, align: HPos::Left, upright: false }
+    pub(super) fn new(size: f64, paint: Paint) -> Self {
+        Self { size, bold: false, paint, align: Align::Left, upright: false }
     }
 
     pub(super) fn bold(self) -> Self {
@@ -44,11 +73,11 @@ impl Type {
     }
 
     pub(super) fn centred(self) -> Self {
-        Self { align: HPos::Center, ..self }
+        Self { align: Align::Centre, ..self }
     }
 
     pub(super) fn right(self) -> Self {
-        Self { align: HPos::Right, ..self }
+        Self { align: Align::Right, ..self }
     }
 
     pub(super) fn upright(self) -> Self {
@@ -56,82 +85,119 @@ impl Type {
     }
 }
 
-fn units(pixels: f64) -> i32 {
-    (pixels * UNITS).round() as i32
-}
-
-fn rgb(colour: Colour) -> RGBColor {
-    RGBColor(colour.0, colour.1, colour.2)
-}
-
-/// Makes plotters measure with the font that is drawn with.
-pub(super) fn register_fonts() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        for (style, bytes) in [(FontStyle::Normal, notosans::REGULAR_TTF), (FontStyle::Bold, notosans::BOLD_TTF)] {
-            let _ = plotters::style::register_font(FAMILY, style, bytes);
-        }
-    });
-}
-
-impl<DB: DrawingBackend> Ink<DB> {
-    pub(super) fn new(area: DrawingArea<DB, Shift>) -> Result<Self, ChartError> {
-        register_fonts();
-        let ink = Self { area };
-        ink.area.fill(&rgb(PAPER)).map_err(wrong)?;
-        Ok(ink)
+impl Ink {
+    /// What is drawn from now on goes with a series, or with none.
+    pub(super) fn of(&mut self, series: Option<usize>) {
+        self.series = series;
     }
 
-    pub(super) fn finish(self) -> Result<(), ChartError> {
-        self.area.present().map_err(wrong)
+    fn put(&mut self, shape: Shape) {
+        self.shapes.push((self.series, shape));
     }
 
     /// A filled rectangle.
-    pub(super) fn block(&self, left: f64, top: f64, width: f64, height: f64, colour: Colour) -> Result<(), ChartError> {
-        let corners = [(units(left), units(top)), (units(left + width), units(top + height))];
-        self.area.draw(&Rectangle::new(corners, rgb(colour).filled())).map_err(wrong)
+    pub(super) fn block(&mut self, left: f64, top: f64, width: f64, height: f64, paint: Paint) {
+        self.put(Shape::Block([left, top, width, height], paint));
+    }
+
+    /// A filled outline.
+    pub(super) fn area(&mut self, spots: Vec<Spot>, paint: Paint) {
+        self.put(Shape::Area(spots, paint));
     }
 
     /// A straight line.
-    pub(super) fn line(
-        &self,
-        from: (f64, f64),
-        to: (f64, f64),
-        thickness: f64,
-        colour: Colour,
-    ) -> Result<(), ChartError> {
-        let style =
-            ShapeStyle { color: rgb(colour).to_rgba(), filled: false, stroke_width: units(thickness).max(1) as u32 };
-        let points = vec![(units(from.0), units(from.1)), (units(to.0), units(to.1))];
-        self.area.draw(&PathElement::new(points, style)).map_err(wrong)
+    pub(super) fn line(&mut self, from: Spot, to: Spot, thickness: f64, paint: Paint) {
+        self.strokes(vec![vec![from, to]], thickness, paint);
     }
 
-    /// A triangle that points up: an interval without an upper end.
-    pub(super) fn arrow(&self, x: f64, y: f64, colour: Colour) -> Result<(), ChartError> {
-        let points = vec![(units(x - 3.5), units(y)), (units(x + 3.5), units(y)), (units(x), units(y - 5.0))];
-        self.area.draw(&Polygon::new(points, rgb(colour).filled())).map_err(wrong)
+    /// Lines, each through its spots.
+    pub(super) fn strokes(&mut self, lines: Vec<Vec<Spot>>, thickness: f64, paint: Paint) {
+        self.put(Shape::Strokes { lines, thickness, dashed: false, paint });
     }
 
-    /// A line of text, vertically centred on `y`.
-    pub(super) fn text(&self, text: &str, x: f64, y: f64, kind: Type) -> Result<(), ChartError> {
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
-        if text.is_empty() {
-            return Ok(());
+    /// As above, dashed.
+    pub(super) fn dashed(&mut self, line: Vec<Spot>, thickness: f64, paint: Paint) {
+        self.put(Shape::Strokes { lines: vec![line], thickness, dashed: true, paint });
+    }
+
+    /// Slanted lines over a rectangle: what is not there, or not to be trusted.
+    pub(super) fn hatch(&mut self, [left, top, width, height]: [f64; 4], paint: Paint) {
+        const STEP: f64 = 6.0;
+        let mut lines = Vec::new();
+        let mut at = STEP;
+        while at < width + height {
+            // From the left or the bottom edge up to the top or the right one.
+            let from = (left + (at - height).max(0.0), top + at.min(height));
+            let to = (left + at.min(width), top + (at - width).max(0.0));
+            lines.push(vec![from, to]);
+            at += STEP;
         }
-        let style = if kind.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let transform = if kind.upright { FontTransform::Rotate270 } else { FontTransform::None };
-        let font = (FAMILY, kind.size * SIZE_PER_EM * UNITS).into_font().style(style).transform(transform);
-        let colour = rgb(kind.colour);
-        let style = TextStyle::from(font).color(&colour).pos(Pos::new(kind.align, VPos::Center));
-        self.area.draw(&Text::new(text, (units(x), units(y)), style)).map_err(wrong)
+        self.strokes(lines, 1.0, paint);
     }
-}
 
-fn wrong(error: impl std::fmt::Display) -> ChartError {
-    ChartError(error.to_string())
-}
+    /// An interval's line with a cap at each end; where the upper end is open, an arrow.
+    pub(super) fn whisker(&mut self, x: f64, lower: f64, upper: f64, open: bool, cap: f64, paint: Paint) {
+        let mut lines = vec![vec![(x, lower), (x, upper)], vec![(x - cap, lower), (x + cap, lower)]];
+        if !open {
+            lines.push(vec![(x - cap, upper), (x + cap, upper)]);
+        }
+        self.strokes(lines, 1.25, paint);
+        if open {
+            self.area(vec![(x - 3.5, upper), (x + 3.5, upper), (x, upper - 5.0)], paint);
+        }
+    }
 
-/// The em of a font that plotters calls `size`, in units.
-pub(super) fn em(size: f64) -> f64 {
-    size / SIZE_PER_EM
+    /// As [`Self::whisker`], from left to right.
+    pub(super) fn lying(&mut self, y: f64, left: f64, right: f64, open: bool, cap: f64, paint: Paint) {
+        let mut lines = vec![vec![(left, y), (right, y)], vec![(left, y - cap), (left, y + cap)]];
+        if !open {
+            lines.push(vec![(right, y - cap), (right, y + cap)]);
+        }
+        self.strokes(lines, 1.25, paint);
+        if open {
+            self.area(vec![(right, y - 3.5), (right, y + 3.5), (right + 5.0, y)], paint);
+        }
+    }
+
+    /// A marker. Shapes tell what colours cannot.
+    pub(super) fn marker(&mut self, (x, y): Spot, shape: usize, hollow: bool, paint: Paint) {
+        const R: f64 = 4.0;
+        let outline: Vec<Spot> = match shape % 4 {
+            0 => return self.put(Shape::Disc { at: (x, y), radius: R, hollow, paint }),
+            1 => vec![(x - R, y - R), (x + R, y - R), (x + R, y + R), (x - R, y + R)],
+            2 => vec![(x, y - R - 1.5), (x + R + 1.0, y + R), (x - R - 1.0, y + R)],
+            _ => vec![(x, y - R - 1.5), (x + R + 1.5, y), (x, y + R + 1.5), (x - R - 1.5, y)],
+        };
+        if hollow {
+            self.area(outline.clone(), Paint::Paper);
+            let mut closed = outline;
+            closed.push(closed[0]);
+            self.strokes(vec![closed], 1.5, paint);
+        } else {
+            self.area(outline, paint);
+        }
+    }
+
+    /// A cross: nothing was measured here.
+    pub(super) fn cross(&mut self, (x, y): Spot, paint: Paint) {
+        const R: f64 = 3.5;
+        let lines = vec![vec![(x - R, y - R), (x + R, y + R)], vec![(x - R, y + R), (x + R, y - R)]];
+        self.strokes(lines, 1.75, paint);
+    }
+
+    /// A line of text, vertically centred on its spot.
+    pub(super) fn text(&mut self, text: &str, x: f64, y: f64, set: Type) {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        if !text.is_empty() {
+            self.put(Shape::Text { text, at: (x, y), set });
+        }
+    }
+
+    /// Something that can be pointed at.
+    pub(super) fn mark(&mut self, area: [f64; 4], words: &str) {
+        let words: String = words.chars().filter(|c| !c.is_control()).collect();
+        if !words.is_empty() {
+            self.marks.push(Mark { area, words, series: self.series });
+        }
+    }
 }

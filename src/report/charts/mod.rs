@@ -3,15 +3,23 @@
 
 mod bars;
 mod figure;
+mod forest;
 mod frame;
 mod heat;
 mod ink;
+mod lines;
+mod panel;
 mod png;
 mod style;
-#[cfg(test)]
 pub(crate) mod svg;
+#[cfg(test)]
+mod tests;
+mod timeline;
 
-pub(crate) use figure::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel};
+pub(crate) use figure::{
+    Axis, Bar, BarFigure, BarPanel, Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Group, HeatFigure,
+    HeatPanel, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series, Span, TimelineFigure,
+};
 
 /// A fault of this tool: numbers were there and could not be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +29,21 @@ pub(crate) struct ChartError(String);
 /// A picture of a figure, at two pixels per CSS pixel. The same figure gives the same bytes.
 ///
 /// # Errors
-/// When the drawing library refuses.
+/// When the picture would be too large.
 pub(crate) fn png(figure: &Figure) -> Result<Vec<u8>, ChartError> {
     png::render(figure)
+}
+
+/// The legend of a figure for a page: names, and the class of each colour.
+pub(crate) fn legend(figure: &Figure) -> Vec<(String, String)> {
+    let series = figure.series.iter().filter(|_| figure.series.len() > 1);
+    series.map(|series| (series.name.clone(), format!("f{}", frame::paint(&figure.body, series).class()))).collect()
+}
+
+/// What the colours of a heat map go from and to, for a page.
+pub(crate) fn scale(figure: &Figure) -> Option<(String, String)> {
+    match &figure.body {
+        Body::Heat(heat) => heat::ends(heat),
+        _ => None,
+    }
 }

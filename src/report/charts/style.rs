@@ -6,53 +6,133 @@ use std::sync::LazyLock;
 /// Red, green, blue.
 pub(super) type Colour = (u8, u8, u8);
 
-pub(super) const INK: Colour = (0x1c, 0x24, 0x30);
-pub(super) const SOFT: Colour = (0x5a, 0x66, 0x75);
-pub(super) const GRID: Colour = (0xe3, 0xe7, 0xec);
-pub(super) const PAPER: Colour = (0xff, 0xff, 0xff);
-pub(super) const WARN: Colour = (0x8a, 0x4b, 0x00);
-pub(super) const WARN_PAPER: Colour = (0xff, 0xf0, 0xd6);
+/// A colour by what it means. Pictures have the light one; in SVG it is a class, so that a style sheet
+/// can give it another for dark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paint {
+    /// Text and whiskers.
+    Ink,
+    /// Text of less weight.
+    Soft,
+    /// Lines behind the data.
+    Grid,
+    /// What all is drawn on.
+    Paper,
+    /// What must not be overlooked.
+    Warn,
+    /// Below that.
+    WarnPaper,
+    /// A threshold.
+    Limit,
+    /// Something with a colour of its own.
+    Hue(usize),
+    /// As above, lighter.
+    Pale(usize),
+    /// How requests end: see [`OUTCOMES`].
+    Outcome(usize),
+    /// A step of a scale from low to high, 0 to [`HEAT_STEPS`].
+    Heat(usize),
+}
+
+/// The highest step of a scale.
+pub(super) const HEAT_STEPS: usize = 10;
+
+/// Okabe and Ito's palette, which colour-blind readers can tell apart, darkened where it would be lost
+/// on white.
+const HUES: [Colour; 8] = [
+    (0x00, 0x72, 0xb2),
+    (0xc7, 0x7f, 0x00),
+    (0x00, 0x9e, 0x73),
+    (0xbb, 0x5f, 0x94),
+    (0x3a, 0x9a, 0xd6),
+    (0xd5, 0x5e, 0x00),
+    (0x7c, 0x86, 0x91),
+    (0x6a, 0x51, 0xa3),
+];
+
+const PALES: [Colour; 8] = [
+    (0x8c, 0xbf, 0xdd),
+    (0xea, 0xc6, 0x86),
+    (0x8a, 0xd3, 0xbe),
+    (0xe0, 0xb4, 0xcd),
+    (0xa6, 0xd2, 0xee),
+    (0xee, 0xb2, 0x8a),
+    (0xc3, 0xc9, 0xd0),
+    (0xb9, 0xad, 0xd5),
+];
+
+/// Succeeded, 429, 503, failed otherwise, cut off; of time: the service's own, and what is on top.
+const OUTCOMES: [Colour; 7] = [
+    (0xa9, 0xc4, 0xd8),
+    (0xe6, 0x9f, 0x00),
+    (0xd5, 0x3e, 0x00),
+    (0x5b, 0x2a, 0x86),
+    (0x8a, 0x93, 0x9e),
+    (0x8f, 0xae, 0xc4),
+    (0x1c, 0x24, 0x30),
+];
+
+/// A light-to-dark scale, perceived as even.
+const HEAT: [Colour; 5] =
+    [(0xf2, 0xf7, 0xfb), (0xb5, 0xd4, 0xe9), (0x66, 0xa9, 0xcf), (0x23, 0x71, 0xab), (0x0b, 0x3c, 0x6e)];
+
+impl Paint {
+    /// What it looks like on white.
+    pub(super) fn light(self) -> Colour {
+        match self {
+            Self::Ink => (0x1c, 0x24, 0x30),
+            Self::Soft => (0x5a, 0x66, 0x75),
+            Self::Grid => (0xe3, 0xe7, 0xec),
+            Self::Paper => (0xff, 0xff, 0xff),
+            Self::Warn => (0x8a, 0x4b, 0x00),
+            Self::WarnPaper => (0xff, 0xf0, 0xd6),
+            Self::Limit => (0xa3, 0x21, 0x0f),
+            Self::Hue(index) => HUES[index % HUES.len()],
+            Self::Pale(index) => PALES[index % PALES.len()],
+            Self::Outcome(index) => OUTCOMES[index % OUTCOMES.len()],
+            Self::Heat(step) => {
+                let at = step.min(HEAT_STEPS) as f64 / HEAT_STEPS as f64 * (HEAT.len() - 1) as f64;
+                let index = (at as usize).min(HEAT.len() - 2);
+                let part = at - index as f64;
+                let mix = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * part).round() as u8;
+                let (from, to) = (HEAT[index], HEAT[index + 1]);
+                (mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
+            }
+        }
+    }
+
+    /// Its class in `templates/chart.css`, without what says whether it fills or strokes.
+    pub(super) fn class(self) -> String {
+        match self {
+            Self::Ink => "i".into(),
+            Self::Soft => "s".into(),
+            Self::Grid => "g".into(),
+            Self::Paper => "p".into(),
+            Self::Warn => "w".into(),
+            Self::WarnPaper => "x".into(),
+            Self::Limit => "l".into(),
+            Self::Hue(index) => format!("h{}", index % HUES.len()),
+            Self::Pale(index) => format!("q{}", index % PALES.len()),
+            Self::Outcome(index) => format!("o{}", index % OUTCOMES.len()),
+            Self::Heat(step) => format!("t{}", step.min(HEAT_STEPS)),
+        }
+    }
+
+    /// What can be read on it: ink on the lower steps of a scale, paper on the higher ones, in light
+    /// and in dark.
+    pub(super) fn readable_on(self) -> Self {
+        match self {
+            Self::Heat(step) if step > 5 => Self::Paper,
+            _ => Self::Ink,
+        }
+    }
+}
 
 /// The size of a panel's title, and its room above the panel.
 pub(super) const PANEL_TITLE: f64 = 13.0;
 pub(super) const PANEL_TITLE_ROOM: f64 = 26.0;
 /// The size of axis and group labels.
 pub(super) const LABEL: f64 = 11.0;
-
-/// Okabe and Ito's palette, which colour-blind readers can tell apart; the darker ones first.
-const SERIES: [Colour; 8] = [
-    (0x00, 0x72, 0xb2),
-    (0xe6, 0x9f, 0x00),
-    (0x00, 0x9e, 0x73),
-    (0xcc, 0x79, 0xa7),
-    (0x56, 0xb4, 0xe9),
-    (0xd5, 0x5e, 0x00),
-    (0x8c, 0x8c, 0x8c),
-    (0x6a, 0x51, 0xa3),
-];
-
-/// The colour of a series. More than eight repeat.
-pub(super) fn series(index: usize) -> Colour {
-    SERIES[index % SERIES.len()]
-}
-
-/// A light-to-dark scale for 0 to 1, perceived as even.
-pub(super) fn heat(share: f64) -> Colour {
-    const STOPS: [Colour; 5] =
-        [(0xf2, 0xf7, 0xfb), (0xb5, 0xd4, 0xe9), (0x66, 0xa9, 0xcf), (0x23, 0x71, 0xab), (0x0b, 0x3c, 0x6e)];
-    let at = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
-    let index = (at as usize).min(STOPS.len() - 2);
-    let part = at - index as f64;
-    let mix = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * part).round() as u8;
-    let (from, to) = (STOPS[index], STOPS[index + 1]);
-    (mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
-}
-
-/// Black or white, whichever is readable on a colour.
-pub(super) fn readable_on(colour: Colour) -> Colour {
-    let light = 0.299 * f64::from(colour.0) + 0.587 * f64::from(colour.1) + 0.114 * f64::from(colour.2);
-    if light > 140.0 { INK } else { PAPER }
-}
 
 static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| font(notosans::REGULAR_TTF));
 static BOLD: LazyLock<FontRef<'static>> = LazyLock::new(|| font(notosans::BOLD_TTF));
@@ -120,11 +200,11 @@ pub(super) fn ticks(highest: f64) -> Vec<f64> {
 
 /// A tick as text, with as many decimals as its step needs.
 pub(super) fn tick_text(value: f64, step: f64) -> String {
-    let decimals = if step >= 1.0 && (step - step.round()).abs() < 1e-9 {
-        0
-    } else {
-        (1.0 - step.log10()).ceil().max(0.0) as usize
+    let even = |decimals: &usize| {
+        let scaled = step * 10_f64.powi(*decimals as i32);
+        (scaled - scaled.round()).abs() < 1e-6
     };
+    let decimals = (0..9).find(even).unwrap_or(9);
     crate::report::view::text::thousands(value, decimals)
 }
 
@@ -136,7 +216,8 @@ mod tests {
     fn ticks_are_round_and_reach_the_top() {
         assert_eq!(ticks(430.0), [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]);
         assert_eq!(ticks(0.0), [0.0, 1.0]);
-        assert_eq!(tick_text(0.25, 0.05), "0.250");
+        assert_eq!(tick_text(0.25, 0.05), "0.25");
+        assert_eq!((tick_text(2.5, 2.5), tick_text(0.5, 0.1)), ("2.5".into(), "0.5".into()));
         assert_eq!(tick_text(12_000.0, 2_000.0), "12,000");
     }
 

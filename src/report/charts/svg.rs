@@ -1,87 +1,164 @@
-//! SVG: plotters' own backend, four units to a CSS pixel. In this version charts are snapshotted as
-//! SVG; what people get are pictures.
+//! SVG: shapes with a class for each colour, and over them the marks with their words as titles, so
+//! that values show without a script.
 
-use super::ChartError;
 use super::figure::Figure;
-use super::frame;
-use super::ink::{Ink, UNITS};
-use plotters::prelude::{IntoDrawingArea, SVGBackend};
+use super::ink::{Align, Ink, Shape, Spot, Type};
+use super::{frame, panel};
+use std::fmt::Write;
 
-pub(crate) fn render(figure: &Figure) -> Result<String, ChartError> {
+/// Colours for light and dark; pages bring the same file.
+pub(crate) const STYLE: &str = include_str!("../../../templates/chart.css");
+
+/// A whole figure as a file of its own.
+pub(crate) fn file(figure: &Figure) -> String {
     let layout = frame::layout(figure);
-    let units = |css: f64| (css * UNITS).ceil() as u32;
-    let (width, height) = (units(layout.width), units(layout.height));
-    let mut text = String::new();
-    let ink = Ink::new(SVGBackend::with_string(&mut text, (width, height)).into_drawing_area())?;
-    frame::draw(&ink, figure, &layout)?;
-    ink.finish()?;
-    let drawn = format!("width=\"{width}\" height=\"{height}\"");
-    let shown = format!("width=\"{}\" height=\"{}\"", layout.width.ceil(), layout.height.ceil());
-    Ok(text.replacen(&drawn, &shown, 1))
+    let ink = frame::draw(figure, &layout);
+    let body = shapes(&ink);
+    let (width, height) = (layout.width.ceil(), layout.height.ceil());
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" fill=\"none\" role=\"img\" aria-label=\"{}\"><style>{STYLE}</style><rect class=\"fp\" width=\"100%\" height=\"100%\"/>{body}</svg>\n",
+        escape(&figure.title)
+    )
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::figure::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel};
+/// Each panel of a figure, to stand in a page.
+pub(crate) fn panels(figure: &Figure) -> Vec<String> {
+    (0..panel::count(&figure.body).max(1))
+        .map(|index| {
+            let (width, height) = panel::size(figure);
+            let mut ink = Ink::default();
+            panel::draw(&mut ink, figure, index, (0.0, 0.0));
+            let (width, height) = (width.ceil(), height.ceil());
+            let name = panel::title(&figure.body, index);
+            let name = if name.is_empty() { figure.title.clone() } else { format!("{}: {name}", figure.title) };
+            format!(
+                "<svg class=\"chart\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" fill=\"none\" role=\"img\" aria-label=\"{}\">{}</svg>",
+                escape(&name),
+                shapes(&ink)
+            )
+        })
+        .collect()
+}
 
-    fn figure(body: Body) -> Figure {
-        Figure {
-            title: "P50 and P95 response time".into(),
-            subtitle: "quickstart, 2026-11-24T09:16:03Z".into(),
-            banner: Some("SIMULATED".into()),
-            notes: vec!["Of the successes in each cell's latency window.".into()],
-            body,
+fn shapes(ink: &Ink) -> String {
+    let mut text = String::new();
+    let mut open: Option<usize> = None;
+    let mut group = |text: &mut String, series: Option<usize>| {
+        if open != series {
+            if open.is_some() {
+                text.push_str("</g>");
+            }
+            if let Some(series) = series {
+                let _ = write!(text, "<g class=\"z{series}\">");
+            }
+            open = series;
         }
+    };
+    for (series, shape) in &ink.shapes {
+        group(&mut text, *series);
+        one(&mut text, shape);
     }
-
-    #[test]
-    fn bars_with_whiskers_gaps_and_hostile_names() {
-        let bar = |value: f64, high| Bar {
-            value: Some(value),
-            interval: Some((value * 0.9, high)),
-            label: format!("{value}"),
-        };
-        let refused = Bar::plain(None, "n/a (41 samples)".into());
-        let groups = vec![
-            Group { label: "default / us".into(), bars: vec![(0, bar(180.0, Some(190.0))), (1, bar(412.5, None))] },
-            Group { label: "<script>&\u{7}\u{4e2d}".into(), bars: vec![(0, bar(95.0, Some(99.0))), (1, refused)] },
-        ];
-        let body = Body::Bars(BarFigure {
-            unit: "response time, ms".into(),
-            series: vec!["P50".into(), "P95".into()],
-            panels: vec![BarPanel { title: "prompt small".into(), groups }],
-        });
-        let svg = super::render(&figure(body)).unwrap();
-        assert!(!svg.contains("<script>") && !svg.contains('\u{7}'));
-        insta::assert_snapshot!(svg);
+    group(&mut text, None);
+    if !ink.marks.is_empty() {
+        text.push_str("<g class=\"marks\">");
+        for mark in &ink.marks {
+            let [left, top, width, height] = mark.area.map(short);
+            let class = mark.series.map_or_else(String::new, |series| format!(" class=\"z{series}\""));
+            let _ = write!(
+                text,
+                "<rect{class} x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"><title>{}</title></rect>",
+                escape(&mark.words)
+            );
+        }
+        text.push_str("</g>");
     }
+    text
+}
 
-    #[test]
-    fn a_heat_map() {
-        let square = |row, column, value: f64| (row, column, Bar::plain(Some(value), format!("{value}")));
-        let panel = HeatPanel {
-            title: "prefix us".into(),
-            rows: vec!["default".into(), "flex".into()],
-            columns: vec!["small".into(), "large".into()],
-            squares: vec![
-                square(0, 0, 100.0),
-                square(0, 1, 250.0),
-                square(1, 0, 180.0),
-                (1, 1, Bar::plain(None, "n/a".into())),
-            ],
-        };
-        let body = Body::Heat(HeatFigure { unit: "response time, ms".into(), panels: vec![panel] });
-        insta::assert_snapshot!(super::render(&figure(body)).unwrap());
-    }
+fn one(text: &mut String, shape: &Shape) {
+    let _ = match shape {
+        Shape::Block(area, paint) => {
+            let [left, top, width, height] = area.map(short);
+            let class = paint.class();
+            write!(text, "<rect class=\"f{class}\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>")
+        }
+        Shape::Area(spots, paint) => write!(text, "<path class=\"f{}\" d=\"{}Z\"/>", paint.class(), path(spots)),
+        Shape::Strokes { lines, thickness, dashed, paint } => {
+            let d: String = lines.iter().map(|line| path(line)).collect();
+            let dash = if *dashed { " stroke-dasharray=\"5 4\"" } else { "" };
+            let width =
+                if (thickness - 1.0).abs() < 1e-9 { String::new() } else { format!(" stroke-width=\"{thickness}\"") };
+            write!(text, "<path class=\"k{}\" d=\"{d}\"{width}{dash}/>", paint.class())
+        }
+        Shape::Disc { at: (x, y), radius, hollow, paint } => {
+            let (x, y, class) = (short(*x), short(*y), paint.class());
+            if *hollow {
+                write!(
+                    text,
+                    "<circle class=\"fp k{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" stroke-width=\"1.5\"/>"
+                )
+            } else {
+                write!(text, "<circle class=\"f{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>")
+            }
+        }
+        Shape::Text { text: words, at, set } => write!(text, "<text{}>{}</text>", attributes(*at, *set), escape(words)),
+    };
+}
 
-    #[test]
-    fn nothing_to_draw_is_said() {
-        let body = Body::Bars(BarFigure { unit: "ms".into(), series: vec![], panels: vec![] });
-        assert!(super::render(&figure(body)).unwrap().contains("no data"));
-        assert!(
-            super::render(&figure(Body::Heat(HeatFigure { unit: "ms".into(), panels: vec![] })))
-                .unwrap()
-                .contains("no data")
+fn attributes((x, y_middle): Spot, set: Type) -> String {
+    // Digits and capitals look centred when their height is.
+    let drop = 0.357 * set.size;
+    let anchor = match set.align {
+        Align::Left => "",
+        Align::Centre => " text-anchor=\"middle\"",
+        Align::Right => " text-anchor=\"end\"",
+    };
+    let bold = if set.bold { " font-weight=\"700\"" } else { "" };
+    let (x, y, class, size) = (short(x), short(y_middle), set.paint.class(), set.size);
+    if set.upright {
+        let drop = short(drop);
+        return format!(
+            " class=\"f{class}\" transform=\"translate({x} {y}) rotate(-90)\" y=\"{drop}\" font-size=\"{size}\"{anchor}{bold}"
         );
     }
+    let y = short(y_middle + drop);
+    format!(" class=\"f{class}\" x=\"{x}\" y=\"{y}\" font-size=\"{size}\"{anchor}{bold}")
+}
+
+fn path(spots: &[Spot]) -> String {
+    let mut d = String::new();
+    let mut last = (String::new(), String::new());
+    for (index, (x, y)) in spots.iter().enumerate() {
+        let (x, y) = (short(*x), short(*y));
+        // What goes straight along an axis is said in half of the letters.
+        let _ = match index {
+            0 => write!(d, "M{x} {y}"),
+            _ if y == last.1 => write!(d, "H{x}"),
+            _ if x == last.0 => write!(d, "V{y}"),
+            _ => write!(d, "L{x} {y}"),
+        };
+        last = (x, y);
+    }
+    d
+}
+
+/// A tenth of a pixel is enough.
+fn short(value: f64) -> String {
+    let text = format!("{value:.1}");
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    if text == "-0" { "0".into() } else { text.into() }
+}
+
+fn escape(text: &str) -> String {
+    let clean = text.chars().filter(|c| !c.is_control());
+    clean.fold(String::new(), |mut out, c| {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c => out.push(c),
+        }
+        out
+    })
 }

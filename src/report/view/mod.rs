@@ -6,12 +6,17 @@ mod asked;
 pub(crate) mod calibration;
 mod cell;
 mod cost;
+mod course;
 mod failures;
 mod figures;
+mod loads;
+mod money;
 mod names;
 mod notices;
 mod numbers;
 mod overview;
+mod price;
+mod ran;
 pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
@@ -19,13 +24,17 @@ mod tiers;
 mod timing;
 
 pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
+pub(crate) use course::ErrorClass;
 pub(crate) use numbers::Numbers;
 pub(crate) use overview::Overview;
+pub(crate) use price::PriceView;
+pub(crate) use ran::RanView;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 
 use super::charts::Figure;
 use crate::record::manifest::Manifest;
+use crate::record::probe::Checked;
 use crate::stats::{Summary, Validity};
 use crate::units::timestamp;
 use crate::verdict::slo::Judgement;
@@ -46,6 +55,12 @@ pub(crate) struct View {
     pub(crate) tables: Vec<Table>,
     /// Thresholds.
     pub(crate) slo: slo::SloView,
+    /// What a limit on p95 costs.
+    pub(crate) price: PriceView,
+    /// What went wrong.
+    pub(crate) errors: Vec<ErrorClass>,
+    /// What was run.
+    pub(crate) ran: RanView,
     /// What failed, each kind once with the cells in which it did.
     pub(crate) failures: Vec<failures::Failure>,
     /// The charts, by the stem of their file.
@@ -95,6 +110,12 @@ pub(crate) struct RunView {
     pub(crate) notes: Vec<String>,
 }
 
+/// What the pre-flight found that a reader should know.
+fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
+    let sentence = |checked: &Checked| checked.sentence(manifest.asking(&checked.probe).count());
+    manifest.preflight.iter().filter_map(sentence).map(|sentence| format!("pre-flight: {sentence}"))
+}
+
 /// Computes the view of a run.
 pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
     let run = RunView {
@@ -120,19 +141,46 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
-        notes: tiers::untold(summary).into_iter().collect(),
+        notes: preflight(manifest).chain(tiers::untold(summary)).collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
     let cells: Vec<CellView> =
         summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
+    let tiers = tiers::view(manifest, summary);
     View {
-        overview: overview::view(manifest, summary, &cells, &slo),
+        overview: overview::view(manifest, summary, &cells, &slo, &tiers),
+        price: price::view(&manifest.plan, summary),
+        errors: course::errors(summary, &cells),
+        ran: ran::view(manifest),
+        charts: charts(&run, manifest, summary, &cells, &tiers),
         failures: failures::view(&cells),
         cells,
-        tiers: tiers::view(manifest, summary),
+        tiers,
         slo,
         tables: tables::tables(summary),
-        charts: figures::figures(&run, summary),
         run,
     }
+}
+
+/// Every chart that there is something for, by the stem of its file.
+fn charts(
+    run: &RunView,
+    manifest: &Manifest,
+    summary: &Summary,
+    cells: &[CellView],
+    tiers: &TiersView,
+) -> Vec<(&'static str, Figure)> {
+    let frame = figures::Frame::new(run);
+    let mut charts = figures::figures(&frame, summary);
+    let more = [
+        ("cost_and_latency", money::figure(&frame, summary)),
+        ("latency_by_load", Some(loads::latency(&frame, &manifest.plan, summary, cells))),
+        ("tiers_against_default", course::forest(&frame, summary, tiers)),
+        ("percentiles", Some(loads::percentiles(&frame, summary))),
+        ("first_token", loads::first_token(&frame, summary)),
+        ("output_tokens", Some(loads::output_tokens(&frame, summary))),
+        ("timeline", course::timeline(&frame, summary)),
+    ];
+    charts.extend(more.into_iter().filter_map(|(stem, figure)| Some((stem, figure?))));
+    charts
 }

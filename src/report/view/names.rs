@@ -9,6 +9,15 @@ pub(super) const LOADS: [&str; 3] = ["users", "arrival_rate", "profile"];
 /// The axis that tiers are on.
 pub(super) const TIER: &str = "service_tier";
 
+/// The colour of what is no tier.
+pub(super) const NEUTRAL: usize = 6;
+
+/// The number of a tier's colour, the same in every chart.
+pub(super) fn hue(tier: &str) -> usize {
+    const KNOWN: [&str; 4] = ["default", "priority", "flex", "reserved"];
+    KNOWN.iter().position(|known| *known == tier).unwrap_or(if tier == "none" { NEUTRAL } else { 4 })
+}
+
 /// The axes on which cells differ, without those in `but`, in matrix order.
 pub(super) fn varying(summary: &Summary, but: &[&str]) -> Vec<&'static str> {
     let fields = AXES.iter().map(|axis| axis.field).filter(|field| !but.contains(field));

@@ -5,6 +5,7 @@ use super::cell::{CellView, Entry};
 use super::names::{self, LOADS, TIER};
 use super::notices::{self, Notice};
 use super::slo::{SloRow, SloView};
+use super::tiers::TiersView;
 use super::{cost, text};
 use crate::matrix::{AXES, AxisValue, axis};
 use crate::record::manifest::Manifest;
@@ -31,6 +32,10 @@ pub(crate) struct Overview {
     pub(crate) notices: Vec<Notice>,
     /// Every cell.
     pub(crate) matrix: MatrixView,
+    /// The first tier that could be compared, in a sentence.
+    pub(crate) tiers: String,
+    /// The plan asks more than one model.
+    pub(crate) several_models: bool,
 }
 
 /// Everything but tier and load.
@@ -118,7 +123,23 @@ pub(super) fn words(verdict: &str) -> (&'static str, &'static str) {
     }
 }
 
-pub(super) fn view(manifest: &Manifest, summary: &Summary, cells: &[CellView], slo: &SloView) -> Overview {
+/// What is said of the tiers where only one thing can be said.
+fn told(tiers: &TiersView) -> String {
+    let compared = || tiers.tiers.iter().filter(|tier| tier.is_compared);
+    match compared().next() {
+        None => "nothing could be compared".into(),
+        Some(tier) if compared().count() == 1 => tier.sentence.clone(),
+        Some(_) => format!("{} of {} compared", compared().count(), tiers.tiers.len()),
+    }
+}
+
+pub(super) fn view(
+    manifest: &Manifest,
+    summary: &Summary,
+    cells: &[CellView],
+    slo: &SloView,
+    tiers: &TiersView,
+) -> Overview {
     let (state, headline) = headline(summary, cells, slo);
     Overview {
         headline,
@@ -128,6 +149,8 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary, cells: &[CellView], s
         grid: grid(summary, cells),
         notices: notices::view(summary, cells),
         matrix: matrix(summary, cells),
+        tiers: told(tiers),
+        several_models: summary.values("model_id").len() > 1,
     }
 }
 
@@ -258,6 +281,8 @@ fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
     let unfit = match &cell.validity {
         Validity::Ok => return (state, word.into()),
         Validity::NotRun => "not run",
+        Validity::Unsupported(_) => "unsupported",
+        Validity::Refused(_) => "refused",
         Validity::Aborted => "aborted",
         Validity::Invalid(_) => "INVALID",
     };
@@ -284,7 +309,7 @@ fn with_unit(shown: String, unit: &str) -> String {
 /// What decided a cell's verdict.
 fn why(cell: &CellSummary, view: &CellView) -> String {
     match &cell.validity {
-        Validity::Invalid(reason) => return reason.clone(),
+        Validity::Invalid(reason) | Validity::Unsupported(reason) | Validity::Refused(reason) => return reason.clone(),
         Validity::NotRun => return "it never started".into(),
         Validity::Aborted | Validity::Ok => {}
     }

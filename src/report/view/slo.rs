@@ -21,6 +21,8 @@ pub(crate) struct SloRow {
     pub(crate) metric: String,
     /// `PASS`, `FAIL` or `INCONCLUSIVE`.
     pub(crate) verdict: &'static str,
+    /// The same as a class: `pass`, `fail` or `unknown`.
+    pub(crate) state: &'static str,
     /// Why, where the numbers do not say it.
     pub(crate) reason: String,
     /// The bound for people: `<= 2,500 ms`.
@@ -93,6 +95,7 @@ fn row(plan: &Plan, summary: &Summary, judgement: &Judgement) -> SloRow {
         test_id: cell.id.clone(),
         metric: bound.key(),
         verdict: judgement.verdict.key(),
+        state: super::overview::words(judgement.verdict.key()).0,
         reason: judgement.reason.clone(),
         bound: shown(bound),
         measured: measured.map_or_else(|| text::NOTHING.into(), |interval| number(bound, interval.value)),

@@ -33,6 +33,12 @@ pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
     }
 }
 
+/// The ends of an interval in milliseconds: `88.0 to 93.2`.
+pub(crate) fn range(low: Option<f64>, high: Option<f64>) -> String {
+    let end = |end: Option<f64>| end.map_or_else(|| "open".into(), ms);
+    format!("{} to {}", end(low), end(high))
+}
+
 /// A rate with the digits that matter.
 pub(crate) fn rate(value: Option<f64>) -> String {
     ms_or_nothing(value)

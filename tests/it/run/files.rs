@@ -15,10 +15,23 @@ fn every_file_of_the_old_tool_is_there() {
             .collect();
     insta::assert_snapshot!(found.join("\n"), @r"
     charts/avg_latency_by_config.png
+    charts/avg_latency_by_config.svg
+    charts/latency_by_load.png
+    charts/latency_by_load.svg
     charts/latency_by_prompt_size.png
+    charts/latency_by_prompt_size.svg
     charts/latency_heatmap.png
+    charts/latency_heatmap.svg
+    charts/output_tokens.png
+    charts/output_tokens.svg
     charts/p50_p95_comparison.png
+    charts/p50_p95_comparison.svg
+    charts/percentiles.png
+    charts/percentiles.svg
     charts/throughput_comparison.png
+    charts/throughput_comparison.svg
+    charts/timeline.png
+    charts/timeline.svg
     consolidated_results_[time].csv
     histograms/us_default_small_u3.hlog
     manifest.json

@@ -2,16 +2,20 @@
 
 mod compare;
 mod ends;
+mod faults;
 mod files;
 mod fit;
 mod limits;
 mod loads;
+mod machine;
 mod money;
 mod nothing_lost;
 mod outputs;
+mod preflight;
 mod prompts;
 mod resume;
 mod scene;
+mod screen;
 mod sessions;
 mod slo;
 mod streams;

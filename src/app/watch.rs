@@ -1,0 +1,108 @@
+//! What the display shows, read from what the recorder knows.
+
+use crate::executor::Job;
+use crate::record::manifest::{Manifest, TurnEnd};
+use crate::stats::live::{self, Live};
+use crate::terminal::{Done, Phase, State};
+use crate::units::Usd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A cell, as far as the display asks.
+struct Known {
+    id: String,
+    length: Duration,
+    ramp: Duration,
+    is_open: bool,
+}
+
+/// The states of a run.
+pub(super) fn watch(manifest: &Manifest, job: &Job, live: Arc<Mutex<Live>>) -> impl FnMut() -> State + Send + 'static {
+    let known = |planned: &crate::record::manifest::PlannedCell| Known {
+        id: planned.cell.id.clone(),
+        length: planned.cell.length(),
+        ramp: planned.cell.ramp(),
+        is_open: planned.cell.is_open(),
+    };
+    let cells: Vec<Known> = manifest.cells.iter().map(known).collect();
+    let places = job.turns.clone();
+    let lengths: Vec<Duration> = places.iter().map(|place| cells[job.order[*place].cell].length).collect();
+    let cool_down = job.cool_down;
+    let budget_usd = manifest.plan.budget.max_cost;
+    move || {
+        let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        // Turns that are not run after all are passed over.
+        let number =
+            |place: Option<usize>| places.iter().position(|known| Some(*known) == place).map_or(0, |at| at + 1);
+        let done: Vec<Done> = live.done.drain(..).map(|done| of(&done, number(Some(done.place)), &cells)).collect();
+        let turn = number(live.place);
+        let elapsed = live.began.map_or(Duration::ZERO, |began| began.elapsed());
+        let cell = cells.get(live.cell);
+        let length = cell.map_or(Duration::ZERO, |cell| cell.length);
+        let passed = |of: Duration| if live.is_over { of } else { elapsed.min(of) };
+        let whole: Duration = lengths.iter().sum();
+        let over: Duration = lengths.iter().take(turn.saturating_sub(1)).sum();
+        let over = if turn > 0 { over + passed(length) } else { over };
+        let pauses = cool_down * (lengths.len() - turn.max(1).min(lengths.len())) as u32;
+        State {
+            turns: lengths.len(),
+            turn,
+            share: if whole.is_zero() { 0.0 } else { over.as_secs_f64() / whole.as_secs_f64() },
+            left: whole.saturating_sub(over) + pauses,
+            cell: cell.map(|cell| cell.id.clone()).unwrap_or_default(),
+            phase: phase(&live, elapsed, cell),
+            elapsed: passed(elapsed),
+            length,
+            users: cell.filter(|cell| !cell.is_open).map(|_| live.users),
+            in_flight: live.in_flight,
+            requests_per_sec: live.requests_per_sec(),
+            succeeded: live.ends.succeeded,
+            throttled: live.ends.throttled,
+            failed: live.ends.failed,
+            p50_ms: live.percentile_ms(0.50),
+            p95_ms: live.percentile_ms(0.95),
+            ttft_p50_ms: live.ttft_p50_ms(),
+            input_tokens: live.input_tokens,
+            output_tokens: live.output_tokens,
+            usd: live.usd().map(Usd::as_f64),
+            budget_usd,
+            done,
+        }
+    }
+}
+
+fn phase(live: &Live, elapsed: Duration, cell: Option<&Known>) -> Phase {
+    match cell {
+        _ if live.place.is_none() => Phase::Before,
+        _ if live.is_over => Phase::Pause,
+        Some(cell) if elapsed < cell.ramp => Phase::Ramp,
+        Some(cell) if elapsed > cell.length => Phase::Drain,
+        _ => Phase::Steady,
+    }
+}
+
+fn of(done: &live::Done, turn: usize, cells: &[Known]) -> Done {
+    let ends = done.ends;
+    let requests = ends.succeeded + ends.throttled + ends.failed + ends.censored;
+    let what = match done.end {
+        TurnEnd::Finished => "",
+        TurnEnd::Aborted => "aborted",
+        TurnEnd::FailedEarly => "ended early",
+        TurnEnd::Interrupted => "interrupted",
+        TurnEnd::OutOfBudget => "out of budget",
+        TurnEnd::LostCredentials => "no credentials",
+    };
+    Done {
+        turn,
+        cell: cells.get(done.cell).map(|cell| cell.id.clone()).unwrap_or_default(),
+        requests,
+        failure_share: (requests > 0).then(|| (ends.throttled + ends.failed) as f64 / requests as f64),
+        p50_ms: done.p50_ms,
+        p95_ms: done.p95_ms,
+        usd: done.usd.map(Usd::as_f64),
+        broken: match &done.reason {
+            Some(reason) if !what.is_empty() => format!("{what}: {reason}"),
+            _ => what.into(),
+        },
+    }
+}

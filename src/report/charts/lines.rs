@@ -1,0 +1,165 @@
+//! Panels of points and lines with their intervals, on one scale that begins at zero. A threshold is a
+//! line across; what is not there is a cross at the bottom, never a zero.
+
+use super::figure::{Join, Line, LineFigure, LinePanel, Point, Scale, Series};
+use super::ink::{Ink, Spot, Type};
+use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
+
+const AXIS: f64 = 62.0;
+const RIGHT: f64 = 22.0;
+const WIDTH: f64 = 260.0;
+const PLOT: f64 = 190.0;
+const BELOW: f64 = 42.0;
+const SAY: f64 = 16.0;
+/// Nines that the percentile scale shows: up to 99.9 %.
+const NINES: f64 = 3.0;
+
+/// Every panel has the same size: that with the most to say.
+pub(super) fn size(figure: &LineFigure) -> (f64, f64) {
+    (AXIS + WIDTH + RIGHT, PANEL_TITLE_ROOM + PLOT + BELOW + says(figure) as f64 * SAY)
+}
+
+fn says(figure: &LineFigure) -> usize {
+    figure.panels.iter().map(|panel| panel.says.len()).max().unwrap_or(0)
+}
+
+struct Plot<'a> {
+    left: f64,
+    top: f64,
+    scale: &'a Scale,
+    /// What the right and the upper edge stand for.
+    ends: Spot,
+}
+
+impl Plot<'_> {
+    fn x(&self, value: f64) -> f64 {
+        let share = match self.scale {
+            Scale::Linear => value / self.ends.0,
+            Scale::Names(names) => (value + 0.5) / names.len().max(1) as f64,
+            Scale::Nines => -(1.0 - value).max(1e-9).log10() / NINES,
+        };
+        self.left + WIDTH * share.clamp(0.0, 1.0)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        self.top + PLOT * (1.0 - (value / self.ends.1).clamp(0.0, 1.0))
+    }
+}
+
+pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, series: &[Series], index: usize, at: Spot) {
+    let points = || figure.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
+    let ends = |interval: Option<(f64, Option<f64>)>| interval.and_then(|(_, high)| high);
+    let top = |values: &mut dyn Iterator<Item = f64>| values.filter(|value| value.is_finite()).fold(0.0, f64::max);
+    let x_top = top(&mut points().flat_map(|point| [Some(point.x), ends(point.across)]).flatten());
+    let limits = figure.panels.iter().flat_map(|panel| &panel.limits).map(|limit| limit.y);
+    let y_top = top(&mut points().flat_map(|point| [point.y, ends(point.interval)]).flatten());
+    // A limit far above everything would flatten what it is to judge.
+    let y_top = top(&mut limits.filter(|limit| *limit <= 2.5 * y_top).chain([y_top]));
+    let (x_ticks, y_ticks) = (ticks(x_top), ticks(y_top * 1.04));
+    let last = |ticks: &[f64]| ticks.last().copied().unwrap_or(1.0);
+    let plot = Plot {
+        left: at.0 + AXIS,
+        top: at.1 + PANEL_TITLE_ROOM,
+        scale: &figure.x.scale,
+        ends: (last(&x_ticks), last(&y_ticks)),
+    };
+    axes(ink, figure, &plot, &x_ticks, &y_ticks, at);
+    let panel = &figure.panels[index];
+    limits_of(ink, panel, series, &plot);
+    for line in &panel.lines {
+        ink.of(Some(line.series));
+        one(ink, line, &series[line.series], &plot);
+    }
+    ink.of(None);
+    for (row, said) in panel.says.iter().enumerate() {
+        let y = plot.top + PLOT + BELOW + row as f64 * SAY + SAY / 2.0;
+        let said = fit(said, LABEL, false, AXIS + WIDTH + RIGHT - 4.0);
+        ink.text(&said, at.0 + 4.0, y, Type::new(LABEL, Paint::Ink));
+    }
+}
+
+fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_ticks: &[f64], at: Spot) {
+    let step = |ticks: &[f64]| ticks.get(1).copied().unwrap_or(1.0);
+    for tick in y_ticks {
+        let y = plot.y(*tick);
+        let paint = if *tick == 0.0 { Paint::Soft } else { Paint::Grid };
+        ink.line((plot.left, y), (plot.left + WIDTH, y), 1.0, paint);
+        let text = tick_text(*tick, step(y_ticks));
+        ink.text(&text, plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
+    }
+    let below = plot.top + PLOT + 12.0;
+    let labels: Vec<(f64, String)> = match plot.scale {
+        Scale::Linear => x_ticks.iter().map(|tick| (plot.x(*tick), tick_text(*tick, step(x_ticks)))).collect(),
+        Scale::Names(names) => {
+            let room = WIDTH / names.len().max(1) as f64 - 4.0;
+            let name =
+                |(index, name): (usize, &String)| (plot.x(index as f64), fit(name, LABEL, false, room.max(30.0)));
+            names.iter().enumerate().map(name).collect()
+        }
+        Scale::Nines => [(0.0, "0"), (0.5, "p50"), (0.9, "p90"), (0.95, "p95"), (0.99, "p99"), (0.999, "p99.9")]
+            .map(|(p, name)| (plot.x(p), name.to_owned()))
+            .to_vec(),
+    };
+    let mut free = f64::NEG_INFINITY;
+    for (x, text) in labels {
+        ink.line((x, plot.top + PLOT), (x, plot.top + PLOT + 4.0), 1.0, Paint::Soft);
+        let half = width(&text, LABEL, false) / 2.0;
+        // A label that would run into the one before it is left out.
+        if x - half > free {
+            ink.text(&text, x, below, Type::new(LABEL, Paint::Soft).centred());
+            free = x + half + 4.0;
+        }
+    }
+    let middle = plot.left + WIDTH / 2.0;
+    ink.text(&figure.x.label, middle, below + 16.0, Type::new(LABEL, Paint::Soft).centred());
+    let y = plot.top + PLOT / 2.0;
+    ink.text(&figure.y.label, at.0 + 6.0, y, Type::new(LABEL, Paint::Soft).centred().upright());
+}
+
+fn limits_of(ink: &mut Ink, panel: &LinePanel, series: &[Series], plot: &Plot) {
+    for limit in panel.limits.iter().filter(|limit| limit.y <= plot.ends.1) {
+        ink.of(limit.series);
+        let y = plot.y(limit.y);
+        let paint = limit.series.map_or(Paint::Limit, |of| Paint::Hue(series[of].hue));
+        ink.dashed(vec![(plot.left, y), (plot.left + WIDTH, y)], 1.5, paint);
+        ink.mark([plot.left, y - 3.0, WIDTH, 6.0], &limit.words);
+    }
+    ink.of(None);
+}
+
+fn one(ink: &mut Ink, line: &Line, series: &Series, plot: &Plot) {
+    let paint = if series.pale { Paint::Pale(series.hue) } else { Paint::Hue(series.hue) };
+    let at = |point: &Point| point.y.map(|y| (plot.x(point.x), plot.y(y)));
+    // A line has a gap where there is nothing.
+    let runs: Vec<Vec<Spot>> = line
+        .points
+        .split(|point| point.y.is_none())
+        .map(|run| run.iter().filter_map(at).collect::<Vec<Spot>>())
+        .filter(|run| run.len() > 1)
+        .collect();
+    match line.join {
+        Join::Apart => {}
+        Join::Marked | Join::Plain if runs.is_empty() => {}
+        Join::Marked | Join::Plain => ink.strokes(runs, 1.75, paint),
+        Join::Dashed => runs.into_iter().for_each(|run| ink.dashed(run, 1.25, Paint::Soft)),
+    }
+    let marked = matches!(line.join, Join::Marked | Join::Apart);
+    for point in &line.points {
+        let spot = at(point).unwrap_or((plot.x(point.x), plot.top + PLOT - 5.0));
+        if point.y.is_none() {
+            ink.cross(spot, Paint::Soft);
+        }
+        if let Some((low, high)) = point.interval.filter(|_| point.y.is_some()) {
+            let upper = high.map_or(plot.top, |high| plot.y(high));
+            ink.whisker(spot.0, plot.y(low), upper, high.is_none(), 3.5, paint);
+        }
+        if let Some((low, high)) = point.across.filter(|_| point.y.is_some()) {
+            let right = high.map_or(plot.left + WIDTH, |high| plot.x(high));
+            ink.lying(spot.1, plot.x(low), right, high.is_none(), 3.5, paint);
+        }
+        if marked && point.y.is_some() {
+            ink.marker(spot, series.shape, point.hollow, paint);
+        }
+        ink.mark([spot.0 - 8.0, spot.1 - 8.0, 16.0, 16.0], &point.words);
+    }
+}

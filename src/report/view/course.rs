@@ -1,0 +1,189 @@
+//! What happened when, as a chart; tiers against `default` as another; and what went wrong, by class.
+
+use super::cell::CellView;
+use super::figures::{Frame, find_or_push};
+use super::tiers::{TierRow, TierView, TiersView};
+use super::{names, text};
+use crate::report::charts::{Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure};
+use crate::stats::Summary;
+use crate::stats::timeline;
+use serde::Serialize;
+
+/// A send later than this is held against a cell, milliseconds; see `stats::health`.
+const LATE_MS: f64 = 5.0;
+
+/// The time line of the run; nothing where nothing ran.
+pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
+    let line = summary.timeline();
+    if line.buckets.is_empty() {
+        return None;
+    }
+    let name = |stretch: &timeline::Stretch| {
+        let id = &summary.cells[stretch.cell].cell.id;
+        if stretch.repetition > 1 { format!("{id} #{}", stretch.repetition) } else { id.clone() }
+    };
+    let span = |stretch: &timeline::Stretch| Span {
+        buckets: (stretch.start_s / line.bucket_s, stretch.end_s / line.bucket_s),
+        name: name(stretch),
+        hue: names::hue(&summary.cells[stretch.cell].cell.service_tier),
+    };
+    let bucket = |(index, bucket): (usize, &timeline::Bucket)| {
+        let per_second = |n: u64| if bucket.covered_s > 0.0 { n as f64 / bucket.covered_s } else { 0.0 };
+        let rates =
+            [bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored].map(per_second);
+        let start_s = index as f64 * line.bucket_s;
+        let cells = line.turns.iter().filter(|turn| turn.start_s < start_s + line.bucket_s && turn.end_s > start_s);
+        let mut words = format!("{} s", text::thousands(start_s, usize::from(line.bucket_s < 1.0)));
+        for cell in cells.take(2) {
+            words += &format!(", {}", name(cell));
+        }
+        for (series, rate) in outcomes().iter().zip(rates).filter(|(_, rate)| *rate > 0.0) {
+            words += &format!("; {} {}/s", series.name, text::ms(rate));
+        }
+        if let Some((server, client)) = bucket.shares_ms {
+            words += &format!("; median {} ms the service's, {} ms on top", text::ms(server), text::ms(client));
+        }
+        if let Some(lag) = bucket.lag_ms {
+            words += &format!("; at worst {} ms late", text::ms(lag));
+        }
+        Bucket { rates: rates.to_vec(), shares: bucket.shares_ms, lag_ms: bucket.lag_ms, words }
+    };
+    let figure = TimelineFigure {
+        bucket_s: line.bucket_s,
+        buckets: line.buckets.iter().enumerate().map(bucket).collect(),
+        spans: line.turns.iter().map(span).collect(),
+        lag_limit_ms: LATE_MS,
+    };
+    let notes = vec!["The bars above are the cells in the colours of their tiers. Below: sends and a 10 ms ticker of this machine; above the dashed line it was late by more than 5 ms.".into()];
+    let mut series = outcomes();
+    series.extend([Series::new("the service's own time", 5), Series::new("on top of it", 6)]);
+    Some(frame.figure("The run in time", notes, series, Body::Timeline(Box::new(figure))))
+}
+
+/// How requests end, 429 apart from 503.
+fn outcomes() -> Vec<Series> {
+    let names = ["succeeded", "throttled (429)", "overloaded (503)", "failed otherwise", "cut off"];
+    names.into_iter().enumerate().map(|(index, name)| Series::new(name, index)).collect()
+}
+
+/// Each tier over `default`, with intervals; nothing where nothing could be compared.
+pub(super) fn forest(frame: &Frame, summary: &Summary, tiers: &TiersView) -> Option<Figure> {
+    let compared = |row: &&TierRow| row.metric.starts_with('p') || row.metric.starts_with("ttft");
+    let mut series: Vec<Series> = Vec::new();
+    let mut panels: Vec<ForestPanel> = Vec::new();
+    let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER]).collect();
+    let fields = names::varying(summary, &but);
+    for tier in &tiers.tiers {
+        let key: Vec<_> =
+            fields.iter().filter_map(|field| tier.context.iter().find(|(known, _)| known == field)).collect();
+        let values: Vec<_> = key.iter().map(|(_, value)| value.clone()).collect();
+        let title = names::title(summary, &fields, &values);
+        let at = find_or_push(
+            &mut panels,
+            |panel| panel.title == title,
+            || ForestPanel { title: title.clone(), rows: Vec::new() },
+        );
+        let of = find_or_push(
+            &mut series,
+            |known| known.name == tier.tier,
+            || Series::new(tier.tier.clone(), names::hue(&tier.tier)),
+        );
+        panels[at].rows.extend(tier.rows.iter().filter(compared).map(|row| forest_row(of, tier, row)));
+    }
+    if !panels.iter().flat_map(|panel| &panel.rows).any(|row| row.ratio.is_some()) {
+        return None;
+    }
+    let body = ForestFigure { sides: ("slower".into(), "faster".into()), panels };
+    Some(frame.figure("Tiers against default", vec![format!("{}.", tiers.caption)], series, Body::Forest(body)))
+}
+
+fn forest_row(series: usize, tier: &TierView, row: &TierRow) -> ForestRow {
+    let ratio = row.low.zip(row.ratio).zip(row.high).map(|((low, ratio), high)| (low, ratio, high));
+    let load = tier.context.iter().filter(|(field, _)| names::LOADS.contains(field));
+    let load =
+        load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default();
+    let metric = row.label.trim_end_matches(", ms");
+    ForestRow {
+        series,
+        label: format!("{} {metric}, {load}", tier.tier),
+        ratio,
+        shown: if ratio.is_some() {
+            format!("{} ({})", row.shown.ratio, row.shown.interval)
+        } else {
+            "not compared".into()
+        },
+        words: format!(
+            "{}, {metric}: {} ({})",
+            tier.id,
+            row.shown.verdict,
+            if row.basis.is_empty() { "nothing to compare" } else { &row.basis }
+        ),
+    }
+}
+
+/// A class of errors over the whole run.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorClass {
+    /// See `record::class`.
+    pub(crate) class: String,
+    /// How often.
+    pub(crate) count: u64,
+    /// Of all requests of the run.
+    pub(crate) share: String,
+    /// Cells that it came up in.
+    pub(crate) cells: usize,
+    /// What was said most often, and how often.
+    pub(crate) messages: Vec<(String, u64)>,
+    /// Messages that are not listed.
+    pub(crate) more: usize,
+    /// `2026-11-24T09:16:03Z`.
+    pub(crate) first_seen: String,
+    /// As above.
+    pub(crate) last_seen: String,
+    /// What to do.
+    pub(crate) hint: String,
+}
+
+/// What went wrong, the most frequent first.
+pub(super) fn errors(summary: &Summary, cells: &[CellView]) -> Vec<ErrorClass> {
+    const LISTED: usize = 3;
+    let total: u64 = summary.cells.iter().map(|cell| cell.counts.total).sum();
+    let mut classes: Vec<ErrorClass> = Vec::new();
+    for cell in cells {
+        let mut seen: Vec<usize> = Vec::new();
+        for error in &cell.errors {
+            let at = find_or_push(
+                &mut classes,
+                |known| known.class == error.class && known.hint == error.hint,
+                || ErrorClass {
+                    class: error.class.clone(),
+                    count: 0,
+                    share: String::new(),
+                    cells: 0,
+                    messages: Vec::new(),
+                    more: 0,
+                    first_seen: error.first_seen.clone(),
+                    last_seen: error.last_seen.clone(),
+                    hint: error.hint.clone(),
+                },
+            );
+            let class = &mut classes[at];
+            class.count += error.count;
+            let message =
+                find_or_push(&mut class.messages, |(known, _)| *known == error.message, || (error.message.clone(), 0));
+            class.messages[message].1 += error.count;
+            class.first_seen = class.first_seen.clone().min(error.first_seen.clone());
+            class.last_seen = class.last_seen.clone().max(error.last_seen.clone());
+            class.cells += usize::from(!seen.contains(&at));
+            seen.push(at);
+        }
+    }
+    for class in &mut classes {
+        class.messages.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        class.more = class.messages.len().saturating_sub(LISTED);
+        class.messages.truncate(LISTED);
+        class.share = text::percent((total > 0).then(|| class.count as f64 / total as f64));
+    }
+    classes.sort_by_key(|class| std::cmp::Reverse(class.count));
+    classes
+}

@@ -1,0 +1,278 @@
+//! Charts against load, and percentile curves: a panel per context, a line per tier.
+
+use super::cell::CellView;
+use super::figures::{Frame, find_or_push};
+use super::names::{self, LOADS, TIER};
+use super::overview::{context, load, load_name};
+use super::{slo, text};
+use crate::matrix::AxisValue;
+use crate::matrix::rule::matches;
+use crate::plan::{Flow, Plan};
+use crate::report::charts::{Axis, Body, Figure, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series};
+use crate::stats::percentile::Quality;
+use crate::stats::{CellSummary, Latency, Summary, Validity};
+use crate::verdict::price::is_p95;
+
+/// The percentiles of a curve; those that a sample does not allow are left out.
+const CURVE: [f64; 14] = [0.0, 0.1, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999];
+
+/// What is drawn of a cell at its load: the series' part of the name, pale or not, and the point.
+type Drawn = (&'static str, bool, fn(&CellSummary) -> Point);
+
+/// Latency against load, with the limits of the plan and the highest load that holds.
+pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[CellView]) -> Figure {
+    let drawn: [Drawn; 2] = [
+        ("p50", true, |cell| percentile(Some(&cell.latency), 0.50)),
+        ("p95", false, |cell| percentile(Some(&cell.latency), 0.95)),
+    ];
+    let (series, mut figure) = by_load(summary, &drawn, "response time, ms");
+    let fields = panel_fields(summary);
+    for panel in &mut figure.panels {
+        let inside = || {
+            summary
+                .cells
+                .iter()
+                .zip(cells)
+                .filter(|(cell, _)| names::title(summary, &fields, &context(cell, &fields)) == panel.title)
+        };
+        let found: Vec<(&CellSummary, &CellView)> = inside().collect();
+        panel.limits = limits(plan, &found, &series);
+        panel.says = if plan.slo.is_empty() { Vec::new() } else { highest(&found) };
+    }
+    let notes = vec![
+        "Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted, a cross for one without the number.".into(),
+    ];
+    frame.figure("Response time against load", notes, series, Body::Lines(figure))
+}
+
+/// Time to the first token against load; nothing where no cell streams.
+pub(super) fn first_token(frame: &Frame, summary: &Summary) -> Option<Figure> {
+    summary.cells.iter().any(|cell| cell.ttft.is_some()).then(|| {
+        let drawn: [Drawn; 2] = [
+            ("p50", true, |cell| percentile(cell.ttft.as_ref(), 0.50)),
+            ("p95", false, |cell| percentile(cell.ttft.as_ref(), 0.95)),
+        ];
+        let (series, figure) = by_load(summary, &drawn, "time to first token, ms");
+        let notes = vec!["From the send to the first content that is not empty, reasoning included.".into()];
+        frame.figure("Time to first token against load", notes, series, Body::Lines(figure))
+    })
+}
+
+/// Output tokens per second against load.
+pub(super) fn output_tokens(frame: &Frame, summary: &Summary) -> Figure {
+    let drawn: [Drawn; 1] = [("", false, |cell| {
+        let flow = cell.flow(Flow::OutputTokens);
+        let value = cell.output_tokens_per_sec.filter(|_| cell.counts.total > 0);
+        let interval = flow.and_then(|flow| Some((flow.low?, flow.high)));
+        let range = interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));
+        Point {
+            y: value,
+            interval,
+            words: format!("{} tokens/s{}", text::rate(value), range.unwrap_or_default()),
+            ..Point::default()
+        }
+    })];
+    let (series, figure) = by_load(summary, &drawn, "output tokens per second");
+    let notes = vec!["Of the successes that ended in each cell's latency window.".into()];
+    frame.figure("Output tokens per second against load", notes, series, Body::Lines(figure))
+}
+
+/// Percentile curves laid over each other: a panel per load and context, a line per tier.
+pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
+    let fields = panel_fields(summary);
+    let mut series: Vec<Series> = Vec::new();
+    let mut panels: Vec<LinePanel> = Vec::new();
+    for cell in &summary.cells {
+        let of = series_of(&mut series, &cell.cell.service_tier, "", false);
+        let title = join(&[names::title(summary, &fields, &context(cell, &fields)), load_name(cell)]);
+        let panel = find_or_push(
+            &mut panels,
+            |panel| panel.title == title,
+            || LinePanel { title: title.clone(), ..LinePanel::default() },
+        );
+        panels[panel].lines.push(Line { series: of, join: Join::Plain, points: curve(cell) });
+    }
+    let figure = LineFigure {
+        x: Axis { label: "percentile".into(), scale: Scale::Nines },
+        y: Axis { label: "response time, ms".into(), scale: Scale::Linear },
+        panels,
+    };
+    let notes = vec![
+        "Each nine of the percentile has the same room; a curve ends where the sample does not allow more.".into(),
+    ];
+    frame.figure("Percentiles of the response time", notes, series, Body::Lines(figure))
+}
+
+fn curve(cell: &CellSummary) -> Vec<Point> {
+    let latency = &cell.latency;
+    let n = latency.observations();
+    let allowed =
+        |p: f64| p < 0.5 || latency.percentile(p).is_some_and(|percentile| percentile.quality != Quality::TooFew);
+    let point = |p: f64| {
+        let value = latency.value_ms(p)?;
+        let named = [0.5, 0.95, 0.99, 0.999].contains(&p);
+        let name = || format!("{}, p{}: {}", cell.cell.id, p * 100.0, text::percentile(latency.percentile(p), n));
+        Some(Point { x: p, y: Some(value), words: if named { name() } else { String::new() }, ..Point::default() })
+    };
+    CURVE.into_iter().take_while(|p| allowed(*p)).filter_map(point).collect()
+}
+
+/// The axes that make a panel: all but tier and load.
+fn panel_fields(summary: &Summary) -> Vec<&'static str> {
+    let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
+    names::varying(summary, &but)
+}
+
+/// Puts together what is not empty.
+fn join(parts: &[String]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn series_of(series: &mut Vec<Series>, tier: &str, part: &str, pale: bool) -> usize {
+    let name = if part.is_empty() { tier.to_owned() } else { format!("{tier} {part}") };
+    find_or_push(series, |known| known.name == name, || Series { pale, ..Series::new(name.clone(), names::hue(tier)) })
+}
+
+/// The place of a load on the x axis.
+fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, LineFigure) {
+    let (label, scale) = axis_of(summary);
+    let fields = panel_fields(summary);
+    let tiers = summary.values(TIER);
+    let mut series = Vec::new();
+    let mut panels: Vec<LinePanel> = Vec::new();
+    for cell in &summary.cells {
+        let title = names::title(summary, &fields, &context(cell, &fields));
+        let index = find_or_push(
+            &mut panels,
+            |panel| panel.title == title,
+            || LinePanel { title: title.clone(), ..LinePanel::default() },
+        );
+        for (part, pale, value) in drawn {
+            let of = series_of(&mut series, &cell.cell.service_tier, part, *pale);
+            let mut point = value(cell);
+            point.x = match (&scale, load(cell).1) {
+                (Scale::Names(names), _) => {
+                    // Tiers stand beside each other where a load is but a name.
+                    let beside = tiers.iter().position(|tier| tier.to_string() == cell.cell.service_tier).unwrap_or(0);
+                    let shift = (beside as f64 + 0.5) / tiers.len().max(1) as f64 - 0.5;
+                    names.iter().position(|name| *name == load_name(cell)).unwrap_or(0) as f64 + 0.6 * shift
+                }
+                (_, AxisValue::Count(count)) => count as f64,
+                (_, AxisValue::Rate(rate)) => rate.0,
+                _ => 0.0,
+            };
+            point.hollow = cell.validity != Validity::Ok;
+            let state = if point.hollow { format!(" ({})", cell.validity.key()) } else { String::new() };
+            let part = if part.is_empty() { String::new() } else { format!(" {part}") };
+            point.words = format!("{}, {}{part}: {}{state}", cell.cell.service_tier, load_name(cell), point.words);
+            let lines = &mut panels[index].lines;
+            let line = find_or_push(
+                lines,
+                |line| line.series == of,
+                || Line { series: of, join: Join::Marked, points: Vec::new() },
+            );
+            lines[line].points.push(point);
+        }
+    }
+    if scale == Scale::Linear {
+        for line in panels.iter_mut().flat_map(|panel| &mut panel.lines) {
+            line.points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        }
+    }
+    let figure = LineFigure { x: Axis { label, scale }, y: Axis { label: unit.into(), scale: Scale::Linear }, panels };
+    (series, figure)
+}
+
+/// Numbers of one kind stand on a scale; several kinds, profiles and a single load have names.
+fn axis_of(summary: &Summary) -> (String, Scale) {
+    let mut loads: Vec<String> = Vec::new();
+    for cell in &summary.cells {
+        let name = load_name(cell);
+        if !loads.contains(&name) {
+            loads.push(name);
+        }
+    }
+    let first = summary.cells.first().map(load);
+    let same = first.as_ref().is_some_and(|(field, value)| {
+        !matches!(value, AxisValue::Text(_)) && summary.cells.iter().all(|cell| load(cell).0 == *field)
+    });
+    match first {
+        Some((field, _)) if same && loads.len() > 1 => (names::label(field).into(), Scale::Linear),
+        _ => ("load".into(), Scale::Names(loads)),
+    }
+}
+
+/// A percentile with its interval; one that is refused is not drawn.
+fn percentile(latency: Option<&Latency>, p: f64) -> Point {
+    let found = latency.and_then(|latency| latency.percentile(p));
+    let shown = found.filter(|percentile| percentile.quality != Quality::TooFew);
+    let n = latency.map_or(0, Latency::observations);
+    let interval = shown.and_then(|percentile| Some((percentile.low_ms?, percentile.high_ms)));
+    let range = interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));
+    let value = text::percentile(found, n);
+    let unit = if value.starts_with(text::NOTHING) { "" } else { " ms" };
+    Point {
+        y: shown.map(|percentile| percentile.value_ms),
+        interval,
+        words: format!("{value}{unit}{}", range.unwrap_or_default()),
+        ..Point::default()
+    }
+}
+
+/// The plan's limits on p95 in a panel; one that does not hold for every tier has the tier's colour.
+fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    for (index, threshold) in plan.slo.iter().enumerate() {
+        let meant: Vec<&CellSummary> =
+            cells.iter().map(|(cell, _)| *cell).filter(|cell| matches(&threshold.when, &cell.cell)).collect();
+        for bound in threshold.bounds.iter().filter(|bound| is_p95(bound)) {
+            let words = format!("{}: p95 {}", threshold.title(index), slo::shown(bound));
+            if meant.len() == cells.len() {
+                limits.push(Limit { y: bound.limit(), series: None, words });
+                continue;
+            }
+            let mut tiers: Vec<&str> = meant.iter().map(|cell| cell.cell.service_tier.as_str()).collect();
+            tiers.dedup();
+            for tier in tiers {
+                let of = series.iter().position(|series| series.name == format!("{tier} p95"));
+                let limit = Limit { y: bound.limit(), series: of, words: format!("{words} ({tier})") };
+                if !limits.contains(&limit) {
+                    limits.push(limit);
+                }
+            }
+        }
+    }
+    limits
+}
+
+/// For each tier the highest load up to which every one holds.
+fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
+    let mut tiers: Vec<&str> = Vec::new();
+    for (cell, _) in cells {
+        if !tiers.contains(&cell.cell.service_tier.as_str()) {
+            tiers.push(&cell.cell.service_tier);
+        }
+    }
+    let said = |tier: &&str| {
+        let mut of: Vec<&(&CellSummary, &CellView)> = cells
+            .iter()
+            .filter(|(cell, view)| cell.cell.service_tier == **tier && !view.slo_verdict.is_empty())
+            .collect();
+        of.sort_by(|a, b| load(a.0).1.cmp(&load(b.0).1));
+        let first = of.first()?;
+        if matches!(load(first.0).1, AxisValue::Text(_)) {
+            return None;
+        }
+        let held = of.iter().take_while(|(_, view)| view.slo_verdict == "PASS").count();
+        let next = of.get(held).map(|(cell, view)| {
+            let (_, word) = super::overview::words(view.slo_verdict);
+            format!("{} {word}", load_name(cell))
+        });
+        Some(match (held, next) {
+            (0, next) => format!("{tier}: {}", next.unwrap_or_default()),
+            (held, None) => format!("{tier} holds up to {}, the highest that was asked", load_name(of[held - 1].0)),
+            (held, Some(next)) => format!("{tier} holds up to {}; {next}", load_name(of[held - 1].0)),
+        })
+    };
+    tiers.iter().filter_map(said).collect()
+}

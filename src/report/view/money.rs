@@ -1,0 +1,117 @@
+//! Cost per thousand replies against p95: at each load a point per model and tier, and the efficient
+//! frontier, which joins those that nothing beats in both.
+
+use super::figures::{Frame, find_or_push};
+use super::names::{self, LOADS, TIER};
+use super::overview::{context, load_name};
+use super::{cost, text};
+use crate::report::charts::{Axis, Body, Figure, Join, Line, LineFigure, LinePanel, Point, Scale, Series};
+use crate::stats::percentile::Quality;
+use crate::stats::{CellSummary, Summary, Validity};
+
+/// Nothing where no cell has both numbers.
+pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
+    let points: Vec<(&CellSummary, Point)> =
+        summary.cells.iter().filter_map(|cell| Some((cell, point(cell)?))).collect();
+    if points.is_empty() {
+        return None;
+    }
+    let but: Vec<&str> = LOADS.into_iter().chain([TIER, "model_id"]).collect();
+    let fields = names::varying(summary, &but);
+    let models: Vec<String> = summary.values("model_id").iter().map(ToString::to_string).collect();
+    let panels_by = |with_load: bool| {
+        let mut panels: Vec<(String, Vec<&(&CellSummary, Point)>)> = Vec::new();
+        for entry in &points {
+            let mut title = names::title(summary, &fields, &context(entry.0, &fields));
+            if with_load {
+                let load = load_name(entry.0);
+                title = if title.is_empty() { load } else { format!("{title}, {load}") };
+            }
+            let at = find_or_push(&mut panels, |(known, _)| *known == title, || (title.clone(), Vec::new()));
+            panels[at].1.push(entry);
+        }
+        panels
+    };
+    let mut panels = panels_by(true);
+    // Where there is nothing to choose between at a load, loads stand beside each other instead.
+    let is_choice = panels.iter().any(|(_, points)| points.len() > 1);
+    if !is_choice {
+        panels = panels_by(false);
+    }
+    let mut series: Vec<Series> = Vec::new();
+    let panels: Vec<LinePanel> = panels
+        .into_iter()
+        .map(|(title, points)| {
+            let mut lines = Vec::new();
+            if is_choice {
+                lines.extend(frontier(&points).map(|points| Line { series: 0, join: Join::Dashed, points }));
+            }
+            for (cell, point) in points {
+                let of = series_of(&mut series, summary, &models, cell);
+                lines.push(Line { series: of, join: Join::Apart, points: vec![point.clone()] });
+            }
+            LinePanel { title, lines, ..LinePanel::default() }
+        })
+        .collect();
+    let axis = |label: &str| Axis { label: label.into(), scale: Scale::Linear };
+    let figure = LineFigure { x: axis("p95 of the response time, ms"), y: axis("USD per 1,000 replies"), panels };
+    let mut notes =
+        vec!["Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted.".into()];
+    if is_choice {
+        notes.insert(0, "The dashed line is the efficient frontier: what nothing beats in both, cost and p95. Lower left is better.".into());
+    }
+    Some(frame.figure("Cost against latency", notes, series, Body::Lines(figure)))
+}
+
+fn series_of(series: &mut Vec<Series>, summary: &Summary, models: &[String], cell: &CellSummary) -> usize {
+    let tier = &cell.cell.service_tier;
+    let shape = models.iter().position(|model| *model == cell.cell.model_id).unwrap_or(0);
+    let name = if models.len() > 1 {
+        format!("{} {tier}", names::title(summary, &["model_id"], &context(cell, &["model_id"])))
+    } else {
+        tier.clone()
+    };
+    find_or_push(series, |known| known.name == name, || Series { shape, ..Series::new(name.clone(), names::hue(tier)) })
+}
+
+fn point(cell: &CellSummary) -> Option<Point> {
+    let p95 =
+        cell.latency.percentile(0.95).filter(|p95| !matches!(p95.quality, Quality::TooFew | Quality::Censored))?;
+    let usd = cell.spend.per_1k_requests()?;
+    let interval = cell.spend.per_1k_interval();
+    let unfit = if cell.validity == Validity::Ok { String::new() } else { format!(" ({})", cell.validity.key()) };
+    let range = interval.map_or_else(String::new, |(low, high)| {
+        format!(" (95 %: {} to {})", cost::shown(Some(low)), cost::shown(Some(high)))
+    });
+    Some(Point {
+        x: p95.value_ms,
+        y: Some(usd),
+        across: p95.low_ms.map(|low| (low, p95.high_ms)),
+        interval: interval.map(|(low, high)| (low, Some(high))),
+        hollow: cell.validity != Validity::Ok,
+        words: format!(
+            "{}: p95 {} ms (95 %: {}), {} USD{range}{unfit}",
+            cell.cell.id,
+            text::ms(p95.value_ms),
+            text::range(p95.low_ms, p95.high_ms),
+            cost::shown(Some(usd))
+        ),
+    })
+}
+
+/// Those that may be trusted and that no other beats in both, from the fastest on; nothing where there
+/// is but one.
+fn frontier(points: &[&(&CellSummary, Point)]) -> Option<Vec<Point>> {
+    let mut sorted: Vec<&Point> = points.iter().map(|(_, point)| point).filter(|point| !point.hollow).collect();
+    sorted.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.unwrap_or(0.0).total_cmp(&b.y.unwrap_or(0.0))));
+    let mut best = f64::INFINITY;
+    let mut line = Vec::new();
+    for point in sorted {
+        let usd = point.y.unwrap_or(f64::INFINITY);
+        if usd < best {
+            best = usd;
+            line.push(Point { x: point.x, y: point.y, ..Point::default() });
+        }
+    }
+    (line.len() > 1).then_some(line)
+}

@@ -1,0 +1,162 @@
+//! The price of a threshold as a table: at each load and for each limit on p95, who meets it for the
+//! least money, with the evidence.
+
+use super::overview::{context, load_name};
+use super::{cost, names, text};
+use crate::plan::Plan;
+use crate::stats::{Interval, Summary};
+use crate::verdict::price::{Answer, Meets, Question, is_p95, limits, questions};
+use serde::Serialize;
+
+/// All answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct PriceView {
+    /// The answer in a sentence; empty where no price is known.
+    pub(crate) headline: String,
+    /// Where the limits come from.
+    pub(crate) caption: String,
+    /// `1.0 s`.
+    pub(crate) limits: Vec<String>,
+    /// One per load and context.
+    pub(crate) rows: Vec<PriceRow>,
+}
+
+/// A load in a context.
+#[derive(Debug, Serialize)]
+pub(crate) struct PriceRow {
+    /// `prompt small`; empty where nothing else varies.
+    pub(crate) context: String,
+    /// `20 users`.
+    pub(crate) load: String,
+    /// By limit.
+    pub(crate) answers: Vec<PriceAnswer>,
+    /// All that was asked.
+    pub(crate) offers: Vec<OfferView>,
+}
+
+/// Who meets a limit.
+#[derive(Debug, Serialize)]
+pub(crate) struct PriceAnswer {
+    /// `pass`, `fail` or `unknown`.
+    pub(crate) state: &'static str,
+    /// `flex`, `nobody`, `cannot tell`.
+    pub(crate) who: String,
+    /// `0.1463 USD`, or nothing.
+    pub(crate) cost: String,
+}
+
+/// A model and tier.
+#[derive(Debug, Serialize)]
+pub(crate) struct OfferView {
+    /// Of the cell.
+    pub(crate) id: String,
+    /// `nova-2-lite flex`.
+    pub(crate) who: String,
+    /// US dollars per thousand replies.
+    pub(crate) cost: String,
+    /// Milliseconds.
+    pub(crate) p95: String,
+    /// Its interval, or why there is none.
+    pub(crate) interval: String,
+    /// By limit: `pass`, `fail` or `unknown`.
+    pub(crate) meets: Vec<&'static str>,
+}
+
+pub(super) fn view(plan: &Plan, summary: &Summary) -> PriceView {
+    let limits_ms = limits(plan);
+    let questions = questions(summary, &limits_ms);
+    let limits: Vec<String> = limits_ms.iter().map(|ms| format!("{} s", ms / 1e3)).collect();
+    let of_plan = plan.slo.iter().flat_map(|slo| &slo.bounds).any(is_p95);
+    let rows: Vec<PriceRow> = questions.iter().map(|question| row(summary, question)).collect();
+    PriceView {
+        headline: headline(&rows, &limits),
+        caption: if of_plan {
+            "The limits on p95 are those of the plan's thresholds.".into()
+        } else {
+            "The plan sets no limit on p95: these are the usual ones.".into()
+        },
+        limits,
+        rows,
+    }
+}
+
+/// How often each answer was given at the first limit that anybody meets.
+fn headline(rows: &[PriceRow], limits: &[String]) -> String {
+    let certain = |limit: usize| rows.iter().filter(move |row| row.answers[limit].state == "pass");
+    let Some(limit) = (0..limits.len()).find(|limit| certain(*limit).next().is_some()) else {
+        return "nobody surely meets a limit at a known price".into();
+    };
+    let mut winners: Vec<(&str, usize)> = Vec::new();
+    for row in certain(limit) {
+        let who = row.answers[limit].who.as_str();
+        match winners.iter_mut().find(|(known, _)| *known == who) {
+            Some((_, count)) => *count += 1,
+            None => winners.push((who, 1)),
+        }
+    }
+    winners.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let of = |(who, count): &(&str, usize)| format!("{who} at {count} of {} loads", rows.len());
+    format!(
+        "cheapest with p95 within {}: {}",
+        limits[limit],
+        winners.iter().take(3).map(of).collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn row(summary: &Summary, question: &Question) -> PriceRow {
+    let cell = |index: usize| &summary.cells[question.offers[index].cell];
+    let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER, "model_id"]).collect();
+    let fields = names::varying(summary, &but);
+    let first = cell(0);
+    let models = summary.values("model_id").len() > 1;
+    let who = |index: usize| {
+        let cell = cell(index);
+        let tier = &cell.cell.service_tier;
+        if !models {
+            return tier.clone();
+        }
+        let model = names::title(summary, &["model_id"], &context(cell, &["model_id"]));
+        format!("{model} {tier}")
+    };
+    let answer = |answer: &Answer| {
+        let cost = |index: usize| format!("{} USD", cost::shown(question.offers[index].cost));
+        let (state, who, cost) = match answer {
+            Answer::Cheapest(index) => ("pass", who(*index), cost(*index)),
+            Answer::AtMost(index) => {
+                ("unknown", format!("{}, or cheaper", who(*index)), format!("at most {}", cost(*index)))
+            }
+            Answer::Unknown => ("unknown", "cannot tell".into(), String::new()),
+            Answer::Nobody => ("fail", "nobody".into(), String::new()),
+        };
+        PriceAnswer { state, who, cost }
+    };
+    let offer = |index: usize| {
+        let (offer, cell) = (&question.offers[index], cell(index));
+        let missing = || if cell.validity.key() == "ok" { "no samples".to_owned() } else { cell.validity.key() };
+        OfferView {
+            id: cell.cell.id.clone(),
+            who: who(index),
+            cost: cost::shown(offer.cost),
+            p95: offer.p95.map_or_else(
+                || text::NOTHING.into(),
+                |_| text::percentile(cell.latency.percentile(0.95), cell.latency.observations()),
+            ),
+            interval: offer.p95.map_or_else(missing, |Interval { low, high, .. }| text::range(low, high)),
+            meets: offer
+                .meets
+                .iter()
+                .map(|meets| match meets {
+                    Meets::Yes => "pass",
+                    Meets::No => "fail",
+                    Meets::Unknown => "unknown",
+                })
+                .collect(),
+        }
+    };
+    PriceRow {
+        context: names::title(summary, &fields, &context(first, &fields)),
+        load: load_name(first),
+        answers: question.answers.iter().map(answer).collect(),
+        offers: (0..question.offers.len()).map(offer).collect(),
+    }
+}

@@ -1,0 +1,120 @@
+//! What was run: the resolved plan with the origin of each value, the machine, the connections, the
+//! seed and the order.
+
+use super::cell::Entry;
+use crate::plan::Endpoint;
+use crate::record::manifest::{Manifest, TurnEnd};
+use crate::units::timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct RanView {
+    /// Label and value.
+    pub(crate) facts: Vec<Entry>,
+    /// The plan, value by value.
+    pub(crate) plan: Vec<PlanValue>,
+    /// The turns as they were to run.
+    pub(crate) order: Vec<TurnView>,
+}
+
+/// A value of the plan.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlanValue {
+    /// `matrix.user_counts`.
+    pub(crate) key: String,
+    /// As the plan says it.
+    pub(crate) value: String,
+    /// `plans/nova.toml:7`, `--user-counts` or `default`.
+    pub(crate) origin: String,
+    /// Somebody said it.
+    pub(crate) is_said: bool,
+}
+
+/// A turn.
+#[derive(Debug, Serialize)]
+pub(crate) struct TurnView {
+    /// Of the cell.
+    pub(crate) id: String,
+    /// Repetition and attempt, where there are several; how it ended, where it did not finish.
+    pub(crate) note: String,
+}
+
+pub(super) fn view(manifest: &Manifest) -> RanView {
+    let machine = &manifest.machine;
+    let mut facts =
+        vec![Entry::new("run", manifest.run_id.clone()), Entry::new("started", timestamp::iso(manifest.started_ms))];
+    facts.extend(manifest.ended_ms.map(|ended| Entry::new("ended", timestamp::iso(ended))));
+    facts.extend(manifest.resumed_ms.iter().map(|resumed| Entry::new("gone on with", timestamp::iso(*resumed))));
+    facts.extend([
+        Entry::new("endpoint", manifest.endpoint.clone()),
+        Entry::new("connections", manifest.connection_policy.clone()),
+        Entry::new("machine", format!("{} on {}, {} cores", machine.os, machine.arch, machine.cores)),
+        Entry::new("seed", manifest.seed.to_string()),
+        Entry::new("plan hash", manifest.plan_hash.clone()),
+        Entry::new("tool", format!("bedrock-plan {}", manifest.tool_version)),
+    ]);
+    if !manifest.only.is_empty() {
+        facts.push(Entry::new("only", manifest.only.join(", ")));
+    }
+    RanView { facts, plan: values(manifest), order: order(manifest) }
+}
+
+/// Every value that has an origin; the simulator's where it was used and somebody set them.
+fn values(manifest: &Manifest) -> Vec<PlanValue> {
+    let tree = serde_json::to_value(&manifest.plan).unwrap_or_default();
+    let shown = manifest.origins.iter().filter_map(|(key, origin)| {
+        let value = key.split('.').try_fold(&tree, |inner, part| inner.get(part))?;
+        let idle = key.starts_with("simulator.")
+            && (manifest.plan.target.endpoint != Endpoint::Simulated || origin.name.is_none());
+        (!idle).then(|| PlanValue {
+            key: key.clone(),
+            value: plain(value),
+            origin: origin.to_string(),
+            is_said: origin.name.is_some(),
+        })
+    });
+    shown.collect()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        // As the plan says it.
+        table @ Value::Object(_) => {
+            toml::Value::try_from(table).map_or_else(|_| table.to_string(), |toml| toml.to_string())
+        }
+        other => other.to_string(),
+    }
+}
+
+fn order(manifest: &Manifest) -> Vec<TurnView> {
+    let several = manifest.order.iter().any(|turn| turn.repetition > 1);
+    manifest
+        .order
+        .iter()
+        .map(|turn| {
+            let id = manifest.cells[turn.cell].cell.id.clone();
+            let mut note = Vec::new();
+            if several {
+                note.push(format!("repetition {}", turn.repetition));
+            }
+            if turn.attempt > 1 {
+                note.push(format!("attempt {}", turn.attempt));
+            }
+            match manifest.report(&id, turn.repetition).map(|report| report.end) {
+                Some(TurnEnd::Finished) => {}
+                Some(TurnEnd::Aborted) => note.push("aborted".into()),
+                Some(TurnEnd::FailedEarly) => note.push("ended early by a threshold".into()),
+                Some(TurnEnd::Interrupted) => note.push("interrupted".into()),
+                Some(TurnEnd::OutOfBudget) => note.push("out of budget".into()),
+                Some(TurnEnd::LostCredentials) => note.push("no credentials".into()),
+                None if manifest.left_out(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
+                None => note.push("not run".into()),
+            }
+            TurnView { id, note: note.join(", ") }
+        })
+        .collect()
+}

@@ -1,0 +1,138 @@
+//! The time line of a whole run in a few hundred buckets: what ended when and how, whose time it was,
+//! and how late this machine was. The turns follow each other as they ran; what lies between two of
+//! them is left out, since a run may have been gone on with days later.
+
+use super::collect::Sample;
+use super::summary::Summary;
+use crate::record::Outcome;
+use crate::record::manifest::TurnReport;
+
+/// The most buckets that a time line has.
+const MOST: usize = 240;
+
+/// Bucket lengths that people can read, seconds.
+const LENGTHS: [f64; 16] =
+    [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0, 86_400.0];
+
+/// A run in buckets of equal length.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    /// Seconds.
+    pub(crate) bucket_s: f64,
+    /// From the first start on.
+    pub(crate) buckets: Vec<Bucket>,
+    /// In the order in which they ran.
+    pub(crate) turns: Vec<Stretch>,
+}
+
+/// Where a turn is in a time line.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    /// Index into the cells.
+    pub(crate) cell: usize,
+    /// From 1.
+    pub(crate) repetition: u32,
+    /// Seconds of the time line.
+    pub(crate) start_s: f64,
+    /// As above.
+    pub(crate) end_s: f64,
+}
+
+/// A bucket.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bucket {
+    /// How much of it the run lasted, seconds: the last one may be cut.
+    pub(crate) covered_s: f64,
+    /// Successes that ended in it.
+    pub(crate) succeeded: u64,
+    /// Refused with 429.
+    pub(crate) throttled: u64,
+    /// Refused with 503.
+    pub(crate) overloaded: u64,
+    /// Failed otherwise.
+    pub(crate) failed: u64,
+    /// Cut off.
+    pub(crate) censored: u64,
+    /// The medians of the service's own time and of what came on top of it, over the successes that say
+    /// the former, milliseconds.
+    pub(crate) shares_ms: Option<(f64, f64)>,
+    /// The worst lateness of a send or of the ticker, milliseconds.
+    pub(crate) lag_ms: Option<f64>,
+}
+
+impl Summary {
+    /// The time line of the run.
+    pub(crate) fn timeline(&self) -> Timeline {
+        let mut turns: Vec<(usize, &TurnReport)> = self
+            .cells
+            .iter()
+            .enumerate()
+            .flat_map(|(index, cell)| cell.turns.iter().map(move |turn| (index, turn)))
+            .collect();
+        turns.sort_by_key(|(_, turn)| turn.started_ms);
+        let length = |turn: &TurnReport| turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3;
+        let whole: f64 = turns.iter().map(|(_, turn)| length(turn)).sum();
+        if whole <= 0.0 {
+            return Timeline::default();
+        }
+        let bucket_s = LENGTHS.into_iter().find(|length| whole / length <= MOST as f64).unwrap_or(whole / MOST as f64);
+        let count = (whole / bucket_s).ceil().max(1.0) as usize;
+        let mut gathered: Vec<Gathered> = vec![Gathered::default(); count];
+        let mut line = Timeline { bucket_s, buckets: Vec::new(), turns: Vec::new() };
+        let mut start_s = 0.0;
+        for (cell, turn) in turns {
+            let end_s = start_s + length(turn);
+            let at = |ms: f64| (((start_s + ms / 1e3).min(end_s) / bucket_s) as usize).min(count - 1);
+            for sample in self.cells[cell].samples.iter().filter(|sample| sample.repetition == turn.repetition) {
+                gathered[at(sample.start_ms + sample.response_ms)].end(sample);
+                gathered[at(sample.start_ms)].late(sample.send_lag_ms);
+            }
+            for (second, sampled) in turn.series.iter().enumerate() {
+                gathered[at((second as f64 + 0.5) * 1e3)].late(sampled.ticker_ms);
+            }
+            line.turns.push(Stretch { cell, repetition: turn.repetition, start_s, end_s });
+            start_s = end_s;
+        }
+        let covered = |index: usize| (whole - index as f64 * bucket_s).min(bucket_s);
+        line.buckets = gathered.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index))).collect();
+        line
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Gathered {
+    counts: Bucket,
+    server: Vec<f64>,
+    beyond: Vec<f64>,
+}
+
+impl Gathered {
+    fn end(&mut self, sample: &Sample) {
+        let counts = &mut self.counts;
+        *match sample.outcome {
+            Outcome::Succeeded => &mut counts.succeeded,
+            Outcome::Throttled => &mut counts.throttled,
+            Outcome::Failed if sample.overloaded => &mut counts.overloaded,
+            Outcome::Failed => &mut counts.failed,
+            Outcome::Censored => &mut counts.censored,
+        } += 1;
+        if let (Outcome::Succeeded, Some(server_ms)) = (sample.outcome, sample.server_ms) {
+            let server_ms = f64::from(server_ms);
+            self.server.push(server_ms);
+            self.beyond.push((sample.service_ms - server_ms).max(0.0));
+        }
+    }
+
+    fn late(&mut self, lag_ms: f64) {
+        self.counts.lag_ms = Some(self.counts.lag_ms.map_or(lag_ms, |known| known.max(lag_ms)));
+    }
+
+    fn done(self, covered_s: f64) -> Bucket {
+        Bucket { covered_s, shares_ms: median(self.server).zip(median(self.beyond)), ..self.counts }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    (!values.is_empty()).then(|| values[super::percentile::nearest_rank(values.len(), 0.5)])
+}
