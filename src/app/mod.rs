@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
 use crate::terminal::paint::Paint;
+use crate::units::text::clean_lines;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
 use screen::Screen;
@@ -64,7 +65,8 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let (yes, no_report, only, output) = (args.yes, args.no_report, args.only, output(args.output, screen));
+            let (yes, no_report, only) = (args.yes, args.no_report, args.only);
+            let output = output(args.output, args.public, screen);
             let options = run::Options { yes, there, no_report, only, screen, output };
             run::run(&options, &resolved, environment)
         }
@@ -73,7 +75,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             show::show(args.format, &args.only, &resolved)
         }
         Subcommands::Report(args) => {
-            let output = output(args.output, screen);
+            let output = output(args.output, args.public, screen);
             let options = report::Options {
                 dir: args.dir,
                 out: args.out,
@@ -89,7 +91,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
         },
         Subcommands::Compare(args) => {
-            let output = output(args.output, screen);
+            let output = output(args.output, false, screen);
             let (baseline, dirs, format) = (args.baseline, args.dirs, args.format);
             compare::compare(&compare::Options { baseline, dirs, format, output }, environment)
         }
@@ -121,8 +123,8 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
     }
 }
 
-fn output(args: OutputArgs, screen: Screen) -> report::Output {
-    report::Output { templates: args.templates, files: args.output, paint: screen.out }
+fn output(args: OutputArgs, public: bool, screen: Screen) -> report::Output {
+    report::Output { templates: args.templates, public, files: args.output, paint: screen.out }
 }
 
 fn read(
@@ -140,8 +142,8 @@ fn read(
 fn shown(error: &Error, styled: bool) -> String {
     match (error, error.hint()) {
         (Error::Problems(problems), _) => format!("{}\n", problems.render(styled)),
-        (error, Some(hint)) => format!("error: {error}\n  = help: {hint}\n"),
-        (error, None) => format!("error: {error}\n"),
+        (error, Some(hint)) => clean_lines(&format!("error: {error}\n  = help: {hint}\n")),
+        (error, None) => clean_lines(&format!("error: {error}\n")),
     }
 }
 
