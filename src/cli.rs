@@ -92,6 +92,12 @@ pub(crate) struct RunArgs {
     /// End after the records; `report` renders them later, anywhere.
     #[arg(long, conflicts_with = "output")]
     pub(crate) no_report: bool,
+    /// Send the small requests before the load alone, and say what can be asked; nothing is asked or written.
+    #[arg(long, conflicts_with_all = ["no_preflight", "resume", "rerun", "overwrite"])]
+    pub(crate) preflight_only: bool,
+    /// Do not find out first what can be asked: `run.preflight` = false.
+    #[arg(long, conflicts_with = "preflight")]
+    pub(crate) no_preflight: bool,
     /// Run only the cells whose id is like this; may be said again.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,

@@ -41,4 +41,7 @@ pub(crate) mod error;
 
 pub mod app;
 
+#[cfg(test)]
+mod fuzz;
+
 pub mod simulator;

@@ -181,6 +181,7 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
         turns: vec![0],
         seed,
         cool_down: Duration::ZERO,
+        keeps_text: false,
         then: Then::Continue,
     };
     let records = Arc::new(Mutex::new(Vec::new()));

@@ -6,6 +6,7 @@ mod compare;
 mod limits;
 mod outcome;
 mod outputs;
+mod preflight;
 mod recorder;
 mod report;
 mod resume;
@@ -59,15 +60,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
 fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     match command {
         Subcommands::Run(args) => {
-            let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
+            let mut settings = args.settings;
+            if args.no_preflight {
+                settings.flags.push(("preflight".into(), "false".into()));
+            }
+            let resolved = read(args.plan.as_deref(), &settings, environment)?;
             let there = match (args.overwrite, args.resume || !args.rerun.is_empty()) {
                 (true, _) => run::There::Overwrite,
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
-            let (yes, no_report, only) = (args.yes, args.no_report, args.only);
-            let output = output(args.output, args.public, screen);
-            let options = run::Options { yes, there, no_report, only, screen, output };
+            let options = run::Options {
+                yes: args.yes,
+                there,
+                no_report: args.no_report,
+                preflight_only: args.preflight_only,
+                only: args.only,
+                screen,
+                output: output(args.output, args.public, screen),
+            };
             run::run(&options, &resolved, environment)
         }
         Subcommands::Show(args) => {

@@ -1,13 +1,9 @@
 //! The exit code of a run, from how its cells ended: `report` exits as its run would.
 
 use crate::plan::OnInvalid;
-use crate::record::manifest::{Manifest, TurnEnd};
-use crate::record::{Outcome, Record};
+use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
+use crate::record::{Outcome, Record, class};
 use crate::stats::{CellSummary, Summary, Validity};
-
-/// Failures that mean that nobody can be asked any more.
-const CREDENTIALS: [&str; 4] =
-    ["credentials", "ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException"];
 
 /// How a cell ended, as far as the exit code asks.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +27,7 @@ impl CellEnd {
         self.answered |= record.http_status.is_some();
         if record.outcome.is_failure() {
             self.failures += 1;
-            self.unsigned += u64::from(record.error_class.as_deref().is_some_and(is_unsigned));
+            self.unsigned += u64::from(record.error_class.as_deref().is_some_and(class::is_unsigned));
         }
     }
 
@@ -39,10 +35,6 @@ impl CellEnd {
     fn lost_credentials(&self) -> bool {
         self.succeeded == 0 && self.failures > 0 && self.unsigned == self.failures
     }
-}
-
-fn is_unsigned(class: &str) -> bool {
-    CREDENTIALS.contains(&class)
 }
 
 /// How the cells of a summary ended.
@@ -53,7 +45,7 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
         succeeded: cell.counts.succeeded,
         answered: cell.answered,
         failures: cell.counts.failures(),
-        unsigned: cell.errors.iter().filter(|error| is_unsigned(&error.class)).map(|error| error.count).sum(),
+        unsigned: cell.errors.iter().filter(|error| class::is_unsigned(&error.class)).map(|error| error.count).sum(),
         invalid: fails && matches!(cell.validity, Validity::Invalid(_)),
     };
     summary.cells.iter().map(end).collect()
@@ -64,11 +56,17 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
 pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u8 {
     let sent: u64 = ends.iter().map(|cell| cell.sent).sum();
     let answered = ends.iter().any(|cell| cell.answered);
+    let is_bad = |(end, planned): (&CellEnd, &PlannedCell)| {
+        (end.succeeded == 0 || end.invalid) && !manifest.is_unsupported(&planned.cell)
+    };
     if manifest.interrupted {
         130
-    } else if sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials)) {
+    } else if manifest.last_reports().any(|turn| turn.end == TurnEnd::LostCredentials)
+        || sent == 0 && manifest.is_grounded()
+        || sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials))
+    {
         4
-    } else if ends.iter().any(|cell| cell.succeeded == 0 || cell.invalid)
+    } else if ends.iter().zip(&manifest.cells).any(is_bad)
         || manifest.last_reports().any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget))
     {
         3

@@ -5,11 +5,11 @@ use super::outcome::CellEnd;
 use crate::error::Error;
 use crate::executor::port::{Event, Stop};
 use crate::record::dir::{self, DirError, JOURNAL, RunDir};
-use crate::record::journal::{Journal, identity};
+use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::stats::live::Live;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,11 +30,9 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || {
-                let identities =
-                    manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect();
                 let ends = vec![CellEnd::default(); manifest.cells.len()];
-                let journal = Journal::new(dir.journal, identities);
-                let writer = Writer { dir: dir.path, journal, manifest, live, ends };
+                let journal = Journal::new(dir.journal, identities(&manifest));
+                let writer = Writer { dir: dir.path, journal, manifest, live, ends, stop: stop.clone() };
                 let result = writer.run(&received);
                 if result.is_err() {
                     stop.starting.cancel();
@@ -68,6 +66,7 @@ struct Writer {
     live: Arc<Mutex<Live>>,
     /// How the cells ended, for the exit code.
     ends: Vec<CellEnd>,
+    stop: Stop,
 }
 
 impl Writer {
@@ -78,8 +77,17 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.journal.flush().map_err(|source| self.lost(source))?;
-                    // Not `recv`: to be woken by every record costs more CPU than to write it.
-                    std::thread::sleep(PAUSE);
+                    // Not `recv`: to be woken by every record costs more CPU than to write it. But once somebody wants
+                    // to stop, a kill may follow at any moment.
+                    if self.stop.starting.is_cancelled() {
+                        match events.recv_timeout(PAUSE) {
+                            Ok(event) => self.take(event)?,
+                            Err(RecvTimeoutError::Timeout) => {}
+                            Err(RecvTimeoutError::Disconnected) => break,
+                        }
+                    } else {
+                        std::thread::sleep(PAUSE);
+                    }
                 }
             }
         }
@@ -96,6 +104,15 @@ impl Writer {
                     self.ends[cell].add(&record);
                 }
                 self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
+            }
+            Event::Probed { probe, record } => {
+                self.manifest.preflight[probe].learn(&record);
+                let whose = self.manifest.cells.len() + probe;
+                self.journal.append(whose, &record).map_err(|source| self.lost(source))?;
+            }
+            Event::PreflightEnded => {
+                self.journal.sync().map_err(|source| self.lost(source))?;
+                dir::write_manifest(&self.dir, &self.manifest)?;
             }
             Event::TurnEnded(report) => {
                 self.journal.sync().map_err(|source| self.lost(source))?;

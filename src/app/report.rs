@@ -5,7 +5,7 @@ use super::{outcome, templates};
 use crate::error::Error;
 use crate::record::dir;
 use crate::record::manifest::Manifest;
-use crate::record::read::{self, Records};
+use crate::record::read::{self, Of, Records};
 use crate::report::templates::Templates;
 use crate::report::{FORMATS, ci, outside, view};
 use crate::stats::{Collector, Summary};
@@ -115,8 +115,10 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
     let mut collector = Collector::new(manifest);
     let mut records = Records::open(dir, manifest)?;
     for entry in &mut records {
-        let (cell, record) = entry?;
-        collector.add(cell, &record);
+        match entry? {
+            (Of::Cell(cell), record) => collector.add(cell, &record),
+            (Of::Probe(probe), record) => collector.add_probe(probe, &record),
+        }
     }
     let mut summary = collector.finish();
     summary.is_cut = records.truncated;

@@ -76,6 +76,7 @@ fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<S
                 let meant = summary.cells.iter().filter(|cell| match &cell.validity {
                     Validity::Invalid(_) => which == "invalid",
                     Validity::NotRun => false,
+                    Validity::Unsupported(_) | Validity::Refused(_) => which == "failed",
                     _ => which == "failed" && (cell.validity == Validity::Aborted || cell.counts.succeeded == 0),
                 });
                 again.extend(meant.map(|cell| cell.cell.id.clone()));

@@ -3,21 +3,22 @@
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
 use super::screen::Screen;
-use super::{calibrate, limits, outcome, report, resume, simulated, watch};
+use super::signals::{self, Signals};
+use super::{calibrate, limits, outcome, preflight, report, resume, simulated, watch};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
-use crate::executor::port::{Event, Stop};
+use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, execute};
-use crate::guard::{Abort, All, Budget, Early, Extend};
+use crate::guard::{Abort, All, Budget, Credentials, Early, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
 use crate::record::dir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
-use crate::record::read::Records;
+use crate::record::read::{Of, Records};
 use crate::stats::live::Live;
 use crate::terminal;
 use crate::units::timestamp;
@@ -47,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) there: There,
     /// End after the journal.
     pub(crate) no_report: bool,
+    /// Only find out what can be asked.
+    pub(crate) preflight_only: bool,
     /// Patterns on cell ids; empty is all.
     pub(crate) only: Vec<String>,
     /// How it is shown.
@@ -55,8 +58,35 @@ pub(crate) struct Options {
     pub(crate) output: report::Output,
 }
 
+/// What asks, and what answers where that is the simulator.
+pub(super) struct Connected {
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) simulator: Option<simulated::Simulated>,
+    pub(super) bedrock: Arc<Bedrock>,
+}
+
+/// Makes room for the connections of the cells, and gets ready to ask.
+pub(super) fn connect(
+    resolved: &Resolved,
+    cells: &[Cell],
+    environment: &BTreeMap<String, String>,
+) -> Result<Connected, Error> {
+    limits::make_room(cells, resolved.plan.target.endpoint == Endpoint::Simulated)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
+    let simulator = match resolved.plan.target.endpoint {
+        Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
+        _ => None,
+    };
+    let target = target(&resolved.plan, cells, simulator.as_ref().map(simulated::Simulated::url), environment);
+    let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
+    Ok(Connected { runtime, simulator, bedrock })
+}
+
 /// Runs a plan. Returns the exit code.
 pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+    if options.preflight_only {
+        return preflight::only(options, resolved, environment);
+    }
     let started_ms = timestamp::now_ms();
     // A template that is broken is said before the run, not after it.
     let output = if options.no_report { &report::Output::default() } else { &options.output };
@@ -80,16 +110,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
         None => super::select(&all_cells, &options.only)?,
     };
-    limits::make_room(&cells, resolved.plan.target.endpoint == Endpoint::Simulated)?;
-
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
-    let simulator = match resolved.plan.target.endpoint {
-        Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
-        _ => None,
-    };
-    let target = target(&resolved.plan, &cells, simulator.as_ref().map(simulated::Simulated::url), environment);
-    let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
-
+    let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment)?;
     // Who is asked must know what.
     if options.screen.mode != terminal::Mode::Quiet || !options.yes {
         introduce(resolved, &cells, before.as_ref(), &results);
@@ -123,9 +144,12 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         turns,
         seed: manifest.seed,
         cool_down: resolved.plan.load.cool_down,
+        keeps_text: resolved.plan.record.text,
         then: resolved.plan.abort.then,
         cells,
     };
+    let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
+    preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
     let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest, options.screen)?;
     drop(simulator);
@@ -167,7 +191,7 @@ fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before
 fn drive(
     runtime: &tokio::runtime::Runtime,
     bedrock: Arc<Bedrock>,
-    job: Job,
+    mut job: Job,
     taken: dir::RunDir,
     manifest: Manifest,
     screen: Screen,
@@ -175,14 +199,20 @@ fn drive(
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
     let early = Early::new(&job.cells, &manifest.plan);
-    let budget = Budget::new(&manifest.plan, &job.cells, &job.prompts);
+    let probes = preflight::first_cells(&manifest);
+    let budget = Budget::new(&manifest.plan, &job.cells, &job.prompts, probes.clone());
     if !manifest.plan.budget.is_unset() && !manifest.resumed_ms.is_empty() {
         for entry in Records::open(&taken.path, &manifest)? {
-            let (cell, record) = entry?;
+            let (of, record) = entry?;
+            let cell = match of {
+                Of::Cell(cell) => cell,
+                Of::Probe(probe) => probes[probe],
+            };
             budget.remember(cell, &record);
         }
     }
-    let gate = Arc::new(All(vec![
+    let gate: Arc<dyn Gate> = Arc::new(All(vec![
+        Box::new(Credentials::default()),
         Box::new(Abort::new(manifest.plan.abort)),
         Box::new(extend),
         Box::new(early),
@@ -191,14 +221,20 @@ fn drive(
     let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
+    let mut known = manifest.clone();
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
     let events = recorder.sender();
-    let tell = Arc::new(move |event: Event| {
+    let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(move |event: Event| {
         // The recorder is gone only when the disk refused: it stopped the run itself.
         let _ = events.send(event);
     });
     let execution = runtime.block_on(async {
-        let signals = tokio::spawn(super::signals::watch(stop.clone(), display.handle()));
+        let say = display.handle();
+        let signals = tokio::spawn(signals::watch(Signals::listen(), stop.clone(), display.handle()));
+        if known.plan.run.preflight {
+            preflight::before(&mut known, &mut job, &bedrock, &gate, &tell, &stop, &say).await;
+        }
+        drop(say);
         let execution = execute(bedrock, job, gate, tell, &stop).await;
         signals.abort();
         let _ = signals.await;
@@ -307,6 +343,7 @@ fn manifest(
         plan_hash: plan_hash(&all_cells.iter().map(hash).collect::<Vec<_>>()),
         seed,
         calibration: None,
+        preflight: Vec::new(),
         prices: Prices::of(plan).used(cells),
         only: only.to_vec(),
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),

@@ -42,7 +42,7 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
         let stop = CancellationToken::new();
         let stopper = stop.clone();
         tokio::spawn(async move {
-            super::signals::wait().await;
+            super::signals::Signals::listen().next().await;
             stopper.cancel();
         });
         if options.until_stdin_closes {

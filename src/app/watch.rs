@@ -90,6 +90,7 @@ fn of(done: &live::Done, turn: usize, cells: &[Known]) -> Done {
         TurnEnd::FailedEarly => "ended early",
         TurnEnd::Interrupted => "interrupted",
         TurnEnd::OutOfBudget => "out of budget",
+        TurnEnd::LostCredentials => "no credentials",
     };
     Done {
         turn,

@@ -303,6 +303,24 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "What becomes of a cell whose numbers this machine spoiled: warn, or fail (exit code 3)"
     ),
     setting!(
+        "run.preflight",
+        ["preflight"],
+        [],
+        Bool,
+        "BOOL",
+        "true",
+        "Ask first, once per model, prefix, tier, api and region, whether it can be asked at all"
+    ),
+    setting!(
+        "run.on_unsupported",
+        ["on-unsupported"],
+        [],
+        Text,
+        "WHAT",
+        "continue",
+        "What follows where that is refused: continue without those cells, or stop (exit code 4)"
+    ),
+    setting!(
         "run.calibrate",
         ["calibrate"],
         [],
@@ -310,6 +328,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "BOOL",
         "false",
         "Find out first how far this machine's numbers are off at the plan's peak load"
+    ),
+    setting!(
+        "record.text",
+        ["record-text"],
+        [],
+        Bool,
+        "BOOL",
+        "false",
+        "Write prompts and replies into the records, too"
     ),
     setting!(
         "report.include_failures",

@@ -21,7 +21,7 @@ use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse::ConverseOutput;
-use aws_sdk_bedrockruntime::types::{ContentBlock, ConverseMetrics, TokenUsage};
+use aws_sdk_bedrockruntime::types::{ContentBlock, ConverseMetrics, Message, TokenUsage};
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -96,6 +96,8 @@ pub(crate) struct Answer {
     pub(crate) resolved_service_tier: Option<String>,
     pub(crate) usage: Usage,
     pub(crate) server_latency_ms: Option<i64>,
+    /// What was answered, where it is to be kept.
+    pub(crate) text: Option<String>,
 }
 
 /// Tokens, where the reply says so.
@@ -196,7 +198,7 @@ impl Bedrock {
     pub(crate) async fn ask(&self, prepared: &Prepared, number: Number, giving_up: &CancellationToken) -> Reply {
         tracing::trace!(model = prepared.model_id, "a request is sent");
         let exchange = Arc::new(Exchange::default());
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(prepared.keeps_text);
         let started = Instant::now();
         let end = {
             // Never bound to a name before it is where it stays: a future that moves takes its place twice,
@@ -257,7 +259,7 @@ impl Bedrock {
             .set_additional_model_request_fields(prepared.additional.clone())
             .set_request_metadata(prepared.metadata.clone());
         match call.send().await {
-            Ok(output) => read(&output),
+            Ok(output) => read(&output, prepared.keeps_text),
             Err(error) => Err(Box::new(failure(&error, &exchange.facts()))),
         }
     }
@@ -368,19 +370,18 @@ async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String
     }
 }
 
-fn read(output: &ConverseOutput) -> Result<Answer, Box<Failure>> {
+fn read(output: &ConverseOutput, keeps_text: bool) -> Result<Answer, Box<Failure>> {
+    let blocks = output.output().and_then(|output| output.as_message().ok()).map_or(&[][..], Message::content);
+    let text = || blocks.iter().filter_map(|block| block.as_text().ok()).map(String::as_str).collect();
     let answer = Answer {
+        text: keeps_text.then(text),
         request_id: output.request_id().map(str::to_owned),
         stop_reason: Some(output.stop_reason().as_str().to_owned()),
         resolved_service_tier: output.service_tier().map(|tier| tier.r#type().as_str().to_owned()),
         usage: Usage::of(output.usage()),
         server_latency_ms: output.metrics().map(ConverseMetrics::latency_ms),
     };
-    let content = output
-        .output()
-        .and_then(|output| output.as_message().ok())
-        .is_some_and(|message| message.content().iter().any(|block| !is_empty(block)));
-    if content || answer.usage.output_tokens.unwrap_or(0) > 0 {
+    if blocks.iter().any(|block| !is_empty(block)) || answer.usage.output_tokens.unwrap_or(0) > 0 {
         return Ok(answer);
     }
     Err(Failure::empty_reply(answer))

@@ -34,7 +34,9 @@ pub(super) async fn run_turn(
     let cell = &job.cells[turn.cell];
     // A run that is repeated with the same seed finds the cache of the one before: the time is what differs.
     let mark = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
-    let prepared = Arc::new(Prepared::new(cell, &job.prompts[turn.cell], mark, job.seed, turn.repetition));
+    let mut prepared = Prepared::new(cell, &job.prompts[turn.cell], mark, job.seed, turn.repetition);
+    prepared.keeps_text = job.keeps_text;
+    let prepared = Arc::new(prepared);
     tracing::debug!(
         cell = cell.id,
         model = cell.full_model_id(),
@@ -80,6 +82,7 @@ pub(super) async fn run_turn(
         (End::Done, _) => TurnEnd::Finished,
         (End::Stopped, _) => TurnEnd::Interrupted,
         (End::Refused, Some(Why::Budget)) => TurnEnd::OutOfBudget,
+        (End::Refused, Some(Why::Unsigned)) => TurnEnd::LostCredentials,
         (End::Refused, Some(Why::Failed(bound))) => {
             failed = Some(bound.clone());
             TurnEnd::FailedEarly
@@ -211,7 +214,7 @@ async fn drain(shared: &Arc<Shared>, bound: Duration, users: &mut JoinSet<()>, s
     all(users).await;
 }
 
-async fn all(tasks: &mut JoinSet<()>) {
+pub(super) async fn all(tasks: &mut JoinSet<()>) {
     while join(tasks).await.is_some() {}
 }
 

@@ -11,6 +11,7 @@ mod exchange;
 mod health;
 mod pacer;
 pub(crate) mod port;
+mod preflight;
 mod prepared;
 mod redact;
 mod run;
@@ -20,4 +21,5 @@ mod tests;
 mod users;
 
 pub(crate) use bedrock::{Bedrock, SetupError, Target};
+pub(crate) use preflight::preflight;
 pub(crate) use run::{Execution, Job, execute};

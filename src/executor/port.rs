@@ -22,6 +22,15 @@ pub(crate) enum Event {
         /// What is written of it.
         record: Box<Record>,
     },
+    /// A pre-flight request ended.
+    Probed {
+        /// Its place in the manifest.
+        probe: usize,
+        /// What is written of it.
+        record: Box<Record>,
+    },
+    /// All of them did.
+    PreflightEnded,
     /// A second went by in the running cell.
     Second(Second),
     /// A cell ended and nothing of it is in flight any more.
@@ -46,6 +55,8 @@ pub(crate) enum Why {
     Failed(FailedBound),
     /// Nothing more may be spent: the run ends.
     Budget,
+    /// Nobody can be asked any more: the run ends.
+    Unsigned,
 }
 
 /// Decides whether a request may start, and learns how it ended.
@@ -60,6 +71,12 @@ pub(crate) trait Gate: Send + Sync {
     }
     /// Told of each end, of priming requests too.
     fn settle(&self, record: &Record);
+    /// Asked before a pre-flight request, which asks as this cell does.
+    fn admit_probe(&self, _probe: usize) -> Result<(), Refusal> {
+        Ok(())
+    }
+    /// Told of its end.
+    fn settle_probe(&self, _probe: usize, _record: &Record) {}
 }
 
 /// A person's wish to stop, in two steps.

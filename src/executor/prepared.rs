@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     pub(super) performance: Option<PerformanceConfiguration>,
     pub(super) additional: Option<Document>,
     pub(super) metadata: Option<HashMap<String, String>>,
+    /// What is said and answered is kept.
+    pub(super) keeps_text: bool,
     cache_mode: CacheMode,
     /// With a request's number behind it, a line that no other request has, of this run or another.
     mark: String,
@@ -84,6 +86,7 @@ impl Prepared {
                 .then(|| document(&Value::Object(request.additional_fields.clone()))),
             metadata: (!request.request_metadata.is_empty())
                 .then(|| request.request_metadata.clone().into_iter().collect()),
+            keeps_text: false,
             cache_mode: cell.cache_mode,
             mark,
             turns: source.choices().iter().map(|choice| turns(&choice.prompt)).collect(),
@@ -120,6 +123,11 @@ impl Prepared {
     /// The name of a prompt and its line in a data set.
     pub(super) fn name(&self, which: usize) -> (Option<&str>, Option<u32>) {
         self.source.choices().get(which).map_or((None, None), |choice| (Some(choice.name.as_str()), choice.line))
+    }
+
+    /// What a request says as one text, where it is to be kept.
+    pub(super) fn text(&self, number: Number) -> Option<String> {
+        self.keeps_text.then(|| self.turns(number).text())
     }
 
     /// What a request says, with its mark where the cache mode wants one.
@@ -159,6 +167,13 @@ impl Prepared {
 }
 
 impl Turns {
+    /// System text and messages, a line between them.
+    fn text(&self) -> String {
+        let system = self.system.iter().flatten().filter_map(|block| block.as_text().ok());
+        let said = self.messages.iter().flat_map(Message::content).filter_map(|block| block.as_text().ok());
+        system.chain(said).map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
     fn first_text(&mut self) -> Option<&mut String> {
         if let Some(SystemContentBlock::Text(text)) = self.system.as_mut().and_then(|system| system.first_mut()) {
             return Some(text);

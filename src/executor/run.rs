@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) seed: u64,
     /// The pause between turns.
     pub(crate) cool_down: Duration,
+    /// What was said and answered is recorded.
+    pub(crate) keeps_text: bool,
     /// What follows when a cell is given up.
     pub(crate) then: Then,
 }
@@ -48,7 +50,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    fn anchored_now() -> Self {
+    pub(super) fn anchored_now() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { instant: Instant::now(), epoch_us: epoch.as_micros() as u64 }
     }
@@ -82,7 +84,11 @@ pub(crate) async fn execute(
         tell(Event::TurnStarted { place, turn });
         gate.begin(turn.cell);
         let report = run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await;
-        let ends_run = report.end == TurnEnd::OutOfBudget || report.end == TurnEnd::Aborted && job.then == Then::Stop;
+        let ends_run = match report.end {
+            TurnEnd::OutOfBudget | TurnEnd::LostCredentials => true,
+            TurnEnd::Aborted => job.then == Then::Stop,
+            _ => false,
+        };
         tell(Event::TurnEnded(Box::new(report)));
         if ends_run {
             break;

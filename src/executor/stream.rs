@@ -39,6 +39,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    pub(super) fn new(keeps_text: bool) -> Self {
+        let answer = Answer { text: keeps_text.then(String::new), ..Answer::default() };
+        Self { answer, ..Self::default() }
+    }
+
     /// The median (nearest rank) and the longest time between two content events.
     pub(super) fn gaps(&self) -> Option<(Duration, Duration)> {
         let mut sorted = self.gaps.clone();
@@ -70,6 +75,9 @@ impl Tally {
     fn take(&mut self, event: Event, at: Instant) {
         match event {
             Event::ContentBlockDelta(event) => {
+                if let (Some(kept), Some(ContentBlockDelta::Text(text))) = (&mut self.answer.text, event.delta()) {
+                    kept.push_str(text);
+                }
                 if let Some(is_answer) = event.delta().and_then(content) {
                     if let Some(last) = self.last_content.replace(at) {
                         self.gaps.push(at.saturating_duration_since(last));

@@ -87,6 +87,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,
+        keeps_text: plan.record.text,
         then: plan.abort.then,
         cells,
     };
@@ -96,7 +97,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         Arc::new(move |event: Event| match event {
             Event::Ended { record, .. } => heard.lock().unwrap().0.push(*record),
             Event::TurnEnded(report) => heard.lock().unwrap().1.push(*report),
-            Event::TurnStarted { .. } | Event::Second(_) => {}
+            Event::TurnStarted { .. } | Event::Probed { .. } | Event::PreflightEnded | Event::Second(_) => {}
         })
     };
     execute(bedrock, job, Arc::new(Open), tell, stop).await;

@@ -241,6 +241,8 @@ impl Shared {
             chunk_gap_p50_ms: None,
             chunk_gap_max_ms: None,
             prompt: None,
+            prompt_text: None,
+            reply_text: answer.text,
             prompt_line: None,
             response_bytes: facts.response_bytes,
             connection: facts.connection,
@@ -258,6 +260,7 @@ impl Shared {
         let (name, line) = self.prepared.name(self.prepared.which(number));
         record.prompt = name.filter(|name| *name != self.planned.prompt_size).map(str::to_owned);
         record.prompt_line = line;
+        record.prompt_text = self.prepared.text(number);
     }
 
     /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
@@ -272,6 +275,18 @@ impl Shared {
         (record.due_ms, record.service_time_ms) = (None, None);
         self.gate.settle(&record);
         (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
+    }
+
+    /// Sends a pre-flight request, whose turn names its probe; nothing where the gate does not let it.
+    pub(super) async fn probe(&self) -> Option<Record> {
+        let probe = self.turn.cell;
+        self.gate.admit_probe(probe).ok()?;
+        let reply = self.bedrock.ask(&self.prepared, Number::Load(0), &self.giving_up).await;
+        let mut record = self.record(None, probe as u64, reply.sent, reply);
+        (record.phase, record.validity, record.reply_text) = (Phase::Preflight, None, None);
+        (record.due_ms, record.service_time_ms) = (None, None);
+        self.gate.settle_probe(probe, &record);
+        Some(record)
     }
 
     /// Sends a request that was wanted at `wanted` and tells how it ended.

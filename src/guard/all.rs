@@ -22,4 +22,12 @@ impl Gate for All {
     fn settle(&self, record: &Record) {
         self.0.iter().for_each(|gate| gate.settle(record));
     }
+
+    fn admit_probe(&self, probe: usize) -> Result<(), Refusal> {
+        self.0.iter().try_for_each(|gate| gate.admit_probe(probe))
+    }
+
+    fn settle_probe(&self, probe: usize, record: &Record) {
+        self.0.iter().for_each(|gate| gate.settle_probe(probe, record));
+    }
 }

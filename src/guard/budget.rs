@@ -21,6 +21,7 @@ pub(crate) struct Budget {
     limits: plan::Budget,
     prices: Prices,
     cells: Vec<PerCell>,
+    probes: Vec<usize>,
     state: Mutex<State>,
 }
 
@@ -51,8 +52,9 @@ struct Taken {
 }
 
 impl Budget {
-    /// For the cells of a run and what their requests are drawn from, in matrix order.
-    pub(crate) fn new(plan: &plan::Plan, cells: &[Cell], sources: &[Arc<Source>]) -> Self {
+    /// For the cells of a run and what their requests are drawn from, in matrix order; `probes` has for each pre-flight
+    /// request a cell that asks so.
+    pub(crate) fn new(plan: &plan::Plan, cells: &[Cell], sources: &[Arc<Source>], probes: Vec<usize>) -> Self {
         let per_cell = |(cell, source): (&Cell, &Arc<Source>)| PerCell {
             cell: cell.clone(),
             prompt_at_most: source.most_bytes(cell.request.system.as_deref()) + TEMPLATE,
@@ -62,6 +64,7 @@ impl Budget {
             limits: plan.budget,
             prices: Prices::of(plan),
             cells: cells.iter().zip(sources).map(per_cell).collect(),
+            probes,
             state: Mutex::default(),
         }
     }
@@ -144,6 +147,29 @@ impl Gate for Budget {
         })
     }
 
+    fn admit_probe(&self, probe: usize) -> Result<(), Refusal> {
+        self.with(|state| {
+            let worst = self.worst(self.probes[probe], 0);
+            if let Some(limit) = self.exceeded(sum(sum(state.spent, state.reserved), worst)) {
+                return Err(Refusal { reason: format!("the budget of {limit} is used up"), why: Why::Budget });
+            }
+            state.reserved = sum(state.reserved, worst);
+            Ok(())
+        })
+    }
+
+    fn settle_probe(&self, probe: usize, record: &Record) {
+        self.with(|state| {
+            let worst = self.worst(self.probes[probe], 0);
+            state.spent = sum(state.spent, self.taken(self.probes[probe], record, worst));
+            state.reserved = Taken {
+                cost: state.reserved.cost - worst.cost,
+                requests: state.reserved.requests - 1,
+                output: state.reserved.output - worst.output,
+            };
+        });
+    }
+
     fn settle(&self, record: &Record) {
         self.with(|state| {
             let worst = self.worst(state.cell, state.longest);
@@ -177,7 +203,7 @@ mod tests {
         plan.budget = limits;
         let cells = crate::matrix::expand(&plan);
         let sources: Vec<Arc<Source>> = cells.iter().map(|_| Arc::new(Source::of_text("hello there"))).collect();
-        Budget::new(&plan, &cells, &sources)
+        Budget::new(&plan, &cells, &sources, vec![0])
     }
 
     proptest! {

@@ -4,11 +4,13 @@
 mod abort;
 mod all;
 mod budget;
+mod credentials;
 mod early;
 mod extend;
 
 pub(crate) use abort::Abort;
 pub(crate) use all::All;
 pub(crate) use budget::Budget;
+pub(crate) use credentials::Credentials;
 pub(crate) use early::Early;
 pub(crate) use extend::Extend;

@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) request: Request,
     /// How a run behaves as a whole.
     pub(crate) run: Run,
+    /// What is kept of each request.
+    pub(crate) record: Recording,
     /// What is counted in the reports.
     pub(crate) report: Report,
     /// What a request must meet to count as good.
@@ -294,14 +296,36 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// What is kept of each request beside its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recording {
+    /// What was said and answered, too.
+    pub(crate) text: bool,
+}
+
 /// How a run behaves as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Run {
     /// What becomes of a cell whose numbers the client itself spoiled.
     pub(crate) on_invalid: OnInvalid,
+    /// Ask first, once in each way in which cells ask, whether they can be asked at all.
+    pub(crate) preflight: bool,
+    /// What follows where a tier is refused then.
+    pub(crate) on_unsupported: OnUnsupported,
     /// Find out first how far this machine's numbers are off at this load.
     pub(crate) calibrate: bool,
+}
+
+/// What follows where the pre-flight finds that cells cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnUnsupported {
+    /// They are left out, and the others run.
+    Continue,
+    /// Nothing runs, and the run exits 4.
+    Stop,
 }
 
 /// What becomes of a cell whose numbers the client itself spoiled.
@@ -408,7 +432,13 @@ pub(crate) mod tests {
                 additional_fields: Map::new(),
                 request_metadata: BTreeMap::new(),
             },
-            run: Run { on_invalid: OnInvalid::Warn, calibrate: false },
+            run: Run {
+                on_invalid: OnInvalid::Warn,
+                preflight: true,
+                on_unsupported: OnUnsupported::Continue,
+                calibrate: false,
+            },
+            record: Recording { text: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },
             goodput: Goodput::default(),
             prices: Prices::default(),

@@ -51,7 +51,6 @@ impl Source {
     }
 
     /// One text for all.
-    #[cfg(test)]
     pub(crate) fn of_text(text: &str) -> Self {
         let choice = Choice { name: "text".into(), line: None, prompt: Prompt::of_text(text) };
         Self::new(vec![(1.0, vec![choice])])

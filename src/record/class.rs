@@ -95,6 +95,14 @@ pub(crate) fn was_sent(name: &str) -> bool {
     !matches!(name, "connect" | "dns" | "tls" | "credentials")
 }
 
+/// Whether a class says that requests cannot be signed any more, or not so that AWS takes them.
+pub(crate) fn is_unsigned(name: &str) -> bool {
+    matches!(
+        name,
+        "credentials" | "ExpiredTokenException" | "UnrecognizedClientException" | "InvalidSignatureException"
+    )
+}
+
 /// The population of a class; an unknown one is a failure.
 pub(crate) fn outcome(name: &str) -> Outcome {
     find(name).map_or(Outcome::Failed, |class| class.outcome)

@@ -78,7 +78,8 @@ pub(crate) fn check(dir: &Path, overwrite: bool) -> Result<(), DirError> {
 }
 
 fn is_occupied(dir: &Path) -> bool {
-    dir.join(MANIFEST).exists() || fs::metadata(dir.join(JOURNAL)).is_ok_and(|journal| journal.len() > 0)
+    dir.join(MANIFEST).exists()
+        || fs::metadata(dir.join(JOURNAL)).is_ok_and(|journal| journal.is_file() && journal.len() > 0)
 }
 
 /// Makes the directory with its parents, locks it, and with `overwrite` removes what an earlier run
@@ -105,14 +106,34 @@ pub(super) fn lock(dir: &Path) -> Result<RunDir, DirError> {
         let path = path.to_owned();
         move |source| DirError::Io { path, source }
     };
-    fs::create_dir_all(dir).map_err(at(dir))?;
+    create_dir(dir).map_err(at(dir))?;
     let path = dir.join(JOURNAL);
-    let journal = OpenOptions::new().append(true).create(true).open(&path).map_err(at(&path))?;
+    let journal = private(OpenOptions::new().append(true).create(true)).open(&path).map_err(at(&path))?;
     match journal.try_lock() {
         Ok(()) => Ok(RunDir { path: dir.to_owned(), journal }),
         Err(TryLockError::WouldBlock) => Err(DirError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(at(&path)(source)),
     }
+}
+
+/// Nobody but its owner reads what is made so, where the platform can: a report tells what an account asks, and
+/// records may have prompts.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)
+}
+
+/// As [`private`], with its parents.
+fn create_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
 }
 
 /// Writes a file beside its place and renames it, parents included.
@@ -123,11 +144,11 @@ pub(crate) fn write(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), DirErro
     let path = dir.join(name);
     let result = (|| {
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+            create_dir(parent)?;
         }
         let mut beside = path.clone().into_os_string();
         beside.push(".part");
-        fs::write(&beside, bytes)?;
+        create(beside.as_ref())?.write_all(bytes)?;
         fs::rename(&beside, &path)
     })();
     result.map_err(|source| DirError::Io { path, source })
@@ -144,7 +165,7 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
     let name = Path::new(MANIFEST);
     let synced = (|| {
         let beside = dir.join(format!("{MANIFEST}.part"));
-        let mut file = File::create(&beside)?;
+        let mut file = create(&beside)?;
         file.write_all(text.as_bytes())?;
         // A rename may reach the disk before the bytes do: after a power cut the manifest would be empty.
         file.sync_all()?;

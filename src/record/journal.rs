@@ -2,6 +2,8 @@
 //! (run, test id, axes), which is serialised once, and the record.
 
 use super::Record;
+use super::manifest::Manifest;
+use super::probe::Probe;
 use crate::matrix::{AXES, Cell};
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -18,10 +20,31 @@ pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
             fields.insert(axis.field.into(), value);
         }
     }
+    head(fields)
+}
+
+/// What the line of a pre-flight request begins with: it belongs to no cell.
+pub(crate) fn identity_of_probe(run_id: &str, probe: &Probe) -> String {
+    let mut fields = Map::new();
+    fields.insert("run_id".into(), run_id.into());
+    if let Ok(Value::Object(probe)) = serde_json::to_value(probe) {
+        fields.extend(probe);
+    }
+    head(fields)
+}
+
+fn head(fields: Map<String, Value>) -> String {
     let mut text = Value::Object(fields).to_string();
     text.pop();
     text.push(',');
     text
+}
+
+/// Who the lines of a run's journal may speak of: its cells in matrix order, then its probes.
+pub(crate) fn identities(manifest: &Manifest) -> Vec<String> {
+    let cells = manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell));
+    let probes = manifest.preflight.iter().map(|checked| identity_of_probe(&manifest.run_id, &checked.probe));
+    cells.chain(probes).collect()
 }
 
 /// The open journal. It holds the lock of the run directory as long as it lives.
@@ -33,7 +56,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Appends to a file that [`super::dir`] opened and locked; `identities` in matrix order.
+    /// Appends to a file that [`super::dir`] opened and locked; `identities` as [`identities`] gives them.
     pub(crate) fn new(file: File, identities: Vec<String>) -> Self {
         Self { out: BufWriter::with_capacity(1 << 18, file), identities, line: Vec::with_capacity(1_024) }
     }
@@ -42,9 +65,9 @@ impl Journal {
     ///
     /// # Errors
     /// When the disk is full or gone.
-    pub(crate) fn append(&mut self, cell: usize, record: &Record) -> io::Result<()> {
+    pub(crate) fn append(&mut self, whose: usize, record: &Record) -> io::Result<()> {
         self.line.clear();
-        self.line.extend_from_slice(self.identities[cell].as_bytes());
+        self.line.extend_from_slice(self.identities[whose].as_bytes());
         let brace = self.line.len();
         serde_json::to_writer(&mut self.line, record)?;
         self.line.remove(brace);

@@ -1,9 +1,10 @@
 //! `manifest.json`: what was to run, on what, and how each cell ended. Written before the first
 //! request, rewritten whole and renamed when a cell ends.
 
+use super::probe::{Checked, Finding, Probe, leaves_nothing};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
-use crate::plan::{Origins, Plan, Price};
+use crate::plan::{OnUnsupported, Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 
 /// The version of the manifest that this tool reads and writes.
@@ -55,6 +56,9 @@ pub(crate) struct Manifest {
     /// The patterns of `--only`; empty if all cells were asked for.
     #[serde(default)]
     pub(crate) only: Vec<String>,
+    /// What was asked before the load, and what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) preflight: Vec<Checked>,
     /// The cells asked for, in matrix order.
     pub(crate) cells: Vec<PlannedCell>,
     /// The realised order.
@@ -153,6 +157,8 @@ pub(crate) enum TurnEnd {
     Interrupted,
     /// The run's budget was used up.
     OutOfBudget,
+    /// The credentials expired, and could not be renewed.
+    LostCredentials,
 }
 
 /// The bound of a threshold that a turn could not meet any more.
@@ -234,7 +240,7 @@ fn is_zero(number: &u32) -> bool {
 impl TurnEnd {
     /// A turn that ended so is run again when the run is gone on with.
     pub(crate) fn is_broken(self) -> bool {
-        matches!(self, Self::Interrupted | Self::OutOfBudget)
+        matches!(self, Self::Interrupted | Self::OutOfBudget | Self::LostCredentials)
     }
 }
 
@@ -262,6 +268,28 @@ impl Manifest {
     fn attempt(&self, test_id: &str, repetition: u32) -> u32 {
         let is = |turn: &&Turn| turn.repetition == repetition && self.cells[turn.cell].cell.id == test_id;
         self.order.iter().find(is).map_or(1, |turn| turn.attempt)
+    }
+
+    /// What took a cell out of the run before it began.
+    pub(crate) fn left_out(&self, cell: &Cell) -> Option<&Checked> {
+        let probe = Probe::of(cell);
+        self.preflight.iter().find(|checked| checked.probe == probe && checked.is_out())
+    }
+
+    /// The service does not have the cell's tier: nothing failed.
+    pub(crate) fn is_unsupported(&self, cell: &Cell) -> bool {
+        self.left_out(cell).is_some_and(|checked| checked.finding == Some(Finding::Unsupported))
+    }
+
+    /// Cells that ask as a probe did.
+    pub(crate) fn asking<'a>(&'a self, probe: &'a Probe) -> impl Iterator<Item = usize> + 'a {
+        self.cells.iter().enumerate().filter(|(_, planned)| Probe::of(&planned.cell) == *probe).map(|(index, _)| index)
+    }
+
+    /// The pre-flight ended the run: it left nobody to be asked, or what it found stops this plan.
+    pub(crate) fn is_grounded(&self) -> bool {
+        let stops = self.plan.run.on_unsupported == OnUnsupported::Stop;
+        leaves_nothing(&self.preflight) || stops && self.preflight.iter().any(Checked::is_out)
     }
 
     /// Whether people must be told that no Bedrock was asked.

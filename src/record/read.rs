@@ -3,7 +3,7 @@
 
 use super::Record;
 use super::dir::{JOURNAL, MANIFEST};
-use super::journal::identity;
+use super::journal::identities;
 use super::manifest::{FORMAT, Manifest};
 use crate::units::text::clean;
 use serde::Deserialize;
@@ -89,24 +89,47 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
         return Err(wrong(format!("format {} is not the format {FORMAT} that this version reads", head.format)));
     }
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let known = manifest.cells.len();
-    if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= known) {
-        let cell = turn.cell + 1;
-        return Err(wrong(format!("its order names the cell number {cell}, and it holds {known}: a cell is missing")));
+    match contradiction(&manifest) {
+        Some(message) => Err(wrong(message)),
+        None => Ok(manifest),
+    }
+}
+
+/// What in a manifest that can be read cannot be: somebody changed it by hand, or a disk did.
+fn contradiction(manifest: &Manifest) -> Option<String> {
+    let cells = manifest.cells.len();
+    if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= cells) {
+        return Some(format!(
+            "its order names the cell number {}, and it holds {cells}: a cell is missing",
+            turn.cell + 1
+        ));
     }
     let is_known = |id: &str| manifest.cells.iter().any(|planned| planned.cell.id == id);
     if let Some(turn) = manifest.turns.iter().find(|turn| !is_known(&turn.test_id)) {
-        return Err(wrong(format!("it tells how {} ended, and holds no such cell", turn.test_id)));
+        return Some(format!("it tells how {} ended, and holds no such cell", turn.test_id));
     }
-    Ok(manifest)
+    let mut ids: Vec<&str> = manifest.cells.iter().map(|planned| planned.cell.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| format!("it has the cell {} twice", pair[0]))
 }
 
-/// The records of a run in the order in which they ended, each with the index of its cell.
+/// Whose a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// A cell's, by its place in matrix order.
+    Cell(usize),
+    /// A pre-flight request's, by its place in the manifest.
+    Probe(usize),
+}
+
+/// The records of a run in the order in which they ended, each with whose it is.
 pub(crate) struct Records {
     path: PathBuf,
     file: BufReader<File>,
     identities: Vec<String>,
-    last_cell: usize,
+    /// So many of them are cells', the others are probes'.
+    cells: usize,
+    last: usize,
     line: Vec<u8>,
     number: u64,
     /// The last line had no end and was dropped.
@@ -124,8 +147,9 @@ impl Records {
         Ok(Self {
             path,
             file: BufReader::with_capacity(1 << 18, file),
-            identities: manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell)).collect(),
-            last_cell: 0,
+            identities: identities(manifest),
+            cells: manifest.cells.len(),
+            last: 0,
             line: Vec::with_capacity(1_024),
             number: 0,
             truncated: false,
@@ -137,10 +161,10 @@ impl Records {
     }
 
     /// Cells run one after the other, so the last line's cell is nearly always this line's too.
-    fn cell(&self) -> Option<usize> {
-        let is = |cell: &usize| self.line.starts_with(self.identities[*cell].as_bytes());
-        std::iter::once(self.last_cell)
-            .filter(|cell| *cell < self.identities.len())
+    fn whose(&self) -> Option<usize> {
+        let is = |whose: &usize| self.line.starts_with(self.identities[*whose].as_bytes());
+        std::iter::once(self.last)
+            .filter(|whose| *whose < self.identities.len())
             .find(is)
             .or_else(|| (0..self.identities.len()).find(is))
     }
@@ -161,23 +185,24 @@ impl Records {
         }
     }
 
-    fn parse(&mut self) -> Result<(usize, Record), ReadError> {
-        let Some(cell) = self.cell() else {
+    fn parse(&mut self) -> Result<(Of, Record), ReadError> {
+        let Some(whose) = self.whose() else {
             return Err(self.wrong(self.stranger()));
         };
-        self.last_cell = cell;
-        let comma = self.identities[cell].len() - 1;
+        self.last = whose;
+        let comma = self.identities[whose].len() - 1;
         self.line[comma] = b'{';
         let record = serde_json::from_slice(&self.line[comma..]).map_err(|error| {
             let message = error.to_string();
             self.wrong(message.split(" at line").next().unwrap_or_default())
         })?;
-        Ok((cell, record))
+        let of = whose.checked_sub(self.cells).map_or(Of::Cell(whose), Of::Probe);
+        Ok((of, record))
     }
 }
 
 impl Iterator for Records {
-    type Item = Result<(usize, Record), ReadError>;
+    type Item = Result<(Of, Record), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.line.clear();

@@ -17,12 +17,14 @@ pub(crate) enum Phase {
     Drain,
     /// Sent before the load, to fill the prompt cache: it is paid for, and in no cell's numbers.
     Priming,
+    /// Sent before the first cell, to learn what can be asked: it is paid for, and in no cell.
+    Preflight,
 }
 
 impl Phase {
     /// Whether a request of this phase is part of its cell's load.
     pub(crate) fn is_load(self) -> bool {
-        self != Self::Priming
+        !matches!(self, Self::Priming | Self::Preflight)
     }
 }
 
@@ -156,6 +158,12 @@ pub(crate) struct Record {
     /// The prompt that was drawn, where the prompt size is a mix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt: Option<String>,
+    /// What was said, system text first; only where the plan asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_text: Option<String>,
+    /// What was answered, without reasoning; as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_text: Option<String>,
     /// The line of a data set that was drawn, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt_line: Option<u32>,

@@ -4,7 +4,7 @@
 
 use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock};
 use super::manifest::Manifest;
-use super::read::{self, ReadError, Records};
+use super::read::{self, Of, ReadError, Records};
 use crate::matrix::order::Turn;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -95,7 +95,7 @@ pub(crate) fn outstanding(
 ) -> Result<(Vec<Turn>, Vec<usize>), ReadError> {
     let mut seen: HashMap<(usize, u32), u32> = HashMap::new();
     for entry in Records::open(dir, manifest)? {
-        let (cell, record) = entry?;
+        let (Of::Cell(cell), record) = entry? else { continue };
         let last = seen.entry((cell, record.repetition)).or_default();
         *last = (*last).max(record.cell_attempt);
     }
@@ -104,7 +104,10 @@ pub(crate) fn outstanding(
     for (place, turn) in order.iter_mut().enumerate() {
         let id = &manifest.cells[turn.cell].cell.id;
         let report = manifest.report(id, turn.repetition);
-        if report.is_some_and(|report| !report.end.is_broken()) && !again(id) {
+        // What the service does not have is done with, until somebody asks for it again.
+        let done = report.is_some_and(|report| !report.end.is_broken())
+            || manifest.is_unsupported(&manifest.cells[turn.cell].cell);
+        if done && !again(id) {
             continue;
         }
         let seen = seen.get(&(turn.cell, turn.repetition)).copied().unwrap_or(0);

@@ -16,7 +16,7 @@ mod stages;
 pub(crate) mod summary;
 pub(crate) mod templates;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tiers;
 pub(crate) mod view;
 

@@ -81,6 +81,7 @@ fn each_text(value: &mut Value, with: &mut impl FnMut(&mut String)) {
 
 /// Every text that a service put into the numbers.
 fn each_of(summary: &mut Summary, with: &mut impl FnMut(&mut String)) {
+    summary.preflight.unpriced_tier.iter_mut().for_each(&mut *with);
     for CellSummary { errors, protocols, spend, .. } in &mut summary.cells {
         for error in errors {
             with(&mut error.class);

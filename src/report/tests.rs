@@ -78,6 +78,7 @@ fn manifest() -> Manifest {
         plan_hash: "0".into(),
         seed: 1,
         calibration: None,
+        preflight: vec![],
         prices: crate::prices::Prices::of(&plan).used(&cells),
         only: vec![],
         order: turns(&cells, &plan.load, 1),
@@ -145,6 +146,8 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         chunk_gap_max_ms: None,
         prompt: None,
         prompt_line: None,
+        prompt_text: None,
+        reply_text: None,
         response_bytes: success.then_some(400),
         connection: Some(Connection::Reused),
         protocol: Some("http/1.1".into()),
@@ -166,6 +169,19 @@ fn records() -> Vec<(usize, Record)> {
         records.push((2, record(2, seq, seq as f64 * 10.0, 5.0, Outcome::Failed)));
     }
     records
+}
+
+/// Writes that run as its recorder would, for tests of other rooms.
+pub(crate) fn write_run(dir: &std::path::Path) {
+    let manifest = manifest();
+    let taken = crate::record::dir::take(dir, false).unwrap();
+    let identities = crate::record::journal::identities(&manifest);
+    let mut journal = crate::record::journal::Journal::new(taken.journal, identities);
+    for (cell, record) in &records() {
+        journal.append(*cell, record).unwrap();
+    }
+    journal.sync().unwrap();
+    crate::record::dir::write_manifest(dir, &manifest).unwrap();
 }
 
 fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
@@ -346,26 +362,14 @@ fn every_chart() {
 
 #[test]
 fn a_line_of_the_journal_and_the_manifest() {
-    let manifest = manifest();
+    let (manifest, written) = (manifest(), records());
     let dir = tempfile::tempdir().unwrap();
-    let taken = crate::record::dir::take(dir.path(), false).unwrap();
-    let identities = manifest
-        .cells
-        .iter()
-        .map(|planned| crate::record::journal::identity(&manifest.run_id, &planned.cell))
-        .collect();
-    let mut journal = crate::record::journal::Journal::new(taken.journal, identities);
-    let written = records();
-    for (cell, record) in &written {
-        journal.append(*cell, record).unwrap();
-    }
-    journal.sync().unwrap();
-    crate::record::dir::write_manifest(dir.path(), &manifest).unwrap();
-
+    write_run(dir.path());
     let read = crate::record::read::manifest(dir.path()).unwrap();
     assert_eq!(read, manifest);
     let records: Vec<_> = crate::record::read::Records::open(dir.path(), &read).unwrap().map(Result::unwrap).collect();
-    assert_eq!(records, written);
+    let of = |(cell, record)| (crate::record::read::Of::Cell(cell), record);
+    assert_eq!(records, written.into_iter().map(of).collect::<Vec<_>>());
     let text = std::fs::read_to_string(dir.path().join("token_data.jsonl")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     insta::assert_snapshot!("journal", format!("{}\n{}\n{}", lines[0], lines[9], lines[119]));

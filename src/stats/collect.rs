@@ -4,6 +4,7 @@ use super::spend::Spend;
 use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::Manifest;
+use crate::record::probe::Probe;
 use crate::record::{Outcome, Record, Unfit, class};
 use std::collections::{BTreeMap, HashMap};
 
@@ -93,6 +94,7 @@ pub(crate) struct Collector<'a> {
     /// The last attempt of turns that were run again, by cell and repetition.
     attempts: HashMap<(usize, u32), u32>,
     cells: Vec<Gathered>,
+    preflight: Spend,
 }
 
 impl<'a> Collector<'a> {
@@ -101,7 +103,8 @@ impl<'a> Collector<'a> {
         let prices = Prices::kept(&manifest.prices);
         let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
         let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
-        Self { manifest, prices, attempts, cells: vec![Gathered::default(); manifest.cells.len()] }
+        let cells = vec![Gathered::default(); manifest.cells.len()];
+        Self { manifest, prices, attempts, cells, preflight: Spend::default() }
     }
 
     /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
@@ -135,9 +138,17 @@ impl<'a> Collector<'a> {
         }
     }
 
+    /// Takes a pre-flight request, which costs and is in no cell.
+    pub(crate) fn add_probe(&mut self, probe: usize, record: &Record) {
+        let Probe { model_id, region_prefix, service_tier, .. } = &self.manifest.preflight[probe].probe;
+        self.preflight.add_request(&self.prices, (model_id, region_prefix, service_tier), record, false);
+    }
+
     /// The numbers.
     pub(crate) fn finish(self) -> Summary {
-        summary::summarise(self.manifest, self.cells)
+        let mut summary = summary::summarise(self.manifest, self.cells);
+        summary.preflight = self.preflight;
+        summary
     }
 }
 

@@ -31,6 +31,17 @@ pub(crate) struct Spend {
 impl Spend {
     /// Takes a record; `counts` says that it is part of the load that the cell's numbers are of.
     pub(super) fn add(&mut self, prices: &Prices, cell: &Cell, record: &Record, counts: bool) {
+        self.add_request(prices, (&cell.model_id, &cell.region_prefix, &cell.service_tier), record, counts);
+    }
+
+    /// As above, by model, prefix and the tier that was asked.
+    pub(super) fn add_request(
+        &mut self,
+        prices: &Prices,
+        (model_id, region_prefix, service_tier): (&str, &str, &str),
+        record: &Record,
+        counts: bool,
+    ) {
         let (Some(input), Some(output)) = (record.input_tokens, record.output_tokens) else {
             self.untold += u64::from(may_be_charged(record));
             return;
@@ -41,8 +52,8 @@ impl Spend {
             cache_read: record.cache_read_tokens.unwrap_or(0),
             cache_write: record.cache_write_tokens.unwrap_or(0),
         };
-        let tier = record.resolved_service_tier.as_deref().unwrap_or(&cell.service_tier);
-        let price = prices.find(&cell.model_id, &cell.region_prefix, tier);
+        let tier = record.resolved_service_tier.as_deref().unwrap_or(service_tier);
+        let price = prices.find(model_id, region_prefix, tier);
         let Some(cost) = price.and_then(|price| price.cost(usage)) else {
             self.unpriced += 1;
             self.unpriced_tier.get_or_insert_with(|| tier.to_owned());

@@ -31,6 +31,8 @@ pub(crate) struct Summary {
     pub(crate) cells: Vec<CellSummary>,
     /// The journal's last line had no end and is left out.
     pub(crate) is_cut: bool,
+    /// What the pre-flight cost: it is in no cell.
+    pub(crate) preflight: Spend,
     include_failures: bool,
 }
 
@@ -110,6 +112,10 @@ pub(crate) enum Validity {
     Ok,
     /// It never started.
     NotRun,
+    /// The service does not have its tier; what the pre-flight was told.
+    Unsupported(String),
+    /// The pre-flight was refused for good; why.
+    Refused(String),
     /// Its first requests were all refused for good.
     Aborted,
     /// This machine spoiled them; why.
@@ -122,6 +128,8 @@ impl Validity {
         match self {
             Self::Ok => "ok".into(),
             Self::NotRun => "not_run".into(),
+            Self::Unsupported(why) => format!("unsupported: {why}"),
+            Self::Refused(why) => format!("refused: {why}"),
             Self::Aborted => "aborted".into(),
             Self::Invalid(reason) => format!("INVALID: {reason}"),
         }
@@ -375,7 +383,12 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
             cell(manifest, &planned.cell, &turns, gathered)
         })
         .collect();
-    Summary { cells, is_cut: false, include_failures: manifest.plan.report.include_failures }
+    Summary {
+        cells,
+        is_cut: false,
+        preflight: Spend::default(),
+        include_failures: manifest.plan.report.include_failures,
+    }
 }
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
@@ -414,6 +427,17 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
     turns
 }
 
+/// Why a cell has no turn.
+fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
+    let Some(checked) = manifest.left_out(cell) else { return Validity::NotRun };
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let said = match text(&checked.error_message) {
+        message if message.is_empty() => text(&checked.error_class),
+        message => message,
+    };
+    if manifest.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
+}
+
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
     let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
@@ -438,7 +462,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
     let health = Health::of(cell, manifest.machine.cores, turns, &window, &samples, median_ms);
     let validity = match turns {
-        [] => Validity::NotRun,
+        [] => not_run(manifest, cell),
         turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Validity::Aborted,
         _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
         _ => Validity::Ok,

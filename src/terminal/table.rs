@@ -158,8 +158,12 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// What a reader of the row above must know.
 fn notes(cell: &CellView, text: &mut String) {
-    if cell.validity == "not_run" {
-        let _ = writeln!(text, "! {}: not run", cell.id);
+    match cell.validity.as_str() {
+        "not_run" => drop(writeln!(text, "! {}: not run", cell.id)),
+        left_out if left_out.starts_with("unsupported") || left_out.starts_with("refused") => {
+            let _ = writeln!(text, "! {}: left out: {left_out}", cell.id);
+        }
+        _ => {}
     }
     for warning in &cell.warnings {
         let _ = writeln!(text, "! {}: {}", cell.id, warning.text);

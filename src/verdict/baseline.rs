@@ -121,6 +121,7 @@ fn rounded(ms: f64) -> f64 {
 fn unfit(manifest: &Manifest, id: &str, validity: &Validity) -> Option<String> {
     match validity {
         Validity::NotRun => return Some("it was not run".into()),
+        Validity::Unsupported(why) | Validity::Refused(why) => return Some(format!("it was left out: {why}")),
         Validity::Aborted => return Some("it was aborted: it measured nothing".into()),
         Validity::Invalid(reason) => return Some(format!("INVALID: {reason}")),
         Validity::Ok => {}
@@ -129,7 +130,7 @@ fn unfit(manifest: &Manifest, id: &str, validity: &Validity) -> Option<String> {
     let ends: Vec<Option<TurnEnd>> =
         planned.map(|turn| manifest.report(id, turn.repetition).map(|report| report.end)).collect();
     let any = |wanted: &[Option<TurnEnd>]| ends.iter().any(|end| wanted.contains(end));
-    if any(&[None, Some(TurnEnd::Interrupted), Some(TurnEnd::OutOfBudget)]) {
+    if ends.iter().any(|end| end.is_none_or(TurnEnd::is_broken)) {
         Some("it was cut short; `run --resume` finishes it".into())
     } else if any(&[Some(TurnEnd::FailedEarly)]) {
         Some("a threshold ended it early".into())

@@ -95,6 +95,7 @@ fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended:
     let cannot = |reason: String| (Verdict::Inconclusive, reason);
     match &cell.validity {
         Validity::NotRun => return cannot("the cell was not run".into()),
+        Validity::Unsupported(why) | Validity::Refused(why) => return cannot(format!("the cell was left out: {why}")),
         Validity::Aborted => return cannot("the cell was aborted: its first requests were all refused".into()),
         Validity::Invalid(reason) => return cannot(format!("INVALID: {reason}")),
         Validity::Ok => {}

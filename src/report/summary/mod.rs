@@ -160,7 +160,7 @@ struct Cell<'a> {
     test_id: &'a str,
     /// Where it is in the matrix, by the names that records have.
     axes: BTreeMap<&'static str, Coordinate<'a>>,
-    /// `ok`, `not_run`, `aborted`, or `INVALID: ` with the reason.
+    /// `ok`, `not_run`, `aborted`, or `unsupported: `, `refused: ` or `INVALID: ` with the reason.
     validity: &'a str,
     /// The worst verdict on it; left out where no threshold is meant for it.
     #[serde(skip_serializing_if = "Option::is_none")]

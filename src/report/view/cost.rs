@@ -52,7 +52,7 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
 /// For the end of a run: the whole cost, whose prices it was reckoned with, and what has none.
 pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     let known: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.spend.known().is_some()).collect();
-    let total: Usd = known.iter().map(|cell| cell.spend.total).sum();
+    let total = known.iter().map(|cell| cell.spend.total).sum::<Usd>() + summary.preflight.total;
     let asked = summary.cells.iter().filter(|cell| cell.counts.total > 0).count();
     let mut sentences = Vec::new();
     if !known.is_empty() {

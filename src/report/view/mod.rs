@@ -34,6 +34,7 @@ pub(crate) use tiers::{TierRow, TierView, TiersView};
 
 use super::charts::Figure;
 use crate::record::manifest::Manifest;
+use crate::record::probe::Checked;
 use crate::stats::{Summary, Validity};
 use crate::units::timestamp;
 use crate::verdict::slo::Judgement;
@@ -113,6 +114,12 @@ pub(crate) struct RunView {
     pub(crate) notes: Vec<String>,
 }
 
+/// What the pre-flight found that a reader should know.
+fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
+    let sentence = |checked: &Checked| checked.sentence(manifest.asking(&checked.probe).count());
+    manifest.preflight.iter().filter_map(sentence).map(|sentence| format!("pre-flight: {sentence}"))
+}
+
 /// Computes the view of a run.
 pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
     let run = RunView {
@@ -138,7 +145,10 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
-        notes: tiers::untold(summary).into_iter().chain(summary.is_cut.then(|| CUT.to_owned())).collect(),
+        notes: preflight(manifest)
+            .chain(tiers::untold(summary))
+            .chain(summary.is_cut.then(|| CUT.to_owned()))
+            .collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
     let cells: Vec<CellView> =

@@ -281,6 +281,8 @@ fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
     let unfit = match &cell.validity {
         Validity::Ok => return (state, word.into()),
         Validity::NotRun => "not run",
+        Validity::Unsupported(_) => "unsupported",
+        Validity::Refused(_) => "refused",
         Validity::Aborted => "aborted",
         Validity::Invalid(_) => "INVALID",
     };
@@ -307,7 +309,7 @@ fn with_unit(shown: String, unit: &str) -> String {
 /// What decided a cell's verdict.
 fn why(cell: &CellSummary, view: &CellView) -> String {
     match &cell.validity {
-        Validity::Invalid(reason) => return reason.clone(),
+        Validity::Invalid(reason) | Validity::Unsupported(reason) | Validity::Refused(reason) => return reason.clone(),
         Validity::NotRun => return "it never started".into(),
         Validity::Aborted | Validity::Ok => {}
     }

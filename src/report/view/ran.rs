@@ -110,6 +110,8 @@ fn order(manifest: &Manifest) -> Vec<TurnView> {
                 Some(TurnEnd::FailedEarly) => note.push("ended early by a threshold".into()),
                 Some(TurnEnd::Interrupted) => note.push("interrupted".into()),
                 Some(TurnEnd::OutOfBudget) => note.push("out of budget".into()),
+                Some(TurnEnd::LostCredentials) => note.push("no credentials".into()),
+                None if manifest.left_out(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
                 None => note.push("not run".into()),
             }
             TurnView { id, note: note.join(", ") }

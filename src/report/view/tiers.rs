@@ -282,6 +282,7 @@ fn reason(missing: &Missing, tier: &str) -> String {
             let name = name(*side);
             match validity {
                 Validity::NotRun => format!("{name} was not run"),
+                Validity::Unsupported(why) | Validity::Refused(why) => format!("{name} was left out: {why}"),
                 Validity::Aborted => format!("{name} was stopped early"),
                 Validity::Invalid(_) => format!("{name} is INVALID"),
                 Validity::Ok => format!("{name} has no such number"),

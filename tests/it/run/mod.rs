@@ -3,13 +3,16 @@
 mod bad_directories;
 mod compare;
 mod ends;
+mod faults;
 mod files;
 mod fit;
 mod limits;
 mod loads;
+mod machine;
 mod money;
 mod nothing_lost;
 mod outputs;
+mod preflight;
 mod prompts;
 mod resume;
 mod scene;

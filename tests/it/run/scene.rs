@@ -56,6 +56,10 @@ impl Scene {
     /// `run plan.toml --yes --results-dir results`, and what else is said.
     pub(super) fn run_command(&self, more: &[&str]) -> Command {
         let mut arguments = vec!["run", "plan.toml", "--yes", "--results-dir", "results"];
+        // Most tests count requests: those that are about the pre-flight ask for it.
+        if !more.iter().any(|said| said.contains("preflight")) {
+            arguments.push("--no-preflight");
+        }
         arguments.extend(more);
         self.command(&arguments)
     }

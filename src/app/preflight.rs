@@ -1,0 +1,142 @@
+//! The pre-flight of a run: who is asked, what came of it, and `--preflight-only`, which asks and does
+//! nothing else.
+
+use super::run::{Connected, Options};
+use super::signals::Signals;
+use crate::config::Resolved;
+use crate::error::Error;
+use crate::executor::port::{Event, Gate, Stop};
+use crate::executor::{Bedrock, Job, preflight};
+use crate::guard::{All, Budget};
+use crate::matrix::{Cell, expand};
+use crate::plan::OnUnsupported;
+use crate::record::manifest::Manifest;
+use crate::record::probe::{Checked, Finding, Probe, leaves_nothing, probes};
+use crate::terminal::Handle;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Receives the events of a run.
+type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Enters into the manifest who is asked for these turns' cells. What an earlier session found of them is
+/// asked anew; what it found of others stays.
+pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
+    for fresh in probes(cells) {
+        match manifest.preflight.iter_mut().find(|known| known.probe == fresh.probe) {
+            Some(known) => *known = fresh,
+            None if manifest.plan.run.preflight => manifest.preflight.push(fresh),
+            None => {}
+        }
+    }
+}
+
+/// The cells that each probe is asked for, by their place; a probe that nobody asks any more counts to the first.
+pub(super) fn first_cells(manifest: &Manifest) -> Vec<usize> {
+    manifest.preflight.iter().map(|checked| manifest.asking(&checked.probe).next().unwrap_or(0)).collect()
+}
+
+/// Asks for whatever has no answer in `checked` yet, and returns it with what came of it.
+pub(super) async fn ask(
+    bedrock: &Arc<Bedrock>,
+    checked: &[Checked],
+    cells: &[Cell],
+    gate: &Arc<dyn Gate>,
+    tell: &Tell,
+    stop: &Stop,
+) -> Vec<Checked> {
+    let asks = |probe: &Probe| cells.iter().find(|cell| Probe::of(cell) == *probe).cloned();
+    let open: Vec<(usize, Cell)> = checked
+        .iter()
+        .enumerate()
+        .filter(|(_, checked)| checked.finding.is_none())
+        .filter_map(|(index, checked)| Some((index, asks(&checked.probe)?)))
+        .collect();
+    let learned = Arc::new(Mutex::new(checked.to_vec()));
+    let learning = Arc::clone(&learned);
+    let tell = Arc::clone(tell);
+    let both: Tell = Arc::new(move |event: Event| {
+        if let Event::Probed { probe, record } = &event {
+            learning.lock().unwrap_or_else(PoisonError::into_inner)[*probe].learn(record);
+        }
+        tell(event);
+    });
+    preflight(bedrock, &open, gate, &both, stop).await;
+    both(Event::PreflightEnded);
+    learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Asks what the manifest lists, says what a person should know, and leaves out of the job what cannot be asked.
+pub(super) async fn before(
+    manifest: &mut Manifest,
+    job: &mut Job,
+    bedrock: &Arc<Bedrock>,
+    gate: &Arc<dyn Gate>,
+    tell: &Tell,
+    stop: &Stop,
+    say: &Handle,
+) {
+    let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
+    let noun = if open == 1 { "small request" } else { "small requests" };
+    say.say(&format!("pre-flight: asking {open} {noun}"));
+    manifest.preflight = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
+    for checked in &manifest.preflight {
+        if let Some(sentence) = checked.sentence(asking(checked, &job.cells)) {
+            say.say(&format!("pre-flight: {sentence}"));
+        }
+    }
+    let grounded = manifest.is_grounded();
+    job.turns.retain(|place| !grounded && manifest.left_out(&job.cells[job.order[*place].cell]).is_none());
+}
+
+fn asking(checked: &Checked, cells: &[Cell]) -> usize {
+    cells.iter().filter(|cell| Probe::of(cell) == checked.probe).count()
+}
+
+/// Asks, says what came of it, and ends: 0 where all that the plan asks for can be asked or is left out by it, else
+/// the exit code that the run would have.
+pub(super) fn only(
+    options: &Options,
+    resolved: &Resolved,
+    environment: &BTreeMap<String, String>,
+) -> Result<u8, Error> {
+    let cells = super::select(&expand(&resolved.plan), &options.only)?;
+    let Connected { runtime, simulator, bedrock } = super::run::connect(resolved, &cells, environment)?;
+    let asked = probes(&cells);
+    let sources = super::sources(resolved, &cells, 0);
+    let first = |checked: &Checked| cells.iter().position(|cell| Probe::of(cell) == checked.probe).unwrap_or(0);
+    let budget = Budget::new(&resolved.plan, &cells, &sources, asked.iter().map(first).collect());
+    let gate: Arc<dyn Gate> = Arc::new(All(vec![Box::new(budget)]));
+    let tell: Tell = Arc::new(|_| {});
+    let stop = Stop::default();
+    let found = runtime.block_on(async {
+        let asking = ask(&bedrock, &asked, &cells, &gate, &tell, &stop);
+        let interrupted = async {
+            Signals::listen().next().await;
+            stop.starting.cancel();
+            stop.waiting.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            found = asking => found,
+            () = interrupted => Vec::new(),
+        }
+    });
+    drop(simulator);
+    let mut out = std::io::stdout().lock();
+    for checked in &found {
+        let _ = writeln!(out, "{}", checked.line(asking(checked, &cells)));
+    }
+    let is = |finding| found.iter().any(|checked| checked.finding == Some(finding));
+    let stops = resolved.plan.run.on_unsupported == OnUnsupported::Stop;
+    Ok(if stop.starting.is_cancelled() {
+        130
+    } else if leaves_nothing(&found) || stops && found.iter().any(Checked::is_out) {
+        4
+    } else if is(Finding::Refused) {
+        3
+    } else {
+        0
+    })
+}

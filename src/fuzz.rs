@@ -1,0 +1,228 @@
+//! A bounded fuzz of everything that reads what people write and crashes leave: the plan loader, the
+//! prompts file, the journal and the manifest. Valid files are cut, doubled and sprinkled with what breaks
+//! parsers; whatever comes out is either read or refused with a message, and a run that is read can be
+//! summarised. More of it: `cargo test --lib fuzz -- --ignored --nocapture`.
+
+use crate::config::{self, Sources};
+use crate::prompts::{Files, Prompts};
+use crate::record::dir::{JOURNAL, MANIFEST};
+use crate::record::read::{self, Of, Records};
+use crate::stats::Collector;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// What is strewn in.
+const TOKENS: &[&str] = &[
+    "\"",
+    "'",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    ",",
+    ".",
+    "\n",
+    "\r\n",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    "#",
+    "\u{feff}",
+    "\0",
+    "-1",
+    "0",
+    "1e999",
+    "-0.0",
+    "18446744073709551616",
+    "99999999999999999999999",
+    "1e-320",
+    "nan",
+    "inf",
+    "true",
+    "null",
+    "\"\"",
+    "\"none\"",
+    "\"1s..\"",
+    "\"-1s\"",
+    "\"99999999h\"",
+    "[slo]",
+    "[[slo]]",
+    "[[override]]",
+    "[[matrix.add]]",
+    "[[matrix.zip]]",
+    "[[profile]]",
+    "[[mix]]",
+    "[[dataset]]",
+    "when = {}",
+    "extends = \"plan.toml\"",
+    "users = []",
+    "schema = 2",
+    "\"format\": 2,",
+    "\"cell\": 99,",
+    "\u{202e}",
+    "é",
+    "{\"a\":",
+    "}\n{",
+];
+
+#[derive(Debug, Clone)]
+enum Edit {
+    Cut(Index, usize),
+    Strew(Index, usize),
+    Double(Index, usize),
+    Flip(Index, u8),
+    End(Index),
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let edit = prop_oneof![
+        4 => (any::<Index>(), 1_usize..40).prop_map(|(at, n)| Edit::Cut(at, n)),
+        6 => (any::<Index>(), 0..TOKENS.len()).prop_map(|(at, which)| Edit::Strew(at, which)),
+        2 => (any::<Index>(), 1_usize..80).prop_map(|(at, n)| Edit::Double(at, n)),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Edit::Flip(at, byte)),
+        1 => any::<Index>().prop_map(Edit::End),
+    ];
+    prop::collection::vec(edit, 1..5)
+}
+
+fn edited(text: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let mut bytes = text.to_vec();
+    for edit in edits {
+        let at = |index: &Index, bytes: &[u8]| index.index(bytes.len() + 1);
+        match edit {
+            Edit::Cut(index, n) => {
+                let at = at(index, &bytes);
+                bytes.drain(at..(at + n).min(bytes.len()));
+            }
+            Edit::Strew(index, which) => {
+                let at = at(index, &bytes);
+                bytes.splice(at..at, TOKENS[*which].bytes());
+            }
+            Edit::Double(index, n) => {
+                let at = at(index, &bytes);
+                let piece = bytes[at..(at + n).min(bytes.len())].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            Edit::Flip(index, with) => {
+                let at = at(index, &bytes);
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= with;
+                }
+            }
+            Edit::End(index) => bytes.truncate(at(index, &bytes)),
+        }
+    }
+    bytes
+}
+
+fn cases(n: u32, strategy: &impl Strategy<Value = (usize, Vec<Edit>)>, act: impl Fn(usize, &[Edit])) {
+    let config = Config { cases: n, failure_persistence: None, ..Config::default() };
+    let run = TestRunner::new(config).run(strategy, |(which, edits)| {
+        act(which, &edits);
+        Ok(())
+    });
+    if let Err(error) = run {
+        panic!("{error}");
+    }
+}
+
+fn plans(n: u32) {
+    let shipped: Vec<Vec<u8>> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("plans"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .map(|path| fs::read(path).unwrap())
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("plan.toml");
+    let environment = BTreeMap::new();
+    let which = (0..shipped.len(), edits());
+    cases(n, &which, |which, edits| {
+        fs::write(&path, edited(&shipped[which], edits)).unwrap();
+        let sources =
+            Sources { plan: Some(&path), flags: &[], sets: &[], environment: &environment, working_dir: dir.path() };
+        match config::read(&sources) {
+            Ok(resolved) => drop(crate::matrix::expand(&resolved.plan)),
+            Err(problems) => assert!(!problems.to_string().trim().is_empty(), "a refusal without a word"),
+        }
+    });
+}
+
+fn prompts(n: u32) {
+    let seeds = [
+        include_str!("../prompts/prompts.json").as_bytes().to_vec(),
+        br#"{"a":{"generate":{"input_tokens":100}},"b":{"messages":[{"role":"user","text":"x"}],"system":"y"},"c":{"file":"d"}}"#.to_vec(),
+    ];
+    cases(n, &(0..seeds.len(), edits()), |which, edits| {
+        let bytes = edited(&seeds[which], edits);
+        if let Err(errors) = Prompts::parse(&String::from_utf8_lossy(&bytes), &Files::none()) {
+            assert!(!errors.is_empty() && errors.iter().all(|error| !error.message.is_empty()));
+        }
+    });
+}
+
+/// Reads a run directory to its end, and makes numbers of what can be read.
+fn summarise(dir: &Path) -> Result<(), String> {
+    let manifest = read::manifest(dir).map_err(|error| error.to_string())?;
+    let mut collector = Collector::new(&manifest);
+    let mut lines = 0;
+    for entry in Records::open(dir, &manifest).map_err(|error| error.to_string())? {
+        lines += 1;
+        assert!(lines < 10_000, "the reader never ends");
+        match entry {
+            Ok((Of::Cell(cell), record)) => collector.add(cell, &record),
+            Ok((Of::Probe(probe), record)) => collector.add_probe(probe, &record),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let summary = collector.finish();
+    let judged = crate::verdict::slo::judge(&manifest, &summary);
+    drop(crate::report::view::build(&manifest, &summary, &judged));
+    Ok(())
+}
+
+fn runs(n: u32) {
+    let dir = tempfile::tempdir().unwrap();
+    crate::report::tests::write_run(dir.path());
+    let (manifest, journal) =
+        (fs::read(dir.path().join(MANIFEST)).unwrap(), fs::read(dir.path().join(JOURNAL)).unwrap());
+    cases(n, &(0..2_usize, edits()), |which, edits| {
+        let (broken, name) = if which == 0 { (&manifest, MANIFEST) } else { (&journal, JOURNAL) };
+        fs::write(dir.path().join(MANIFEST), &manifest).unwrap();
+        fs::write(dir.path().join(JOURNAL), &journal).unwrap();
+        fs::write(dir.path().join(name), edited(broken, edits)).unwrap();
+        if let Err(message) = summarise(dir.path()) {
+            assert!(message.contains(name) && message.len() > name.len() + 8, "{message}");
+        }
+    });
+}
+
+#[test]
+fn no_plan_panics_the_loader() {
+    plans(400);
+}
+
+#[test]
+fn no_prompts_file_panics_its_reader() {
+    prompts(1_000);
+}
+
+#[test]
+fn no_run_directory_panics_its_readers() {
+    runs(200);
+}
+
+#[test]
+#[ignore = "a fuzz run of some minutes"]
+fn all_of_it_for_longer() {
+    plans(20_000);
+    prompts(50_000);
+    runs(1_500);
+}

@@ -1,0 +1,310 @@
+//! Every fault that a service, a network or a machine can have, over real sockets: each ends in its class,
+//! takes no other request's number, and nothing that was sent is missing in the records.
+
+use super::scene::{SHORT, Scene};
+use aws_smithy_eventstream::frame::write_message_to;
+use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is written in answer to a request, and what becomes of the connection.
+#[derive(Clone)]
+struct Answer {
+    bytes: Vec<u8>,
+    then: Then,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    KeepAlive,
+    Close,
+    /// Until the other side has had enough.
+    Hang,
+}
+
+/// A server that answers every other request with a fault, the first one well.
+struct Server {
+    port: u16,
+    received: Arc<AtomicU64>,
+}
+
+impl Server {
+    fn start(well: Answer, fault: Answer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let received = Arc::new(AtomicU64::new(0));
+        let answers = Arc::new([well, fault]);
+        let counted = Arc::clone(&received);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (answers, counted) = (Arc::clone(&answers), Arc::clone(&counted));
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().unwrap());
+                    let mut writer = stream;
+                    while read_request(&mut reader).is_some() {
+                        let answer = &answers[(counted.fetch_add(1, Ordering::Relaxed) % 2) as usize];
+                        if writer.write_all(&answer.bytes).is_err() {
+                            return;
+                        }
+                        match answer.then {
+                            Then::KeepAlive => {}
+                            Then::Close => return,
+                            Then::Hang => drop(reader.read(&mut [0])),
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, received }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads a whole request; nothing where the connection ended.
+pub(super) fn read_request(reader: &mut impl BufRead) -> Option<()> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let head = head.to_lowercase();
+    let length: usize = head.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+    reader.read_exact(&mut vec![0; length]).ok()
+}
+
+const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":7,"outputTokens":3,"totalTokens":10},"metrics":{"latencyMs":1}}"#;
+
+fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn kept(bytes: Vec<u8>) -> Answer {
+    Answer { bytes, then: Then::KeepAlive }
+}
+
+fn exception(name: &str, status: u16) -> Answer {
+    kept(http(status, &format!("x-amzn-ErrorType: {name}:http://internal.amazon.com/\r\n"), br#"{"message":"no"}"#))
+}
+
+/// A frame of an event stream.
+fn frame(kind: &str, name: &str, payload: &str) -> Vec<u8> {
+    let header = |name: &'static str, value: &str| Header::new(name, HeaderValue::String(value.to_owned().into()));
+    let message = Message::new(payload.as_bytes().to_vec())
+        .add_header(header(":message-type", kind))
+        .add_header(header(if kind == "event" { ":event-type" } else { ":exception-type" }, name))
+        .add_header(header(":content-type", "application/json"));
+    let mut bytes = Vec::new();
+    write_message_to(&message, &mut bytes).unwrap();
+    bytes
+}
+
+fn event(name: &str, payload: &str) -> Vec<u8> {
+    frame("event", name, payload)
+}
+
+/// Frames in a chunked body; `end` closes it.
+fn stream(frames: &[Vec<u8>], end: bool) -> Vec<u8> {
+    let mut bytes =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n"
+            .to_vec();
+    for frame in frames {
+        bytes.extend_from_slice(format!("{:x}\r\n", frame.len()).as_bytes());
+        bytes.extend_from_slice(frame);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    if end {
+        bytes.extend_from_slice(b"0\r\n\r\n");
+    }
+    bytes
+}
+
+/// The frames of a whole reply.
+fn reply() -> Vec<Vec<u8>> {
+    vec![
+        event("messageStart", r#"{"role":"assistant"}"#),
+        event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"yes"}}"#),
+        event("contentBlockStop", r#"{"contentBlockIndex":0}"#),
+        event("messageStop", r#"{"stopReason":"end_turn"}"#),
+        event("metadata", r#"{"usage":{"inputTokens":7,"outputTokens":3,"totalTokens":10},"metrics":{"latencyMs":1}}"#),
+    ]
+}
+
+/// A whole reply of `converse`.
+pub(super) fn well() -> Vec<u8> {
+    http(200, "content-type: application/json\r\n", REPLY.as_bytes())
+}
+
+struct Case {
+    name: String,
+    fault: Answer,
+    /// Nothing where it is no fault of the request.
+    class: Option<&'static str>,
+    requests: u64,
+}
+
+fn case(name: &str, class: &'static str, fault: Answer) -> Case {
+    Case { name: name.into(), fault, class: Some(class), requests: 12 }
+}
+
+/// Runs a cell of so many requests against every case, holds what was recorded to what was received, and prints a
+/// row of each.
+#[allow(clippy::print_stdout)] // the table
+fn hold(api: &str, well: &Answer, cases: Vec<Case>) {
+    for Case { name, fault, class, requests } in cases {
+        let server = Server::start(well.clone(), fault);
+        let scene = Scene::new().plan(&SHORT.replace("max_tokens = 16", "max_tokens = 16\ntimeout = \"400ms\""));
+        let timeout = if name.contains("50 MB") { "120s" } else { "400ms" };
+        let requests_text = requests.to_string();
+        let more = [
+            "--endpoint-url",
+            &server.url(),
+            "--api",
+            api,
+            "--requests",
+            &requests_text,
+            "--timeout",
+            timeout,
+            "--test-duration",
+            "10m",
+            "--think-time",
+            "0s",
+        ];
+        scene.run(0, &more);
+        let records = scene.records();
+        let (well, ill): (Vec<_>, Vec<_>) =
+            records.iter().partition(|record| record["success"] == true && record["input_tokens"] == 7);
+        let lost = server.received().abs_diff(records.len() as u64);
+        println!(
+            "{name:42} {:28} sent {:3}  recorded {:3}  lost {lost}",
+            class.unwrap_or("(a success)"),
+            server.received(),
+            records.len()
+        );
+        assert_eq!((server.received(), records.len() as u64), (requests, requests), "{name}");
+        if let Some(class) = class {
+            assert_eq!((well.len(), ill.len()), (records.len() / 2, records.len() / 2), "{name}");
+            for record in ill {
+                assert_eq!(record["error_class"], class, "{name}: {record}");
+            }
+            let row = &scene.rows()[0];
+            assert_eq!(row["success_count"], (requests / 2).to_string(), "{name}");
+            let failures =
+                std::fs::read_to_string(scene.path("results/test_us_default_small_u3_failures.csv")).unwrap();
+            assert!(failures.contains(class), "{name}: {failures}");
+        }
+    }
+}
+
+#[test]
+fn every_fault_of_a_reply_has_its_class_and_costs_no_other_request() {
+    let exceptions = [
+        ("ThrottlingException", 429),
+        ("ModelNotReadyException", 429),
+        ("ServiceQuotaExceededException", 400),
+        ("InternalServerException", 500),
+        ("ServiceUnavailableException", 503),
+        ("ModelTimeoutException", 408),
+        ("ModelErrorException", 424),
+        ("ValidationException", 400),
+        ("AccessDeniedException", 403),
+        ("ResourceNotFoundException", 404),
+        ("ExpiredTokenException", 403),
+        ("UnrecognizedClientException", 403),
+    ];
+    let mut cases: Vec<Case> =
+        exceptions.iter().map(|(name, status)| case(name, name, exception(name, *status))).collect();
+    let whole = well();
+    let half = whole[..whole.len() - 40].to_vec();
+    let long = REPLY.replace("yes", &"y".repeat(50_000_000)).replace("\"inputTokens\":7", "\"inputTokens\":8");
+    cases.extend([
+        case("closed before the reply", "reset", Answer { bytes: Vec::new(), then: Then::Close }),
+        case("closed inside the reply", "reset", Answer { bytes: half.clone(), then: Then::Close }),
+        case("a body that stalls", "timeout", Answer { bytes: half, then: Then::Hang }),
+        case("no answer until the timeout", "timeout", Answer { bytes: Vec::new(), then: Then::Hang }),
+        case("a body that is no JSON", "decode", kept(http(200, "", b"<html>hello</html>"))),
+        case("an error of a proxy", "http_error", kept(http(502, "", b"<html>bad gateway</html>"))),
+        case(
+            "200 with an empty message",
+            "empty_reply",
+            kept(http(200, "", REPLY.replace(r#"{"text":"yes"}"#, "").replace(":3,", ":0,").as_bytes())),
+        ),
+        Case { name: "a body of 50 MB".into(), fault: kept(http(200, "", long.as_bytes())), class: None, requests: 4 },
+    ]);
+    hold("converse", &kept(whole), cases);
+}
+
+#[test]
+fn every_fault_of_a_stream_has_its_class_and_costs_no_other_request() {
+    let begun = || reply()[..2].to_vec();
+    let with = |last: Vec<u8>| {
+        let mut frames = begun();
+        frames.push(last);
+        frames
+    };
+    let exceptions = [
+        ("internalServerException", "InternalServerException"),
+        ("modelStreamErrorException", "ModelStreamErrorException"),
+        ("validationException", "ValidationException"),
+        ("throttlingException", "ThrottlingException"),
+        ("serviceUnavailableException", "ServiceUnavailableException"),
+    ];
+    let mut cases: Vec<Case> = exceptions
+        .iter()
+        .map(|(wire, class)| {
+            let last = frame("exception", wire, r#"{"message":"no"}"#);
+            case(&format!("{class} in the middle"), class, kept(stream(&with(last), true)))
+        })
+        .collect();
+    let mut broken = event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"no"}}"#);
+    let last = broken.len() - 1;
+    broken[last] ^= 0xff;
+    let whole = stream(&reply(), true);
+    cases.extend([
+        case(
+            "a frame with a broken checksum",
+            "decode",
+            Answer { bytes: stream(&with(broken), true), then: Then::Close },
+        ),
+        case("a stream that is cut", "stream_incomplete", Answer { bytes: stream(&begun(), false), then: Then::Close }),
+        case("no messageStop", "stream_incomplete", kept(stream(&begun(), true))),
+        case("no metadata", "stream_incomplete", kept(stream(&reply()[..4], true))),
+        case("a stream that stalls", "stream_timeout", Answer { bytes: stream(&begun(), false), then: Then::Hang }),
+        case("no answer until the timeout", "timeout", Answer { bytes: Vec::new(), then: Then::Hang }),
+    ]);
+    hold("converse-stream", &kept(whole), cases);
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // the table
+fn what_is_never_reached_has_its_class_too() {
+    // A port that nobody listens on: it was this listener's a moment ago.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let plain = Server::start(kept(Vec::new()), kept(Vec::new()));
+    let cases = [
+        ("connection refused", "connect", format!("http://127.0.0.1:{closed}")),
+        ("a name that does not exist", "dns", "http://bedrock.invalid".to_owned()),
+        ("no TLS at the other end", "tls", format!("https://127.0.0.1:{}", plain.port)),
+    ];
+    for (name, class, url) in cases {
+        let scene = Scene::new().plan(SHORT);
+        let mut command = scene.run_command(&["--endpoint-url", &url, "--requests", "6", "--region", "us-east-1"]);
+        command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "x");
+        scene.expect(4, command);
+        let records = scene.records();
+        println!("{name:42} {class:28} sent   0  recorded {:3}  lost 0", records.len());
+        assert_eq!(records.len(), 6);
+        assert!(records.iter().all(|record| record["error_class"] == class), "{name}: {}", records[0]);
+    }
+}

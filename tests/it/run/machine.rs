@@ -1,0 +1,210 @@
+//! What the machine does to a run: a disk that is full or gone, a clock that is set back, credentials that
+//! expire, a kill that follows a polite word.
+
+use super::scene::{SHORT, Scene, wait_for_lines};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_the_run_at_once_and_says_so() {
+    let scene = Scene::new().plan(SHORT);
+    fs::create_dir(scene.path("results")).unwrap();
+    // Every write to this device answers that there is no space left.
+    std::os::unix::fs::symlink("/dev/full", scene.path("results/token_data.jsonl")).unwrap();
+    let output = scene.run(1, &["--test-duration", "10m"]);
+    assert!(said(&output).contains("No space left on device"), "{}", said(&output));
+    assert!(said(&output).contains("token_data.jsonl"), "{}", said(&output));
+}
+
+#[test]
+fn a_directory_that_is_removed_under_the_run_is_said() {
+    let scene = Scene::new().plan(SHORT);
+    let running = scene.run_command(&["--requests", "200", "--test-duration", "10m"]).stderr(Stdio::piped()).spawn();
+    let running = running.unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 5);
+    fs::remove_dir_all(scene.path("results")).unwrap();
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("cannot write results/manifest.json"), "{}", said(&output));
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_before_anything_is_sent() {
+    let scene = Scene::new().plan(SHORT);
+    fs::create_dir_all(scene.path("results/token_data.jsonl")).unwrap();
+    let output = scene.run(2, &[]);
+    assert!(said(&output).contains("cannot write results/token_data.jsonl"), "{}", said(&output));
+    assert!(!scene.path("results/manifest.json").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_clock_that_is_set_back_moves_no_record() {
+    let known = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
+    let library =
+        known.iter().map(|dir| format!("{dir}/faketime/libfaketime.so.1")).find(|path| fs::exists(path).unwrap());
+    let Some(library) = library else {
+        eprintln!("skipped: libfaketime is not installed");
+        return;
+    };
+    let scene = Scene::new().plan(SHORT);
+    let clock = scene.path("clock");
+    fs::write(&clock, "+0").unwrap();
+    let mut command = scene.run_command(&["--requests", "200", "--test-duration", "10m"]);
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_TIMESTAMP_FILE", &clock)
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut running = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 50);
+    fs::write(&clock, "-3h").unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    let records = scene.records();
+    assert_eq!(records.len(), 200);
+    let number = |record: &serde_json::Value, key: &str| record[key].as_f64().unwrap();
+    let times: Vec<f64> = records.iter().map(|record| number(record, "timestamp")).collect();
+    let span =
+        times.iter().copied().fold(f64::NEG_INFINITY, f64::max) - times.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(span < 3_600.0, "one clock for all: {span}");
+    assert!(records.iter().all(|record| number(record, "response_time_ms") >= 20.0));
+    // The clock really went back: the run ended before it began.
+    let manifest = scene.manifest();
+    assert!(manifest["ended_ms"].as_u64().unwrap() < manifest["started_ms"].as_u64().unwrap());
+}
+
+/// Credentials that a program hands out, as `aws sso` and other helpers do.
+#[cfg(unix)]
+fn helper(scene: &Scene, script: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = scene.path("helper.sh");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = scene.path("config");
+    fs::write(&config, format!("[default]\nregion = us-east-1\ncredential_process = {}\n", program.display())).unwrap();
+    config
+}
+
+/// Hands out a key that the SDK renews after a second, and counts how often it was asked.
+#[cfg(unix)]
+const HAND_OUT: &str = r#"echo x >> asked
+echo "{\"Version\":1,\"AccessKeyId\":\"AKIDAKIDAKID\",\"SecretAccessKey\":\"the-secret\",\"SessionToken\":\"the-token\",\"Expiration\":\"$(date -u -d '+11 seconds' +%Y-%m-%dT%H:%M:%SZ)\"}""#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn credentials_are_renewed_while_the_run_goes_on() {
+    let (port, heard) = super::wire::listen();
+    let scene = Scene::new().plan(SHORT);
+    let config = helper(&scene, HAND_OUT);
+    let url = format!("http://127.0.0.1:{port}");
+    let mut command = scene.run_command(&["--endpoint-url", &url, "--test-duration", "4s"]);
+    command.env("AWS_CONFIG_FILE", &config);
+    scene.expect(0, command);
+    assert!(fs::read_to_string(scene.path("asked")).unwrap().lines().count() >= 2, "it was asked again");
+    assert!(heard.try_iter().all(|(head, _)| head.contains("x-amz-security-token: the-token")));
+    assert!(scene.records().iter().all(|record| record["success"] == true));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
+    let (port, _heard) = super::wire::listen();
+    let scene = Scene::new().plan(SHORT);
+    let config = helper(&scene, &format!("if [ -e gone ]; then echo 'session expired' >&2; exit 1; fi\n{HAND_OUT}"));
+    let url = format!("http://127.0.0.1:{port}");
+    let more = ["--endpoint-url", &url, "--user-counts", "2,3", "--requests", "300", "--test-duration", "10m"];
+    let mut command = scene.run_command(&[&more[..], &["--think-time", "20ms"]].concat());
+    command.env("AWS_CONFIG_FILE", &config);
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 20);
+    fs::write(scene.path("gone"), "").unwrap();
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("the credentials are gone") && stdout.contains("--resume"), "{stdout}");
+    assert_eq!(scene.manifest()["turns"][0]["end"], "lost_credentials");
+    for file in super::scene::files(&scene.path("results")) {
+        let bytes = fs::read(scene.path("results").join(&file)).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for secret in ["the-secret", "the-token", "AKIDAKIDAKID"] {
+            assert!(!text.contains(secret), "{secret} in {file}");
+        }
+    }
+
+    fs::remove_file(scene.path("gone")).unwrap();
+    let mut command = scene.run_command(&[&more[..], &["--think-time", "20ms", "--resume"]].concat());
+    command.env("AWS_CONFIG_FILE", &config);
+    scene.expect(0, command);
+    assert!(scene.rows().iter().all(|row| row["total_requests"] == "300" && row["failure_count"] == "0"));
+}
+
+/// What a CI does: a polite word, and a kill ten seconds later. Whatever had ended by then is on the disk.
+#[cfg(unix)]
+#[test]
+fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
+    let (answers, hold) = std::sync::mpsc::channel::<()>();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, arrived) = std::sync::mpsc::channel();
+    let hold = std::sync::Arc::new(std::sync::Mutex::new(hold));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (told, hold) = (told.clone(), std::sync::Arc::clone(&hold));
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut writer = stream;
+                while super::faults::read_request(&mut reader).is_some() {
+                    told.send(()).unwrap();
+                    // One answer for each word from the test.
+                    if hold.lock().unwrap().recv().is_err() {
+                        return;
+                    }
+                    let _ = writer.write_all(&super::faults::well());
+                }
+            });
+        }
+    });
+    let scene = Scene::new().plan(SHORT);
+    let more = ["--endpoint-url", &url, "--user-counts", "20", "--test-duration", "10m", "--drain", "10m"];
+    let mut running = scene.run_command(&more).stderr(Stdio::piped()).spawn().unwrap();
+    let mut heard = BufReader::new(running.stderr.take().unwrap()).lines();
+    (0..20).for_each(|_| arrived.recv().unwrap());
+    let polite = std::process::Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert!(polite.success());
+    while !heard.next().unwrap().unwrap().contains("stopping") {}
+    (0..19).for_each(|_| answers.send(()).unwrap());
+    // The twentieth never comes, so that the run is still waiting when it is killed.
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 19);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    scene.expect(0, scene.command(&["report", "results"]));
+    assert_eq!(scene.rows()[0]["total_requests"], "19");
+}
+
+#[test]
+fn text_is_recorded_only_where_it_is_asked_for_and_files_are_their_owners() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--requests", "5"]);
+    let has_text =
+        |record: &serde_json::Value| record.get("prompt_text").is_some() || record.get("reply_text").is_some();
+    assert!(!scene.records().iter().any(has_text));
+    #[cfg(unix)]
+    for file in super::scene::files(&scene.path("results")) {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(scene.path("results").join(&file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} is {mode:o}");
+    }
+    for api in ["converse", "converse-stream"] {
+        scene.run(0, &["--requests", "5", "--overwrite", "--record-text", "--api", api]);
+        for record in scene.records() {
+            assert!(record["prompt_text"].as_str().unwrap().contains("cloud computing"), "{record}");
+            assert!(!record["reply_text"].as_str().unwrap().is_empty(), "{record}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The pre-flight: what is asked before the load, and what follows from the answer.
+
+use super::scene::{SHORT, Scene, Simulate};
+use serde_json::Value;
+use std::io::BufRead;
+
+/// Journal lines of the pre-flight, and those of cells.
+fn split(scene: &Scene) -> (Vec<Value>, Vec<Value>) {
+    scene.records().into_iter().partition(|record| record["phase"] == "preflight")
+}
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const TIERS: [&str; 3] = ["--preflight", "--service-tiers", "default,flex"];
+const NO_FLEX: [&str; 2] = ["--set", "simulator.refused_tiers=[\"flex\"]"];
+
+#[test]
+fn a_refused_tier_is_left_out_and_the_run_goes_on() {
+    let scene = Scene::new().plan(SHORT);
+    let output = scene.run(0, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3"]].concat());
+    let (asked, load) = split(&scene);
+    let of = |records: &[Value], tier: &str| records.iter().filter(|record| record["service_tier"] == tier).count();
+    assert_eq!((of(&asked, "default"), of(&asked, "flex")), (1, 1), "once each, whatever the users");
+    assert_eq!((of(&load, "default"), of(&load, "flex")), (20, 0));
+    for line in &asked {
+        assert!(line.get("test_id").is_none() && line["run_id"].is_string(), "in no cell: {line}");
+    }
+    assert!(said(&output).contains("its 2 cells are left out: ValidationException"), "{}", said(&output));
+    let validity = |id: &str| scene.rows().into_iter().find(|row| row["test_id"] == id).unwrap()["validity"].clone();
+    assert_eq!(validity("us_default_small_u2"), "ok");
+    assert!(validity("us_flex_small_u2").starts_with("unsupported: The provided service tier"));
+    for row in scene.rows() {
+        let expected = if row["service_tier"] == "flex" { "0" } else { "10" };
+        assert_eq!(row["total_requests"], expected, "the pre-flight is in no cell");
+    }
+
+    // What is finished is rendered again, and nobody is asked; what was refused can be asked for again.
+    let before = scene.records().len();
+    scene.run(0, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3", "--resume"]].concat());
+    assert_eq!(scene.records().len(), before);
+    let again = ["--requests", "10", "--user-counts", "2,3", "--rerun", "failed"];
+    scene.run(0, &[&TIERS[..], &again[..]].concat());
+    assert!(scene.rows().iter().all(|row| row["total_requests"] == "10" && row["validity"] == "ok"));
+}
+
+#[test]
+fn nothing_runs_where_nobody_is_left_or_the_plan_says_stop() {
+    let scene = Scene::new().plan(SHORT);
+    let stop = ["--on-unsupported", "stop"];
+    scene.run(4, &[&TIERS[..], &NO_FLEX[..], &stop[..]].concat());
+    let (asked, load) = split(&scene);
+    assert_eq!((asked.len(), load.len()), (2, 0));
+    scene.expect(4, scene.command(&["report", "results"]));
+
+    let none = ["--set", "simulator.refused_tiers=[\"flex\", \"default\"]", "--overwrite"];
+    scene.run(4, &[&TIERS[..], &none[..]].concat());
+    assert_eq!(split(&scene).1.len(), 0);
+    let unreachable = ["--preflight", "--endpoint-url", "http://127.0.0.1:1", "--overwrite"];
+    let output = scene.run(4, &unreachable);
+    assert_eq!((split(&scene).0.len(), split(&scene).1.len()), (1, 0));
+    assert!(said(&output).contains("no answer yet: connect"), "{}", said(&output));
+}
+
+#[test]
+fn no_access_is_said_at_once_and_a_busy_service_changes_nothing() {
+    let scene = Scene::new().plan(SHORT);
+    let models = ["--preflight", "--model-id", "test.model-v1:0,test.other-v1:0", "--requests", "5"];
+    let denied = ["--set", "simulator.denied_models=[\"us.test.other-v1:0\"]"];
+    let output = scene.run(3, &[&models[..], &denied[..]].concat());
+    assert!(said(&output).contains("allow bedrock:InvokeModel"), "{}", said(&output));
+    let (asked, load) = split(&scene);
+    assert_eq!((asked.len(), load.len()), (2, 5), "not even the first five are sent in vain");
+
+    for fault in ["throttling", "service_unavailable", "validation"] {
+        let always = format!("simulator.faults.{fault}=1.0");
+        let output = scene.run(3, &["--preflight", "--requests", "5", "--overwrite", "--set", &always]);
+        assert_eq!(split(&scene).1.len(), 5, "{fault}: the cells are run");
+        assert!(said(&output).contains("no answer yet"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn it_asks_as_the_cells_do_and_for_their_money() {
+    let scene = Scene::new().plan(SHORT);
+    let truth = scene.path("truth.csv");
+    let server = Simulate::start(&scene, &["--truth", truth.to_str().unwrap()]);
+    let more = ["--preflight", "--api", "converse-stream", "--endpoint-url", &server.url, "--requests", "40"];
+    scene.run(3, &[&more[..], &["--model-id", "amazon.nova-pro-v1:0", "--max-requests", "5"]].concat());
+    server.stop();
+    let served = std::fs::read_to_string(&truth).unwrap();
+    assert_eq!(served.lines().skip(1).count(), 5, "it is counted in the budget");
+    let (asked, load) = split(&scene);
+    assert_eq!((asked.len(), load.len()), (1, 4));
+    assert!(asked[0]["ttft_ms"].as_f64().unwrap() > 0.0 && asked[0]["api"] == "converse-stream");
+    assert!(asked[0]["output_tokens"].as_u64().unwrap() <= 16);
+}
+
+#[test]
+fn a_plan_can_be_asked_whether_it_can_run() {
+    let scene = Scene::new().plan(SHORT);
+    let run = |code: i32, more: &[&str]| {
+        let said = [&["run", "plan.toml", "--preflight-only"], more].concat();
+        String::from_utf8(scene.expect(code, scene.command(&said)).stdout).unwrap()
+    };
+    insta::assert_snapshot!(run(0, &[]), @"us.test.model-v1:0 on default, converse: answered");
+    insta::assert_snapshot!(run(0, &[&TIERS[1..], &NO_FLEX[..]].concat()), @"
+    us.test.model-v1:0 on default, converse: answered
+    us.test.model-v1:0 on flex, converse: its cell is left out: ValidationException: The provided service tier is not supported for this model (leave the tier out of service_tiers, or use the tier `none` for this model)
+    ");
+    run(4, &[&TIERS[1..], &NO_FLEX[..], &["--on-unsupported", "stop"]].concat());
+    run(4, &["--set", "simulator.missing_models=[\"us.test.model-v1:0\"]"]);
+    assert!(!scene.path("results").exists() && !scene.path("test_results").exists(), "nothing is written");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_it_too() {
+    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nstall = 1.0\n"));
+    let mut running = scene.run_command(&["--preflight"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(running.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("pre-flight: asking")));
+    super::scene::interrupt(&running);
+    // The first lets what is in flight end, and nothing here ever ends; the second gives it up.
+    assert!(said.any(|line| line.unwrap().contains("stopping")));
+    super::scene::interrupt(&running);
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+    let (asked, load) = split(&scene);
+    assert_eq!((asked.len(), load.len()), (1, 0));
+    assert_eq!(asked[0]["outcome"], "censored");
+}
