@@ -150,7 +150,9 @@ impl Mask {
                 }
                 // `us.amazon.nova-lite-v1:0` is AWS's own, and says which model it was.
                 Some("inference-profile") => {
-                    parts.next().filter(|id| !id.contains('.')).into_iter().for_each(|id| self.put(id, ID))
+                    if let Some(id) = parts.next().filter(|id| !id.contains('.')) {
+                        self.put(id, ID);
+                    }
                 }
                 _ => {}
             }
@@ -199,7 +201,9 @@ mod tests {
         ];
         let mut mask = Mask::default();
         mask.profile(Some("production-eu"));
-        texts.iter().for_each(|text| mask.learn(text));
+        for text in texts {
+            mask.learn(text);
+        }
         let masked: Vec<String> = texts.iter().map(|text| mask.apply(text)).collect();
         assert_eq!(
             masked,
