@@ -32,12 +32,8 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
         }
         new.push(session);
     }
-    for (one, other) in too_close(&known, &new) {
-        let _ = writeln!(
-            err,
-            "! sessions {} and {} start less than an hour apart: they say less than two of different hours",
-            one.id, other.id
-        );
+    for warning in too_close(&known, &new) {
+        let _ = writeln!(err, "! {warning}");
     }
     let added = count(new.len(), "session");
     known.extend(new);

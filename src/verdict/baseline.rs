@@ -290,18 +290,20 @@ fn line(indent: &str, value: &impl Serialize) -> String {
     format!("{indent}{}", serde_json::to_string(value).unwrap_or_default())
 }
 
-/// Pairs of sessions of which one is new and that start less than an hour apart.
-pub(crate) fn too_close<'a>(known: &'a [Session], new: &'a [Session]) -> Vec<(&'a Session, &'a Session)> {
-    let mut pairs = Vec::new();
-    for (index, session) in new.iter().enumerate() {
-        let others = known.iter().chain(&new[..index]);
-        pairs.extend(
-            others
-                .filter(|other| other.started_ms.abs_diff(session.started_ms) < APART_MS)
-                .map(|other| (other, session)),
-        );
-    }
-    pairs
+/// What is said of each new session that starts less than an hour from a known one, or from an earlier new one.
+pub(crate) fn too_close(known: &[Session], new: &[Session]) -> Vec<String> {
+    let said = |(index, session): (usize, &Session)| {
+        let near = |other: &&Session| other.started_ms.abs_diff(session.started_ms) < APART_MS;
+        let others: Vec<&str> = known.iter().chain(&new[..index]).filter(near).map(|other| other.id.as_str()).collect();
+        (!others.is_empty()).then(|| {
+            format!(
+                "session {} starts less than an hour from {}: sessions of one hour say less than those of several",
+                session.id,
+                others.join(", ")
+            )
+        })
+    };
+    new.iter().enumerate().filter_map(said).collect()
 }
 
 #[cfg(test)]
@@ -368,9 +370,7 @@ mod tests {
     fn sessions_of_one_hour_are_too_close() {
         let at = |id: &str, minutes: u64| session(id, 1_795_511_763_000 + minutes * 60_000, Vec::new());
         let (known, new) = (vec![at("a", 0), at("b", 600)], vec![at("c", 59), at("d", 60), at("e", 118)]);
-        let pairs: Vec<(&str, &str)> =
-            too_close(&known, &new).iter().map(|(one, other)| (one.id.as_str(), other.id.as_str())).collect();
-        assert_eq!(pairs, [("a", "c"), ("c", "d"), ("c", "e"), ("d", "e")]);
+        insta::assert_snapshot!(too_close(&known, &new).join("\n"));
     }
 
     proptest! {

@@ -326,6 +326,9 @@ fn context(row: &Row) -> Vec<Named> {
 
 fn row(row: &Row, scale: (f64, f64)) -> RowView {
     let of = |number: fn(&Change) -> f64| row.change.as_ref().map(number);
+    // Further digits are noise, and a machine's own.
+    let ms = |number: fn(&Change) -> f64| of(number).map(|ms| (ms * 1e3).round() / 1e3);
+    let share = |value: f64| (value * 1e6).round() / 1e6;
     let interval = row.change.and_then(|change| change.interval);
     let visible = row.change.and_then(|change| change.visible);
     let nothing = || text::NOTHING.to_owned();
@@ -335,19 +338,19 @@ fn row(row: &Row, scale: (f64, f64)) -> RowView {
         cell_hash: row.cell_hash.clone(),
         context: context(row),
         tier: row.asked.get("service_tier").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        base_points: row.base_points.clone(),
-        new_points: row.new_points.clone(),
+        base_points: row.base_points.iter().copied().map(share).collect(),
+        new_points: row.new_points.iter().copied().map(share).collect(),
         strip: strip(row, scale),
         metric: row.metric.key(),
         fails: row.gates(),
         reason: row.reason.clone(),
-        base_ms: of(|change| change.base_ms),
-        new_ms: of(|change| change.new_ms),
-        change: of(|change| change.share),
-        low: interval.map(|(low, _)| low),
-        high: interval.map(|(_, high)| high),
-        visible,
-        p: row.change.and_then(|change| change.p),
+        base_ms: ms(|change| change.base_ms),
+        new_ms: ms(|change| change.new_ms),
+        change: of(|change| change.share).map(share),
+        low: interval.map(|(low, _)| share(low)),
+        high: interval.map(|(_, high)| share(high)),
+        visible: visible.map(share),
+        p: row.change.and_then(|change| change.p).map(share),
         base_sessions: row.change.map_or(0, |change| change.base_sessions),
         new_sessions: row.change.map_or(0, |change| change.new_sessions),
         shown: ShownRow {
@@ -368,7 +371,7 @@ fn row(row: &Row, scale: (f64, f64)) -> RowView {
 fn drift(drift: &Drift) -> DriftView {
     DriftView {
         metric: drift.metric.key(),
-        change: drift.change,
+        change: (drift.change * 1e6).round() / 1e6,
         cells: drift.cells,
         shown: format!(
             "common drift of {}: {} (the median over {})",

@@ -9,11 +9,11 @@
 use crate::stats::student;
 
 /// The rate of false discoveries at the first look,
-const Q_FIRST: f64 = 0.008;
+const Q_FIRST: f64 = 0.006;
 
 /// and at the second. With .02 and .03 a run in which nothing changed is flagged in 6 of 100 where all cells of a
 /// session move together; with these in 5, and the second look finds more.
-const Q_SECOND: f64 = 0.04;
+const Q_SECOND: f64 = 0.042;
 
 /// Below this a test of the first look is worth repeating.
 const SUSPECT: f64 = 0.10;

@@ -378,12 +378,7 @@ fn warnings(base: &[Session], new: &[Session]) -> Vec<String> {
         ));
     }
     // Sessions of the baseline were warned of when they were added.
-    for (one, other) in too_close(base, new) {
-        warnings.push(format!(
-            "sessions {} and {} start less than an hour apart: they say less than two of different hours",
-            one.id, other.id
-        ));
-    }
+    warnings.extend(too_close(base, new));
     if new.len() > SECOND_LOOK {
         warnings.push(format!("{} were given: the first {SECOND_LOOK} by start count", count(new.len(), "session")));
     }

@@ -4,3 +4,4 @@ mod forms;
 mod messages;
 mod settings;
 mod show;
+mod workflow;

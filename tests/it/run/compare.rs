@@ -1,7 +1,7 @@
 //! Baselines and comparisons: what is kept, what is said, and with which exit code.
 
 use super::scene::Scene;
-use super::sessions::{baseline, calm, change, json_of, late, mould, session, slow_flex};
+use super::sessions::{baseline, calm, change, json_of, late, mould, quiet, session, slow_flex};
 use crate::support::shown;
 
 /// What a command says, with its exit code. The hashes of cells are theirs; endpoints and plans are not what they are about.
@@ -144,4 +144,67 @@ fn cells_without_a_partner_are_said_with_what_differs() {
     scene.run(0, &["--overwrite", "--service-tiers", "default,priority"]);
     session(&scene, "other", 24 * 9, calm(2));
     insta::assert_snapshot!("compare_cells_lacking", compare(&scene, &["other"]));
+}
+
+/// Two tiers that are alike, whose times hardly vary and are long beside what this machine adds.
+const STEADY: &str = r#"
+[target]
+endpoint = "simulated"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default", "flex"]
+prompt_sizes = ["small"]
+user_counts = [30]
+[load]
+test_duration = "2s"
+spawn_rate = 1000
+think_time = "0s"
+cool_down = "0s"
+drain = "5s"
+seed = 7
+[request]
+max_tokens = 16
+[simulator]
+ttft = "500ms"
+ttft_sigma = 0.02
+tpot = "1ms"
+flex_factor = 1.0
+"#;
+
+#[test]
+fn sessions_of_the_simulator_unchanged_and_with_a_slower_flex() {
+    let scene = Scene::new().plan(STEADY);
+    let run = |name: &str, more: &[&str]| {
+        let arguments = [&["run", "plan.toml", "--yes", "--results-dir", name], more].concat();
+        scene.expect(0, scene.command(&arguments));
+        quiet(&scene, name);
+    };
+    let names = ["b0", "b1", "b2", "b3", "b4"];
+    for name in names {
+        run(name, &[]);
+    }
+    let add = [&["baseline", "add"], &names[..], &["--to", "baseline.json"]].concat();
+    let said = scene.expect(0, scene.command(&add)).stderr;
+    assert_eq!(String::from_utf8(said).unwrap().matches("starts less than an hour from").count(), 4);
+
+    run("unchanged", &[]);
+    scene.expect(0, scene.command(&["compare", "--baseline", "baseline.json", "unchanged"]));
+    run("slower", &["--set", "simulator.flex_factor=1.15"]);
+    let mut command = scene.command(&["compare", "--baseline", "baseline.json", "slower", "--format", "json"]);
+    let output = command.output().unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(99), "{said:#}");
+    for row in said["rows"].as_array().unwrap() {
+        let is_flex = row["test_id"] == "us_flex_small_u30";
+        assert_eq!(row["verdict"] == "REGRESSED", is_flex, "{row:#}");
+        if is_flex {
+            assert!((0.10..0.20).contains(&row["change_share"].as_f64().unwrap()), "{row:#}");
+        }
+    }
+    // What is printed to paste runs: the resolved plan asks for the same cells.
+    let again = ["run", "slower/plan.toml", "--yes", "--results-dir", "again", "--only", "us_flex_small_u30"];
+    scene.expect(0, scene.command(&again));
+    let hash =
+        |name: &str, cell: usize| json_of(&scene.path(name).join("manifest.json"))["cells"][cell]["cell_hash"].clone();
+    assert_eq!(hash("again", 0), hash("slower", 1));
 }
