@@ -135,14 +135,11 @@ impl CellSummary {
             }
             batches.extend(sums.into_iter().map(|sum| sum * 1e3 / batch_ms));
         }
-        let n = batches.len() as f64;
         // A batch of a few replies is luck: the least is some five in each.
         if batches.len() < 2 || self.success.n < 5 * batches.len() {
             return Err(Lacking::TooFew(self.success.n));
         }
-        let value = batches.iter().sum::<f64>() / n;
-        let variance = batches.iter().map(|batch| (batch - value).powi(2)).sum::<f64>() / (n - 1.0);
-        let half = student::quantile(batches.len() - 1, tail) * (variance / n).sqrt();
+        let (value, half) = student::mean(&batches, tail);
         Ok(Interval { value, low: value - half, high: value + half })
     }
 }

@@ -47,6 +47,15 @@ fn upper_tail(t: f64, df: usize) -> f64 {
     (1.0 - within) / 2.0
 }
 
+/// The mean of values that are independent of each other (two at least), and half of its interval, whose ends are
+/// each missed with `tail`.
+pub(crate) fn mean(values: &[f64], tail: f64) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, quantile(values.len() - 1, tail) * (variance / n).sqrt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

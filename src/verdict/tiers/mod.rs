@@ -251,9 +251,7 @@ fn paired(pairs: &[(f64, f64)], tail: f64) -> Contrast {
     let n = pairs.len() as f64;
     let mean = |values: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(values).sum::<f64>() / n;
     let difference = |(default, tier): &(f64, f64)| (tier / default).ln();
-    let middle = mean(&difference);
-    let variance = pairs.iter().map(|pair| (difference(pair) - middle).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = student::quantile(pairs.len() - 1, tail) * (variance / n).sqrt();
+    let (middle, half) = student::mean(&pairs.iter().map(difference).collect::<Vec<_>>(), tail);
     Contrast {
         default: mean(&|(default, _)| default.ln()).exp(),
         tier: mean(&|(_, tier)| tier.ln()).exp(),
