@@ -67,6 +67,8 @@ impl Reserved {
 /// One cell, one repetition.
 struct Share {
     requests: f64,
+    /// Of one request.
+    each_input: f64,
     input: f64,
     output: f64,
     output_at_most: f64,
@@ -115,7 +117,9 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, 
             ..Usage::default()
         };
         let price = prices.find(&cell.model_id, &cell.region_prefix, &cell.service_tier);
-        let cost = |output| price.and_then(|price| price.cost_of_many(usage(output))).map(crate::units::Usd::as_f64);
+        let cost = |output| {
+            price.and_then(|price| price.cost_of_many(usage(output), share.each_input)).map(crate::units::Usd::as_f64)
+        };
         if let (Some(expected), Some(most)) = (cost(share.output), cost(share.output_at_most)) {
             let sum = costs.unwrap_or_default();
             costs = Some((sum.0 + expected, sum.1 + most));
@@ -135,6 +139,7 @@ fn share(cell: &Cell, input_tokens: f64) -> Share {
     let output = assumed_output(cell);
     Share {
         requests,
+        each_input: input_tokens,
         input: requests * input_tokens,
         output: requests * output,
         output_at_most: requests * f64::from(cell.request.max_tokens),

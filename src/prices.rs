@@ -14,12 +14,19 @@ const SHIPPED: &str = include_str!("../prices/2026-11-25.csv");
 /// What one token of a reply takes of the quota of tokens per minute when a request is settled: a part of a model id,
 /// and the factor. The first that fits counts. Amazon's documentation as third parties quoted it in September 2026;
 /// not verified against AWS.
-const BURNDOWN: [(&str, f64); 5] = [
+const BURNDOWN: [(&str, f64); 12] = [
     ("claude-opus-4-8", 15.0),
     ("claude-sonnet-4-8", 15.0),
     ("claude-sonnet-5", 10.0),
     ("claude-opus-5", 10.0),
-    ("claude", 5.0),
+    ("gpt-5.6", 10.0),
+    ("claude-opus-4", 5.0),
+    ("claude-sonnet-4", 5.0),
+    ("claude-haiku-4", 5.0),
+    ("claude-3", 5.0),
+    ("claude-v2", 5.0),
+    ("claude-instant", 5.0),
+    ("claude-2", 5.0),
 ];
 
 /// How much of the quota a token of a reply takes, 1 for most models.
@@ -88,8 +95,11 @@ impl Prices {
 }
 
 impl Price {
-    /// What many requests cost together, as long as none is longer than the row allows.
-    pub(crate) fn cost_of_many(&self, usage: Usage) -> Option<Usd> {
+    /// What many requests cost together; nothing where one of `each` prompt tokens is longer than the row allows.
+    pub(crate) fn cost_of_many(&self, usage: Usage, each: f64) -> Option<Usd> {
+        if self.up_to_input_tokens.is_some_and(|most| each > most as f64) {
+            return None;
+        }
         Self { up_to_input_tokens: None, ..self.clone() }.cost(usage)
     }
 
@@ -150,9 +160,14 @@ mod tests {
 
     #[test]
     fn replies_of_some_models_take_more_of_the_quota() {
-        let of =
-            ["amazon.nova-pro-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-5-v1:0"];
-        assert_eq!(of.map(burndown).map(|factor| factor as u64), [1, 5, 10]);
+        let of = [
+            "amazon.nova-pro-v1:0",
+            "anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "anthropic.claude-sonnet-5-v1:0",
+            "anthropic.claude-opus-4-8",
+            "openai.gpt-5.6",
+        ];
+        assert_eq!(of.map(burndown).map(|factor| factor as u64), [1, 5, 10, 15, 10]);
     }
 
     #[test]

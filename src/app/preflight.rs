@@ -134,7 +134,8 @@ pub(super) fn only(
         130
     } else if leaves_nothing(&found) || stops && found.iter().any(Checked::is_out) {
         4
-    } else if is(Finding::Refused) {
+    } else if is(Finding::Refused) || is(Finding::Unreachable) || found.iter().any(|checked| checked.finding.is_none())
+    {
         3
     } else {
         0

@@ -97,13 +97,18 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, started_ms);
     let overwrite = options.there == There::Overwrite;
-    let before = if let There::Resume(rerun) = &options.there {
+    let mut before = if let There::Resume(rerun) = &options.there {
         resume::look(&results, &options.only, rerun, resolved, &all_cells)?
     } else {
         dir::check(&results, overwrite).map_err(Error::Results)?;
         None
     };
-    if let Some(before) = before.as_ref().filter(|before| before.turns.is_empty()) {
+    if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
+        before.manifest.interrupted &= before.manifest.has_unfinished();
+        if options.no_report {
+            let ends = outcome::ends(&before.manifest, &report::summarise(&results, &before.manifest)?);
+            return Ok(outcome::exit_code(&before.manifest, &ends, false));
+        }
         return report::render(&results, &results, &before.manifest, means);
     }
     let cells = match &before {
@@ -154,7 +159,8 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest, options.screen)?;
     drop(simulator);
 
-    manifest.interrupted = execution.interrupted;
+    // A wish to stop that came when nothing was left cut nothing short.
+    manifest.interrupted = execution.interrupted && manifest.has_unfinished();
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
     if options.no_report {

@@ -5,6 +5,7 @@ use super::{asked, forms};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
 use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Prefixes that Bedrock's inference profiles have today.
@@ -420,15 +421,16 @@ fn limits(plan: &Plan, rules: &mut Rules) {
     if let Some(most) = budget.max_cost {
         rules.positive("budget.max_cost", most);
         let prices = crate::prices::Prices::of(plan);
-        for model in &plan.matrix.model_ids {
-            for prefix in &plan.matrix.region_prefixes {
-                rules.hold(
-                    prices.dearest(model, prefix, 1, 1).is_some(),
-                    &["budget.max_cost", "matrix.model_ids", "matrix.region_prefixes"],
-                    format!("`max_cost` cannot be kept: no price of {model} with the prefix {prefix} is known"),
-                    "give it one in [[prices.rows]], or set max_requests or max_output_tokens",
-                );
-            }
+        // Of the cells, not of the axes: some are added, go together with others, or are left out.
+        let asked: BTreeSet<(String, String)> =
+            crate::matrix::expand(plan).into_iter().map(|cell| (cell.model_id, cell.region_prefix)).collect();
+        for (model, prefix) in &asked {
+            rules.hold(
+                prices.dearest(model, prefix, 1, 1).is_some(),
+                &["budget.max_cost", "matrix.model_ids", "matrix.region_prefixes"],
+                format!("`max_cost` cannot be kept: no price of {model} with the prefix {prefix} is known"),
+                "give it one in [[prices.rows]], or set max_requests or max_output_tokens",
+            );
         }
     }
     for (key, value) in [("max_requests", budget.max_requests), ("max_output_tokens", budget.max_output_tokens)] {

@@ -63,6 +63,10 @@ pub(crate) enum Why {
 pub(crate) trait Gate: Send + Sync {
     /// A cell begins: whatever was known of the one before is forgotten.
     fn begin(&self, cell: usize);
+    /// Asked before a cell is run once more: whether anything could start. What it gave before counts until then.
+    fn could_admit(&self, _cell: usize) -> Result<(), Refusal> {
+        Ok(())
+    }
     /// Asked before each start; the reason of a refusal ends the cell.
     fn admit(&self) -> Result<(), Refusal>;
     /// Asked when a cell's time is over: whether it goes on, for a second at a time.

@@ -5,15 +5,21 @@
 const LONGEST: usize = 500;
 
 /// Words whose value is a secret, as they stand in headers and query strings.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 14] = [
     "bearer ",
+    "basic ",
     "signature=",
     "credential=",
     "x-amz-security-token:",
     "x-amz-security-token=",
     "x-amz-signature=",
     "x-amz-credential=",
-    "proxy-authorization: ",
+    "secretaccesskey\":",
+    "secretaccesskey=",
+    "sessiontoken\":",
+    "sessiontoken=",
+    "aws_secret_access_key=",
+    "aws_session_token=",
 ];
 
 /// Cuts out secrets, joins lines, and bounds the length.
@@ -25,8 +31,11 @@ pub(super) fn redact(message: &str) -> String {
         if let Some(secret) = SECRETS.iter().find(|secret| starts_with_ignoring_case(rest, secret)) {
             clean.push_str(&rest[..secret.len()]);
             rest = &rest[secret.len()..];
+            let begins = rest.find(|c: char| c != ' ' && c != '"').unwrap_or(rest.len());
+            clean.push_str(&rest[..begins]);
             clean.push_str("[redacted]");
-            rest = &rest[rest.find([' ', ',', '&', '"', ';']).unwrap_or(rest.len())..];
+            rest = &rest[begins..];
+            rest = &rest[rest.find([' ', ',', '&', '"', ';', '}']).unwrap_or(rest.len())..];
         } else if let Some(length) = access_key(rest).filter(|_| !clean.ends_with(|c: char| c.is_ascii_alphanumeric()))
         {
             clean.push_str("[redacted]");
@@ -68,6 +77,12 @@ mod tests {
         );
         assert_eq!(redact("key AKIAIOSFODNN7EXAMPLE\nis unknown"), "key [redacted] is unknown");
         assert_eq!(redact("Authorization: Bearer abc.def ghi"), "Authorization: Bearer [redacted] ghi");
+        assert_eq!(redact("x-amz-security-token: abc, x"), "x-amz-security-token: [redacted], x");
+        assert_eq!(redact("Proxy-Authorization: Basic abc= refused"), "Proxy-Authorization: Basic [redacted] refused");
+        assert_eq!(
+            redact(r#"{"SecretAccessKey": "abc", "SessionToken":"def"} is no answer"#),
+            r#"{"SecretAccessKey": "[redacted]", "SessionToken":"[redacted]"} is no answer"#
+        );
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub(crate) async fn execute(
         if stop.starting.is_cancelled() {
             break;
         }
+        // From its start on an attempt is all that counts of a turn: one that could send nothing must not begin.
+        if turn.attempt > 1 && gate.could_admit(turn.cell).is_err() {
+            break;
+        }
         tell(Event::TurnStarted { place, turn });
         gate.begin(turn.cell);
         let report = run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await;

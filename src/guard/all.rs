@@ -15,6 +15,10 @@ impl Gate for All {
         self.0.iter().try_for_each(|gate| gate.admit())
     }
 
+    fn could_admit(&self, cell: usize) -> Result<(), Refusal> {
+        self.0.iter().try_for_each(|gate| gate.could_admit(cell))
+    }
+
     fn goes_on(&self) -> bool {
         self.0.iter().any(|gate| gate.goes_on())
     }

@@ -134,6 +134,13 @@ impl Gate for Budget {
         });
     }
 
+    fn could_admit(&self, cell: usize) -> Result<(), Refusal> {
+        self.with(|state| match self.exceeded(sum(state.spent, self.worst(cell, 0))) {
+            Some(limit) => Err(Refusal { reason: format!("the budget of {limit} is used up"), why: Why::Budget }),
+            None => Ok(()),
+        })
+    }
+
     fn admit(&self) -> Result<(), Refusal> {
         self.with(|state| {
             let worst = self.worst(state.cell, state.longest);

@@ -29,6 +29,10 @@ impl Credentials {
 impl Gate for Credentials {
     fn begin(&self, _cell: usize) {}
 
+    fn could_admit(&self, _cell: usize) -> Result<(), Refusal> {
+        self.admit()
+    }
+
     fn admit(&self) -> Result<(), Refusal> {
         self.with(|state| match &state.lost {
             Some(reason) => Err(Refusal { reason: reason.clone(), why: Why::Unsigned }),

@@ -21,6 +21,10 @@ impl Endpoint {
             "aws" => Ok(Self::Aws),
             "simulated" => Ok(Self::Simulated),
             url => match url.parse::<hyper::Uri>() {
+                // It would stand in every file of the run.
+                Ok(uri) if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+                    Err("an endpoint carries neither a user nor a password".into())
+                }
                 Ok(uri)
                     if matches!(uri.scheme_str(), Some("http" | "https"))
                         && uri.host().is_some_and(|host| !host.is_empty()) =>

@@ -37,7 +37,7 @@ pub(crate) const CLASSES: &[Class] = &[
         name: "AccessDeniedException",
         outcome: Outcome::Failed,
         hopeless: true,
-        hint: "allow bedrock:InvokeModel on the model and its inference profile, and enable access to the model in the account",
+        hint: "allow bedrock:InvokeModel (streams: bedrock:InvokeModelWithResponseStream) on the model and its inference profile, and enable access to the model in the account",
     },
     Class {
         name: "ValidationException",
@@ -60,7 +60,7 @@ pub(crate) const CLASSES: &[Class] = &[
     failed("ModelTimeoutException", "the model took longer than the service allows: a smaller max_tokens or prompt"),
     failed("ModelErrorException", "an error inside the model"),
     failed("ModelStreamErrorException", "the model failed in the middle of a stream"),
-    failed("ExpiredTokenException", "the credentials expired during the run: renew them and run again"),
+    failed("ExpiredTokenException", "the credentials expired during the run: renew them, and go on with --resume"),
     failed("UnrecognizedClientException", "the credentials are not known to AWS: check the access key and the profile"),
     failed("InvalidSignatureException", "the signature was refused: check the secret key, the region and the clock"),
     failed("connect", "the endpoint could not be reached: check its address, the proxy and the network"),
@@ -119,6 +119,10 @@ pub(crate) fn hint(name: &str, message: &str) -> Option<&'static str> {
         (
             "on-demand throughput",
             "this model needs an inference profile: set region_prefixes (`us`, `eu`, `global`, ...) or use a profile's ARN with the prefix `none`",
+        ),
+        (
+            "model identifier is invalid",
+            "no such model or inference profile in this region: check model_ids, region_prefixes and the region",
         ),
         ("cannot both be specified", "set top_p = \"none\""),
         ("`temperature` is deprecated", "set temperature = \"none\""),

@@ -169,7 +169,9 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
         file.write_all(text.as_bytes())?;
         // A rename may reach the disk before the bytes do: after a power cut the manifest would be empty.
         file.sync_all()?;
-        fs::rename(&beside, dir.join(name))
+        fs::rename(&beside, dir.join(name))?;
+        // And a name may be lost that is not in the directory yet.
+        if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
     })();
     synced.map_err(|source| DirError::Io { path: dir.join(name), source })
 }

@@ -270,6 +270,15 @@ impl Manifest {
         self.order.iter().find(is).map_or(1, |turn| turn.attempt)
     }
 
+    /// Some turn that may run did not come to its end.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.order.iter().any(|turn| {
+            let cell = &self.cells[turn.cell].cell;
+            let report = self.report(&cell.id, turn.repetition);
+            self.left_out(cell).is_none() && report.is_none_or(|report| report.end.is_broken())
+        })
+    }
+
     /// What took a cell out of the run before it began.
     pub(crate) fn left_out(&self, cell: &Cell) -> Option<&Checked> {
         let probe = Probe::of(cell);

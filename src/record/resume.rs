@@ -3,16 +3,19 @@
 //! end is run again under the next attempt, and only the last attempt's records count.
 
 use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, TurnReport};
 use super::read::{self, Of, ReadError, Records};
 use crate::matrix::order::Turn;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
-/// Where records go that no manifest tells the meaning of.
-const ORPHANS: &str = "token_data.orphaned.jsonl";
+/// Records that no manifest tells the meaning of.
+const ORPHANED: &str = "orphaned";
+
+/// What follows a damage.
+const DAMAGED: &str = "damaged";
 
 /// What stands in a results directory.
 #[derive(Debug)]
@@ -39,19 +42,21 @@ pub(crate) enum ResumeError {
 /// # Errors
 /// When another process writes it, or it cannot be read or written.
 pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
-    let was_there = dir.exists();
+    if !dir.exists() {
+        return Ok(Found::Nothing("there is no such directory yet"));
+    }
     let mut taken = lock(dir)?;
     let at = |source| DirError::Io { path: dir.join(JOURNAL), source };
     if !dir.join(MANIFEST).exists() {
         let orphans = taken.journal.metadata().map_err(at)?.len() > 0;
         if orphans {
-            fs::copy(dir.join(JOURNAL), dir.join(ORPHANS)).map_err(at)?;
+            fs::copy(dir.join(JOURNAL), free(dir, ORPHANED)).map_err(at)?;
             taken.journal.set_len(0).map_err(at)?;
         }
-        let why = match (was_there, orphans) {
-            (false, _) => "there is no such directory yet",
-            (true, false) => "it holds no run",
-            (true, true) => "it has records and no manifest (they are kept in token_data.orphaned.jsonl)",
+        let why = if orphans {
+            "it has records and no manifest (they are kept in token_data.orphaned.jsonl)"
+        } else {
+            "it holds no run"
         };
         return Ok(Found::Nothing(why));
     }
@@ -60,27 +65,36 @@ pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
     Ok(Found::Run(taken, Box::new(manifest)))
 }
 
-/// Cuts the journal back to its last whole line. A power cut can leave zeros where text should be.
+/// Cuts the journal back to its last whole line before the first damage. A kill leaves half a line; a power cut can
+/// leave zeros where text should be, and behind them lines that are whole: those are kept aside.
 fn mend(dir: &Path, journal: &mut File) -> io::Result<()> {
-    const BLOCK: u64 = 1 << 16;
-    let mut file = File::open(dir.join(JOURNAL))?;
-    let mut length = file.metadata()?.len();
-    let mut block = Vec::new();
-    while length > 0 {
-        let start = length.saturating_sub(BLOCK);
-        file.seek(SeekFrom::Start(start))?;
-        block.clear();
-        file.by_ref().take(length - start).read_to_end(&mut block)?;
-        let zero = block.iter().position(|byte| *byte == 0).unwrap_or(block.len());
-        match block[..zero].iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => {
-                length = start + end as u64 + 1;
-                break;
-            }
-            None => length = start,
+    let mut reader = BufReader::with_capacity(1 << 18, File::open(dir.join(JOURNAL))?);
+    let (mut whole, mut line) = (0, Vec::new());
+    let damaged = loop {
+        line.clear();
+        match reader.read_until(b'\n', &mut line)? {
+            0 => break false,
+            _ if line.last() != Some(&b'\n') => break line.contains(&0),
+            _ if line.first() != Some(&b'{') || line.contains(&0) => break true,
+            length => whole += length as u64,
         }
+    };
+    if damaged {
+        let mut rest = reader.into_inner();
+        rest.seek(SeekFrom::Start(whole))?;
+        io::copy(&mut rest, &mut File::create_new(free(dir, DAMAGED))?)?;
     }
-    journal.set_len(length)
+    journal.set_len(whole)
+}
+
+/// A name that no file has yet: what was kept aside earlier stays.
+fn free(dir: &Path, name: &str) -> PathBuf {
+    let numbered = (2..).map(|number| format!("token_data.{name}.{number}.jsonl"));
+    std::iter::once(format!("token_data.{name}.jsonl"))
+        .chain(numbered)
+        .map(|name| dir.join(name))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| unreachable!("numbers do not end"))
 }
 
 /// The order with the attempts that follow, and the places in it of the turns that are to be run.
@@ -94,10 +108,14 @@ pub(crate) fn outstanding(
     again: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Turn>, Vec<usize>), ReadError> {
     let mut seen: HashMap<(usize, u32), u32> = HashMap::new();
+    let mut counts: HashMap<(usize, u32, u32), u64> = HashMap::new();
     for entry in Records::open(dir, manifest)? {
         let (Of::Cell(cell), record) = entry? else { continue };
         let last = seen.entry((cell, record.repetition)).or_default();
         *last = (*last).max(record.cell_attempt);
+        if record.phase.is_load() {
+            *counts.entry((cell, record.repetition, record.cell_attempt)).or_default() += 1;
+        }
     }
     let mut order = manifest.order.clone();
     let mut places = Vec::new();
@@ -105,8 +123,11 @@ pub(crate) fn outstanding(
         let id = &manifest.cells[turn.cell].cell.id;
         let report = manifest.report(id, turn.repetition);
         // What the service does not have is done with, until somebody asks for it again.
-        let done = report.is_some_and(|report| !report.end.is_broken())
-            || manifest.is_unsupported(&manifest.cells[turn.cell].cell);
+        let is_whole = |report: &TurnReport| {
+            let there = counts.get(&(turn.cell, turn.repetition, report.attempt)).copied().unwrap_or(0);
+            !report.end.is_broken() && there >= report.requests
+        };
+        let done = report.is_some_and(is_whole) || manifest.is_unsupported(&manifest.cells[turn.cell].cell);
         if done && !again(id) {
             continue;
         }
@@ -124,7 +145,7 @@ mod tests {
 
     #[test]
     fn half_a_line_and_zeros_are_cut_off_and_whole_lines_stay() {
-        let long = format!("{}\n", "x".repeat(200_000));
+        let long = format!("{{{}\n", "x".repeat(200_000));
         let cases = [
             ("", ""),
             ("{\"a\":1}\n{\"b\"", "{\"a\":1}\n"),
@@ -132,14 +153,18 @@ mod tests {
             ("{\"a\":1}\n", "{\"a\":1}\n"),
             ("{\"a\":1}\n\0\0\0\0", "{\"a\":1}\n"),
             ("{\"a\":1}\n\0\0\n\0", "{\"a\":1}\n"),
+            ("{\"a\":1}\n\0\0\0\n{\"b\":2}\n", "{\"a\":1}\n"),
         ];
-        let cut = [&long, "yyyy"].concat();
+        let cut = [&long, "{yyyy"].concat();
         for (left, kept) in cases.into_iter().chain([(cut.as_str(), long.as_str())]) {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(JOURNAL), left).unwrap();
             let mut taken = lock(dir.path()).unwrap();
             mend(dir.path(), &mut taken.journal).unwrap();
             assert!(fs::read_to_string(dir.path().join(JOURNAL)).unwrap() == kept, "{left:.40}");
+            let aside = fs::read_to_string(dir.path().join("token_data.damaged.jsonl")).unwrap_or_default();
+            assert_eq!(left.contains('\0'), !aside.is_empty(), "{left:.40}");
+            assert!(aside.is_empty() || [kept, &aside].concat() == left, "nothing is thrown away");
         }
     }
 
@@ -147,14 +172,15 @@ mod tests {
     fn what_holds_no_run_starts_afresh_and_loses_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new");
-        assert!(matches!(look(&path), Ok(Found::Nothing("there is no such directory yet"))));
+        assert!(matches!(look(&path), Ok(Found::Nothing("there is no such directory yet"))) && !path.exists());
+        fs::create_dir(&path).unwrap();
         assert!(matches!(look(&path), Ok(Found::Nothing("it holds no run"))));
         fs::write(path.join(JOURNAL), "{\"a\":1}\n").unwrap();
         let Ok(Found::Nothing(why)) = look(&path) else { panic!("a journal alone is no run") };
         assert!(why.contains("no manifest"), "{why}");
         let taken = lock(&path).unwrap();
         assert_eq!(taken.journal.metadata().unwrap().len(), 0);
-        assert_eq!(fs::read_to_string(path.join(ORPHANS)).unwrap(), "{\"a\":1}\n");
+        assert_eq!(fs::read_to_string(path.join("token_data.orphaned.jsonl")).unwrap(), "{\"a\":1}\n");
         assert!(matches!(look(&path), Err(ResumeError::Dir(DirError::Locked { .. }))));
     }
 }

@@ -483,7 +483,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(turns.iter().any(|turn| turn.end.is_broken()), Warning::Interrupted);
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
-    warn(health.is_idle() && validity != Validity::Aborted, Warning::Idle);
+    warn(health.is_idle() && counts.total > 0 && validity != Validity::Aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);

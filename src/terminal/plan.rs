@@ -117,7 +117,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
         (
             "tokens out",
             format!(
-                "about {} ({} a reply, or max_tokens), at most {} (every reply as long as max_tokens)",
+                "about {} ({} a reply, or max_tokens), {} if every reply is as long as max_tokens",
                 number(estimate.output_tokens),
                 crate::estimate::ASSUMED_OUTPUT_TOKENS,
                 number(estimate.output_tokens_at_most)
@@ -129,7 +129,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
             if plan.prices.is_unset() { "a third party's list" } else { "the plan's, and a third party's list" };
         let date = crate::prices::DATE;
         let cost = format!(
-            "about {} USD on Amazon Bedrock, at most {} USD (prices of {date}: {whose})",
+            "about {} USD on Amazon Bedrock, {} USD if every reply is as long as max_tokens (prices of {date}: {whose})",
             usd(expected),
             usd(most)
         );

@@ -106,7 +106,9 @@ fn requests(number: u64) -> String {
 pub(super) fn total(summary: &Summary) -> Option<String> {
     let asked: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.counts.total > 0).collect();
     let known: Option<Usd> = asked.iter().map(|cell| cell.spend.known()).sum();
-    known.filter(|_| !asked.is_empty()).map(|total| shown(Some(total.as_f64())))
+    let others = summary.cells.iter().filter(|cell| cell.counts.total == 0).map(|cell| cell.spend.total).sum::<Usd>();
+    let total = known.filter(|_| !asked.is_empty()).map(|known| known + others + summary.preflight.total);
+    total.map(|total| shown(Some(total.as_f64())))
 }
 
 /// US dollars with the digits that matter: `1,204`, `14.63`, `0.1463`, `0.001463`.

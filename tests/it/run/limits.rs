@@ -50,3 +50,37 @@ fn a_cell_in_which_nearly_all_fails_is_given_up() {
     scene.run(3, &[&long[..], &["--overwrite", "--set", "abort.then=stop"]].concat());
     assert_eq!(scene.manifest()["turns"].as_array().unwrap().len(), 1, "unless it is to stop");
 }
+
+#[test]
+fn a_larger_budget_is_needed_before_an_attempt_is_given_up() {
+    let scene = Scene::new().plan(SHORT);
+    let small = ["--user-counts", "2", "--requests", "40", "--max-requests", "15"];
+    scene.run(3, &small);
+    assert_eq!(scene.rows()[0]["total_requests"], "15");
+    scene.run(3, &[&small[..], &["--resume"]].concat());
+    assert_eq!(scene.rows()[0]["total_requests"], "15", "what was measured counts until there is something better");
+    scene.run(0, &["--user-counts", "2", "--requests", "40", "--max-requests", "60", "--resume"]);
+    assert_eq!(scene.rows()[0]["total_requests"], "40");
+}
+
+#[test]
+fn a_budget_of_money_asks_for_the_price_of_every_cell() {
+    let zip = "[[matrix.zip]]\nmodel_ids = [\"amazon.nova-pro-v1:0\", \"no.price-v1:0\"]\nmax_tokens = [8, 16]\n";
+    let add = "[[matrix.add]]\nmodel_id = \"no.price-v1:0\"\nregion_prefix = \"us\"\nservice_tier = \"default\"\n\
+        prompt_size = \"small\"\nusers = 1\n";
+    for more in [zip, add] {
+        let plan = format!("{}\n{more}", SHORT.replace("test.model-v1:0", "amazon.nova-pro-v1:0"));
+        let plan =
+            if more == zip { plan.replace("model_ids = [\"amazon.nova-pro-v1:0\"]\nservice", "service") } else { plan };
+        let plan = if more == zip { plan.replace("[request]\nmax_tokens = 16\n", "") } else { plan };
+        let output = Scene::new().plan(&plan).run(2, &["--max-cost", "1"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("`max_cost` cannot be kept: no price of no.price-v1:0"), "{said}");
+    }
+    let plan = format!(
+        "{}\n",
+        SHORT.replace("user_counts = [3]", "user_counts = [3]\nexclude = [{ model_id = \"test.model-v1:0\" }]")
+    );
+    let plan = plan.replace("[\"test.model-v1:0\"]", "[\"test.model-v1:0\", \"amazon.nova-pro-v1:0\"]");
+    Scene::new().plan(&plan).run(0, &["--max-cost", "1", "--requests", "3"]);
+}

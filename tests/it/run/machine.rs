@@ -5,6 +5,7 @@ use super::scene::{SHORT, Scene, wait_for_lines};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 fn said(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -144,14 +145,13 @@ fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
     assert!(scene.rows().iter().all(|row| row["total_requests"] == "300" && row["failure_count"] == "0"));
 }
 
-/// What a CI does: a polite word, and a kill ten seconds later. Whatever had ended by then is on the disk.
+/// A server that answers one request for each word; it says when one arrives.
 #[cfg(unix)]
-#[test]
-fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
-    let (answers, hold) = std::sync::mpsc::channel::<()>();
+fn holding() -> (String, Sender<()>, Receiver<()>) {
+    let (answers, hold) = channel::<()>();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (told, arrived) = std::sync::mpsc::channel();
+    let (told, arrived) = channel();
     let hold = std::sync::Arc::new(std::sync::Mutex::new(hold));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -170,6 +170,14 @@ fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
             });
         }
     });
+    (url, answers, arrived)
+}
+
+/// What a CI does: a polite word, and a kill ten seconds later. Whatever had ended by then is on the disk.
+#[cfg(unix)]
+#[test]
+fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
+    let (url, answers, arrived) = holding();
     let scene = Scene::new().plan(SHORT);
     let more = ["--endpoint-url", &url, "--user-counts", "20", "--test-duration", "10m", "--drain", "10m"];
     let mut running = scene.run_command(&more).stderr(Stdio::piped()).spawn().unwrap();
@@ -185,6 +193,25 @@ fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
     running.wait().unwrap();
     scene.expect(0, scene.command(&["report", "results"]));
     assert_eq!(scene.rows()[0]["total_requests"], "19");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_polite_word_when_nothing_is_left_cuts_nothing_short() {
+    let (url, answers, arrived) = holding();
+    let scene = Scene::new().plan(SHORT);
+    let more = ["--endpoint-url", &url, "--requests", "3", "--test-duration", "10m", "--drain", "10m"];
+    let mut running = scene.run_command(&more).stderr(Stdio::piped()).spawn().unwrap();
+    let mut heard = BufReader::new(running.stderr.take().unwrap()).lines();
+    // All that were asked for are on their way.
+    (0..3).for_each(|_| arrived.recv().unwrap());
+    super::scene::interrupt(&running);
+    while !heard.next().unwrap().unwrap().contains("stopping") {}
+    (0..3).for_each(|_| answers.send(()).unwrap());
+    let rest: Vec<String> = heard.map_while(Result::ok).collect();
+    assert_eq!(running.wait().unwrap().code(), Some(0), "{rest:?}");
+    scene.run(0, &[&more[..], &["--resume"]].concat());
+    assert_eq!(scene.records().len(), 3);
 }
 
 #[test]
