@@ -68,18 +68,21 @@ impl Prices {
         })
     }
 
-    /// The most that one request of a model can cost, whatever tier serves it and whatever its cache does; nothing
-    /// where no price is known.
-    pub(crate) fn dearest(&self, model_id: &str, region_prefix: &str, input: u64, output: u64) -> Option<Usd> {
-        let of_model = self.0.iter().filter(|price| {
-            price.model_id == model_id && price.region_prefix.as_ref().is_none_or(|prefix| prefix == region_prefix)
-        });
+    /// The most that one request can cost, by the tier that it asks for or by `default`, which serves where that one
+    /// does not, and whatever its cache does; nothing where no price is known.
+    pub(crate) fn dearest(
+        &self,
+        (model_id, region_prefix, service_tier): (&str, &str, &str),
+        input: u64,
+        output: u64,
+    ) -> Option<Usd> {
+        let may_serve = [service_tier, "default"].map(|tier| self.find(model_id, region_prefix, tier));
         let worst = |price: &Price| {
             let prompt =
                 [Some(price.input), price.cache_read, price.cache_write].into_iter().flatten().fold(0.0, f64::max);
             Usd::per_token(prompt).times(input) + Usd::per_token(price.output).times(output)
         };
-        of_model.map(worst).max()
+        may_serve.into_iter().flatten().map(worst).max()
     }
 
     /// The rows that some cell may need, whatever tier serves it.

@@ -51,7 +51,7 @@ pub(super) fn show(path: &Path) -> Result<u8, Error> {
     let sides: Vec<_> = sessions.iter().map(side).collect();
     let text = terminal::compare::baseline(&sides, &tally(&sessions), terminal::width());
     // A closed pipe is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    super::print(text.as_bytes())?;
     Ok(0)
 }
 

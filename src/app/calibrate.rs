@@ -18,7 +18,7 @@ use crate::simulator::{Faults, Model, Truth};
 use crate::stats::percentile::{Curve, Observation, Quality};
 use crate::units::{Rate, ms_of_us};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +43,7 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
         }
     };
     // A closed pipe is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    super::print(text.as_bytes())?;
     Ok(0)
 }
 

@@ -11,7 +11,6 @@ use crate::terminal;
 use crate::verdict::baseline::Session;
 use crate::verdict::compare::compare as judge;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// What `compare` is told.
@@ -63,7 +62,7 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
         }
     };
     // A closed pipe is no error.
-    let _ = std::io::stdout().write_all(&text);
+    super::print(&text)?;
     outputs.write(|kind| of_comparison(kind, &view, &templates))?;
     if view.rows.is_empty() {
         return Err(Error::NothingInCommon { against: sides.against });

@@ -117,7 +117,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 SchemaOf::Comparison => crate::report::compare::schema(),
             };
             // A closed pipe is no error.
-            let _ = writeln!(std::io::stdout(), "{schema:#}");
+            print(format!("{schema:#}\n").as_bytes())?;
             Ok(0)
         }
         Subcommands::Templates(args) => templates::write(&args.dir),
@@ -149,6 +149,17 @@ fn read(
     Ok(config::read(&sources)?)
 }
 
+/// Hands data to whoever reads stdout. Somebody who stopped reading is no error; a disk that is full is one.
+fn print(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::File { path: "to stdout".into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The error and its hint, once.
 fn shown(error: &Error, styled: bool) -> String {
     match (error, error.hint()) {
@@ -160,7 +171,7 @@ fn shown(error: &Error, styled: bool) -> String {
 
 /// The SDK's own traces show key ids, session tokens and signatures: no filter turns them on.
 const DISCREET: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
-    aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info";
+    aws_smithy_runtime::client::http::connection_poisoning=off,aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info";
 
 /// Logs go to stderr: `-v` says what this program sends where, `RUST_LOG` whatever is asked for.
 fn log(verbose: u8, environment: &BTreeMap<String, String>) {

@@ -9,7 +9,6 @@ use crate::matrix::{AXES, Cell, expand, expand_all};
 use crate::plan::{Override, Plan, Slo};
 use crate::terminal;
 use serde_json::{Map, Value, json};
-use std::io::Write;
 
 /// Prints a plan.
 pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> Result<u8, Error> {
@@ -28,7 +27,7 @@ pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> 
         ShowFormat::Toml => toml(&resolved.plan),
     };
     // A closed pipe is no error.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    super::print(text.as_bytes())?;
     Ok(0)
 }
 

@@ -422,11 +422,12 @@ fn limits(plan: &Plan, rules: &mut Rules) {
         rules.positive("budget.max_cost", most);
         let prices = crate::prices::Prices::of(plan);
         // Of the cells, not of the axes: some are added, go together with others, or are left out.
-        let asked: BTreeSet<(String, String)> =
-            crate::matrix::expand(plan).into_iter().map(|cell| (cell.model_id, cell.region_prefix)).collect();
-        for (model, prefix) in &asked {
+        let asked = crate::matrix::expand(plan).into_iter();
+        let asked: BTreeSet<(String, String, String)> =
+            asked.map(|cell| (cell.model_id, cell.region_prefix, cell.service_tier)).collect();
+        for (model, prefix, tier) in &asked {
             rules.hold(
-                prices.dearest(model, prefix, 1, 1).is_some(),
+                prices.dearest((model, prefix, tier), 1, 1).is_some(),
                 &["budget.max_cost", "matrix.model_ids", "matrix.region_prefixes"],
                 format!("`max_cost` cannot be kept: no price of {model} with the prefix {prefix} is known"),
                 "give it one in [[prices.rows]], or set max_requests or max_output_tokens",

@@ -40,6 +40,8 @@ struct State {
     /// Input tokens of the longest prompt of this turn so far.
     longest: u64,
     spent: Taken,
+    /// Why this turn cannot begin.
+    short: Option<Refusal>,
     reserved: Taken,
     in_flight: u64,
 }
@@ -86,7 +88,8 @@ impl Budget {
         let PerCell { cell, prompt_at_most, one_prompt } = &self.cells[cell];
         let input = if *one_prompt && longest > 0 { longest + TEMPLATE } else { *prompt_at_most };
         let output = u64::from(cell.request.max_tokens);
-        let cost = self.prices.dearest(&cell.model_id, &cell.region_prefix, input, output).unwrap_or_default();
+        let asked = (cell.model_id.as_str(), cell.region_prefix.as_str(), cell.service_tier.as_str());
+        let cost = self.prices.dearest(asked, input, output).unwrap_or_default();
         Taken { cost, requests: 1, output }
     }
 
@@ -109,6 +112,25 @@ impl Budget {
         Taken { cost, requests: 1, output }
     }
 
+    /// Why a cell cannot even begin: with fewer users at a time than it is of it would be another cell.
+    fn short(&self, cell: usize, spent: Taken) -> Option<Refusal> {
+        let planned = &self.cells[cell].cell;
+        let fleet = if planned.is_open() { 1 } else { planned.peak().ceil().max(1.0) as u64 };
+        let fleet = planned.load.requests.map_or(fleet, |requests| fleet.min(requests));
+        let worst = self.worst(cell, 0);
+        let all =
+            Taken { cost: worst.cost.times(fleet), requests: worst.requests * fleet, output: worst.output * fleet };
+        let limit = self.exceeded(sum(spent, all))?;
+        let reason = format!(
+            "the budget of {limit} cannot hold it: {}, and {fleet} at a time, each of {} tokens, may take {} USD; fewer \
+             users, a smaller max_tokens, or a larger budget",
+            spent.shown(),
+            worst.output,
+            all.cost
+        );
+        Some(Refusal { reason, why: Why::Budget })
+    }
+
     /// The limit that one more request might break.
     fn exceeded(&self, taken: Taken) -> Option<String> {
         let plan::Budget { max_cost, max_requests, max_output_tokens } = self.limits;
@@ -122,6 +144,14 @@ impl Budget {
     }
 }
 
+impl Taken {
+    /// `0.12870000 USD, 55 requests and 8,012 output tokens are spent`.
+    fn shown(&self) -> String {
+        let noun = if self.requests == 1 { "request" } else { "requests" };
+        format!("{} USD, {} {noun} and {} output tokens are spent", self.cost, self.requests, self.output)
+    }
+}
+
 fn sum(one: Taken, other: Taken) -> Taken {
     Taken { cost: one.cost + other.cost, requests: one.requests + other.requests, output: one.output + other.output }
 }
@@ -130,22 +160,26 @@ impl Gate for Budget {
     fn begin(&self, cell: usize) {
         // Nothing is in flight between turns: what was admitted and not sent is free again.
         self.with(|state| {
-            *state = State { cell, spent: state.spent, ..State::default() };
+            *state = State { cell, spent: state.spent, short: self.short(cell, state.spent), ..State::default() };
         });
     }
 
     fn could_admit(&self, cell: usize) -> Result<(), Refusal> {
-        self.with(|state| match self.exceeded(sum(state.spent, self.worst(cell, 0))) {
-            Some(limit) => Err(Refusal { reason: format!("the budget of {limit} is used up"), why: Why::Budget }),
-            None => Ok(()),
-        })
+        self.with(|state| self.short(cell, state.spent).map_or(Ok(()), Err))
     }
 
     fn admit(&self) -> Result<(), Refusal> {
         self.with(|state| {
+            if let Some(refusal) = &state.short {
+                return Err(refusal.clone());
+            }
             let worst = self.worst(state.cell, state.longest);
             if let Some(limit) = self.exceeded(sum(sum(state.spent, state.reserved), worst)) {
-                let reason = format!("the budget of {limit} is used up, with what is in flight at its worst");
+                let reason = format!(
+                    "the budget of {limit} allows no more: {}, and {} in flight may take as much as is left",
+                    state.spent.shown(),
+                    state.in_flight
+                );
                 return Err(Refusal { reason, why: Why::Budget });
             }
             state.reserved = sum(state.reserved, worst);
@@ -208,6 +242,7 @@ mod tests {
         plan.matrix.model_ids = vec!["amazon.nova-pro-v1:0".into()];
         plan.request.max_tokens = max_tokens;
         plan.budget = limits;
+        plan.matrix.user_counts = vec![1];
         let cells = crate::matrix::expand(&plan);
         let sources: Vec<Arc<Source>> = cells.iter().map(|_| Arc::new(Source::of_text("hello there"))).collect();
         Budget::new(&plan, &cells, &sources, vec![0])
@@ -265,7 +300,7 @@ mod tests {
         limited.settle(&Record { input_tokens: Some(5), output_tokens: Some(10), ..record() });
         assert!(limited.admit().is_ok(), "what a reply did not take is free again");
         let refusal = limited.admit().unwrap_err();
-        insta::assert_snapshot!(refusal.reason, @"the budget of max_output_tokens = 250 is used up, with what is in flight at its worst");
+        insta::assert_snapshot!(refusal.reason, @"the budget of max_output_tokens = 250 allows no more: 0.00003600 USD, 1 request and 10 output tokens are spent, and 2 in flight may take as much as is left");
         limited.begin(1);
         assert!(limited.admit().is_ok(), "and what was admitted and never sent");
     }

@@ -113,7 +113,12 @@ impl Checked {
         let shown = self.probe.shown();
         let (class, message) =
             (self.error_class.as_deref().unwrap_or_default(), self.error_message.as_deref().unwrap_or_default());
-        let said = if message.is_empty() { class.to_owned() } else { format!("{class}: {message}") };
+        let said = match (class, message) {
+            // It was given up.
+            ("", _) => "stopped".to_owned(),
+            (class, "") => class.to_owned(),
+            (class, message) => format!("{class}: {message}"),
+        };
         let hint = class::hint(class, message).map_or_else(String::new, |hint| format!(" ({hint})"));
         let its = if cells == 1 { "its cell is".into() } else { format!("its {cells} cells are") };
         Some(match self.finding {

@@ -499,7 +499,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
         record.send_lag_ms = 7.25;
     }
     let view = view_of(&manifest, &records);
-    let reason = "INVALID: send lag p99 7.2 ms > 5.0 ms; CPU 95 % > 80 %";
+    let reason = "INVALID: send lag p99 7.25 ms > 5.00 ms; CPU 95 % > 80 %";
     assert_eq!(view.cells[0].validity, reason);
     for format in FORMATS {
         for file in format(&view, &built_in()).unwrap() {
@@ -508,7 +508,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
                 assert!(String::from_utf8(file.bytes).unwrap().contains(reason), "{name}");
             } else if file.path.extension().is_some_and(|extension| extension == "html") {
                 let page = String::from_utf8(file.bytes).unwrap();
-                assert!(page.contains("INVALID: this machine spoiled the numbers (send lag p99 7.2 ms"), "{page}");
+                assert!(page.contains("INVALID: this machine spoiled the numbers (send lag p99 7.25 ms"), "{page}");
             }
         }
     }

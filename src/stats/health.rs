@@ -75,7 +75,7 @@ impl Health {
         };
         let limit = LAG_MS.max(LAG_SHARE * median_ms.unwrap_or(0.0));
         if let Some(lag) = health.send_lag_p99_ms.filter(|lag| *lag > limit) {
-            health.invalid.push(format!("send lag p99 {lag:.1} ms > {limit:.1} ms"));
+            health.invalid.push(format!("send lag p99 {lag:.2} ms > {limit:.2} ms"));
         }
         if let Some(share) = health.cpu_share.filter(|share| *share > CPU_SHARE) {
             health.invalid.push(format!("CPU {:.0} % > {:.0} %", share * 100.0, CPU_SHARE * 100.0));

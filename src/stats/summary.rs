@@ -427,6 +427,15 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
     turns
 }
 
+fn validity(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], health: &Health) -> Validity {
+    match turns {
+        [] => not_run(manifest, cell),
+        turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Validity::Aborted,
+        _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
+        _ => Validity::Ok,
+    }
+}
+
 /// Why a cell has no turn.
 fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
     let Some(checked) = manifest.left_out(cell) else { return Validity::NotRun };
@@ -461,12 +470,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
     let health = Health::of(cell, manifest.machine.cores, turns, &window, &samples, median_ms);
-    let validity = match turns {
-        [] => not_run(manifest, cell),
-        turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Validity::Aborted,
-        _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
-        _ => Validity::Ok,
-    };
+    let validity = validity(manifest, cell, turns, &health);
     let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));
@@ -480,10 +484,11 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(tier_mismatches > 0, Warning::TierMismatch);
     warn(cache_contaminated > 0, Warning::CacheContaminated);
     warn(warm_misses > 0, Warning::WarmMiss);
-    warn(turns.iter().any(|turn| turn.end.is_broken()), Warning::Interrupted);
+    let cut_short = turns.iter().any(|turn| turn.end.is_broken());
+    warn(cut_short, Warning::Interrupted);
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
-    warn(health.is_idle() && counts.total > 0 && validity != Validity::Aborted, Warning::Idle);
+    warn(health.is_idle() && counts.total > 0 && !cut_short && validity != Validity::Aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);

@@ -129,7 +129,8 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
             if plan.prices.is_unset() { "a third party's list" } else { "the plan's, and a third party's list" };
         let date = crate::prices::DATE;
         let cost = format!(
-            "about {} USD on Amazon Bedrock, {} USD if every reply is as long as max_tokens (prices of {date}: {whose})",
+            "about {} USD on Amazon Bedrock if a request takes a second, {} USD if every reply is as long as max_tokens, \
+             more if they come faster (prices of {date}: {whose})",
             usd(expected),
             usd(most)
         );

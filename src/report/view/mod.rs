@@ -132,7 +132,8 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         endpoint: manifest.endpoint.clone(),
         region: manifest.region.clone(),
         simulated: manifest.simulated(),
-        interrupted: manifest.interrupted,
+        // A run that was killed could not say so itself.
+        interrupted: manifest.interrupted || manifest.ended_ms.is_none() && manifest.has_unfinished(),
         tool_version: manifest.tool_version.clone(),
         include_failures: manifest.plan.report.include_failures,
         include_ramp: manifest.plan.report.include_ramp,
