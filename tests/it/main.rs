@@ -1,6 +1,8 @@
 //! All tests over the wire and over the command line, in one binary.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::unused_self, missing_docs)]
 
+#[cfg(unix)]
+mod browser;
 mod cli;
 mod rooms;
 mod run;

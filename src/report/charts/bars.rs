@@ -1,7 +1,7 @@
 //! Panels of grouped bars with whiskers, on one scale that begins at zero.
 
 use super::figure::{Bar, BarFigure, BarPanel, Group, Series};
-use super::ink::{Ink, Spot, Type};
+use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 /// Room for the axis at the left.
@@ -63,10 +63,11 @@ pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, series: &[Series], index: 
         highest: ticks.last().copied().unwrap_or(1.0),
     };
     let step = ticks.get(1).copied().unwrap_or(1.0);
+    let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + plot.width, plot.y(*tick))];
+    ink.strokes(ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
+    ink.strokes(vec![across(&0.0)], 1.0, Paint::Soft);
     for tick in &ticks {
         let y = plot.y(*tick);
-        let paint = if *tick == 0.0 { Paint::Soft } else { Paint::Grid };
-        ink.line((plot.left, y), (plot.left + plot.width, y), 1.0, paint);
         ink.text(&tick_text(*tick, step), plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
     }
     ink.text(&figure.unit, at.0 + 6.0, plot.top + PLOT / 2.0, Type::new(LABEL, Paint::Soft).centred().upright());
@@ -106,8 +107,10 @@ fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot
         top -= 12.0;
     }
     if let Some((low, high)) = bar.interval {
-        let upper = high.map_or(plot.top, |high| plot.y(high));
-        ink.whisker(middle, plot.y(low), upper, high.is_none(), (slot * 0.16).min(5.0), Paint::Ink);
+        let upper = high.map_or((top - OPEN).max(plot.top), |high| plot.y(high));
+        let cap = (slot * 0.16).min(5.0);
+        let whisker = Whisker { at: middle, from: plot.y(low), to: upper, open: high.is_none(), cap, lying: false };
+        ink.whiskers(&[whisker], Paint::Ink);
         top = top.min(upper);
     }
     // Where the whole reason has no room, its first words have.

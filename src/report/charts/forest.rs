@@ -1,7 +1,7 @@
 //! Ratios with their intervals, a row each, on one logarithmic scale around 1.
 
 use super::figure::{ForestFigure, ForestPanel, Series};
-use super::ink::{Ink, Spot, Type};
+use super::ink::{Ink, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, width};
 
 const NAME: f64 = 148.0;
@@ -59,7 +59,8 @@ fn rows(ink: &mut Ink, panel: &ForestPanel, series: &[Series], (left, top): Spot
         let paint = Paint::Hue(series[of.series].hue);
         match of.ratio {
             Some((low, value, high)) => {
-                ink.lying(y, x(low), x(high), false, 4.0, paint);
+                let whisker = Whisker { at: y, from: x(low), to: x(high), open: false, cap: 4.0, lying: true };
+                ink.whiskers(&[whisker], paint);
                 ink.marker((x(value), y), series[of.series].shape, false, paint);
             }
             None => ink.cross((x(1.0), y), Paint::Soft),

@@ -52,6 +52,26 @@ pub(super) enum Align {
     Right,
 }
 
+/// How far an interval without an upper end is drawn beyond its value.
+pub(super) const OPEN: f64 = 16.0;
+
+/// An interval: a line with a cap at each end; where its upper end is open, an arrow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whisker {
+    /// Its place across.
+    pub(super) at: f64,
+    /// Where its lower end is, along,
+    pub(super) from: f64,
+    /// and its upper one.
+    pub(super) to: f64,
+    /// Nobody knows the upper end.
+    pub(super) open: bool,
+    /// Half of a cap's length.
+    pub(super) cap: f64,
+    /// From left to right, else upwards.
+    pub(super) lying: bool,
+}
+
 /// How a text is set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Type {
@@ -135,27 +155,25 @@ impl Ink {
         self.strokes(lines, 1.0, paint);
     }
 
-    /// An interval's line with a cap at each end; where the upper end is open, an arrow.
-    pub(super) fn whisker(&mut self, x: f64, lower: f64, upper: f64, open: bool, cap: f64, paint: Paint) {
-        let mut lines = vec![vec![(x, lower), (x, upper)], vec![(x - cap, lower), (x + cap, lower)]];
-        if !open {
-            lines.push(vec![(x - cap, upper), (x + cap, upper)]);
+    /// Intervals in one colour.
+    pub(super) fn whiskers(&mut self, whiskers: &[Whisker], paint: Paint) {
+        let mut lines = Vec::new();
+        for whisker in whiskers {
+            let Whisker { at, from, to, open, cap, lying } = *whisker;
+            let spot = |along: f64, across: f64| if lying { (along, at + across) } else { (at + across, along) };
+            lines.push(vec![spot(from, 0.0), spot(to, 0.0)]);
+            lines.push(vec![spot(from, -cap), spot(from, cap)]);
+            if !open {
+                lines.push(vec![spot(to, -cap), spot(to, cap)]);
+            }
         }
-        self.strokes(lines, 1.25, paint);
-        if open {
-            self.area(vec![(x - 3.5, upper), (x + 3.5, upper), (x, upper - 5.0)], paint);
+        if !lines.is_empty() {
+            self.strokes(lines, 1.25, paint);
         }
-    }
-
-    /// As [`Self::whisker`], from left to right.
-    pub(super) fn lying(&mut self, y: f64, left: f64, right: f64, open: bool, cap: f64, paint: Paint) {
-        let mut lines = vec![vec![(left, y), (right, y)], vec![(left, y - cap), (left, y + cap)]];
-        if !open {
-            lines.push(vec![(right, y - cap), (right, y + cap)]);
-        }
-        self.strokes(lines, 1.25, paint);
-        if open {
-            self.area(vec![(right, y - 3.5), (right, y + 3.5), (right + 5.0, y)], paint);
+        for Whisker { at, to, lying, .. } in whiskers.iter().filter(|whisker| whisker.open) {
+            let spot =
+                |along: f64, across: f64| if *lying { (to + along, at + across) } else { (at + across, to - along) };
+            self.area(vec![spot(0.0, -3.5), spot(0.0, 3.5), spot(5.0, 0.0)], paint);
         }
     }
 

@@ -2,7 +2,7 @@
 //! line across; what is not there is a cross at the bottom, never a zero.
 
 use super::figure::{Join, Line, LineFigure, LinePanel, Point, Scale, Series};
-use super::ink::{Ink, Spot, Type};
+use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 const AXIS: f64 = 62.0;
@@ -80,10 +80,11 @@ pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, series: &[Series], index:
 
 fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_ticks: &[f64], at: Spot) {
     let step = |ticks: &[f64]| ticks.get(1).copied().unwrap_or(1.0);
+    let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + WIDTH, plot.y(*tick))];
+    ink.strokes(y_ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
+    let mut axis = vec![across(&0.0)];
     for tick in y_ticks {
         let y = plot.y(*tick);
-        let paint = if *tick == 0.0 { Paint::Soft } else { Paint::Grid };
-        ink.line((plot.left, y), (plot.left + WIDTH, y), 1.0, paint);
         let text = tick_text(*tick, step(y_ticks));
         ink.text(&text, plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
     }
@@ -102,7 +103,7 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
     };
     let mut free = f64::NEG_INFINITY;
     for (x, text) in labels {
-        ink.line((x, plot.top + PLOT), (x, plot.top + PLOT + 4.0), 1.0, Paint::Soft);
+        axis.push(vec![(x, plot.top + PLOT), (x, plot.top + PLOT + 4.0)]);
         let half = width(&text, LABEL, false) / 2.0;
         // A label that would run into the one before it is left out.
         if x - half > free {
@@ -110,6 +111,7 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
             free = x + half + 4.0;
         }
     }
+    ink.strokes(axis, 1.0, Paint::Soft);
     let middle = plot.left + WIDTH / 2.0;
     ink.text(&figure.x.label, middle, below + 16.0, Type::new(LABEL, Paint::Soft).centred());
     let y = plot.top + PLOT / 2.0;
@@ -143,23 +145,34 @@ fn one(ink: &mut Ink, line: &Line, series: &Series, plot: &Plot) {
         Join::Marked | Join::Plain => ink.strokes(runs, 1.75, paint),
         Join::Dashed => runs.into_iter().for_each(|run| ink.dashed(run, 1.25, Paint::Soft)),
     }
+    ink.whiskers(&whiskers(line, plot), paint);
     let marked = matches!(line.join, Join::Marked | Join::Apart);
     for point in &line.points {
         let spot = at(point).unwrap_or((plot.x(point.x), plot.top + PLOT - 5.0));
         if point.y.is_none() {
             ink.cross(spot, Paint::Soft);
         }
-        if let Some((low, high)) = point.interval.filter(|_| point.y.is_some()) {
-            let upper = high.map_or(plot.top, |high| plot.y(high));
-            ink.whisker(spot.0, plot.y(low), upper, high.is_none(), 3.5, paint);
-        }
-        if let Some((low, high)) = point.across.filter(|_| point.y.is_some()) {
-            let right = high.map_or(plot.left + WIDTH, |high| plot.x(high));
-            ink.lying(spot.1, plot.x(low), right, high.is_none(), 3.5, paint);
-        }
         if marked && point.y.is_some() {
             ink.marker(spot, series.shape, point.hollow, paint);
         }
         ink.mark([spot.0 - 8.0, spot.1 - 8.0, 16.0, 16.0], &point.words);
     }
+}
+
+/// The intervals of a line's points, of y and of x.
+fn whiskers(line: &Line, plot: &Plot) -> Vec<Whisker> {
+    let mut whiskers = Vec::new();
+    for point in &line.points {
+        let Some(y) = point.y else { continue };
+        if let Some((low, high)) = point.interval {
+            let (from, to) = (plot.y(low), high.map_or((plot.y(y) - OPEN).max(plot.top), |high| plot.y(high)));
+            whiskers.push(Whisker { at: plot.x(point.x), from, to, open: high.is_none(), cap: 3.5, lying: false });
+        }
+        if let Some((low, high)) = point.across {
+            let (from, to) =
+                (plot.x(low), high.map_or((plot.x(point.x) + OPEN).min(plot.left + WIDTH), |high| plot.x(high)));
+            whiskers.push(Whisker { at: plot.y(y), from, to, open: high.is_none(), cap: 3.5, lying: true });
+        }
+    }
+    whiskers
 }

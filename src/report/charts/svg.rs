@@ -3,6 +3,7 @@
 
 use super::figure::Figure;
 use super::ink::{Align, Ink, Shape, Spot, Type};
+use super::style::LABEL;
 use super::{frame, panel};
 use std::fmt::Write;
 
@@ -85,10 +86,15 @@ fn one(text: &mut String, shape: &Shape) {
         Shape::Area(spots, paint) => write!(text, "<path class=\"f{}\" d=\"{}Z\"/>", paint.class(), path(spots)),
         Shape::Strokes { lines, thickness, dashed, paint } => {
             let d: String = lines.iter().map(|line| path(line)).collect();
-            let dash = if *dashed { " stroke-dasharray=\"5 4\"" } else { "" };
-            let width =
-                if (thickness - 1.0).abs() < 1e-9 { String::new() } else { format!(" stroke-width=\"{thickness}\"") };
-            write!(text, "<path class=\"k{}\" d=\"{d}\"{width}{dash}/>", paint.class())
+            let dash = if *dashed { " d" } else { "" };
+            let is = |width: f64| (thickness - width).abs() < 1e-9;
+            // The style sheet knows the usual widths.
+            let (class, width) = match thickness {
+                _ if is(1.0) => ("", String::new()),
+                _ if is(1.25) => (" v", String::new()),
+                _ => ("", format!(" stroke-width=\"{thickness}\"")),
+            };
+            write!(text, "<path class=\"k{}{class}{dash}\" d=\"{d}\"{width}/>", paint.class())
         }
         Shape::Disc { at: (x, y), radius, hollow, paint } => {
             let (x, y, class) = (short(*x), short(*y), paint.class());
@@ -110,19 +116,19 @@ fn attributes((x, y_middle): Spot, set: Type) -> String {
     let drop = 0.357 * set.size;
     let anchor = match set.align {
         Align::Left => "",
-        Align::Centre => " text-anchor=\"middle\"",
-        Align::Right => " text-anchor=\"end\"",
+        Align::Centre => " m",
+        Align::Right => " e",
     };
-    let bold = if set.bold { " font-weight=\"700\"" } else { "" };
-    let (x, y, class, size) = (short(x), short(y_middle), set.paint.class(), set.size);
+    let bold = if set.bold { " b" } else { "" };
+    // The style sheet knows the size of most texts.
+    let size = if (set.size - LABEL).abs() < 1e-9 { String::new() } else { format!(" font-size=\"{}\"", set.size) };
+    let (x, y, class) = (short(x), short(y_middle), format!("f{}{anchor}{bold}", set.paint.class()));
     if set.upright {
         let drop = short(drop);
-        return format!(
-            " class=\"f{class}\" transform=\"translate({x} {y}) rotate(-90)\" y=\"{drop}\" font-size=\"{size}\"{anchor}{bold}"
-        );
+        return format!(" class=\"{class}\" transform=\"translate({x} {y}) rotate(-90)\" y=\"{drop}\"{size}");
     }
     let y = short(y_middle + drop);
-    format!(" class=\"f{class}\" x=\"{x}\" y=\"{y}\" font-size=\"{size}\"{anchor}{bold}")
+    format!(" class=\"{class}\" x=\"{x}\" y=\"{y}\"{size}")
 }
 
 fn path(spots: &[Spot]) -> String {

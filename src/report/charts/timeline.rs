@@ -66,19 +66,24 @@ pub(super) fn draw(ink: &mut Ink, figure: &TimelineFigure, series: usize, at: Sp
     let lag = Strip::new(ink, "how late this machine was at worst, ms", (left, top), LAG, latest);
     let slot = PLOT / figure.buckets.len().max(1) as f64;
     let outcomes = series.saturating_sub(2);
+    let level = |of: &dyn Fn(&Bucket) -> f64| figure.buckets.iter().map(of).collect::<Vec<f64>>();
+    let mut below = level(&|_| 0.0);
+    for outcome in 0..outcomes {
+        let values = level(&|bucket| bucket.rates.get(outcome).copied().unwrap_or(0.0));
+        below = layer(ink, &rates, (left, slot), &below, &values, Some(outcome), Paint::Outcome(outcome));
+    }
+    let server = level(&|bucket| bucket.shares.map_or(0.0, |(server, _)| server));
+    let client = level(&|bucket| bucket.shares.map_or(0.0, |(_, client)| client));
+    let below = layer(ink, &shares, (left, slot), &level(&|_| 0.0), &server, Some(5), Paint::Outcome(5));
+    layer(ink, &shares, (left, slot), &below, &client, Some(6), Paint::Outcome(6));
+    let late = |spoiled: bool| {
+        let limit = figure.lag_limit_ms;
+        level(&|bucket| bucket.lag_ms.filter(|lag| (*lag > limit) == spoiled).unwrap_or(0.0))
+    };
+    layer(ink, &lag, (left, slot), &level(&|_| 0.0), &late(false), None, Paint::Outcome(4));
+    layer(ink, &lag, (left, slot), &level(&|_| 0.0), &late(true), None, Paint::Limit);
     for (index, bucket) in figure.buckets.iter().enumerate() {
         let x = left + index as f64 * slot;
-        stack(ink, &rates, x, slot, bucket.rates.iter().copied().take(outcomes).enumerate());
-        if let Some((server, client)) = bucket.shares {
-            stack(ink, &shares, x, slot, [(5, server), (6, client)].into_iter());
-        }
-        if let Some(late) = bucket.lag_ms {
-            let spoiled = late > figure.lag_limit_ms;
-            ink.of(None);
-            let paint = if spoiled { Paint::Limit } else { Paint::Outcome(4) };
-            ink.block(x, lag.y(late), slot, lag.top + LAG - lag.y(late), paint);
-        }
-        ink.of(None);
         ink.mark([x, rates.top, slot, lag.top + LAG - rates.top], &bucket.words);
     }
     let y = lag.y(figure.lag_limit_ms);
@@ -86,16 +91,34 @@ pub(super) fn draw(ink: &mut Ink, figure: &TimelineFigure, series: usize, at: Sp
     time(ink, figure, slot, (left, lag.top + LAG));
 }
 
-/// Blocks on top of each other, each with its outcome.
-fn stack(ink: &mut Ink, strip: &Strip, x: f64, slot: f64, parts: impl Iterator<Item = (usize, f64)>) {
-    let mut below = 0.0;
-    for (outcome, value) in parts.filter(|(_, value)| *value > 0.0) {
-        ink.of(Some(outcome));
-        let (from, to) = (strip.y(below), strip.y(below + value));
-        ink.block(x, to, slot, from - to, Paint::Outcome(outcome));
-        below += value;
+/// One layer of a stack, as steps: from where the one below ends. Returns where it ends itself.
+fn layer(
+    ink: &mut Ink,
+    strip: &Strip,
+    (left, slot): Spot,
+    below: &[f64],
+    values: &[f64],
+    series: Option<usize>,
+    paint: Paint,
+) -> Vec<f64> {
+    ink.of(series);
+    let above: Vec<f64> = below.iter().zip(values).map(|(below, value)| below + value).collect();
+    let x = |index: usize| left + index as f64 * slot;
+    let mut from = 0;
+    while let Some(start) = (from..values.len()).find(|index| values[*index] > 0.0) {
+        let end = (start..values.len()).find(|index| values[*index] <= 0.0).unwrap_or(values.len());
+        let steps = |levels: &[f64]| -> Vec<Spot> {
+            (start..end)
+                .flat_map(|index| [(x(index), strip.y(levels[index])), (x(index + 1), strip.y(levels[index]))])
+                .collect()
+        };
+        let mut outline = steps(&above);
+        outline.extend(steps(below).into_iter().rev());
+        ink.area(outline, paint);
+        from = end;
     }
     ink.of(None);
+    above
 }
 
 /// A line where a cell begins, in the colour of its tier, and its name where there is room.

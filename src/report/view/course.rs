@@ -41,10 +41,10 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
             words += &format!("; {} {}/s", series.name, text::ms(rate));
         }
         if let Some((server, client)) = bucket.shares_ms {
-            words += &format!("; median {} ms the service's, {} ms on top", text::ms(server), text::ms(client));
+            words += &format!("; median {} + {} ms", text::ms(server), text::ms(client));
         }
         if let Some(lag) = bucket.lag_ms {
-            words += &format!("; at worst {} ms late", text::ms(lag));
+            words += &format!("; {} ms late", text::ms(lag));
         }
         Bucket { rates: rates.to_vec(), shares: bucket.shares_ms, lag_ms: bucket.lag_ms, words }
     };
@@ -88,7 +88,16 @@ pub(super) fn forest(frame: &Frame, summary: &Summary, tiers: &TiersView) -> Opt
             |known| known.name == tier.tier,
             || Series::new(tier.tier.clone(), names::hue(&tier.tier)),
         );
-        panels[at].rows.extend(tier.rows.iter().filter(compared).map(|row| forest_row(of, tier, row)));
+        let rows = tier.rows.iter().filter(compared);
+        if tier.is_compared {
+            panels[at].rows.extend(rows.map(|row| forest_row(of, tier, row)));
+        } else {
+            panels[at].rows.extend(rows.take(1).map(|row| ForestRow {
+                label: format!("{}, {}", tier.tier, load_of(tier)),
+                words: format!("{}: {}", tier.id, tier.sentence),
+                ..forest_row(of, tier, row)
+            }));
+        }
     }
     if !panels.iter().flat_map(|panel| &panel.rows).any(|row| row.ratio.is_some()) {
         return None;
@@ -97,12 +106,15 @@ pub(super) fn forest(frame: &Frame, summary: &Summary, tiers: &TiersView) -> Opt
     Some(frame.figure("Tiers against default", vec![format!("{}.", tiers.caption)], series, Body::Forest(body)))
 }
 
+/// `20 users`.
+fn load_of(tier: &TierView) -> String {
+    let load = tier.context.iter().filter(|(field, _)| names::LOADS.contains(field));
+    load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default()
+}
+
 fn forest_row(series: usize, tier: &TierView, row: &TierRow) -> ForestRow {
     let ratio = row.low.zip(row.ratio).zip(row.high).map(|((low, ratio), high)| (low, ratio, high));
-    let load = tier.context.iter().filter(|(field, _)| names::LOADS.contains(field));
-    let load =
-        load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default();
-    let metric = row.label.trim_end_matches(", ms");
+    let (load, metric) = (load_of(tier), row.metric.replace('_', " "));
     ForestRow {
         series,
         label: format!("{} {metric}, {load}", tier.tier),

@@ -266,10 +266,10 @@ fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
         let held = of.iter().take_while(|(_, view)| view.slo_verdict == "PASS").count();
         let next = of.get(held).map(|(cell, view)| {
             let (_, word) = super::overview::words(view.slo_verdict);
-            format!("{} {word}", load_name(cell))
+            format!("{}: {word}", load_name(cell))
         });
         Some(match (held, next) {
-            (0, next) => format!("{tier}: {}", next.unwrap_or_default()),
+            (0, next) => format!("{tier}, {}", next.unwrap_or_default()),
             (held, None) => format!("{tier} holds up to {}, the highest that was asked", load_name(of[held - 1].0)),
             (held, Some(next)) => format!("{tier} holds up to {}; {next}", load_name(of[held - 1].0)),
         })

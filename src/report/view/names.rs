@@ -37,6 +37,7 @@ pub(super) fn group(fields: &[&str], key: &[AxisValue]) -> String {
 /// `20 users`; a name as it is.
 pub(super) fn counted(field: &str, value: &AxisValue) -> String {
     match value {
+        AxisValue::Count(1) if field == "users" => "1 user".into(),
         AxisValue::Count(_) | AxisValue::Rate(_) => format!("{value} {}", label(field)),
         AxisValue::Text(_) | AxisValue::Absent => value.to_string(),
     }

@@ -65,11 +65,13 @@ pub(crate) struct GridSquare {
     pub(crate) id: String,
     /// `pass`, `fail`, `unknown`, or `plain` without thresholds.
     pub(crate) state: &'static str,
-    /// `holds`, `does not hold`, `cannot tell`; what is wrong with the cell, if something is.
+    /// `holds`, `does not hold`, `cannot tell`; empty without thresholds.
     pub(crate) word: String,
-    /// With its unit, or why not.
+    /// What is wrong with the cell: `INVALID`, `aborted`, `not run`; empty where nothing is.
+    pub(crate) unfit: String,
+    /// p95 with its unit, or why not.
     pub(crate) p95: String,
-    /// US dollars per thousand replies, with the unit.
+    /// US dollars per thousand replies, with the sign; empty where they are not known.
     pub(crate) cost: String,
     /// What decided.
     pub(crate) why: String,
@@ -290,13 +292,18 @@ fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
 }
 
 fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
-    let (state, word) = state(cell, view);
+    let (state, said) = state(cell, view);
+    let is_fit = cell.validity == Validity::Ok;
+    let shown = &view.shown.p95;
+    // In a square there is room for the reason alone.
+    let reason = shown.split_once('(').map(|(_, reason)| reason.trim_end_matches(')'));
     GridSquare {
         id: view.id.clone(),
         state,
-        word,
-        p95: with_unit(view.shown.p95.clone(), "ms"),
-        cost: with_unit(cost::shown(cell.spend.per_1k_requests()), "USD"),
+        word: words(view.slo_verdict).1.into(),
+        unfit: if is_fit { String::new() } else { said },
+        p95: reason.map_or_else(|| with_unit(shown.clone(), "ms"), str::to_owned),
+        cost: cell.spend.per_1k_requests().map_or_else(String::new, |usd| format!("${}", cost::shown(Some(usd)))),
         why: why(cell, view),
     }
 }

@@ -65,7 +65,7 @@ pub(crate) struct OfferView {
 pub(super) fn view(plan: &Plan, summary: &Summary) -> PriceView {
     let limits_ms = limits(plan);
     let questions = questions(summary, &limits_ms);
-    let limits: Vec<String> = limits_ms.iter().map(|ms| format!("{} s", ms / 1e3)).collect();
+    let limits: Vec<String> = limits_ms.iter().map(|ms| limit(*ms)).collect();
     let of_plan = plan.slo.iter().flat_map(|slo| &slo.bounds).any(is_p95);
     let rows: Vec<PriceRow> = questions.iter().map(|question| row(summary, question)).collect();
     PriceView {
@@ -78,6 +78,11 @@ pub(super) fn view(plan: &Plan, summary: &Summary) -> PriceView {
         limits,
         rows,
     }
+}
+
+/// `90 ms`, `2.5 s`.
+fn limit(ms: f64) -> String {
+    if ms < 1_000.0 { format!("{ms} ms") } else { format!("{} s", ms / 1e3) }
 }
 
 /// How often each answer was given at the first limit that anybody meets.

@@ -1,0 +1,4 @@
+//! The pages in a real browser, from `file://`.
+
+mod chromium;
+mod pages;

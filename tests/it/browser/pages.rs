@@ -1,0 +1,223 @@
+//! What people do with a report: look at it on a screen, in the dark and on a phone, print it, sort,
+//! filter, point at things; and that nothing of it leaves the page.
+
+use super::chromium::Chromium;
+use crate::support::command;
+use serde_json::json;
+use std::path::Path;
+
+/// Two tiers at two loads, streamed, with failures, thresholds, and text that would like to be markup.
+const PLAN: &str = r#"
+name = "<img src=x onerror=hacked()>"
+description = "\"><script>hacked()</script> \u202e right to left"
+[target]
+endpoint = "simulated"
+api = "converse-stream"
+[matrix]
+model_ids = ["amazon.nova-2-lite-v1:0"]
+service_tiers = ["default", "flex"]
+prompt_sizes = ["small"]
+user_counts = [2, 4]
+[load]
+test_duration = "1s"
+spawn_rate = 100
+think_time = "0s"
+cool_down = "0s"
+seed = 7
+[request]
+max_tokens = 16
+[[slo]]
+name = "<b>fast</b>"
+p95 = "60ms"
+failure_rate = "50%"
+[simulator]
+ttft = "20ms"
+tpot = "1ms"
+[simulator.faults]
+throttling = 0.1
+service_unavailable = 0.05
+"#;
+
+fn run(dir: &Path) {
+    std::fs::write(dir.join("plan.toml"), PLAN).unwrap();
+    let output = command(dir, &["run", "plan.toml", "--yes", "--results-dir", "results"]).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 99)), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Nothing is wider than the window, but for what scrolls inside of it.
+const CUT_OFF: &str = r"(() => {
+    document.querySelectorAll('details').forEach((details) => { details.open = true; });
+    const root = document.documentElement;
+    if (root.scrollWidth > root.clientWidth) return [`the page: ${root.scrollWidth} > ${root.clientWidth}`];
+    const scrolls = (at) => at && (/auto|scroll|hidden/.test(getComputedStyle(at).overflowX) || scrolls(at.parentElement));
+    return [...document.querySelectorAll('main *')]
+        .filter((at) => at.getBoundingClientRect().right > root.clientWidth + 1 && !at.closest('svg') && !scrolls(at.parentElement))
+        .map((at) => `${at.tagName}: ${at.textContent.slice(0, 60)}`);
+})()";
+
+#[test]
+fn every_page_is_quiet_and_fits_in_light_and_dark_on_a_screen_and_on_a_phone() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path());
+    let results = dir.path().join("results");
+    for name in ["report.html", "test_us_default_small_u2_report.html", "test_us_flex_small_u4_report.html"] {
+        let mut looks = Vec::new();
+        for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
+            browser.open(&results.join(name), width, scheme);
+            assert_eq!(browser.evaluate(CUT_OFF), json!([]), "{name} at {width}, {scheme}");
+            let look =
+                "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor].join()";
+            looks.push(browser.evaluate(look).to_string());
+            assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {width}, {scheme}");
+            assert_eq!(browser.evaluate("document.querySelectorAll('main script, main img').length"), json!(0));
+        }
+        assert!(looks[0] != looks[1] && looks[0] == looks[2] && looks[1] == looks[3], "{looks:?}");
+    }
+}
+
+#[test]
+fn every_chart_has_its_marks_and_says_them() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path());
+    browser.open(&dir.path().join("results/report.html"), 1280, "light");
+    // Without marks, or with one that says nothing.
+    let mute = r"[...document.querySelectorAll('figure')].filter((figure) => {
+        const marks = [...figure.querySelectorAll('.marks rect')];
+        return !marks.length || marks.some((mark) => !mark.querySelector('title').textContent.trim());
+    }).map((figure) => figure.id)";
+    assert_eq!(browser.evaluate(mute), json!([]));
+    // Tiers are compared where this machine was fast enough for that.
+    let stems = "[...document.querySelectorAll('figure')].map((figure) => figure.id.slice(6)).filter((stem) => stem !== 'tiers_against_default').sort().join(' ')";
+    assert_eq!(
+        browser.evaluate(stems),
+        json!(
+            "avg_latency_by_config cost_and_latency first_token latency_by_load latency_by_prompt_size latency_heatmap \
+               output_tokens p50_p95_comparison percentiles throughput_comparison timeline"
+        )
+    );
+    // Drawn things are there to be seen: every panel has ink within its borders.
+    let empty = r"(() => {
+        document.querySelectorAll('details').forEach((details) => { details.open = true; });
+        return [...document.querySelectorAll('.panels svg')].filter((svg) => {
+            const box = svg.getBoundingClientRect();
+            const inside = [...svg.querySelectorAll('rect, path, circle')].filter((at) => {
+                const own = at.getBoundingClientRect();
+                return own.right <= box.right + 2 && own.left >= box.left - 2 && own.bottom <= box.bottom + 2;
+            });
+            return inside.length < 3;
+        }).map((svg) => svg.getAttribute('aria-label'));
+    })()";
+    assert_eq!(browser.evaluate(empty), json!([]));
+
+    // A pointer over a mark, then the arrow keys.
+    let place = r"(() => {
+        const mark = document.querySelector('#chart-latency_by_load .marks rect');
+        mark.scrollIntoView({ block: 'center' });
+        const at = mark.getBoundingClientRect();
+        return [at.left + at.width / 2, at.top + at.height / 2];
+    })()";
+    let at = browser.evaluate(place);
+    browser.call("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": at[0], "y": at[1] }));
+    let tip = "(() => { const tip = document.getElementById('tip'); return tip.hidden ? '' : tip.textContent; })()";
+    let first = browser.evaluate(tip);
+    assert!(first.as_str().unwrap().contains("p95"), "{first}");
+    browser.call("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": 1, "y": 1 }));
+    assert_eq!(browser.evaluate(tip), json!(""));
+    browser.evaluate("document.querySelector('#chart-latency_by_load svg[tabindex]').focus()");
+    for _ in 0..2 {
+        browser
+            .call("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": "ArrowRight", "code": "ArrowRight" }));
+    }
+    let second = browser.evaluate(tip);
+    assert!(!second.as_str().unwrap().is_empty() && second != first, "{second}");
+
+    // A legend's name takes its series away, and brings it back.
+    let gone = "[...document.querySelectorAll('#chart-percentiles .z1')].filter((at) => getComputedStyle(at).display === 'none').length";
+    let click = "document.querySelectorAll('#chart-percentiles .legend button')[1].click()";
+    assert_eq!(browser.evaluate(gone), json!(0));
+    browser.evaluate(click);
+    assert_ne!(browser.evaluate(gone), json!(0));
+    browser.evaluate(click);
+    assert_eq!(browser.evaluate(gone), json!(0));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn tables_sort_and_filter_and_links_unfold() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path());
+    browser.open(&dir.path().join("results/report.html"), 1280, "light");
+    let ids = r"[...document.querySelectorAll('#matrix-table tbody tr')].filter((row) => !row.hidden).map((row) => row.id.slice(5))";
+    let all = browser.evaluate(ids);
+    assert_eq!(all.as_array().unwrap().len(), 4);
+
+    let filter = |words: &str| {
+        format!(
+            "(() => {{ const at = document.querySelector('[data-for=matrix-table] input'); at.value = '{words}'; at.dispatchEvent(new Event('input')); }})()"
+        )
+    };
+    browser.evaluate(&filter("FLEX u4"));
+    assert_eq!(browser.evaluate(ids), json!(["us_flex_small_u4"]));
+    assert_eq!(
+        browser.evaluate("document.querySelector('[data-for=matrix-table] output').textContent"),
+        json!("1 of 4")
+    );
+    browser.evaluate(&filter(""));
+    assert_eq!(browser.evaluate(ids), all);
+
+    let sort = |label: &str| {
+        format!(
+            "[...document.querySelectorAll('#matrix-table thead button')].find((at) => at.textContent === '{label}').click()"
+        )
+    };
+    let column = |label: &str| {
+        format!(
+            "(() => {{ const at = [...document.querySelectorAll('#matrix-table thead th')].findIndex((at) => at.textContent === '{label}');
+             return [...document.querySelectorAll('#matrix-table tbody tr')].map((row) => Number(row.cells[at].dataset.v)); }})()"
+        )
+    };
+    let numbers = |value: serde_json::Value| -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    let label = "p50, ms";
+    browser.evaluate(&sort(label));
+    let up = numbers(browser.evaluate(&column(label)));
+    assert!(up.is_sorted() && up.len() == 4, "{up:?}");
+    browser.evaluate(&sort(label));
+    let down = numbers(browser.evaluate(&column(label)));
+    assert!(down.iter().rev().is_sorted(), "{down:?}");
+    let said = "document.querySelector('#matrix-table th[aria-sort]').getAttribute('aria-sort')";
+    assert_eq!(browser.evaluate(said), json!("descending"));
+
+    let open = "document.getElementById('matrix').open";
+    assert_eq!(browser.evaluate(open), json!(false), "the first sight is one screen");
+    browser.evaluate("document.querySelector('.grid td a').click()");
+    assert_eq!(browser.evaluate("location.hash.startsWith('#cell-')"), json!(true));
+    // The event of a new fragment comes after this turn of the page's loop.
+    browser.call(
+        "Runtime.evaluate",
+        &json!({ "expression": "new Promise((done) => setTimeout(done))", "awaitPromise": true }),
+    );
+    assert_eq!(browser.evaluate(open), json!(true));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn it_says_everything_without_a_script_and_on_paper() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path());
+    browser.call("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
+    browser.open(&dir.path().join("results/report.html"), 1280, "light");
+    assert_eq!(browser.evaluate("document.querySelectorAll('button').length"), json!(0), "the script did not run");
+    let height = "document.getElementById('matrix-table').getBoundingClientRect().height";
+    let tools = "document.querySelector('.tools').getBoundingClientRect().height";
+    assert_eq!(browser.evaluate(tools), json!(0), "what does nothing is not shown");
+    let titles = "document.querySelectorAll('.marks title').length > 50";
+    assert_eq!(browser.evaluate(titles), json!(true));
+    browser.call("Emulation.setEmulatedMedia", &json!({ "media": "print" }));
+    assert!(browser.evaluate(height).as_f64().unwrap() > 50.0, "paper cannot be unfolded");
+}
