@@ -101,6 +101,9 @@ pub(crate) struct RunArgs {
     /// Run only the cells whose id is like this; may be said again.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
+    /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
+    #[arg(long)]
+    pub(crate) public: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -147,6 +150,9 @@ pub(crate) struct ReportArgs {
     /// Where the files go, instead of DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
+    #[arg(long)]
+    pub(crate) public: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

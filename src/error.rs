@@ -237,7 +237,12 @@ impl Error {
             Self::Setup(SetupError::NoCredentials(_)) => format!(
                 "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; {simulated}"
             ),
-            Self::Read(ReadError::Io { .. }) => "a run directory holds manifest.json and token_data.jsonl".into(),
+            Self::Read(ReadError::NotARun { .. } | ReadError::Io { .. }) => {
+                "a results directory holds manifest.json and token_data.jsonl".into()
+            }
+            Self::Read(ReadError::Newer { tool_version, .. }) => {
+                format!("bedrock-plan {tool_version} wrote it: that version, or a later one, reads it")
+            }
             Self::BaselineFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 "`bedrock-plan baseline add DIR --to FILE` makes one".into()
             }

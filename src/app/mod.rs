@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
 use crate::terminal::paint::Paint;
+use crate::units::text::clean_lines;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
 use screen::Screen;
@@ -76,7 +77,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 preflight_only: args.preflight_only,
                 only: args.only,
                 screen,
-                output: output(args.output, screen),
+                output: output(args.output, args.public, screen),
             };
             run::run(&options, &resolved, environment)
         }
@@ -85,7 +86,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             show::show(args.format, &args.only, &resolved)
         }
         Subcommands::Report(args) => {
-            let output = output(args.output, screen);
+            let output = output(args.output, args.public, screen);
             let options = report::Options {
                 dir: args.dir,
                 out: args.out,
@@ -101,7 +102,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             BaselineCommands::Remove { sessions, from } => baseline::remove(&sessions, &from),
         },
         Subcommands::Compare(args) => {
-            let output = output(args.output, screen);
+            let output = output(args.output, false, screen);
             let (baseline, dirs, format) = (args.baseline, args.dirs, args.format);
             compare::compare(&compare::Options { baseline, dirs, format, output }, environment)
         }
@@ -133,8 +134,8 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
     }
 }
 
-fn output(args: OutputArgs, screen: Screen) -> report::Output {
-    report::Output { templates: args.templates, files: args.output, paint: screen.out }
+fn output(args: OutputArgs, public: bool, screen: Screen) -> report::Output {
+    report::Output { templates: args.templates, public, files: args.output, paint: screen.out }
 }
 
 fn read(
@@ -152,8 +153,8 @@ fn read(
 fn shown(error: &Error, styled: bool) -> String {
     match (error, error.hint()) {
         (Error::Problems(problems), _) => format!("{}\n", problems.render(styled)),
-        (error, Some(hint)) => format!("error: {error}\n  = help: {hint}\n"),
-        (error, None) => format!("error: {error}\n"),
+        (error, Some(hint)) => clean_lines(&format!("error: {error}\n  = help: {hint}\n")),
+        (error, None) => clean_lines(&format!("error: {error}\n")),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::record::dir;
 use crate::record::manifest::Manifest;
 use crate::record::read::{self, Of, Records};
 use crate::report::templates::Templates;
-use crate::report::{FORMATS, ci, view};
+use crate::report::{FORMATS, ci, outside, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
 use crate::terminal::paint::Paint;
@@ -36,6 +36,8 @@ pub(crate) struct Options {
 pub(crate) struct Output {
     /// Templates of the user's own.
     pub(crate) templates: Option<PathBuf>,
+    /// `--public`.
+    pub(crate) public: bool,
     /// `--output`.
     pub(crate) files: Vec<String>,
     /// How the tables at the end are shown.
@@ -47,13 +49,19 @@ pub(super) struct Means {
     pub(super) templates: Templates,
     outputs: Outputs,
     paint: Paint,
+    public: bool,
 }
 
 impl Output {
     /// Opens and reads what it names.
     pub(super) fn open(&self, environment: &BTreeMap<String, String>) -> Result<Means, Error> {
         let outputs = Outputs::open(&self.files, environment)?;
-        Ok(Means { templates: templates::read(self.templates.as_deref())?, outputs, paint: self.paint })
+        Ok(Means {
+            templates: templates::read(self.templates.as_deref())?,
+            outputs,
+            paint: self.paint,
+            public: self.public,
+        })
     }
 }
 
@@ -74,8 +82,10 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
 /// be made keeps no other from being written.
 pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) -> Result<u8, Error> {
     let summary = summarise(dir, manifest)?;
-    let judgements = slo::judge(manifest, &summary);
-    let view = view::build(manifest, &summary, &judgements);
+    let (manifest, summary) =
+        &outside::clean_all(manifest, summary, means.public).map_err(|error| Error::Report(vec![error]))?;
+    let judgements = slo::judge(manifest, summary);
+    let view = view::build(manifest, summary, &judgements);
     let mut stdout = std::io::stdout().lock();
     let (mut failed, mut written) = (Vec::new(), Vec::new());
     for format in FORMATS {
@@ -97,7 +107,7 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
         return Err(Error::Report(failed));
     }
     let fails = slo::fails(&manifest.plan.slo, &judgements);
-    Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summary), fails))
+    Ok(outcome::exit_code(manifest, &outcome::ends(manifest, summary), fails))
 }
 
 /// Reads the journal once.
@@ -110,8 +120,7 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
             (Of::Probe(probe), record) => collector.add_probe(probe, &record),
         }
     }
-    if records.truncated {
-        tracing::warn!("the last line of the journal had no end and was dropped");
-    }
-    Ok(collector.finish())
+    let mut summary = collector.finish();
+    summary.is_cut = records.truncated;
+    Ok(summary)
 }

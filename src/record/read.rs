@@ -5,6 +5,7 @@ use super::Record;
 use super::dir::{JOURNAL, MANIFEST};
 use super::journal::identities;
 use super::manifest::{FORMAT, Manifest};
+use crate::units::text::clean;
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -20,6 +21,24 @@ pub(crate) enum ReadError {
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
+    },
+    /// No manifest is where one should be.
+    #[error("{} is not the results directory of a run: {why}", dir.display())]
+    NotARun {
+        /// What was named.
+        dir: PathBuf,
+        /// What it lacks.
+        why: &'static str,
+    },
+    /// A later version of this tool wrote it.
+    #[error("{}: format {format} is newer than the format {FORMAT} that this version reads", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+        /// The version that wrote it.
+        tool_version: String,
     },
     /// The manifest is not one.
     #[error("{}: {message}", path.display())]
@@ -44,16 +63,28 @@ pub(crate) enum ReadError {
 /// Reads `manifest.json`.
 ///
 /// # Errors
-/// When it is missing, malformed, or of another format.
+/// When it is missing, malformed, of another format, or at odds with itself.
 pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
     #[derive(Deserialize)]
     struct Head {
         format: u32,
+        #[serde(default)]
+        tool_version: String,
     }
     let path = dir.join(MANIFEST);
-    let text = std::fs::read_to_string(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+        _ if !dir.exists() => ReadError::NotARun { dir: dir.to_owned(), why: "there is none" },
+        _ if !dir.is_dir() => ReadError::NotARun { dir: dir.to_owned(), why: "it is a file" },
+        io::ErrorKind::NotFound => {
+            ReadError::NotARun { dir: dir.to_owned(), why: "it holds no manifest.json, which a run writes first" }
+        }
+        _ => ReadError::Io { path: path.clone(), source },
+    })?;
     let wrong = |message: String| ReadError::Manifest { path: path.clone(), message };
     let head: Head = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if head.format > FORMAT {
+        return Err(ReadError::Newer { path, format: head.format, tool_version: head.tool_version });
+    }
     if head.format != FORMAT {
         return Err(wrong(format!("format {} is not the format {FORMAT} that this version reads", head.format)));
     }
@@ -68,7 +99,14 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
 fn contradiction(manifest: &Manifest) -> Option<String> {
     let cells = manifest.cells.len();
     if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= cells) {
-        return Some(format!("its order names cell {} of {cells}", turn.cell));
+        return Some(format!(
+            "its order names the cell number {}, and it holds {cells}: a cell is missing",
+            turn.cell + 1
+        ));
+    }
+    let is_known = |id: &str| manifest.cells.iter().any(|planned| planned.cell.id == id);
+    if let Some(turn) = manifest.turns.iter().find(|turn| !is_known(&turn.test_id)) {
+        return Some(format!("it tells how {} ended, and holds no such cell", turn.test_id));
     }
     let mut ids: Vec<&str> = manifest.cells.iter().map(|planned| planned.cell.id.as_str()).collect();
     ids.sort_unstable();
@@ -131,9 +169,25 @@ impl Records {
             .or_else(|| (0..self.identities.len()).find(is))
     }
 
+    /// Why a line belongs to no cell.
+    fn stranger(&self) -> String {
+        #[derive(Deserialize)]
+        struct Identity {
+            run_id: String,
+            test_id: String,
+        }
+        match serde_json::from_slice::<Identity>(&self.line) {
+            Ok(identity) if self.identities.iter().any(|known| known.contains(&identity.run_id)) => {
+                format!("a record of the cell {}, which {MANIFEST} does not hold", clean(&identity.test_id))
+            }
+            Ok(_) => "a record of another run".into(),
+            Err(_) => "not a record of a cell of this run".into(),
+        }
+    }
+
     fn parse(&mut self) -> Result<(Of, Record), ReadError> {
         let Some(whose) = self.whose() else {
-            return Err(self.wrong("not a record of a cell of this run"));
+            return Err(self.wrong(self.stranger()));
         };
         self.last = whose;
         let comma = self.identities[whose].len() - 1;

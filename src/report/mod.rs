@@ -10,6 +10,7 @@ mod hlog;
 mod html;
 mod locust;
 mod markdown;
+pub(crate) mod outside;
 mod slo;
 mod stages;
 pub(crate) mod summary;
@@ -81,6 +82,16 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.3}"))
 }
 
+/// A text that a spreadsheet would take for a formula, told to be a text; numbers stay numbers, those below
+/// zero too.
+fn csv_text(text: String) -> String {
+    let is_number = || {
+        let digits = text.trim_start_matches(['+', '-']);
+        digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && text.parse::<f64>().is_ok()
+    };
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number() { format!("'{text}") } else { text }
+}
+
 /// A CSV file in memory.
 fn csv_bytes(
     header: &[&str],
@@ -88,9 +99,9 @@ fn csv_bytes(
     end: csv::Terminator,
 ) -> Result<Vec<u8>, ReportError> {
     let mut writer = csv::WriterBuilder::new().terminator(end).from_writer(Vec::new());
-    writer.write_record(header)?;
+    writer.write_record(header.iter().map(|name| csv_text((*name).to_owned())))?;
     for row in rows {
-        writer.write_record(&row)?;
+        writer.write_record(row.into_iter().map(csv_text))?;
     }
     writer.into_inner().map_err(|error| ReportError::Csv(error.to_string()))
 }

@@ -2,6 +2,7 @@
 //! lost between records and rows.
 
 mod ci;
+mod hostile;
 mod pages;
 mod summaries;
 

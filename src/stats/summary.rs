@@ -29,6 +29,8 @@ const BURSTS: f64 = 0.01;
 pub(crate) struct Summary {
     /// In matrix order, one for every cell of the manifest.
     pub(crate) cells: Vec<CellSummary>,
+    /// The journal's last line had no end and is left out.
+    pub(crate) is_cut: bool,
     /// What the pre-flight cost: it is in no cell.
     pub(crate) preflight: Spend,
     include_failures: bool,
@@ -163,6 +165,8 @@ pub(crate) enum Warning {
     CutReplies,
     /// Reasoning was all that some streams had.
     NoAnswer,
+    /// The manifest counts requests that the journal does not hold.
+    RecordsMissing,
 }
 
 impl Warning {
@@ -182,6 +186,7 @@ impl Warning {
             Self::TooFewSamples => "too_few_samples",
             Self::CutReplies => "cut_replies",
             Self::NoAnswer => "no_answer",
+            Self::RecordsMissing => "records_missing",
         }
     }
 
@@ -221,6 +226,9 @@ impl Warning {
             }
             Self::NoAnswer => {
                 "no answer: 1 % or more of the streams reasoned until they ended, and no text of an answer came; raise max_tokens, or ask for less reasoning (request.additional_fields)"
+            }
+            Self::RecordsMissing => {
+                "records missing: the manifest counts more requests of this cell than the journal holds, so that these numbers are of a part; the journal was cut or changed after the run"
             }
             Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }
@@ -375,7 +383,12 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
             cell(manifest, &planned.cell, &turns, gathered)
         })
         .collect();
-    Summary { cells, preflight: Spend::default(), include_failures: manifest.plan.report.include_failures }
+    Summary {
+        cells,
+        is_cut: false,
+        preflight: Spend::default(),
+        include_failures: manifest.plan.report.include_failures,
+    }
 }
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
@@ -476,6 +489,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
     warn(replies.is_mixed(), Warning::CutReplies);
     warn(replies.lacks_answers(), Warning::NoAnswer);
+    warn(turns.iter().map(|turn| turn.requests).sum::<u64>() > counts.total, Warning::RecordsMissing);
     CellSummary {
         cell: cell.clone(),
         counts,

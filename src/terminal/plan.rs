@@ -6,6 +6,7 @@ use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
 use crate::report::view::slo::shown;
+use crate::units::text::clean_lines;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
@@ -20,7 +21,8 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
     text += &format!("\n{}\n", cells_line(plan, origins, cells));
     text += &format!("{}\n", estimate_line(estimate));
     text += &expectations(estimate, plan);
-    text
+    // A plan's own texts are in it.
+    clean_lines(&text)
 }
 
 /// Key, value, origin. The simulator's values are shown where it is used, or where somebody changed them.

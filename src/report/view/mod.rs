@@ -68,6 +68,10 @@ pub(crate) struct View {
     pub(crate) charts: Vec<(&'static str, Figure)>,
 }
 
+/// What is said of a journal whose last line has no end.
+const CUT: &str =
+    "The last line of the journal has no end, as a crash leaves it: it is left out, and everything before it is used";
+
 /// What heads a report.
 #[derive(Debug, Clone, Serialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
@@ -141,7 +145,10 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
-        notes: preflight(manifest).chain(tiers::untold(summary)).collect(),
+        notes: preflight(manifest)
+            .chain(tiers::untold(summary))
+            .chain(summary.is_cut.then(|| CUT.to_owned()))
+            .collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
     let cells: Vec<CellView> =

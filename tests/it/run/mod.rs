@@ -1,5 +1,6 @@
 //! `run` and `report` from the outside: the binary, real sockets, the files it leaves.
 
+mod bad_directories;
 mod compare;
 mod ends;
 mod faults;

@@ -77,3 +77,22 @@ fn a_broken_template_is_said_and_the_other_files_are_written() {
     said += &stderr(2, &["report", "results", "--templates", "missing"]);
     insta::assert_snapshot!("broken_templates", said);
 }
+
+#[test]
+fn in_public_no_file_of_a_report_tells_the_account() {
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6";
+    let scene = Scene::new().plan(SHORT);
+    let models = format!("{arn},test.model-v1:0");
+    scene.run(0, &["--model-id", &models, "--region-prefixes", "none", "--no-report"]);
+    let output = scene.expect(0, scene.command(&["report", "results", "--public", "--out", "shared"]));
+    let told = |bytes: &[u8]| {
+        ["123456789012", "a1b2c3d4e5f6"].iter().any(|secret| String::from_utf8_lossy(bytes).contains(secret))
+    };
+    assert!(told(&std::fs::read(scene.path("results/manifest.json")).unwrap()), "the run itself keeps it");
+    assert!(!told(&output.stdout), "{}", String::from_utf8_lossy(&output.stdout));
+    let shared = files(&scene.path("shared"));
+    assert!(shared.len() > 10, "{shared:?}");
+    for name in shared {
+        assert!(!told(name.as_bytes()) && !told(&std::fs::read(scene.path("shared").join(&name)).unwrap()), "{name}");
+    }
+}

@@ -1,0 +1,221 @@
+//! The gate for what comes from outside: names, messages and ids of a plan, a service or a journal, before
+//! anything is said of them. What would leave its line or turn other text around is replaced, and with
+//! `--public` whoever asked is not told: account ids, names of roles, users and profiles.
+
+use super::ReportError;
+use crate::record::manifest::Manifest;
+use crate::stats::{CellSummary, Summary};
+use crate::units::text::clean;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Resources whose names people gave, or that belong to one account.
+const OWN: [&str; 13] = [
+    "role",
+    "user",
+    "group",
+    "assumed-role",
+    "federated-user",
+    "application-inference-profile",
+    "provisioned-model",
+    "imported-model",
+    "custom-model",
+    "custom-model-deployment",
+    "prompt-router",
+    "prompt",
+    "guardrail",
+];
+
+/// Cleans a run and its numbers, and with `public` masks them.
+///
+/// # Errors
+/// A manifest that cannot be read any more, which would be a fault of this tool.
+pub(crate) fn clean_all(
+    manifest: &Manifest,
+    mut summary: Summary,
+    public: bool,
+) -> Result<(Manifest, Summary), ReportError> {
+    let wrong = |error: serde_json::Error| ReportError::Json(error.to_string());
+    let mut tree = serde_json::to_value(manifest).map_err(wrong)?;
+    let mut mask = Mask::default();
+    if public {
+        mask.profile(manifest.plan.target.profile.as_deref());
+        each_text(&mut tree, &mut |text| mask.learn(text));
+        each_of(&mut summary, &mut |text| mask.learn(text));
+    }
+    let mut gate = |text: &mut String| {
+        let masked = mask.apply(text);
+        *text = clean(&masked).into_owned();
+    };
+    each_text(&mut tree, &mut gate);
+    each_of(&mut summary, &mut gate);
+    let mut manifest: Manifest = serde_json::from_value(tree).map_err(wrong)?;
+    if let Some(profile) = manifest.plan.target.profile.as_mut().filter(|_| public) {
+        *profile = "profile-1".into();
+    }
+    for (cell, planned) in summary.cells.iter_mut().zip(&manifest.cells) {
+        cell.histogram = tagged(&cell.histogram, &cell.cell.id, &planned.cell.id);
+        cell.cell = planned.cell.clone();
+    }
+    Ok((manifest, summary))
+}
+
+/// Every text of a tree, and every key, since some are a plan's.
+fn each_text(value: &mut Value, with: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::String(text) => with(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, with)),
+        Value::Object(map) => {
+            *map = std::mem::take(map)
+                .into_iter()
+                .map(|(mut key, mut value)| {
+                    with(&mut key);
+                    each_text(&mut value, with);
+                    (key, value)
+                })
+                .collect();
+        }
+        _ => {}
+    }
+}
+
+/// Every text that a service put into the numbers.
+fn each_of(summary: &mut Summary, with: &mut impl FnMut(&mut String)) {
+    summary.preflight.unpriced_tier.iter_mut().for_each(&mut *with);
+    for CellSummary { errors, protocols, spend, .. } in &mut summary.cells {
+        for error in errors {
+            with(&mut error.class);
+            with(&mut error.message);
+        }
+        spend.unpriced_tier.iter_mut().for_each(&mut *with);
+        *protocols = std::mem::take(protocols)
+            .into_iter()
+            .map(|(mut name, count)| {
+                with(&mut name);
+                (name, count)
+            })
+            .collect();
+    }
+}
+
+/// The histogram log of a cell under another id.
+fn tagged(log: &[u8], from: &str, to: &str) -> Vec<u8> {
+    match std::str::from_utf8(log) {
+        Ok(text) if from != to => text.replace(&format!("Tag={from},"), &format!("Tag={to},")).into_bytes(),
+        _ => log.to_vec(),
+    }
+}
+
+/// What is masked, each with what stands for it: the same everywhere, so that two stay two.
+#[derive(Debug, Default)]
+struct Mask {
+    known: BTreeMap<String, String>,
+    counts: [usize; 3],
+}
+
+/// Kinds of what is masked, and how they are called then.
+const ACCOUNT: (usize, &str) = (0, "account");
+const NAME: (usize, &str) = (1, "name");
+const ID: (usize, &str) = (2, "id");
+
+impl Mask {
+    fn put(&mut self, text: &str, (kind, label): (usize, &str)) {
+        if !text.is_empty() && !self.known.contains_key(text) {
+            self.counts[kind] += 1;
+            self.known.insert(text.to_owned(), format!("{label}-{}", self.counts[kind]));
+        }
+    }
+
+    /// A profile that is called like a tier or a region prefix is masked where it is a profile, and nowhere else.
+    fn profile(&mut self, name: Option<&str>) {
+        if let Some(name) = name.filter(|name| name.len() >= 4 && !["default", "priority", "flex"].contains(name)) {
+            self.known.insert(name.to_owned(), "profile-1".into());
+        }
+    }
+
+    /// Finds what is to be masked.
+    fn learn(&mut self, text: &str) {
+        for arn in text.split("arn:").skip(1) {
+            let end = arn.find(|c: char| c.is_whitespace() || "\"'`,;()[]<>".contains(c)).unwrap_or(arn.len());
+            // partition:service:region:account:resource
+            let fields: Vec<&str> = arn[..end].splitn(5, ':').collect();
+            let [_, _, _, account, resource] = fields[..] else { continue };
+            self.put(account, ACCOUNT);
+            let resource = resource.trim_end_matches('.');
+            let mut parts = resource.split(['/', ':']);
+            match parts.next() {
+                Some(kind) if OWN.contains(&kind) => {
+                    let label = if kind.contains("model") || kind.contains("pro") { ID } else { NAME };
+                    parts.for_each(|part| self.put(part, label));
+                }
+                // `us.amazon.nova-lite-v1:0` is AWS's own, and says which model it was.
+                Some("inference-profile") => {
+                    if let Some(id) = parts.next().filter(|id| !id.contains('.')) {
+                        self.put(id, ID);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let is_account = |word: &&str| word.len() == 12 && word.bytes().all(|b| b.is_ascii_digit());
+        text.split(|c: char| !c.is_alphanumeric()).filter(is_account).for_each(|account| self.put(account, ACCOUNT));
+    }
+
+    /// Replaces what is known, where it stands as a word.
+    fn apply(&self, text: &str) -> String {
+        let mut known: Vec<(&String, &String)> = self.known.iter().collect();
+        known.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+        let mut masked = text.to_owned();
+        for (secret, label) in known {
+            let mut rest = masked.as_str();
+            let mut next = String::new();
+            while let Some(at) = rest.find(secret.as_str()) {
+                let after = at + secret.len();
+                let within = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+                let is_word = !within(rest[..at].chars().next_back()) && !within(rest[after..].chars().next());
+                next += &rest[..at];
+                next += if is_word { label } else { secret };
+                rest = &rest[after..];
+            }
+            next += rest;
+            masked = next;
+        }
+        masked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_and_names_are_masked_and_stay_apart() {
+        let texts = [
+            "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6",
+            "User: arn:aws:sts::123456789012:assumed-role/TeamRole/jane@example.com is not authorized to perform: bedrock:InvokeModel",
+            "arn:aws:bedrock:eu-west-1:210987654321:inference-profile/eu.amazon.nova-2-lite-v1:0",
+            "a1b2c3d4e5f6_us_flex_small_u20",
+            "arn-aws-bedrock-us-east-1-123456789012-application-inference-profile-a1b2c3d4e5f6",
+            "account 123456789012, not 1234567890123 nor x123456789012",
+            "the profile production-eu could not be found; default is a tier",
+        ];
+        let mut mask = Mask::default();
+        mask.profile(Some("production-eu"));
+        for text in texts {
+            mask.learn(text);
+        }
+        let masked: Vec<String> = texts.iter().map(|text| mask.apply(text)).collect();
+        assert_eq!(
+            masked,
+            [
+                "arn:aws:bedrock:us-east-1:account-1:application-inference-profile/id-1",
+                "User: arn:aws:sts::account-1:assumed-role/name-1/name-2 is not authorized to perform: bedrock:InvokeModel",
+                "arn:aws:bedrock:eu-west-1:account-2:inference-profile/eu.amazon.nova-2-lite-v1:0",
+                "id-1_us_flex_small_u20",
+                "arn-aws-bedrock-us-east-1-account-1-application-inference-profile-id-1",
+                "account account-1, not 1234567890123 nor x123456789012",
+                "the profile profile-1 could not be found; default is a tier",
+            ]
+        );
+    }
+}
