@@ -165,7 +165,7 @@ fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static s
         let said = if usable == all {
             format!("{all} {} measured; the plan sets no thresholds", noun(all))
         } else {
-            format!("{usable} of {all} {} measured; the plan sets no thresholds", noun(all))
+            format!("{usable} of {all} {} can be trusted; the plan sets no thresholds", noun(all))
         };
         return ("", said);
     }
