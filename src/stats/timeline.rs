@@ -136,3 +136,44 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     (!values.is_empty()).then(|| values[super::percentile::nearest_rank(values.len(), 0.5)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::collect::tests::sample;
+    use super::*;
+
+    fn bucket(samples: &[Sample]) -> Bucket {
+        let mut gathered = Gathered::default();
+        for sample in samples {
+            gathered.end(sample);
+            gathered.late(sample.send_lag_ms);
+        }
+        gathered.done(1.0)
+    }
+
+    #[test]
+    fn a_bucket_tells_a_quota_from_an_overload_and_whose_time_it_was() {
+        let ended = |outcome, overloaded| Sample { outcome, overloaded, ..sample() };
+        let success = |service_ms, server_ms, send_lag_ms| Sample {
+            service_ms,
+            server_ms: Some(server_ms),
+            send_lag_ms,
+            ..sample()
+        };
+        let bucket = bucket(&[
+            success(100.0, 90.0, 0.5),
+            success(140.0, 120.0, 7.5),
+            success(300.0, 299.0, 1.0),
+            ended(Outcome::Throttled, false),
+            ended(Outcome::Failed, true),
+            ended(Outcome::Failed, false),
+            ended(Outcome::Failed, false),
+            ended(Outcome::Censored, false),
+        ]);
+        let counts = (bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored);
+        assert_eq!(counts, (3, 1, 1, 2, 1));
+        assert_eq!(bucket.shares_ms, Some((120.0, 10.0)));
+        assert_eq!(bucket.lag_ms, Some(7.5));
+        assert_eq!(super::tests::bucket(&[]).shares_ms, None, "nothing is not zero");
+    }
+}

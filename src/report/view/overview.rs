@@ -365,7 +365,8 @@ fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
 }
 
 fn plain(text: String, number: Option<f64>) -> MatrixValue {
-    MatrixValue { text, number }
+    // To sort by, six decimals are enough.
+    MatrixValue { text, number: number.map(|number| (number * 1e6).round() / 1e6) }
 }
 
 fn matrix(summary: &Summary, cells: &[CellView]) -> MatrixView {
