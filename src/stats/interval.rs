@@ -13,7 +13,7 @@ use crate::record::Outcome;
 const ALPHA: f64 = 0.025;
 
 /// Into how many parts the window is cut.
-const BATCHES: usize = 20;
+pub(super) const BATCHES: usize = 20;
 
 /// A number and how sure it is, in its own unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,8 +122,7 @@ fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Optio
     if n < BATCHES {
         return None;
     }
-    let means = sums.map(|sum| sum / batch_s);
-    let (mean, half) = student::mean(&means, ALPHA);
+    let (mean, half) = student::mean(&sums.map(|sum| sum / batch_s), ALPHA);
     Some(Interval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
 }
 

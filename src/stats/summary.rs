@@ -328,6 +328,8 @@ pub(crate) struct Pool {
     pub(crate) tokens: Tokens,
     /// Ends inside the windows over the windows' lengths.
     pub(crate) requests_per_sec: Option<f64>,
+    /// Cells among them whose numbers this machine spoiled.
+    pub(crate) invalid: usize,
 }
 
 impl Summary {
@@ -365,6 +367,7 @@ impl Summary {
             latency: Latency::of(windowed, population(self.include_failures)),
             tokens: Tokens::of(cells.iter().flat_map(|cell| &cell.samples)),
             requests_per_sec: (length > 0.0).then(|| ended / length),
+            invalid: cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_))).count(),
         }
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 
 use crate::matrix::{AXES, Cell};
 use crate::stats::latency::Metric;
-use crate::stats::repeated::{Figure, Interval, Lacking};
+use crate::stats::repeated::{Closed, Figure, Lacking};
 use crate::stats::{CellSummary, Summary, Validity, student};
 
 /// How often a context may have a tier called different that is not, as the intervals are asked. The bench found
@@ -107,7 +107,7 @@ pub(crate) struct Contrast {
     /// Of the tier.
     pub(crate) tier: f64,
     /// Tier over default, with its interval.
-    pub(crate) ratio: Interval,
+    pub(crate) ratio: Closed,
     /// Of the interval.
     pub(crate) basis: Basis,
 }
@@ -255,20 +255,20 @@ fn paired(pairs: &[(f64, f64)], tail: f64) -> Contrast {
     Contrast {
         default: mean(&|(default, _)| default.ln()).exp(),
         tier: mean(&|(_, tier)| tier.ln()).exp(),
-        ratio: Interval { value: middle.exp(), low: (middle - half).exp(), high: (middle + half).exp() },
+        ratio: Closed { value: middle.exp(), low: (middle - half).exp(), high: (middle + half).exp() },
         basis: Basis::Repetitions(pairs.len()),
     }
 }
 
 /// The interval of a ratio out of the intervals of both sides.
-fn unpaired(default: Interval, tier: Interval) -> Contrast {
-    let below = |side: Interval| (side.value / side.low).ln();
-    let above = |side: Interval| (side.high / side.value).ln();
+fn unpaired(default: Closed, tier: Closed) -> Contrast {
+    let below = |side: Closed| (side.value / side.low).ln();
+    let above = |side: Closed| (side.high / side.value).ln();
     let middle = (tier.value / default.value).ln();
     Contrast {
         default: default.value,
         tier: tier.value,
-        ratio: Interval {
+        ratio: Closed {
             value: middle.exp(),
             low: (middle - below(tier).hypot(above(default))).exp(),
             high: (middle + above(tier).hypot(below(default))).exp(),
