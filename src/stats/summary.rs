@@ -6,8 +6,10 @@ use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::percentile;
+use super::phases::{self, PhaseSummary};
 use super::replies::Replies;
 use super::series::{self, Row};
+use super::slowest::Slow;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
 use super::window::Window;
@@ -286,6 +288,10 @@ pub(crate) struct CellSummary {
     pub(crate) stall_ms: Option<f64>,
     /// The stages of a load profile.
     pub(crate) stages: Vec<StageSummary>,
+    /// The phases of its life.
+    pub(crate) phases: Vec<PhaseSummary>,
+    /// The slowest requests of any outcome, the slowest first.
+    pub(crate) slowest: Vec<Slow>,
     /// The successes of the window as an interval log of `HdrHistogram`.
     pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
@@ -439,7 +445,7 @@ fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
+    let Gathered { samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -513,6 +519,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         protocols,
         stall_ms,
         stages: stages::of(cell, turns.len(), &samples, settled),
+        phases: phases::of(&samples, settled),
+        slowest,
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
         health,
         latency,
