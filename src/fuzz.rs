@@ -1,5 +1,5 @@
 //! A bounded fuzz of everything that reads what people write and crashes leave: the plan loader, the
-//! prompts file, the journal and the manifest. Valid files are cut, doubled and sprinkled with what breaks
+//! prompts file, the journal, the manifest and a baseline. Valid files are cut, doubled and sprinkled with what breaks
 //! parsers; whatever comes out is either read or refused with a message, and a run that is read can be
 //! summarised. More of it: `cargo test --lib fuzz -- --ignored --nocapture`.
 
@@ -8,6 +8,7 @@ use crate::prompts::{Files, Prompts};
 use crate::record::dir::{JOURNAL, MANIFEST};
 use crate::record::read::{self, Of, Records};
 use crate::stats::Collector;
+use crate::verdict::{baseline, compare};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
@@ -185,6 +186,7 @@ fn summarise(dir: &Path) -> Result<(), String> {
     let summary = collector.finish();
     let judged = crate::verdict::slo::judge(&manifest, &summary);
     drop(crate::report::view::build(&manifest, &summary, &judged));
+    drop(baseline::session(&manifest, &summary));
     Ok(())
 }
 
@@ -199,9 +201,28 @@ fn runs(n: u32) {
         fs::write(dir.path().join(JOURNAL), &journal).unwrap();
         fs::write(dir.path().join(name), edited(broken, edits)).unwrap();
         if let Err(message) = summarise(dir.path()) {
-            assert!(message.contains(name) && message.len() > name.len() + 8, "{message}");
+            // A cell that a manifest does not have any more is missed by the journal.
+            let names = message.contains(MANIFEST) || message.contains(JOURNAL);
+            assert!(names && message.len() > dir.path().as_os_str().len() + 30, "{message}");
         }
     });
+}
+
+fn baselines(n: u32) {
+    let known = compare::tests::base(5);
+    let text = baseline::text(&known).into_bytes();
+    let new = [compare::tests::session(9, vec![compare::tests::cell("default_a", 101.0)])];
+    cases(n, &(0..1_usize, edits()), |_, edits| {
+        match baseline::parse(&String::from_utf8_lossy(&edited(&text, edits))) {
+            Ok(sessions) => drop(compare::compare(&sessions, &new)),
+            Err(error) => assert!(error.to_string().len() > 8),
+        }
+    });
+}
+
+#[test]
+fn no_baseline_panics_its_reader() {
+    baselines(1_000);
 }
 
 #[test]
@@ -225,4 +246,5 @@ fn all_of_it_for_longer() {
     plans(20_000);
     prompts(50_000);
     runs(1_500);
+    baselines(100_000);
 }

@@ -4,6 +4,7 @@
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
 use super::proportion::Tally;
+use super::student;
 use super::summary::{CellSummary, is_good};
 use crate::plan::{Counted, Flow, Goodput, Timed};
 use crate::record::Outcome;
@@ -12,10 +13,7 @@ use crate::record::Outcome;
 const ALPHA: f64 = 0.025;
 
 /// Into how many parts the window is cut.
-const BATCHES: usize = 20;
-
-/// The 97.5 % quantile of Student's t with 19 degrees of freedom.
-const T_19: f64 = 2.093_024_054_408_263;
+pub(super) const BATCHES: usize = 20;
 
 /// A number and how sure it is, in its own unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -124,10 +122,7 @@ fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Optio
     if n < BATCHES {
         return None;
     }
-    let means = sums.map(|sum| sum / batch_s);
-    let mean = means.iter().sum::<f64>() / BATCHES as f64;
-    let variance = means.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (BATCHES - 1) as f64;
-    let half = T_19 * (variance / BATCHES as f64).sqrt();
+    let (mean, half) = student::mean(&sums.map(|sum| sum / batch_s), ALPHA);
     Some(Interval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
 }
 

@@ -3,13 +3,11 @@
 
 use super::CellSummary;
 use super::collect::Sample;
+use super::interval::BATCHES;
 use super::latency::{Latency, Metric, Population};
 use super::percentile::Quality;
 use super::student;
 use crate::record::Outcome;
-
-/// The batches of a rate's interval.
-const BATCHES: usize = 20;
 
 /// A number that every cell of an api has.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,9 +18,9 @@ pub(crate) enum Figure {
     OutputTokensPerSec,
 }
 
-/// A number with an interval over requests; nothing of it is zero or less, so that logarithms exist.
+/// A number with an interval that has both ends; nothing of it is zero or less, so that logarithms exist.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Interval {
+pub(crate) struct Closed {
     /// The number.
     pub(crate) value: f64,
     /// Its lower end.
@@ -52,7 +50,7 @@ impl CellSummary {
 
     /// The number over all repetitions, with the interval that requests alone give it: each end is missed
     /// with at most `tail`. Percentiles have their order statistics, rates the means of [`BATCHES`] batches.
-    pub(crate) fn within_session(&self, figure: Figure, tail: f64) -> Result<Interval, Lacking> {
+    pub(crate) fn within_session(&self, figure: Figure, tail: f64) -> Result<Closed, Lacking> {
         let interval = match figure {
             Figure::Percentile(metric, p) => {
                 let latency = self.gathered(metric, None);
@@ -62,7 +60,7 @@ impl CellSummary {
                     return Err(Lacking::CutOff);
                 }
                 let (Some(low), Some(high)) = latency.interval(p, tail) else { return Err(Lacking::TooFew(n)) };
-                Interval { value: percentile.value_ms, low, high }
+                Closed { value: percentile.value_ms, low, high }
             }
             Figure::OutputTokensPerSec => self.batch_means(tail)?,
         };
@@ -121,7 +119,7 @@ impl CellSummary {
 
     /// Student's interval over the means of twenty batches of time, shared among the repetitions: counts
     /// of neighbouring seconds depend on each other, in a closed loop strongly.
-    fn batch_means(&self, tail: f64) -> Result<Interval, Lacking> {
+    fn batch_means(&self, tail: f64) -> Result<Closed, Lacking> {
         let mut batches = Vec::new();
         let each = (BATCHES / self.load_ms.len().max(1)).max(2);
         for (repetition, load_ms) in &self.load_ms {
@@ -135,14 +133,11 @@ impl CellSummary {
             }
             batches.extend(sums.into_iter().map(|sum| sum * 1e3 / batch_ms));
         }
-        let n = batches.len() as f64;
         // A batch of a few replies is luck: the least is some five in each.
         if batches.len() < 2 || self.success.n < 5 * batches.len() {
             return Err(Lacking::TooFew(self.success.n));
         }
-        let value = batches.iter().sum::<f64>() / n;
-        let variance = batches.iter().map(|batch| (batch - value).powi(2)).sum::<f64>() / (n - 1.0);
-        let half = student::quantile(batches.len() - 1, tail) * (variance / n).sqrt();
-        Ok(Interval { value, low: value - half, high: value + half })
+        let (value, half) = student::mean(&batches, tail);
+        Ok(Closed { value, low: value - half, high: value + half })
     }
 }

@@ -106,3 +106,25 @@ pub(crate) fn may_be_charged(record: &Record) -> bool {
     let refused = record.http_status.is_some_and(|status| status >= 400);
     !refused && record.error_class.as_deref().is_none_or(class::was_sent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_mean_cost_by_hand() {
+        let of = |costs: &[f64]| Spend {
+            total: costs.iter().map(|usd| Usd::of(*usd)).sum(),
+            load: costs.iter().map(|usd| Usd::of(*usd)).sum(),
+            squares: costs.iter().map(|usd| Usd::of(*usd).square()).sum(),
+            priced: costs.len() as u64,
+            ..Spend::default()
+        };
+        // Mean 2, standard deviation 1, t of two degrees of freedom 4.302653.
+        let (low, high) = of(&[1.0, 2.0, 3.0]).per_1k_interval().unwrap();
+        let half = 4.302_653 / 3.0_f64.sqrt() * 1e3;
+        assert!(low == 0.0 && (high - (2_000.0 + half)).abs() < 0.01, "{low} {high}");
+        assert_eq!(of(&[0.25; 40]).per_1k_interval(), Some((250.0, 250.0)), "what is always the same is sure");
+        assert_eq!(of(&[1.0]).per_1k_interval(), None);
+    }
+}

@@ -24,6 +24,14 @@ pub(crate) fn exceeds(t: f64, df: usize) -> f64 {
     if t >= 0.0 { upper_tail(t, df) } else { 1.0 - upper_tail(-t, df) }
 }
 
+/// The mean of two or more values, and half the width of its interval that misses with `tail` on either side.
+pub(crate) fn mean(values: &[f64], tail: f64) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, quantile(values.len() - 1, tail) * (variance / n).sqrt())
+}
+
 /// The value that a standard normal exceeds with probability `tail` (below one half), to 4.5e-4:
 /// Abramowitz and Stegun, 26.2.23.
 pub(crate) fn normal_quantile(tail: f64) -> f64 {

@@ -334,6 +334,8 @@ pub(crate) struct Pool {
     pub(crate) tokens: Tokens,
     /// Ends inside the windows over the windows' lengths.
     pub(crate) requests_per_sec: Option<f64>,
+    /// Cells among them whose numbers this machine spoiled.
+    pub(crate) invalid: usize,
 }
 
 impl Summary {
@@ -371,6 +373,7 @@ impl Summary {
             latency: Latency::of(windowed, population(self.include_failures)),
             tokens: Tokens::of(cells.iter().flat_map(|cell| &cell.samples)),
             requests_per_sec: (length > 0.0).then(|| ended / length),
+            invalid: cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_))).count(),
         }
     }
 }
@@ -460,7 +463,6 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
     let (tier_mismatches, cache_contaminated, warm_misses) =
         (unfit(Unfit::TierMismatch), unfit(Unfit::CacheContaminated), unfit(Unfit::WarmMiss));
-    let bodies: Vec<u32> = samples.iter().map(|sample| sample.response_bytes).filter(|bytes| *bytes > 0).collect();
     let settled = population(report.include_failures);
     let latency = Latency::of(windowed(), settled);
     let of = |metric, population| Latency::of_metric(windowed(), population, metric);
@@ -527,8 +529,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         success,
         requests_per_sec: per_second(ended().count()),
         failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
-        avg_content_bytes: (!bodies.is_empty())
-            .then(|| bodies.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / bodies.len() as f64),
+        avg_content_bytes: mean_bytes(&samples),
         tokens: Tokens::of(&samples),
         spend,
         cache_reads,
@@ -546,6 +547,15 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         population: settled,
         load_ms,
     }
+}
+
+/// Of the bodies that came.
+fn mean_bytes(samples: &[Sample]) -> Option<f64> {
+    let (n, sum) = samples
+        .iter()
+        .filter(|sample| sample.response_bytes > 0)
+        .fold((0_u64, 0.0), |(n, sum), sample| (n + 1, sum + f64::from(sample.response_bytes)));
+    (n > 0).then(|| sum / n as f64)
 }
 
 /// How many successes `min_samples` asks for.

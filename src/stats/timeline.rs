@@ -41,7 +41,7 @@ pub(crate) struct Stretch {
 /// A bucket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bucket {
-    /// How much of it the run lasted, seconds: the last one may be cut.
+    /// How long it is, seconds: the last one takes what is left, between half and one and a half of the others.
     pub(crate) covered_s: f64,
     /// Successes that ended in it.
     pub(crate) succeeded: u64,
@@ -76,7 +76,8 @@ impl Summary {
             return Timeline::default();
         }
         let bucket_s = LENGTHS.into_iter().find(|length| whole / length <= MOST as f64).unwrap_or(whole / MOST as f64);
-        let count = (whole / bucket_s).ceil().max(1.0) as usize;
+        // What is left at the end is the last bucket's: a rate over a moment would say nothing.
+        let count = (whole / bucket_s).round().max(1.0) as usize;
         let mut gathered: Vec<Gathered> = vec![Gathered::default(); count];
         let mut line = Timeline { bucket_s, buckets: Vec::new(), turns: Vec::new() };
         let mut start_s = 0.0;
@@ -93,7 +94,9 @@ impl Summary {
             line.turns.push(Stretch { cell, repetition: turn.repetition, start_s, end_s });
             start_s = end_s;
         }
-        let covered = |index: usize| (whole - index as f64 * bucket_s).min(bucket_s);
+        let covered = |index: usize| {
+            if index + 1 < count { bucket_s } else { whole - index as f64 * bucket_s }
+        };
         line.buckets = gathered.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index))).collect();
         line
     }
@@ -135,4 +138,45 @@ impl Gathered {
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     (!values.is_empty()).then(|| values[super::percentile::nearest_rank(values.len(), 0.5)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::collect::tests::sample;
+    use super::*;
+
+    fn bucket(samples: &[Sample]) -> Bucket {
+        let mut gathered = Gathered::default();
+        for sample in samples {
+            gathered.end(sample);
+            gathered.late(sample.send_lag_ms);
+        }
+        gathered.done(1.0)
+    }
+
+    #[test]
+    fn a_bucket_tells_a_quota_from_an_overload_and_whose_time_it_was() {
+        let ended = |outcome, overloaded| Sample { outcome, overloaded, ..sample() };
+        let success = |service_ms, server_ms, send_lag_ms| Sample {
+            service_ms,
+            server_ms: Some(server_ms),
+            send_lag_ms,
+            ..sample()
+        };
+        let bucket = bucket(&[
+            success(100.0, 90.0, 0.5),
+            success(140.0, 120.0, 7.5),
+            success(300.0, 299.0, 1.0),
+            ended(Outcome::Throttled, false),
+            ended(Outcome::Failed, true),
+            ended(Outcome::Failed, false),
+            ended(Outcome::Failed, false),
+            ended(Outcome::Censored, false),
+        ]);
+        let counts = (bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored);
+        assert_eq!(counts, (3, 1, 1, 2, 1));
+        assert_eq!(bucket.shares_ms, Some((120.0, 10.0)));
+        assert_eq!(bucket.lag_ms, Some(7.5));
+        assert_eq!(super::tests::bucket(&[]).shares_ms, None, "nothing is not zero");
+    }
 }

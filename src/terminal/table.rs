@@ -13,7 +13,7 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
         text += "SIMULATED: these numbers are a simulator's, not Amazon Bedrock's.\n\n";
     }
     if view.run.interrupted {
-        text += "The run was interrupted: this is what there is.\n\n";
+        text += "INTERRUPTED: this is what there is.\n\n";
     }
     text += &cells(view, width);
     if !view.run.calibration.is_empty() {

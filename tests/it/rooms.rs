@@ -209,16 +209,18 @@ fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
+/// A file of nothing but tests.
+fn is_test(name: &str) -> bool {
+    name.ends_with("/tests.rs") || name.contains("/tests/")
+}
+
 #[test]
 fn rooms_know_only_what_they_may() {
     let sources = sources();
     let mut looked_at = 0;
     for (room, forbidden) in WALLS {
         let own = sources.iter().filter(|(name, _)| {
-            *name == format!("src/{room}.rs")
-                || name.starts_with(&format!("src/{room}/"))
-                    && !name.ends_with("/tests.rs")
-                    && !name.contains("/tests/")
+            *name == format!("src/{room}.rs") || name.starts_with(&format!("src/{room}/")) && !is_test(name)
         });
         for (name, text) in own {
             looked_at += 1;
@@ -232,7 +234,6 @@ fn rooms_know_only_what_they_may() {
 
 #[test]
 fn a_crate_that_has_an_owner_is_used_nowhere_else() {
-    let is_test = |name: &str| name.contains("/tests/") || name.ends_with("/tests.rs");
     for (name, text) in sources().into_iter().filter(|(name, _)| !is_test(name)) {
         for (library, owners) in OWNERS {
             let uses = code(&text).contains(&format!("{library}::"));

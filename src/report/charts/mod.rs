@@ -13,7 +13,7 @@ mod png;
 mod style;
 pub(crate) mod svg;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timeline;
 
 pub(crate) use figure::{

@@ -1,9 +1,10 @@
 //! Figures of every kind, with gaps and hostile names, as SVG; and that pictures have their ink.
 
-use super::style::Paint;
+use super::ink::{Align, Ink, Shape};
+use super::style::{Paint, width};
 use super::{
     Axis, Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel, Join, Limit, Line, LineFigure,
-    LinePanel, Point, Scale, Series, png, svg,
+    LinePanel, Point, Scale, Series, frame, panel, png, svg,
 };
 use tiny_skia::Pixmap;
 
@@ -34,6 +35,7 @@ fn bars_with_whiskers_gaps_and_hostile_names() {
         value: Some(value),
         interval: Some((value * 0.9, high)),
         label: format!("{value}"),
+        unfit: value > 400.0,
         words: format!("<b>: {value}"),
     };
     let refused = Bar { label: "n/a (41 samples)".into(), words: "nothing".into(), ..Bar::default() };
@@ -149,4 +151,55 @@ fn every_colour_has_a_value_for_light_that_is_the_pictures_and_one_for_dark() {
         assert!(light.contains(&format!("{name}: {hex};")), "{paint:?} is {hex}");
         assert!(dark.contains(&format!("{name}: #")) && dark.contains(&format!(".f{class} ")), "{paint:?}");
     }
+}
+
+/// Texts of a figure that run into each other or out of their picture, as one file and panel by panel.
+pub(crate) fn collisions(figure: &Figure) -> Vec<String> {
+    let layout = frame::layout(figure);
+    let mut found = of_ink(&frame::draw(figure, &layout), layout.width, layout.height);
+    for index in 0..panel::count(&figure.body).max(1) {
+        let mut ink = Ink::default();
+        panel::draw(&mut ink, figure, index, (0.0, 0.0));
+        let (width, height) = panel::size(figure);
+        found.extend(of_ink(&ink, width, height));
+    }
+    found
+}
+
+fn of_ink(ink: &Ink, right: f64, bottom: f64) -> Vec<String> {
+    let texts: Vec<(&str, [f64; 4])> = ink
+        .shapes
+        .iter()
+        .filter_map(|(_, shape)| match shape {
+            Shape::Text { text, at: (x, y), set } => {
+                let (long, high) = (width(text, set.size, set.bold), 0.7 * set.size);
+                let back = match set.align {
+                    Align::Left => 0.0,
+                    Align::Centre => long / 2.0,
+                    Align::Right => long,
+                };
+                let area = if set.upright {
+                    [x - high / 2.0, y + back - long, x + high / 2.0, y + back]
+                } else {
+                    [x - back, y - high / 2.0, x - back + long, y + high / 2.0]
+                };
+                Some((text.as_str(), area))
+            }
+            _ => None,
+        })
+        .collect();
+    let outside = |area: &[f64; 4]| area[0] < -1.0 || area[1] < -1.0 || area[2] > right + 1.0 || area[3] > bottom + 1.0;
+    let mut found: Vec<String> = texts
+        .iter()
+        .filter(|(_, area)| outside(area))
+        .map(|(text, _)| format!("{text:?} leaves its picture"))
+        .collect();
+    for (index, (one, a)) in texts.iter().enumerate() {
+        for (other, b) in &texts[index + 1..] {
+            if a[0] < b[2] - 0.5 && b[0] < a[2] - 0.5 && a[1] < b[3] - 0.5 && b[1] < a[3] - 0.5 {
+                found.push(format!("{one:?} runs into {other:?}"));
+            }
+        }
+    }
+    found
 }

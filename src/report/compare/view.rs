@@ -420,12 +420,15 @@ fn next(about: &About, comparison: &Comparison) -> Vec<Next> {
         let shown = percent(WISHED);
         let (why, commands) = match wished {
             Wanted::New(more) => (
-                format!("{what}{} of the plan make a change of {shown} visible", count(more, "more session")),
+                format!(
+                    "{what}with {} of the plan, {SECOND_LOOK} in all, a change of {shown} is visible",
+                    count(more, "more session")
+                ),
                 commands(about, &[]),
             ),
             Wanted::Base(more) => (
                 format!(
-                    "{what}{} in the baseline, and {SECOND_LOOK} new ones, make a change of {shown} visible",
+                    "{what}with {} in the baseline and {SECOND_LOOK} new ones a change of {shown} is visible",
                     count(more, "more session")
                 ),
                 Vec::new(),
@@ -454,9 +457,9 @@ fn wanted(row: &Row, tests: usize) -> Wanted {
         return Wanted::Never;
     };
     let shows = |base: usize, new: usize| visible(deviation, tests, base, new) <= WISHED;
-    let new = (change.new_sessions..=SECOND_LOOK).find(|new| shows(change.base_sessions, *new));
-    if let Some(new) = new {
-        return Wanted::New((new - change.new_sessions).max(1));
+    // Between the looks verdicts stay those of the first: fewer would show a change and decide nothing.
+    if change.new_sessions < SECOND_LOOK && shows(change.base_sessions, SECOND_LOOK) {
+        return Wanted::New(SECOND_LOOK - change.new_sessions);
     }
     (change.base_sessions + 1..=MOST_SESSIONS)
         .find(|base| shows(*base, SECOND_LOOK))

@@ -3,6 +3,7 @@
 use super::{bounded, built_in, manifest, records, streams, view_of};
 use crate::report::ci::{Kind, of_comparison, of_run, step_summary};
 use crate::report::compare::{About, CompareView, build, schema};
+use crate::verdict::baseline::Session;
 use crate::verdict::compare::compare;
 use crate::verdict::compare::tests::{base, cell, session};
 
@@ -58,6 +59,32 @@ fn a_comparison_in_every_kind() {
         insta::assert_snapshot!(format!("compare_{}", kind.key()), said);
     }
     insta::assert_snapshot!("compare_table", crate::terminal::compare::comparison(&view, 110));
+}
+
+/// Sessions that differ by so much, in turns.
+fn wide(spread: f64) -> Vec<Session> {
+    let level = |number: u64| 1.0 + spread * [-1.0, 1.0, 0.0, -0.5, 0.5][number as usize % 5];
+    (0..5).map(|number| session(number, vec![cell("flex_a", 100.0 * level(number))])).collect()
+}
+
+#[test]
+fn what_would_make_a_change_visible_is_told() {
+    let mut told = String::new();
+    for spread in [0.04, 0.07, 0.12, 0.8] {
+        let (base, new) = (wide(spread), [session(9, vec![cell("flex_a", 100.0 * (1.0 + spread / 4.0))])]);
+        let dirs = ["test_results/it's new".to_owned()];
+        let about = About { baseline: Some("b.json"), against: "b.json", dirs: &dirs, name: "nova" };
+        let view = build(&about, &base, &new, &compare(&base, &new));
+        told += &format!(
+            "sessions that differ by {spread}: {}, visible from {}\n",
+            view.counts, view.rows[0].shown.visible
+        );
+        for next in view.next {
+            told += &format!("  {}\n", next.why);
+            told.extend(next.commands.iter().map(|command| format!("    {command}\n")));
+        }
+    }
+    insta::assert_snapshot!("compare_next", told);
 }
 
 #[test]

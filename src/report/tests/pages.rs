@@ -1,6 +1,97 @@
 //! What holds for every page: it brings all that it needs, and may run nothing else.
 
-use super::files;
+use super::{built_in, files, manifest, record, view_of};
+use crate::matrix::{expand, order::turns};
+use crate::plan::Api;
+use crate::record::manifest::{Manifest, PlannedCell, TurnEnd, TurnReport};
+use crate::record::{Outcome, Record};
+use crate::report::charts::tests::collisions;
+use crate::report::html;
+use std::time::Duration;
+
+/// A run of streams with every combination of these axes: some cells fast, some slow, some full of
+/// failures, one aborted, one that never began.
+fn run(models: usize, tiers: usize, prompts: usize, users: usize) -> (Manifest, Vec<(usize, Record)>) {
+    let mut manifest = manifest();
+    let plan = &mut manifest.plan;
+    let take = |names: &[&str], n: usize| names.iter().take(n).map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    plan.matrix.model_ids = take(
+        &["amazon.nova-2-lite-v1:0", "amazon.nova-pro-v1:0", "amazon.nova-premier-v1:0", "amazon.nova-micro-v1:0"],
+        models,
+    );
+    plan.matrix.service_tiers = take(&["default", "priority", "flex"], tiers);
+    plan.matrix.prompt_sizes =
+        take(&["small", "large", "a-prompt-of-a-very-long-name-that-somebody-chose", "tiny", "huge"], prompts);
+    plan.matrix.user_counts = (1..=users as u32).map(|n| n * 15).collect();
+    plan.target.api = Some(Api::ConverseStream);
+    plan.load.test_duration = Duration::from_secs(20);
+    plan.report.include_ramp = true;
+    plan.slo = [
+        "name = \"interactive\"\np95 = \"400ms\"\nfailure_rate = \"5%\"",
+        "p95 = \"1s\"\nwhen = { service_tier = \"flex\" }",
+    ]
+    .map(|toml| toml::from_str(toml).unwrap())
+    .to_vec();
+    let cells = expand(plan);
+    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.prices = crate::prices::Prices::of(plan).used(&cells);
+    let (first, last) = (manifest.turns[0].clone(), cells.len() - 1);
+    let turn = |(index, cell): (usize, &crate::matrix::Cell)| TurnReport {
+        test_id: cell.id.clone(),
+        started_ms: super::STARTED_MS + 21_000 * index as u64,
+        ended_ms: super::STARTED_MS + 21_000 * index as u64 + 20_500,
+        load_ms: 20_000.0,
+        end: if index == 3 { TurnEnd::Aborted } else { TurnEnd::Finished },
+        ..first.clone()
+    };
+    manifest.turns =
+        cells.iter().enumerate().map(turn).filter(|turn| last == 0 || turn.test_id != cells[last].id).collect();
+    let mut records = Vec::new();
+    for (index, cell) in cells.iter().enumerate().filter(|(index, _)| last == 0 || *index != last) {
+        let slow = if cell.service_tier == "flex" { 1.6 } else { 1.0 } * f64::from(cell.users.unwrap_or(1)).sqrt();
+        for seq in 0..90_u64 {
+            let outcome = match (index % 5, seq % 9) {
+                (2, 0..3) => Outcome::Throttled,
+                (2, 3) => Outcome::Failed,
+                _ => Outcome::Succeeded,
+            };
+            let took_ms = (40.0 + (seq * 37 % 50) as f64) * slow;
+            let mut record = record(index, seq, seq as f64 * 200.0, took_ms, outcome);
+            record.timestamp += 16.0 * index as f64;
+            record.resolved_service_tier = Some(cell.service_tier.clone());
+            record.ttft_ms = record.success.then_some(took_ms / 3.0);
+            record.e2e_ms = record.success.then_some(took_ms);
+            record.tpot_ms = record.success.then_some(took_ms / 20.0);
+            if outcome == Outcome::Failed {
+                record.http_status = Some(503);
+            }
+            records.push((index, record));
+        }
+    }
+    manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    (manifest, records)
+}
+
+#[test]
+fn labels_keep_apart_from_one_cell_to_two_hundred() {
+    for (models, tiers, prompts, users) in [(1, 1, 1, 1), (1, 3, 2, 2), (1, 3, 3, 3), (4, 3, 2, 5), (4, 2, 5, 5)] {
+        let (manifest, records) = run(models, tiers, prompts, users);
+        assert_eq!(manifest.cells.len(), models * tiers * prompts * users);
+        let view = view_of(&manifest, &records);
+        assert!(view.charts.len() >= 11, "{} cells have {} charts", manifest.cells.len(), view.charts.len());
+        for (stem, figure) in &view.charts {
+            let found = collisions(figure);
+            assert!(found.is_empty(), "{stem} of {} cells: {:#?}", manifest.cells.len(), &found[..found.len().min(8)]);
+        }
+    }
+}
+
+#[test]
+fn the_page_of_120_cells_is_at_most_a_megabyte() {
+    let (manifest, records) = run(4, 3, 2, 5);
+    let page = html::run(&view_of(&manifest, &records), &built_in()).unwrap().remove(0);
+    assert!(page.bytes.len() <= 1_000_000, "{} bytes", page.bytes.len());
+}
 
 #[test]
 fn a_page_brings_all_that_it_needs_and_may_run_nothing_else() {
@@ -30,4 +121,54 @@ fn a_page_brings_all_that_it_needs_and_may_run_nothing_else() {
             assert!(page.contains(&id), "{link} leads nowhere");
         }
     }
+}
+
+#[test]
+fn text_from_outside_stays_text() {
+    const HOSTILE: &str = "</title><script>hacked()</script>\" onload='hacked()' \u{202e}\u{7}=cmd()";
+    let (mut manifest, mut records) = run(1, 2, 1, 2);
+    HOSTILE.clone_into(&mut manifest.plan.name);
+    HOSTILE.clone_into(&mut manifest.plan.description);
+    HOSTILE.clone_into(&mut manifest.endpoint);
+    HOSTILE.clone_into(&mut manifest.connection_policy);
+    manifest.region = Some(HOSTILE.into());
+    manifest.turns[0].reason = Some(HOSTILE.into());
+    manifest.plan.slo[0].name = HOSTILE.into();
+    let origin = crate::plan::Origin { layer: crate::plan::Layer::File, name: Some(HOSTILE.into()) };
+    manifest.origins.insert("name".into(), origin);
+    for planned in &mut manifest.cells {
+        planned.cell.model_id = format!("{HOSTILE}{}", planned.cell.id);
+        planned.cell.prompt_size = HOSTILE.into();
+        planned.cell.service_tier = format!("{HOSTILE}{}", planned.cell.service_tier);
+    }
+    for (_, record) in &mut records {
+        if !record.success {
+            record.error_class = Some(HOSTILE.into());
+            record.error_message = Some(HOSTILE.into());
+        }
+        record.resolved_service_tier = Some(HOSTILE.into());
+    }
+    let view = view_of(&manifest, &records);
+    let page = String::from_utf8(html::run(&view, &built_in()).unwrap().remove(0).bytes).unwrap();
+    let drawn = view.charts.iter().map(|(_, figure)| crate::report::charts::svg::file(figure));
+    for text in drawn.chain([page]) {
+        // A page has one script of its own, and its style ends once.
+        assert!(text.matches("<script").count() <= 1 && !text.contains("<script>hacked"));
+        assert!(!text.contains("\" onload"), "an attribute of the text's own");
+        assert!(text.contains("&lt;script&gt;hacked()"), "the text is there, as text");
+    }
+}
+
+#[test]
+fn limits_are_drawn_and_the_highest_load_that_holds_is_said() {
+    use crate::report::charts::Body;
+    let (manifest, records) = run(1, 3, 1, 5);
+    let view = view_of(&manifest, &records);
+    let (_, figure) = view.charts.iter().find(|(stem, _)| *stem == "latency_by_load").unwrap();
+    let Body::Lines(lines) = &figure.body else { panic!("{figure:?}") };
+    let panel = &lines.panels[0];
+    let limits = panel.limits.iter().map(|limit| format!("{} ms, {:?}: {}", limit.y, limit.series, limit.words));
+    let verdicts = view.cells.iter().map(|cell| format!("{} {}", cell.id, cell.slo_verdict));
+    let all: Vec<String> = limits.chain(panel.says.iter().cloned()).chain(verdicts).collect();
+    insta::assert_snapshot!(all.join("\n"));
 }

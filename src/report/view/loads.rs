@@ -231,15 +231,17 @@ fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -
                 limits.push(Limit { y: bound.limit(), series: None, words });
                 continue;
             }
-            let mut tiers: Vec<&str> = meant.iter().map(|cell| cell.cell.service_tier.as_str()).collect();
-            tiers.dedup();
-            for tier in tiers {
-                let of = series.iter().position(|series| series.name == format!("{tier} p95"));
-                let limit = Limit { y: bound.limit(), series: of, words: format!("{words} ({tier})") };
-                if !limits.contains(&limit) {
-                    limits.push(limit);
-                }
+            let mut tiers: Vec<&str> = Vec::new();
+            for cell in &meant {
+                find_or_push(&mut tiers, |tier| *tier == cell.cell.service_tier, || &cell.cell.service_tier);
             }
+            // The colour of a tier says that it is meant alone.
+            let of = match tiers.as_slice() {
+                [] => continue,
+                [tier] => series.iter().position(|series| series.name == format!("{tier} p95")),
+                _ => None,
+            };
+            limits.push(Limit { y: bound.limit(), series: of, words: format!("{words} ({})", tiers.join(", ")) });
         }
     }
     limits

@@ -165,7 +165,7 @@ fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static s
         let said = if usable == all {
             format!("{all} {} measured; the plan sets no thresholds", noun(all))
         } else {
-            format!("{usable} of {all} {} measured; the plan sets no thresholds", noun(all))
+            format!("{usable} of {all} {} can be trusted; the plan sets no thresholds", noun(all))
         };
         return ("", said);
     }
@@ -365,7 +365,8 @@ fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
 }
 
 fn plain(text: String, number: Option<f64>) -> MatrixValue {
-    MatrixValue { text, number }
+    // To sort by, six decimals are enough.
+    MatrixValue { text, number: number.map(|number| (number * 1e6).round() / 1e6) }
 }
 
 fn matrix(summary: &Summary, cells: &[CellView]) -> MatrixView {

@@ -16,7 +16,7 @@ mod tests;
 
 use crate::matrix::{AXES, Cell};
 use crate::stats::latency::Metric;
-use crate::stats::repeated::{Figure, Interval, Lacking};
+use crate::stats::repeated::{Closed, Figure, Lacking};
 use crate::stats::{CellSummary, Summary, Validity, student};
 
 /// How often a context may have a tier called different that is not, as the intervals are asked. The bench found
@@ -107,7 +107,7 @@ pub(crate) struct Contrast {
     /// Of the tier.
     pub(crate) tier: f64,
     /// Tier over default, with its interval.
-    pub(crate) ratio: Interval,
+    pub(crate) ratio: Closed,
     /// Of the interval.
     pub(crate) basis: Basis,
 }
@@ -251,26 +251,24 @@ fn paired(pairs: &[(f64, f64)], tail: f64) -> Contrast {
     let n = pairs.len() as f64;
     let mean = |values: &dyn Fn(&(f64, f64)) -> f64| pairs.iter().map(values).sum::<f64>() / n;
     let difference = |(default, tier): &(f64, f64)| (tier / default).ln();
-    let middle = mean(&difference);
-    let variance = pairs.iter().map(|pair| (difference(pair) - middle).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = student::quantile(pairs.len() - 1, tail) * (variance / n).sqrt();
+    let (middle, half) = student::mean(&pairs.iter().map(difference).collect::<Vec<_>>(), tail);
     Contrast {
         default: mean(&|(default, _)| default.ln()).exp(),
         tier: mean(&|(_, tier)| tier.ln()).exp(),
-        ratio: Interval { value: middle.exp(), low: (middle - half).exp(), high: (middle + half).exp() },
+        ratio: Closed { value: middle.exp(), low: (middle - half).exp(), high: (middle + half).exp() },
         basis: Basis::Repetitions(pairs.len()),
     }
 }
 
 /// The interval of a ratio out of the intervals of both sides.
-fn unpaired(default: Interval, tier: Interval) -> Contrast {
-    let below = |side: Interval| (side.value / side.low).ln();
-    let above = |side: Interval| (side.high / side.value).ln();
+fn unpaired(default: Closed, tier: Closed) -> Contrast {
+    let below = |side: Closed| (side.value / side.low).ln();
+    let above = |side: Closed| (side.high / side.value).ln();
     let middle = (tier.value / default.value).ln();
     Contrast {
         default: default.value,
         tier: tier.value,
-        ratio: Interval {
+        ratio: Closed {
             value: middle.exp(),
             low: (middle - below(tier).hypot(above(default))).exp(),
             high: (middle + above(tier).hypot(below(default))).exp(),

@@ -158,7 +158,7 @@ fn a_paired_t_by_hand() {
 #[test]
 fn two_intervals_become_one_as_lopsided_as_they_are() {
     let side =
-        |value: f64, below: f64, above: f64| Interval { value, low: value * (-below).exp(), high: value * above.exp() };
+        |value: f64, below: f64, above: f64| Closed { value, low: value * (-below).exp(), high: value * above.exp() };
     let contrast = unpaired(side(100.0, 0.03, 0.08), side(200.0, 0.04, 0.06));
     let ln = |ratio: f64| (ratio / 2.0).ln();
     assert!((ln(contrast.ratio.low) + 0.04_f64.hypot(0.08)).abs() < 1e-12);

@@ -139,12 +139,13 @@ fn a_bad_path_costs_nothing() {
     let scene = Scene::new().plan(SHORT);
     std::fs::write(scene.path("file"), "").unwrap();
     let said = |arguments: &[&str]| shown(&scene.path(""), &scene.run_command(arguments).output().unwrap());
-    insta::assert_snapshot!("output_bad_path", said(&["--output", "junit=file/junit.xml"]));
+    insta::assert_snapshot!("output_bad_path", said(&["--output", "json=a.json", "--output", "junit=file/junit.xml"]));
     insta::assert_snapshot!("output_unknown_kind", said(&["--output", "xml=a.xml"]));
     insta::assert_snapshot!("output_without_a_file", said(&["--output", "junit"]));
     let mut command = scene.run_command(&[]);
     command.env("GITHUB_STEP_SUMMARY", scene.path("file/step.md"));
     scene.expect(2, command);
+    scene.expect(2, scene.run_command(&["--output", "json=a.json", "--prompts-file", "nowhere.json"]));
     assert!(!scene.path("results").exists(), "nothing was sent");
-    assert_eq!(files(&scene.path("")), ["file", "plan.toml"]);
+    assert_eq!(files(&scene.path("")), ["file", "plan.toml"], "and no empty file stays behind");
 }
