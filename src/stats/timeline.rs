@@ -41,7 +41,7 @@ pub(crate) struct Stretch {
 /// A bucket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bucket {
-    /// How much of it the run lasted, seconds: the last one may be cut.
+    /// How long it is, seconds: the last one takes what is left, between half and one and a half of the others.
     pub(crate) covered_s: f64,
     /// Successes that ended in it.
     pub(crate) succeeded: u64,
@@ -76,7 +76,8 @@ impl Summary {
             return Timeline::default();
         }
         let bucket_s = LENGTHS.into_iter().find(|length| whole / length <= MOST as f64).unwrap_or(whole / MOST as f64);
-        let count = (whole / bucket_s).ceil().max(1.0) as usize;
+        // What is left at the end is the last bucket's: a rate over a moment would say nothing.
+        let count = (whole / bucket_s).round().max(1.0) as usize;
         let mut gathered: Vec<Gathered> = vec![Gathered::default(); count];
         let mut line = Timeline { bucket_s, buckets: Vec::new(), turns: Vec::new() };
         let mut start_s = 0.0;
@@ -93,7 +94,9 @@ impl Summary {
             line.turns.push(Stretch { cell, repetition: turn.repetition, start_s, end_s });
             start_s = end_s;
         }
-        let covered = |index: usize| (whole - index as f64 * bucket_s).min(bucket_s);
+        let covered = |index: usize| {
+            if index + 1 < count { bucket_s } else { whole - index as f64 * bucket_s }
+        };
         line.buckets = gathered.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index))).collect();
         line
     }

@@ -100,7 +100,11 @@ fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot
     let mut top = base;
     if let Some(value) = bar.value {
         top = plot.y(value);
-        ink.block(left + gap, top, slot - 2.0 * gap, (base - top).max(0.75), paint);
+        let area = [left + gap, top, slot - 2.0 * gap, (base - top).max(0.75)];
+        ink.block(area[0], area[1], area[2], area[3], paint);
+        if bar.unfit {
+            ink.hatch(area, Paint::Paper);
+        }
     } else {
         // Not zero, but nothing.
         ink.hatch([left + gap, base - 12.0, slot - 2.0 * gap, 12.0], Paint::Soft);

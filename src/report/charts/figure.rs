@@ -93,6 +93,8 @@ pub(crate) struct Bar {
     pub(crate) interval: Option<(f64, Option<f64>)>,
     /// What is written at it.
     pub(crate) label: String,
+    /// It is shown, and not to be trusted.
+    pub(crate) unfit: bool,
     /// All that is known of it.
     pub(crate) words: String,
 }

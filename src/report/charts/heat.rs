@@ -54,8 +54,11 @@ pub(super) fn draw(ink: &mut Ink, figure: &HeatFigure, index: usize, at: Spot) {
         ink.block(area[0], area[1], area[2], area[3], paint);
         let text = fit(&bar.label, PANEL_TITLE, false, SQUARE.0 - 8.0);
         let set = Type::new(PANEL_TITLE, paint.readable_on()).centred();
-        if bar.value.is_none() {
+        if bar.value.is_none() || bar.unfit {
             ink.hatch(area, Paint::Paper);
+            // The number stays readable.
+            let room = width(&text, PANEL_TITLE, false) + 8.0;
+            ink.block(x + (SQUARE.0 - room) / 2.0, y + SQUARE.1 / 2.0 - 9.0, room, 18.0, paint);
         }
         ink.text(&text, x + SQUARE.0 / 2.0, y + SQUARE.1 / 2.0, set);
         ink.mark(area, &bar.words);

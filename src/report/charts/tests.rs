@@ -35,6 +35,7 @@ fn bars_with_whiskers_gaps_and_hostile_names() {
         value: Some(value),
         interval: Some((value * 0.9, high)),
         label: format!("{value}"),
+        unfit: value > 400.0,
         words: format!("<b>: {value}"),
     };
     let refused = Bar { label: "n/a (41 samples)".into(), words: "nothing".into(), ..Bar::default() };

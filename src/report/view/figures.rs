@@ -49,9 +49,9 @@ impl<'a> Frame<'a> {
 pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Figure)> {
     let ms = "response time, ms";
     let who = if frame.run.include_failures {
-        "Of the requests in each cell's latency window, failed and throttled ones included."
+        "Of the requests in each cell's latency window, failed and throttled ones included. Hatched is what is not there, or not to be trusted."
     } else {
-        "Of the successes in each cell's latency window."
+        "Of the successes in each cell's latency window. Hatched is what is not there, or not to be trusted."
     };
     let pooled = |over: &[&str]| pooled_over(summary, over, who);
     let ended = "Requests of any outcome that ended in each cell's latency window.";
@@ -112,6 +112,16 @@ fn pooled_over(summary: &Summary, fields: &[&str], who: &str) -> Vec<String> {
     notes
 }
 
+/// A number of a pool, marked where cells in it are not to be trusted.
+fn drawn(pool: &Pool, value: Value) -> Bar {
+    let bar = value(pool);
+    match pool.invalid {
+        0 => bar,
+        1 => Bar { unfit: true, words: " (one cell in it is INVALID)".into(), ..bar },
+        n => Bar { unfit: true, words: format!(" ({n} cells in it are INVALID)"), ..bar },
+    }
+}
+
 fn average(pool: &Pool) -> Bar {
     let (value, label) = (pool.latency.mean_ms, text::ms_or_nothing(pool.latency.mean_ms));
     Bar { value, label, ..Bar::default() }
@@ -140,7 +150,7 @@ fn percentile(pool: &Pool, p: f64) -> Bar {
         value: shown.map(|percentile| percentile.value_ms),
         interval: shown.and_then(|percentile| percentile.low_ms.map(|low| (low, percentile.high_ms))),
         label,
-        words: String::new(),
+        ..Bar::default()
     }
 }
 
@@ -177,7 +187,7 @@ fn bars(
                 Series { pale: !last, ..Series::new(*name, names::NEUTRAL) }
             };
             let hue = tier.as_deref().map(names::hue);
-            builder.put(&panel, (&group, hue), &series, value(&pool));
+            builder.put(&panel, (&group, hue), &series, drawn(&pool, *value));
         }
     }
     builder.done()
@@ -196,7 +206,7 @@ fn by_prompt_size(summary: &Summary, unit: &str) -> (Vec<Series>, Body) {
             let panel = if front.is_empty() { name.to_owned() } else { format!("{name}, {front}") };
             let tier = rest[1].to_string();
             let series = builder.of_tier(&tier, tier.clone());
-            builder.put(&panel, (&rest[0].to_string(), None), &series, value(pool));
+            builder.put(&panel, (&rest[0].to_string(), None), &series, drawn(pool, value));
         }
     }
     builder.done()
@@ -224,7 +234,7 @@ impl Builder {
         let range = bar.interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));
         let parts = [panel, group, series.name.as_str()];
         let place = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-        bar.words = format!("{place}: {}{}", bar.label, range.unwrap_or_default());
+        bar.words = format!("{place}: {}{}{}", bar.label, range.unwrap_or_default(), bar.words);
         let series = find_or_push(&mut self.series, |known| known.name == series.name, || series.clone());
         let panels = &mut self.figure.panels;
         let panel =
@@ -255,8 +265,8 @@ fn heat(summary: &Summary, unit: &str) -> Body {
         let panel = &mut figure.panels[index];
         let row = find_or_push(&mut panel.rows, |row| *row == rest[0].to_string(), || rest[0].to_string());
         let column = find_or_push(&mut panel.columns, |column| *column == rest[1].to_string(), || rest[1].to_string());
-        let square = average(&pool);
-        let words = format!("{} / {}: {}", rest[0], rest[1], square.label);
+        let square = drawn(&pool, average);
+        let words = format!("{} / {}: {}{}", rest[0], rest[1], square.label, square.words);
         panel.squares.push((row, column, Bar { words, ..square }));
     }
     Body::Heat(figure)

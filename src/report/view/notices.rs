@@ -17,6 +17,8 @@ pub(crate) struct Notice {
     pub(crate) text: String,
     /// Where it holds.
     pub(crate) cells: Vec<NoticeCell>,
+    /// It holds in every cell of several, and is the same in each: nobody needs their names.
+    pub(crate) everywhere: bool,
 }
 
 /// A cell that something is to be known of.
@@ -38,9 +40,15 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
             .filter_map(|cell| Some(NoticeCell { id: cell.cell.id.clone(), text: says(cell)? }))
             .collect();
         if !cells.is_empty() {
-            notices.push(Notice { level, title: title.into(), text: text.into(), cells });
+            notices.push(Notice { level, title: title.into(), text: text.into(), cells, everywhere: false });
         }
     };
+    collect("bad", "INVALID", "This machine spoiled these numbers: use fewer users, or a larger machine", &|cell| {
+        match &cell.validity {
+            Validity::Invalid(reason) => Some(reason.clone()),
+            _ => None,
+        }
+    });
     collect("bad", "not run", "These cells never started: they have no numbers", &|cell| {
         (cell.validity == Validity::NotRun).then(String::new)
     });
@@ -67,11 +75,14 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
         (too_few && cell.counts.total > 0).then(|| format!("{} samples", cell.latency.observations()))
     });
     for (cell, view) in pairs() {
-        let broken = matches!(cell.validity, Validity::Invalid(_) | Validity::Aborted);
-        for warning in &view.warnings {
-            let bad = broken && matches!(warning.key, "invalid" | "aborted");
+        for warning in view.warnings.iter().filter(|warning| warning.key != "invalid") {
+            let bad = cell.validity == Validity::Aborted && warning.key == "aborted";
             put(&mut notices, if bad { "bad" } else { "warn" }, warning.key, &view.id, &warning.text);
         }
+    }
+    for notice in &mut notices {
+        let same = notice.cells.iter().all(|cell| cell.text.is_empty());
+        notice.everywhere = same && cells.len() > 1 && notice.cells.len() == cells.len();
     }
     notices.sort_by_key(|notice| notice.level != "bad");
     notices
@@ -79,7 +90,7 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
 
 /// Puts a warning of a cell with those of other cells.
 fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, said: &str) {
-    let title = if key == "invalid" { "INVALID".to_owned() } else { key.replace('_', " ") };
+    let title = key.replace('_', " ");
     let found = notices.iter_mut().find(|notice| notice.title == title && notice.level == level);
     if let Some(notice) = found {
         // What cells say differently each says for itself.
@@ -93,7 +104,7 @@ fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, said
         notice.cells.push(NoticeCell { id: id.into(), text });
     } else {
         let cells = vec![NoticeCell { id: id.into(), text: String::new() }];
-        notices.push(Notice { level, title, text: said.into(), cells });
+        notices.push(Notice { level, title, text: said.into(), cells, everywhere: false });
     }
 }
 
