@@ -169,9 +169,11 @@ fn shown(error: &Error, styled: bool) -> String {
     }
 }
 
-/// The SDK's own traces show key ids, session tokens and signatures: no filter turns them on.
+/// The SDK's own traces show key ids, session tokens and signatures: no filter turns them on. Of a connection that a failed
+/// request leaves it complains that it is not its own, which is as it should be.
 const DISCREET: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
-    aws_smithy_runtime::client::http::connection_poisoning=off,aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info";
+    aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info,\
+    aws_smithy_runtime::client::http::connection_poisoning=off";
 
 /// Logs go to stderr: `-v` says what this program sends where, `RUST_LOG` whatever is asked for.
 fn log(verbose: u8, environment: &BTreeMap<String, String>) {

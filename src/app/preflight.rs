@@ -79,7 +79,7 @@ pub(super) async fn before(
 ) {
     let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
     let noun = if open == 1 { "small request" } else { "small requests" };
-    say.say(&format!("pre-flight: asking {open} {noun}"));
+    say.note(&format!("pre-flight: asking {open} {noun}"));
     manifest.preflight = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
     for checked in &manifest.preflight {
         if let Some(sentence) = checked.sentence(asking(checked, &job.cells)) {

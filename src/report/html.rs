@@ -62,6 +62,7 @@ struct CellPage<'a> {
     tier: Option<&'a TierView>,
     /// How to read that.
     caption: &'a str,
+    charts: BTreeMap<&'static str, Chart<'a>>,
 }
 
 fn chart(figure: &Figure) -> Chart<'_> {
@@ -153,7 +154,8 @@ pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>
         .map(|cell| {
             let tier = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
             let frame = frame(templates);
-            let page = CellPage { frame, run: &view.run, cell, tier, caption: &view.tiers.caption };
+            let charts = cell.page.figures.iter().map(|(stem, figure)| (*stem, chart(figure))).collect();
+            let page = CellPage { frame, run: &view.run, cell, tier, caption: &view.tiers.caption, charts };
             let path = format!("test_{}_report.html", cell.id).into();
             Ok(Rendered { path, bytes: templates.render("cell.html", &page)? })
         })

@@ -82,7 +82,11 @@ fn each_text(value: &mut Value, with: &mut impl FnMut(&mut String)) {
 /// Every text that a service put into the numbers.
 fn each_of(summary: &mut Summary, with: &mut impl FnMut(&mut String)) {
     summary.preflight.unpriced_tier.iter_mut().for_each(&mut *with);
-    for CellSummary { errors, protocols, spend, .. } in &mut summary.cells {
+    for CellSummary { errors, protocols, spend, slowest, .. } in &mut summary.cells {
+        for slow in slowest {
+            with(&mut slow.class);
+            with(&mut slow.request_id);
+        }
         for error in errors {
             with(&mut error.class);
             with(&mut error.message);

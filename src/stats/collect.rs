@@ -1,11 +1,12 @@
 //! Takes records in, keeps what the numbers need.
 
+use super::slowest::{self, Slow};
 use super::spend::Spend;
 use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::Manifest;
 use crate::record::probe::Probe;
-use crate::record::{Outcome, Record, Unfit, class};
+use crate::record::{Outcome, Phase, Record, Unfit, class};
 use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
@@ -42,9 +43,11 @@ pub(crate) struct Sample {
     pub(crate) response_bytes: u32,
     /// Which run of the matrix, from 1.
     pub(crate) repetition: u32,
+    /// When in its cell's life it was sent.
+    pub(crate) phase: Phase,
     /// How it ended.
     pub(crate) outcome: Outcome,
-    /// The service refused it with 503: it was not a quota that was used up.
+    /// The service refused it with 503, or told so inside a stream: it was not a quota that was used up.
     pub(crate) overloaded: bool,
     /// It failed by its own timeout: its true time is longer.
     pub(crate) timed_out: bool,
@@ -75,6 +78,8 @@ pub(crate) struct ErrorCount {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gathered {
     pub(super) samples: Vec<Sample>,
+    /// The slowest first.
+    pub(super) slowest: Vec<Slow>,
     /// What was spoken, and how often.
     pub(super) protocols: BTreeMap<String, u64>,
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
@@ -121,6 +126,7 @@ impl<'a> Collector<'a> {
         gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
         gathered.samples.push(Sample::of(record));
+        slowest::keep(&mut gathered.slowest, record);
         if let Some(protocol) = &record.protocol {
             match gathered.protocols.get_mut(protocol) {
                 Some(count) => *count += 1,
@@ -171,8 +177,10 @@ impl Sample {
             output_tokens: record.output_tokens.map(saturate),
             response_bytes: record.response_bytes.map_or(0, saturate),
             repetition: record.repetition,
+            phase: record.phase,
             outcome: record.outcome,
-            overloaded: record.outcome == Outcome::Failed && record.http_status == Some(503),
+            overloaded: record.http_status == Some(503)
+                || record.error_class.as_deref() == Some("ServiceUnavailableException"),
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             cut: record.stop_reason.as_deref() == Some("max_tokens"),
@@ -193,7 +201,7 @@ fn saturate(number: u64) -> u32 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Outcome, Sample};
+    use super::{Outcome, Phase, Sample};
     use crate::record::manifest::{TurnEnd, TurnReport};
 
     /// A second in which nothing happened, for tests of other files.
@@ -236,6 +244,7 @@ pub(super) mod tests {
             output_tokens: None,
             response_bytes: 0,
             repetition: 1,
+            phase: Phase::Steady,
             outcome: Outcome::Succeeded,
             overloaded: false,
             timed_out: false,

@@ -140,6 +140,11 @@ impl Latency {
         &self.curve
     }
 
+    /// How they lie; see [`Curve::bins`].
+    pub(crate) fn bins(&self, top_ms: f64, bins: usize) -> (Vec<usize>, usize) {
+        self.curve.bins(top_ms, bins)
+    }
+
     /// All observations, those cut off too.
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()

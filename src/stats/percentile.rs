@@ -101,6 +101,19 @@ impl Curve {
         Some(Percentile { p, value_ms: reached.unwrap_or(largest), low_ms, high_ms, quality })
     }
 
+    /// How the times that are known lie between zero and `top_ms`: a count for each of so many bins of equal width,
+    /// and how many took longer.
+    pub(crate) fn bins(&self, top_ms: f64, bins: usize) -> (Vec<usize>, usize) {
+        let (mut counts, mut beyond) = (vec![0; bins], 0);
+        for observation in self.sorted.iter().filter(|observation| observation.event) {
+            match counts.get_mut((observation.ms / top_ms * bins as f64) as usize) {
+                Some(count) => *count += 1,
+                None => beyond += 1,
+            }
+        }
+        (counts, beyond)
+    }
+
     /// The lower end of the interval of `p`, milliseconds; the largest time seen where the curve ends
     /// below that level. Nothing where it is open.
     pub(crate) fn at_least(&self, p: f64) -> Option<f64> {

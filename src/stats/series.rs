@@ -18,8 +18,14 @@ const NOW_S: f64 = 10.0;
 pub(crate) struct Row {
     /// Epoch seconds.
     pub(crate) epoch_s: u64,
+    /// From the start of its turn, seconds; a turn begins with 1.
+    pub(crate) second: u64,
     /// Users running.
     pub(crate) users: u32,
+    /// Requests in flight; nothing where it is not known.
+    pub(crate) in_flight: Option<u32>,
+    /// How late a 10 ms ticker of this machine was at worst, milliseconds.
+    pub(crate) ticker_ms: Option<f64>,
     /// Ends in the last 10 s, per second.
     pub(crate) requests_per_sec: f64,
     /// Failures among them.
@@ -71,9 +77,13 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
             let users = turn.series.get(second as usize - 1).or(turn.series.last()).map_or(0, |sampled| sampled.users);
             let covered_s = (second as f64).min(NOW_S);
             let failures = recent.iter().filter(|sample| sample.outcome.is_failure()).count();
+            let sampled = turn.series.get(second as usize - 1);
             Row {
                 epoch_s: (start_s + second as f64) as u64,
+                second,
                 users,
+                in_flight: sampled.map(|sampled| sampled.in_flight),
+                ticker_ms: sampled.map(|sampled| sampled.ticker_ms),
                 requests_per_sec: recent.len() as f64 / covered_s,
                 failures_per_sec: failures as f64 / covered_s,
                 percentiles_ms: percentiles(&recent, include_failures),

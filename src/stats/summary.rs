@@ -6,8 +6,10 @@ use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::percentile;
+use super::phases::{self, PhaseSummary};
 use super::replies::Replies;
 use super::series::{self, Row};
+use super::slowest::Slow;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
 use super::window::Window;
@@ -286,6 +288,10 @@ pub(crate) struct CellSummary {
     pub(crate) stall_ms: Option<f64>,
     /// The stages of a load profile.
     pub(crate) stages: Vec<StageSummary>,
+    /// The phases of its life.
+    pub(crate) phases: Vec<PhaseSummary>,
+    /// The slowest requests of any outcome, the slowest first.
+    pub(crate) slowest: Vec<Slow>,
     /// The successes of the window as an interval log of `HdrHistogram`.
     pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
@@ -451,7 +457,7 @@ fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, errors, protocols, answered, untold_tiers, spend } = gathered;
+    let Gathered { samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -466,7 +472,6 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
     let (tier_mismatches, cache_contaminated, warm_misses) =
         (unfit(Unfit::TierMismatch), unfit(Unfit::CacheContaminated), unfit(Unfit::WarmMiss));
-    let bodies: Vec<u32> = samples.iter().map(|sample| sample.response_bytes).filter(|bytes| *bytes > 0).collect();
     let settled = population(report.include_failures);
     let latency = Latency::of(windowed(), settled);
     let of = |metric, population| Latency::of_metric(windowed(), population, metric);
@@ -521,14 +526,15 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         protocols,
         stall_ms,
         stages: stages::of(cell, turns.len(), &samples, settled),
+        phases: phases::of(&samples, settled),
+        slowest,
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
         health,
         latency,
         success,
         requests_per_sec: per_second(ended().count()),
         failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
-        avg_content_bytes: (!bodies.is_empty())
-            .then(|| bodies.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / bodies.len() as f64),
+        avg_content_bytes: mean_bytes(&samples),
         tokens: Tokens::of(&samples),
         spend,
         cache_reads,
@@ -546,6 +552,15 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         population: settled,
         load_ms,
     }
+}
+
+/// Of the bodies that came.
+fn mean_bytes(samples: &[Sample]) -> Option<f64> {
+    let (n, sum) = samples
+        .iter()
+        .filter(|sample| sample.response_bytes > 0)
+        .fold((0_u64, 0.0), |(n, sum), sample| (n + 1, sum + f64::from(sample.response_bytes)));
+    (n > 0).then(|| sum / n as f64)
 }
 
 /// How many successes `min_samples` asks for.

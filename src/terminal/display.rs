@@ -24,18 +24,29 @@ pub(crate) enum Mode {
 
 /// A running display.
 pub(crate) struct Display {
+    mode: Mode,
     words: Sender<String>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Says something between the lines of a display.
 #[derive(Debug, Clone)]
-pub(crate) struct Handle(Sender<String>);
+pub(crate) struct Handle {
+    words: Sender<String>,
+    quiet: bool,
+}
 
 impl Handle {
     /// One line for people. A display that is gone hears nothing.
     pub(crate) fn say(&self, line: &str) {
-        let _ = self.0.send(line.to_owned());
+        let _ = self.words.send(line.to_owned());
+    }
+
+    /// As [`Self::say`], of what a quiet display keeps to itself.
+    pub(crate) fn note(&self, line: &str) {
+        if !self.quiet {
+            self.say(line);
+        }
     }
 }
 
@@ -76,12 +87,12 @@ impl Display {
             draw(&mut *shown);
             shown.finish();
         })?;
-        Ok(Self { words, thread: Some(thread) })
+        Ok(Self { mode, words, thread: Some(thread) })
     }
 
     /// For those who have something to say.
     pub(crate) fn handle(&self) -> Handle {
-        Handle(self.words.clone())
+        Handle { words: self.words.clone(), quiet: self.mode == Mode::Quiet }
     }
 
     /// Clears what moves. All handles must be gone.

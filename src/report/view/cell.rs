@@ -1,7 +1,9 @@
 //! The view of one cell.
 
 use super::cost::{self, CostView};
+use super::figures::Frame;
 use super::numbers::{CountsView, Numbers};
+use super::page::{self, PageView};
 use super::slo::{self, SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
 use super::{asked, text};
@@ -107,6 +109,8 @@ pub(crate) struct CellView {
     pub(crate) costs: Vec<Entry>,
     /// How it was measured.
     pub(crate) measured: Vec<Entry>,
+    /// What its page has beside these.
+    pub(crate) page: PageView,
     /// Locust's history.
     #[serde(skip)]
     pub(crate) history: Vec<Row>,
@@ -206,13 +210,27 @@ pub(crate) struct Shown {
     pub(crate) p99: String,
     /// Per second.
     pub(crate) requests_per_sec: String,
+    /// Milliseconds.
+    pub(crate) min: String,
+    /// Milliseconds.
+    pub(crate) max: String,
+    /// Bytes of a reply's body, the mean.
+    pub(crate) content_bytes: String,
+    /// Per second.
+    pub(crate) failures_per_sec: String,
     /// Of all requests.
     pub(crate) failure_rate: String,
     /// US dollars per thousand replies.
     pub(crate) cost_per_1k_requests: String,
 }
 
-pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary: &CellSummary) -> CellView {
+pub(super) fn view(
+    manifest: &Manifest,
+    frame: &Frame,
+    further: &[f64],
+    slo: &SloView,
+    summary: &CellSummary,
+) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
     let latency = &summary.latency;
@@ -262,6 +280,10 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
         warnings: warnings(summary, &turns),
         shown: Shown {
             average: text::ms_or_nothing(latency.mean_ms),
+            min: text::ms_or_nothing(latency.min_ms),
+            max: text::ms_or_nothing(latency.max_ms),
+            content_bytes: text::ms_or_nothing(summary.avg_content_bytes),
+            failures_per_sec: text::rate(summary.failures_per_sec),
             p50: shown(0.50),
             p95: shown(0.95),
             p99: shown(0.99),
@@ -277,6 +299,7 @@ pub(super) fn view(manifest: &Manifest, further: &[f64], slo: &SloView, summary:
         cost: cost::cell(&summary.spend),
         costs: cost::entries(summary),
         measured: measured(manifest, summary, &turns),
+        page: page::view(frame, summary),
         history: summary.history.clone(),
         histogram: summary.histogram.clone(),
     }

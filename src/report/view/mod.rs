@@ -15,6 +15,7 @@ mod names;
 mod notices;
 mod numbers;
 mod overview;
+mod page;
 mod price;
 mod ran;
 pub(crate) mod slo;
@@ -152,8 +153,9 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
+    let frame = figures::Frame::new(&run);
     let cells: Vec<CellView> =
-        summary.cells.iter().map(|cell| cell::view(manifest, &run.further, &slo, cell)).collect();
+        summary.cells.iter().map(|cell| cell::view(manifest, &frame, &run.further, &slo, cell)).collect();
     let tiers = tiers::view(manifest, summary);
     View {
         overview: overview::view(manifest, summary, &cells, &slo, &tiers),

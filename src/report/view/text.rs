@@ -53,6 +53,11 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     }
 }
 
+/// With the decimals that it has, three at most: `50`, `99.9`.
+pub(crate) fn number(value: f64) -> String {
+    ((value * 1e3).round() / 1e3).to_string()
+}
+
 /// `12,345.6` with so many decimals.
 pub(crate) fn thousands(value: f64, decimals: usize) -> String {
     let plain = format!("{value:.decimals$}");

@@ -2,7 +2,8 @@
 
 use super::scene::{SHORT, Scene};
 
-const PRO: [&str; 6] = ["--model-id", "amazon.nova-pro-v1:0", "--user-counts", "2,3", "--requests", "20"];
+const PRO: [&str; 8] =
+    ["--model-id", "amazon.nova-pro-v1:0", "--user-counts", "2,3", "--requests", "20", "--test-duration", "10m"];
 
 #[test]
 fn a_budget_of_requests_is_kept_and_a_larger_one_goes_on() {
@@ -14,7 +15,7 @@ fn a_budget_of_requests_is_kept_and_a_larger_one_goes_on() {
         manifest["turns"].as_array().unwrap().iter().map(|turn| turn["end"].as_str().unwrap()).collect();
     assert_eq!(ends, ["finished", "out_of_budget"]);
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("the budget of max_requests = 30 is used up"), "{stdout}");
+    assert!(stdout.contains("the budget of max_requests = 30 allows no more"), "{stdout}");
     scene.run(3, &[&PRO[..], &["--max-requests", "45", "--order", "matrix", "--resume"]].concat());
     assert_eq!(scene.records().len(), 45, "what earlier sessions took is counted");
     scene.run(0, &[&PRO[..], &["--max-requests", "70", "--order", "matrix", "--resume"]].concat());
@@ -54,12 +55,13 @@ fn a_cell_in_which_nearly_all_fails_is_given_up() {
 #[test]
 fn a_larger_budget_is_needed_before_an_attempt_is_given_up() {
     let scene = Scene::new().plan(SHORT);
-    let small = ["--user-counts", "2", "--requests", "40", "--max-requests", "15"];
+    let load = ["--user-counts", "2", "--requests", "40", "--test-duration", "10m"];
+    let small = [&load[..], &["--max-requests", "15"]].concat();
     scene.run(3, &small);
     assert_eq!(scene.rows()[0]["total_requests"], "15");
     scene.run(3, &[&small[..], &["--resume"]].concat());
     assert_eq!(scene.rows()[0]["total_requests"], "15", "what was measured counts until there is something better");
-    scene.run(0, &["--user-counts", "2", "--requests", "40", "--max-requests", "60", "--resume"]);
+    scene.run(0, &[&load[..], &["--max-requests", "60", "--resume"]].concat());
     assert_eq!(scene.rows()[0]["total_requests"], "40");
 }
 

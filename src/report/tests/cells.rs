@@ -1,0 +1,91 @@
+//! A cell's page: all that Locust's report has and more, in one small file.
+
+use super::{Outcome, Record, built_in, manifest, record, records, streams, view_of};
+use crate::record::manifest::Second;
+
+fn page_of(view: &super::View, id: &str) -> String {
+    let name = format!("test_{id}_report.html");
+    let pages = crate::report::html::render(view, &built_in()).unwrap();
+    let page = pages.into_iter().find(|page| page.path.to_str() == Some(&name)).unwrap();
+    String::from_utf8(page.bytes).unwrap()
+}
+
+/// What a chart says of itself without a script.
+fn marks(page: &str, stem: &str) -> Vec<String> {
+    let start = page.find(&format!("id=\"chart-{stem}\"")).unwrap_or_else(|| panic!("no chart {stem}"));
+    let figure = &page[start..start + page[start..].find("</figure>").unwrap()];
+    figure.split("<title>").skip(1).map(|rest| rest[..rest.find("</title>").unwrap()].to_owned()).collect()
+}
+
+#[test]
+fn a_page_shows_what_happened_when_and_to_which_requests() {
+    let page = page_of(&view_of(&manifest(), &records()), "us_default_small_u2");
+    // 40 requests in the first 4 s, every tenth of them throttled.
+    assert!(
+        marks(&page, "requests").contains(&"requests at 4 s: 9.75 per second".to_owned()),
+        "{:?}",
+        marks(&page, "requests")
+    );
+    assert!(marks(&page, "requests").contains(&"failures at 1 s: 0.00 per second".to_owned()));
+    assert_eq!(marks(&page, "users").iter().filter(|said| said.starts_with("users at ")).count(), 5);
+    assert!(marks(&page, "times").iter().any(|said| said.starts_with("p95 at 4 s: ")));
+    assert!(marks(&page, "lag").contains(&"ticker at 1 s: 1.20 ms".to_owned()));
+    let bins: usize = marks(&page, "distribution")
+        .iter()
+        .map(|said| said.rsplit(' ').nth(1).unwrap().parse::<usize>().unwrap())
+        .sum();
+    let beyond = page.contains("1 requests took longer");
+    assert_eq!(bins + usize::from(beyond), 32, "every success of the window is in a bin");
+    for said in
+        ["<th scope=\"row\">ramp</th><td class=\"n\">2</td>", "<th scope=\"row\">steady</th><td class=\"n\">38</td>"]
+    {
+        assert!(page.contains(said), "{said}");
+    }
+    let slowest = &page[page.find("id=\"slowest\"").unwrap()..];
+    let ids: Vec<usize> = (30..40).rev().map(|seq| slowest.find(&format!("<bdi>id-{seq}</bdi>")).unwrap()).collect();
+    assert!(ids.is_sorted(), "the slowest first");
+    assert!(slowest.contains("<bdi>ThrottlingException</bdi>"), "of any outcome");
+}
+
+#[test]
+fn a_page_of_streams_shows_first_tokens_and_chunk_gaps() {
+    let (manifest, records) = streams();
+    let page = page_of(&view_of(&manifest, &records), "us_default_small_r10");
+    for said in
+        ["Time to first token, ms", "Longest gap between two chunks, ms", "time to first token", "first token, ms"]
+    {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(marks(&page, "curves").iter().any(|said| said.starts_with("first token, p50: ")));
+    assert!(marks(&page, "users").iter().all(|said| said.starts_with("in flight at ")), "an open loop has no users");
+}
+
+#[test]
+fn a_cell_that_never_began_has_a_page_too() {
+    let page = page_of(&view_of(&manifest(), &records()), "us_flex_small_u4");
+    assert!(!page.contains("<figure class"), "nothing is drawn as zero");
+    assert!(page.contains("<dt>p95</dt><dd>n&#x2f;a"), "{page}");
+}
+
+#[test]
+fn a_long_test_has_a_small_page() {
+    let mut manifest = manifest();
+    let second = Second { users: 2, in_flight: 1, cpu_ms: Some(200.0), ticker_ms: 1.2, dropped: 0 };
+    (manifest.turns[0].series, manifest.turns[0].load_ms) = (vec![second; 7_200], 7_200_000.0);
+    manifest.turns[0].ended_ms = manifest.turns[0].started_ms + 7_200_000;
+    let message = |seq: u64| format!("failure number {seq}: {}", "x".repeat(450));
+    let records: Vec<(usize, Record)> = (0..36_000_u64)
+        .map(|seq| {
+            let failed = seq.is_multiple_of(30);
+            let outcome = if failed { Outcome::Failed } else { Outcome::Succeeded };
+            let mut record = record(0, seq, seq as f64 * 200.0, 100.0 + (seq * 37 % 1_000) as f64, outcome);
+            record.error_message = failed.then(|| message(seq));
+            (0, record)
+        })
+        .collect();
+    let page = page_of(&view_of(&manifest, &records), "us_default_small_u2");
+    assert!(page.len() < 500_000, "{} bytes", page.len());
+    assert!(page.contains("And 1150 rarer ones"), "messages that are all different do not fill it");
+    let points = marks(&page, "requests").len();
+    assert!((200..=260).contains(&points), "{points} points of two lines");
+}
