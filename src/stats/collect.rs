@@ -47,7 +47,7 @@ pub(crate) struct Sample {
     pub(crate) phase: Phase,
     /// How it ended.
     pub(crate) outcome: Outcome,
-    /// The service refused it with 503: it was not a quota that was used up.
+    /// The service refused it with 503, or told so inside a stream: it was not a quota that was used up.
     pub(crate) overloaded: bool,
     /// It failed by its own timeout: its true time is longer.
     pub(crate) timed_out: bool,
@@ -179,7 +179,8 @@ impl Sample {
             repetition: record.repetition,
             phase: record.phase,
             outcome: record.outcome,
-            overloaded: record.outcome == Outcome::Failed && record.http_status == Some(503),
+            overloaded: record.http_status == Some(503)
+                || record.error_class.as_deref() == Some("ServiceUnavailableException"),
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             cut: record.stop_reason.as_deref() == Some("max_tokens"),

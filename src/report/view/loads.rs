@@ -138,6 +138,8 @@ fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, Line
     let (label, scale) = axis_of(summary);
     let fields = panel_fields(summary);
     let tiers = summary.values(TIER);
+    // What has but a name lies in no order, and nothing lies between two of it.
+    let join = if scale == Scale::Linear { Join::Marked } else { Join::Apart };
     let mut series = Vec::new();
     let mut panels: Vec<LinePanel> = Vec::new();
     for cell in &summary.cells {
@@ -166,11 +168,7 @@ fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, Line
             let part = if part.is_empty() { String::new() } else { format!(" {part}") };
             point.words = format!("{}, {}{part}: {}{state}", cell.cell.service_tier, load_name(cell), point.words);
             let lines = &mut panels[index].lines;
-            let line = find_or_push(
-                lines,
-                |line| line.series == of,
-                || Line { series: of, join: Join::Marked, points: Vec::new() },
-            );
+            let line = find_or_push(lines, |line| line.series == of, || Line { series: of, join, points: Vec::new() });
             lines[line].points.push(point);
         }
     }

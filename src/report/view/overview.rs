@@ -369,6 +369,10 @@ fn plain(text: String, number: Option<f64>) -> MatrixValue {
     MatrixValue { text, number: number.map(|number| (number * 1e6).round() / 1e6) }
 }
 
+fn is_number(value: &AxisValue) -> bool {
+    matches!(value, AxisValue::Count(_) | AxisValue::Rate(_))
+}
+
 fn matrix(summary: &Summary, cells: &[CellView]) -> MatrixView {
     let varies = names::varying(summary, &[]);
     let axes: Vec<_> = AXES.iter().filter(|axis| varies.contains(&axis.field)).collect();
@@ -378,7 +382,10 @@ fn matrix(summary: &Summary, cells: &[CellView]) -> MatrixView {
     }
     let column = |label: &str, is_number| Column { label: label.into(), is_number };
     let columns = std::iter::once(column("cell", false))
-        .chain(axes.iter().map(|axis| column(axis.label, LOADS.contains(&axis.field))))
+        .chain(
+            axes.iter()
+                .map(|axis| column(axis.label, summary.cells.iter().any(|cell| is_number(&(axis.get)(&cell.cell))))),
+        )
         .chain([column("verdict", false)])
         .chain(numbers.iter().map(|(label, _)| column(label, true)));
     let coordinate = |value: AxisValue| match value {
