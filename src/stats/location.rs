@@ -24,31 +24,51 @@ pub(crate) struct Location {
     pub(crate) typical_ms: Option<f64>,
     /// The 95th percentile by nearest rank, milliseconds; as above.
     pub(crate) p95_ms: Option<f64>,
+    /// The standard error of the logarithm of the first that the session's requests alone give it,
+    pub(crate) typical_error: Option<f64>,
+    /// and of the second.
+    pub(crate) p95_error: Option<f64>,
 }
 
 impl Location {
     /// Of a population of times.
     pub(crate) fn of(curve: &Curve) -> Self {
         let n = curve.len();
+        let typical = (n >= ENOUGH_FOR_TYPICAL).then(|| typical(curve)).flatten();
+        let p95_ms = (n >= ENOUGH_FOR_P95).then(|| curve.at(0.95)).flatten().filter(|ms| *ms > 0.0);
         Self {
             n,
-            typical_ms: (n >= ENOUGH_FOR_TYPICAL).then(|| typical(curve)).flatten(),
-            p95_ms: (n >= ENOUGH_FOR_P95).then(|| curve.at(0.95)).flatten().filter(|ms| *ms > 0.0),
+            typical_ms: typical.map(|(ms, _)| ms),
+            p95_ms,
+            typical_error: typical.map(|(_, error)| error),
+            p95_error: p95_ms.and_then(|ms| tail_error(curve, ms)),
         }
     }
 }
 
-/// The mean over the middle ranks. Where requests were cut off the ranks are levels of the Kaplan-Meier
-/// curve, which without them are the ranks themselves.
-fn typical(curve: &Curve) -> Option<f64> {
+/// exp of the mean over the middle ranks, and its standard error, by Winsor: the
+/// ends count as the last rank that is kept. Where requests were cut off the ranks are levels of the
+/// Kaplan-Meier curve, which without them are the ranks themselves.
+fn typical(curve: &Curve) -> Option<(f64, f64)> {
     let n = curve.len();
     let cut = (n as f64 * TRIM + 1e-9) as usize;
     let ln = |rank: usize| curve.at(rank as f64 / n as f64).filter(|ms| *ms > 0.0).map(f64::ln);
-    let mut sum = 0.0;
-    for rank in cut + 1..=n - cut {
-        sum += ln(rank)?;
-    }
-    Some((sum / (n - 2 * cut) as f64).exp())
+    let kept: Vec<f64> = (cut + 1..=n - cut).map(ln).collect::<Option<_>>()?;
+    let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+    let ends = [*kept.first()?, *kept.last()?];
+    let all = || kept.iter().chain(ends.iter().flat_map(|end| std::iter::repeat_n(end, cut)));
+    let middle = all().sum::<f64>() / n as f64;
+    let variance = all().map(|value| (value - middle).powi(2)).sum::<f64>() / (n - 1) as f64;
+    let error = variance.sqrt() / ((1.0 - 2.0 * TRIM) * (n as f64).sqrt());
+    Some((mean.exp(), error))
+}
+
+/// Half of the distance between the percentiles that lie a standard error of the rank below and above; where so
+/// much was cut off that the upper one is not reached, the lower half stands for both.
+fn tail_error(curve: &Curve, p95_ms: f64) -> Option<f64> {
+    let of_rank = (0.95 * 0.05 / curve.len() as f64).sqrt();
+    let low = curve.at(0.95 - of_rank).filter(|low| *low > 0.0)?;
+    Some(curve.at(0.95 + of_rank).map_or((p95_ms / low).ln(), |high| (high / low).ln() / 2.0))
 }
 
 impl CellSummary {
@@ -89,6 +109,27 @@ mod tests {
         let tail = of(100, 92);
         assert!(tail.typical_ms.is_some() && tail.p95_ms.is_none(), "the last 8 were cut off: {tail:?}");
         assert_eq!(of(100, 80).typical_ms, None, "a tenth may be trimmed, not a fifth");
+    }
+
+    /// What the errors say is how locations of the same service differ.
+    #[test]
+    fn errors_are_what_samples_differ_by() {
+        use rand::SeedableRng;
+        use rand_distr::{Distribution, LogNormal};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+        let times = LogNormal::new(5.0, 0.35).unwrap();
+        let all: Vec<Location> =
+            (0..600).map(|_| Location::of(&curve((0..200).map(|_| (times.sample(&mut rng), true))))).collect();
+        let check = |name: &str, figure: &dyn Fn(&Location) -> Option<(f64, f64)>| {
+            let all: Vec<(f64, f64)> = all.iter().filter_map(figure).collect();
+            let n = all.len() as f64;
+            let mean = all.iter().map(|(ms, _)| ms.ln()).sum::<f64>() / n;
+            let seen = (all.iter().map(|(ms, _)| (ms.ln() - mean).powi(2)).sum::<f64>() / n).sqrt();
+            let said = all.iter().map(|(_, error)| error).sum::<f64>() / n;
+            assert!((0.85..1.2).contains(&(said / seen)), "{name}: {said} said, {seen} seen");
+        };
+        check("typical", &|location| location.typical_ms.zip(location.typical_error));
+        check("p95", &|location| location.p95_ms.zip(location.p95_error));
     }
 
     proptest! {

@@ -58,6 +58,10 @@ pub(crate) struct Numbers {
     pub(crate) typical_ms: Option<f64>,
     /// The 95th percentile, milliseconds.
     pub(crate) p95_ms: Option<f64>,
+    /// The standard error of ln of the first over the session's requests,
+    pub(crate) typical_error: Option<f64>,
+    /// and of the second.
+    pub(crate) p95_error: Option<f64>,
 }
 
 impl Measured {
@@ -90,6 +94,8 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
             n: location.n,
             typical_ms: location.typical_ms.map(rounded),
             p95_ms: location.p95_ms.map(rounded),
+            typical_error: location.typical_error.map(fine),
+            p95_error: location.p95_error.map(fine),
         };
         Measured {
             cell_hash: planned.cell_hash.clone(),
@@ -115,6 +121,11 @@ fn asked(cell: &Cell, manifest: &Manifest) -> BTreeMap<String, Value> {
 /// As the file keeps it, so that a run is the same before and after it went through one.
 fn rounded(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
+}
+
+/// As above, of an error.
+fn fine(share: f64) -> f64 {
+    (share * 1e6).round() / 1e6
 }
 
 /// Why a cell's numbers are not compared.
@@ -178,6 +189,10 @@ struct FileNumbers {
     typical_ms: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     p95_ms: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    typical_error: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    p95_error: Option<f64>,
     cell_hash: String,
 }
 
@@ -214,11 +229,21 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Session>, BaselineError> {
             if times.iter().flatten().any(|ms| !ms.is_finite() || *ms <= 0.0) {
                 return Err(of(&format!("{} has a time that is not greater than zero", cell.test_id)));
             }
+            let errors = [cell.typical_error, cell.p95_error];
+            if errors.iter().flatten().any(|error| !error.is_finite() || *error < 0.0) {
+                return Err(of(&format!("{} has an error below zero", cell.test_id)));
+            }
             cells.push(Measured {
                 cell_hash: cell.cell_hash.clone(),
                 test_id: cell.test_id.clone(),
                 asked: (*asked).clone(),
-                numbers: Ok(Numbers { n: cell.n, typical_ms: cell.typical_ms, p95_ms: cell.p95_ms }),
+                numbers: Ok(Numbers {
+                    n: cell.n,
+                    typical_ms: cell.typical_ms,
+                    p95_ms: cell.p95_ms,
+                    typical_error: cell.typical_error,
+                    p95_error: cell.p95_error,
+                }),
             });
         }
         if sessions.iter().any(|known: &Session| known.id == session.id) {
@@ -263,6 +288,8 @@ pub(crate) fn text(sessions: &[Session]) -> String {
                 n: numbers.n,
                 typical_ms: numbers.typical_ms,
                 p95_ms: numbers.p95_ms,
+                typical_error: numbers.typical_error,
+                p95_error: numbers.p95_error,
                 cell_hash: cell.cell_hash.clone(),
             })
         });
@@ -316,7 +343,13 @@ mod tests {
             cell_hash: cell_hash.into(),
             test_id: test_id.into(),
             asked: [("service_tier".to_owned(), "flex".into()), ("users".to_owned(), 5.into())].into(),
-            numbers: Ok(Numbers { n: 300, typical_ms: Some(typical_ms), p95_ms: Some(typical_ms * 1.5) }),
+            numbers: Ok(Numbers {
+                n: 300,
+                typical_ms: Some(typical_ms),
+                p95_ms: Some(typical_ms * 1.5),
+                typical_error: Some(0.02),
+                p95_error: None,
+            }),
         }
     }
 

@@ -25,6 +25,10 @@ const TIERS: [&str; 3] = ["default", "priority", "flex"];
 
 /// Requests of a cell, and the sigma of the logarithm of their times.
 const N: usize = 300;
+
+/// Requests of every other cell where they are not alike.
+const UNLIKE: [usize; 2] = [100, 1_000];
+
 const SIGMA: f64 = 0.35;
 
 /// Baseline sessions.
@@ -57,17 +61,17 @@ enum Shift {
 
 /// Times of the middle and of the tail of many samples, by the real code: a session draws one of these and
 /// moves it, which is what moving all of its times would give.
-struct Bank(Vec<(f64, f64)>);
+struct Bank(Vec<(usize, Vec<Location>)>);
 
 impl Bank {
     fn new(rng: &mut ChaCha8Rng) -> Self {
         let times = LogNormal::new(0.0, SIGMA).unwrap();
-        let one = |rng: &mut ChaCha8Rng| {
-            let sample = (0..N).map(|_| Observation { ms: 1_000.0 * times.sample(rng), event: true }).collect();
-            let location = Location::of(&Curve::new(sample));
-            (location.typical_ms.unwrap(), location.p95_ms.unwrap())
+        let samples = if cfg!(debug_assertions) { 2_000 } else { 30_000 };
+        let mut one = |n: usize| {
+            let sample = (0..n).map(|_| Observation { ms: 1_000.0 * times.sample(rng), event: true }).collect();
+            Location::of(&Curve::new(sample))
         };
-        Self((0..if cfg!(debug_assertions) { 2_000 } else { 60_000 }).map(|_| one(rng)).collect())
+        Self([N, UNLIKE[0], UNLIKE[1]].into_iter().map(|n| (n, (0..samples).map(|_| one(n)).collect())).collect())
     }
 
     /// A session of these cells; `changed` of them moved.
@@ -83,7 +87,9 @@ impl Bank {
         let mut cells = Vec::new();
         for cell in 0..CELLS {
             let moved = (hour + normal(own, rng)).exp();
-            let (typical_ms, p95_ms) = self.0[rng.random_range(0..self.0.len())];
+            // Neighbours of one tier differ.
+            let (n, bank) = &self.0[if world.is_unlike { 1 + cell / 3 % 2 } else { 0 }];
+            let drawn = bank[rng.random_range(0..bank.len())];
             let is_new = number >= K;
             let (typical, tail) = match world.shift {
                 Shift::Cell if is_new && cell == 0 => (1.1, 1.1),
@@ -97,9 +103,11 @@ impl Bank {
                     test_id: format!("{cell}"),
                     asked: [("service_tier".to_owned(), TIERS[cell % 3].into())].into(),
                     numbers: Ok(Numbers {
-                        n: N,
-                        typical_ms: Some(typical_ms * moved * typical),
-                        p95_ms: Some(p95_ms * moved * tail),
+                        n: *n,
+                        typical_ms: drawn.typical_ms.map(|ms| ms * moved * typical),
+                        p95_ms: drawn.p95_ms.map(|ms| ms * moved * tail),
+                        typical_error: drawn.typical_error,
+                        p95_error: drawn.p95_error,
                     }),
                 });
             }
@@ -121,6 +129,8 @@ struct World {
     sd: f64,
     kind: Kind,
     shift: Shift,
+    /// Cells of a tier have different numbers of requests.
+    is_unlike: bool,
 }
 
 /// What came of the rounds, as shares.
@@ -220,25 +230,30 @@ fn false_alarms_and_power() {
         "\nA run in which nothing changed is flagged, at the first look / after the second ({ROUNDS} runs of each kind; {CELLS} cells, {K} baseline sessions):\n"
     );
     println!(
-        "| sessions differ by | together | each cell by itself | both | called faster | p95 + 10 % | Mann-Whitney | with B-H |"
+        "| sessions differ by | together | each cell by itself | both | both, cells of 100 and 1,000 requests | called faster | p95 + 10 % | Mann-Whitney | with B-H |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let error = |p: f64| 3.0 * (p * (1.0 - p) / ROUNDS as f64).sqrt();
     for sd in DRIFTS {
-        let of = |kind, rng: &mut ChaCha8Rng| rounds(&bank, World { sd, kind, shift: Shift::Nothing }, ROUNDS, rng);
-        let [common, own, both] = [Kind::Common, Kind::PerCell, Kind::Both].map(|kind| of(kind, &mut rng));
+        let of = |kind, is_unlike, rng: &mut ChaCha8Rng| {
+            rounds(&bank, World { sd, kind, shift: Shift::Nothing, is_unlike }, ROUNDS, rng)
+        };
+        let [common, own, both] = [Kind::Common, Kind::PerCell, Kind::Both].map(|kind| of(kind, false, &mut rng));
+        let unlike = of(Kind::Both, true, &mut rng);
         let [grew, plain, hochberg] = naive(sd, &mut rng);
         println!(
-            "| {sd} % | {:.3} / {:.3} | {:.3} / {:.3} | {:.3} / {:.3} | {:.3} | {grew:.2} | {plain:.2} | {hochberg:.2} |",
+            "| {sd} % | {:.3} / {:.3} | {:.3} / {:.3} | {:.3} / {:.3} | {:.3} / {:.3} | {:.3} | {grew:.2} | {plain:.2} | {hochberg:.2} |",
             common.first,
             common.both,
             own.first,
             own.both,
             both.first,
             both.both,
+            unlike.first,
+            unlike.both,
             common.improved.max(own.improved).max(both.improved),
         );
-        good &= [common, own, both].iter().all(|rates| rates.both <= 0.05 + error(0.05));
+        good &= [common, own, both, unlike].iter().all(|rates| rates.both <= 0.05 + error(0.05));
     }
     println!("\nA change of 10 % is found, at the first look / after the second:\n");
     println!(
@@ -246,7 +261,8 @@ fn false_alarms_and_power() {
     );
     println!("|---|---|---|---|---|---|");
     for (sd, least) in DRIFTS.into_iter().zip([0.95, 0.90, 0.70, 0.28]) {
-        let of = |kind, shift, rng: &mut ChaCha8Rng| rounds(&bank, World { sd, kind, shift }, ROUNDS, rng);
+        let of =
+            |kind, shift, rng: &mut ChaCha8Rng| rounds(&bank, World { sd, kind, shift, is_unlike: false }, ROUNDS, rng);
         let common = of(Kind::Common, Shift::Cell, &mut rng);
         let own = of(Kind::PerCell, Shift::Cell, &mut rng);
         let tail = of(Kind::PerCell, Shift::Tail, &mut rng);

@@ -33,15 +33,24 @@ const TAIL: f64 = 0.05;
 /// z of a power of .80.
 const Z_POWER: f64 = 0.84;
 
-/// One number of one cell: logarithms, session by session.
+/// One number of one cell, session by session.
 #[derive(Debug, Clone)]
 pub(super) struct Test {
-    /// Tests of one pool have one variance.
+    /// Tests of one pool share a variance.
     pub(super) pool: usize,
-    /// Of the baseline's sessions, one at least.
-    pub(super) base: Vec<f64>,
-    /// Of the new ones in the order of their starts, one at least.
-    pub(super) new: Vec<f64>,
+    /// The baseline's sessions, one at least.
+    pub(super) base: Vec<Point>,
+    /// The new ones in the order of their starts, one at least.
+    pub(super) new: Vec<Point>,
+}
+
+/// One session.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Point {
+    /// The number's logarithm.
+    pub(super) ln: f64,
+    /// The variance that its requests alone give it.
+    pub(super) noise: f64,
 }
 
 /// What the looks say of it.
@@ -135,38 +144,64 @@ pub(crate) fn visible(deviation: f64, tests: usize, base: usize, new: usize) -> 
 }
 
 /// Every test with its first new sessions, `most` at the most.
+///
+/// The variance is pooled over the tests of a pool. Where the requests of a cell alone make it noisier than the
+/// pool is on average, as those of a cell with a tenth of the others' requests do, it has that on top: else such
+/// a cell would be called different several times as often as promised. It is never less than pooled, since how
+/// noisy requests are is itself an estimate.
 fn stage(tests: &[Test], most: usize) -> Vec<Stage> {
     let new = |test: &Test| -> usize { test.new.len().min(most) };
     let pools = tests.iter().map(|test| test.pool + 1).max().unwrap_or(0);
-    let mut pooled = vec![(0.0, 0_usize); pools];
+    let mut pooled = vec![Pooled::default(); pools];
     for test in tests {
-        let (squares, df) = &mut pooled[test.pool];
-        *squares += squares_of(&test.base) + squares_of(&test.new[..new(test)]);
-        *df += test.base.len() + new(test) - 2;
+        pooled[test.pool].add(&test.base);
+        pooled[test.pool].add(&test.new[..new(test)]);
     }
     let t_tails: Vec<f64> =
-        pooled.iter().map(|(_, df)| if *df == 0 { f64::NAN } else { student::quantile(*df, TAIL) }).collect();
+        pooled.iter().map(|pool| if pool.df == 0 { f64::NAN } else { student::quantile(pool.df, TAIL) }).collect();
     let stage = |test: &Test| {
-        let (squares, df) = pooled[test.pool];
-        let change = mean(&test.new[..new(test)]) - mean(&test.base);
-        let deviation = if df == 0 { f64::NAN } else { (squares / df as f64).sqrt() };
-        let error = deviation * (1.0 / test.base.len() as f64 + 1.0 / new(test) as f64).sqrt();
+        let df = pooled[test.pool].df;
+        let (base, new) = (&test.base[..], &test.new[..new(test)]);
+        let change = mean(new) - mean(base);
+        let share = |points: &[Point]| pooled[test.pool].variance(noise(points)) / points.len() as f64;
+        let error = if df == 0 { f64::NAN } else { (share(base) + share(new)).sqrt() };
         // What never varied is as sure as can be.
         let p = |change: f64| match change / error {
             t if t.is_nan() => 1.0,
-            t if t.is_infinite() => {
-                if t > 0.0 {
-                    0.0
-                } else {
-                    1.0
-                }
-            }
+            t if t.is_infinite() => f64::from(u8::from(t < 0.0)),
             t => student::exceeds(t, df),
         };
         let (slower, faster) = if df == 0 { (1.0, 1.0) } else { (p(change), p(-change)) };
+        let deviation = error / (1.0 / base.len() as f64 + 1.0 / new.len() as f64).sqrt();
         Stage { change, error, t_tail: t_tails[test.pool], deviation, slower, faster, tested: df > 0 }
     };
     tests.iter().map(stage).collect()
+}
+
+/// What the tests of a pool tell of how sessions differ.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pooled {
+    /// Squared distances from the means.
+    squares: f64,
+    /// What requests alone would make of them.
+    noise: f64,
+    df: usize,
+}
+
+impl Pooled {
+    fn add(&mut self, points: &[Point]) {
+        let mean = mean(points);
+        let df = points.len() - 1;
+        self.squares += points.iter().map(|point| (point.ln - mean).powi(2)).sum::<f64>();
+        self.noise += noise(points) * df as f64;
+        self.df += df;
+    }
+
+    /// The variance of a session whose requests alone give it so much.
+    fn variance(&self, noise: f64) -> f64 {
+        let df = self.df as f64;
+        self.squares / df + (noise - self.noise / df).max(0.0)
+    }
 }
 
 /// Which tests are called in one direction, at either look. `side` gives p and the change in that direction.
@@ -196,14 +231,13 @@ fn discoveries(p: &[f64], q: f64) -> Vec<bool> {
     p.iter().map(|p| *p <= limit).collect()
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+fn mean(points: &[Point]) -> f64 {
+    points.iter().map(|point| point.ln).sum::<f64>() / points.len() as f64
 }
 
-/// The sum of the squared distances from the mean.
-fn squares_of(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    values.iter().map(|value| (value - mean).powi(2)).sum()
+/// The variance of a session of these by its requests alone.
+fn noise(points: &[Point]) -> f64 {
+    points.iter().map(|point| point.noise).sum::<f64>() / points.len() as f64
 }
 
 #[cfg(test)]
@@ -212,7 +246,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn test(base: &[f64], new: &[f64]) -> Test {
-        Test { pool: 0, base: base.to_vec(), new: new.to_vec() }
+        Test { pool: 0, base: points(base, 0.0), new: points(new, 0.0) }
+    }
+
+    fn points(values: &[f64], noise: f64) -> Vec<Point> {
+        values.iter().map(|ln| Point { ln: *ln, noise }).collect()
     }
 
     #[test]
@@ -233,6 +271,23 @@ mod tests {
         // z(.975) + .84 = 2.80 for two tests.
         let expected = ((1.959_96 + 0.84) * error).exp_m1();
         assert!((visible(deviation, 2, 5, 1) - expected).abs() < 2e-5);
+    }
+
+    #[test]
+    fn a_cell_that_its_requests_make_noisy_has_that_on_top() {
+        // Squares .001 and .0004, df 8: .000175. Requests make .0003 of a session's variance in one, .0001 in the other.
+        let of = |base: &[f64], new: &[f64], noise: f64| Test {
+            pool: 0,
+            base: points(base, noise),
+            new: points(new, noise),
+        };
+        let one = of(&[-0.02, -0.01, 0.0, 0.01, 0.02], &[0.10], 3e-4);
+        let other = of(&[1.01, 0.99, 1.01, 0.99, 1.0], &[1.01], 1e-4);
+        let told = look(&[one, other]);
+        for (told, more) in told.iter().zip([1e-4, 0.0]) {
+            let expected = ((0.0014 / 8.0 + more) * 1.2_f64).sqrt();
+            assert!((told.error.unwrap() - expected).abs() < 1e-12, "{told:?}");
+        }
     }
 
     #[test]
@@ -286,12 +341,12 @@ mod tests {
                 (0_usize..2, prop::collection::vec(-0.1_f64..0.1, 2..6), prop::collection::vec(-0.3_f64..0.3, 1..7)), 1..12)
         ) {
             let tests: Vec<Test> =
-                tests.into_iter().map(|(pool, base, new)| Test { pool, base, new }).collect();
-            let turned: Vec<Test> = tests.iter().map(|test| Test {
-                pool: test.pool,
-                base: test.base.iter().map(|value| -value).collect(),
-                new: test.new.iter().map(|value| -value).collect(),
-            }).collect();
+                tests.into_iter().map(|(pool, base, new)| Test { pool, ..test(&base, &new) }).collect();
+            let turned = |points: &[Point]| points.iter().map(|point| Point { ln: -point.ln, ..*point }).collect();
+            let turned: Vec<Test> = tests
+                .iter()
+                .map(|test| Test { pool: test.pool, base: turned(&test.base), new: turned(&test.new) })
+                .collect();
             for (one, other) in look(&tests).iter().zip(look(&turned)) {
                 prop_assert_eq!(one.call == Call::Regressed, other.call == Call::Improved);
                 prop_assert!((one.change + other.change).abs() < 1e-12);

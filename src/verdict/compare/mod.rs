@@ -13,7 +13,7 @@ pub(crate) mod tests;
 
 use super::baseline::{Measured, Numbers, Session, too_close};
 use crate::stats::location::{ENOUGH_FOR_P95, ENOUGH_FOR_TYPICAL};
-use looks::{Call, Test, Told};
+use looks::{Call, Point, Test, Told};
 pub(crate) use looks::{FEWEST, SECOND_LOOK, visible};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,14 @@ impl Metric {
         match self {
             Self::Typical => numbers.typical_ms,
             Self::P95 => numbers.p95_ms,
+        }
+    }
+
+    /// The standard error of its logarithm over requests.
+    fn error(self, numbers: &Numbers) -> Option<f64> {
+        match self {
+            Self::Typical => numbers.typical_error,
+            Self::P95 => numbers.p95_error,
         }
     }
 }
@@ -99,7 +107,7 @@ pub(crate) struct Change {
     pub(crate) interval: Option<(f64, f64)>,
     /// The smallest change that this comparison finds in four of five cases.
     pub(crate) visible: Option<f64>,
-    /// The standard deviation between sessions, ln, of the cells of this tier.
+    /// The standard deviation between sessions, ln.
     pub(crate) deviation: Option<f64>,
     /// One-sided p of the first look.
     pub(crate) p: Option<f64>,
@@ -190,19 +198,22 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
     let mut pools: Vec<(String, Metric)> = Vec::new();
     for cell in cells(new).filter(|cell| base.iter().any(|session| find(session, &cell.cell_hash).is_some())) {
         for metric in Metric::ALL {
-            let values = |sessions: &[Session]| -> Vec<f64> {
-                let numbers =
-                    sessions.iter().filter_map(|session| find(session, &cell.cell_hash)?.numbers.as_ref().ok());
-                numbers.filter_map(|numbers| metric.of(numbers)).map(f64::ln).collect()
-            };
-            let (base_values, new_values) = (values(base), values(new));
-            if !base_values.is_empty() && !new_values.is_empty() {
+            let numbers = |sessions| numbers(sessions, &cell.cell_hash, metric);
+            let (base_numbers, new_numbers) = (numbers(base), numbers(new));
+            if !base_numbers.is_empty() && !new_numbers.is_empty() {
+                let per_request = per_request(base_numbers.iter().chain(&new_numbers).copied(), metric);
+                let points = |numbers: &[&Numbers]| -> Vec<Point> {
+                    let point = |one: &&Numbers| {
+                        Some(Point { ln: metric.of(one)?.ln(), noise: per_request / one.n.max(1) as f64 })
+                    };
+                    numbers.iter().filter_map(point).collect()
+                };
                 let key = (cell.tier().to_owned(), metric);
                 let pool = pools.iter().position(|pool| *pool == key).unwrap_or_else(|| {
                     pools.push(key);
                     pools.len() - 1
                 });
-                tested.push((rows.len(), Test { pool, base: base_values, new: new_values }));
+                tested.push((rows.len(), Test { pool, base: points(&base_numbers), new: points(&new_numbers) }));
             }
             rows.push(Row {
                 cell_hash: cell.cell_hash.clone(),
@@ -221,7 +232,7 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
     for ((index, test), told) in tested.iter().zip(looks::look(&tests)) {
         let row = &mut rows[*index];
         row.change = Some(change(test, &told, tests.len()));
-        let over = |value: &f64| (value - mean(&test.base)).exp_m1();
+        let over = |point: &Point| (point.ln - mean(&test.base)).exp_m1();
         row.base_points = test.base.iter().map(over).collect();
         row.new_points = test.new.iter().take(SECOND_LOOK).map(over).collect();
         row.verdict = match told.call {
@@ -248,6 +259,20 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
         warnings: warnings(base, new),
         rows,
     }
+}
+
+/// What sessions have of a number, in their order.
+fn numbers<'a>(sessions: &'a [Session], cell_hash: &str, metric: Metric) -> Vec<&'a Numbers> {
+    let usable = sessions.iter().filter_map(|session| find(session, cell_hash)?.numbers.as_ref().ok());
+    usable.filter(|numbers| metric.of(numbers).is_some()).collect()
+}
+
+/// The variance that one request gives a number: errors of single sessions are too uncertain, the mean of all
+/// is not.
+fn per_request<'a>(numbers: impl Iterator<Item = &'a Numbers>, metric: Metric) -> f64 {
+    let told: Vec<f64> =
+        numbers.filter_map(|numbers| Some(metric.error(numbers)? * (numbers.n as f64).sqrt())).collect();
+    if told.is_empty() { 0.0 } else { (told.iter().sum::<f64>() / told.len() as f64).powi(2) }
 }
 
 /// The cells of the new sessions, each once.
@@ -299,8 +324,8 @@ fn change(test: &Test, told: &Told, tests: usize) -> Change {
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+fn mean(points: &[Point]) -> f64 {
+    points.iter().map(|point| point.ln).sum::<f64>() / points.len() as f64
 }
 
 fn drift(rows: &[Row]) -> Vec<Drift> {

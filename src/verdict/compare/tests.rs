@@ -12,7 +12,13 @@ pub(crate) fn cell(id: &str, typical_ms: f64) -> Measured {
         cell_hash: format!("hash of {id}"),
         test_id: id.into(),
         asked: [("service_tier".to_owned(), json!(tier)), ("users".to_owned(), json!(5))].into(),
-        numbers: Ok(Numbers { n: 300, typical_ms: Some(typical_ms), p95_ms: Some(typical_ms * 2.0) }),
+        numbers: Ok(Numbers {
+            n: 300,
+            typical_ms: Some(typical_ms),
+            p95_ms: Some(typical_ms * 2.0),
+            typical_error: None,
+            p95_error: None,
+        }),
     }
 }
 
@@ -97,8 +103,10 @@ fn fewer_than_three_baseline_sessions_only_warn() {
 fn what_may_not_be_used_is_inconclusive() {
     let mut cells = vec![cell("default_a", 500.0), cell("default_b", 200.0), cell("flex_a", 150.0)];
     cells[0].numbers = Err("INVALID: CPU 95 % of 2 cores".into());
-    cells[1].numbers = Ok(Numbers { n: 40, typical_ms: Some(200.0), p95_ms: None });
-    cells[2].numbers = Ok(Numbers { n: 300, typical_ms: Some(150.0), p95_ms: None });
+    cells[1].numbers =
+        Ok(Numbers { n: 40, typical_ms: Some(200.0), p95_ms: None, typical_error: None, p95_error: None });
+    cells[2].numbers =
+        Ok(Numbers { n: 300, typical_ms: Some(150.0), p95_ms: None, typical_error: None, p95_error: None });
     let comparison = compare(&base(5), &[session(9, cells)]);
     let said: Vec<String> = comparison
         .rows
