@@ -221,3 +221,27 @@ fn it_says_everything_without_a_script_and_on_paper() {
     browser.call("Emulation.setEmulatedMedia", &json!({ "media": "print" }));
     assert!(browser.evaluate(height).as_f64().unwrap() > 50.0, "paper cannot be unfolded");
 }
+
+#[test]
+fn the_page_of_a_cell_draws_and_sorts() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path());
+    browser.open(&dir.path().join("results/test_us_flex_small_u4_report.html"), 1280, "dark");
+    let stems = "[...document.querySelectorAll('figure')].map((figure) => figure.id.slice(6)).sort().join(' ')";
+    assert_eq!(browser.evaluate(stems), json!("curves distribution lag requests times users"));
+    let mute = r"[...document.querySelectorAll('figure')].filter((figure) => {
+        const marks = [...figure.querySelectorAll('.marks rect')];
+        return !marks.length || marks.some((mark) => !mark.querySelector('title').textContent.trim());
+    }).map((figure) => figure.id)";
+    assert_eq!(browser.evaluate(mute), json!([]));
+    let rows = "[...document.querySelectorAll('#slowest tbody tr')].map((row) => Number(row.cells[0].dataset.v))";
+    let slowest = browser.evaluate(rows);
+    assert_eq!(slowest.as_array().unwrap().len(), 10);
+    browser.evaluate("document.querySelector('#slowest thead button').click()");
+    let mut turned = browser.evaluate(rows);
+    assert_ne!(turned, slowest, "a heading sorts");
+    turned.as_array_mut().unwrap().reverse();
+    assert_eq!(turned, slowest);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
