@@ -12,7 +12,7 @@ use crate::stats::student;
 const Q_FIRST: f64 = 0.006;
 
 /// and at the second. With .02 and .03 a run in which nothing changed is flagged in 6 of 100 where all cells of a
-/// session move together; with these in 5, and the second look finds more.
+/// session move together; with these in fewer than 5, and the second look finds as much.
 const Q_SECOND: f64 = 0.042;
 
 /// Below this a test of the first look is worth repeating.

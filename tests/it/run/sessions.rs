@@ -59,7 +59,8 @@ pub(super) fn change(scene: &Scene, name: &str, change: impl Fn(&mut Value)) {
     std::fs::write(path, manifest.to_string()).unwrap();
 }
 
-/// Takes out of a run what this machine did to it: whether a cell is INVALID is not what comparisons are about.
+/// Takes out of a run what this machine did to it, which is not what comparisons are about: no cell is INVALID, and a
+/// request took as long as the server says that it did.
 pub(super) fn quiet(scene: &Scene, name: &str) {
     change(scene, name, |manifest| {
         for turn in manifest["turns"].as_array_mut().unwrap() {
@@ -72,6 +73,9 @@ pub(super) fn quiet(scene: &Scene, name: &str) {
     let quiet = |line: &str| {
         let mut record: Value = serde_json::from_str(line).unwrap();
         record["send_lag_ms"] = 0.1.into();
+        if let Some(server_ms) = record["server_latency_ms"].as_f64() {
+            record["response_time_ms"] = server_ms.into();
+        }
         format!("{record}\n")
     };
     let journal: String = std::fs::read_to_string(&path).unwrap().lines().map(quiet).collect();
