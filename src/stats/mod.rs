@@ -22,6 +22,7 @@ mod stages;
 pub(crate) mod student;
 mod summary;
 pub(crate) mod timeline;
+mod validity;
 pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount, Sample};
@@ -33,4 +34,5 @@ pub(crate) use phases::PhaseSummary;
 pub(crate) use slowest::Slow;
 pub(crate) use spend::{Spend, may_be_charged};
 pub(crate) use stages::StageSummary;
-pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Validity, samples_wanted};
+pub(crate) use summary::{CellSummary, Counts, Pool, Summary, samples_wanted};
+pub(crate) use validity::Validity;

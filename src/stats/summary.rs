@@ -12,6 +12,7 @@ use super::series::{self, Row};
 use super::slowest::Slow;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
+use super::validity::Validity;
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
 use crate::plan::{Api, CacheMode, Goodput};
@@ -104,37 +105,6 @@ impl Tokens {
         }
         let mean = |(n, sum): (u64, u64)| (n > 0).then(|| sum as f64 / n as f64);
         Self { avg_input: mean(input), avg_output: mean(output), total_input: input.1, total_output: output.1 }
-    }
-}
-
-/// Whether a cell's numbers may be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Validity {
-    /// They may.
-    Ok,
-    /// It never started.
-    NotRun,
-    /// The service does not have its tier; what the pre-flight was told.
-    Unsupported(String),
-    /// The pre-flight was refused for good; why.
-    Refused(String),
-    /// Its first requests were all refused for good.
-    Aborted,
-    /// This machine spoiled them; why.
-    Invalid(String),
-}
-
-impl Validity {
-    /// As in the files.
-    pub(crate) fn key(&self) -> String {
-        match self {
-            Self::Ok => "ok".into(),
-            Self::NotRun => "not_run".into(),
-            Self::Unsupported(why) => format!("unsupported: {why}"),
-            Self::Refused(why) => format!("refused: {why}"),
-            Self::Aborted => "aborted".into(),
-            Self::Invalid(reason) => format!("INVALID: {reason}"),
-        }
     }
 }
 
@@ -436,26 +406,6 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
     turns
 }
 
-fn validity(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], health: &Health) -> Validity {
-    match turns {
-        [] => not_run(manifest, cell),
-        turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Validity::Aborted,
-        _ if !health.invalid.is_empty() => Validity::Invalid(health.invalid.join("; ")),
-        _ => Validity::Ok,
-    }
-}
-
-/// Why a cell has no turn.
-fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
-    let Some(checked) = manifest.left_out(cell) else { return Validity::NotRun };
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let said = match text(&checked.error_message) {
-        message if message.is_empty() => text(&checked.error_class),
-        message => message,
-    };
-    if manifest.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
-}
-
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
     let Gathered { samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
     let report = &manifest.plan.report;
@@ -478,7 +428,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
     let health = Health::of(cell, manifest.machine.cores, turns, &window, &samples, median_ms);
-    let validity = validity(manifest, cell, turns, &health);
+    let validity = Validity::of(manifest, cell, turns, &health);
     let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));

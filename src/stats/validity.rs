@@ -1,0 +1,57 @@
+//! Whether a cell's numbers may be used, and if not, why.
+
+use super::health::Health;
+use crate::matrix::Cell;
+use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+
+/// Whether a cell's numbers may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Validity {
+    /// They may.
+    Ok,
+    /// It never started.
+    NotRun,
+    /// The service does not have its tier; what the pre-flight was told.
+    Unsupported(String),
+    /// The pre-flight was refused for good; why.
+    Refused(String),
+    /// Its first requests were all refused for good.
+    Aborted,
+    /// This machine spoiled them; why.
+    Invalid(String),
+}
+
+impl Validity {
+    /// As in the files.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::Ok => "ok".into(),
+            Self::NotRun => "not_run".into(),
+            Self::Unsupported(why) => format!("unsupported: {why}"),
+            Self::Refused(why) => format!("refused: {why}"),
+            Self::Aborted => "aborted".into(),
+            Self::Invalid(reason) => format!("INVALID: {reason}"),
+        }
+    }
+
+    /// Of a cell, by the turns that it had and what they did to this machine.
+    pub(super) fn of(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], health: &Health) -> Self {
+        match turns {
+            [] => not_run(manifest, cell),
+            turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Self::Aborted,
+            _ if !health.invalid.is_empty() => Self::Invalid(health.invalid.join("; ")),
+            _ => Self::Ok,
+        }
+    }
+}
+
+/// Why a cell has no turn.
+fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
+    let Some(checked) = manifest.left_out(cell) else { return Validity::NotRun };
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let said = match text(&checked.error_message) {
+        message if message.is_empty() => text(&checked.error_class),
+        message => message,
+    };
+    if manifest.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
+}
