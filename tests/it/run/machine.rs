@@ -1,6 +1,7 @@
 //! What the machine does to a run: a disk that is full or gone, a clock that is set back, credentials that
 //! expire, a kill that follows a polite word.
 
+use super::faults::row;
 use super::scene::{SHORT, Scene, wait_for_lines};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -21,6 +22,7 @@ fn a_full_disk_ends_the_run_at_once_and_says_so() {
     let output = scene.run(1, &["--test-duration", "10m"]);
     assert!(said(&output).contains("No space left on device"), "{}", said(&output));
     assert!(said(&output).contains("token_data.jsonl"), "{}", said(&output));
+    row("a full disk", "(ends the run, exit 1)", None, 0);
 }
 
 #[test]
@@ -33,6 +35,7 @@ fn a_directory_that_is_removed_under_the_run_is_said() {
     let output = running.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("cannot write results/manifest.json"), "{}", said(&output));
+    row("the directory is removed", "(ends the run, exit 1)", None, 0);
 }
 
 #[test]
@@ -42,6 +45,7 @@ fn a_journal_that_cannot_be_written_stops_before_anything_is_sent() {
     let output = scene.run(2, &[]);
     assert!(said(&output).contains("cannot write results/token_data.jsonl"), "{}", said(&output));
     assert!(!scene.path("results/manifest.json").exists());
+    row("the journal cannot be written", "(does not begin, exit 2)", Some(0), 0);
 }
 
 #[cfg(target_os = "linux")]
@@ -75,6 +79,7 @@ fn a_clock_that_is_set_back_moves_no_record() {
         times.iter().copied().fold(f64::NEG_INFINITY, f64::max) - times.iter().copied().fold(f64::INFINITY, f64::min);
     assert!(span < 3_600.0, "one clock for all: {span}");
     assert!(records.iter().all(|record| number(record, "response_time_ms") >= 20.0));
+    row("the clock is set back", "(a success)", Some(200), records.len());
     // The clock really went back: the run ended before it began.
     let manifest = scene.manifest();
     assert!(manifest["ended_ms"].as_u64().unwrap() < manifest["started_ms"].as_u64().unwrap());
@@ -115,7 +120,7 @@ fn credentials_are_renewed_while_the_run_goes_on() {
 #[cfg(target_os = "linux")]
 #[test]
 fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
-    let (port, _heard) = super::wire::listen();
+    let (port, heard) = super::wire::listen();
     let scene = Scene::new().plan(SHORT);
     let config = helper(&scene, &format!("if [ -e gone ]; then echo 'session expired' >&2; exit 1; fi\n{HAND_OUT}"));
     let url = format!("http://127.0.0.1:{port}");
@@ -130,6 +135,10 @@ fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(stdout.contains("the credentials are gone") && stdout.contains("--resume"), "{stdout}");
     assert_eq!(scene.manifest()["turns"][0]["end"], "lost_credentials");
+    let (well, ill): (Vec<_>, Vec<_>) = scene.records().into_iter().partition(|record| record["success"] == true);
+    assert!(ill.iter().all(|record| record["error_class"] == "credentials"));
+    row("credentials that are gone", "credentials", None, ill.len());
+    row("what they had signed before", "(a success)", Some(heard.try_iter().count() as u64), well.len());
     for file in super::scene::files(&scene.path("results")) {
         let bytes = fs::read(scene.path("results").join(&file)).unwrap();
         let text = String::from_utf8_lossy(&bytes);
@@ -193,6 +202,7 @@ fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
     running.wait().unwrap();
     scene.expect(0, scene.command(&["report", "results"]));
     assert_eq!(scene.rows()[0]["total_requests"], "19");
+    row("SIGTERM, then SIGKILL", "(all that had ended)", Some(19), scene.records().len());
 }
 
 #[cfg(unix)]
