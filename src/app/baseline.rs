@@ -4,8 +4,9 @@ use super::sessions::{of_run, read_baseline, write_baseline};
 use crate::error::Error;
 use crate::report::compare::{side, tally};
 use crate::terminal;
+use crate::units::text::count;
 use crate::verdict::baseline::{Session, sort, too_close};
-use crate::verdict::compare::{SECOND_LOOK, count};
+use crate::verdict::compare::SECOND_LOOK;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,6 @@ pub(super) fn show(path: &Path) -> Result<u8, Error> {
     let sessions = read_baseline(path)?;
     let sides: Vec<_> = sessions.iter().map(side).collect();
     let text = terminal::compare::baseline(&sides, &tally(&sessions), terminal::width());
-    // A closed pipe is no error.
     super::print(text.as_bytes())?;
     Ok(0)
 }

@@ -52,18 +52,14 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
     let baseline = options.baseline.as_ref().map(|_| sides.against.as_str());
     let about = About { baseline, against: &sides.against, dirs: &sides.dirs, name: &sides.name };
     let view = build(&about, &sides.base, &sides.new, &comparison);
+    let file = |kind| of_comparison(kind, &view, &templates);
     let text = match options.format {
-        CompareFormat::Table => terminal::compare::comparison(&view, terminal::width()).into_bytes(),
-        CompareFormat::Markdown => {
-            of_comparison(Kind::Markdown, &view, &templates).map_err(|error| Error::Report(vec![error]))?
-        }
-        CompareFormat::Json => {
-            of_comparison(Kind::Json, &view, &templates).map_err(|error| Error::Report(vec![error]))?
-        }
+        CompareFormat::Table => Ok(terminal::compare::comparison(&view, terminal::width()).into_bytes()),
+        CompareFormat::Markdown => file(Kind::Markdown),
+        CompareFormat::Json => file(Kind::Json),
     };
-    // A closed pipe is no error.
-    super::print(&text)?;
-    outputs.write(|kind| of_comparison(kind, &view, &templates))?;
+    super::print(&text.map_err(|error| Error::Report(vec![error]))?)?;
+    outputs.write(file)?;
     if view.rows.is_empty() {
         return Err(Error::NothingInCommon { against: sides.against });
     }

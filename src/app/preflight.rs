@@ -6,19 +6,15 @@ use super::signals::Signals;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::executor::port::{Event, Gate, Stop};
-use crate::executor::{Bedrock, Job, preflight};
+use crate::executor::{Bedrock, Job, Tell, preflight};
 use crate::guard::{All, Budget};
 use crate::matrix::{Cell, expand};
-use crate::plan::OnUnsupported;
 use crate::record::manifest::Manifest;
-use crate::record::probe::{Checked, Finding, Probe, leaves_nothing, probes};
+use crate::record::probe::{Checked, Finding, grounds, probes};
 use crate::terminal::Handle;
+use crate::units::text::count;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Receives the events of a run.
-type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Enters into the manifest who is asked for these turns' cells. What an earlier session found of them is
 /// asked anew; what it found of others stays.
@@ -46,25 +42,25 @@ pub(super) async fn ask(
     tell: &Tell,
     stop: &Stop,
 ) -> Vec<Checked> {
-    let asks = |probe: &Probe| cells.iter().find(|cell| Probe::of(cell) == *probe).cloned();
     let open: Vec<(usize, Cell)> = checked
         .iter()
         .enumerate()
         .filter(|(_, checked)| checked.finding.is_none())
-        .filter_map(|(index, checked)| Some((index, asks(&checked.probe)?)))
+        .filter_map(|(index, checked)| Some((index, cells.iter().find(|cell| checked.probe.fits(cell))?.clone())))
         .collect();
     let learned = Arc::new(Mutex::new(checked.to_vec()));
     let learning = Arc::clone(&learned);
-    let tell = Arc::clone(tell);
+    let told = Arc::clone(tell);
     let both: Tell = Arc::new(move |event: Event| {
         if let Event::Probed { probe, record } = &event {
             learning.lock().unwrap_or_else(PoisonError::into_inner)[*probe].learn(record);
         }
-        tell(event);
+        told(event);
     });
     preflight(bedrock, &open, gate, &both, stop).await;
-    both(Event::PreflightEnded);
-    learned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    let learned = learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    tell(Event::PreflightEnded(learned.clone()));
+    learned
 }
 
 /// Asks what the manifest lists, says what a person should know, and leaves out of the job what cannot be asked.
@@ -78,8 +74,7 @@ pub(super) async fn before(
     say: &Handle,
 ) {
     let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
-    let noun = if open == 1 { "small request" } else { "small requests" };
-    say.note(&format!("pre-flight: asking {open} {noun}"));
+    say.note(&format!("pre-flight: asking {}", count(open, "small request")));
     manifest.preflight = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
     for checked in &manifest.preflight {
         if let Some(sentence) = checked.sentence(asking(checked, &job.cells)) {
@@ -91,7 +86,7 @@ pub(super) async fn before(
 }
 
 fn asking(checked: &Checked, cells: &[Cell]) -> usize {
-    cells.iter().filter(|cell| Probe::of(cell) == checked.probe).count()
+    cells.iter().filter(|cell| checked.probe.fits(cell)).count()
 }
 
 /// Asks, says what came of it, and ends: 0 where all that the plan asks for can be asked or is left out by it, else
@@ -105,7 +100,7 @@ pub(super) fn only(
     let Connected { runtime, simulator, bedrock } = super::run::connect(resolved, &cells, environment)?;
     let asked = probes(&cells);
     let sources = super::sources(resolved, &cells, 0);
-    let first = |checked: &Checked| cells.iter().position(|cell| Probe::of(cell) == checked.probe).unwrap_or(0);
+    let first = |checked: &Checked| cells.iter().position(|cell| checked.probe.fits(cell)).unwrap_or(0);
     let budget = Budget::new(&resolved.plan, &cells, &sources, asked.iter().map(first).collect());
     let gate: Arc<dyn Gate> = Arc::new(All(vec![Box::new(budget)]));
     let tell: Tell = Arc::new(|_| {});
@@ -124,15 +119,12 @@ pub(super) fn only(
         }
     });
     drop(simulator);
-    let mut out = std::io::stdout().lock();
-    for checked in &found {
-        let _ = writeln!(out, "{}", checked.line(asking(checked, &cells)));
-    }
+    let lines = found.iter().map(|checked| checked.line(asking(checked, &cells)) + "\n");
+    super::print(lines.collect::<String>().as_bytes())?;
     let is = |finding| found.iter().any(|checked| checked.finding == Some(finding));
-    let stops = resolved.plan.run.on_unsupported == OnUnsupported::Stop;
     Ok(if stop.starting.is_cancelled() {
         130
-    } else if leaves_nothing(&found) || stops && found.iter().any(Checked::is_out) {
+    } else if grounds(&found, resolved.plan.run.on_unsupported) {
         4
     } else if is(Finding::Refused) || is(Finding::Unreachable) || found.iter().any(|checked| checked.finding.is_none())
     {

@@ -106,11 +106,11 @@ impl Writer {
                 self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
             }
             Event::Probed { probe, record } => {
-                self.manifest.preflight[probe].learn(&record);
                 let whose = self.manifest.cells.len() + probe;
                 self.journal.append(whose, &record).map_err(|source| self.lost(source))?;
             }
-            Event::PreflightEnded => {
+            Event::PreflightEnded(checked) => {
+                self.manifest.preflight = checked;
                 self.journal.sync().map_err(|source| self.lost(source))?;
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }

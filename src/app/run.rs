@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Gate, Stop};
-use crate::executor::{Bedrock, Execution, Job, Target, execute};
+use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
 use crate::guard::{Abort, All, Budget, Credentials, Early, Extend};
 use crate::matrix::{Cell, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
@@ -106,8 +106,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
         before.manifest.interrupted &= before.manifest.has_unfinished();
         if options.no_report {
-            let ends = outcome::ends(&before.manifest, &report::summarise(&results, &before.manifest)?);
-            return Ok(outcome::exit_code(&before.manifest, &ends, false));
+            return report::exit_code(&results, &before.manifest);
         }
         return report::render(&results, &results, &before.manifest, means);
     }
@@ -167,11 +166,9 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         let mut err = std::io::stderr();
         let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
         // Whether this machine spoiled a cell, or how one ended in an earlier session, takes the whole summary to say.
-        let ends = if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
-            outcome::ends(&manifest, &report::summarise(&results, &manifest)?)
-        } else {
-            ends
-        };
+        if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
+            return report::exit_code(&results, &manifest);
+        }
         return Ok(outcome::exit_code(&manifest, &ends, false));
     }
     report::render(&results, &results, &manifest, means)
@@ -230,7 +227,7 @@ fn drive(
     let mut known = manifest.clone();
     let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
     let events = recorder.sender();
-    let tell: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(move |event: Event| {
+    let tell: Tell = Arc::new(move |event: Event| {
         // The recorder is gone only when the disk refused: it stopped the run itself.
         let _ = events.send(event);
     });

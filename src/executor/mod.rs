@@ -22,4 +22,4 @@ mod users;
 
 pub(crate) use bedrock::{Bedrock, SetupError, Target};
 pub(crate) use preflight::preflight;
-pub(crate) use run::{Execution, Job, execute};
+pub(crate) use run::{Execution, Job, Tell, execute};

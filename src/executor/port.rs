@@ -3,6 +3,7 @@
 use crate::matrix::order::Turn;
 use crate::record::Record;
 use crate::record::manifest::{FailedBound, Second, TurnReport};
+use crate::record::probe::Checked;
 use tokio_util::sync::CancellationToken;
 
 /// What happens, told through one callback. The callback must not block: requests wait for it.
@@ -29,8 +30,8 @@ pub(crate) enum Event {
         /// What is written of it.
         record: Box<Record>,
     },
-    /// All of them did.
-    PreflightEnded,
+    /// All of them did; what each says of the cells that ask so.
+    PreflightEnded(Vec<Checked>),
     /// A second went by in the running cell.
     Second(Second),
     /// A cell ended and nothing of it is in flight any more.

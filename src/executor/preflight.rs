@@ -47,7 +47,7 @@ pub(crate) async fn preflight(
         let turn = Turn { cell: *probe, repetition: 1, attempt: 1 };
         let small = small(cell);
         let prepared = Prepared::new(&small, &Arc::new(Source::of_text(PROMPT)), String::new(), 0, 1);
-        let shared = Shared::new(
+        let mut shared = Shared::new(
             Arc::clone(bedrock),
             Arc::new(prepared),
             &small,
@@ -57,18 +57,12 @@ pub(crate) async fn preflight(
             Arc::clone(gate),
             Arc::clone(tell),
         );
-        let (waiting, tell, probe) = (stop.waiting.clone(), Arc::clone(tell), *probe);
+        // Nothing of a probe is drained: what gives up the waiting gives it up at once.
+        shared.giving_up = stop.waiting.clone();
+        let (tell, probe) = (Arc::clone(tell), *probe);
         asking.spawn(async move {
             let _place = place;
-            let mut asked = std::pin::pin!(shared.probe());
-            let record = tokio::select! {
-                record = &mut asked => record,
-                () = waiting.cancelled() => {
-                    shared.giving_up.cancel();
-                    asked.await
-                }
-            };
-            if let Some(record) = record {
+            if let Some(record) = shared.probe().await {
                 tell(Event::Probed { probe, record: Box::new(record) });
             }
         });

@@ -97,7 +97,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         Arc::new(move |event: Event| match event {
             Event::Ended { record, .. } => heard.lock().unwrap().0.push(*record),
             Event::TurnEnded(report) => heard.lock().unwrap().1.push(*report),
-            Event::TurnStarted { .. } | Event::Probed { .. } | Event::PreflightEnded | Event::Second(_) => {}
+            Event::TurnStarted { .. } | Event::Probed { .. } | Event::PreflightEnded(_) | Event::Second(_) => {}
         })
     };
     execute(bedrock, job, Arc::new(Open), tell, stop).await;

@@ -263,16 +263,20 @@ impl Shared {
         record.prompt_text = self.prepared.text(number);
     }
 
+    /// The record of a request that is no part of the load.
+    fn aside(&self, number: usize, phase: Phase, reply: Reply) -> Record {
+        let record = self.record(None, number as u64, reply.sent, reply);
+        Record { phase, validity: None, due_ms: None, service_time_ms: None, ..record }
+    }
+
     /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
     pub(super) async fn prime(&self, index: usize) {
         if self.gate.admit().is_err() {
             return;
         }
         let reply = self.bedrock.ask(&self.prepared, Number::Priming(index), &self.giving_up).await;
-        let mut record = self.record(None, index as u64, reply.sent, reply);
+        let mut record = self.aside(index, Phase::Priming, reply);
         self.add_prompt(&mut record, Number::Priming(index));
-        (record.phase, record.validity) = (Phase::Priming, None);
-        (record.due_ms, record.service_time_ms) = (None, None);
         self.gate.settle(&record);
         (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
@@ -282,9 +286,7 @@ impl Shared {
         let probe = self.turn.cell;
         self.gate.admit_probe(probe).ok()?;
         let reply = self.bedrock.ask(&self.prepared, Number::Load(0), &self.giving_up).await;
-        let mut record = self.record(None, probe as u64, reply.sent, reply);
-        (record.phase, record.validity, record.reply_text) = (Phase::Preflight, None, None);
-        (record.due_ms, record.service_time_ms) = (None, None);
+        let record = self.aside(probe, Phase::Preflight, reply);
         self.gate.settle_probe(probe, &record);
         Some(record)
     }

@@ -10,6 +10,7 @@ use crate::prompts::Source;
 use crate::record::Record;
 use crate::stats::may_be_charged;
 use crate::units::Usd;
+use crate::units::text::count;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tokens that a model's own template may add to a prompt.
@@ -147,8 +148,8 @@ impl Budget {
 impl Taken {
     /// `0.12870000 USD, 55 requests and 8,012 output tokens are spent`.
     fn shown(&self) -> String {
-        let noun = if self.requests == 1 { "request" } else { "requests" };
-        format!("{} USD, {} {noun} and {} output tokens are spent", self.cost, self.requests, self.output)
+        let requests = count(self.requests as usize, "request");
+        format!("{} USD, {requests} and {} output tokens are spent", self.cost, self.output)
     }
 }
 

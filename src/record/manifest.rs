@@ -1,10 +1,10 @@
 //! `manifest.json`: what was to run, on what, and how each cell ended. Written before the first
 //! request, rewritten whole and renamed when a cell ends.
 
-use super::probe::{Checked, Finding, Probe, leaves_nothing};
+use super::probe::{Checked, Finding, Probe, grounds};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
-use crate::plan::{OnUnsupported, Origins, Plan, Price};
+use crate::plan::{Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 
 /// The version of the manifest that this tool reads and writes.
@@ -281,8 +281,7 @@ impl Manifest {
 
     /// What took a cell out of the run before it began.
     pub(crate) fn left_out(&self, cell: &Cell) -> Option<&Checked> {
-        let probe = Probe::of(cell);
-        self.preflight.iter().find(|checked| checked.probe == probe && checked.is_out())
+        self.preflight.iter().find(|checked| checked.is_out() && checked.probe.fits(cell))
     }
 
     /// The service does not have the cell's tier: nothing failed.
@@ -292,13 +291,12 @@ impl Manifest {
 
     /// Cells that ask as a probe did.
     pub(crate) fn asking<'a>(&'a self, probe: &'a Probe) -> impl Iterator<Item = usize> + 'a {
-        self.cells.iter().enumerate().filter(|(_, planned)| Probe::of(&planned.cell) == *probe).map(|(index, _)| index)
+        self.cells.iter().enumerate().filter(|(_, planned)| probe.fits(&planned.cell)).map(|(index, _)| index)
     }
 
-    /// The pre-flight ended the run: it left nobody to be asked, or what it found stops this plan.
+    /// The pre-flight ended the run.
     pub(crate) fn is_grounded(&self) -> bool {
-        let stops = self.plan.run.on_unsupported == OnUnsupported::Stop;
-        leaves_nothing(&self.preflight) || stops && self.preflight.iter().any(Checked::is_out)
+        grounds(&self.preflight, self.plan.run.on_unsupported)
     }
 
     /// Whether people must be told that no Bedrock was asked.

@@ -3,7 +3,7 @@
 
 use super::{Record, class};
 use crate::matrix::Cell;
-use crate::plan::Api;
+use crate::plan::{Api, OnUnsupported};
 use serde::{Deserialize, Serialize};
 
 /// A way to ask: what a service may refuse whatever the load and the prompt.
@@ -60,7 +60,7 @@ pub(crate) struct Checked {
 
 impl Probe {
     /// How a cell asks.
-    pub(crate) fn of(cell: &Cell) -> Self {
+    fn of(cell: &Cell) -> Self {
         Self {
             model_id: cell.model_id.clone(),
             region_prefix: cell.region_prefix.clone(),
@@ -68,6 +68,12 @@ impl Probe {
             api: cell.api,
             region: cell.region.clone(),
         }
+    }
+
+    /// Whether a cell asks so.
+    pub(crate) fn fits(&self, cell: &Cell) -> bool {
+        (&self.model_id, &self.region_prefix, &self.service_tier, self.api, &self.region)
+            == (&cell.model_id, &cell.region_prefix, &cell.service_tier, cell.api, &cell.region)
     }
 
     /// `us.amazon.nova-pro-v1:0 on flex, converse, in us-west-2`.
@@ -83,8 +89,9 @@ impl Probe {
 /// How cells ask, each way once, in their order.
 pub(crate) fn probes<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<Checked> {
     let mut probes: Vec<Checked> = Vec::new();
-    for probe in cells.into_iter().map(Probe::of) {
-        if probes.iter().all(|known| known.probe != probe) {
+    for cell in cells {
+        if !probes.iter().any(|known| known.probe.fits(cell)) {
+            let probe = Probe::of(cell);
             probes.push(Checked { probe, finding: None, error_class: None, error_message: None, served_by: None });
         }
     }
@@ -94,9 +101,8 @@ pub(crate) fn probes<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<Check
 impl Checked {
     /// Takes the end of its request.
     pub(crate) fn learn(&mut self, record: &Record) {
-        let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let (class, message) = (text(&record.error_class), text(&record.error_message));
-        self.finding = Some(judge(record, &class, &message));
+        let (class, message) = (record.error_class.as_deref(), record.error_message.as_deref());
+        self.finding = Some(judge(record, class.unwrap_or_default(), message.unwrap_or_default()));
         self.error_class.clone_from(&record.error_class);
         self.error_message.clone_from(&record.error_message);
         let asked = &self.probe.service_tier;
@@ -159,8 +165,12 @@ fn judge(record: &Record, class: &str, message: &str) -> Finding {
     }
 }
 
-/// Nobody is left to be asked.
-pub(crate) fn leaves_nothing(checked: &[Checked]) -> bool {
+/// Nothing may run after this: it left nobody to be asked, or it found what stops the plan.
+pub(crate) fn grounds(checked: &[Checked], on_unsupported: OnUnsupported) -> bool {
+    leaves_nothing(checked) || on_unsupported == OnUnsupported::Stop && checked.iter().any(Checked::is_out)
+}
+
+fn leaves_nothing(checked: &[Checked]) -> bool {
     let is_hopeless = |checked: &Checked| checked.is_out() || checked.finding == Some(Finding::Unreachable);
     !checked.is_empty() && checked.iter().all(is_hopeless)
 }
@@ -190,7 +200,7 @@ mod tests {
         let cells = crate::matrix::expand(&plan);
         let probes = probes(&cells);
         assert_eq!(probes.len(), 2 * plan.matrix.service_tiers.len(), "neither users nor prompts are asked");
-        assert!(cells.iter().all(|cell| probes.iter().any(|checked| checked.probe == Probe::of(cell))));
+        assert!(cells.iter().all(|cell| probes.iter().any(|checked| checked.probe.fits(cell))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! run, a kill or a power cut included, its whole records are kept: a turn that did not come to its
 //! end is run again under the next attempt, and only the last attempt's records count.
 
-use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock};
+use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, create, lock};
 use super::manifest::{Manifest, TurnReport};
 use super::read::{self, Of, ReadError, Records};
 use crate::matrix::order::Turn;
@@ -82,7 +82,7 @@ fn mend(dir: &Path, journal: &mut File) -> io::Result<()> {
     if damaged {
         let mut rest = reader.into_inner();
         rest.seek(SeekFrom::Start(whole))?;
-        io::copy(&mut rest, &mut File::create_new(free(dir, DAMAGED))?)?;
+        io::copy(&mut rest, &mut create(&free(dir, DAMAGED))?)?;
     }
     journal.set_len(whole)
 }
@@ -164,6 +164,12 @@ mod tests {
             assert!(fs::read_to_string(dir.path().join(JOURNAL)).unwrap() == kept, "{left:.40}");
             let aside = fs::read_to_string(dir.path().join("token_data.damaged.jsonl")).unwrap_or_default();
             assert_eq!(left.contains('\0'), !aside.is_empty(), "{left:.40}");
+            #[cfg(unix)]
+            if !aside.is_empty() {
+                use std::os::unix::fs::PermissionsExt;
+                let mode = fs::metadata(dir.path().join("token_data.damaged.jsonl")).unwrap().permissions().mode();
+                assert_eq!(mode & 0o077, 0, "as the journal, its owner's alone");
+            }
             assert!(aside.is_empty() || [kept, &aside].concat() == left, "nothing is thrown away");
         }
     }

@@ -7,6 +7,7 @@ use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
 use crate::report::view::slo::shown;
 use crate::units::text::clean_lines;
+use crate::units::text::count;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
@@ -54,9 +55,8 @@ fn thresholds(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
     for (index, slo) in plan.slo.iter().enumerate() {
         let origin = origins.get(&format!("slo[{index}]")).map_or_else(String::new, |origin| format!(" ({origin})"));
         let meant = cells.iter().filter(|cell| matches(&slo.when, cell)).count();
-        let noun = if meant == 1 { "cell" } else { "cells" };
         let bounds: Vec<String> = slo.bounds.iter().map(|bound| format!("{} {}", bound.key(), shown(bound))).collect();
-        text += &format!("\nthreshold {}{origin}: {meant} {noun}, {}\n", slo.title(index), slo.when);
+        text += &format!("\nthreshold {}{origin}: {}, {}\n", slo.title(index), count(meant, "cell"), slo.when);
         text += &format!("  {}\n", bounds.join("\n  "));
         if slo.on_inconclusive == OnInconclusive::Fail {
             text += "  what is inconclusive fails the run\n";
@@ -96,8 +96,7 @@ fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
         format!("  {:widest$}  {}", cell.id, said.join(", ")).trim_end().to_owned()
     };
     let lines = cells.iter().map(line).collect::<Vec<_>>().join("\n");
-    let noun = if cells.len() == 1 { "cell" } else { "cells" };
-    format!("{} {noun}:\n{lines}", cells.len())
+    format!("{}:\n{lines}", count(cells.len(), "cell"))
 }
 
 fn estimate_line(estimate: &Estimate) -> String {

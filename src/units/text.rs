@@ -1,5 +1,5 @@
-//! Text that comes from outside, made safe to show: it stays on its line, moves no cursor, and turns no
-//! other text around.
+//! Text for people: what comes from outside made safe to show (it stays on its line, moves no cursor, and
+//! turns no other text around), and counted things.
 
 use std::borrow::Cow;
 
@@ -12,6 +12,11 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
 /// As [`clean`], of text that has lines.
 pub(crate) fn clean_lines(text: &str) -> String {
     text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// `1 session`, `5 sessions`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 fn shown(c: char) -> char {

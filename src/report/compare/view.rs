@@ -1,9 +1,10 @@
 //! A comparison as text and numbers: verdicts, what moved everything, and what to do next.
 
 use crate::report::view::text;
+use crate::units::text::count;
 use crate::units::timestamp;
 use crate::verdict::baseline::Session;
-use crate::verdict::compare::{Change, Comparison, Drift, Row, SECOND_LOOK, Verdict, count, visible};
+use crate::verdict::compare::{Change, Comparison, Drift, Row, SECOND_LOOK, Verdict, visible};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

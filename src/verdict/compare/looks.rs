@@ -231,7 +231,8 @@ fn discoveries(p: &[f64], q: f64) -> Vec<bool> {
     p.iter().map(|p| *p <= limit).collect()
 }
 
-fn mean(points: &[Point]) -> f64 {
+/// Of the logarithms.
+pub(super) fn mean(points: &[Point]) -> f64 {
     points.iter().map(|point| point.ln).sum::<f64>() / points.len() as f64
 }
 

@@ -13,7 +13,8 @@ pub(crate) mod tests;
 
 use super::baseline::{Measured, Numbers, Session, too_close};
 use crate::stats::location::{ENOUGH_FOR_P95, ENOUGH_FOR_TYPICAL};
-use looks::{Call, Point, Test, Told};
+use crate::units::text::count;
+use looks::{Call, Point, Test, Told, mean};
 pub(crate) use looks::{FEWEST, SECOND_LOOK, visible};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -324,10 +325,6 @@ fn change(test: &Test, told: &Told, tests: usize) -> Change {
     }
 }
 
-fn mean(points: &[Point]) -> f64 {
-    points.iter().map(|point| point.ln).sum::<f64>() / points.len() as f64
-}
-
 fn drift(rows: &[Row]) -> Vec<Drift> {
     let of = |metric: Metric| {
         let of_it = rows.iter().filter(|row| row.metric == metric);
@@ -422,9 +419,4 @@ fn warnings(base: &[Session], new: &[Session]) -> Vec<String> {
         }
     }
     warnings
-}
-
-/// `1 session`, `5 sessions`.
-pub(crate) fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
