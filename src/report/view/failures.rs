@@ -1,6 +1,7 @@
 //! What failed in a run: each kind once, with how often and where.
 
 use super::cell::CellView;
+use super::figures::find_or_push;
 use serde::Serialize;
 
 /// One kind of failure.
@@ -23,19 +24,19 @@ pub(super) fn view(cells: &[CellView]) -> Vec<Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     for cell in cells {
         for error in &cell.errors {
-            let is = |known: &&mut Failure| known.class == error.class && known.message == error.message;
-            if let Some(known) = failures.iter_mut().find(is) {
-                known.count += error.count;
-                known.cells.push(cell.id.clone());
-            } else {
-                failures.push(Failure {
+            let at = find_or_push(
+                &mut failures,
+                |known| known.class == error.class && known.message == error.message,
+                || Failure {
                     class: error.class.clone(),
                     message: error.message.clone(),
-                    count: error.count,
+                    count: 0,
                     hint: error.hint.clone(),
-                    cells: vec![cell.id.clone()],
-                });
-            }
+                    cells: Vec::new(),
+                },
+            );
+            failures[at].count += error.count;
+            failures[at].cells.push(cell.id.clone());
         }
     }
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
