@@ -12,6 +12,8 @@ pub(crate) const JOURNAL: &str = "token_data.jsonl";
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The resolved plan.
 pub(crate) const PLAN: &str = "plan.toml";
+/// Behind the name of a file that is being written.
+const PART: &str = ".part";
 /// Where charts go.
 pub(crate) const CHARTS: &str = "charts";
 
@@ -95,7 +97,7 @@ pub(crate) fn take(dir: &Path, overwrite: bool) -> Result<RunDir, DirError> {
         }
         let at = |source| DirError::Io { path: dir.to_owned(), source };
         taken.journal.set_len(0).map_err(at)?;
-        remove_ours(dir).map_err(at)?;
+        remove_ours(dir, |_| true).map_err(at)?;
     }
     Ok(taken)
 }
@@ -147,7 +149,7 @@ pub(crate) fn write(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), DirErro
             create_dir(parent)?;
         }
         let mut beside = path.clone().into_os_string();
-        beside.push(".part");
+        beside.push(PART);
         create(beside.as_ref())?.write_all(bytes)?;
         fs::rename(&beside, &path)
     })();
@@ -164,7 +166,7 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
     text.push('\n');
     let name = Path::new(MANIFEST);
     let synced = (|| {
-        let beside = dir.join(format!("{MANIFEST}.part"));
+        let beside = dir.join(format!("{MANIFEST}{PART}"));
         let mut file = create(&beside)?;
         file.write_all(text.as_bytes())?;
         // A rename may reach the disk before the bytes do: after a power cut the manifest would be empty.
@@ -178,7 +180,7 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
 
 /// Whether a name, relative to a run directory, is one that this tool writes.
 fn is_ours(name: &str) -> bool {
-    let name = name.strip_suffix(".part").unwrap_or(name);
+    let name = whole(name);
     let cell = |suffix: &str| name.strip_prefix("test_").is_some_and(|rest| rest.ends_with(suffix));
     name == MANIFEST
         || name == PLAN
@@ -204,28 +206,41 @@ pub(crate) const CHART_STEMS: [&str; 12] = [
     "timeline",
 ];
 
-fn remove_ours(dir: &Path) -> io::Result<()> {
-    remove_files(dir, is_ours)?;
+/// What a kill left half written: never part of a run, and only ever ours.
+///
+/// # Errors
+/// When the system refuses.
+pub(super) fn sweep(dir: &Path) -> io::Result<()> {
+    remove_ours(dir, |name| name.ends_with(PART))
+}
+
+/// Removes those of this tool's files whose names are wanted; nothing else is ever removed.
+fn remove_ours(dir: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    remove_files(dir, |name| wanted(name) && is_ours(name))?;
     let charts = dir.join(CHARTS);
     if charts.is_dir() {
-        remove_files(&charts, |name| {
-            let name = name.strip_suffix(".part").unwrap_or(name);
-            let stem = name.strip_suffix(".png").or_else(|| name.strip_suffix(".svg"));
-            stem.is_some_and(|stem| CHART_STEMS.contains(&stem))
-        })?;
+        remove_files(&charts, |name| wanted(name) && is_chart(name))?;
         // Only an empty directory can be removed so: a chart of the user's own keeps it.
         let _ = fs::remove_dir(&charts);
     }
     let histograms = dir.join(HISTOGRAMS);
     if histograms.is_dir() {
-        remove_files(&histograms, |name| {
-            Path::new(name.strip_suffix(".part").unwrap_or(name))
-                .extension()
-                .is_some_and(|extension| extension == "hlog")
-        })?;
+        let is_histogram = |name: &str| Path::new(whole(name)).extension().is_some_and(|extension| extension == "hlog");
+        remove_files(&histograms, |name| wanted(name) && is_histogram(name))?;
         let _ = fs::remove_dir(&histograms);
     }
     Ok(())
+}
+
+fn is_chart(name: &str) -> bool {
+    let name = whole(name);
+    let stem = name.strip_suffix(".png").or_else(|| name.strip_suffix(".svg"));
+    stem.is_some_and(|stem| CHART_STEMS.contains(&stem))
+}
+
+/// The name that a file has once it is written.
+fn whole(name: &str) -> &str {
+    name.strip_suffix(PART).unwrap_or(name)
 }
 
 fn remove_files(dir: &Path, ours: impl Fn(&str) -> bool) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! run, a kill or a power cut included, its whole records are kept: a turn that did not come to its
 //! end is run again under the next attempt, and only the last attempt's records count.
 
-use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, create, lock};
+use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, create, lock, sweep};
 use super::manifest::{Manifest, TurnReport};
 use super::read::{self, Of, ReadError, Records};
 use crate::matrix::order::Turn;
@@ -62,6 +62,7 @@ pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
     }
     let manifest = read::manifest(dir)?;
     mend(dir, &mut taken.journal).map_err(at)?;
+    sweep(dir).map_err(at)?;
     Ok(Found::Run(taken, Box::new(manifest)))
 }
 
@@ -172,6 +173,21 @@ mod tests {
             }
             assert!(aside.is_empty() || [kept, &aside].concat() == left, "nothing is thrown away");
         }
+    }
+
+    #[test]
+    fn what_a_kill_left_half_written_goes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::report::tests::write_run(dir.path());
+        fs::create_dir(dir.path().join("charts")).unwrap();
+        let ours = ["manifest.json.part", "report.html.part", "charts/timeline.svg.part"];
+        let kept = ["notes.part", "charts/mine.svg.part", "manifest.json", JOURNAL];
+        for name in ours.iter().chain(&kept[..2]) {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        assert!(matches!(look(dir.path()), Ok(Found::Run(..))));
+        let is_there = |name: &&str| dir.path().join(name).exists();
+        assert!(!ours.iter().any(&is_there) && kept.iter().all(is_there));
     }
 
     #[test]
