@@ -9,7 +9,7 @@ use crate::executor::connect::ProxySettings;
 use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
-use crate::matrix::{Cell, expand};
+use crate::matrix::{Cell, Shard, expand};
 use crate::plan::Then;
 use crate::record::manifest::{Calibration, Paired, PercentileError};
 use crate::record::{Outcome, Record};
@@ -175,6 +175,8 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     let seed = resolved.plan.load.seed.unwrap_or(1);
     let job = Job {
+        shard: Shard::WHOLE,
+        meet: None,
         prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
         order: vec![Turn::new(0, 1)],

@@ -12,7 +12,7 @@ use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
 use crate::guard::{Abort, All, Budget, Credentials, Early, Extend};
-use crate::matrix::{Cell, expand, order};
+use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
 use crate::record::dir;
@@ -150,6 +150,8 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         cool_down: resolved.plan.load.cool_down,
         keeps_text: resolved.plan.record.text,
         then: resolved.plan.abort.then,
+        shard: Shard::WHOLE,
+        meet: None,
         cells,
     };
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
@@ -352,6 +354,7 @@ fn manifest(
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
         order: order::turns(cells, &plan.load, seed),
         turns: Vec::new(),
+        shards: None,
     }
 }
 
