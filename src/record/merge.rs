@@ -149,15 +149,21 @@ fn canonical(mut whole: Manifest) -> Manifest {
     whole
 }
 
-/// How a turn went on all machines together; nothing if it was nowhere. What was measured ends with the first of them.
+/// How a turn went on all machines together; nothing if it was nowhere. Its time is each machine's own from its own
+/// start, as that of records is, and its load ends with the first of those that had any: one without users, or without
+/// requests left to it, ends at once, and takes none from the others.
 fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
     let worst = parts.iter().max_by_key(|part| badness(part.end))?.clone();
     let sum = |of: fn(&TurnReport) -> u64| parts.iter().map(of).sum();
     let total = |of: fn(&TurnReport) -> f64| parts.iter().map(of).sum();
+    let started_ms = parts.iter().map(|part| part.started_ms).min().unwrap_or(worst.started_ms);
+    let length = |part: &TurnReport| part.ended_ms.saturating_sub(part.started_ms);
+    let has_load = |part: &&TurnReport| part.requests > 0 || parts.iter().all(|part| part.requests == 0);
     Some(TurnReport {
-        started_ms: parts.iter().map(|part| part.started_ms).min().unwrap_or(worst.started_ms),
-        ended_ms: parts.iter().map(|part| part.ended_ms).max().unwrap_or(worst.ended_ms),
-        load_ms: parts.iter().map(|part| part.load_ms).fold(f64::INFINITY, f64::min),
+        started_ms,
+        ended_ms: started_ms + parts.iter().map(length).max().unwrap_or(0),
+        load_ms: parts.iter().filter(has_load).map(|part| part.load_ms).fold(f64::INFINITY, f64::min),
+        reason: reason(&parts, &worst),
         requests: sum(|part| part.requests),
         connections_opened: sum(|part| part.connections_opened),
         connections_reused: sum(|part| part.connections_reused),
@@ -170,6 +176,15 @@ fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
         parts,
         ..worst
     })
+}
+
+/// Why the turn ended as it did, with the machine where it is not the reason of all of them.
+fn reason(parts: &[TurnReport], worst: &TurnReport) -> Option<String> {
+    let reason = worst.reason.as_ref()?;
+    match worst.shard.filter(|_| parts.iter().any(|part| part.reason.as_ref() != Some(reason))) {
+        Some(shard) => Some(format!("shard {shard}: {reason}")),
+        None => Some(reason.clone()),
+    }
 }
 
 fn badness(end: TurnEnd) -> u8 {

@@ -27,9 +27,10 @@ impl Window {
         Self { start_ms, length_s, settled }
     }
 
-    /// Whether a request was sent inside the window; nothing is ever sent after its end.
+    /// Whether a request was sent inside the window. One machine sends nothing after its end; of several, those that
+    /// go on when the first has ended are a part of the load, and measure another one.
     pub(super) fn holds(&self, sample: &Sample) -> bool {
-        sample.start_ms >= self.start_ms
+        sample.start_ms >= self.start_ms && !sample.is_late
     }
 
     /// Whether it says something about latency: sent inside, and answered as it was meant to be.

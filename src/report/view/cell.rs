@@ -440,14 +440,17 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
         ),
         Entry::new(
             "send lag",
-            format!("p50 {}, p99 {} from due to sent", ms(health.send_lag_p50_ms), ms(health.send_lag_p99_ms)),
+            format!("p50 {}, p99 {} from due to sent", ms(health.raw.send_lag_p50_ms), ms(health.raw.send_lag_p99_ms)),
         ),
-        Entry::new("ticker", format!("at most {} late, every 10 ms in the same runtime", ms(health.ticker_worst_ms))),
+        Entry::new(
+            "ticker",
+            format!("at most {} late, every 10 ms in the same runtime", ms(health.raw.ticker_worst_ms)),
+        ),
         Entry::new(
             "CPU",
             format!(
                 "{} of {} cores over the window{simulated}",
-                text::percent(health.cpu_share),
+                text::percent(health.raw.cpu_share),
                 manifest.machine.cores
             ),
         ),
