@@ -4,6 +4,7 @@
 mod cells;
 mod ci;
 mod hostile;
+mod machines;
 mod pages;
 mod summaries;
 

@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Machine {
     /// From 0.
     pub(crate) shard: u32,
+    /// It ended every turn of the cell.
+    pub(crate) is_whole: bool,
     /// Its requests, ramp and drain included.
     pub(crate) requests: u64,
     /// By how much its load began after the agreed moment, by its own clock; the worst of the turns, milliseconds.
@@ -30,20 +32,6 @@ impl Machine {
     /// Its users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
     pub(crate) fn idle_share(&self) -> Option<f64> {
         self.balance.idle_share()
-    }
-}
-
-impl TurnReport {
-    /// How it went on each machine: itself where there is one.
-    pub(super) fn machines(&self) -> &[Self] {
-        if self.parts.is_empty() { std::slice::from_ref(self) } else { &self.parts }
-    }
-
-    /// How far apart its machines began, each by its own clock, milliseconds; nothing where there is one.
-    pub(crate) fn start_skew_ms(&self) -> Option<f64> {
-        let late = || self.parts.iter().filter_map(|part| part.late_ms);
-        let (least, most) = (late().min_by(f64::total_cmp)?, late().max_by(f64::total_cmp)?);
-        (late().count() > 1).then_some(most - least)
     }
 }
 
@@ -77,6 +65,7 @@ pub(super) fn all(
         let raw = Raw::of(cores, &parts, window, samples.iter().copied());
         Machine {
             shard,
+            is_whole: parts.len() == turns.len(),
             requests: samples.len() as u64,
             late_ms: parts.iter().filter_map(|part| part.report.late_ms).max_by(f64::total_cmp),
             balance: if cell.is_open() { Balance::default() } else { Balance::of(&parts, samples.iter().copied()) },
@@ -139,4 +128,82 @@ pub(crate) fn is(shards: &[u32]) -> &'static str {
 pub(crate) fn unsynchronised(parts: &[ShardPart]) -> Vec<u32> {
     let is_loose = |part: &&ShardPart| part.clock.is_some_and(|clock| !clock.synchronised);
     parts.iter().filter(is_loose).map(|part| part.index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::collect::tests::{sample, turn};
+    use super::*;
+
+    /// A turn of machines whose loads had these lengths, with one user each who thinks half of the time.
+    fn merged(lengths_ms: &[f64]) -> TurnReport {
+        let part = |(shard, load_ms): (u32, &f64)| TurnReport {
+            load_ms: *load_ms,
+            user_ms: *load_ms,
+            think_ms: load_ms / 2.0,
+            shard: Some(shard),
+            ..turn()
+        };
+        let load_ms = lengths_ms.iter().copied().fold(f64::INFINITY, f64::min);
+        TurnReport { load_ms, parts: (0..).zip(lengths_ms).map(part).collect(), ..turn() }
+    }
+
+    fn sent(shard: u16, start_ms: f64, response_ms: f64) -> Sample {
+        Sample { shard: Some(shard), start_ms, response_ms, ..sample() }
+    }
+
+    #[test]
+    fn the_load_of_all_ends_with_the_first() {
+        let turns = [merged(&[1_000.0, 600.0])];
+        let mut samples = [
+            sent(0, 100.0, 100.0),
+            sent(0, 550.0, 100.0),
+            sent(0, 700.0, 100.0),
+            sent(1, 599.0, 1.0),
+            Sample { phase: Phase::Ramp, ..sent(0, 590.0, 100.0) },
+            Sample { phase: Phase::Ramp, ..sent(0, 601.0, 100.0) },
+            Sample { repetition: 2, ..sent(0, 700.0, 100.0) },
+        ];
+        end_together(&turns, &mut samples);
+        let said = samples.map(|sample| (sample.phase, sample.is_late));
+        let (ramp, steady, drain) = (Phase::Ramp, Phase::Steady, Phase::Drain);
+        let expected = [
+            (steady, false),
+            (drain, false),
+            (drain, true),
+            (steady, false),
+            (ramp, false),
+            (drain, true),
+            (steady, false),
+        ];
+        assert_eq!(said, expected);
+        let alone = [TurnReport { load_ms: 600.0, ..turn() }];
+        let mut samples = [sent(0, 700.0, 100.0)];
+        end_together(&alone, &mut samples);
+        assert!(!samples[0].is_late, "of one machine nothing is");
+    }
+
+    /// Little's law adds up only where each machine's sums are cut at its own end.
+    #[test]
+    fn idle_users_are_found_on_the_machine_that_has_them() {
+        let turns = [merged(&[1_000.0, 600.0])];
+        // The first waits for 400 of its other 500 ms, all of the second's 300 ms are an answer that lasts longer.
+        let samples = [sent(0, 100.0, 100.0), sent(0, 700.0, 400.0), sent(1, 300.0, 500.0)];
+        let of = |shard: u16| {
+            let part = Part { report: &turns[0].parts[usize::from(shard)], until_ms: turns[0].load_ms };
+            Balance::of(&[part], samples.iter().filter(|sample| sample.shard == Some(shard)))
+        };
+        let near = |share: Option<f64>, expected: f64| (share.unwrap() - expected).abs() < 1e-12;
+        assert!(near(of(0).idle_share(), 0.1), "{:?}", of(0));
+        assert!(near(of(1).idle_share(), 0.0), "{:?}", of(1));
+        assert!(near([of(0), of(1)].into_iter().sum::<Balance>().idle_share(), 100.0 / 1_600.0));
+    }
+
+    #[test]
+    fn shards_are_named_and_many_are_counted() {
+        assert_eq!(named(&[2], 4), "shard 2 of 4");
+        assert_eq!(named(&[1, 3], 4), "shards 1 and 3 of 4");
+        assert_eq!(named(&[1, 2, 3, 5], 8), "shards 1, 2, 3 and 5 of 8");
+        assert_eq!(named(&(4..16).collect::<Vec<_>>(), 16), "shards 4, 5, 6 and 9 more of 16");
+    }
 }

@@ -454,7 +454,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(cut_short, Warning::Interrupted);
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
-    warn(health.is_idle() && counts.total > 0 && !cut_short && validity != Validity::Aborted, Warning::Idle);
+    let aborted = turns.iter().any(|turn| turn.end == TurnEnd::Aborted);
+    warn(health.is_idle() && counts.total > 0 && !cut_short && !aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);

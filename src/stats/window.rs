@@ -20,7 +20,7 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
     pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
-        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
+        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded && !sample.is_late);
         let times = successes.map(|sample| sample.response_ms).collect();
         let (start_ms, settled) = start(cell, length_ms(cell, turns), times, include_ramp);
         let length_s = turns.iter().map(|turn| (turn.load_ms - start_ms).max(0.0)).sum::<f64>() / 1e3;
