@@ -50,7 +50,7 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
 /// Calibrates at the peak load of a plan.
 pub(super) fn measure(resolved: &Resolved) -> Result<Calibration, Error> {
     let cell = peak(&expand(&resolved.plan));
-    super::limits::make_room(std::slice::from_ref(&cell), false)?;
+    super::limits::make_room(std::slice::from_ref(&cell), Shard::WHOLE, false)?;
     let server = Server::start(&quiet(&resolved.plan.simulator))?;
     let records = load(&cell, &server.url, resolved)?;
     let truth = server.stop()?;

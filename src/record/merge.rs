@@ -70,10 +70,13 @@ fn first(manifest: &Manifest) -> u32 {
     manifest.shards.iter().flat_map(|shards| &shards.parts).map(|part| part.index).min().unwrap_or(0)
 }
 
+/// Something that parts of one run agree in.
+type Fact = (&'static str, fn(&Manifest) -> String);
+
 /// Parts of one run agree in this.
 fn same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
     let count = |manifest: &Manifest| manifest.shards.as_ref().map_or(1, |shards| shards.count).to_string();
-    let facts: [(&str, fn(&Manifest) -> String); 6] = [
+    let facts: [Fact; 6] = [
         ("the version of bedrock-plan", |manifest| manifest.tool_version.clone()),
         ("the plan", |manifest| manifest.plan_hash.clone()),
         ("the run", |manifest| manifest.run_id.clone()),
