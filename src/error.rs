@@ -181,6 +181,9 @@ pub(crate) enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// Where merged results are to go.
+    #[error("{0}")]
+    To(DirError),
     /// A time limit that Slurm would not understand.
     #[error("--time {0}: no time limit")]
     TimeLimit(String),
@@ -293,6 +296,7 @@ impl Error {
             Self::NothingInCommon { .. } => {
                 "cells meet by all that bears on their numbers (see above what differs); run the baseline's plan, or make a baseline of this one".into()
             }
+            Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
             Self::TimeLimit(_) => "HH:MM:SS, or D-HH:MM:SS".into(),
             Self::SbatchOption(_) => {
                 "a run is one job of --tasks tasks that start together, and never by themselves again".into()

@@ -12,6 +12,7 @@ use crate::matrix::{Cell, expand};
 use crate::plan::{Endpoint, Layer, Plan};
 use crate::record::dir;
 use crate::record::probe::probes;
+use crate::units::text::count;
 use crate::units::{duration, id};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -46,7 +47,7 @@ pub(super) fn submit(
     let cells = super::select(&expand(&resolved.plan), &args.only)?;
     let to = args.to.as_deref().map(absolute).transpose()?;
     if let Some(to) = &to {
-        dir::check(Path::new(to), false).map_err(Error::Results)?;
+        dir::check(Path::new(to), false).map_err(Error::To)?;
     }
     let (job, warnings) = job(args, resolved, &cells, to, environment)?;
     let script = job.script().map_err(|unsaid| match unsaid {
@@ -194,14 +195,13 @@ fn idle(cells: &[Cell], tasks: u32) -> Vec<String> {
     let mut few: Vec<&Cell> = cells.iter().filter(few).collect();
     few.sort_by(|a, b| a.peak().total_cmp(&b.peak()));
     let Some(least) = few.first() else { return Vec::new() };
-    vec![format!(
-        "{} of {} never {} as many users as there are machines: in {} {} of {tasks} have nothing to do",
-        few.len(),
-        crate::units::text::count(cells.len(), "cell"),
-        if few.len() == 1 { "has" } else { "have" },
-        least.id,
-        f64::from(tasks) - least.peak()
-    )]
+    let idle = f64::from(tasks) - least.peak();
+    let more = match few.len() - 1 {
+        0 => String::new(),
+        more => format!(", and some of them in {} more", count(more, "cell")),
+    };
+    let (users, machines) = (count(least.peak() as usize, "user"), count(tasks as usize, "machine"));
+    vec![format!("{} has {users}: {idle} of {machines} have nothing to do in it{more}", least.id)]
 }
 
 /// Beside and renamed; what is there already is replaced only if it is a script of ours.
