@@ -63,6 +63,9 @@ pub(crate) enum Subcommands {
     Schema(SchemaArgs),
     /// Write the built-in templates of the reports into a directory, to change them: `--templates` takes it.
     Templates(TemplatesArgs),
+    /// Write the Slurm job script that runs a plan on several machines. Sends nothing.
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(SubmitArgs),
     /// Serve a simulated Bedrock runtime on a loopback address.
     Simulate(SimulateArgs),
 }
@@ -316,6 +319,50 @@ pub(crate) enum CalibrateFormat {
     Table,
     /// For programs.
     Json,
+}
+
+const SUBMIT_EXAMPLES: &str = "Examples:
+  bedrock-plan submit plans/nova.toml --tasks 8 --print                     the script on stdout, nothing is written
+  bedrock-plan submit plans/nova.toml --tasks 8                             writes nova.sbatch
+  bedrock-plan submit plans/nova.toml --tasks 8 --sbatch -- -p load -c 4    and hands it in, with options of sbatch";
+
+/// `submit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubmitArgs {
+    /// The plan.
+    pub(crate) plan: PathBuf,
+    /// Machines that share the load, each as one task.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tasks: u32,
+    /// Where they meet, `file:///DIR` or `s3://BUCKET/PREFIX`; each job has a place of its own below it. Without it: below the results.
+    #[arg(long, value_name = "URL")]
+    pub(crate) exchange: Option<String>,
+    /// Where the merged results go; without it: `results_dir`, in a directory of each job's own.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// The job's time limit; without it: what the plan takes at most, and time to come together.
+    #[arg(long, value_name = "HH:MM:SS")]
+    pub(crate) time: Option<String>,
+    /// How long the machines wait for each other.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) barrier_timeout: Option<String>,
+    /// Run only the cells whose id is like this; may be said again.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) only: Vec<String>,
+    /// Where the script goes; without it: the plan's name with `.sbatch` behind it.
+    #[arg(long, value_name = "FILE", conflicts_with = "print")]
+    pub(crate) script: Option<PathBuf>,
+    /// Hand it in: runs `sbatch`.
+    #[arg(long, conflicts_with = "print")]
+    pub(crate) sbatch: bool,
+    /// Only print the script.
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+    /// Options of `sbatch`: partition, account, cores of a task; they become lines of the script.
+    #[arg(last = true, value_name = "SBATCH-ARGS")]
+    pub(crate) sbatch_args: Vec<String>,
 }
 
 /// `simulate`.

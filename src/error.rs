@@ -249,6 +249,43 @@ pub(crate) enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// Where merged results are to go.
+    #[error("{0}")]
+    To(DirError),
+    /// A time limit that Slurm would not understand.
+    #[error("--time {0}: no time limit")]
+    TimeLimit(String),
+    /// A duration on the command line that is none.
+    #[error("{flag}: {message}")]
+    Duration {
+        /// Which.
+        flag: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// An exchange of a kind that there is not.
+    #[error("--exchange {0}: neither file:///DIR nor s3://BUCKET/PREFIX")]
+    ExchangeUrl(String),
+    /// An option of `sbatch` that the script decides.
+    #[error("`{0}` is not for the command line: the script says it")]
+    SbatchOption(String),
+    /// Something that no script can hold.
+    #[error("{0:?} cannot be said in a job script")]
+    NotForScripts(String),
+    /// A file of somebody else's in the script's place.
+    #[error("{} is there, and not a script of this command", .0.display())]
+    NotOurScript(std::path::PathBuf),
+    /// `sbatch` cannot be run.
+    #[error("cannot run sbatch: {0}")]
+    NoSbatch(std::io::Error),
+    /// `sbatch` said no.
+    #[error("sbatch refused {}: {said}", script.display())]
+    Sbatch {
+        /// What was handed in.
+        script: std::path::PathBuf,
+        /// Why not, in its words.
+        said: String,
+    },
     /// The system refused something that it never refuses.
     #[error("internal error: {0}")]
     Internal(std::io::Error),
@@ -350,6 +387,14 @@ impl Error {
             Self::NotDelivered { dir, .. } => {
                 format!("`bedrock-plan merge URL --to DIR --with {}` takes them from there", dir.display())
             }
+            Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
+            Self::TimeLimit(_) => "HH:MM:SS, or D-HH:MM:SS".into(),
+            Self::SbatchOption(_) => {
+                "a run is one job of --tasks tasks that start together, and never by themselves again".into()
+            }
+            Self::NotForScripts(_) => "choose a name without control characters".into(),
+            Self::NotOurScript(_) => "say where else: --script FILE, or --print".into(),
+            Self::NoSbatch(_) => "the script is written: hand it in where Slurm's commands are".into(),
             Self::Disk(DirError::Io { .. }) => "what was recorded is kept; `bedrock-plan report DIR` renders it once there is room".into(),
             _ => return None,
         })

@@ -19,6 +19,8 @@ mod show;
 mod signals;
 mod simulate;
 mod simulated;
+mod slurm;
+mod submit;
 mod templates;
 mod watch;
 
@@ -137,6 +139,10 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             Ok(0)
         }
         Subcommands::Templates(args) => templates::write(&args.dir),
+        Subcommands::Submit(args) => {
+            let resolved = read(Some(&args.plan), &args.settings, environment)?;
+            submit::submit(&args, &resolved, environment)
+        }
         Subcommands::Simulate(args) => {
             let settings = SettingFlags { flags: Vec::new(), sets: args.set };
             let resolved = read(args.plan.as_deref(), &settings, environment)?;

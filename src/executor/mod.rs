@@ -21,5 +21,5 @@ mod tests;
 mod users;
 
 pub(crate) use bedrock::{Bedrock, SetupError, Target, credentials};
-pub(crate) use preflight::preflight;
+pub(crate) use preflight::{PATIENCE, preflight};
 pub(crate) use run::{Execution, Job, Tell, execute};

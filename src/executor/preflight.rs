@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 const AT_ONCE: usize = 8;
 
 /// No small request takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Enough for a word.
 const MAX_TOKENS: u32 = 16;

@@ -6,5 +6,7 @@ mod browser;
 mod cli;
 mod rooms;
 mod run;
+#[cfg(unix)]
+mod shards;
 mod simulator;
 mod support;

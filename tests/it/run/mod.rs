@@ -15,7 +15,7 @@ mod outputs;
 mod preflight;
 mod prompts;
 mod resume;
-mod scene;
+pub(crate) mod scene;
 mod screen;
 mod sessions;
 mod slo;

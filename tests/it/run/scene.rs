@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// A place to run in.
-pub(super) struct Scene {
+pub(crate) struct Scene {
     dir: tempfile::TempDir,
 }
 
 /// A cell that is over in a second, for tests that are not about time.
-pub(super) const SHORT: &str = r#"
+pub(crate) const SHORT: &str = r#"
 [target]
 endpoint = "simulated"
 [matrix]
@@ -34,27 +34,27 @@ tpot = "1ms"
 "#;
 
 impl Scene {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes `plan.toml` as given.
-    pub(super) fn plan(self, text: &str) -> Self {
+    pub(crate) fn plan(self, text: &str) -> Self {
         std::fs::write(self.path("plan.toml"), text).unwrap();
         self
     }
 
     /// The binary in this directory, with no environment but the path.
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         crate::support::command(self.dir.path(), arguments)
     }
 
     /// `run plan.toml --yes --results-dir results`, and what else is said.
-    pub(super) fn run_command(&self, more: &[&str]) -> Command {
+    pub(crate) fn run_command(&self, more: &[&str]) -> Command {
         let mut arguments = vec!["run", "plan.toml", "--yes", "--results-dir", "results"];
         // Most tests count requests: those that are about the pre-flight ask for it.
         if !more.iter().any(|said| said.contains("preflight")) {
@@ -65,12 +65,12 @@ impl Scene {
     }
 
     /// Runs it and checks the exit code.
-    pub(super) fn run(&self, code: i32, more: &[&str]) -> Output {
+    pub(crate) fn run(&self, code: i32, more: &[&str]) -> Output {
         self.expect(code, self.run_command(more))
     }
 
     /// Runs any command and checks the exit code.
-    pub(super) fn expect(&self, code: i32, mut command: Command) -> Output {
+    pub(crate) fn expect(&self, code: i32, mut command: Command) -> Output {
         let output = command.output().unwrap();
         assert_eq!(
             output.status.code(),
@@ -83,18 +83,18 @@ impl Scene {
     }
 
     /// The records of the run in `results`.
-    pub(super) fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path("results/token_data.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The manifest of the run in `results`.
-    pub(super) fn manifest(&self) -> Value {
+    pub(crate) fn manifest(&self) -> Value {
         serde_json::from_str(&std::fs::read_to_string(self.path("results/manifest.json")).unwrap()).unwrap()
     }
 
     /// The rows of the consolidated file, by column.
-    pub(super) fn rows(&self) -> Vec<std::collections::HashMap<String, String>> {
+    pub(crate) fn rows(&self) -> Vec<std::collections::HashMap<String, String>> {
         let file =
             files(&self.path("results")).into_iter().find(|name| name.starts_with("consolidated_results_")).unwrap();
         csv::Reader::from_path(self.path("results").join(file)).unwrap().deserialize().map(Result::unwrap).collect()
@@ -102,7 +102,7 @@ impl Scene {
 }
 
 /// The files below a directory, relative to it, sorted.
-pub(super) fn files(dir: &Path) -> Vec<String> {
+pub(crate) fn files(dir: &Path) -> Vec<String> {
     fn walk(base: &Path, dir: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -120,14 +120,14 @@ pub(super) fn files(dir: &Path) -> Vec<String> {
 }
 
 /// `bedrock-plan simulate` in a process of its own.
-pub(super) struct Simulate {
+pub(crate) struct Simulate {
     process: Child,
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 impl Simulate {
     /// Starts it and reads where it listens.
-    pub(super) fn start(scene: &Scene, arguments: &[&str]) -> Self {
+    pub(crate) fn start(scene: &Scene, arguments: &[&str]) -> Self {
         let mut all = vec!["simulate", "--port", "0"];
         all.extend(arguments);
         let mut process = scene.command(&all).stdout(Stdio::piped()).spawn().unwrap();
@@ -141,7 +141,7 @@ impl Simulate {
     }
 
     /// Asks it to end, and waits until it has written what it did.
-    pub(super) fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         interrupt(&self.process);
         self.process.wait().unwrap();
     }
@@ -155,13 +155,13 @@ impl Drop for Simulate {
 }
 
 /// What Ctrl-C does.
-pub(super) fn interrupt(process: &Child) {
+pub(crate) fn interrupt(process: &Child) {
     let status = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
 /// Waits until a file has at least so many lines. What is waited for must happen, or the test hangs and is killed.
-pub(super) fn wait_for_lines(path: &Path, lines: usize) {
+pub(crate) fn wait_for_lines(path: &Path, lines: usize) {
     while std::fs::read_to_string(path).map_or(0, |text| text.lines().count()) < lines {
         std::thread::yield_now();
     }

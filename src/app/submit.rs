@@ -1,0 +1,298 @@
+//! `submit`: the Slurm job of a plan that several machines run together. The plan is read and checked
+//! as `run` does it before anything is written; nothing is sent.
+
+use super::slurm::{self, Job, Unsaid};
+use crate::cli::SubmitArgs;
+use crate::config::Resolved;
+use crate::config::settings;
+use crate::error::Error;
+use crate::estimate::estimate;
+use crate::executor::PATIENCE;
+use crate::matrix::{Cell, expand};
+use crate::plan::{Endpoint, Layer, Plan};
+use crate::record::dir;
+use crate::record::probe::probes;
+use crate::units::text::count;
+use crate::units::{duration, id};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// As `run` has it.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// To come together once, where nobody is late.
+const MEETING: Duration = Duration::from_secs(10);
+
+/// To start, to hand over the records, and to merge them.
+const AROUND: Duration = Duration::from_secs(300);
+
+/// What a limit is rounded up to.
+const ROUND_S: u64 = 300;
+
+/// To write and hand over what was recorded, after the last request ended.
+const HANDING_OVER: Duration = Duration::from_secs(30);
+
+/// Notice of a job's end: the least.
+const NOTICE: Duration = Duration::from_secs(45);
+
+/// Writes the script, or prints it, and hands it in if asked.
+pub(super) fn submit(
+    args: &SubmitArgs,
+    resolved: &Resolved,
+    environment: &BTreeMap<String, String>,
+) -> Result<u8, Error> {
+    let cells = super::select(&expand(&resolved.plan), &args.only)?;
+    let to = args.to.as_deref().map(absolute).transpose()?;
+    if let Some(to) = &to {
+        dir::check(Path::new(to), false).map_err(Error::To)?;
+    }
+    let (job, warnings) = job(args, resolved, &cells, to, environment)?;
+    let script = job.script().map_err(|unsaid| match unsaid {
+        Unsaid::Decided(option) => Error::SbatchOption(option),
+        Unsaid::Text(text) => Error::NotForScripts(text),
+    })?;
+    let mut err = std::io::stderr();
+    let _ = write!(err, "{}", super::show::warnings(resolved));
+    for warning in warnings {
+        let _ = writeln!(err, "warning: {warning}");
+    }
+    if args.print {
+        super::print(script.as_bytes())?;
+        return Ok(0);
+    }
+    let path = args.script.clone().unwrap_or_else(|| PathBuf::from(format!("{}.sbatch", job.name)));
+    write(&path, &script)?;
+    if args.sbatch {
+        hand_in(&path)?;
+    } else {
+        let _ = writeln!(err, "{} is written; `sbatch {}` hands it in", path.display(), shown(&path));
+    }
+    Ok(0)
+}
+
+/// The job, and what will probably not do what was meant.
+fn job(
+    args: &SubmitArgs,
+    resolved: &Resolved,
+    cells: &[Cell],
+    to: Option<String>,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Job, Vec<String>), Error> {
+    let plan = &resolved.plan;
+    let barrier = match &args.barrier_timeout {
+        Some(text) => {
+            duration::parse(text).map_err(|message| Error::Duration { flag: "--barrier-timeout", message })?
+        }
+        None => BARRIER_TIMEOUT,
+    };
+    let at_most = Duration::from_secs_f64(estimate(cells, plan, &resolved.prompts).seconds_at_most.ceil());
+    let turns = cells.len() as u32 * plan.load.repetitions;
+    let asking = if plan.run.preflight {
+        let each = cells.iter().map(|cell| cell.request.timeout).max().unwrap_or_default().min(PATIENCE);
+        each * probes(cells).len() as u32
+    } else {
+        Duration::ZERO
+    };
+    let needs = at_most + MEETING * turns + barrier + asking + AROUND;
+    let mut warnings = idle(cells, args.tasks);
+    if plan.target.endpoint == Endpoint::Simulated {
+        warnings
+            .push("each machine asks a simulated Bedrock of its own: endpoint = \"http://...\" is one for all".into());
+    }
+    let time = match &args.time {
+        None => clock(needs.as_secs().next_multiple_of(ROUND_S)),
+        Some(text) => {
+            let limit = seconds(text).ok_or_else(|| Error::TimeLimit(text.clone()))?;
+            if limit < at_most.as_secs() {
+                warnings.push(format!(
+                    "the plan takes {} at most, and the job ends after {text}",
+                    clock(at_most.as_secs())
+                ));
+            }
+            text.clone()
+        }
+    };
+    let draining = cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout)).max().unwrap_or_default();
+    let working_dir = std::env::current_dir().map_err(Error::Internal)?;
+    let job = Job {
+        name: id::file_safe(&plan.name),
+        tasks: args.tasks,
+        time,
+        takes: clock(at_most.as_secs()),
+        late: duration::format(barrier),
+        notice_s: (draining + HANDING_OVER).max(NOTICE).as_secs(),
+        options: args.sbatch_args.clone(),
+        environment: said(resolved, environment),
+        working_dir: text(&working_dir)?,
+        program: text(&std::env::current_exe().map_err(Error::Internal)?)?,
+        plan: absolute(&args.plan)?,
+        flags: flags(args),
+        results: absolute(Path::new(&results(plan)))?,
+        exchange: args.exchange.as_deref().map(exchange).transpose()?,
+        to,
+    };
+    Ok((job, warnings))
+}
+
+/// Where each job's results go. Machines do not start at one moment, so that the job's name stands for it.
+fn results(plan: &Plan) -> String {
+    let dir = plan.results_dir.replace("{name}", &id::file_safe(&plan.name));
+    if dir.contains("{started}") {
+        dir.replace("{started}", slurm::JOB)
+    } else {
+        format!("{}/{}", dir.trim_end_matches('/'), slurm::JOB)
+    }
+}
+
+/// A place of each job's own below what was said.
+fn exchange(url: &str) -> Result<String, Error> {
+    let is_known = url.starts_with("file:///") || url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty());
+    if !is_known {
+        return Err(Error::ExchangeUrl(url.to_owned()));
+    }
+    Ok(format!("{}/{}", url.trim_end_matches('/'), slurm::JOB))
+}
+
+/// What the environment said of the plan: the script says it again, so that what was checked is what runs.
+/// Where the results go is said by the script itself.
+fn said(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let of = |(key, origin): (&String, &crate::plan::Origin)| {
+        let name = origin.name.as_deref().filter(|_| origin.layer == Layer::Env && key != RESULTS)?;
+        Some((name.to_owned(), environment.get(name)?.clone()))
+    };
+    resolved.origins.iter().filter_map(of).collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
+const RESULTS: &str = "results_dir";
+
+/// What `run` is told beside what every job tells it.
+fn flags(args: &SubmitArgs) -> Vec<String> {
+    let place = settings::find(RESULTS).map_or(&[][..], |setting| setting.flags);
+    let mut flags = Vec::new();
+    if let Some(barrier) = &args.barrier_timeout {
+        flags.extend(["--barrier-timeout".to_owned(), barrier.clone()]);
+    }
+    for (flag, value) in &args.settings.flags {
+        match flag.as_str() {
+            "simulated" => flags.push("--simulated".into()),
+            flag if place.contains(&flag) => {}
+            flag => flags.push(format!("--{flag}={value}")),
+        }
+    }
+    let sets = args.settings.sets.iter().filter(|set| set.split('=').next().map(str::trim) != Some(RESULTS));
+    for (flag, values) in [("--set", sets.collect::<Vec<_>>()), ("--only", args.only.iter().collect())] {
+        flags.extend(values.into_iter().map(|value| format!("{flag}={value}")));
+    }
+    flags
+}
+
+/// Cells in which some machines would have nothing to do.
+fn idle(cells: &[Cell], tasks: u32) -> Vec<String> {
+    let few = |cell: &&Cell| !cell.is_open() && cell.peak() < f64::from(tasks);
+    let mut few: Vec<&Cell> = cells.iter().filter(few).collect();
+    few.sort_by(|a, b| a.peak().total_cmp(&b.peak()));
+    let Some(least) = few.first() else { return Vec::new() };
+    let idle = f64::from(tasks) - least.peak();
+    let more = match few.len() - 1 {
+        0 => String::new(),
+        more => format!(", and some of them in {} more", count(more, "cell")),
+    };
+    let (users, machines) = (count(least.peak() as usize, "user"), count(tasks as usize, "machine"));
+    vec![format!("{} has {users}: {idle} of {machines} have nothing to do in it{more}", least.id)]
+}
+
+/// Beside and renamed; what is there already is replaced only if it is a script of ours.
+fn write(path: &Path, script: &str) -> Result<(), Error> {
+    let at = |source| Error::File { path: path.display().to_string(), source };
+    match std::fs::read(path) {
+        Ok(there) if !is_ours(&there) => return Err(Error::NotOurScript(path.to_owned())),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(error)),
+        _ => {}
+    }
+    let (dir, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+    dir::write(dir, Path::new(name), script.as_bytes()).map_err(|error| match error {
+        dir::DirError::Io { source, .. } => at(source),
+        error => Error::Results(error),
+    })
+}
+
+fn is_ours(script: &[u8]) -> bool {
+    script.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(slurm::MARK.as_bytes()))
+}
+
+/// Runs `sbatch`, and prints what it answers.
+fn hand_in(script: &Path) -> Result<(), Error> {
+    let output = Command::new("sbatch").arg(script).output().map_err(Error::NoSbatch)?;
+    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if !output.status.success() {
+        return Err(Error::Sbatch { script: script.to_owned(), said: words(&output.stderr) });
+    }
+    let _ = std::io::stderr().write_all(&output.stderr);
+    super::print(&output.stdout)
+}
+
+fn absolute(path: &Path) -> Result<String, Error> {
+    text(&std::path::absolute(path).map_err(Error::Internal)?)
+}
+
+fn text(path: &Path) -> Result<String, Error> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::NotForScripts(path.to_string_lossy().into_owned()))
+}
+
+/// For a shell.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned)
+}
+
+/// `HH:MM:SS`.
+fn clock(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A time limit as Slurm reads it: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
+fn seconds(text: &str) -> Option<u64> {
+    let (days, rest) = match text.split_once('-') {
+        Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
+        None => (None, text),
+    };
+    let digits =
+        |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten();
+    let parts = rest.split(':').map(digits).collect::<Option<Vec<_>>>()?;
+    let units: &[u64] = match (days, parts.len()) {
+        (Some(_), 1..=3) | (None, 3) => &[3_600, 60, 1],
+        (None, 1..=2) => &[60, 1],
+        _ => return None,
+    };
+    let sum: u64 = parts.iter().zip(units).map(|(part, unit)| part.saturating_mul(*unit)).fold(0, u64::saturating_add);
+    Some(sum.saturating_add(days.unwrap_or(0).saturating_mul(86_400))).filter(|limit| *limit > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits_are_slurm_s() {
+        for (text, wanted) in [
+            ("90", Some(5_400)),
+            ("2:30", Some(150)),
+            ("01:00:05", Some(3_605)),
+            ("1-0", Some(86_400)),
+            ("1-2:03", Some(93_780)),
+            ("1-02:03:04", Some(93_784)),
+            ("0", None),
+            ("1h", None),
+            ("", None),
+            ("-5", None),
+            ("1:2:3:4", None),
+            ("+5", None),
+        ] {
+            assert_eq!(seconds(text), wanted, "{text}");
+        }
+        assert_eq!(seconds(&clock(360_123)), Some(360_123));
+    }
+}

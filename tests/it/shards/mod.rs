@@ -1,0 +1,3 @@
+//! One run on many machines: the job that is handed in, and what comes of it.
+
+mod submit;

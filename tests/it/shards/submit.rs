@@ -1,0 +1,227 @@
+//! `submit`: the script that is written, what a shell makes of it, and what `sbatch` is told.
+
+use crate::run::scene::{SHORT, Scene};
+use crate::support::{command, redact, shown};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_bedrock-plan");
+
+/// A plan in a directory whose name a shell must not take apart.
+fn awkward() -> (tempfile::TempDir, PathBuf) {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("my load's $HOME");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("plan b.toml"), SHORT.replace("\"simulated\"", "\"http://127.0.0.1:9\"")).unwrap();
+    (base, dir)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Without what differs from machine to machine; `base` is not awkward, so that no quote is in it.
+fn redacted(base: &Path, output: &Output) -> String {
+    let mut output = output.clone();
+    output.stdout = text(&output.stdout).replace(PROGRAM, "[PROGRAM]").into_bytes();
+    shown(base, &output)
+}
+
+/// A program of this name, in bash.
+fn fake(dir: &Path, name: &str, body: &str) -> PathBuf {
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    let path = dir.join("bin").join(name);
+    std::fs::write(&path, format!("#!/bin/bash\n{body}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// With the fakes before everything else.
+fn with_fakes(mut command: Command, dir: &Path) -> Command {
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", dir.join("bin").display()));
+    command
+}
+
+fn bash_reads(script: &[u8]) {
+    use std::io::Write;
+    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    bash.stdin.take().unwrap().write_all(script).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+/// All that can be said, with texts that a shell would take apart.
+const EVERYTHING: &[&str] = &[
+    "submit",
+    "plan b.toml",
+    "--tasks",
+    "4",
+    "--print",
+    "--exchange",
+    "s3://bucket/a load",
+    "--to",
+    "merged results",
+    "--time",
+    "1-00:00:00",
+    "--barrier-timeout",
+    "90s",
+    "--only",
+    "us_*",
+    "--prompt-sizes=small",
+    "--set",
+    "request.system=\"it's $PATH `id`\"",
+    "--include-ramp",
+    "--",
+    "--partition=load",
+    "-c",
+    "4",
+    "--comment=it's a load",
+];
+
+#[test]
+fn the_script_is_what_the_traps_of_slurm_ask_for() {
+    let (base, dir) = awkward();
+    let output = command(&dir, &["submit", "plan b.toml", "--tasks", "2", "--print"]).output().unwrap();
+    bash_reads(&output.stdout);
+    insta::assert_snapshot!("script", redacted(base.path(), &output));
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing is written");
+}
+
+#[test]
+fn all_that_can_be_said_is_in_the_script() {
+    let (base, dir) = awkward();
+    let mut submit = command(&dir, EVERYTHING);
+    submit.env("TEST_DURATION", "90").env("BEDROCK_PLAN_RESULTS_DIR", "else where");
+    let output = submit.output().unwrap();
+    bash_reads(&output.stdout);
+    insta::assert_snapshot!("script_with_everything", redacted(base.path(), &output));
+}
+
+/// The script run by bash as Slurm runs it, with a fake `srun` and a fake of this program that write down each word.
+#[test]
+fn a_shell_hands_over_what_was_said() {
+    let (base, dir) = awkward();
+    let mut submit = command(&dir, EVERYTHING);
+    submit.env("TEST_DURATION", "90").env("BEDROCK_PLAN_RESULTS_DIR", "else where");
+    let script = text(&submit.output().unwrap().stdout);
+    fake(
+        base.path(),
+        "srun",
+        r#"[ "$1 $2 $3" = "--no-kill --wait=0 --kill-on-bad-exit=0" ] || exit 9; shift 3; "$@"; exit 137"#,
+    );
+    let told = base.path().join("told");
+    let program = fake(
+        base.path(),
+        "program",
+        &format!(
+            r#"{{ printf '[%s]\n' "$@" "in $PWD" "TEST_DURATION=$TEST_DURATION cores=$SRUN_CPUS_PER_TASK"; echo; }} >> '{}'; [ "$1" = run ] || exit 3"#,
+            told.display()
+        ),
+    );
+    let script = script.replace(PROGRAM, &program.to_string_lossy());
+    let path = base.path().join("script");
+    std::fs::write(&path, script).unwrap();
+    let mut job = with_fakes(Command::new("bash"), base.path());
+    let output = job.arg(&path).env("SLURM_JOB_ID", "17").env("SLURM_CPUS_PER_TASK", "4").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "the merge's: {}", text(&output.stderr));
+    insta::assert_snapshot!("told", redact(base.path(), &std::fs::read_to_string(told).unwrap()));
+}
+
+#[test]
+fn the_shell_outlives_a_cancelled_job_and_merges() {
+    let (base, dir) = awkward();
+    let output = command(&dir, &["submit", "plan b.toml", "--tasks", "2", "--print"]).output().unwrap();
+    fake(base.path(), "srun", "kill -TERM $PPID; exit 143");
+    let program = fake(base.path(), "program", "echo merging; exit 130");
+    let path = base.path().join("script");
+    std::fs::write(&path, text(&output.stdout).replace(PROGRAM, &program.to_string_lossy())).unwrap();
+    let output = with_fakes(Command::new("bash"), base.path()).arg(&path).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(130), "merging\n".into()));
+}
+
+#[test]
+fn a_place_with_a_time_has_the_job_instead() {
+    let scene = Scene::new().plan(&format!("results_dir = \"runs/{{started}}-{{name}}\"\n{SHORT}"));
+    let output = scene.expect(0, scene.command(&["submit", "plan.toml", "--tasks", "2", "--print"]));
+    let script = redact(&scene.path(""), &text(&output.stdout));
+    let line = script.lines().find(|line| line.starts_with("results=")).unwrap();
+    assert!(line.ends_with("runs/job_${SLURM_JOB_ID}-plan"), "{line}");
+}
+
+#[test]
+fn sbatch_is_run_when_asked_and_its_answer_is_the_answer() {
+    let scene = Scene::new().plan(SHORT);
+    let dir = scene.path("");
+    fake(&dir, "sbatch", r#"echo "$@" > told; grep -c SBATCH "$1" > lines; echo "Submitted batch job 7""#);
+    let submit = |more: &[&str]| {
+        let mut arguments = vec!["submit", "plan.toml", "--tasks", "4"];
+        arguments.extend(more);
+        with_fakes(scene.command(&arguments), &dir)
+    };
+    let output = scene.expect(0, submit(&["--sbatch"]));
+    assert_eq!(text(&output.stdout), "Submitted batch job 7\n");
+    assert_eq!(std::fs::read_to_string(scene.path("told")).unwrap(), "plan.sbatch\n");
+    assert_eq!(std::fs::read_to_string(scene.path("lines")).unwrap(), "7\n");
+
+    std::fs::remove_file(scene.path("told")).unwrap();
+    let output = scene.expect(0, submit(&["--script", "jobs/my load.sh", "--simulated"]));
+    assert!(!scene.path("told").exists(), "nobody asked");
+    let said = redact(&dir, &text(&output.stderr));
+    bash_reads(&std::fs::read(scene.path("jobs/my load.sh")).unwrap());
+    // A script of ours is replaced, somebody's is not.
+    scene.expect(0, submit(&["--script", "jobs/my load.sh", "--time", "5"]));
+    std::fs::write(scene.path("mine.sh"), "#!/bin/bash\nsrun something\n").unwrap();
+    let refused = scene.expect(2, submit(&["--script", "mine.sh"]));
+    assert!(std::fs::read_to_string(scene.path("mine.sh")).unwrap().contains("something"));
+
+    fake(&dir, "sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1");
+    let no = scene.expect(2, submit(&["--sbatch", "--", "-p", "x"]));
+    let mut nowhere = submit(&["--sbatch"]);
+    nowhere.env("PATH", "/nowhere");
+    let absent = scene.expect(2, nowhere);
+    let all = [&refused, &no, &absent].map(|output| redact(&dir, &text(&output.stderr)));
+    insta::assert_snapshot!("handed_in", format!("{said}\n{}", all.join("\n")));
+}
+
+#[test]
+fn what_would_not_run_is_not_submitted() {
+    let scene = Scene::new().plan(SHORT);
+    std::fs::create_dir(scene.path("there")).unwrap();
+    std::fs::write(scene.path("there/manifest.json"), "{}").unwrap();
+    let cases: &[&[&str]] = &[
+        &["--tasks", "0"],
+        &["--tasks", "2", "--user-counts", "0"],
+        &["--tasks", "2", "--only", "nothing"],
+        &["--tasks", "2", "--exchange", "http://bucket/x"],
+        &["--tasks", "2", "--exchange", "s3://"],
+        &["--tasks", "2", "--to", "there"],
+        &["--tasks", "2", "--time", "an hour"],
+        &["--tasks", "2", "--barrier-timeout", "5"],
+        &["--tasks", "2", "--", "--array=0-3"],
+        &["--tasks", "2", "--", "--comment=two\nlines"],
+        &["--tasks", "2", "--sbatch", "--print"],
+    ];
+    let mut all = String::new();
+    for more in cases {
+        let mut arguments = vec!["submit", "plan.toml"];
+        arguments.extend(*more);
+        let output = scene.expect(2, scene.command(&arguments));
+        assert!(output.stdout.is_empty());
+        all += &format!("{}\n{}\n", more.join(" "), redact(&scene.path(""), &text(&output.stderr)));
+    }
+    insta::assert_snapshot!("refused", all);
+    assert!(!scene.path("plan.sbatch").exists());
+}
+
+#[test]
+fn what_will_disappoint_is_said() {
+    let scene = Scene::new().plan(SHORT);
+    let arguments =
+        ["submit", "plan.toml", "--tasks", "8", "--print", "--user-counts", "3,5,8", "--time", "10", "--drain=9m"];
+    let output = scene.expect(0, scene.command(&arguments));
+    insta::assert_snapshot!("warnings", text(&output.stderr));
+    let script = text(&output.stdout);
+    assert!(script.contains("--signal=TERM@570"), "what is in flight may take its time: {script}");
+}
