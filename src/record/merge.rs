@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
     /// They differ where parts of one run agree.
-    #[error("shard {one} and shard {other} are not of one run: {what}")]
+    #[error("shards {one} and {other} are not of one run: {what}")]
     Differ {
         /// An index.
         one: u32,
@@ -82,12 +82,12 @@ fn same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
         ("the run", |manifest| manifest.run_id.clone()),
         ("the seed", |manifest| manifest.seed.to_string()),
         ("the endpoint", |manifest| manifest.endpoint.clone()),
-        ("the region", |manifest| manifest.region.clone().unwrap_or_default()),
+        ("the region", |manifest| manifest.region.clone().unwrap_or_else(|| "none".into())),
     ];
     let differing = facts.iter().map(|(what, of)| (*what, of(one), of(other)));
     for (what, ones, others) in differing.chain([("the number of shards", count(one), count(other))]) {
         if ones != others {
-            let what = format!("{what} is {ones} there and {others} here");
+            let what = format!("{what} is {ones} in the first and {others} in the second");
             return Err(MergeError::Differ { one: first(one), other: first(other), what });
         }
     }
@@ -280,3 +280,6 @@ fn write(parts: &[(PathBuf, Manifest)], lines: &[Line], journal: &mut File) -> i
     journal.sync_data()?;
     journal.seek(SeekFrom::End(0)).map(drop)
 }
+
+#[cfg(test)]
+mod tests;
