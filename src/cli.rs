@@ -50,6 +50,8 @@ pub(crate) enum Subcommands {
     Show(ShowArgs),
     /// Render every file again from the records of a run. Sends nothing.
     Report(ReportArgs),
+    /// Put together what the machines of a run left in their exchange, and report on it. Sends nothing.
+    Merge(MergeArgs),
     /// Keep what runs measured, to hold later ones against it. Sends nothing.
     Baseline(BaselineArgs),
     /// Hold new runs against a baseline, or one run beside another. Sends nothing.
@@ -107,6 +109,15 @@ pub(crate) struct RunArgs {
     /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
     #[arg(long)]
     pub(crate) public: bool,
+    /// Run as one of several machines, which meet here: `file:///shared/dir` or `s3://bucket/prefix`, a new one for each run.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["resume", "rerun", "preflight_only", "output", "public"], help_heading = "Several machines")]
+    pub(crate) exchange: Option<String>,
+    /// Which of them this is, from 0: 2/8; found by itself under Slurm, AWS Batch and Kubernetes.
+    #[arg(long, value_name = "INDEX/COUNT", help_heading = "Several machines")]
+    pub(crate) shard: Option<String>,
+    /// How long it waits for the others, at the start and before each cell.
+    #[arg(long, value_name = "DURATION", default_value = "10m", help_heading = "Several machines")]
+    pub(crate) barrier_timeout: String,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -153,6 +164,31 @@ pub(crate) struct ReportArgs {
     /// Where the files go, instead of DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
+    #[arg(long)]
+    pub(crate) public: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `merge`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MergeArgs {
+    /// Where they met: `file:///shared/dir` or `s3://bucket/prefix`.
+    #[arg(value_name = "URL")]
+    pub(crate) exchange: String,
+    /// The results directory that they become.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Merge what is there though machines are missing: every verdict is INCONCLUSIVE.
+    #[arg(long)]
+    pub(crate) allow_missing: bool,
+    /// Take in the results directory that a machine could not leave in the exchange; may be said again.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) with: Vec<PathBuf>,
+    /// Replace what an earlier run left in DIR; only files that this tool writes.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
     #[arg(long)]
     pub(crate) public: bool,

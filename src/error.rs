@@ -2,8 +2,11 @@
 //! a request is data and never comes here.
 
 use crate::config::Problems;
+use crate::exchange::{DetectError, MeetError, StoreError};
 use crate::executor::SetupError;
+use crate::matrix::Shard;
 use crate::record::dir::DirError;
+use crate::record::merge::MergeError;
 use crate::record::read::ReadError;
 use crate::report::ReportError;
 use crate::report::ci::Kind;
@@ -37,6 +40,12 @@ pub(crate) enum Error {
     /// `--resume` with a directory whose name is new every time.
     #[error("every run of this plan has a directory of its own: results_dir contains {{started}}")]
     ResumeWhere,
+    /// `--resume` with what several machines left.
+    #[error("{} holds the run of several machines, or a part of one", dir.display())]
+    ResumeShards {
+        /// The directory.
+        dir: std::path::PathBuf,
+    },
     /// The results directory holds the run of another plan.
     #[error("{} holds the run of another plan:\n    {}", dir.display(), differences.join("\n    "))]
     OtherPlan {
@@ -131,6 +140,65 @@ pub(crate) enum Error {
     /// The disk refused during or after the run.
     #[error("{0}")]
     Disk(#[from] DirError),
+    /// Which shard this is.
+    #[error("{0}")]
+    Shard(DetectError),
+    /// `--shard` without a place to meet.
+    #[error("shard {shard} of what? Machines meet in an exchange, and --exchange was not said")]
+    NoExchange {
+        /// Which.
+        shard: Shard,
+    },
+    /// Each task of a Slurm step would run the whole plan.
+    #[error("this is one of {tasks} tasks of a Slurm step, each of which would run the whole plan")]
+    TasksBeside {
+        /// How many.
+        tasks: u32,
+    },
+    /// `--barrier-timeout`.
+    #[error("--barrier-timeout: {0}")]
+    BarrierTimeout(String),
+    /// An exchange that cannot be used, before anything was sent.
+    #[error("{0}")]
+    Exchange(StoreError),
+    /// The machines did not come together, before anything was sent.
+    #[error("{0}")]
+    Meet(MeetError),
+    /// A shard's results that are not in the exchange.
+    #[error("the results are in {} and could not be left in the exchange: {source}", dir.display())]
+    NotDelivered {
+        /// Where they are.
+        dir: std::path::PathBuf,
+        /// Why not.
+        source: StoreError,
+    },
+    /// Shards without results.
+    #[error("{}", lines(missing))]
+    Missing {
+        /// What is known of each.
+        missing: Vec<String>,
+    },
+    /// Shards of several runs.
+    #[error("shards {one} and {other} are not of one run: {what}")]
+    OtherShards {
+        /// An index.
+        one: u32,
+        /// Another one.
+        other: u32,
+        /// What differs.
+        what: String,
+    },
+    /// A shard's directory that somebody changed.
+    #[error("{}: {message}", path.display())]
+    Altered {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Results that cannot be put together.
+    #[error("{0}")]
+    Merge(MergeError),
     /// Some files of a report could not be made; the others are written.
     #[error("{}", lines(.0))]
     Report(Vec<ReportError>),
@@ -223,7 +291,7 @@ pub(crate) enum Error {
     Internal(std::io::Error),
 }
 
-fn lines(errors: &[ReportError]) -> String {
+fn lines(errors: &[impl ToString]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
@@ -237,8 +305,9 @@ impl Error {
     /// See the README's table.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::Internal(_) => 1,
-            Self::Setup(_) => 4,
+            Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
+            Self::Missing { .. } => 3,
+            Self::Setup(_) | Self::Exchange(_) | Self::Meet(_) => 4,
             _ => 2,
         }
     }
@@ -252,6 +321,9 @@ impl Error {
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
             Self::ResumeWhere => "say which one: --results-dir DIR".into(),
+            Self::ResumeShards { .. } => {
+                "machines begin together or not at all: run the plan again, with a new exchange and another directory".into()
+            }
             Self::OtherPlan { .. } => {
                 "only the same cells can be gone on with: undo the change, or choose another --results-dir".into()
             }
@@ -295,6 +367,25 @@ impl Error {
             Self::TwoRuns(_) => "name two runs, or a baseline: --baseline FILE".into(),
             Self::NothingInCommon { .. } => {
                 "cells meet by all that bears on their numbers (see above what differs); run the baseline's plan, or make a baseline of this one".into()
+            }
+            Self::Shard(DetectError::NoStep(_)) => "start it with `srun`, as the script of `bedrock-plan submit` does".into(),
+            Self::Shard(DetectError::NoCount(_)) => {
+                "set BEDROCK_PLAN_SHARDS to the number of completions, or say --shard INDEX/COUNT".into()
+            }
+            Self::Shard(DetectError::Unknown) => "say --shard INDEX/COUNT, from 0/8 to 7/8".into(),
+            Self::NoExchange { .. } => {
+                "--exchange file:///shared/dir, or s3://bucket/prefix: a place that all machines reach".into()
+            }
+            Self::TasksBeside { .. } => {
+                "--exchange URL makes them one run; --shard 0/1 lets each run the whole plan".into()
+            }
+            Self::Meet(MeetError::Used { .. }) => "each run has an exchange of its own: name a new place".into(),
+            Self::Meet(MeetError::Parted(_)) => "nothing was sent; a later start needs a new exchange".into(),
+            Self::Missing { .. } => {
+                "--with DIR takes in what a shard has on its own machine; --allow-missing merges the rest, INCONCLUSIVE".into()
+            }
+            Self::NotDelivered { dir, .. } => {
+                format!("`bedrock-plan merge URL --to DIR --with {}` takes them from there", dir.display())
             }
             Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
             Self::TimeLimit(_) => "HH:MM:SS, or D-HH:MM:SS".into(),

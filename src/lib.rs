@@ -25,6 +25,8 @@ pub(crate) mod record;
 
 pub(crate) mod executor;
 
+pub(crate) mod exchange;
+
 pub(crate) mod guard;
 
 pub(crate) mod stats;

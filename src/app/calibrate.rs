@@ -9,7 +9,7 @@ use crate::executor::connect::ProxySettings;
 use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
-use crate::matrix::{Cell, expand};
+use crate::matrix::{Cell, Shard, expand};
 use crate::plan::Then;
 use crate::record::manifest::{Calibration, Paired, PercentileError};
 use crate::record::{Outcome, Record};
@@ -50,7 +50,7 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
 /// Calibrates at the peak load of a plan.
 pub(super) fn measure(resolved: &Resolved) -> Result<Calibration, Error> {
     let cell = peak(&expand(&resolved.plan));
-    super::limits::make_room(std::slice::from_ref(&cell), false)?;
+    super::limits::make_room(std::slice::from_ref(&cell), Shard::WHOLE, false)?;
     let server = Server::start(&quiet(&resolved.plan.simulator))?;
     let records = load(&cell, &server.url, resolved)?;
     let truth = server.stop()?;
@@ -175,6 +175,8 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     let seed = resolved.plan.load.seed.unwrap_or(1);
     let job = Job {
+        shard: Shard::WHOLE,
+        meet: None,
         prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
         order: vec![Turn::new(0, 1)],

@@ -2,16 +2,18 @@
 //! is not enough it is said before anything is sent.
 
 use crate::error::Error;
-use crate::matrix::Cell;
+use crate::matrix::{Cell, Shard};
 
 /// What the process needs beside its connections: journal, epoll, standard streams, name resolution.
 const OTHERS: u64 = 64;
 
-/// Makes room for the peak of the cells; `simulated` counts both ends of every connection.
-pub(super) fn make_room(cells: &[Cell], simulated: bool) -> Result<(), Error> {
+/// Makes room for a machine's share of the peak of the cells; `simulated` counts both ends of every connection.
+pub(super) fn make_room(cells: &[Cell], shard: Shard, simulated: bool) -> Result<(), Error> {
     let ends = if simulated { 2 } else { 1 };
-    let users = cells.iter().filter(|cell| !cell.is_open()).map(|cell| cell.peak() as u64).max().unwrap_or(0);
-    let arrivals = cells.iter().filter(|cell| cell.is_open()).map(|cell| u64::from(cell.load.max_in_flight)).max();
+    let users =
+        cells.iter().filter(|cell| !cell.is_open()).map(|cell| shard.share(cell.peak() as u64)).max().unwrap_or(0);
+    let arrivals =
+        cells.iter().filter(|cell| cell.is_open()).map(|cell| shard.share(u64::from(cell.load.max_in_flight))).max();
     let allowed = raise(users.max(arrivals.unwrap_or(0)) * ends + OTHERS);
     match allowed {
         Some(allowed) if allowed < users * ends + OTHERS => {

@@ -4,6 +4,7 @@ mod baseline;
 mod calibrate;
 mod compare;
 mod limits;
+mod merge;
 mod outcome;
 mod outputs;
 mod preflight;
@@ -13,6 +14,7 @@ mod resume;
 mod run;
 mod screen;
 mod sessions;
+mod shards;
 mod show;
 mod signals;
 mod simulate;
@@ -32,6 +34,7 @@ use crate::units::text::clean_lines;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
 use screen::Screen;
+use shards::Asked;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
@@ -72,7 +75,9 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 (false, true) => run::There::Resume(args.rerun),
                 (false, false) => run::There::Refuse,
             };
+            let shard = Asked::of(args.exchange, args.shard.as_deref(), &args.barrier_timeout, environment)?;
             let options = run::Options {
+                shard,
                 yes: args.yes,
                 there,
                 no_report: args.no_report,
@@ -98,6 +103,17 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
             };
             report::report(&options, environment)
         }
+        Subcommands::Merge(args) => merge::merge(
+            &merge::Options {
+                url: args.exchange,
+                to: args.to,
+                with: args.with,
+                allow_missing: args.allow_missing,
+                overwrite: args.overwrite,
+                output: output(args.output, args.public, screen),
+            },
+            environment,
+        ),
         Subcommands::Baseline(args) => match args.command {
             BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
             BaselineCommands::Show { file } => baseline::show(&file),

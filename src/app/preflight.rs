@@ -2,13 +2,15 @@
 //! nothing else.
 
 use super::run::{Connected, Options};
+use super::shards::Part;
 use super::signals::Signals;
 use crate::config::Resolved;
 use crate::error::Error;
+use crate::exchange::MeetError;
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Job, Tell, preflight};
 use crate::guard::{All, Budget};
-use crate::matrix::{Cell, expand};
+use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
 use crate::record::probe::{Checked, Finding, grounds, probes};
 use crate::terminal::Handle;
@@ -63,7 +65,9 @@ pub(super) async fn ask(
     learned
 }
 
-/// Asks what the manifest lists, says what a person should know, and leaves out of the job what cannot be asked.
+/// Asks what the manifest lists, says what a person should know, and leaves out of the job what cannot be asked. Of
+/// several machines one asks; the others are told, or learn why they are not, and then nothing is left to do.
+#[allow(clippy::too_many_arguments)] // each is a different thing, and there is one caller
 pub(super) async fn before(
     manifest: &mut Manifest,
     job: &mut Job,
@@ -72,10 +76,24 @@ pub(super) async fn before(
     tell: &Tell,
     stop: &Stop,
     say: &Handle,
-) {
-    let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
-    say.note(&format!("pre-flight: asking {}", count(open, "small request")));
-    manifest.preflight = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
+    part: Option<&Part>,
+) -> Result<(), MeetError> {
+    let mut found = None;
+    if part.is_none_or(|part| part.shard().index == 0) {
+        let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
+        say.note(&format!("pre-flight: asking {}", count(open, "small request")));
+        found = Some(ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await);
+    }
+    // What was cut short is no finding.
+    if let Some(part) = part.filter(|_| !stop.starting.is_cancelled()) {
+        let shared = part.share(found.as_deref(), stop).await.inspect_err(|_| job.turns.clear())?;
+        if let (None, Some(heard)) = (&found, &shared) {
+            tell(Event::PreflightEnded(heard.clone()));
+        }
+        found = found.or(shared);
+    }
+    let Some(found) = found else { return Ok(()) };
+    manifest.preflight = found;
     for checked in &manifest.preflight {
         if let Some(sentence) = checked.sentence(asking(checked, &job.cells)) {
             say.say(&format!("pre-flight: {sentence}"));
@@ -83,6 +101,7 @@ pub(super) async fn before(
     }
     let grounded = manifest.is_grounded();
     job.turns.retain(|place| !grounded && manifest.left_out(&job.cells[job.order[*place].cell]).is_none());
+    Ok(())
 }
 
 fn asking(checked: &Checked, cells: &[Cell]) -> usize {
@@ -97,11 +116,11 @@ pub(super) fn only(
     environment: &BTreeMap<String, String>,
 ) -> Result<u8, Error> {
     let cells = super::select(&expand(&resolved.plan), &options.only)?;
-    let Connected { runtime, simulator, bedrock } = super::run::connect(resolved, &cells, environment)?;
+    let Connected { runtime, simulator, bedrock } = super::run::connect(resolved, &cells, environment, Shard::WHOLE)?;
     let asked = probes(&cells);
     let sources = super::sources(resolved, &cells, 0);
     let first = |checked: &Checked| cells.iter().position(|cell| checked.probe.fits(cell)).unwrap_or(0);
-    let budget = Budget::new(&resolved.plan, &cells, &sources, asked.iter().map(first).collect());
+    let budget = Budget::new(&resolved.plan, &cells, &sources, asked.iter().map(first).collect(), Shard::WHOLE);
     let gate: Arc<dyn Gate> = Arc::new(All(vec![Box::new(budget)]));
     let tell: Tell = Arc::new(|_| {});
     let stop = Stop::default();

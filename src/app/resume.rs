@@ -51,6 +51,9 @@ pub(super) fn look(
             return Ok(None);
         }
     };
+    if manifest.shards.is_some() {
+        return Err(Error::ResumeShards { dir: results.to_owned() });
+    }
     let differences = differences(&manifest, only, resolved, all_cells);
     if !differences.is_empty() {
         return Err(Error::OtherPlan { dir: results.to_owned(), differences });

@@ -3,6 +3,7 @@
 use super::outcome::CellEnd;
 use super::recorder::Recorder;
 use super::screen::Screen;
+use super::shards::{self, Asked, Part};
 use super::signals::{self, Signals};
 use super::{calibrate, limits, outcome, preflight, report, resume, simulated, watch};
 use crate::config::Resolved;
@@ -12,7 +13,7 @@ use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
 use crate::guard::{Abort, All, Budget, Credentials, Early, Extend};
-use crate::matrix::{Cell, expand, order};
+use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
 use crate::record::dir;
@@ -52,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) preflight_only: bool,
     /// Patterns on cell ids; empty is all.
     pub(crate) only: Vec<String>,
+    /// It is one of several machines.
+    pub(crate) shard: Option<Asked>,
     /// How it is shown.
     pub(crate) screen: Screen,
     /// How the files of the report are made.
@@ -70,8 +73,9 @@ pub(super) fn connect(
     resolved: &Resolved,
     cells: &[Cell],
     environment: &BTreeMap<String, String>,
+    shard: Shard,
 ) -> Result<Connected, Error> {
-    limits::make_room(cells, resolved.plan.target.endpoint == Endpoint::Simulated)?;
+    limits::make_room(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
     let simulator = match resolved.plan.target.endpoint {
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
@@ -95,7 +99,8 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         return Err(Error::Template(error));
     }
     let all_cells = expand(&resolved.plan);
-    let results = results_dir(&resolved.plan, started_ms);
+    let results = results_dir(&resolved.plan, options.shard.as_ref(), started_ms);
+    let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
     let overwrite = options.there == There::Overwrite;
     let mut before = if let There::Resume(rerun) = &options.there {
         resume::look(&results, &options.only, rerun, resolved, &all_cells)?
@@ -114,7 +119,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
         None => super::select(&all_cells, &options.only)?,
     };
-    let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment)?;
+    let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, shard)?;
     // Who is asked must know what.
     if options.screen.mode != terminal::Mode::Quiet || !options.yes {
         introduce(resolved, &cells, before.as_ref(), &results);
@@ -128,14 +133,25 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     };
 
     let resumed = before.is_some();
+    let mut part = None;
     let (taken, mut manifest, order, turns) = if let Some(before) = before {
         before.same_region(&called(&cells, &bedrock.region))?;
         before.go_on(resolved, started_ms)
     } else {
         let taken = dir::take(&results, overwrite).map_err(Error::Results)?;
-        let seed = resolved.plan.load.seed.unwrap_or_else(rand::random);
+        let mut begun = Begun::now(&resolved.plan, started_ms);
+        if let Some(asked) = &options.shard {
+            let target = target(&resolved.plan, &cells, None, environment);
+            let meeting = shards::Meeting { asked, target: &target, plan_hash: shards::whole_hash(resolved, &cells) };
+            let Some(joined) = shards::join(&meeting, &runtime, &begun, environment)? else { return Ok(130) };
+            begun = joined.begun();
+            part = Some(joined);
+        }
         let region = called(&cells, &bedrock.region);
-        let manifest = manifest(resolved, &all_cells, &cells, seed, started_ms, &region, &options.only);
+        let mut manifest = manifest(resolved, &all_cells, &cells, begun, &region, &options.only);
+        if let Some(part) = &part {
+            part.enter(&mut manifest);
+        }
         let order = manifest.order.clone();
         let turns = (0..order.len()).collect();
         (taken, manifest, order, turns)
@@ -150,28 +166,60 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         cool_down: resolved.plan.load.cool_down,
         keeps_text: resolved.plan.record.text,
         then: resolved.plan.abort.then,
+        shard,
+        meet: part.as_ref().map(Part::meet),
         cells,
     };
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
     preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
-    let (mut manifest, ends, execution) = drive(&runtime, bedrock, job, taken, manifest, options.screen)?;
+    let driven = drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref());
+    let (mut manifest, ends, execution) = driven.inspect_err(|error| {
+        if let Some(part) = &part {
+            part.give_up(&runtime, error);
+        }
+    })?;
     drop(simulator);
 
     // A wish to stop that came when nothing was left cut nothing short.
     manifest.interrupted = execution.interrupted && manifest.has_unfinished();
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
-    if options.no_report {
-        let mut err = std::io::stderr();
-        let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
-        // Whether this machine spoiled a cell, or how one ended in an earlier session, takes the whole summary to say.
-        if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
-            return report::exit_code(&results, &manifest);
-        }
-        return Ok(outcome::exit_code(&manifest, &ends, false));
+    if let Some(part) = part {
+        return part.finish(&runtime, &results, &mut manifest, &ends, execution.parted.as_deref());
     }
-    report::render(&results, &results, &manifest, means)
+    if options.no_report {
+        unreported(&results, &manifest, &ends, resumed)
+    } else {
+        report::render(&results, &results, &manifest, means)
+    }
+}
+
+/// Ends after the journal. Returns the exit code.
+fn unreported(results: &Path, manifest: &Manifest, ends: &[CellEnd], resumed: bool) -> Result<u8, Error> {
+    let mut err = std::io::stderr();
+    let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
+    // Whether this machine spoiled a cell, or how one ended in an earlier session, takes the whole summary to say.
+    if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
+        return report::exit_code(results, manifest);
+    }
+    Ok(outcome::exit_code(manifest, ends, false))
+}
+
+/// What tells a run from others, the same on all its machines.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    /// Epoch milliseconds.
+    pub(super) started_ms: u64,
+    pub(super) run_id: String,
+    pub(super) seed: u64,
+}
+
+impl Begun {
+    /// A run that begins now.
+    fn now(plan: &Plan, started_ms: u64) -> Self {
+        Self { started_ms, run_id: run_id(started_ms), seed: plan.load.seed.unwrap_or_else(rand::random) }
+    }
 }
 
 /// What is about to be done, before it is asked.
@@ -198,12 +246,12 @@ fn drive(
     taken: dir::RunDir,
     manifest: Manifest,
     screen: Screen,
+    part: Option<&Part>,
 ) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
-    let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp);
-    let early = Early::new(&job.cells, &manifest.plan);
+    let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
     let probes = preflight::first_cells(&manifest);
-    let budget = Budget::new(&manifest.plan, &job.cells, &job.prompts, probes.clone());
+    let budget = Budget::new(&manifest.plan, &job.cells, &job.prompts, probes.clone(), job.shard);
     if !manifest.plan.budget.is_unset() && !manifest.resumed_ms.is_empty() {
         for entry in Records::open(&taken.path, &manifest)? {
             let (of, record) = entry?;
@@ -214,13 +262,17 @@ fn drive(
             budget.remember(cell, &record);
         }
     }
-    let gate: Arc<dyn Gate> = Arc::new(All(vec![
+    let mut gates: Vec<Box<dyn Gate>> = vec![
         Box::new(Credentials::default()),
         Box::new(Abort::new(manifest.plan.abort)),
         Box::new(extend),
-        Box::new(early),
         Box::new(budget),
-    ]));
+    ];
+    // Whether a threshold can still be met nobody knows who sees a part of the requests.
+    if !job.shard.is_part() {
+        gates.push(Box::new(Early::new(&job.cells, &manifest.plan)));
+    }
+    let gate: Arc<dyn Gate> = Arc::new(All(gates));
     let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
@@ -234,11 +286,17 @@ fn drive(
     let execution = runtime.block_on(async {
         let say = display.handle();
         let signals = tokio::spawn(signals::watch(Signals::listen(), stop.clone(), display.handle()));
+        let mut parted = None;
         if known.plan.run.preflight {
-            preflight::before(&mut known, &mut job, &bedrock, &gate, &tell, &stop, &say).await;
+            let found = preflight::before(&mut known, &mut job, &bedrock, &gate, &tell, &stop, &say, part).await;
+            parted = found.err().map(|error| error.to_string());
+        }
+        let mut execution = execute(bedrock, job, gate, tell, &stop).await;
+        execution.parted = execution.parted.or(parted);
+        if let Some(why) = &execution.parted {
+            say.say(why);
         }
         drop(say);
-        let execution = execute(bedrock, job, gate, tell, &stop).await;
         signals.abort();
         let _ = signals.await;
         execution
@@ -287,11 +345,12 @@ fn target(plan: &Plan, cells: &[Cell], simulator: Option<String>, environment: &
     }
 }
 
-/// `results_dir` with its placeholders filled in.
-fn results_dir(plan: &Plan, started_ms: u64) -> PathBuf {
+/// `results_dir` with its placeholders filled in; of several machines each has its own below it.
+fn results_dir(plan: &Plan, shard: Option<&Asked>, started_ms: u64) -> PathBuf {
     let started = timestamp::compact(started_ms);
     let name = crate::units::id::file_safe(&plan.name);
-    PathBuf::from(plan.results_dir.replace("{name}", &name).replace("{started}", &started))
+    let whole = PathBuf::from(plan.results_dir.replace("{name}", &name).replace("{started}", &started));
+    shard.map_or(whole.clone(), |asked| asked.results(&whole))
 }
 
 /// Asks before anything is sent or written.
@@ -317,17 +376,17 @@ fn manifest(
     resolved: &Resolved,
     all_cells: &[Cell],
     cells: &[Cell],
-    seed: u64,
-    started_ms: u64,
+    begun: Begun,
     region: &str,
     only: &[String],
 ) -> Manifest {
     let plan = &resolved.plan;
-    let hash = |cell: &Cell| cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix));
+    let Begun { started_ms, run_id, seed } = begun;
+    let hash = |cell: &Cell| hash(resolved, cell);
     let simulated = plan.target.endpoint == Endpoint::Simulated;
     Manifest {
         format: manifest::FORMAT,
-        run_id: run_id(started_ms),
+        run_id,
         tool_version: env!("CARGO_PKG_VERSION").into(),
         started_ms,
         resumed_ms: Vec::new(),
@@ -352,7 +411,14 @@ fn manifest(
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
         order: order::turns(cells, &plan.load, seed),
         turns: Vec::new(),
+        shards: None,
     }
+}
+
+/// What identifies a cell across runs.
+pub(super) fn hash(resolved: &Resolved, cell: &Cell) -> String {
+    let plan = &resolved.plan;
+    cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix))
 }
 
 /// The start and 32 random bits: sorts by time, and two runs of one second differ.

@@ -355,6 +355,17 @@ async fn from_environment(
         .build())
 }
 
+/// Who signs requests to other services of AWS, and the region that the profile names; neither where nothing is set.
+pub(crate) async fn credentials(target: &Target) -> (Option<SharedCredentialsProvider>, Option<String>) {
+    let (http_client, _) = connect::client(&target.proxies);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
+    if let Some(profile) = &target.profile {
+        loader = loader.profile_name(profile);
+    }
+    let config = loader.load().await;
+    (config.credentials_provider(), config.region().map(ToString::to_string))
+}
+
 /// Asks the chain once, so that a run without credentials ends before its first request.
 async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String> {
     let provider = config.credentials_provider().ok_or("no provider is configured")?;

@@ -8,17 +8,25 @@ use super::port::{Event, Gate, Stop, Why};
 use super::prepared::Prepared;
 use super::run::{Clock, Job, Tell};
 use super::users::{Seen, Shared, user};
-use crate::matrix::Cell;
+use crate::matrix::{Cell, Shard};
 use crate::record::manifest::{Second, TurnEnd, TurnReport};
 use crate::units::ms;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 /// So much at a time a cell goes on that has too few samples.
 const EXTENSION: Duration = Duration::from_secs(1);
+
+/// Why the load of a turn did not begin.
+pub(super) enum NotBegun {
+    /// Somebody wanted to stop.
+    Stopped,
+    /// The machines of the run did not come together; why.
+    Parted(String),
+}
 
 /// Runs one turn to its end: when this returns, nothing of it is in flight.
 pub(super) async fn run_turn(
@@ -29,11 +37,13 @@ pub(super) async fn run_turn(
     gate: &Arc<dyn Gate>,
     tell: &Tell,
     stop: &Stop,
-) -> TurnReport {
+) -> Result<TurnReport, NotBegun> {
     let turn = job.order[index];
     let cell = &job.cells[turn.cell];
     // A run that is repeated with the same seed finds the cache of the one before: the time is what differs.
     let mark = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
+    let mark = if job.shard.is_part() { format!("{mark}-{:x}", job.shard.index) } else { mark };
+    let (shard, is_idle) = part(job.shard, cell);
     let mut prepared = Prepared::new(cell, &job.prompts[turn.cell], mark, job.seed, turn.repetition);
     prepared.keeps_text = job.keeps_text;
     let prepared = Arc::new(prepared);
@@ -48,24 +58,31 @@ pub(super) async fn run_turn(
     let shared = || {
         let prepared = Arc::clone(&prepared);
         let (bedrock, gate, tell) = (Arc::clone(bedrock), Arc::clone(gate), Arc::clone(tell));
-        Arc::new(Shared::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, tell))
+        Arc::new(
+            Shared::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, tell).of(job.shard, shard, is_idle),
+        )
     };
-    if cell.cache_mode.is_primed() {
+    // One fills the cache for all, and the load begins when it is done.
+    if cell.cache_mode.is_primed() && job.shard.index == 0 {
         prime(&shared(), &prepared, stop).await;
     }
+    let agreed = meet(job, index, stop).await?;
     let shared = shared();
     let start = shared.start;
+    let late = agreed.map(|agreed| SystemTime::now().duration_since(agreed).unwrap_or_default());
 
     let mut sampler = JoinSet::new();
     sampler.spawn(sample(Arc::clone(&shared)));
     let (end, load, mut tasks) = if cell.is_open() {
         let course = cell.course().until(cell.longest());
-        let pacer = Pacer::start(Arc::clone(&shared), Schedule::new(&course, cell.load.arrivals, job.seed, index));
+        let schedule = Schedule::new(&course, cell.load.arrivals, job.seed, index);
+        let own = (0..).zip(schedule).filter(move |(number, _)| shard.owns(*number)).map(|(_, at)| at);
+        let pacer = Pacer::start(Arc::clone(&shared), own);
         let end = wait(&shared, cell, stop).await;
         let load = shared.close();
         (end, load, pacer.stop().await)
     } else {
-        let mut users = Users::new(&shared, job.seed, index);
+        let mut users = Users::new(&shared, shard, job.seed, index);
         let end = users.load(cell, stop).await;
         (end, shared.close(), users.tasks)
     };
@@ -89,7 +106,7 @@ pub(super) async fn run_turn(
         }
         (End::Refused, _) => TurnEnd::Aborted,
     };
-    TurnReport {
+    Ok(TurnReport {
         test_id: cell.id.clone(),
         repetition: turn.repetition,
         attempt: turn.attempt,
@@ -106,6 +123,37 @@ pub(super) async fn run_turn(
         user_ms,
         think_ms,
         series,
+        shard: job.shard.is_part().then_some(job.shard.index),
+        late_ms: late.map(ms),
+        parts: Vec::new(),
+    })
+}
+
+/// Which part of a cell is a shard's, and whether none is. With fewer users than machines those without one leave
+/// the requests to the others.
+fn part(shard: Shard, cell: &Cell) -> (Shard, bool) {
+    if cell.is_open() {
+        return (shard, false);
+    }
+    let users = cell.course().changes().iter().filter(|change| change.joins).count() as u32;
+    let is_idle = shard.index >= users;
+    let count = if is_idle { shard.count } else { shard.count.min(users) };
+    (Shard { count, ..shard }, is_idle && shard.is_part())
+}
+
+/// Waits for the other machines of the run, and for the moment that they agreed on, which is returned.
+async fn meet(job: &Job, place: usize, stop: &Stop) -> Result<Option<SystemTime>, NotBegun> {
+    let Some(meet) = &job.meet else { return Ok(None) };
+    let waiting = async {
+        let agreed = meet.meet(place).await.map_err(NotBegun::Parted)?;
+        // A moment that is over already is now.
+        tokio::time::sleep(agreed.duration_since(SystemTime::now()).unwrap_or_default()).await;
+        Ok(Some(agreed))
+    };
+    tokio::select! {
+        biased;
+        () = stop.starting.cancelled() => Err(NotBegun::Stopped),
+        agreed = waiting => agreed,
     }
 }
 
@@ -163,17 +211,19 @@ async fn wait(shared: &Shared, cell: &Cell, stop: &Stop) -> End {
 /// The users of a turn.
 struct Users {
     shared: Arc<Shared>,
+    /// Whose users are started here; all are counted.
+    shard: Shard,
     seed: u64,
     turn: usize,
     /// Those that are there, each with what makes it leave; the last one leaves first.
-    there: Vec<CancellationToken>,
+    there: Vec<Option<CancellationToken>>,
     joined: u32,
     tasks: JoinSet<()>,
 }
 
 impl Users {
-    fn new(shared: &Arc<Shared>, seed: u64, turn: usize) -> Self {
-        Self { shared: Arc::clone(shared), seed, turn, there: Vec::new(), joined: 0, tasks: JoinSet::new() }
+    fn new(shared: &Arc<Shared>, shard: Shard, seed: u64, turn: usize) -> Self {
+        Self { shared: Arc::clone(shared), shard, seed, turn, there: Vec::new(), joined: 0, tasks: JoinSet::new() }
     }
 
     /// Lets users join and leave until nothing new may start.
@@ -183,16 +233,22 @@ impl Users {
                 return end;
             }
             if change.joins {
-                let leaving = self.shared.deadline.closing.child_token();
-                self.tasks.spawn(user(Arc::clone(&self.shared), self.joined, self.seed, self.turn, leaving.clone()));
+                let leaving = self.shard.owns(u64::from(self.joined)).then(|| self.start());
                 self.there.push(leaving);
                 self.joined += 1;
-            } else if let Some(leaving) = self.there.pop() {
+            } else if let Some(leaving) = self.there.pop().flatten() {
                 leaving.cancel();
             }
             reap(&mut self.tasks);
         }
         wait(&self.shared, cell, stop).await
+    }
+
+    /// Starts the user that joins. Returns what makes it leave.
+    fn start(&mut self) -> CancellationToken {
+        let leaving = self.shared.deadline.closing.child_token();
+        self.tasks.spawn(user(Arc::clone(&self.shared), self.joined, self.seed, self.turn, leaving.clone()));
+        leaving
     }
 }
 

@@ -20,6 +20,6 @@ mod stream;
 mod tests;
 mod users;
 
-pub(crate) use bedrock::{Bedrock, SetupError, Target};
+pub(crate) use bedrock::{Bedrock, SetupError, Target, credentials};
 pub(crate) use preflight::{PATIENCE, preflight};
 pub(crate) use run::{Execution, Job, Tell, execute};

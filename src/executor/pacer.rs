@@ -1,11 +1,10 @@
 //! The open loop's clock: a thread of the operating system that sleeps to each intended start and
 //! hands it to the runtime. The runtime's own timers have a wheel of 1 ms and are late by as much.
 
-use super::arrivals::Schedule;
 use super::users::{Shared, arrival};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -17,11 +16,11 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Starts the requests of a schedule at their times, on the runtime that this is called from.
+    /// Starts requests at their times, which ascend from the turn's start, on the runtime that this is called from.
     ///
     /// # Panics
     /// When the system gives no thread.
-    pub(super) fn start(shared: Arc<Shared>, schedule: Schedule) -> Self {
+    pub(super) fn start(shared: Arc<Shared>, schedule: impl Iterator<Item = Duration> + Send + 'static) -> Self {
         let (stop, stopped) = channel();
         let (finished, done) = oneshot::channel();
         let runtime = Handle::current();
@@ -53,7 +52,12 @@ fn be_punctual() {
 #[cfg(not(target_os = "linux"))]
 fn be_punctual() {}
 
-fn pace(shared: &Arc<Shared>, schedule: Schedule, stopped: &Receiver<()>, runtime: &Handle) -> JoinSet<()> {
+fn pace(
+    shared: &Arc<Shared>,
+    schedule: impl Iterator<Item = Duration>,
+    stopped: &Receiver<()>,
+    runtime: &Handle,
+) -> JoinSet<()> {
     be_punctual();
     let mut requests = JoinSet::new();
     for at in schedule {

@@ -4,6 +4,8 @@ use crate::matrix::order::Turn;
 use crate::record::Record;
 use crate::record::manifest::{FailedBound, Second, TurnReport};
 use crate::record::probe::Checked;
+use std::pin::Pin;
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 /// What happens, told through one callback. The callback must not block: requests wait for it.
@@ -82,6 +84,13 @@ pub(crate) trait Gate: Send + Sync {
     }
     /// Told of its end.
     fn settle_probe(&self, _probe: usize, _record: &Record) {}
+}
+
+/// Where the machines of a run wait for each other.
+pub(crate) trait Meet: Send + Sync {
+    /// Waits before the load of a turn, which is named by its place in the order, until all are there. Returns when it
+    /// begins, by this machine's clock, or why it never will. May be dropped at any moment.
+    fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>>;
 }
 
 /// A person's wish to stop, in two steps.

@@ -1,10 +1,10 @@
 //! The turns of a run, one after the other, with nothing in flight between them.
 
 use super::bedrock::Bedrock;
-use super::cell::run_turn;
-use super::port::{Event, Gate, Stop};
-use crate::matrix::Cell;
+use super::cell::{NotBegun, run_turn};
+use super::port::{Event, Gate, Meet, Stop};
 use crate::matrix::order::Turn;
+use crate::matrix::{Cell, Shard};
 use crate::plan::Then;
 use crate::prompts::Source;
 use crate::record::manifest::TurnEnd;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// What is to be done.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Job {
     /// In matrix order.
     pub(crate) cells: Vec<Cell>,
@@ -33,13 +33,19 @@ pub(crate) struct Job {
     pub(crate) keeps_text: bool,
     /// What follows when a cell is given up.
     pub(crate) then: Then,
+    /// What of it is this machine's.
+    pub(crate) shard: Shard,
+    /// Where it waits for the others, if there are any.
+    pub(crate) meet: Option<Arc<dyn Meet>>,
 }
 
 /// How it went, as far as it is not told by events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Execution {
     /// A person or CI stopped it.
     pub(crate) interrupted: bool,
+    /// Why the machines of the run did not come together for a turn.
+    pub(crate) parted: Option<String>,
 }
 
 /// The monotonic clock, anchored once to the wall clock: a step of the latter moves no record.
@@ -70,6 +76,7 @@ pub(crate) async fn execute(
     stop: &Stop,
 ) -> Execution {
     let clock = Clock::anchored_now();
+    let mut parted = None;
     for (number, place) in job.turns.iter().copied().enumerate() {
         let turn = job.order[place];
         if number > 0 {
@@ -87,7 +94,14 @@ pub(crate) async fn execute(
         }
         tell(Event::TurnStarted { place, turn });
         gate.begin(turn.cell);
-        let report = run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await;
+        let report = match run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await {
+            Ok(report) => report,
+            Err(NotBegun::Stopped) => break,
+            Err(NotBegun::Parted(why)) => {
+                parted = Some(why);
+                break;
+            }
+        };
         let ends_run = match report.end {
             TurnEnd::OutOfBudget | TurnEnd::LostCredentials => true,
             TurnEnd::Aborted => job.then == Then::Stop,
@@ -98,5 +112,5 @@ pub(crate) async fn execute(
             break;
         }
     }
-    Execution { interrupted: stop.starting.is_cancelled() }
+    Execution { interrupted: stop.starting.is_cancelled(), parted }
 }

@@ -3,7 +3,7 @@
 use super::connect::ProxySettings;
 use super::port::{Event, Gate, Refusal, Stop};
 use super::{Bedrock, Job, Target, execute};
-use crate::matrix::{expand, order};
+use crate::matrix::{Shard, expand, order};
 use crate::plan::Plan;
 use crate::prompts::Source;
 use crate::record::manifest::{TurnEnd, TurnReport};
@@ -89,6 +89,8 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         cool_down: plan.load.cool_down,
         keeps_text: plan.record.text,
         then: plan.abort.then,
+        shard: Shard::WHOLE,
+        meet: None,
         cells,
     };
     let heard = Arc::new(Mutex::new((Vec::new(), Vec::new())));

@@ -8,8 +8,8 @@ use super::port::{Event, Gate, Refusal};
 use super::prepared::{Number, Prepared};
 use super::run::{Clock, Tell};
 use super::stream::Tally;
-use crate::matrix::Cell;
 use crate::matrix::order::Turn;
+use crate::matrix::{Cell, Shard};
 use crate::record::manifest::Second;
 use crate::record::{Outcome, Phase, Record, Unfit, class};
 use crate::units::{ThinkTime, ms};
@@ -34,7 +34,13 @@ pub(super) struct Shared {
     planned: Cell,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
+    /// The machine, where several make the run.
+    machine: Option<u32>,
+    /// Which requests of the turn are started here.
+    shard: Shard,
+    /// Of all machines.
     most_requests: u64,
+    most_in_flight: u32,
     ramp: Duration,
     clock: Clock,
     /// What is in flight is given up.
@@ -72,7 +78,10 @@ impl Shared {
             planned: cell.clone(),
             start,
             deadline: Deadline::new(start + cell.length()),
+            machine: None,
+            shard: Shard::WHOLE,
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
+            most_in_flight: cell.load.max_in_flight,
             ramp: cell.ramp(),
             clock,
             giving_up: CancellationToken::new(),
@@ -86,6 +95,23 @@ impl Shared {
             ticker: Ticker::default(),
             refusal: Mutex::new(None),
         }
+    }
+
+    /// The part of it that is a machine's, `shard`; one that has no users starts none of the requests either.
+    pub(super) fn of(mut self, machine: Shard, shard: Shard, is_idle: bool) -> Self {
+        self.machine = machine.is_part().then_some(machine.index);
+        self.shard = shard;
+        self.most_in_flight = shard.share(u64::from(self.most_in_flight)) as u32;
+        if is_idle && self.most_requests < u64::MAX {
+            self.most_requests = 0;
+            self.deadline.closing.cancel();
+        }
+        self
+    }
+
+    /// Requests that may be started here.
+    fn own_requests(&self) -> u64 {
+        self.shard.share(self.most_requests)
     }
 
     /// From now on nothing starts. Returns how long the load lasted.
@@ -106,7 +132,7 @@ impl Shared {
 
     /// Requests started until now.
     pub(super) fn started(&self) -> u64 {
-        self.sequence.load(Ordering::Relaxed).min(self.most_requests)
+        self.sequence.load(Ordering::Relaxed).min(self.own_requests())
     }
 
     /// Why the gate refused a start.
@@ -135,20 +161,20 @@ impl Shared {
             self.deadline.closing.cancel();
             return None;
         }
-        let seq = self.sequence.fetch_add(1, Ordering::Relaxed);
-        if seq + 1 >= self.most_requests {
+        let nth = self.sequence.fetch_add(1, Ordering::Relaxed);
+        if nth + 1 >= self.own_requests() {
             self.deadline.closing.cancel();
         }
-        if seq >= self.most_requests {
+        if nth >= self.own_requests() {
             return None;
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(seq)
+        Some(self.shard.number(nth))
     }
 
     /// As [`Self::next`] for an arrival: with too many in flight it is dropped, and counted so.
     pub(super) fn arrive(&self) -> Option<u64> {
-        if self.in_flight.load(Ordering::Relaxed) >= self.planned.load.max_in_flight {
+        if self.in_flight.load(Ordering::Relaxed) >= self.most_in_flight {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }
@@ -171,7 +197,7 @@ impl Shared {
 
     /// Whether all requests that were asked for have been started.
     pub(super) fn has_all(&self) -> bool {
-        self.started() >= self.most_requests
+        self.started() >= self.own_requests()
     }
 
     fn phase(&self, sent: Instant, ended: Instant) -> Phase {
@@ -215,6 +241,7 @@ impl Shared {
             success: outcome == Outcome::Succeeded,
             repetition: self.turn.repetition,
             cell_attempt: self.turn.attempt,
+            shard: self.machine,
             user,
             seq,
             phase: self.phase(sent, ended),

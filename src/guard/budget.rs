@@ -3,7 +3,7 @@
 //! overshot by what was under way when it was met. What a reply really took replaces that when it ends.
 
 use crate::executor::port::{Gate, Refusal, Why};
-use crate::matrix::Cell;
+use crate::matrix::{Cell, Shard};
 use crate::plan;
 use crate::prices::{Prices, Usage};
 use crate::prompts::Source;
@@ -20,6 +20,8 @@ const TEMPLATE: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: plan::Budget,
+    /// Of several machines each keeps within its share.
+    shard: Shard,
     prices: Prices,
     cells: Vec<PerCell>,
     probes: Vec<usize>,
@@ -57,7 +59,13 @@ struct Taken {
 impl Budget {
     /// For the cells of a run and what their requests are drawn from, in matrix order; `probes` has for each pre-flight
     /// request a cell that asks so.
-    pub(crate) fn new(plan: &plan::Plan, cells: &[Cell], sources: &[Arc<Source>], probes: Vec<usize>) -> Self {
+    pub(crate) fn new(
+        plan: &plan::Plan,
+        cells: &[Cell],
+        sources: &[Arc<Source>],
+        probes: Vec<usize>,
+        shard: Shard,
+    ) -> Self {
         let per_cell = |(cell, source): (&Cell, &Arc<Source>)| PerCell {
             cell: cell.clone(),
             prompt_at_most: source.most_bytes(cell.request.system.as_deref()) + TEMPLATE,
@@ -65,6 +73,7 @@ impl Budget {
         };
         Self {
             limits: plan.budget,
+            shard,
             prices: Prices::of(plan),
             cells: cells.iter().zip(sources).map(per_cell).collect(),
             probes,
@@ -116,8 +125,8 @@ impl Budget {
     /// Why a cell cannot even begin: with fewer users at a time than it is of it would be another cell.
     fn short(&self, cell: usize, spent: Taken) -> Option<Refusal> {
         let planned = &self.cells[cell].cell;
-        let fleet = if planned.is_open() { 1 } else { planned.peak().ceil().max(1.0) as u64 };
-        let fleet = planned.load.requests.map_or(fleet, |requests| fleet.min(requests));
+        let fleet = if planned.is_open() { 1 } else { self.shard.share(planned.peak().ceil() as u64).max(1) };
+        let fleet = planned.load.requests.map_or(fleet, |requests| fleet.min(self.shard.share(requests)));
         let worst = self.worst(cell, 0);
         let all =
             Taken { cost: worst.cost.times(fleet), requests: worst.requests * fleet, output: worst.output * fleet };
@@ -135,13 +144,18 @@ impl Budget {
     /// The limit that one more request might break.
     fn exceeded(&self, taken: Taken) -> Option<String> {
         let plan::Budget { max_cost, max_requests, max_output_tokens } = self.limits;
-        if let Some(most) = max_requests.filter(|most| taken.requests > *most) {
-            return Some(format!("max_requests = {most}"));
+        let own = |limit: String| {
+            let share = format!(", 1/{} of which is this shard's", self.shard.count);
+            Some(if self.shard.is_part() { limit + &share } else { limit })
+        };
+        if let Some(most) = max_requests.filter(|most| taken.requests > self.shard.share(*most)) {
+            return own(format!("max_requests = {most}"));
         }
-        if let Some(most) = max_output_tokens.filter(|most| taken.output > *most) {
-            return Some(format!("max_output_tokens = {most}"));
+        if let Some(most) = max_output_tokens.filter(|most| taken.output > self.shard.share(*most)) {
+            return own(format!("max_output_tokens = {most}"));
         }
-        max_cost.filter(|most| taken.cost > Usd::of(*most)).map(|most| format!("max_cost = {most}"))
+        let most = max_cost.filter(|most| taken.cost > Usd::of(*most).share(u64::from(self.shard.count)))?;
+        own(format!("max_cost = {most}"))
     }
 }
 
@@ -246,7 +260,7 @@ mod tests {
         plan.matrix.user_counts = vec![1];
         let cells = crate::matrix::expand(&plan);
         let sources: Vec<Arc<Source>> = cells.iter().map(|_| Arc::new(Source::of_text("hello there"))).collect();
-        Budget::new(&plan, &cells, &sources, vec![0])
+        Budget::new(&plan, &cells, &sources, vec![0], Shard::WHOLE)
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Lets a cell go on until its latency window holds as many successes as `min_samples` asks for.
 
 use crate::executor::port::{Gate, Refusal};
-use crate::matrix::Cell;
+use crate::matrix::{Cell, Shard};
 use crate::record::{Outcome, Record};
 use crate::stats::{samples_wanted, window};
 use crate::units::ms;
@@ -13,6 +13,7 @@ use std::time::Instant;
 pub(crate) struct Extend {
     cells: Vec<Cell>,
     include_ramp: bool,
+    shard: Shard,
     state: Mutex<Option<State>>,
 }
 
@@ -25,9 +26,9 @@ struct State {
 }
 
 impl Extend {
-    /// For the cells of a run, in matrix order.
-    pub(crate) fn new(cells: &[Cell], include_ramp: bool) -> Self {
-        Self { cells: cells.to_vec(), include_ramp, state: Mutex::new(None) }
+    /// For the cells of a run, in matrix order; a machine goes on for its share of the samples.
+    pub(crate) fn new(cells: &[Cell], include_ramp: bool, shard: Shard) -> Self {
+        Self { cells: cells.to_vec(), include_ramp, shard, state: Mutex::new(None) }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Option<State>) -> T) -> T {
@@ -49,7 +50,7 @@ impl Gate for Extend {
         self.with(|state| {
             let Some(state) = state else { return false };
             let cell = &self.cells[state.cell];
-            let wanted = cell.load.min_samples.map_or(0, samples_wanted);
+            let wanted = self.shard.share(cell.load.min_samples.map_or(0, samples_wanted) as u64) as usize;
             let times = state.successes.iter().map(|(_, response_ms)| *response_ms).collect();
             let (start_ms, _) = window::start(cell, ms(state.began.elapsed()), times, self.include_ramp);
             state.successes.iter().filter(|(sent_ms, _)| *sent_ms >= start_ms).count() < wanted

@@ -6,10 +6,12 @@ mod course;
 mod expand;
 pub(crate) mod order;
 pub(crate) mod rule;
+mod shard;
 
 pub(crate) use axes::{AXES, Axis, AxisValue, InId, axis};
 pub(crate) use course::{Course, Piece};
 pub(crate) use expand::{DEMANDS, Expanded, Named, NoCell, added, expand, expand_all, listed, named, product, rows};
+pub(crate) use shard::Shard;
 
 use crate::plan::{Api, CacheMode, Load, Profile, Request};
 use crate::units::Rate;

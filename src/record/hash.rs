@@ -24,6 +24,11 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("top_p", "\"none\""),
 ];
 
+/// SHA-256, in hex, over a text.
+pub(crate) fn text_hash(text: &str) -> String {
+    hex(text)
+}
+
 /// SHA-256, in hex, over model, prefix, tier, region, kind of endpoint, load, request and prompt.
 /// Name, description, directories, reports, cool-down, drain, order, seed and the metadata of requests, which
 /// only a log sees, are not in it. `prompt` is all that determines what is asked, see `Prompts::canonical`.

@@ -65,6 +65,62 @@ pub(crate) struct Manifest {
     pub(crate) order: Vec<Turn>,
     /// How each turn went, in the order in which they ran; a turn that is missing did not start.
     pub(crate) turns: Vec<TurnReport>,
+    /// The machines, where several made the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shards: Option<Shards>,
+}
+
+/// The machines of a run that several made, as far as they are here: one in what each of them leaves, all of them in
+/// what they are merged to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Shards {
+    /// How many there were to be.
+    pub(crate) count: u32,
+    /// All of them are here.
+    pub(crate) complete: bool,
+    /// Those that are here, by their index.
+    pub(crate) parts: Vec<ShardPart>,
+}
+
+/// One machine of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ShardPart {
+    /// From 0.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) host: String,
+    /// What it is.
+    pub(crate) machine: Machine,
+    /// Its clock at the start; nothing where the system does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clock: Option<ClockState>,
+    /// Epoch milliseconds.
+    pub(crate) started_ms: u64,
+    /// Epoch milliseconds; nothing where it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_ms: Option<u64>,
+    /// A person or a scheduler stopped it.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
+    /// Why it ended before the plan did, where it was not stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+/// What a system says of its clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClockState {
+    /// Something keeps it in step with the world's.
+    pub(crate) synchronised: bool,
+    /// It is off by no more, milliseconds; says nothing where it is not synchronised.
+    pub(crate) max_error_ms: f64,
+}
+
+impl Shards {
+    /// Those that are not here.
+    pub(crate) fn missing(&self) -> Vec<u32> {
+        (0..self.count).filter(|index| self.parts.iter().all(|part| part.index != *index)).collect()
+    }
 }
 
 /// A cell and what identifies it across runs.
@@ -212,6 +268,15 @@ pub(crate) struct TurnReport {
     pub(crate) think_ms: f64,
     /// One entry per second from the first start.
     pub(crate) series: Vec<Second>,
+    /// The machine whose part this is, from 0, where several made the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<u32>,
+    /// By how much its load began after the moment that all machines had agreed on, by its own clock, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) late_ms: Option<f64>,
+    /// How it went on each machine, by their index, where several made the run: what is above is of all together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<TurnReport>,
 }
 
 /// What was sampled at the end of a second.

@@ -9,6 +9,7 @@ pub(crate) mod dir;
 pub(crate) mod hash;
 pub(crate) mod journal;
 pub(crate) mod manifest;
+pub(crate) mod merge;
 pub(crate) mod probe;
 pub(crate) mod read;
 pub(crate) mod request;

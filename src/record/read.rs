@@ -132,6 +132,8 @@ pub(crate) struct Records {
     last: usize,
     line: Vec<u8>,
     number: u64,
+    /// Where the next line begins.
+    next: u64,
     /// The last line had no end and was dropped.
     pub(crate) truncated: bool,
 }
@@ -152,8 +154,14 @@ impl Records {
             last: 0,
             line: Vec::with_capacity(1_024),
             number: 0,
+            next: 0,
             truncated: false,
         })
+    }
+
+    /// Where in the file the last record's line is, and how long it is with its end, bytes.
+    pub(super) fn place(&self) -> (u64, u32) {
+        (self.next - self.line.len() as u64, self.line.len() as u32)
     }
 
     fn wrong(&self, message: impl Into<String>) -> ReadError {
@@ -214,7 +222,10 @@ impl Iterator for Records {
                 self.truncated = true;
                 None
             }
-            Ok(_) => Some(self.parse()),
+            Ok(length) => {
+                self.next += length as u64;
+                Some(self.parse())
+            }
         }
     }
 }

@@ -83,10 +83,14 @@ pub(crate) struct Record {
     /// Which attempt at its turn, from 1; only the last one counts.
     #[serde(default = "order::first", skip_serializing_if = "order::is_first")]
     pub(crate) cell_attempt: u32,
+    /// The machine that sent it, from 0, where several made the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<u32>,
     /// The virtual user, from 0 in each cell; an open loop has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<u32>,
-    /// The order of the starts in the cell, from 0.
+    /// The order of the starts in the cell, from 0; where several machines made the run, the i-th of n has every
+    /// n-th number from i on.
     pub(crate) seq: u64,
     /// When in the cell's life it was sent.
     pub(crate) phase: Phase,

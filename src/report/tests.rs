@@ -62,6 +62,9 @@ fn manifest() -> Manifest {
             };
             4
         ],
+        shard: None,
+        late_ms: None,
+        parts: Vec::new(),
     };
     Manifest {
         format: FORMAT,
@@ -95,6 +98,7 @@ fn manifest() -> Manifest {
         ],
         cells: cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect(),
         plan,
+        shards: None,
     }
 }
 
@@ -115,6 +119,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         success,
         repetition: 1,
         cell_attempt: 1,
+        shard: None,
         user: Some((seq % 2) as u32),
         seq,
         phase: if sent_ms < 200.0 { Phase::Ramp } else { Phase::Steady },

@@ -223,6 +223,9 @@ pub(super) mod tests {
             user_ms: 0.0,
             think_ms: 0.0,
             series: Vec::new(),
+            shard: None,
+            late_ms: None,
+            parts: Vec::new(),
         }
     }
 

@@ -401,6 +401,9 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
             user_ms: 0.0,
             think_ms: 0.0,
             series: Vec::new(),
+            shard: None,
+            late_ms: None,
+            parts: Vec::new(),
         });
     }
     turns

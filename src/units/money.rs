@@ -28,6 +28,11 @@ impl Usd {
         Self(self.0 * u128::from(number))
     }
 
+    /// What each of so many may have of it: together never more.
+    pub(crate) fn share(self, among: u64) -> Self {
+        Self(self.0 / u128::from(among.max(1)))
+    }
+
     /// The share of one of `number`, US dollars; nothing if there are none.
     pub(crate) fn per(self, number: u64) -> Option<f64> {
         (number > 0).then(|| self.as_f64() / number as f64)

@@ -1,0 +1,142 @@
+//! `merge`: one results directory of what the shards of a run left in their exchange, and its report.
+
+use super::report::{self, Output};
+use super::shards;
+use crate::error::Error;
+use crate::exchange::{self, Exchange, Left, MARK, Mark};
+use crate::executor::Target;
+use crate::executor::connect::ProxySettings;
+use crate::record::dir::{self, JOURNAL, MANIFEST, PLAN};
+use crate::record::manifest::Manifest;
+use crate::record::merge::{self, MergeError};
+use crate::record::read;
+use crate::units::text::{clean, count};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What `merge` is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Where the shards met.
+    pub(crate) url: String,
+    /// The results directory.
+    pub(crate) to: PathBuf,
+    /// Results that are not in the exchange, on this machine.
+    pub(crate) with: Vec<PathBuf>,
+    /// Shards may be missing.
+    pub(crate) allow_missing: bool,
+    /// What an earlier run left there is replaced.
+    pub(crate) overwrite: bool,
+    /// How the files of the report are made.
+    pub(crate) output: Output,
+}
+
+/// The results of one shard on this machine.
+struct Part {
+    dir: PathBuf,
+    manifest: Manifest,
+}
+
+/// Merges, and reports. Returns the exit code.
+pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+    let means = options.output.open(environment)?;
+    if let Some(error) = means.templates.broken() {
+        return Err(Error::Template(error));
+    }
+    dir::check(&options.to, options.overwrite).map_err(Error::Results)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Internal)?;
+    let copies = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
+    let (parts, untold) = runtime.block_on(gather(options, environment, copies.path()))?;
+    if !untold.is_empty() && !options.allow_missing || parts.is_empty() {
+        return Err(Error::Missing { missing: untold });
+    }
+    let whole = merge::manifests(parts.iter().map(|part| part.manifest.clone()).collect()).map_err(Error::Merge)?;
+    let mut taken = dir::take(&options.to, options.overwrite).map_err(Error::Results)?;
+    let dirs: Vec<(PathBuf, Manifest)> = parts.into_iter().map(|part| (part.dir, part.manifest)).collect();
+    let records = merge::journals(&dirs, &whole, &mut taken).map_err(Error::Merge)?;
+    dir::write(&options.to, Path::new(PLAN), super::show::toml(&whole.plan).as_bytes())?;
+    // The manifest last: without it a directory holds no run.
+    dir::write_manifest(&options.to, &whole)?;
+    drop(taken);
+    let mut err = std::io::stderr();
+    let shards = count(dirs.len(), "shard");
+    let _ = writeln!(err, "{records} records of {shards} are in {}", options.to.display());
+    for line in untold {
+        let _ = writeln!(err, "{line}: every verdict is INCONCLUSIVE");
+    }
+    report::render(&options.to, &options.to, &whole, means)
+}
+
+/// The results of all shards, and what is known of those that left none, by their index.
+async fn gather(
+    options: &Options,
+    environment: &BTreeMap<String, String>,
+    copies: &Path,
+) -> Result<(Vec<Part>, Vec<String>), Error> {
+    // Nothing of the plan is known yet: a bucket is opened as the environment says.
+    let target = Target {
+        endpoint_url: None,
+        simulated: false,
+        region: None,
+        regions: Vec::new(),
+        profile: None,
+        bearer_token: false,
+        proxies: ProxySettings::from_environment(environment),
+    };
+    let exchange = shards::open(&options.url, &target, environment).await?;
+    let marks = exchange::held(&exchange).await.map_err(Error::Meet)?;
+    if let Some(other) = marks.iter().find(|mark| !mark.is_of(&marks[0])) {
+        return Err(Error::OtherShards { one: marks[0].index, other: other.index, what: other.differs(&marks[0]) });
+    }
+    let mut parts = Vec::new();
+    for mark in &marks {
+        let dir = exchange::fetch(&exchange, mark, copies).await.map_err(Error::Meet)?;
+        parts.push(Part { manifest: read::manifest(&dir)?, dir });
+    }
+    for dir in &options.with {
+        parts.push(Part { manifest: local(dir)?, dir: dir.clone() });
+    }
+    let Some(shards) = parts.iter().find_map(|part| part.manifest.shards.as_ref()) else {
+        let missing = vec![format!("no shard left its results in {}", clean(&options.url))];
+        return Ok((parts, missing));
+    };
+    let is_here = |index: u32| {
+        parts
+            .iter()
+            .filter_map(|part| part.manifest.shards.as_ref())
+            .flat_map(|shards| &shards.parts)
+            .any(|part| part.index == index)
+    };
+    let mut untold = Vec::new();
+    for index in (0..shards.count).filter(|index| !is_here(*index)) {
+        untold.push(told(&exchange, index).await?);
+    }
+    Ok((parts, untold))
+}
+
+/// What is known of a shard that left no results.
+async fn told(exchange: &Exchange, index: u32) -> Result<String, Error> {
+    Ok(match exchange::left(exchange, index).await.map_err(Error::Meet)? {
+        Left::NeverCame => format!("shard {index} never came"),
+        Left::CutOff { host } => format!("shard {index} came, on {}, and left no results", clean(&host)),
+        Left::Went { reason } => format!("shard {index} went ({}) and left no results", clean(&reason)),
+    })
+}
+
+/// A shard's results directory on this machine, as it left it or as a kill did.
+fn local(dir: &Path) -> Result<Manifest, Error> {
+    let manifest = read::manifest(dir)?;
+    if manifest.shards.as_ref().is_none_or(|shards| shards.parts.len() != 1) {
+        return Err(Error::Merge(MergeError::NoShard(dir.to_owned())));
+    }
+    if let Ok(text) = std::fs::read(dir.join(MARK)) {
+        let wrong = |name: &str, message: String| Error::Altered { path: dir.join(name), message };
+        let mark: Mark = serde_json::from_slice(&text).map_err(|error| wrong(MARK, error.to_string()))?;
+        exchange::verify(dir, &mark).map_err(|(name, message)| wrong(&name, message))?;
+    }
+    Ok(manifest)
+}
+
+/// What a shard leaves, by name.
+pub(super) const FILES: [&str; 3] = [MANIFEST, PLAN, JOURNAL];

@@ -1,0 +1,267 @@
+//! A run as one of several machines: which one this is, meeting the others, and leaving in the exchange what
+//! it recorded.
+
+use super::outcome::{self, CellEnd};
+use super::run::Begun;
+use super::signals::Signals;
+use crate::config::Resolved;
+use crate::error::Error;
+use crate::exchange::{self, DetectError, Exchange, Hello, Joined, Mark, MeetError, Start, clock};
+use crate::executor::port::{Meet, Stop};
+use crate::executor::{Target, credentials};
+use crate::matrix::{Cell, Shard};
+use crate::plan::Plan;
+use crate::record::dir;
+use crate::record::hash::{plan_hash, text_hash};
+use crate::record::manifest::{ClockState, Manifest, ShardPart, Shards};
+use crate::record::probe::Checked;
+use crate::units::text::count;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Runtime;
+
+/// Shard 0 tells it, the others hear it.
+const PREFLIGHT: &str = "preflight.json";
+/// Why a shard goes whom a person or a scheduler stopped.
+const STOPPED: &str = "it was stopped";
+
+/// What is told of a run on several machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Where they meet.
+    pub(crate) url: String,
+    /// Which one this is.
+    pub(crate) shard: Shard,
+    /// How long it waits for the others.
+    pub(crate) timeout: Duration,
+}
+
+impl Asked {
+    /// From the flags, and from what a scheduler set. Nothing is asked for where nothing names an exchange.
+    pub(super) fn of(
+        exchange: Option<String>,
+        shard: Option<&str>,
+        timeout: &str,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Option<Self>, Error> {
+        let timeout = crate::units::duration::parse(timeout).map_err(Error::BarrierTimeout)?;
+        let Some(url) = exchange else {
+            return match (shard, exchange::tasks_beside(environment)) {
+                (Some(said), _) => match said.parse::<Shard>() {
+                    Ok(shard) if shard.is_part() => Err(Error::NoExchange { shard }),
+                    Ok(_) => Ok(None),
+                    Err(message) => Err(Error::Shard(DetectError::Malformed { whence: "--shard", message })),
+                },
+                (None, Some(tasks)) => Err(Error::TasksBeside { tasks }),
+                (None, None) => Ok(None),
+            };
+        };
+        let shard = exchange::detect(shard, environment).map_err(Error::Shard)?;
+        Ok(Some(Self { url, shard, timeout }))
+    }
+
+    /// Where this machine's results go.
+    pub(super) fn results(&self, whole: &Path) -> PathBuf {
+        whole.join(format!("shard_{}_of_{}", self.shard.index, self.shard.count))
+    }
+}
+
+/// This machine's part of a run that has begun.
+pub(super) struct Part {
+    joined: Joined,
+    start: Start,
+    hello: Hello,
+    clock: Option<ClockState>,
+}
+
+/// What a machine comes with.
+pub(super) struct Meeting<'a> {
+    pub(super) asked: &'a Asked,
+    /// Whose credentials open a bucket.
+    pub(super) target: &'a Target,
+    /// Over all that is asked, see [`whole_hash`].
+    pub(super) plan_hash: String,
+}
+
+/// Opens the exchange and waits until all machines are there; `begun` is what the run has if this one decides. A
+/// person may give up the waiting: nothing is returned.
+pub(super) fn join(
+    meeting: &Meeting,
+    runtime: &Runtime,
+    begun: &Begun,
+    environment: &BTreeMap<String, String>,
+) -> Result<Option<Part>, Error> {
+    let Asked { url, shard, timeout } = meeting.asked;
+    let hello = Hello {
+        count: shard.count,
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        build: exchange::build(),
+        plan_hash: meeting.plan_hash.clone(),
+        seed: begun.seed,
+        host: host(),
+        nonce: format!("{:016x}", rand::random::<u64>()),
+    };
+    runtime.block_on(async {
+        let exchange = open(url, meeting.target, environment).await?;
+        let others = count(shard.count as usize - 1, "other");
+        let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
+        let waiting = Joined::join(exchange.clone(), *shard, hello.clone(), *timeout, &begun.run_id);
+        let mut signals = Signals::listen();
+        let (joined, start) = tokio::select! {
+            joined = waiting => joined.map_err(Error::Meet)?,
+            () = signals.next() => {
+                exchange::leave(&exchange, *shard, &hello, STOPPED).await.map_err(Error::Exchange)?;
+                return Ok(None);
+            }
+        };
+        let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
+        Ok(Some(Part { joined, start, hello, clock }))
+    })
+}
+
+/// Opens an exchange; a bucket's with the credentials of this process.
+pub(super) async fn open(
+    url: &str,
+    target: &Target,
+    environment: &BTreeMap<String, String>,
+) -> Result<Exchange, Error> {
+    let (provider, region) = if Exchange::is_bucket(url) { credentials(target).await } else { (None, None) };
+    Exchange::open(url, environment, provider, region).map_err(Error::Exchange)
+}
+
+impl Part {
+    /// Which part.
+    pub(super) fn shard(&self) -> Shard {
+        self.joined.shard
+    }
+
+    /// Enters this machine into the manifest of its part.
+    pub(super) fn enter(&self, manifest: &mut Manifest) {
+        let part = ShardPart {
+            index: self.shard().index,
+            host: self.hello.host.clone(),
+            machine: manifest.machine.clone(),
+            clock: self.clock,
+            started_ms: crate::units::timestamp::now_ms(),
+            ended_ms: None,
+            interrupted: false,
+            reason: None,
+        };
+        let count = self.shard().count;
+        manifest.shards = Some(Shards { count, complete: count == 1, parts: vec![part] });
+    }
+
+    /// What tells the run from others.
+    pub(super) fn begun(&self) -> Begun {
+        Begun { started_ms: self.start.t0_ms, run_id: self.start.run_id.clone(), seed: self.start.seed }
+    }
+
+    /// What the executor waits at.
+    pub(super) fn meet(&self) -> Arc<dyn Meet> {
+        Arc::new(Turns { joined: self.joined.clone(), run_id: self.start.run_id.clone() })
+    }
+
+    /// Tells the others what the pre-flight found, or hears it: one machine alone asks.
+    pub(super) async fn share(
+        &self,
+        found: Option<&[Checked]>,
+        stop: &Stop,
+    ) -> Result<Option<Vec<Checked>>, MeetError> {
+        if let Some(found) = found {
+            self.joined.tell(PREFLIGHT, &found).await?;
+            return Ok(Some(found.to_vec()));
+        }
+        tokio::select! {
+            heard = self.joined.hear(PREFLIGHT) => heard.map(Some),
+            () = stop.starting.cancelled() => Ok(None),
+        }
+    }
+
+    /// Enters how it ended, tells the others if that was before the end, and leaves the results in the exchange. Returns
+    /// the exit code; 4 where the machines `parted`.
+    pub(super) fn finish(
+        &self,
+        runtime: &Runtime,
+        results: &Path,
+        manifest: &mut Manifest,
+        ends: &[CellEnd],
+        parted: Option<&str>,
+    ) -> Result<u8, Error> {
+        let (interrupted, ended_ms) = (manifest.interrupted, manifest.ended_ms);
+        // What ended this machine's part before its time ends the others', which must not wait for it.
+        let last = manifest.turns.last().filter(|_| manifest.has_unfinished());
+        let cut =
+            last.map(|turn| format!("{}: {}", turn.test_id, turn.reason.as_deref().unwrap_or("it was cut short")));
+        let reason = parted.map(str::to_owned).or(cut).filter(|_| !interrupted);
+        if let Some(part) = manifest.shards.as_mut().and_then(|shards| shards.parts.first_mut()) {
+            (part.interrupted, part.ended_ms) = (interrupted, ended_ms);
+            part.reason.clone_from(&reason);
+        }
+        dir::write_manifest(results, manifest)?;
+        let left = if interrupted { Some(STOPPED) } else { reason.as_deref() };
+        runtime
+            .block_on(async {
+                let told = match left {
+                    Some(why) => self.joined.leave(why).await,
+                    None => Ok(()),
+                };
+                let mark = Mark {
+                    index: self.shard().index,
+                    count: self.shard().count,
+                    run_id: manifest.run_id.clone(),
+                    tool_version: self.hello.tool_version.clone(),
+                    build: self.hello.build.clone(),
+                    plan_hash: self.hello.plan_hash.clone(),
+                    files: BTreeMap::new(),
+                };
+                // Whatever becomes of the message, the records are what counts.
+                let sent = exchange::send(&self.joined.exchange, results, &super::merge::FILES, mark).await;
+                sent.and(told)
+            })
+            .map_err(|source| Error::NotDelivered { dir: results.to_owned(), source })?;
+        let _ = writeln!(
+            std::io::stderr(),
+            "records in {} and in {}; once all shards have ended `bedrock-plan merge {1} --to DIR` puts them together",
+            results.display(),
+            self.joined.exchange.url
+        );
+        let is_apart = parted.is_some() && !interrupted;
+        Ok(if is_apart { 4 } else { outcome::exit_code(manifest, ends, false) })
+    }
+
+    /// Tells the others that this machine cannot go on, as far as the exchange lets it.
+    pub(super) fn give_up(&self, runtime: &Runtime, error: &Error) {
+        let _ = runtime.block_on(self.joined.leave(&error.to_string()));
+    }
+}
+
+struct Turns {
+    joined: Joined,
+    run_id: String,
+}
+
+impl Meet for Turns {
+    fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
+        Box::pin(async move { self.joined.turn(place, &self.run_id).await.map_err(|error| error.to_string()) })
+    }
+}
+
+/// Over all that a plan says and asks, but for where results go: machines have directories of their own.
+pub(super) fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
+    let plan = Plan { results_dir: String::new(), ..resolved.plan.clone() };
+    let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
+    let cells: Vec<String> = cells.iter().map(|cell| super::run::hash(resolved, cell)).collect();
+    text_hash(&format!("{}\n{}\n{}", super::show::toml(&plan), ids.join("\n"), plan_hash(&cells)))
+}
+
+/// The name of this machine; `unknown` where it has none.
+fn host() -> String {
+    #[cfg(unix)]
+    return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    return "unknown".into();
+}

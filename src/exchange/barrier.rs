@@ -1,0 +1,353 @@
+//! All begin at one moment, or nobody does, without anyone who leads: each says that it is there, and
+//! whoever sees all of them first writes when it begins. Whoever waited too long writes, under the same
+//! key, that nothing does; so there is one decision.
+
+use super::store::{Exchange, StoreError};
+use crate::matrix::Shard;
+use crate::units::text::clean;
+use crate::units::{duration, timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// An exchange that does not answer may come back: a file server that is restarted takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Whoever learns of a start so long after it stays away: the others have begun without it.
+const TOO_LATE: Duration = Duration::from_secs(10);
+/// So many names say enough.
+const NAMED: usize = 5;
+
+/// What a shard says of itself when it comes. All of a run agree in all but the last three.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// How many there are.
+    pub(crate) count: u32,
+    /// The version of this tool.
+    pub(crate) tool_version: String,
+    /// SHA-256 of the program.
+    pub(crate) build: String,
+    /// SHA-256 of all that the plan says.
+    pub(crate) plan_hash: String,
+    /// The seed that it would take.
+    pub(crate) seed: u64,
+    /// The name of its machine.
+    pub(crate) host: String,
+    /// Tells it from another process that says to be the same shard.
+    pub(crate) nonce: String,
+}
+
+/// What all begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// The moment, epoch milliseconds.
+    pub(crate) t0_ms: u64,
+    /// As every [`Hello`] of the run has it.
+    pub(crate) plan_hash: String,
+    /// Of the whole run.
+    pub(crate) run_id: String,
+    /// The seed of everything that is drawn.
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Decision {
+    Start(Start),
+    Abort {
+        /// By which shard.
+        by: u32,
+        reason: String,
+    },
+}
+
+/// Why the machines of a run did not come together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MeetError {
+    /// The exchange.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// It was used before.
+    #[error("{url} {what}")]
+    Used {
+        /// The exchange.
+        url: String,
+        /// By whom.
+        what: String,
+    },
+    /// The run does not begin, or does not go on.
+    #[error("{0}")]
+    Parted(String),
+    /// Something in the exchange that no shard writes.
+    #[error("{url}: {key}: {message}")]
+    Malformed {
+        /// The exchange.
+        url: String,
+        /// Which key.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A shard that is part of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Joined {
+    pub(crate) exchange: Exchange,
+    pub(crate) shard: Shard,
+    hello: Hello,
+    timeout: Duration,
+}
+
+impl Joined {
+    /// Comes, and waits until all are there. `run_id` is the one that the run has if this shard decides.
+    ///
+    /// # Errors
+    /// When the exchange was used before, shards do not fit each other, or not all come within `timeout`.
+    pub(crate) async fn join(
+        exchange: Exchange,
+        shard: Shard,
+        hello: Hello,
+        timeout: Duration,
+        run_id: &str,
+    ) -> Result<(Self, Start), MeetError> {
+        let used = |what: String| MeetError::Used { url: exchange.url.clone(), what };
+        match read::<Decision>(&exchange, "start.json").await? {
+            Some(Decision::Start(start)) => {
+                return Err(used(format!("already holds the run {}", clean(&start.run_id))));
+            }
+            Some(Decision::Abort { reason, .. }) => {
+                return Err(used(format!("holds a run that was given up: {}", clean(&reason))));
+            }
+            None => {}
+        }
+        let joined = Self { exchange, shard, hello, timeout };
+        let start = joined.meet("", run_id).await?;
+        Ok((joined, start))
+    }
+
+    /// Waits before a turn, which is named by its place in the order, until all are there. Returns when it begins.
+    ///
+    /// # Errors
+    /// When somebody left, or not all come in time.
+    pub(crate) async fn turn(&self, place: usize, run_id: &str) -> Result<SystemTime, MeetError> {
+        let start = self.meet(&format!("turns/{place:05}/"), run_id).await?;
+        let at = UNIX_EPOCH + Duration::from_millis(start.t0_ms);
+        let late = SystemTime::now().duration_since(at).unwrap_or_default();
+        if late > TOO_LATE {
+            return Err(MeetError::Parted(format!(
+                "shard {} learned {} after the start that all had begun: its clock or the exchange is late",
+                self.shard.index,
+                duration::format(late)
+            )));
+        }
+        Ok(at)
+    }
+
+    /// As [`leave`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn leave(&self, reason: &str) -> Result<(), StoreError> {
+        leave(&self.exchange, self.shard, &self.hello, reason).await
+    }
+
+    /// Tells all others what only this shard found out.
+    ///
+    /// # Errors
+    /// When the exchange refuses.
+    pub(crate) async fn tell<T: Serialize + Sync>(&self, key: &str, what: &T) -> Result<(), StoreError> {
+        self.exchange.create(key, text(what)).await.map(drop)
+    }
+
+    /// Waits for what another shard tells.
+    ///
+    /// # Errors
+    /// When it left, or does not tell in time.
+    pub(crate) async fn hear<T: DeserializeOwned>(&self, key: &str) -> Result<T, MeetError> {
+        let mut waiting = Waiting::new(self.timeout);
+        loop {
+            if let Some(heard) = waiting.look(read(&self.exchange, key).await)?.flatten() {
+                return Ok(heard);
+            }
+            if let Some(why) = waiting.look(self.somebody_left().await)?.flatten() {
+                return Err(MeetError::Parted(why));
+            }
+            if waiting.is_over() {
+                return Err(MeetError::Parted(format!("nobody told {key} within {}", duration::format(self.timeout))));
+            }
+            tokio::time::sleep(self.exchange.poll).await;
+        }
+    }
+
+    async fn meet(&self, folder: &str, run_id: &str) -> Result<Start, MeetError> {
+        let (ready, start) = (format!("{folder}ready"), format!("{folder}start.json"));
+        self.come(&ready).await?;
+        let mut waiting = Waiting::new(self.timeout);
+        let mut known = BTreeMap::new();
+        loop {
+            match waiting.look(read::<Decision>(&self.exchange, &start).await)?.flatten() {
+                Some(Decision::Start(start)) => return Ok(start),
+                Some(Decision::Abort { by, reason }) => {
+                    let by = if by == self.shard.index { String::new() } else { format!(" (as shard {by} decided)") };
+                    return Err(MeetError::Parted(format!("{}{by}", clean(&reason))));
+                }
+                None => {}
+            }
+            let decision = match waiting.look(self.decide(&ready, &mut known, run_id).await)? {
+                Some(Some(decision)) => decision,
+                _ if waiting.is_over() => Decision::Abort { by: self.shard.index, reason: self.absent(&known) },
+                _ => {
+                    tokio::time::sleep(self.exchange.poll).await;
+                    continue;
+                }
+            };
+            // Whether or not this one is the decision, it stands there from now on.
+            waiting.look(self.exchange.create(&start, text(&decision)).await.map_err(MeetError::from))?;
+        }
+    }
+
+    /// Says that it is there. What a retry finds may be its own.
+    async fn come(&self, ready: &str) -> Result<(), MeetError> {
+        let key = format!("{ready}/{}.json", self.shard.index);
+        if self.exchange.create(&key, text(&self.hello)).await? {
+            return Ok(());
+        }
+        match read::<Hello>(&self.exchange, &key).await? {
+            Some(other) if other.nonce != self.hello.nonce => Err(MeetError::Used {
+                url: self.exchange.url.clone(),
+                what: format!("has a shard {} already, on {}", self.shard.index, clean(&other.host)),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What follows from who is there now; nothing while it is open.
+    async fn decide(
+        &self,
+        ready: &str,
+        known: &mut BTreeMap<u32, Hello>,
+        run_id: &str,
+    ) -> Result<Option<Decision>, MeetError> {
+        let abort = |reason: String| Ok(Some(Decision::Abort { by: self.shard.index, reason }));
+        if let Some(why) = self.somebody_left().await? {
+            return abort(why);
+        }
+        for name in self.exchange.list(ready).await? {
+            let index = name.strip_suffix(".json").and_then(|name| name.parse::<u32>().ok());
+            let Some(index) = index.filter(|index| !known.contains_key(index)) else { continue };
+            let Some(hello) = read::<Hello>(&self.exchange, &format!("{ready}/{name}")).await? else { continue };
+            if let Some(why) = self.hello.differs(self.shard.index, &hello, index) {
+                return abort(why);
+            }
+            known.insert(index, hello);
+        }
+        if known.len() < self.shard.count as usize {
+            return Ok(None);
+        }
+        let t0_ms = timestamp::now_ms() + self.exchange.lead.as_millis() as u64;
+        let (plan_hash, seed) = (self.hello.plan_hash.clone(), self.hello.seed);
+        Ok(Some(Decision::Start(Start { t0_ms, plan_hash, run_id: run_id.into(), seed })))
+    }
+
+    async fn somebody_left(&self) -> Result<Option<String>, MeetError> {
+        #[derive(Deserialize)]
+        struct Left {
+            host: String,
+            reason: String,
+        }
+        let Some(name) = self.exchange.list("left").await?.into_iter().min() else { return Ok(None) };
+        let Some(left) = read::<Left>(&self.exchange, &format!("left/{name}")).await? else { return Ok(None) };
+        let index = name.trim_end_matches(".json");
+        Ok(Some(format!("shard {} on {} left: {}", clean(index), clean(&left.host), clean(&left.reason))))
+    }
+
+    fn absent(&self, known: &BTreeMap<u32, Hello>) -> String {
+        let absent: Vec<u32> = (0..self.shard.count).filter(|index| !known.contains_key(index)).collect();
+        let whom = named(&absent);
+        format!("{whom} of {} did not come within {}", self.shard.count, duration::format(self.timeout))
+    }
+}
+
+/// Says that a shard goes before the end, so that nobody waits for it.
+///
+/// # Errors
+/// When the exchange refuses.
+pub(crate) async fn leave(exchange: &Exchange, shard: Shard, hello: &Hello, reason: &str) -> Result<(), StoreError> {
+    let left = serde_json::json!({ "host": hello.host, "reason": reason });
+    exchange.create(&format!("left/{}.json", shard.index), text(&left)).await.map(drop)
+}
+
+/// `shard 3`, `shards 1, 2 and 5`, `shards 0, 1, 2, 3, 4 and 12 more`.
+fn named(shards: &[u32]) -> String {
+    let text: Vec<String> = shards.iter().take(NAMED).map(ToString::to_string).collect();
+    match (shards, &text[..]) {
+        ([], _) | (_, []) => "no shard".into(),
+        ([one], _) => format!("shard {one}"),
+        (all, text) if all.len() > NAMED => format!("shards {} and {} more", text.join(", "), all.len() - NAMED),
+        (_, [text @ .., last]) => format!("shards {} and {last}", text.join(", ")),
+    }
+}
+
+impl Hello {
+    /// Where two cannot be of one run, with both values.
+    fn differs(&self, own: u32, other: &Self, index: u32) -> Option<String> {
+        let facts = [
+            ("the number of shards", self.count.to_string(), other.count.to_string()),
+            ("the version of bedrock-plan", self.tool_version.clone(), other.tool_version.clone()),
+            ("the program (SHA-256)", self.build.clone(), other.build.clone()),
+            ("the plan (SHA-256)", self.plan_hash.clone(), other.plan_hash.clone()),
+        ];
+        let (what, ours, theirs) = facts.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
+        let short = |text: &str| clean(text).chars().take(16).collect::<String>();
+        let (ours, theirs) = (short(&ours), short(&theirs));
+        Some(format!("{what} is {ours} for shard {own} and {theirs} for shard {index} on {}", clean(&other.host)))
+    }
+}
+
+/// Waits for a while, and bears with an exchange that fails for a shorter one.
+struct Waiting {
+    until: Instant,
+    failing_since: Option<Instant>,
+}
+
+impl Waiting {
+    fn new(timeout: Duration) -> Self {
+        Self { until: Instant::now() + timeout, failing_since: None }
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Nothing where the exchange failed and may come back.
+    fn look<T>(&mut self, found: Result<T, MeetError>) -> Result<Option<T>, MeetError> {
+        match found {
+            Ok(found) => {
+                self.failing_since = None;
+                Ok(Some(found))
+            }
+            Err(error @ MeetError::Store(_)) => {
+                let since = *self.failing_since.get_or_insert_with(Instant::now);
+                tracing::debug!(%error, "the exchange failed");
+                if since.elapsed() > PATIENCE || self.is_over() { Err(error) } else { Ok(None) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn text<T: Serialize>(what: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec(what).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+async fn read<T: DeserializeOwned>(exchange: &Exchange, key: &str) -> Result<Option<T>, MeetError> {
+    let Some(bytes) = exchange.get(key).await? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| MeetError::Malformed {
+        url: exchange.url.clone(),
+        key: key.into(),
+        message: error.to_string(),
+    })
+}

@@ -1,0 +1,211 @@
+//! What each shard leaves in the exchange, and how it is got from there. The mark of a shard is written last:
+//! what has none was cut off.
+
+use super::barrier::{Hello, MeetError};
+use super::store::{Exchange, StoreError};
+use crate::units::text::clean;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The commit mark of a shard.
+pub(crate) const MARK: &str = "shard.json";
+
+/// What a shard says of its results when all of them are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    /// From 0.
+    pub(crate) index: u32,
+    /// How many there were to be.
+    pub(crate) count: u32,
+    /// Of the whole run.
+    pub(crate) run_id: String,
+    /// As in [`Hello`].
+    pub(crate) tool_version: String,
+    /// As in [`Hello`].
+    pub(crate) build: String,
+    /// As in [`Hello`].
+    pub(crate) plan_hash: String,
+    /// SHA-256 of each file.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+impl Mark {
+    /// Whether both are of one run.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        self.facts() == other.facts()
+    }
+
+    /// The first fact in which two are not of one run, with both values.
+    pub(crate) fn differs(&self, other: &Self) -> String {
+        let mut facts = self.facts().into_iter().zip(other.facts());
+        let differing = facts.find(|(own, others)| own != others);
+        differing.map_or_else(String::new, |((what, own), (_, others))| {
+            format!("{what} is {} and {}", clean(&own), clean(&others))
+        })
+    }
+
+    fn facts(&self) -> [(&'static str, String); 5] {
+        [
+            ("the number of shards", self.count.to_string()),
+            ("the version of bedrock-plan", self.tool_version.clone()),
+            ("the program (SHA-256)", self.build.clone()),
+            ("the plan (SHA-256)", self.plan_hash.clone()),
+            ("the run", self.run_id.clone()),
+        ]
+    }
+}
+
+/// What is known of a shard without results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nobody ever saw it.
+    NeverCame,
+    /// It came, and was cut off.
+    CutOff {
+        /// Where it ran.
+        host: String,
+    },
+    /// It said that it went.
+    Went {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Writes the mark of a shard's directory beside its files.
+///
+/// # Errors
+/// When a file cannot be read or the mark cannot be written.
+fn mark(dir: &Path, files: &[&str], mark: Mark) -> Result<(), StoreError> {
+    let mut mark = mark;
+    for name in files {
+        mark.files.insert((*name).to_owned(), sha256(&dir.join(name))?);
+    }
+    let path = dir.join(MARK);
+    let mut text = serde_json::to_vec_pretty(&mark).unwrap_or_default();
+    text.push(b'\n');
+    std::fs::write(&path, text).map_err(|source| StoreError::File { path, source })
+}
+
+/// Delivers the named files of a directory as a shard's results. The mark without `files` says whose they are.
+///
+/// # Errors
+/// When a file cannot be read, or the exchange refuses: then no mark is there.
+pub(crate) async fn send(exchange: &Exchange, dir: &Path, files: &[&str], whose: Mark) -> Result<(), StoreError> {
+    let folder = format!("shards/{}", whose.index);
+    mark(dir, files, whose)?;
+    for name in files {
+        exchange.upload(&format!("{folder}/{name}"), &dir.join(name)).await?;
+    }
+    exchange.upload(&format!("{folder}/{MARK}"), &dir.join(MARK)).await
+}
+
+/// The marks of the shards that left results.
+///
+/// # Errors
+/// When the exchange cannot be read, or a mark is none.
+pub(crate) async fn held(exchange: &Exchange) -> Result<Vec<Mark>, MeetError> {
+    let mut marks: Vec<Mark> = Vec::new();
+    for name in exchange.list("shards").await?.iter().filter(|name| name.ends_with(&format!("/{MARK}"))) {
+        let key = format!("shards/{name}");
+        let Some(bytes) = exchange.get(&key).await? else { continue };
+        let wrong = |message: String| MeetError::Malformed { url: exchange.url.clone(), key: key.clone(), message };
+        let mark: Mark = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        if !name.starts_with(&format!("{}/", mark.index)) {
+            return Err(wrong(format!("it is the mark of shard {}", mark.index)));
+        }
+        marks.push(mark);
+    }
+    marks.sort_by_key(|mark| mark.index);
+    Ok(marks)
+}
+
+/// The results of a shard as a directory of this machine: where they are, if the exchange is one, else copied below
+/// `to`. Their hashes are those of the mark.
+///
+/// # Errors
+/// When they cannot be got, or are not what the shard left.
+pub(crate) async fn fetch(exchange: &Exchange, mark: &Mark, to: &Path) -> Result<PathBuf, MeetError> {
+    let folder = format!("shards/{}", mark.index);
+    let dir = if let Some(there) = &exchange.dir {
+        there.join(&folder)
+    } else {
+        let dir = to.join(mark.index.to_string());
+        std::fs::create_dir_all(&dir).map_err(|source| StoreError::File { path: dir.clone(), source })?;
+        for name in mark.files.keys().filter(|name| is_plain(name)) {
+            exchange.download(&format!("{folder}/{name}"), &dir.join(name)).await?;
+        }
+        dir
+    };
+    verify(&dir, mark).map_err(|(key, message)| MeetError::Malformed {
+        url: exchange.url.clone(),
+        key: format!("{folder}/{key}"),
+        message,
+    })?;
+    Ok(dir)
+}
+
+/// Whether the files beside a mark are those that it speaks of; else which is not, and why.
+pub(crate) fn verify(dir: &Path, mark: &Mark) -> Result<(), (String, String)> {
+    for (name, expected) in &mark.files {
+        if !is_plain(name) {
+            return Err((name.clone(), "no name of a file".into()));
+        }
+        match sha256(&dir.join(name)) {
+            Ok(found) if found == *expected => {}
+            Ok(_) => return Err((name.clone(), "it is not what the shard left (SHA-256)".into())),
+            Err(error) => return Err((name.clone(), error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// What is known of a shard that has no mark.
+///
+/// # Errors
+/// When the exchange cannot be read.
+pub(crate) async fn left(exchange: &Exchange, index: u32) -> Result<Left, MeetError> {
+    #[derive(Deserialize)]
+    struct Went {
+        reason: String,
+    }
+    if let Some(bytes) = exchange.get(&format!("left/{index}.json")).await?
+        && let Ok(went) = serde_json::from_slice::<Went>(&bytes)
+    {
+        return Ok(Left::Went { reason: went.reason });
+    }
+    let hello = exchange.get(&format!("ready/{index}.json")).await?;
+    Ok(match hello.map(|bytes| serde_json::from_slice::<Hello>(&bytes)) {
+        Some(Ok(hello)) => Left::CutOff { host: hello.host },
+        _ => Left::NeverCame,
+    })
+}
+
+/// No path that leads elsewhere.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != ".."
+}
+
+fn sha256(path: &Path) -> Result<String, StoreError> {
+    let hash = || {
+        let mut file = File::open(path)?;
+        let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 18]);
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(hasher.finalize()),
+                length => hasher.update(&piece[..length]),
+            }
+        }
+    };
+    let bytes = hash().map_err(|source: io::Error| StoreError::File { path: path.to_owned(), source })?;
+    Ok(bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+}
+
+/// SHA-256 of the program that runs: two builds of one version may measure differently.
+pub(crate) fn build() -> String {
+    std::env::current_exe().ok().and_then(|path| sha256(&path).ok()).unwrap_or_default()
+}

@@ -1,0 +1,27 @@
+//! Where the machines of a run meet: which one this is, a place that all of them reach, waiting for each
+//! other without a leader, and what each leaves there. Knows the number of a shard and text; not what a
+//! run is, what is sent, or how it is measured.
+//!
+//! What an exchange holds:
+//!
+//! | key | by whom | what |
+//! |---|---|---|
+//! | `ready/<i>.json` | shard i | it is there; who it is |
+//! | `start.json` | whoever is first | the decision: all begin, or nobody |
+//! | `preflight.json` | shard 0 | what can be asked |
+//! | `turns/<place>/...` | as above | the same before each turn |
+//! | `left/<i>.json` | shard i | it went before the end; why |
+//! | `shards/<i>/...` | shard i | its results; `shard.json` last: the commit mark |
+//!
+//! Each key is created once and never changed, so that there is one decision whoever makes it.
+
+mod barrier;
+pub(crate) mod clock;
+mod deliver;
+mod detect;
+mod store;
+
+pub(crate) use barrier::{Hello, Joined, MeetError, Start, leave};
+pub(crate) use deliver::{Left, MARK, Mark, build, fetch, held, left, send, verify};
+pub(crate) use detect::{DetectError, detect, tasks_beside};
+pub(crate) use store::{Exchange, StoreError};
