@@ -1,3 +1,4 @@
 //! One run on many machines: the job that is handed in, and what comes of it.
 
+mod deploy;
 mod submit;
