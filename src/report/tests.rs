@@ -294,17 +294,6 @@ fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
 }
 
 #[test]
-fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
-    let mut manifest = manifest();
-    manifest.turns[2].end = TurnEnd::Finished;
-    let few = |cell: usize, n: u64| {
-        (0..n).map(move |seq| (cell, record(cell, seq, 500.0 + seq as f64 * 50.0, 100.0, Outcome::Succeeded)))
-    };
-    let view = view_of(&manifest, &few(0, 13).chain(few(2, 6)).collect::<Vec<_>>());
-    insta::assert_snapshot!(view.tiers.tiers[0].sentence, @"flex is not compared at p50 (6 samples of flex are too few for an interval), not compared at p95 (13 samples of default are too few for an interval); it costs 1.00x per reply");
-}
-
-#[test]
 fn a_tier_stands_against_default_in_every_output() {
     let (mut manifest, _) = streams();
     manifest.plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "priority".into()];
