@@ -1,3 +1,5 @@
 //! One run on many machines: the job that is handed in, and what comes of it.
 
+mod directory;
+mod machines;
 mod submit;
