@@ -75,7 +75,7 @@ impl Job {
         let results = of_job(&self.results)?;
         let exchange = match &self.exchange {
             Some(url) => of_job(url)?,
-            None => of_job(&file_url(&format!("{}/exchange", self.results))?)?,
+            None => of_job(&format!("file://{}/exchange", self.results))?,
         };
         let to = match &self.to {
             Some(dir) => quoted(dir)?.into_owned(),
@@ -163,11 +163,6 @@ fn of_job(text: &str) -> Result<String, Unsaid> {
     Ok(parts.collect::<Result<Vec<_>, _>>()?.join("job_${SLURM_JOB_ID}"))
 }
 
-/// A directory as a URL.
-fn file_url(dir: &str) -> Result<String, Unsaid> {
-    url::Url::from_file_path(dir).map(String::from).map_err(|()| Unsaid::Text(dir.to_owned()))
-}
-
 fn quoted(text: &str) -> Result<Cow<'_, str>, Unsaid> {
     shlex::try_quote(text).map_err(|_| Unsaid::Text(text.to_owned()))
 }
@@ -181,7 +176,6 @@ mod tests {
         assert_eq!(of_job("/r/job_SLURM_JOB_ID").unwrap(), "/r/job_${SLURM_JOB_ID}");
         assert_eq!(of_job("/r $x/job_SLURM_JOB_ID.d").unwrap(), "'/r $x/'job_${SLURM_JOB_ID}.d");
         assert_eq!(of_job("/r\0"), Err(Unsaid::Text("/r\0".into())));
-        assert_eq!(file_url("/r 1/#2/100%").unwrap(), "file:///r%201/%232/100%25");
     }
 
     #[test]

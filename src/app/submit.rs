@@ -108,8 +108,9 @@ fn job(
             let limit = seconds(text).ok_or_else(|| Error::TimeLimit(text.clone()))?;
             if limit < at_most.as_secs() {
                 warnings.push(format!(
-                    "the plan takes {} at most, and the job ends after {text}",
-                    clock(at_most.as_secs())
+                    "the plan takes {} at most, and the job ends after {}",
+                    clock(at_most.as_secs()),
+                    clock(limit)
                 ));
             }
             text.clone()

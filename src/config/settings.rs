@@ -83,6 +83,9 @@ impl Setting {
 /// What all of our own variables begin with.
 pub(crate) const PREFIX: &str = "BEDROCK_PLAN_";
 
+/// Ours too, and about no plan: they say which machine of a run this one is.
+pub(crate) const OF_SHARDS: [&str; 2] = ["BEDROCK_PLAN_SHARD", "BEDROCK_PLAN_SHARDS"];
+
 /// The setting of a key.
 pub(crate) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)

@@ -4,7 +4,7 @@
 use super::Sources;
 use super::check::free_table;
 use super::problem::{Problem, nearest};
-use super::settings::{AWS_ENDPOINTS, Kind, PREFIX, SETTINGS, Setting, find};
+use super::settings::{AWS_ENDPOINTS, Kind, OF_SHARDS, PREFIX, SETTINGS, Setting, find};
 use crate::plan::{Layer, Origin};
 use serde_json::{Number, Value};
 use std::path::Path;
@@ -77,7 +77,7 @@ pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mu
     for (name, text) in sources.environment.iter().filter(|(_, text)| !text.trim().is_empty()) {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let is_flag = SETTINGS.iter().flat_map(|setting| setting.flags).any(|flag| Setting::prefixed(flag) == *name);
-        if is_flag || *name == simulated {
+        if is_flag || *name == simulated || OF_SHARDS.contains(&name.as_str()) {
             continue;
         }
         let path = rest.to_lowercase().replace("__", ".");

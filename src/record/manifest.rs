@@ -309,6 +309,20 @@ impl TurnEnd {
     }
 }
 
+impl TurnReport {
+    /// How it went on each machine: itself where there is one.
+    pub(crate) fn machines(&self) -> &[Self] {
+        if self.parts.is_empty() { std::slice::from_ref(self) } else { &self.parts }
+    }
+
+    /// How far apart its machines began, each by its own clock, milliseconds; nothing where there is one.
+    pub(crate) fn start_skew_ms(&self) -> Option<f64> {
+        let late = || self.parts.iter().filter_map(|part| part.late_ms);
+        let (least, most) = (late().min_by(f64::total_cmp)?, late().max_by(f64::total_cmp)?);
+        (late().count() > 1).then_some(most - least)
+    }
+}
+
 impl Manifest {
     /// How the turns of a cell went, each at its last attempt.
     pub(crate) fn reports<'a>(&'a self, test_id: &'a str) -> impl Iterator<Item = &'a TurnReport> {

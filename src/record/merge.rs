@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
     /// They differ where parts of one run agree.
-    #[error("shard {one} and shard {other} are not of one run: {what}")]
+    #[error("shards {one} and {other} are not of one run: {what}")]
     Differ {
         /// An index.
         one: u32,
@@ -82,12 +82,12 @@ fn same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
         ("the run", |manifest| manifest.run_id.clone()),
         ("the seed", |manifest| manifest.seed.to_string()),
         ("the endpoint", |manifest| manifest.endpoint.clone()),
-        ("the region", |manifest| manifest.region.clone().unwrap_or_default()),
+        ("the region", |manifest| manifest.region.clone().unwrap_or_else(|| "none".into())),
     ];
     let differing = facts.iter().map(|(what, of)| (*what, of(one), of(other)));
     for (what, ones, others) in differing.chain([("the number of shards", count(one), count(other))]) {
         if ones != others {
-            let what = format!("{what} is {ones} there and {others} here");
+            let what = format!("{what} is {ones} in the first and {others} in the second");
             return Err(MergeError::Differ { one: first(one), other: first(other), what });
         }
     }
@@ -152,15 +152,21 @@ fn canonical(mut whole: Manifest) -> Manifest {
     whole
 }
 
-/// How a turn went on all machines together; nothing if it was nowhere. What was measured ends with the first of them.
+/// How a turn went on all machines together; nothing if it was nowhere. Its time is each machine's own from its own
+/// start, as that of records is, and its load ends with the first of those that had any: one without users, or without
+/// requests left to it, ends at once, and takes none from the others.
 fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
     let worst = parts.iter().max_by_key(|part| badness(part.end))?.clone();
     let sum = |of: fn(&TurnReport) -> u64| parts.iter().map(of).sum();
     let total = |of: fn(&TurnReport) -> f64| parts.iter().map(of).sum();
+    let started_ms = parts.iter().map(|part| part.started_ms).min().unwrap_or(worst.started_ms);
+    let length = |part: &TurnReport| part.ended_ms.saturating_sub(part.started_ms);
+    let has_load = |part: &&TurnReport| part.requests > 0 || parts.iter().all(|part| part.requests == 0);
     Some(TurnReport {
-        started_ms: parts.iter().map(|part| part.started_ms).min().unwrap_or(worst.started_ms),
-        ended_ms: parts.iter().map(|part| part.ended_ms).max().unwrap_or(worst.ended_ms),
-        load_ms: parts.iter().map(|part| part.load_ms).fold(f64::INFINITY, f64::min),
+        started_ms,
+        ended_ms: started_ms + parts.iter().map(length).max().unwrap_or(0),
+        load_ms: parts.iter().filter(has_load).map(|part| part.load_ms).fold(f64::INFINITY, f64::min),
+        reason: reason(&parts, &worst),
         requests: sum(|part| part.requests),
         connections_opened: sum(|part| part.connections_opened),
         connections_reused: sum(|part| part.connections_reused),
@@ -173,6 +179,15 @@ fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
         parts,
         ..worst
     })
+}
+
+/// Why the turn ended as it did, with the machine where it is not the reason of all of them.
+fn reason(parts: &[TurnReport], worst: &TurnReport) -> Option<String> {
+    let reason = worst.reason.as_ref()?;
+    match worst.shard.filter(|_| parts.iter().any(|part| part.reason.as_ref() != Some(reason))) {
+        Some(shard) => Some(format!("shard {shard}: {reason}")),
+        None => Some(reason.clone()),
+    }
 }
 
 fn badness(end: TurnEnd) -> u8 {
@@ -265,3 +280,6 @@ fn write(parts: &[(PathBuf, Manifest)], lines: &[Line], journal: &mut File) -> i
     journal.sync_data()?;
     journal.seek(SeekFrom::End(0)).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

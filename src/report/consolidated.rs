@@ -55,7 +55,7 @@ const OURS: [Column; 37] = [
     ("goodput", |_, cell| number(cell.goodput)),
     ("p95_low", |_, cell| number(cell.latency.p95_low)),
     ("p95_high", |_, cell| number(cell.latency.p95_high)),
-    ("send_lag_p99", |_, cell| number(cell.health.send_lag_p99_ms)),
+    ("send_lag_p99", |_, cell| number(cell.health.raw.send_lag_p99_ms)),
     ("server_latency_p50", |_, cell| number(cell.health.server_p50_ms)),
     ("validity", |_, cell| cell.validity.clone()),
     ("service_p50", |_, cell| at(cell.service.as_ref(), 0.50)),

@@ -6,7 +6,9 @@ use super::charts::{self, Figure};
 use super::compare::Page as Compared;
 use super::templates::Templates;
 use super::view::slo::{SloRow, SloView};
-use super::view::{CellView, ErrorClass, Overview, PriceView, RanView, RunView, TierView, TiersView, View};
+use super::view::{
+    CellView, ErrorClass, MachinesView, Overview, PriceView, RanView, RunView, TierView, TiersView, View,
+};
 use super::{Rendered, ReportError};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -36,6 +38,7 @@ struct RunPage<'a> {
     price: &'a PriceView,
     errors: &'a [ErrorClass],
     ran: &'a RanView,
+    machines: Option<&'a MachinesView>,
     charts: BTreeMap<&'static str, Chart<'a>>,
 }
 
@@ -142,6 +145,7 @@ pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, R
         price: &view.price,
         errors: &view.errors,
         ran: &view.ran,
+        machines: view.machines.as_ref(),
         charts: view.charts.iter().map(|(stem, figure)| (*stem, chart(figure))).collect(),
     };
     Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])

@@ -1,6 +1,6 @@
 //! The gate for what comes from outside: names, messages and ids of a plan, a service or a journal, before
 //! anything is said of them. What would leave its line or turn other text around is replaced, and with
-//! `--public` whoever asked is not told: account ids, names of roles, users and profiles.
+//! `--public` whoever asked is not told: account ids, names of roles, users, profiles and machines.
 
 use super::ReportError;
 use crate::record::manifest::Manifest;
@@ -52,6 +52,14 @@ pub(crate) fn clean_all(
     let mut manifest: Manifest = serde_json::from_value(tree).map_err(wrong)?;
     if let Some(profile) = manifest.plan.target.profile.as_mut().filter(|_| public) {
         *profile = "profile-1".into();
+    }
+    if let Some(shards) = manifest.shards.as_mut().filter(|_| public) {
+        let mut hosts = Mask::default();
+        shards.parts.iter().for_each(|part| hosts.put(&part.host, HOST));
+        for part in &mut shards.parts {
+            part.host = hosts.apply(&part.host);
+            part.reason = part.reason.as_ref().map(|reason| hosts.apply(reason));
+        }
     }
     for (cell, planned) in summary.cells.iter_mut().zip(&manifest.cells) {
         cell.histogram = tagged(&cell.histogram, &cell.cell.id, &planned.cell.id);
@@ -114,13 +122,14 @@ fn tagged(log: &[u8], from: &str, to: &str) -> Vec<u8> {
 #[derive(Debug, Default)]
 struct Mask {
     known: BTreeMap<String, String>,
-    counts: [usize; 3],
+    counts: [usize; 4],
 }
 
 /// Kinds of what is masked, and how they are called then.
 const ACCOUNT: (usize, &str) = (0, "account");
 const NAME: (usize, &str) = (1, "name");
 const ID: (usize, &str) = (2, "id");
+const HOST: (usize, &str) = (3, "host");
 
 impl Mask {
     fn put(&mut self, text: &str, (kind, label): (usize, &str)) {

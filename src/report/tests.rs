@@ -4,6 +4,7 @@
 mod cells;
 mod ci;
 mod hostile;
+mod machines;
 mod pages;
 mod summaries;
 
@@ -484,7 +485,7 @@ fn the_numbers_of_known_streams() {
     assert!(cell.warnings.iter().any(|warning| warning.key == "dropped_starts"));
     // A first token within 70 ms of the intended start: seq 2 to 19, all of which ended within the 4 s.
     assert_eq!(cell.goodput, Some(18.0 / 4.0));
-    assert_eq!(cell.health.send_lag_p99_ms, Some(0.5));
+    assert_eq!(cell.health.raw.send_lag_p99_ms, Some(0.5));
     let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     let text = |name: &str| {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();

@@ -43,6 +43,8 @@ pub(crate) struct Sample {
     pub(crate) response_bytes: u32,
     /// Which run of the matrix, from 1.
     pub(crate) repetition: u32,
+    /// The machine that sent it, from 0, where several made the run.
+    pub(crate) shard: Option<u16>,
     /// When in its cell's life it was sent.
     pub(crate) phase: Phase,
     /// How it ended.
@@ -57,6 +59,8 @@ pub(crate) struct Sample {
     pub(crate) cut: bool,
     /// Why it says nothing about latency.
     pub(crate) unfit: Option<Unfit>,
+    /// Sent when some other machine of the run had ended its load already.
+    pub(crate) is_late: bool,
 }
 
 /// One kind of failure in a cell.
@@ -177,6 +181,7 @@ impl Sample {
             output_tokens: record.output_tokens.map(saturate),
             response_bytes: record.response_bytes.map_or(0, saturate),
             repetition: record.repetition,
+            shard: record.shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX)),
             phase: record.phase,
             outcome: record.outcome,
             overloaded: record.http_status == Some(503)
@@ -185,6 +190,7 @@ impl Sample {
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             cut: record.stop_reason.as_deref() == Some("max_tokens"),
             unfit: record.validity,
+            is_late: false,
         }
     }
 
@@ -247,6 +253,7 @@ pub(super) mod tests {
             output_tokens: None,
             response_bytes: 0,
             repetition: 1,
+            shard: None,
             phase: Phase::Steady,
             outcome: Outcome::Succeeded,
             overloaded: false,
@@ -254,6 +261,7 @@ pub(super) mod tests {
             cache_read: false,
             cut: false,
             unfit: None,
+            is_late: false,
         }
     }
 

@@ -3,10 +3,11 @@
 
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
+use super::machine::{self, Machine};
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Outcome;
-use crate::record::manifest::TurnReport;
+use crate::record::manifest::{Manifest, TurnReport};
 
 /// Send lag below this is never held against a cell.
 const LAG_MS: f64 = 5.0;
@@ -17,17 +18,11 @@ const CPU_SHARE: f64 = 0.8;
 /// Of the users' time.
 const IDLE_SHARE: f64 = 0.02;
 
-/// What this machine did.
+/// What this machine did; where several made the run, what the worst of them did.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Health {
-    /// From due to sent, milliseconds.
-    pub(crate) send_lag_p50_ms: Option<f64>,
-    /// As above.
-    pub(crate) send_lag_p99_ms: Option<f64>,
-    /// The worst lateness of a 10 ms ticker in the window, milliseconds.
-    pub(crate) ticker_worst_ms: Option<f64>,
-    /// CPU of this process over the window, of the cores that it may use, 0 to 1.
-    pub(crate) cpu_share: Option<f64>,
+    /// Of all requests, and of the worst machine.
+    pub(crate) raw: Raw,
     /// Users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
     pub(crate) idle_share: Option<f64>,
     /// The median of what the client saw beyond the service's own latency, milliseconds.
@@ -36,17 +31,77 @@ pub(crate) struct Health {
     pub(crate) server_p50_ms: Option<f64>,
     /// Why the cell's numbers are not to be trusted; empty where they are.
     pub(crate) invalid: Vec<String>,
+    /// Each machine by its index, where several made the run.
+    pub(crate) machines: Vec<Machine>,
+}
+
+/// What a machine says of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Raw {
+    /// From due to sent, milliseconds.
+    pub(crate) send_lag_p50_ms: Option<f64>,
+    /// As above.
+    pub(crate) send_lag_p99_ms: Option<f64>,
+    /// The worst lateness of a 10 ms ticker in the window, milliseconds.
+    pub(crate) ticker_worst_ms: Option<f64>,
+    /// CPU of this process over the window, of the cores that it may use, 0 to 1.
+    pub(crate) cpu_share: Option<f64>,
+}
+
+/// A machine's part of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    /// How it went.
+    pub(super) report: &'a TurnReport,
+    /// When the load of the turn ended, on whatever machine that was the first, milliseconds.
+    pub(super) until_ms: f64,
+}
+
+impl Raw {
+    /// Of a machine with so many cores.
+    pub(super) fn of<'a>(
+        cores: usize,
+        parts: &[Part],
+        window: &Window,
+        samples: impl IntoIterator<Item = &'a Sample>,
+    ) -> Self {
+        let sent = samples.into_iter().filter(|sample| window.holds(sample));
+        let lag = Latency::of_metric(sent, Population::Pooled, Metric::SendLag);
+        let seconds = || {
+            parts.iter().flat_map(|part| {
+                let from = (window.start_ms / 1e3).ceil() as usize;
+                let to = (part.until_ms / 1e3).floor() as usize;
+                part.report.series.iter().take(to).skip(from)
+            })
+        };
+        Self {
+            send_lag_p50_ms: lag.value_ms(0.5),
+            send_lag_p99_ms: lag.value_ms(0.99),
+            ticker_worst_ms: seconds().map(|second| second.ticker_ms).max_by(f64::total_cmp),
+            cpu_share: mean(seconds().filter_map(|second| second.cpu_ms)).map(|ms| ms / 1e3 / cores as f64),
+        }
+    }
+
+    /// Why numbers that it made are not to be trusted.
+    pub(super) fn invalid(&self, lag_limit_ms: f64) -> Vec<String> {
+        let lag = self.send_lag_p99_ms.filter(|lag| *lag > lag_limit_ms);
+        let cpu = self.cpu_share.filter(|share| *share > CPU_SHARE);
+        let lag = lag.map(|lag| format!("send lag p99 {lag:.2} ms > {lag_limit_ms:.2} ms"));
+        let cpu = cpu.map(|share| format!("CPU {:.0} % > {:.0} %", share * 100.0, CPU_SHARE * 100.0));
+        lag.into_iter().chain(cpu).collect()
+    }
 }
 
 impl Health {
-    /// Users waited for this machine more than they should have.
+    /// Users waited for some machine more than they should have.
     pub(crate) fn is_idle(&self) -> bool {
-        self.idle_share.is_some_and(|share| share > IDLE_SHARE)
+        let shares = self.machines.iter().map(Machine::idle_share);
+        shares.chain([self.idle_share]).flatten().any(|share| share > IDLE_SHARE)
     }
 
     pub(super) fn of(
         cell: &Cell,
-        cores: usize,
+        manifest: &Manifest,
         turns: &[TurnReport],
         window: &Window,
         samples: &[Sample],
@@ -54,33 +109,29 @@ impl Health {
     ) -> Self {
         let windowed = || samples.iter().filter(|sample| window.takes(sample));
         let median = |metric| Latency::of_metric(windowed(), Population::Successes, metric).value_ms(0.5);
-        let sent = samples.iter().filter(|sample| window.holds(sample));
-        let lag = Latency::of_metric(sent, Population::Pooled, Metric::SendLag);
-        let seconds = || {
-            turns.iter().flat_map(|turn| {
-                let from = (window.start_ms / 1e3).ceil() as usize;
-                let to = (turn.load_ms / 1e3).floor() as usize;
-                turn.series.iter().take(to).skip(from)
-            })
-        };
-        let mut health = Self {
-            send_lag_p50_ms: lag.value_ms(0.5),
-            send_lag_p99_ms: lag.value_ms(0.99),
-            ticker_worst_ms: seconds().map(|second| second.ticker_ms).max_by(f64::total_cmp),
-            cpu_share: mean(seconds().filter_map(|second| second.cpu_ms)).map(|ms| ms / 1e3 / cores as f64),
-            idle_share: if cell.is_open() { None } else { idle(turns, samples) },
+        let limit_ms = LAG_MS.max(LAG_SHARE * median_ms.unwrap_or(0.0));
+        let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
+        let mut raw = Raw::of(manifest.machine.cores, &parts, window, samples);
+        let mut balance = Balance::of(&parts, samples);
+        let machines = machine::all(cell, manifest, turns, window, samples, limit_ms);
+        let mut invalid = raw.invalid(limit_ms);
+        if !machines.is_empty() {
+            raw.cpu_share = machines.iter().filter_map(|machine| machine.raw.cpu_share).max_by(f64::total_cmp);
+            balance = machines.iter().map(|machine| machine.balance).sum();
+            let told = |machine: &Machine| {
+                let shard = machine.shard;
+                machine.invalid.iter().map(|why| format!("shard {shard}: {why}")).collect::<Vec<_>>()
+            };
+            invalid = machines.iter().flat_map(told).collect();
+        }
+        Self {
+            raw,
+            idle_share: balance.idle_share().filter(|_| !cell.is_open()),
             gap_p50_ms: median(Metric::BeyondServer),
             server_p50_ms: median(Metric::Server),
-            invalid: Vec::new(),
-        };
-        let limit = LAG_MS.max(LAG_SHARE * median_ms.unwrap_or(0.0));
-        if let Some(lag) = health.send_lag_p99_ms.filter(|lag| *lag > limit) {
-            health.invalid.push(format!("send lag p99 {lag:.2} ms > {limit:.2} ms"));
+            invalid,
+            machines,
         }
-        if let Some(share) = health.cpu_share.filter(|share| *share > CPU_SHARE) {
-            health.invalid.push(format!("CPU {:.0} % > {:.0} %", share * 100.0, CPU_SHARE * 100.0));
-        }
-        health
     }
 }
 
@@ -89,16 +140,44 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / f64::from(n))
 }
 
-/// Little's law: U T = responses + think time + idle, each cut at T.
-fn idle(turns: &[TurnReport], samples: &[Sample]) -> Option<f64> {
-    let there: f64 = turns.iter().map(|turn| turn.user_ms).sum();
-    let thought: f64 = turns.iter().map(|turn| turn.think_ms).sum();
-    let mut waited = 0.0;
-    for sample in samples {
-        let load_ms = turns.iter().find(|turn| turn.repetition == sample.repetition).map_or(0.0, |turn| turn.load_ms);
-        waited += sample.response_ms.min((load_ms - sample.start_ms).max(0.0));
+/// Little's law of one machine: U T = responses + think time + idle, each cut at T, which is its own. Milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Balance {
+    there: f64,
+    thought: f64,
+    waited: f64,
+}
+
+impl Balance {
+    pub(super) fn of<'a>(parts: &[Part], samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+        let reports = || parts.iter().map(|part| part.report);
+        let mut waited = 0.0;
+        for sample in samples {
+            let load_ms = reports().find(|turn| turn.repetition == sample.repetition).map_or(0.0, |turn| turn.load_ms);
+            waited += sample.response_ms.min((load_ms - sample.start_ms).max(0.0));
+        }
+        Self {
+            there: reports().map(|turn| turn.user_ms).sum(),
+            thought: reports().map(|turn| turn.think_ms).sum(),
+            waited,
+        }
     }
-    (there > 0.0).then(|| ((there - thought - waited) / there).max(0.0))
+
+    /// Users' time that is neither, 0 to 1; nothing where nobody was there.
+    pub(super) fn idle_share(self) -> Option<f64> {
+        let Self { there, thought, waited } = self;
+        (there > 0.0).then(|| ((there - thought - waited) / there).max(0.0))
+    }
+}
+
+impl std::iter::Sum for Balance {
+    fn sum<I: Iterator<Item = Self>>(balances: I) -> Self {
+        balances.fold(Self::default(), |sum, one| Self {
+            there: sum.there + one.there,
+            thought: sum.thought + one.thought,
+            waited: sum.waited + one.waited,
+        })
+    }
 }
 
 /// The longest time in the window of a closed loop in which nothing ended although much should have:
@@ -129,6 +208,11 @@ pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn idle(turns: &[TurnReport], samples: &[Sample]) -> Option<f64> {
+        let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
+        Balance::of(&parts, samples).idle_share()
+    }
 
     fn turn(user_ms: f64, think_ms: f64) -> TurnReport {
         TurnReport { user_ms, think_ms, ..super::super::collect::tests::turn() }

@@ -5,7 +5,7 @@ use super::histogram::Times;
 use super::percentile::nearest_rank;
 use crate::record::Outcome;
 use crate::record::manifest::TurnReport;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The percentiles of Locust's files.
 pub(crate) const LEVELS: [f64; 11] = [0.50, 0.66, 0.75, 0.80, 0.90, 0.95, 0.98, 0.99, 0.999, 0.9999, 1.0];
@@ -55,8 +55,18 @@ pub(super) fn history(turns: &[TurnReport], samples: &[Sample], include_failures
 }
 
 fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Vec<Row> {
+    let shifts: BTreeMap<Option<u16>, f64> = turn
+        .parts
+        .iter()
+        .filter_map(|part| {
+            let earlier = turn.started_ms as f64 - part.started_ms as f64;
+            Some((Some(u16::try_from(part.shard?).ok()?), earlier / 1e3))
+        })
+        .collect();
+    // Seconds count from a machine's own start, as those of its series do.
+    let ended_s = |sample: &Sample| sample.ended_s + shifts.get(&sample.shard).copied().unwrap_or(0.0);
     let mut ended: Vec<&Sample> = samples.iter().filter(|sample| sample.repetition == turn.repetition).collect();
-    ended.sort_by(|a, b| a.ended_s.total_cmp(&b.ended_s));
+    ended.sort_by(|a, b| ended_s(a).total_cmp(&ended_s(b)));
     let start_s = turn.started_ms as f64 / 1e3;
     let length_s = (turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3).ceil().max(1.0) as u64;
     let mut total = Total::new();
@@ -66,12 +76,12 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
         .map(|second| {
             // The last second takes what a rounding left behind.
             let until_s = if second == length_s { f64::INFINITY } else { start_s + second as f64 };
-            while let Some(sample) = next.next_if(|sample| sample.ended_s <= until_s) {
+            while let Some(sample) = next.next_if(|sample| ended_s(sample) <= until_s) {
                 total.add(sample, include_failures);
                 recent.push_back(sample);
             }
             let since_s = start_s + second as f64 - NOW_S;
-            while recent.front().is_some_and(|sample| sample.ended_s <= since_s) {
+            while recent.front().is_some_and(|sample| ended_s(sample) <= since_s) {
                 recent.pop_front();
             }
             let users = turn.series.get(second as usize - 1).or(turn.series.last()).map_or(0, |sampled| sampled.users);

@@ -5,6 +5,7 @@ use super::collect::{ErrorCount, Gathered, Sample};
 use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
+use super::machine;
 use super::percentile;
 use super::phases::{self, PhaseSummary};
 use super::replies::Replies;
@@ -276,6 +277,8 @@ pub(crate) struct CellSummary {
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
     pub(crate) validity: Validity,
+    /// Machines whose part of it is not here; nothing where all are.
+    pub(crate) missing: Option<String>,
     /// What to know about them.
     pub(crate) warnings: Vec<Warning>,
     /// One row a second.
@@ -410,7 +413,8 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
+    let Gathered { mut samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
+    machine::end_together(turns, &mut samples);
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -430,8 +434,9 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let of = |metric, population| Latency::of_metric(windowed(), population, metric);
     let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
-    let health = Health::of(cell, manifest.machine.cores, turns, &window, &samples, median_ms);
-    let validity = Validity::of(manifest, cell, turns, &health);
+    let health = Health::of(cell, manifest, turns, &window, &samples, median_ms);
+    let missing = machine::missing(manifest, turns);
+    let validity = Validity::of(manifest, cell, turns, missing.as_deref(), &health);
     let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));
@@ -449,7 +454,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(cut_short, Warning::Interrupted);
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
-    warn(health.is_idle() && counts.total > 0 && !cut_short && validity != Validity::Aborted, Warning::Idle);
+    let aborted = turns.iter().any(|turn| turn.end == TurnEnd::Aborted);
+    warn(health.is_idle() && counts.total > 0 && !cut_short && !aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
@@ -496,6 +502,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         warm_misses,
         errors: by_frequency(errors),
         validity,
+        missing,
         warnings,
         history: series::history(turns, &samples, report.include_failures),
         untold_tiers,

@@ -17,7 +17,7 @@ pub(crate) enum Validity {
     Refused(String),
     /// Its first requests were all refused for good.
     Aborted,
-    /// This machine spoiled them; why.
+    /// This machine spoiled them, or one of several did or is not here; why.
     Invalid(String),
 }
 
@@ -34,12 +34,22 @@ impl Validity {
         }
     }
 
-    /// Of a cell, by the turns that it had and what they did to this machine.
-    pub(super) fn of(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], health: &Health) -> Self {
+    /// Of a cell, by the turns that it had, the machines that they lack, and what they did to those that are here.
+    pub(super) fn of(
+        manifest: &Manifest,
+        cell: &Cell,
+        turns: &[TurnReport],
+        missing: Option<&str>,
+        health: &Health,
+    ) -> Self {
+        let spoiled = || health.invalid.iter().map(String::as_str);
         match turns {
             [] => not_run(manifest, cell),
+            _ if missing.is_some() => {
+                Self::Invalid(missing.into_iter().chain(spoiled()).collect::<Vec<_>>().join("; "))
+            }
             turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Self::Aborted,
-            _ if !health.invalid.is_empty() => Self::Invalid(health.invalid.join("; ")),
+            _ if !health.invalid.is_empty() => Self::Invalid(spoiled().collect::<Vec<_>>().join("; ")),
             _ => Self::Ok,
         }
     }

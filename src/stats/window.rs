@@ -20,16 +20,17 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
     pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
-        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
+        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded && !sample.is_late);
         let times = successes.map(|sample| sample.response_ms).collect();
         let (start_ms, settled) = start(cell, length_ms(cell, turns), times, include_ramp);
         let length_s = turns.iter().map(|turn| (turn.load_ms - start_ms).max(0.0)).sum::<f64>() / 1e3;
         Self { start_ms, length_s, settled }
     }
 
-    /// Whether a request was sent inside the window; nothing is ever sent after its end.
+    /// Whether a request was sent inside the window. One machine sends nothing after its end; of several, those that
+    /// go on when the first has ended are a part of the load, and measure another one.
     pub(super) fn holds(&self, sample: &Sample) -> bool {
-        sample.start_ms >= self.start_ms
+        sample.start_ms >= self.start_ms && !sample.is_late
     }
 
     /// Whether it says something about latency: sent inside, and answered as it was meant to be.

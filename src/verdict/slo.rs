@@ -3,7 +3,7 @@
 
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, OnInconclusive, Slo};
-use crate::record::manifest::{FailedBound, Manifest};
+use crate::record::manifest::{FailedBound, Manifest, TurnReport};
 use crate::stats::percentile::enough_for;
 use crate::stats::{CellSummary, Interval, Summary, Validity};
 
@@ -84,14 +84,28 @@ fn measure(cell: &CellSummary, bound: &Bound) -> Option<Interval> {
     }
 }
 
-/// Why a turn of the cell was ended for the sake of this bound.
-fn ended_for<'a>(manifest: &'a Manifest, id: &'a str, slo: usize, metric: &str) -> Option<&'a str> {
-    let is_it = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
-    let mut ended = manifest.reports(id).filter(|turn| turn.failed.as_ref().is_some_and(is_it));
-    ended.next().map(|turn| turn.reason.as_deref().unwrap_or_default())
+/// A turn of the cell was ended for the sake of a bound.
+#[derive(Debug, Clone, Copy)]
+struct Ended<'a> {
+    reason: &'a str,
+    /// On one of several machines, which saw a part of the requests.
+    in_part: Option<u32>,
 }
 
-fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended: Option<&str>) -> (Verdict, String) {
+fn ended_for<'a>(manifest: &'a Manifest, id: &'a str, slo: usize, metric: &str) -> Option<Ended<'a>> {
+    let is_it = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
+    let did = |turn: &&TurnReport| turn.failed.as_ref().is_some_and(is_it);
+    let ended = |turn: &'a TurnReport| {
+        let part = turn.machines().iter().find(did)?;
+        let others = turn.machines().iter().filter(|part| part.requests > 0 && !did(part));
+        let in_part = part.shard.filter(|_| others.count() > 0);
+        Some(Ended { reason: part.reason.as_deref().unwrap_or_default(), in_part })
+    };
+    let turns: Vec<Ended> = manifest.reports(id).filter_map(ended).collect();
+    turns.iter().find(|ended| ended.in_part.is_none()).or(turns.first()).copied()
+}
+
+fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended: Option<Ended>) -> (Verdict, String) {
     let cannot = |reason: String| (Verdict::Inconclusive, reason);
     match &cell.validity {
         Validity::NotRun => return cannot("the cell was not run".into()),
@@ -100,7 +114,7 @@ fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended:
         Validity::Invalid(reason) => return cannot(format!("INVALID: {reason}")),
         Validity::Ok => {}
     }
-    if let Some(reason) = ended {
+    if let Some(Ended { reason, in_part: None }) = ended {
         return (Verdict::Fail, format!("ended early: {reason}"));
     }
     let Some(interval) = measured else { return cannot(nothing(cell, bound)) };
@@ -110,9 +124,13 @@ fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended:
     } else {
         (interval.low.is_some_and(|low| low >= limit), interval.high.is_some_and(|high| high < limit))
     };
-    match (kept, broken) {
-        (true, _) => (Verdict::Pass, String::new()),
-        (_, true) => (Verdict::Fail, String::new()),
+    match (kept, broken, ended) {
+        (_, true, _) => (Verdict::Fail, String::new()),
+        // It is sure of its own requests, and they are a part of the cell's.
+        (_, _, Some(Ended { reason, in_part: Some(shard) })) => {
+            cannot(format!("shard {shard} ended early, and others did not: {reason}"))
+        }
+        (true, ..) => (Verdict::Pass, String::new()),
         _ => cannot(undecided(cell, bound, interval)),
     }
 }

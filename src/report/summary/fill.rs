@@ -1,13 +1,15 @@
 //! A view as the types of `summary.json`. Rounds, and computes nothing.
 
 use super::{
-    Cell, Client, Coordinate, Cost, Difference, Failure, Percentile, Quantity, Requests, Run, Stage, Summary,
-    Threshold, Tier, Times, Tokens, VERSION, Verdicts, Warning,
+    Cell, Client, Coordinate, Cost, Difference, Failure, Machine, MachineHealth, Percentile, Quantity, Requests, Run,
+    Shards, Stage, Summary, Threshold, Tier, Times, Tokens, VERSION, Verdicts, Warning,
 };
 use crate::matrix::AxisValue;
 use crate::report::view::View;
 use crate::report::view::slo::SloRow;
-use crate::report::view::{AxisView, CellView, ErrorView, Numbers, StageView, TierRow, TierView};
+use crate::report::view::{
+    AxisView, CellView, ErrorView, MachineRow, MachinesView, Numbers, StageView, TierRow, TierView,
+};
 
 /// Three decimals: records have no more.
 fn round(value: f64) -> f64 {
@@ -41,6 +43,7 @@ impl<'a> Summary<'a> {
                 cost: &run.cost,
                 notes: &run.notes,
             },
+            shards: view.machines.as_ref().map(Shards::of),
             verdicts: Verdicts {
                 pass_count: count("PASS"),
                 fail_count: count("FAIL"),
@@ -49,6 +52,53 @@ impl<'a> Summary<'a> {
             thresholds: view.slo.rows.iter().map(Threshold::of).collect(),
             cells: view.cells.iter().map(Cell::of).collect(),
             tiers: view.tiers.tiers.iter().map(Tier::of).collect(),
+        }
+    }
+}
+
+impl<'a> Shards<'a> {
+    fn of(machines: &'a MachinesView) -> Self {
+        let part = |row: &'a MachineRow| {
+            let part = row.part.as_ref()?;
+            Some(Machine {
+                shard: row.shard,
+                host: &part.host,
+                os: &part.machine.os,
+                arch: &part.machine.arch,
+                cores_count: part.machine.cores,
+                clock_synchronised: part.clock.map(|clock| clock.synchronised),
+                clock_max_error_ms: part
+                    .clock
+                    .filter(|clock| clock.synchronised)
+                    .map(|clock| round(clock.max_error_ms)),
+                late_ms: row.late_ms.map(round),
+                requests_count: row.requests,
+                end: &row.end,
+            })
+        };
+        Self {
+            shards_count: machines.count,
+            complete: machines.complete,
+            missing: &machines.missing,
+            start_skew_ms: machines.start_skew_ms.map(round),
+            parts: machines.rows.iter().filter_map(part).collect(),
+        }
+    }
+}
+
+impl<'a> MachineHealth<'a> {
+    fn of(machine: &'a crate::stats::Machine) -> Self {
+        Self {
+            shard: machine.shard,
+            complete: machine.is_whole,
+            requests_count: machine.requests,
+            late_ms: machine.late_ms.map(round),
+            send_lag_p50_ms: machine.raw.send_lag_p50_ms.map(round),
+            send_lag_p99_ms: machine.raw.send_lag_p99_ms.map(round),
+            ticker_worst_ms: machine.raw.ticker_worst_ms.map(round),
+            cpu_share: machine.raw.cpu_share.map(fine),
+            idle_share: machine.idle_share().map(fine),
+            invalid: &machine.invalid,
         }
     }
 }
@@ -121,14 +171,15 @@ impl<'a> Cell<'a> {
                 per_1m_output_tokens_usd: cost.per_1m_output_tokens,
             }),
             client: Client {
-                send_lag_p50_ms: health.send_lag_p50_ms.map(round),
-                send_lag_p99_ms: health.send_lag_p99_ms.map(round),
-                ticker_worst_ms: health.ticker_worst_ms.map(round),
-                cpu_share: health.cpu_share.map(fine),
+                send_lag_p50_ms: health.raw.send_lag_p50_ms.map(round),
+                send_lag_p99_ms: health.raw.send_lag_p99_ms.map(round),
+                ticker_worst_ms: health.raw.ticker_worst_ms.map(round),
+                cpu_share: health.raw.cpu_share.map(fine),
                 idle_share: health.idle_share.map(fine),
                 server_latency_p50_ms: health.server_p50_ms.map(round),
                 beyond_server_p50_ms: health.gap_p50_ms.map(round),
             },
+            shards: health.machines.iter().map(MachineHealth::of).collect(),
             errors: cell.errors.iter().map(Failure::of).collect(),
             stages: cell.stages.iter().map(Stage::of).collect(),
         }

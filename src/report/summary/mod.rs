@@ -42,6 +42,9 @@ struct Summary<'a> {
     schema: u32,
     /// The run as a whole.
     run: Run<'a>,
+    /// The machines, where several made the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shards: Option<Shards<'a>>,
     /// How many thresholds got which verdict, over all cells.
     verdicts: Verdicts,
     /// One entry per bound of each threshold in each cell.
@@ -85,6 +88,81 @@ struct Run<'a> {
     cost: &'a [String],
     /// What holds for the whole run.
     notes: &'a [String],
+}
+
+/// The machines of a run that several made.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Shards<'a> {
+    /// How many there were to be.
+    shards_count: u32,
+    /// All of them are here, and each came to its end; otherwise cells are INVALID, and verdicts INCONCLUSIVE.
+    complete: bool,
+    /// Those that are not here, from 0.
+    missing: &'a [u32],
+    /// How far apart they began a cell at worst, each by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_skew_ms: Option<f64>,
+    /// Those that are here, by their index.
+    parts: Vec<Machine<'a>>,
+}
+
+/// One machine of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Machine<'a> {
+    /// From 0.
+    shard: u32,
+    /// Its name.
+    host: &'a str,
+    /// `linux`, `macos`, ...
+    os: &'a str,
+    /// `x86_64`, `aarch64`, ...
+    arch: &'a str,
+    /// Cores that the process may use.
+    cores_count: usize,
+    /// Something keeps its clock in step with the world's; left out where the system does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_synchronised: Option<bool>,
+    /// Its clock is off by no more; left out where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_max_error_ms: Option<f64>,
+    /// By how much it began a cell after the agreed moment at worst, by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_ms: Option<f64>,
+    /// Its requests in all cells.
+    requests_count: u64,
+    /// `finished`, or how it ended before its plan did.
+    end: &'a str,
+}
+
+/// What one machine did to the numbers of a cell.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MachineHealth<'a> {
+    /// From 0.
+    shard: u32,
+    /// It ended every turn of the cell.
+    complete: bool,
+    /// Its requests, ramp and drain included.
+    requests_count: u64,
+    /// By how much it began after the agreed moment at worst, by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_ms: Option<f64>,
+    /// From due to sent, median.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send_lag_p50_ms: Option<f64>,
+    /// From due to sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    send_lag_p99_ms: Option<f64>,
+    /// The worst lateness of a 10 ms ticker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticker_worst_ms: Option<f64>,
+    /// CPU of the process, of the cores that it may use: 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_share: Option<f64>,
+    /// Its users' time that is neither thought nor waited for an answer: 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_share: Option<f64>,
+    /// Why it spoiled the cell's numbers; empty where it did not.
+    invalid: &'a [String],
 }
 
 /// Bounds by verdict.
@@ -205,8 +283,11 @@ struct Cell<'a> {
     /// What it cost; left out where not all of it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
-    /// What this machine did to the numbers.
+    /// What this machine did to the numbers; where several made the run, what the worst of them did.
     client: Client,
+    /// Each machine, where several made the run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shards: Vec<MachineHealth<'a>>,
     /// The most frequent first.
     errors: Vec<Failure<'a>>,
     /// Of a load profile.

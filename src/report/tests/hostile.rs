@@ -3,6 +3,7 @@
 
 use super::{Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, expand, judge, turns};
 use super::{bounded, records};
+use crate::record::manifest::{Machine, ShardPart, Shards};
 use crate::report::charts::svg;
 use crate::report::ci::{self, Kind};
 use crate::report::outside::clean_all;
@@ -38,6 +39,21 @@ fn plan_of(text: &str) -> Manifest {
         turn.reason = turn.reason.as_ref().map(|_| text.to_owned());
     }
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    for turn in &mut manifest.turns {
+        turn.shard = Some(0);
+    }
+    let machine = Machine { os: text.into(), arch: text.into(), cores: 2 };
+    let part = ShardPart {
+        index: 0,
+        host: text.into(),
+        machine,
+        clock: None,
+        started_ms: manifest.started_ms,
+        ended_ms: manifest.ended_ms,
+        interrupted: false,
+        reason: Some(text.into()),
+    };
+    manifest.shards = Some(Shards { count: 1, complete: true, parts: vec![part] });
     manifest.endpoint = text.into();
     manifest.region = Some(text.into());
     manifest
@@ -48,6 +64,7 @@ fn records_of(text: &str) -> Vec<(usize, Record)> {
         for field in [&mut record.error_class, &mut record.error_message] {
             *field = field.as_ref().map(|_| text.to_owned());
         }
+        record.shard = Some(0);
         record.request_id = Some(text.into());
         record.stop_reason = Some(text.into());
         record.resolved_service_tier = Some(text.into());
@@ -157,6 +174,9 @@ fn in_public_nobody_is_told_who_asked() {
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6";
     let mut manifest = plan_of("plain");
     manifest.plan.target.profile = Some("payments-prod".into());
+    let part = &mut manifest.shards.as_mut().unwrap().parts[0];
+    part.host = "janes-laptop".into();
+    part.reason = Some("janes-laptop went to sleep".into());
     manifest.plan.matrix.model_ids = vec![arn.into(), "amazon.nova-2-lite-v1:0".into()];
     manifest.plan.matrix.region_prefixes = vec!["none".into()];
     let cells = expand(&manifest.plan);
@@ -168,9 +188,9 @@ fn in_public_nobody_is_told_who_asked() {
         "User: arn:aws:sts::123456789012:assumed-role/LoadTester/jane.doe is not authorized on {arn} (profile payments-prod)"
     );
     let records = records_of(&said);
-    let secrets = ["123456789012", "a1b2c3d4e5f6", "LoadTester", "jane.doe", "payments-prod"];
+    let secrets = ["123456789012", "a1b2c3d4e5f6", "LoadTester", "jane.doe", "janes-laptop", "payments-prod"];
     let told = outputs(&view_of(&manifest, &records, false));
-    for secret in &secrets[..4] {
+    for secret in &secrets[..5] {
         assert!(
             told.iter().any(|(name, text)| text.contains(secret) || name.contains(secret)),
             "{secret} is there to mask"

@@ -2,6 +2,7 @@
 
 use super::cost::{self, CostView};
 use super::figures::Frame;
+use super::machines::{self, MachineHealthRow};
 use super::numbers::{CountsView, Numbers};
 use super::page::{self, PageView};
 use super::slo::{self, SloRow, SloView};
@@ -109,6 +110,8 @@ pub(crate) struct CellView {
     pub(crate) costs: Vec<Entry>,
     /// How it was measured.
     pub(crate) measured: Vec<Entry>,
+    /// What each machine did to the numbers, where several made the run.
+    pub(crate) machines: Vec<MachineHealthRow>,
     /// What its page has beside these.
     pub(crate) page: PageView,
     /// Locust's history.
@@ -277,7 +280,7 @@ pub(super) fn view(
         slo_verdict: slo::word(&slo),
         slo,
         validity: summary.validity.key(),
-        warnings: warnings(summary, &turns),
+        warnings: warnings(manifest, summary, &turns),
         shown: Shown {
             average: text::ms_or_nothing(latency.mean_ms),
             min: text::ms_or_nothing(latency.min_ms),
@@ -299,6 +302,7 @@ pub(super) fn view(
         cost: cost::cell(&summary.spend),
         costs: cost::entries(summary),
         measured: measured(manifest, summary, &turns),
+        machines: machines::of_cell(manifest, summary),
         page: page::view(frame, summary),
         history: summary.history.clone(),
         histogram: summary.histogram.clone(),
@@ -318,7 +322,7 @@ fn errors(summary: &CellSummary) -> Vec<ErrorView> {
     summary.errors.iter().map(view).collect()
 }
 
-fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
+fn warnings(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
     let told = turns.iter().filter_map(|turn| {
         let (key, what) = match turn.end {
             TurnEnd::FailedEarly => ("failed_early", "ended early, and these numbers are of what ran until then"),
@@ -327,10 +331,9 @@ fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
         Some(WarningView { key, text: format!("{what}: {}", turn.reason.as_ref()?) })
     });
     let invalid = match &summary.validity {
-        Validity::Invalid(reason) => Some(WarningView {
-            key: "invalid",
-            text: format!("INVALID: this machine spoiled the numbers ({reason}); use fewer users, or a larger machine"),
-        }),
+        Validity::Invalid(reason) => {
+            Some(WarningView { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
+        }
         _ => None,
     };
     invalid
@@ -338,6 +341,17 @@ fn warnings(summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
         .chain(told)
         .chain(summary.warnings.iter().map(|warning| WarningView { key: warning.key(), text: warning.text().into() }))
         .collect()
+}
+
+/// What spoiled the numbers of a cell, and what to do.
+fn spoiled(manifest: &Manifest, summary: &CellSummary, reason: &str) -> String {
+    match (&summary.missing, &manifest.shards) {
+        (Some(_), _) => format!("{reason}, and these numbers are of the others"),
+        (None, Some(_)) => {
+            format!("a machine spoiled the numbers ({reason}); use fewer users, or more or larger machines")
+        }
+        (None, None) => format!("this machine spoiled the numbers ({reason}); use fewer users, or a larger machine"),
+    }
 }
 
 fn facts(summary: &CellSummary) -> Vec<Entry> {
@@ -440,16 +454,23 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
         ),
         Entry::new(
             "send lag",
-            format!("p50 {}, p99 {} from due to sent", ms(health.send_lag_p50_ms), ms(health.send_lag_p99_ms)),
+            format!("p50 {}, p99 {} from due to sent", ms(health.raw.send_lag_p50_ms), ms(health.raw.send_lag_p99_ms)),
         ),
-        Entry::new("ticker", format!("at most {} late, every 10 ms in the same runtime", ms(health.ticker_worst_ms))),
+        Entry::new(
+            "ticker",
+            format!("at most {} late, every 10 ms in the same runtime", ms(health.raw.ticker_worst_ms)),
+        ),
         Entry::new(
             "CPU",
-            format!(
-                "{} of {} cores over the window{simulated}",
-                text::percent(health.cpu_share),
-                manifest.machine.cores
-            ),
+            if manifest.shards.is_some() {
+                format!("{} of the cores of the busiest machine over the window", text::percent(health.raw.cpu_share))
+            } else {
+                format!(
+                    "{} of {} cores over the window{simulated}",
+                    text::percent(health.raw.cpu_share),
+                    manifest.machine.cores
+                )
+            },
         ),
     ];
     if let Some(idle) = health.idle_share {

@@ -10,6 +10,7 @@ mod course;
 mod failures;
 mod figures;
 mod loads;
+mod machines;
 mod money;
 mod names;
 mod notices;
@@ -26,6 +27,7 @@ mod timing;
 
 pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
 pub(crate) use course::ErrorClass;
+pub(crate) use machines::{MachineRow, MachinesView};
 pub(crate) use numbers::Numbers;
 pub(crate) use overview::Overview;
 pub(crate) use price::PriceView;
@@ -62,6 +64,8 @@ pub(crate) struct View {
     pub(crate) errors: Vec<ErrorClass>,
     /// What was run.
     pub(crate) ran: RanView,
+    /// The machines, where several made the run.
+    pub(crate) machines: Option<MachinesView>,
     /// What failed, each kind once with the cells in which it did.
     pub(crate) failures: Vec<failures::Failure>,
     /// The charts, by the stem of their file.
@@ -123,6 +127,7 @@ fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
 
 /// Computes the view of a run.
 pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
+    let machines = machines::view(manifest, summary);
     let run = RunView {
         name: manifest.plan.name.clone(),
         description: manifest.plan.description.clone(),
@@ -147,7 +152,9 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
             .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
             .collect(),
-        notes: preflight(manifest)
+        notes: machines::notes(manifest, machines.as_ref())
+            .into_iter()
+            .chain(preflight(manifest))
             .chain(tiers::untold(summary))
             .chain(summary.is_cut.then(|| CUT.to_owned()))
             .collect(),
@@ -162,6 +169,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         price: price::view(&manifest.plan, summary),
         errors: course::errors(summary, &cells),
         ran: ran::view(manifest),
+        machines,
         charts: charts(&run, manifest, summary, &cells, &tiers),
         failures: failures::view(&cells),
         cells,

@@ -43,11 +43,23 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
             notices.push(Notice { level, title: title.into(), text: text.into(), cells, everywhere: false });
         }
     };
-    collect("bad", "INVALID", "This machine spoiled these numbers: use fewer users, or a larger machine", &|cell| {
-        match &cell.validity {
-            Validity::Invalid(reason) => Some(reason.clone()),
-            _ => None,
-        }
+    let invalid = |cell: &CellSummary| match &cell.validity {
+        Validity::Invalid(reason) => Some(reason.clone()),
+        _ => None,
+    };
+    let is_one = summary.cells.iter().all(|cell| cell.health.machines.is_empty());
+    collect(
+        "bad",
+        "INVALID",
+        if is_one {
+            "This machine spoiled these numbers: use fewer users, or a larger machine"
+        } else {
+            "A machine spoiled these numbers: use fewer users, or more or larger machines"
+        },
+        &|cell| invalid(cell).filter(|_| cell.missing.is_none()),
+    );
+    collect("bad", "INVALID", "These numbers are of a part of the machines: nothing is decided by them", &|cell| {
+        invalid(cell).filter(|_| cell.missing.is_some())
     });
     collect("bad", "not run", "These cells never started: they have no numbers", &|cell| {
         (cell.validity == Validity::NotRun).then(String::new)

@@ -203,6 +203,9 @@ fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {
     if let Some(spent) = cost::total(summary) {
         facts.push(Entry::new(if manifest.simulated() { "would have cost, USD" } else { "cost, USD" }, spent));
     }
+    if let Some(shards) = &manifest.shards {
+        facts.push(Entry::new("machines", format!("{} of {}", shards.parts.len(), shards.count)));
+    }
     if let Some(ended) = manifest.ended_ms {
         let took = Duration::from_secs(ended.saturating_sub(manifest.started_ms).div_ceil(1_000));
         facts.push(Entry::new("took", duration::format(took)));

@@ -182,12 +182,13 @@ fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&Row]) -> Vec<(&'stat
     } else {
         (&there[..], "Users and requests in flight", "users, requests")
     };
+    let whose = if summary.health.machines.len() > 1 { "The latest machine's lag" } else { "This machine's lag" };
     let late: [Drawn; 1] = [("ticker", BLUE, &ticker)];
     let figures = [
         ("requests", timed(frame, rows, "Requests per second", "per second", &rates, &rate, over_ten())),
         ("times", timed(frame, rows, "Response times", "response time, ms", &times, &ms, over_ten())),
         ("users", timed(frame, rows, title, unit, there, &count, Vec::new())),
-        ("lag", timed(frame, rows, "This machine's lag", "late by, ms", &late, &ms, vec![lag.to_owned()])),
+        ("lag", timed(frame, rows, whose, "late by, ms", &late, &ms, vec![lag.to_owned()])),
     ];
     figures.into_iter().filter_map(|(stem, figure)| Some((stem, figure?))).collect()
 }

@@ -50,7 +50,12 @@ pub(super) fn view(manifest: &Manifest) -> RanView {
     facts.extend([
         Entry::new("endpoint", manifest.endpoint.clone()),
         Entry::new("connections", manifest.connection_policy.clone()),
-        Entry::new("machine", format!("{} on {}, {} cores", machine.os, machine.arch, machine.cores)),
+    ]);
+    facts.push(match &manifest.shards {
+        Some(shards) => Entry::new("machines", format!("{} of {}", shards.parts.len(), shards.count)),
+        None => Entry::new("machine", format!("{} on {}, {} cores", machine.os, machine.arch, machine.cores)),
+    });
+    facts.extend([
         Entry::new("seed", manifest.seed.to_string()),
         Entry::new("plan hash", manifest.plan_hash.clone()),
         Entry::new("tool", format!("bedrock-plan {}", manifest.tool_version)),

@@ -1,0 +1,209 @@
+//! The machines of a run that several made: what each did to a cell's numbers, and which are not there. A
+//! dimension of the client's health and never of latency, which is of all requests.
+
+use super::collect::Sample;
+use super::health::{Balance, Part, Raw};
+use super::window::Window;
+use crate::matrix::Cell;
+use crate::record::Phase;
+use crate::record::manifest::{Manifest, ShardPart, TurnReport};
+use std::collections::BTreeMap;
+
+/// What one machine did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Machine {
+    /// From 0.
+    pub(crate) shard: u32,
+    /// It ended every turn of the cell.
+    pub(crate) is_whole: bool,
+    /// Its requests, ramp and drain included.
+    pub(crate) requests: u64,
+    /// By how much its load began after the agreed moment, by its own clock; the worst of the turns, milliseconds.
+    pub(crate) late_ms: Option<f64>,
+    /// As the cell's, over its own requests, seconds and cores.
+    pub(crate) raw: Raw,
+    /// Where its users' time went.
+    pub(super) balance: Balance,
+    /// Why it spoiled the cell's numbers; empty where it did not.
+    pub(crate) invalid: Vec<String>,
+}
+
+impl Machine {
+    /// Its users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
+    pub(crate) fn idle_share(&self) -> Option<f64> {
+        self.balance.idle_share()
+    }
+}
+
+/// The machines that a cell has anything of, by their index; none where one made the run.
+pub(super) fn all(
+    cell: &Cell,
+    manifest: &Manifest,
+    turns: &[TurnReport],
+    window: &Window,
+    samples: &[Sample],
+    limit_ms: f64,
+) -> Vec<Machine> {
+    let Some(shards) = &manifest.shards else { return Vec::new() };
+    let mut sent: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
+    for shard in turns.iter().flat_map(TurnReport::machines).filter_map(|part| part.shard) {
+        sent.entry(shard).or_default();
+    }
+    for sample in samples {
+        if let Some(shard) = sample.shard {
+            sent.entry(shard.into()).or_default().push(sample);
+        }
+    }
+    let machine = |(shard, samples): (u32, Vec<&Sample>)| {
+        let here = shards.parts.iter().find(|part| part.index == shard);
+        let cores = here.map_or(manifest.machine.cores, |part| part.machine.cores);
+        let part = |turn: &'_ TurnReport| turn.machines().iter().position(|part| part.shard == Some(shard));
+        let parts: Vec<Part> = turns
+            .iter()
+            .filter_map(|turn| Some(Part { report: &turn.machines()[part(turn)?], until_ms: turn.load_ms }))
+            .collect();
+        let raw = Raw::of(cores, &parts, window, samples.iter().copied());
+        Machine {
+            shard,
+            is_whole: parts.len() == turns.len(),
+            requests: samples.len() as u64,
+            late_ms: parts.iter().filter_map(|part| part.report.late_ms).max_by(f64::total_cmp),
+            balance: if cell.is_open() { Balance::default() } else { Balance::of(&parts, samples.iter().copied()) },
+            invalid: raw.invalid(limit_ms),
+            raw,
+        }
+    };
+    sent.into_iter().map(machine).collect()
+}
+
+/// Ends the load of every turn for all its machines when the first of them has ended it: what was sent later, and what
+/// was running then, is of the drain.
+pub(super) fn end_together(turns: &[TurnReport], samples: &mut [Sample]) {
+    for turn in turns.iter().filter(|turn| turn.parts.iter().any(|part| part.load_ms > turn.load_ms)) {
+        for sample in samples.iter_mut().filter(|sample| sample.repetition == turn.repetition) {
+            sample.is_late = sample.start_ms > turn.load_ms;
+            let was_running = sample.phase == Phase::Steady && sample.start_ms + sample.response_ms > turn.load_ms;
+            if sample.is_late || was_running {
+                sample.phase = Phase::Drain;
+            }
+        }
+    }
+}
+
+/// `shard 2 of 4 is missing`: machines that some turn of a cell lacks; nothing where none does.
+pub(super) fn missing(manifest: &Manifest, turns: &[TurnReport]) -> Option<String> {
+    let count = manifest.shards.as_ref().map(|shards| shards.count).filter(|count| *count > 1)?;
+    let lacks = |turn: &TurnReport, shard: u32| turn.machines().iter().all(|part| part.shard != Some(shard));
+    let missing: Vec<u32> = (0..count).filter(|shard| turns.iter().any(|turn| lacks(turn, *shard))).collect();
+    (!missing.is_empty()).then(|| format!("{} {} missing", named(&missing, count), is(&missing)))
+}
+
+/// `shard 2 of 4`, `shards 1 and 3 of 4`, `shards 0, 1, 2 and 9 more of 16`.
+pub(crate) fn named(shards: &[u32], count: u32) -> String {
+    format!("{} of {count}", listed(shards))
+}
+
+/// As above, without how many there are.
+pub(crate) fn listed(shards: &[u32]) -> String {
+    const NAMED: usize = 4;
+    let number = |shard: &u32| shard.to_string();
+    match shards {
+        [one] => format!("shard {one}"),
+        [first @ .., last] if shards.len() <= NAMED => {
+            format!("shards {} and {last}", first.iter().map(number).collect::<Vec<_>>().join(", "))
+        }
+        _ => {
+            let first: Vec<String> = shards.iter().take(NAMED - 1).map(number).collect();
+            format!("shards {} and {} more", first.join(", "), shards.len() - first.len())
+        }
+    }
+}
+
+/// The verb after them.
+pub(crate) fn is(shards: &[u32]) -> &'static str {
+    if shards.len() == 1 { "is" } else { "are" }
+}
+
+/// Machines whose clocks nothing keeps in step, as far as they say.
+pub(crate) fn unsynchronised(parts: &[ShardPart]) -> Vec<u32> {
+    let is_loose = |part: &&ShardPart| part.clock.is_some_and(|clock| !clock.synchronised);
+    parts.iter().filter(is_loose).map(|part| part.index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::collect::tests::{sample, turn};
+    use super::*;
+
+    /// A turn of machines whose loads had these lengths, with one user each who thinks half of the time.
+    fn merged(lengths_ms: &[f64]) -> TurnReport {
+        let part = |(shard, load_ms): (u32, &f64)| TurnReport {
+            load_ms: *load_ms,
+            user_ms: *load_ms,
+            think_ms: load_ms / 2.0,
+            shard: Some(shard),
+            ..turn()
+        };
+        let load_ms = lengths_ms.iter().copied().fold(f64::INFINITY, f64::min);
+        TurnReport { load_ms, parts: (0..).zip(lengths_ms).map(part).collect(), ..turn() }
+    }
+
+    fn sent(shard: u16, start_ms: f64, response_ms: f64) -> Sample {
+        Sample { shard: Some(shard), start_ms, response_ms, ..sample() }
+    }
+
+    #[test]
+    fn the_load_of_all_ends_with_the_first() {
+        let turns = [merged(&[1_000.0, 600.0])];
+        let mut samples = [
+            sent(0, 100.0, 100.0),
+            sent(0, 550.0, 100.0),
+            sent(0, 700.0, 100.0),
+            sent(1, 599.0, 1.0),
+            Sample { phase: Phase::Ramp, ..sent(0, 590.0, 100.0) },
+            Sample { phase: Phase::Ramp, ..sent(0, 601.0, 100.0) },
+            Sample { repetition: 2, ..sent(0, 700.0, 100.0) },
+        ];
+        end_together(&turns, &mut samples);
+        let said = samples.map(|sample| (sample.phase, sample.is_late));
+        let (ramp, steady, drain) = (Phase::Ramp, Phase::Steady, Phase::Drain);
+        let expected = [
+            (steady, false),
+            (drain, false),
+            (drain, true),
+            (steady, false),
+            (ramp, false),
+            (drain, true),
+            (steady, false),
+        ];
+        assert_eq!(said, expected);
+        let alone = [TurnReport { load_ms: 600.0, ..turn() }];
+        let mut samples = [sent(0, 700.0, 100.0)];
+        end_together(&alone, &mut samples);
+        assert!(!samples[0].is_late, "of one machine nothing is");
+    }
+
+    /// Little's law adds up only where each machine's sums are cut at its own end.
+    #[test]
+    fn idle_users_are_found_on_the_machine_that_has_them() {
+        let turns = [merged(&[1_000.0, 600.0])];
+        // The first waits for 400 of its other 500 ms, all of the second's 300 ms are an answer that lasts longer.
+        let samples = [sent(0, 100.0, 100.0), sent(0, 700.0, 400.0), sent(1, 300.0, 500.0)];
+        let of = |shard: u16| {
+            let part = Part { report: &turns[0].parts[usize::from(shard)], until_ms: turns[0].load_ms };
+            Balance::of(&[part], samples.iter().filter(|sample| sample.shard == Some(shard)))
+        };
+        let near = |share: Option<f64>, expected: f64| (share.unwrap() - expected).abs() < 1e-12;
+        assert!(near(of(0).idle_share(), 0.1), "{:?}", of(0));
+        assert!(near(of(1).idle_share(), 0.0), "{:?}", of(1));
+        assert!(near([of(0), of(1)].into_iter().sum::<Balance>().idle_share(), 100.0 / 1_600.0));
+    }
+
+    #[test]
+    fn shards_are_named_and_many_are_counted() {
+        assert_eq!(named(&[2], 4), "shard 2 of 4");
+        assert_eq!(named(&[1, 3], 4), "shards 1 and 3 of 4");
+        assert_eq!(named(&[1, 2, 3, 5], 8), "shards 1, 2, 3 and 5 of 8");
+        assert_eq!(named(&(4..16).collect::<Vec<_>>(), 16), "shards 4, 5, 6 and 9 more of 16");
+    }
+}
