@@ -189,8 +189,8 @@ tpot = "1ms"
     let mut machines = Machines::new("[simulator]\nttft = \"5ms\"\ntpot = \"1ms\"\n");
     fs::write(machines.scene.path("plan.toml"), plan).unwrap();
     fs::write(machines.scene.path("prompts.json"), "{\"small\": {\"text\": \"hello\"}}").unwrap();
-    let lines: String = (0..41).map(|line| format!("{{\"text\": \"line {line}\"}}\n")).collect();
-    fs::write(machines.scene.path("lines.jsonl"), lines).unwrap();
+    let lines: Vec<String> = (0..41).map(|line| format!("{{\"text\": \"line {line}\"}}")).collect();
+    fs::write(machines.scene.path("lines.jsonl"), lines.join("\n")).unwrap();
     // With two users there is nothing for two of the machines.
     machines.run(4, 0, &[]);
     code(&machines.merge("merged", &[]), 0);
@@ -415,10 +415,13 @@ fn one_machine_fills_the_cache_for_all() {
     assert!(merged.iter().filter(|record| record["phase"] != "priming").all(|record| begins(record) > last));
 }
 
+/// Flags, variables, the exit code, and what is said.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], i32, &'static str);
+
 #[test]
 fn what_makes_no_sense_is_said_before_anything_is_sent() {
     let machines = Machines::new(USERS);
-    let cases: [(&[&str], &[(&str, &str)], i32, &str); 8] = [
+    let cases: [Case; 8] = [
         (&["--shard", "1/4"], &[], 2, "--exchange was not said"),
         (&["--exchange", "http://x/y", "--shard", "0/2"], &[], 4, "file:///shared/dir or s3://bucket/prefix"),
         (&["--exchange", "file://x/y", "--shard", "0/2"], &[], 4, "absolute path"),
