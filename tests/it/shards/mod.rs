@@ -1,4 +1,6 @@
 //! One run on many machines: the job that is handed in, and what comes of it.
 
+mod cluster;
 mod deploy;
+mod slurm;
 mod submit;
