@@ -1,5 +1,5 @@
 //! How far the reported numbers are from a known truth, and what the program costs beside a bare loop
-//! over the SDK. `cargo bench` runs all of it, some ten minutes; `cargo bench -- accuracy` a part.
+//! over the SDK. `cargo bench` runs all of it, some twelve minutes; `cargo bench -- accuracy` a part.
 //!
 //! Server, program and bare loop are processes of their own. The server (std only) answers in known
 //! times and writes down what it did with each request. Prints Markdown; exits 1 where a count
@@ -11,6 +11,7 @@ mod bare;
 mod process;
 mod scenario;
 mod server;
+mod shards;
 
 use scenario::{Load, Outcome, Times, bare as run_bare, tool as run_tool};
 use server::Pace;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
     }
     if wanted("arrivals") {
         good &= arrivals(&dir.0);
+    }
+    if wanted("shards") {
+        good &= shards::row(&dir.0);
     }
     if wanted("cost") {
         cost(&dir.0);
@@ -97,23 +101,7 @@ fn accuracy(dir: &Path) -> bool {
     for (load, pace) in loads() {
         let name = format!("{} users, {}", load.users, if load.stream { "streams" } else { "whole replies" });
         let tool = run_tool(dir, &load, pace, &[]);
-        let row = tool.row();
-        let truth = tool.true_ms();
-        good &= row["total_requests"] == truth.len().to_string();
-        let errors: Vec<String> = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)]
-            .iter()
-            .map(|(column, p)| {
-                // Fewer than ten samples above a percentile tell nothing about it.
-                if (truth.len() as f64 * (1.0 - p)) < 10.0 {
-                    return "-".into();
-                }
-                let true_ms = nearest_rank(&truth, *p);
-                let error = row[*column].parse::<f64>().expect("a number") - true_ms;
-                good &= error.abs() <= f64::max(1.0, true_ms * 0.005);
-                format!("{error:+.3}")
-            })
-            .collect();
-        println!("| {name} | {} / {} | {} |", truth.len(), row["total_requests"], errors.join(" | "));
+        good &= print_percentiles(&name, &tool);
         let bare = run_bare(dir, &load, pace);
         paired.push((name, load.stream, tool, bare));
     }
@@ -127,6 +115,28 @@ fn accuracy(dir: &Path) -> bool {
         }
     }
     println!();
+    good
+}
+
+/// Requests on both sides, and the errors of the reported percentiles. Returns whether all is within bounds.
+fn print_percentiles(name: &str, tool: &Outcome) -> bool {
+    let row = tool.row();
+    let truth = tool.true_ms();
+    let mut good = row["total_requests"] == truth.len().to_string();
+    let errors: Vec<String> = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)]
+        .iter()
+        .map(|(column, p)| {
+            // Fewer than ten samples above a percentile tell nothing about it.
+            if (truth.len() as f64 * (1.0 - p)) < 10.0 {
+                return "-".into();
+            }
+            let true_ms = nearest_rank(&truth, *p);
+            let error = row[*column].parse::<f64>().expect("a number") - true_ms;
+            good &= error.abs() <= f64::max(1.0, true_ms * 0.005);
+            format!("{error:+.3}")
+        })
+        .collect();
+    println!("| {name} | {} / {} | {} |", truth.len(), row["total_requests"], errors.join(" | "));
     good
 }
 
@@ -160,10 +170,14 @@ fn cost(dir: &Path) {
     let quiet = ["--no-report"];
     println!("| cost | this program | bare loop | ratio |");
     println!("|---|---|---|---|");
-    let load = Load { users: 90, spawn_rate: 90.0, think_ms: (0, 0), seconds: 10, stream: false };
+    let load = |users: u32, stream| Load { users, spawn_rate: f64::from(users), think_ms: (0, 0), seconds: 10, stream };
     let cpu = |outcome: &Outcome| outcome.process.cpu_s.map(|s| s * 1e6 / outcome.truth.len() as f64);
     // Whole processes: what one does once or all the time (start, ticker) weighs less the more is asked.
-    for (name, pace) in [("some 450/s", FIXED), ("some 1,800/s", QUICK)] {
+    for (name, load, pace) in [
+        ("some 450/s", load(90, false), FIXED),
+        ("some 1,800/s", load(90, false), QUICK),
+        ("streams of 23 events, some 500/s", load(600, true), QUICK),
+    ] {
         let (tool, bare) = pairs(|| cpu(&run_tool(dir, &load, pace, &quiet)), || cpu(&run_bare(dir, &load, pace)));
         print_cost(&format!("CPU per request, us ({name})"), tool, bare);
     }

@@ -14,6 +14,17 @@ pub(crate) struct Finished {
     pub(crate) took: Duration,
 }
 
+impl Finished {
+    /// Of processes that ran beside each other: what they used together, and how long until the last ended.
+    pub(crate) fn together(all: &[Self]) -> Self {
+        Self {
+            cpu_s: all.iter().map(|one| one.cpu_s).sum(),
+            peak: all.iter().map(|one| one.peak).sum(),
+            took: all.iter().map(|one| one.took).max().unwrap_or_default(),
+        }
+    }
+}
+
 /// Runs a command to its end.
 pub(crate) fn finish(mut command: Command) -> Finished {
     let started = Instant::now();

@@ -8,6 +8,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_bedrock-plan");
+
 /// A closed load.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
@@ -62,6 +65,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Of a run that has ended and left its files in `results`. The server ends.
+    pub(crate) fn of(server: Server, process: Finished, results: PathBuf) -> Self {
+        let mut outcome = Self { truth: server.stop(), told: HashMap::new(), process, results };
+        outcome.told = outcome.records().iter().map(told).collect();
+        outcome
+    }
+
     /// Client minus server, ascending; of first deltas or of whole replies.
     pub(crate) fn errors(&self, of: fn(&Times) -> f64) -> Vec<f64> {
         let mut errors: Vec<f64> = self
@@ -102,35 +112,38 @@ pub(crate) fn tool(dir: &Path, load: &Load, pace: Pace, more: &[&str]) -> Outcom
     let results = dir.join("results");
     let _ = std::fs::remove_dir_all(&results);
     let server = Server::start(dir, pace);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bedrock-plan"));
+    let process = finish(command(&server, load, &results, more));
+    Outcome::of(server, process, results)
+}
+
+/// A load as one run of the program, `more` being what else it is told.
+pub(crate) fn command(server: &Server, load: &Load, results: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
     command
-        .args(["run", "--yes", "--endpoint-url", &server.url, "--region", "us-east-1", "--include-ramp"])
+        .args(["run", "--yes", "--endpoint-url", &server.url, "--region", "us-east-1"])
+        // What both sides count is the load alone, and all of it.
+        .args(["--no-preflight", "--include-ramp"])
         .args(["--service-tiers", "default", "--prompt-sizes", "small", "--percentiles", "99.9"])
         .args(["--api", if load.stream { "converse-stream" } else { "converse" }])
         .args(["--test-duration", &format!("{}s", load.seconds), "--spawn-rate", &load.spawn_rate.to_string()])
         .args(["--think-time", &format!("{}ms..{}ms", load.think_ms.0, load.think_ms.1)])
         .arg("--results-dir")
-        .arg(&results)
+        .arg(results)
         .args(more)
         .env("AWS_ACCESS_KEY_ID", "bench")
         .env("AWS_SECRET_ACCESS_KEY", "bench");
     if !more.contains(&"--arrival-rates") {
         command.args(["--user-counts", &load.users.to_string()]);
     }
-    let process = finish(command);
-    let truth = server.stop();
-    let mut outcome = Outcome { truth, told: HashMap::new(), process, results };
-    outcome.told = outcome
-        .records()
-        .iter()
-        .map(|record| {
-            let number = |field: &str| record[field].as_f64();
-            let whole = number("service_time_ms").or(number("response_time_ms")).expect("a time");
-            let id = record["request_id"].as_str().unwrap_or_else(|| panic!("no reply: {record}")).to_owned();
-            (id, (number("ttft_ms").unwrap_or(whole), whole))
-        })
-        .collect();
-    outcome
+    command
+}
+
+/// A record's request id, and its times.
+fn told(record: &serde_json::Value) -> (String, Times) {
+    let number = |field: &str| record[field].as_f64();
+    let whole = number("service_time_ms").or(number("response_time_ms")).expect("a time");
+    let id = record["request_id"].as_str().unwrap_or_else(|| panic!("no reply: {record}")).to_owned();
+    (id, (number("ttft_ms").unwrap_or(whole), whole))
 }
 
 /// The bare loop.
@@ -156,14 +169,15 @@ fn read(file: &Path) -> HashMap<String, Times> {
     text.lines().map(entry).collect()
 }
 
-struct Server {
+/// The server's process.
+pub(crate) struct Server {
     process: Child,
     url: String,
     truth: PathBuf,
 }
 
 impl Server {
-    fn start(dir: &Path, pace: Pace) -> Self {
+    pub(crate) fn start(dir: &Path, pace: Pace) -> Self {
         let truth = dir.join("truth.csv");
         let mut process = Command::new(std::env::current_exe().expect("this program"))
             .arg("--serve")

@@ -2,5 +2,7 @@
 
 mod cluster;
 mod deploy;
+mod directory;
+mod machines;
 mod slurm;
 mod submit;
