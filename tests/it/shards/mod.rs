@@ -1,5 +1,6 @@
 //! One run on many machines: the job that is handed in, and what comes of it.
 
+mod bucket;
 mod cluster;
 mod deploy;
 mod directory;

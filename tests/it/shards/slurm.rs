@@ -135,14 +135,14 @@ fn ids(records: &[Value]) -> BTreeSet<String> {
     each
 }
 
-fn is_load(record: &&Value) -> bool {
+fn is_load(record: &Value) -> bool {
     !matches!(record["phase"].as_str(), Some("preflight" | "priming"))
 }
 
 /// The prompt of each request, by cell and number.
 fn prompts(records: &[Value]) -> BTreeMap<(&str, u64), &str> {
     let mut prompts = BTreeMap::new();
-    for record in records.iter().filter(is_load) {
+    for record in records.iter().filter(|record| is_load(record)) {
         let number = (record["test_id"].as_str().unwrap(), record["seq"].as_u64().unwrap());
         prompts.insert(number, record["prompt"].as_str().unwrap());
     }
@@ -152,7 +152,7 @@ fn prompts(records: &[Value]) -> BTreeMap<(&str, u64), &str> {
 /// How long each user of the closed loop thought after each request, milliseconds, as far as the records show it.
 fn thoughts(records: &[Value]) -> BTreeMap<u64, Vec<f64>> {
     let mut sent: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
-    for record in records.iter().filter(is_load) {
+    for record in records.iter().filter(|record| is_load(record)) {
         let Some(user) = record["user"].as_u64() else { continue };
         let ms = |key: &str| record[key].as_f64().unwrap();
         sent.entry(user).or_default().push((ms("sent_ms"), ms("sent_ms") + ms("response_time_ms")));
@@ -228,14 +228,16 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
     assert_eq!(together.len() + apart.len(), truth.len());
     assert!(together.union(&apart).all(|id| truth.contains_key(id)));
     let row_sum: usize = consolidated(&whole).iter().map(|row| row["total_requests"].parse::<usize>().unwrap()).sum();
-    assert_eq!(row_sum, merged.iter().filter(is_load).count());
+    assert_eq!(row_sum, merged.iter().filter(|record| is_load(record)).count());
     assert_eq!(merged.iter().filter(|record| !is_load(record)).count(), 1, "one machine asks for all");
 
     // Users and seeds: those of the unsharded run, each thinking as long, and asking the same.
     for shard in 0..NODES {
         let own = json(&job.shard(shard).join("manifest.json"));
         assert_eq!((own["seed"].to_string(), &own["run_id"]), (seed.clone(), &manifest["run_id"]), "shard {shard}");
-        assert!(records(&job.shard(shard)).iter().filter(is_load).all(|record| record["shard"] == shard));
+        assert!(
+            records(&job.shard(shard)).iter().filter(|record| is_load(record)).all(|record| record["shard"] == shard)
+        );
     }
     let (thought, alone_thought) = (thoughts(&merged), thoughts(&alone));
     assert_eq!(thought.keys().copied().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>(), "every user is somewhere");
@@ -253,7 +255,7 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
     for row in consolidated(&whole) {
         let of_cell = merged.iter().filter(|record| record["test_id"] == row["test_id"].as_str());
         let mut times: Vec<f64> = of_cell
-            .filter(is_load)
+            .filter(|record| is_load(record))
             .filter(|record| record["outcome"] == "succeeded" && record["validity"].is_null())
             .map(|record| record["response_time_ms"].as_f64().unwrap())
             .collect();
