@@ -138,7 +138,6 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         before.same_region(&called(&cells, &bedrock.region))?;
         before.go_on(resolved, started_ms)
     } else {
-        let taken = dir::take(&results, overwrite).map_err(Error::Results)?;
         let mut begun = Begun::now(&resolved.plan, started_ms);
         if let Some(asked) = &options.shard {
             let target = target(&resolved.plan, &cells, None, environment);
@@ -147,6 +146,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
             begun = joined.begun();
             part = Some(joined);
         }
+        let taken = dir::take(&results, overwrite).map_err(Error::Results)?;
         let region = called(&cells, &bedrock.region);
         let mut manifest = manifest(resolved, &all_cells, &cells, begun, &region, &options.only);
         if let Some(part) = &part {
@@ -173,12 +173,8 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
     preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
-    let driven = drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref());
-    let (mut manifest, ends, execution) = driven.inspect_err(|error| {
-        if let Some(part) = &part {
-            part.give_up(&runtime, error);
-        }
-    })?;
+    let (mut manifest, ends, execution) =
+        drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
     drop(simulator);
 
     // A wish to stop that came when nothing was left cut nothing short.
@@ -186,7 +182,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
     if let Some(part) = part {
-        return part.finish(&runtime, &results, &mut manifest, &ends, execution.parted.as_deref());
+        return part.finish(&results, &mut manifest, &ends, execution.parted.as_deref());
     }
     if options.no_report {
         unreported(&results, &manifest, &ends, resumed)

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// Shard 0 tells it, the others hear it.
 const PREFLIGHT: &str = "preflight.json";
@@ -76,6 +76,9 @@ pub(super) struct Part {
     start: Start,
     hello: Hello,
     clock: Option<ClockState>,
+    runtime: Handle,
+    /// The others know how it ended, or will when they look for it.
+    is_told: bool,
 }
 
 /// What a machine comes with.
@@ -119,7 +122,7 @@ pub(super) fn join(
             }
         };
         let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
-        Ok(Some(Part { joined, start, hello, clock }))
+        Ok(Some(Part { joined, start, hello, clock, runtime: runtime.handle().clone(), is_told: false }))
     })
 }
 
@@ -184,8 +187,7 @@ impl Part {
     /// Enters how it ended, tells the others if that was before the end, and leaves the results in the exchange. Returns
     /// the exit code; 4 where the machines `parted`.
     pub(super) fn finish(
-        &self,
-        runtime: &Runtime,
+        mut self,
         results: &Path,
         manifest: &mut Manifest,
         ends: &[CellEnd],
@@ -202,8 +204,9 @@ impl Part {
             part.reason.clone_from(&reason);
         }
         dir::write_manifest(results, manifest)?;
+        self.is_told = true;
         let left = if interrupted { Some(STOPPED) } else { reason.as_deref() };
-        runtime
+        self.runtime
             .block_on(async {
                 let told = match left {
                     Some(why) => self.joined.leave(why).await,
@@ -232,10 +235,14 @@ impl Part {
         let is_apart = parted.is_some() && !interrupted;
         Ok(if is_apart { 4 } else { outcome::exit_code(manifest, ends, false) })
     }
+}
 
-    /// Tells the others that this machine cannot go on, as far as the exchange lets it.
-    pub(super) fn give_up(&self, runtime: &Runtime, error: &Error) {
-        let _ = runtime.block_on(self.joined.leave(&error.to_string()));
+/// Whatever error ends it before [`Part::finish`], nobody waits for it.
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.is_told {
+            let _ = self.runtime.block_on(self.joined.leave("it could not go on"));
+        }
     }
 }
 

@@ -279,7 +279,7 @@ pub(crate) async fn leave(exchange: &Exchange, shard: Shard, hello: &Hello, reas
 }
 
 /// `shard 3`, `shards 1, 2 and 5`, `shards 0, 1, 2, 3, 4 and 12 more`.
-fn named(shards: &[u32]) -> String {
+pub(super) fn named(shards: &[u32]) -> String {
     let text: Vec<String> = shards.iter().take(NAMED).map(ToString::to_string).collect();
     match (shards, &text[..]) {
         ([], _) | (_, []) => "no shard".into(),

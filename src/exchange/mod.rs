@@ -20,6 +20,8 @@ pub(crate) mod clock;
 mod deliver;
 mod detect;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use barrier::{Hello, Joined, MeetError, Start, leave};
 pub(crate) use deliver::{Left, MARK, Mark, build, fetch, held, left, send, verify};

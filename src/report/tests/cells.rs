@@ -1,7 +1,7 @@
 //! A cell's page: all that Locust's report has and more, in one small file.
 
 use super::{Outcome, Record, built_in, manifest, record, records, streams, view_of};
-use crate::record::manifest::Second;
+use crate::record::manifest::{Second, TurnEnd};
 
 fn page_of(view: &super::View, id: &str) -> String {
     let name = format!("test_{id}_report.html");
@@ -88,4 +88,15 @@ fn a_long_test_has_a_small_page() {
     assert!(page.contains("And 1150 rarer ones"), "messages that are all different do not fill it");
     let points = marks(&page, "requests").len();
     assert!((200..=260).contains(&points), "{points} points of two lines");
+}
+
+#[test]
+fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
+    let mut manifest = manifest();
+    manifest.turns[2].end = TurnEnd::Finished;
+    let few = |cell: usize, n: u64| {
+        (0..n).map(move |seq| (cell, record(cell, seq, 500.0 + seq as f64 * 50.0, 100.0, Outcome::Succeeded)))
+    };
+    let view = view_of(&manifest, &few(0, 13).chain(few(2, 6)).collect::<Vec<_>>());
+    insta::assert_snapshot!(view.tiers.tiers[0].sentence, @"flex is not compared at p50 (6 samples of flex are too few for an interval), not compared at p95 (13 samples of default are too few for an interval); it costs 1.00x per reply");
 }

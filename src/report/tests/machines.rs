@@ -105,6 +105,22 @@ fn a_run_of_three_machines_tells_of_each() {
     assert_eq!(view.cells[0].validity, "ok");
 }
 
+#[test]
+fn what_is_said_of_the_clocks_is_what_they_say() {
+    let said = |clocks: [Option<ClockState>; 2]| {
+        let mut parts = parts(&manifest(), 2);
+        for (manifest, clock) in parts.iter_mut().zip(clocks) {
+            part(manifest).clock = clock;
+        }
+        view_of(&manifests(parts).unwrap(), &spread(2)).run.notes
+    };
+    let good = Some(ClockState { synchronised: true, max_error_ms: 1.5 });
+    let loose = Some(ClockState { synchronised: false, max_error_ms: 16_000.0 });
+    let notes = [[good, good], [good, loose], [loose, loose], [None, good], [None, loose]]
+        .map(|clocks| said(clocks).join("\n"));
+    insta::assert_snapshot!("clocks", notes.join("\n\n"));
+}
+
 /// Latency is of all requests: on how many machines they were made is not in it.
 #[test]
 fn the_numbers_of_a_cell_are_those_of_one_machine() {

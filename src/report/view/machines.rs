@@ -170,10 +170,9 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
     }
     let loose = unsynchronised(&shards.parts);
     if !loose.is_empty() {
-        let (clocks, whose) = if loose.len() == 1 { ("clock", "is") } else { ("clocks", "are") };
         notes.push(format!(
-            "the {clocks} of {} {whose} not synchronised: how far apart the machines began is not known, and times of day are theirs",
-            listed(&loose)
+            "{} not synchronised: how far apart the machines began is not known, and times of day are theirs",
+            clocks(&loose)
         ));
     }
     if machines.start_skew_ms.is_some_and(|skew| skew > FAR_MS) {
@@ -184,17 +183,26 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
     notes
 }
 
-/// How far apart they began, and what that is worth.
+/// `the clock of shard 2 is`.
+fn clocks(shards: &[u32]) -> String {
+    let noun = if shards.len() == 1 { "clock" } else { "clocks" };
+    format!("the {noun} of {} {}", listed(shards), is(shards))
+}
+
+/// How far apart they began, and what that is worth; of clocks that are not synchronised more is said elsewhere.
 fn apart(machines: &MachinesView, parts: &[ShardPart]) -> String {
     let Some(skew) = machines.start_skew_ms else { return String::new() };
     let began = format!(", and began within {} ms of each other by their own clocks", text::ms(skew));
-    let errors: Option<Vec<f64>> = parts
-        .iter()
-        .map(|part| part.clock.filter(|clock| clock.synchronised).map(|clock| clock.max_error_ms))
-        .collect();
-    match errors.and_then(|errors| errors.into_iter().max_by(f64::total_cmp)) {
-        Some(error) => format!("{began}, each of which is off by {} ms at most", text::ms(error)),
-        None => format!("{began}; not all of them say how far these are off"),
+    let silent: Vec<u32> = parts.iter().filter(|part| part.clock.is_none()).map(|part| part.index).collect();
+    if !silent.is_empty() {
+        return format!("{began}; how far {} off is not known", clocks(&silent));
+    }
+    let errors = parts.iter().filter_map(|part| part.clock).map(|clock| clock.max_error_ms);
+    match errors.max_by(f64::total_cmp) {
+        Some(error) if unsynchronised(parts).is_empty() => {
+            format!("{began}, each of which is off by {} ms at most", text::ms(error))
+        }
+        _ => began,
     }
 }
 

@@ -162,7 +162,8 @@ fn sentence(tier: &str, rows: &[Row]) -> String {
         deciding.iter().filter_map(|row| row.outcome.as_ref().ok()).map(|contrast| basis(contrast.basis)).collect();
     bases.dedup();
     let parts: Vec<String> = deciding.iter().map(part).collect();
-    format!("{tier} is {}; {}", parts.join(", "), bases.join(", "))
+    let said = [parts.join(", "), bases.join(", ")];
+    format!("{tier} is {}", said.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("; "))
 }
 
 fn numbers(row: &Row, tier: &str) -> TierRow {

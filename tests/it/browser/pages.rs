@@ -5,6 +5,7 @@ use super::chromium::Chromium;
 use crate::support::command;
 use serde_json::json;
 use std::path::Path;
+use std::process::Stdio;
 
 /// Two tiers at two loads, streamed, with failures, thresholds, and text that would like to be markup.
 const PLAN: &str = r#"
@@ -265,4 +266,32 @@ fn the_page_of_a_cell_draws_and_sorts() {
     turned.as_array_mut().unwrap().reverse();
     assert_eq!(turned, slowest);
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn the_machines_of_a_run_fit_on_a_phone() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("plan.toml"), PLAN).unwrap();
+    let url = format!("file://{}", dir.path().join("exchange").display());
+    std::fs::create_dir(dir.path().join("exchange")).unwrap();
+    let start = |shard: &str| {
+        let arguments = ["run", "plan.toml", "--yes", "--results-dir", "shards", "--exchange", &url, "--shard", shard];
+        command(dir.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let shards = ["0/2", "1/2"].map(start);
+    for mut shard in shards {
+        assert!(shard.wait().unwrap().success());
+    }
+    let output = command(dir.path(), &["merge", &url, "--to", "results"]).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 99)), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = "[...document.querySelectorAll('tbody tr')].filter((row) => row.closest('#machines') || /^Each machine/.test(row.closest('.scroll').previousElementSibling?.textContent)).length";
+    for name in ["report.html", "test_us_default_small_u2_report.html"] {
+        for (width, scheme) in [(1280, "dark"), (390, "light")] {
+            browser.open(&dir.path().join("results").join(name), width, scheme);
+            assert_eq!(browser.evaluate(CUT_OFF), json!([]), "{name} at {width}, {scheme}");
+            assert_eq!(browser.evaluate(rows), json!(2), "{name}");
+            assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {width}, {scheme}");
+        }
+    }
 }

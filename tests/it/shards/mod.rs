@@ -1,4 +1,7 @@
 //! One run on many machines: the job that is handed in, and what comes of it.
 
+mod bucket;
 mod deploy;
+mod directory;
+mod machines;
 mod submit;

@@ -1,0 +1,113 @@
+//! Shards that meet in a bucket: moto's S3, which knows conditional puts, and the store's real client.
+
+use super::machines::{Machines, ended, id, said, set};
+use crate::support::python_has;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Sixteen race for the barrier.
+const SHARDS: u32 = 16;
+
+const PLAN: &str = r#"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default"]
+prompt_sizes = ["small"]
+user_counts = [20]
+[load]
+test_duration = "2s"
+spawn_rate = 100
+think_time = "100ms"
+drain = "5s"
+seed = 7
+[request]
+max_tokens = 16
+[simulator]
+ttft = "20ms"
+tpot = "1ms"
+"#;
+
+/// A server that ends with this value.
+struct Bucket {
+    process: Child,
+    url: String,
+}
+
+impl Bucket {
+    /// Nothing where moto is not installed, which is said.
+    fn start() -> Option<Self> {
+        if !python_has("moto.server") || !python_has("boto3") {
+            return None;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/shards/s3_server.py");
+        let mut process = Command::new("python3")
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        assert!(url.starts_with("http://"), "{url:?}");
+        Some(Self { process, url: url.trim().to_owned() })
+    }
+
+    fn environment(&self, command: &mut Command) {
+        command
+            .env("AWS_ENDPOINT_URL_S3", &self.url)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_REGION", "us-east-1");
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn sixteen_machines_meet_in_a_bucket() {
+    let Some(bucket) = Bucket::start() else { return };
+    let mut machines = Machines::new(PLAN);
+    let url = "s3://bucket/runs/one";
+    let start = |index: u32| {
+        let shard = format!("{index}/{SHARDS}");
+        let mut command = machines.command("results", &["--exchange", url, "--shard", &shard]);
+        bucket.environment(&mut command);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let running: Vec<Child> = (0..SHARDS).map(start).collect();
+    for shard in running {
+        ended(shard, 0);
+    }
+    let merge = |to: &str, url: &str| {
+        let mut command = machines.scene.command(&["merge", url, "--to", to]);
+        bucket.environment(&mut command);
+        command.output().unwrap()
+    };
+    let output = merge("merged", url);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let nothing = said(&merge("nothing", "s3://bucket/runs/two"));
+    assert!(nothing.contains("no shard left its results in s3://bucket/runs/two"), "{nothing}");
+    let no_bucket = said(&merge("nothing", "s3://elsewhere/one"));
+    assert!(no_bucket.contains("the exchange s3://elsewhere/one cannot be used"), "{no_bucket}");
+
+    let records = machines.records("merged");
+    assert_eq!(set(&records, id), machines.truth());
+    assert_eq!(set(&records, id).len(), records.len());
+    let users = |record: &serde_json::Value| record["user"].as_u64();
+    assert_eq!(set(&records, users).into_iter().flatten().collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+    let manifest = machines.json("merged/manifest.json");
+    let shards: Vec<_> = (0..SHARDS).map(|index| machines.of_shard(index, SHARDS).join("manifest.json")).collect();
+    for path in shards {
+        let own: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        // One decision, whoever of them made it.
+        assert_eq!((&own["run_id"], &own["seed"]), (&manifest["run_id"], &manifest["seed"]));
+    }
+    assert_eq!(manifest["turns"][0]["parts"].as_array().unwrap().len(), SHARDS as usize);
+}

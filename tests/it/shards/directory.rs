@@ -1,0 +1,445 @@
+//! Shards that meet in a directory, merged and held beside the same plan on one machine.
+
+use super::machines::{Machines, ended, id, records, said, set, until};
+use crate::run::scene::{files, wait_for_lines};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+/// Users with a second of think time at most, so that they are there in any order.
+const USERS: &str = r#"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default", "flex"]
+prompt_sizes = ["small"]
+user_counts = [7]
+[load]
+test_duration = "1500ms"
+spawn_rate = 100
+think_time = "10ms..50ms"
+cool_down = "0s"
+drain = "5s"
+seed = 7
+[request]
+max_tokens = 16
+[simulator]
+ttft = "20ms"
+tpot = "1ms"
+"#;
+
+fn code(output: &std::process::Output, code: i32) -> String {
+    let said = said(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+/// The numbers of a cell in `summary.json`.
+fn cells(summary: &Value) -> &Vec<Value> {
+    summary["cells"].as_array().unwrap()
+}
+
+#[test]
+fn three_machines_make_the_run_of_one() {
+    let mut machines = Machines::new(USERS);
+    machines.run(3, 0, &[]);
+    code(&machines.merge("merged", &[]), 0);
+    code(&machines.command("whole", &["--include-ramp"]).output().unwrap(), 0);
+    let (merged, whole) = (machines.records("merged"), machines.records("whole"));
+    let truth = machines.truth();
+
+    // Nothing lost, nothing counted twice: the server's requests are those of the records.
+    let both: Vec<Value> = merged.iter().chain(&whole).cloned().collect();
+    assert_eq!(set(&both, id), truth);
+    assert_eq!(both.len(), truth.len());
+
+    // The same users, the same seed, and each user on one machine.
+    let user = |record: &Value| (record["test_id"].to_string(), record["user"].as_u64());
+    assert_eq!(set(&merged, user), set(&whole, user));
+    assert_eq!(machines.json("merged/manifest.json")["seed"], machines.json("whole/manifest.json")["seed"]);
+    for record in merged.iter().filter(|record| record["user"].is_u64()) {
+        let (user, shard) = (record["user"].as_u64().unwrap(), record["shard"].as_u64().unwrap());
+        assert_eq!((user % 3, record["seq"].as_u64().unwrap() % 3), (shard, shard), "{record}");
+    }
+    assert_eq!(
+        merged.iter().filter(|record| record["phase"] == "preflight").count(),
+        2,
+        "one machine alone asks first"
+    );
+
+    // Records by the time of their end, and no number in a cell twice.
+    let ended: Vec<f64> = merged.iter().map(|record| record["timestamp"].as_f64().unwrap()).collect();
+    assert!(ended.is_sorted());
+    let load = |record: &&Value| record["user"].is_u64();
+    let numbers = |record: &Value| (record["test_id"].to_string(), record["seq"].as_u64());
+    let loads: Vec<Value> = merged.iter().filter(load).cloned().collect();
+    assert_eq!(set(&loads, numbers).len(), loads.len());
+
+    // Percentiles are those over all records: with the ramp in, a plain sort gives them again.
+    let output = machines.scene.command(&["report", "merged", "--include-ramp", "--out", "ramp"]).output().unwrap();
+    code(&output, 0);
+    for cell in cells(&machines.json("ramp/summary.json")) {
+        let mut times: Vec<f64> = loads
+            .iter()
+            .filter(|record| record["test_id"] == cell["test_id"])
+            .map(|record| record["response_time_ms"].as_f64().unwrap())
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let levels = cell["response_time"]["percentiles"].as_array().unwrap();
+        assert!(levels.len() > 2, "{levels:?}");
+        for level in levels {
+            let rank = (times.len() as f64 * level["level_percent"].as_f64().unwrap() / 100.0).ceil() as usize;
+            let told = level["value_ms"].as_f64().unwrap();
+            assert!((told - times[rank - 1]).abs() < 0.001, "{told} {}", times[rank - 1]);
+        }
+    }
+
+    // Merged again, and from other copies in another order: the same bytes.
+    code(&machines.merge("again", &[]), 0);
+    let exchange = machines.scene.path("exchange");
+    fs::create_dir_all(machines.scene.path("other/shards")).unwrap();
+    for index in ["2", "0", "1"] {
+        copy(&exchange.join("shards").join(index), &machines.scene.path("other/shards").join(index));
+    }
+    let other = format!("file://{}", machines.scene.path("other").display());
+    code(&machines.scene.command(&["merge", &other, "--to", "third"]).output().unwrap(), 0);
+    for copy in ["again", "third"] {
+        assert_eq!(files(&machines.scene.path("merged")), files(&machines.scene.path(copy)));
+        for file in files(&machines.scene.path("merged")) {
+            let read = |dir: &str| fs::read(machines.scene.path(dir).join(&file)).unwrap();
+            assert!(read("merged") == read(copy), "{file}");
+        }
+    }
+    let manifest = machines.json("merged/manifest.json");
+    assert_eq!((&manifest["shards"]["complete"], &manifest["shards"]["count"]), (&true.into(), &3.into()));
+    // One directory like any other.
+    code(&machines.scene.command(&["compare", "merged", "whole"]).output().unwrap(), 0);
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir(to).unwrap();
+    for file in files(from) {
+        fs::copy(from.join(&file), to.join(&file)).unwrap();
+    }
+}
+
+#[test]
+fn arrivals_come_when_they_would_have_on_one_machine() {
+    let plan = r#"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default"]
+prompt_sizes = ["small"]
+cache_modes = ["cold"]
+arrival_rates = [40]
+[load]
+arrivals = "poisson"
+test_duration = "2s"
+cool_down = "0s"
+seed = 7
+[request]
+max_tokens = 16
+[run]
+preflight = false
+[simulator]
+ttft = "20ms"
+tpot = "1ms"
+"#;
+    let mut machines = Machines::new(plan);
+    machines.run(4, 0, &[]);
+    code(&machines.merge("merged", &[]), 0);
+    code(&machines.command("whole", &[]).output().unwrap(), 0);
+    let due = |record: &Value| record["due_ms"].to_string();
+    let (merged, whole) = (machines.records("merged"), machines.records("whole"));
+    assert!(whole.len() > 40, "{}", whole.len());
+    assert_eq!(set(&merged, due), set(&whole, due), "the same moments, each on one machine");
+    assert_eq!((merged.len(), merged.len() + whole.len()), (whole.len(), machines.truth().len()));
+    for shard in 0..4 {
+        assert!(merged.iter().any(|record| record["shard"] == shard));
+    }
+}
+
+#[test]
+fn requests_and_a_data_set_are_gone_through_once() {
+    let plan = r#"
+prompts_file = "prompts.json"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default"]
+prompt_sizes = ["lines"]
+user_counts = [2, 5]
+[load]
+requests = 41
+test_duration = "1m"
+spawn_rate = 100
+think_time = "1ms"
+cool_down = "0s"
+seed = 7
+[run]
+preflight = false
+[[dataset]]
+name = "lines"
+file = "lines.jsonl"
+[request]
+max_tokens = 16
+[simulator]
+ttft = "5ms"
+tpot = "1ms"
+"#;
+    let mut machines = Machines::new("[simulator]\nttft = \"5ms\"\ntpot = \"1ms\"\n");
+    fs::write(machines.scene.path("plan.toml"), plan).unwrap();
+    fs::write(machines.scene.path("prompts.json"), "{\"small\": {\"text\": \"hello\"}}").unwrap();
+    let lines: Vec<String> = (0..41).map(|line| format!("{{\"text\": \"line {line}\"}}")).collect();
+    fs::write(machines.scene.path("lines.jsonl"), lines.join("\n")).unwrap();
+    // With two users there is nothing for two of the machines.
+    machines.run(4, 0, &[]);
+    code(&machines.merge("merged", &[]), 0);
+    let merged = machines.records("merged");
+    assert_eq!(merged.len(), machines.truth().len());
+    let mut of_cell: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for record in &merged {
+        of_cell.entry(record["test_id"].to_string()).or_default().push(record);
+    }
+    assert_eq!(of_cell.len(), 2);
+    for (cell, records) in of_cell {
+        let mut lines: Vec<u64> = records.iter().map(|record| record["prompt_line"].as_u64().unwrap()).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, (1..=41).collect::<Vec<_>>(), "{cell}: each line once");
+        let mut numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..41).collect::<Vec<_>>(), "{cell}");
+    }
+}
+
+#[test]
+fn a_budget_is_of_all_machines_together() {
+    let mut machines = Machines::new(USERS);
+    let said = machines.run(3, 3, &["--no-preflight", "--set", "budget.max_requests=20"]);
+    assert!(said.iter().any(|said| said.contains("records in")), "{said:?}");
+    code(&machines.merge("merged", &[]), 3);
+    assert_eq!(machines.records("merged").len(), 20);
+    assert_eq!(machines.truth().len(), 20);
+    let parts = machines.json("merged/manifest.json")["shards"]["parts"].clone();
+    assert!(parts[0]["reason"].as_str().unwrap().contains("1/3 of which is this shard's"), "{parts:#}");
+}
+
+#[test]
+fn where_one_is_missing_nobody_begins() {
+    let mut machines = Machines::new(USERS);
+    let early: Vec<_> = [0, 2].map(|index| machines.shard(index, 3, &["--barrier-timeout", "1s"])).into();
+    for shard in early {
+        let said = ended(shard, 4);
+        assert!(said.contains("shard 1 of 3 did not come within 1s"), "{said}");
+        assert!(said.contains("nothing was sent"), "{said}");
+    }
+    let late = ended(machines.shard(1, 3, &[]), 4);
+    assert!(late.contains("holds a run that was given up: shard 1 of 3 did not come within 1s"), "{late}");
+    assert_eq!(machines.truth().len(), 0, "not one request");
+    let said = code(&machines.merge("merged", &[]), 3);
+    assert!(said.contains("no shard left its results"), "{said}");
+    let said = code(&machines.merge("merged", &["--allow-missing"]), 3);
+    assert!(said.contains("no shard left its results"), "{said}");
+    assert!(!machines.scene.path("merged/manifest.json").exists());
+}
+
+#[test]
+fn machines_that_do_not_fit_each_other_are_named() {
+    for (name, other, says) in [
+        ("count", ["--shard", "1/3"], "the number of shards is"),
+        ("plan", ["--user-counts", "8"], "the plan (SHA-256) is"),
+    ] {
+        let machines = Machines::new(USERS);
+        let url = format!("file://{}", machines.scene.path(name).display());
+        let command = |shard: &str, more: &[&str]| {
+            let all = [&["--exchange", &url, "--shard", shard, "--barrier-timeout", "1m"][..], more].concat();
+            machines.command("results", &all).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let one = command("0/2", &[]);
+        let two = if name == "count" { command("1/3", &[]) } else { command("1/2", &other) };
+        for shard in [one, two] {
+            let said = ended(shard, 4);
+            assert!(said.contains(says) && said.contains("shard 0") && said.contains("shard 1"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_exchange_is_of_one_run() {
+    let again = |machines: &Machines, shard: &str| {
+        let exchange = machines.exchange();
+        let output = machines.command("other", &["--exchange", &exchange, "--shard", shard]).output().unwrap();
+        assert!(!machines.scene.path("other").exists());
+        code(&output, 4)
+    };
+    let machines = Machines::new(USERS);
+    machines.run(1, 0, &["--only", "*default*"]);
+    let said = again(&machines, "0/1");
+    assert!(said.contains("already holds the run 20") && said.contains("name a new place"), "{said}");
+    // A second process that says to be the same shard.
+    let machines = Machines::new(USERS);
+    let first = machines.shard(0, 2, &[]);
+    until(|| machines.scene.path("exchange/ready/0.json").exists());
+    let said = again(&machines, "0/2");
+    assert!(said.contains("has a shard 0 already"), "{said}");
+    let second = machines.shard(1, 2, &[]);
+    ended(first, 0);
+    ended(second, 0);
+}
+
+#[test]
+fn a_machine_that_is_killed_is_missed() {
+    let mut machines = Machines::new(USERS);
+    let more = ["--barrier-timeout", "2s", "--no-preflight", "--only", "*default*", "--test-duration", "4s"];
+    let mut running: Vec<_> = (0..3).map(|index| machines.shard(index, 3, &more)).collect();
+    wait_for_lines(&machines.of_shard(1, 3).join("token_data.jsonl"), 5);
+    running[1].kill().unwrap();
+    let killed = running.remove(1).wait_with_output().unwrap();
+    assert_eq!(killed.status.code(), None);
+    for shard in running {
+        ended(shard, 0);
+    }
+    let said = code(&machines.merge("merged", &[]), 3);
+    assert!(said.contains("shard 1 came, on ") && said.contains("left no results"), "{said}");
+    assert!(said.contains("--allow-missing") && said.contains("--with"), "{said}");
+    assert!(!machines.scene.path("merged").exists(), "nothing half done");
+
+    let said = code(&machines.merge("part", &["--allow-missing"]), 0);
+    assert!(said.contains("every verdict is INCONCLUSIVE"), "{said}");
+    let manifest = machines.json("part/manifest.json");
+    assert_eq!(manifest["shards"]["complete"], false);
+    let part = machines.records("part");
+    assert!(part.iter().all(|record| record["shard"] != 1));
+
+    // What it had on its own machine is not lost, and makes nothing whole.
+    code(&machines.merge("rest", &["--with", "results/shard_1_of_3"]), 0);
+    let rest = machines.records("rest");
+    assert!(rest.len() > part.len());
+    assert_eq!(machines.json("rest/manifest.json")["shards"]["complete"], false);
+    let truth = machines.truth();
+    assert!(set(&rest, id).is_subset(&truth) && set(&rest, id).len() == rest.len());
+}
+
+#[test]
+fn a_machine_that_is_stopped_ends_the_others_before_the_next_cell() {
+    let mut machines = Machines::new(USERS);
+    let more = ["--no-preflight", "--test-duration", "3s"];
+    let running: Vec<_> = (0..3).map(|index| machines.shard(index, 3, &more)).collect();
+    wait_for_lines(&machines.of_shard(2, 3).join("token_data.jsonl"), 5);
+    let term = Command::new("kill").args(["-TERM", &running[2].id().to_string()]).status().unwrap();
+    assert!(term.success());
+    for (index, shard) in running.into_iter().enumerate() {
+        if index == 2 {
+            ended(shard, 130);
+        } else {
+            let said = ended(shard, 4);
+            assert!(said.contains("shard 2 on ") && said.contains("left: it was stopped"), "{said}");
+        }
+    }
+    // All that was sent was recorded, and delivered: the merge is of an interrupted run.
+    code(&machines.merge("merged", &[]), 130);
+    assert_eq!(set(&machines.records("merged"), id), machines.truth());
+    assert_eq!(machines.json("merged/manifest.json")["shards"]["complete"], true);
+}
+
+#[test]
+fn results_that_cannot_be_delivered_stay_where_they_are() {
+    let mut machines = Machines::new(USERS);
+    fs::create_dir(machines.scene.path("exchange")).unwrap();
+    // Where a directory must be made there is a file.
+    fs::write(machines.scene.path("exchange/shards"), "").unwrap();
+    let said = machines.run(2, 1, &["--only", "*default*"]);
+    for (index, said) in said.iter().enumerate() {
+        assert!(said.contains(&format!("the results are in results/shard_{index}_of_2")), "{said}");
+        assert!(said.contains(&format!("--with results/shard_{index}_of_2")), "{said}");
+    }
+    fs::remove_file(machines.scene.path("exchange/shards")).unwrap();
+    code(&machines.merge("merged", &["--with", "results/shard_1_of_2", "--with", "results/shard_0_of_2"]), 0);
+    assert_eq!(set(&machines.records("merged"), id), machines.truth());
+    assert_eq!(machines.json("merged/manifest.json")["shards"]["complete"], true);
+}
+
+#[test]
+fn results_that_were_changed_or_are_of_another_run_are_refused() {
+    let machines = Machines::new(USERS);
+    machines.run(2, 0, &["--only", "*default*"]);
+    let journal = machines.scene.path("exchange/shards/1/token_data.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replacen("\"succeeded\"", "\"throttled\"", 1)).unwrap();
+    let said = code(&machines.merge("merged", &[]), 4);
+    assert!(said.contains("shards/1/token_data.jsonl: it is not what the shard left"), "{said}");
+    fs::write(&journal, &text).unwrap();
+
+    let said = code(&machines.merge("merged", &["--with", "results/shard_1_of_2"]), 2);
+    assert!(said.contains("shard 1 is there twice"), "{said}");
+
+    let mark = machines.scene.path("exchange/shards/0/shard.json");
+    let whole = fs::read_to_string(&mark).unwrap();
+    fs::write(&mark, whole.replace(env!("CARGO_PKG_VERSION"), "0.0.7")).unwrap();
+    let said = code(&machines.merge("merged", &[]), 2);
+    assert!(said.contains("the version of bedrock-plan is") && said.contains("0.0.7"), "{said}");
+
+    let said = code(
+        &machines
+            .scene
+            .command(&["run", "plan.toml", "--yes", "--resume", "--results-dir", "results/shard_0_of_2"])
+            .output()
+            .unwrap(),
+        2,
+    );
+    assert!(said.contains("holds the run of several machines"), "{said}");
+    assert_eq!(
+        records(&machines.of_shard(0, 2)).len() + records(&machines.of_shard(1, 2)).len(),
+        machines_records(&machines)
+    );
+}
+
+/// Records in the exchange.
+fn machines_records(machines: &Machines) -> usize {
+    (0..2).map(|index| records(&machines.scene.path(&format!("exchange/shards/{index}"))).len()).sum()
+}
+
+#[test]
+fn one_machine_fills_the_cache_for_all() {
+    let plan = USERS
+        .replace("[load]", "cache_modes = [\"warm\"]\n[load]")
+        .replace("[simulator]", "[simulator]\ncache_min_tokens = 1");
+    let machines = Machines::new(&plan);
+    machines.run(3, 0, &["--no-preflight", "--only", "*default*"]);
+    code(&machines.merge("merged", &[]), 0);
+    let merged = machines.records("merged");
+    let primed: Vec<&Value> = merged.iter().filter(|record| record["phase"] == "priming").collect();
+    assert_eq!(primed.len(), 1);
+    let last = primed[0]["timestamp"].as_f64().unwrap();
+    let begins =
+        |record: &Value| record["timestamp"].as_f64().unwrap() - record["response_time_ms"].as_f64().unwrap() / 1e3;
+    assert!(merged.iter().filter(|record| record["phase"] != "priming").all(|record| begins(record) > last));
+}
+
+/// Flags, variables, the exit code, and what is said.
+type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], i32, &'static str);
+
+#[test]
+fn what_makes_no_sense_is_said_before_anything_is_sent() {
+    let machines = Machines::new(USERS);
+    let cases: [Case; 8] = [
+        (&["--shard", "1/4"], &[], 2, "--exchange was not said"),
+        (&["--exchange", "http://x/y", "--shard", "0/2"], &[], 4, "file:///shared/dir or s3://bucket/prefix"),
+        (&["--exchange", "file://x/y", "--shard", "0/2"], &[], 4, "absolute path"),
+        (&["--exchange", "file:///dev/null/x", "--shard", "0/2"], &[], 4, "/dev/null/x"),
+        (&["--exchange", "file:///tmp/x", "--shard", "2/2"], &[], 2, "the last one is 1/2"),
+        (&["--exchange", "file:///tmp/x", "--shard", "0/2", "--barrier-timeout", "soon"], &[], 2, "--barrier-timeout"),
+        (&["--exchange", "file:///tmp/x"], &[], 2, "nothing says which shard"),
+        (
+            &[],
+            &[("SLURM_PROCID", "1"), ("SLURM_NTASKS", "4"), ("SLURM_STEP_ID", "0")],
+            2,
+            "one of 4 tasks of a Slurm step",
+        ),
+    ];
+    for (more, environment, exits, says) in cases {
+        let output = machines.command("results", more).envs(environment.iter().copied()).output().unwrap();
+        let said = code(&output, exits);
+        assert!(said.contains(says), "{said}");
+        assert!(!machines.scene.path("results").exists());
+    }
+}

@@ -1,0 +1,116 @@
+//! Several processes as the machines of one run, and what came of it.
+
+use crate::run::scene::{Scene, Simulate};
+use bedrock_plan::simulator::Truth;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A simulator, and a directory in which shards and their exchange are.
+pub(super) struct Machines {
+    pub(super) scene: Scene,
+    server: Option<Simulate>,
+}
+
+impl Machines {
+    /// With a plan, whose `[simulator]` is served by a process of its own.
+    pub(super) fn new(plan: &str) -> Self {
+        let scene = Scene::new().plan(plan);
+        let server = Some(Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]));
+        Self { scene, server }
+    }
+
+    pub(super) fn exchange(&self) -> String {
+        format!("file://{}", self.scene.path("exchange").display())
+    }
+
+    /// `run` against the simulator, and what else is said.
+    pub(super) fn command(&self, results: &str, more: &[&str]) -> Command {
+        let url = self.server.as_ref().map_or("", |server| server.url.as_str());
+        let mut all = vec!["run", "plan.toml", "--yes", "--quiet", "--endpoint-url", url, "--results-dir", results];
+        all.extend(more);
+        self.scene.command(&all)
+    }
+
+    /// Starts one shard.
+    pub(super) fn shard(&self, index: u32, count: u32, more: &[&str]) -> Child {
+        let (exchange, shard) = (self.exchange(), format!("{index}/{count}"));
+        let mut all = vec!["--exchange", exchange.as_str(), "--shard", shard.as_str()];
+        all.extend(more);
+        self.command("results", &all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs all shards to their end, each with this exit code. Returns what they said.
+    pub(super) fn run(&self, count: u32, code: i32, more: &[&str]) -> Vec<String> {
+        let running: Vec<Child> = (0..count).map(|index| self.shard(index, count, more)).collect();
+        running.into_iter().map(|shard| ended(shard, code)).collect()
+    }
+
+    /// `merge` of the exchange to a directory.
+    pub(super) fn merge(&self, to: &str, more: &[&str]) -> Output {
+        let exchange = self.exchange();
+        let mut all = vec!["merge", exchange.as_str(), "--to", to];
+        all.extend(more);
+        self.scene.command(&all).output().unwrap()
+    }
+
+    /// The results directory of a shard.
+    pub(super) fn of_shard(&self, index: u32, count: u32) -> PathBuf {
+        self.scene.path(&format!("results/shard_{index}_of_{count}"))
+    }
+
+    /// Ends the simulator. Returns the ids of all requests that it answered.
+    pub(super) fn truth(&mut self) -> BTreeSet<String> {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        let text = std::fs::read_to_string(self.scene.path("truth.csv")).unwrap();
+        text.lines().filter_map(Truth::parse).map(|truth| truth.request_id).collect()
+    }
+
+    /// A JSON file below the scene.
+    pub(super) fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.scene.path(name)).unwrap()).unwrap()
+    }
+
+    /// The records of a results directory.
+    pub(super) fn records(&self, results: &str) -> Vec<Value> {
+        records(&self.scene.path(results))
+    }
+}
+
+/// The records of a results directory.
+pub(super) fn records(results: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(results.join("token_data.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits for the end of a process, which has this exit code. Returns what it said.
+pub(super) fn ended(process: Child, code: i32) -> String {
+    let output = process.wait_with_output().unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+pub(super) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Waits until something is so. What is waited for must happen, or the test hangs and is killed.
+pub(super) fn until(is: impl Fn() -> bool) {
+    while !is() {
+        std::thread::yield_now();
+    }
+}
+
+/// What of each record is wanted, as a set.
+pub(super) fn set<T: Ord>(records: &[Value], of: impl Fn(&Value) -> T) -> BTreeSet<T> {
+    records.iter().map(of).collect()
+}
+
+/// The request id of a record.
+pub(super) fn id(record: &Value) -> String {
+    record["request_id"].as_str().unwrap_or_default().to_owned()
+}
