@@ -120,8 +120,9 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         None => super::select(&all_cells, &options.only)?,
     };
     let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, shard)?;
-    // Who is asked must know what.
-    if options.screen.mode != terminal::Mode::Quiet || !options.yes {
+    // Who is asked must know what; of several machines one tells it.
+    let is_told = options.screen.mode != terminal::Mode::Quiet && shard.index == 0;
+    if is_told || !options.yes {
         introduce(resolved, &cells, before.as_ref(), &results);
     }
     confirm(options.yes)?;
@@ -214,7 +215,9 @@ pub(super) struct Begun {
 impl Begun {
     /// A run that begins now.
     fn now(plan: &Plan, started_ms: u64) -> Self {
-        Self { started_ms, run_id: run_id(started_ms), seed: plan.load.seed.unwrap_or_else(rand::random) }
+        // What is drawn can be said again: TOML has no number above 2^63, and many a reader of JSON none above 2^53.
+        let drawn = || rand::random_range(0..1 << 53);
+        Self { started_ms, run_id: run_id(started_ms), seed: plan.load.seed.unwrap_or_else(drawn) }
     }
 }
 

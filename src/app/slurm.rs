@@ -117,8 +117,8 @@ trap : TERM
 # What srun itself does not pass on: the cores of a task.
 [ -z "${{SLURM_CPUS_PER_TASK-}}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 
-# One machine's end is not the others', however it ends.
-srun --no-kill --wait=0 --kill-on-bad-exit=0 \
+# One machine's end is not the others', however it ends. Each line says whose it is.
+srun --label --no-kill --wait=0 --kill-on-bad-exit=0 \
     {program} run {plan} --yes \
     --results-dir "$results" --exchange "$exchange"{flags}
 

@@ -109,7 +109,7 @@ fn a_shell_hands_over_what_was_said() {
     fake(
         base.path(),
         "srun",
-        r#"[ "$1 $2 $3" = "--no-kill --wait=0 --kill-on-bad-exit=0" ] || exit 9; shift 3; "$@"; exit 137"#,
+        r#"[ "$1 $2 $3 $4" = "--label --no-kill --wait=0 --kill-on-bad-exit=0" ] || exit 9; shift 4; "$@"; exit 137"#,
     );
     let told = base.path().join("told");
     let program = fake(

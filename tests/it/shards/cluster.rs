@@ -1,0 +1,272 @@
+//! A Slurm of its own for a test: one controller and four nodes, all on this machine, in a scratch directory and
+//! on free ports. Whatever was started here is ended with it, however the test ends, each process by its id.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Nodes.
+pub(super) const NODES: u32 = 4;
+
+/// Nothing that is waited for takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two cores carry one cluster at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// In the environment of a node's daemon and of whatever it starts for a step, and of no task.
+const NODE: &str = "TEST_SLURM_NODE";
+
+/// Running daemons.
+pub(super) struct Slurm {
+    dir: tempfile::TempDir,
+    daemons: Vec<Child>,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Slurm {
+    /// Starts it and waits until all nodes are idle; nothing where Slurm is not installed.
+    #[allow(clippy::print_stderr)]
+    pub(super) fn start() -> Option<Self> {
+        for program in ["slurmctld", "slurmd", "srun", "sbatch", "scancel", "scontrol", "sinfo"] {
+            if Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+                eprintln!("skipped: {program} is not installed");
+                return None;
+            }
+        }
+        // Its daemons run what they are told as whoever they are told.
+        if output(Command::new("id").arg("-u")).trim() != "0" {
+            eprintln!("skipped: slurmd must be started by root");
+            return None;
+        }
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slurm = Self { dir: tempfile::tempdir().unwrap(), daemons: Vec::new(), _one: one };
+        std::fs::create_dir(slurm.dir.path().join("state")).unwrap();
+        std::fs::create_dir(slurm.dir.path().join("spool")).unwrap();
+        std::fs::write(slurm.conf(), configuration(slurm.dir.path())).unwrap();
+        slurm.daemon("slurmctld", "ctld", &[]);
+        for node in 1..=NODES {
+            let name = format!("n{node}");
+            slurm.daemon("slurmd", &name, &["-N", &name]);
+        }
+        let idle = |slurm: &Self| slurm.ask("sinfo", &["-h", "-t", "idle", "-o", "%D"]).trim() == NODES.to_string();
+        slurm.wait("four idle nodes", idle);
+        Some(slurm)
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.dir.path().join("slurm.conf")
+    }
+
+    fn daemon(&mut self, program: &str, name: &str, more: &[&str]) {
+        let log = std::fs::File::create(self.dir.path().join(format!("{name}.out"))).unwrap();
+        let daemon = Command::new(program)
+            .args(["-D", "-f"])
+            .arg(self.conf())
+            .args(more)
+            .env("SLURM_CONF", self.conf())
+            .env(NODE, name)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.daemons.push(daemon);
+    }
+
+    /// One of Slurm's commands, which ends: those that wait for what does not come are ended.
+    pub(super) fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["-k", "2", "60", program]).args(arguments).env("SLURM_CONF", self.conf()).stdin(Stdio::null());
+        command
+    }
+
+    /// What one of Slurm's commands says; nothing where it fails.
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        output(&mut self.command(program, arguments))
+    }
+
+    /// Hands in a script from a directory, with its environment and nothing else. Returns the job's id.
+    pub(super) fn submit(&self, dir: &Path, script: &str) -> u32 {
+        let mut sbatch = self.command("sbatch", &["--parsable", script]);
+        sbatch.current_dir(dir).env_clear().env("SLURM_CONF", self.conf());
+        sbatch.env("PATH", std::env::var("PATH").unwrap()).env("HOME", dir).env("AWS_EC2_METADATA_DISABLED", "true");
+        let Output { status, stdout, stderr } = sbatch.output().unwrap();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap().trim().parse().unwrap()
+    }
+
+    /// Waits until a job has ended. Returns its state.
+    pub(super) fn ended(&self, job: u32) -> String {
+        let state = || {
+            let said = self.ask("scontrol", &["-o", "show", "job", &job.to_string()]);
+            said.split_whitespace().find_map(|word| word.strip_prefix("JobState=").map(str::to_owned))
+        };
+        let is_over = |state: &Option<String>| {
+            state.as_ref().is_some_and(|state| !["PENDING", "CONFIGURING", "RUNNING", "COMPLETING"].contains(&&**state))
+        };
+        self.wait("the job's end", |_| is_over(&state()));
+        state().unwrap()
+    }
+
+    /// As `scancel` does it.
+    pub(super) fn cancel(&self, job: u32, more: &[&str]) {
+        let job = job.to_string();
+        let mut arguments = vec![job.as_str()];
+        arguments.extend(more);
+        assert!(self.command("scancel", &arguments).status().unwrap().success());
+    }
+
+    /// Tasks of this cluster that run this program, with the value that a variable has for each.
+    pub(super) fn tasks(&self, program: &str, variable: &str) -> Vec<(u32, String)> {
+        let of = |process: &Process| process.runs(program).then(|| process.variable(variable)).flatten();
+        self.processes().iter().filter_map(|process| Some((process.id, of(process)?))).collect()
+    }
+
+    /// Pulls the plug of the node that runs a task: the daemon, what it started for the step, and the tasks, at once.
+    pub(super) fn kill_node_of(&self, program: &str, task: u32) {
+        let task = task.to_string();
+        let all = self.processes();
+        let is_task = |process: &&Process| {
+            process.runs(program) && process.variable("SLURM_PROCID").as_deref() == Some(task.as_str())
+        };
+        let node = all.iter().find(is_task).and_then(|process| process.variable("SLURMD_NODENAME")).unwrap();
+        // A task knows its node by Slurm's own name for it; the batch script, its merge and `srun` run on the first.
+        let on_node = |process: &&Process| {
+            process.variable(NODE).is_some_and(|name| name == node)
+                || process.runs(program) && process.variable("SLURMD_NODENAME").is_some_and(|name| name == node)
+        };
+        let ids: Vec<u32> = all.iter().filter(on_node).map(|process| process.id).collect();
+        assert!(ids.len() >= 3, "a daemon, a step and a task: {ids:?}");
+        kill(&ids);
+    }
+
+    /// Waits for something, asking ten times a second: the cores are the test's. What does not come fails the test.
+    pub(super) fn wait(&self, what: &str, mut is_there: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !is_there(self) {
+            assert!(start.elapsed() < PATIENCE, "{what} did not come:\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn logs(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
+        format!("{}\n{}", self.ask("scontrol", &["show", "job"]), read("ctld.out"))
+    }
+
+    /// All processes that have this cluster in their environment.
+    fn processes(&self) -> Vec<Process> {
+        let mine = format!("SLURM_CONF={}", self.conf().display()).into_bytes();
+        let read = |entry: std::fs::DirEntry| {
+            let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let environment = std::fs::read(entry.path().join("environ")).ok()?;
+            environment.split(|byte| *byte == 0).any(|variable| variable == mine).then_some(())?;
+            let program = std::fs::read_link(entry.path().join("exe")).ok()?;
+            Some(Process { id, program, environment })
+        };
+        std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter_map(read).collect()
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        // A daemon may be starting something at this moment: what is left is looked for until nothing is.
+        for _ in 0..50 {
+            let left: Vec<u32> = self.processes().iter().map(|process| process.id).collect();
+            for daemon in &mut self.daemons {
+                let _ = daemon.kill();
+                let _ = daemon.wait();
+            }
+            if left.is_empty() {
+                break;
+            }
+            kill(&left);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+struct Process {
+    id: u32,
+    program: PathBuf,
+    environment: Vec<u8>,
+}
+
+impl Process {
+    fn runs(&self, program: &str) -> bool {
+        self.program == Path::new(program)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let entries = self.environment.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
+        entries.filter_map(|entry| entry.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value.into())
+    }
+}
+
+/// At once, and without being asked.
+fn kill(ids: &[u32]) {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let _ = Command::new("kill").arg("-KILL").args(ids).stderr(Stdio::null()).status();
+}
+
+fn output(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::null()).output().unwrap();
+    if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() }
+}
+
+/// Ports that nobody listens on, below those that the system gives to connections: nothing takes them meanwhile.
+fn free_ports(count: usize) -> Vec<u16> {
+    let first = 17_000 + (std::process::id() % 1_000) as u16 * 10;
+    (first..).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
+}
+
+/// As root, without munge, systemd, cgroups or accounting.
+fn configuration(dir: &Path) -> String {
+    let (dir, ports) = (dir.display(), free_ports(1 + NODES as usize));
+    let host = output(Command::new("hostname").arg("-s"));
+    let host = host.trim();
+    let mut text = format!(
+        "ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/none
+CredType=cred/none
+CryptoType=crypto/none
+MpiDefault=none
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SwitchType=switch/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerType=sched/backfill
+SchedulerParameters=sched_min_interval=50000,batch_sched_delay=0
+ReturnToService=2
+SlurmctldTimeout=30
+SlurmdTimeout=5
+InactiveLimit=0
+KillWait=8
+MinJobAge=300
+SlurmctldPidFile={dir}/ctld.pid
+SlurmdPidFile={dir}/%n.pid
+StateSaveLocation={dir}/state
+SlurmdSpoolDir={dir}/spool/%n
+SlurmctldLogFile={dir}/ctld.log
+SlurmdLogFile={dir}/%n.log
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+",
+        ports[0]
+    );
+    for (node, port) in (1..).zip(&ports[1..]) {
+        // No more cores than there are: a node that says more than its machine has is refused.
+        text += &format!("NodeName=n{node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 State=UNKNOWN\n");
+    }
+    text
+}
