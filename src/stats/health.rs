@@ -16,7 +16,7 @@ const LAG_SHARE: f64 = 0.01;
 /// Of the cores that this process may use.
 const CPU_SHARE: f64 = 0.8;
 /// Of the users' time.
-const IDLE_SHARE: f64 = 0.02;
+pub(super) const IDLE_SHARE: f64 = 0.02;
 
 /// What this machine did; where several made the run, what the worst of them did.
 #[derive(Debug, Clone, Default)]
@@ -95,8 +95,7 @@ impl Raw {
 impl Health {
     /// Users waited for some machine more than they should have.
     pub(crate) fn is_idle(&self) -> bool {
-        let shares = self.machines.iter().map(Machine::idle_share);
-        shares.chain([self.idle_share]).flatten().any(|share| share > IDLE_SHARE)
+        self.idle_share.is_some_and(|share| share > IDLE_SHARE) || self.machines.iter().any(Machine::is_idle)
     }
 
     pub(super) fn of(

@@ -2,7 +2,7 @@
 //! dimension of the client's health and never of latency, which is of all requests.
 
 use super::collect::Sample;
-use super::health::{Balance, Part, Raw};
+use super::health::{Balance, IDLE_SHARE, Part, Raw};
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Phase;
@@ -32,6 +32,11 @@ impl Machine {
     /// Its users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
     pub(crate) fn idle_share(&self) -> Option<f64> {
         self.balance.idle_share()
+    }
+
+    /// They waited for it more than they should have.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle_share().is_some_and(|share| share > IDLE_SHARE)
     }
 }
 

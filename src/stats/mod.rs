@@ -36,5 +36,5 @@ pub(crate) use phases::PhaseSummary;
 pub(crate) use slowest::Slow;
 pub(crate) use spend::{Spend, may_be_charged};
 pub(crate) use stages::StageSummary;
-pub(crate) use summary::{CellSummary, Counts, Pool, Summary, samples_wanted};
+pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Warning, samples_wanted};
 pub(crate) use validity::Validity;

@@ -44,7 +44,7 @@ pub(super) fn of(cell: &Cell, turns: usize, samples: &[Sample], population: Popu
                 users: stage.users,
                 rate: stage.rate,
                 counts: Counts::of(due()),
-                latency: Latency::of(due().filter(|sample| sample.unfit.is_none()), population),
+                latency: Latency::of(due().filter(|sample| sample.unfit.is_none() && !sample.is_late), population),
                 requests_per_sec: ended.count() as f64 * 1e3 / (length_ms * turns.max(1) as f64),
             }
         })

@@ -142,7 +142,9 @@ fn unfit(manifest: &Manifest, id: &str, validity: &Validity) -> Option<String> {
         planned.map(|turn| manifest.report(id, turn.repetition).map(|report| report.end)).collect();
     let any = |wanted: &[Option<TurnEnd>]| ends.iter().any(|end| wanted.contains(end));
     if ends.iter().any(|end| end.is_none_or(TurnEnd::is_broken)) {
-        Some("it was cut short; `run --resume` finishes it".into())
+        // Machines begin together: what several made is not gone on with.
+        let what_to_do = if manifest.shards.is_none() { "; `run --resume` finishes it" } else { "" };
+        Some(format!("it was cut short{what_to_do}"))
     } else if any(&[Some(TurnEnd::FailedEarly)]) {
         Some("a threshold ended it early".into())
     } else {

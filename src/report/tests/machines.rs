@@ -302,6 +302,27 @@ fn a_machine_without_a_request_ends_nothing() {
     assert_eq!(view.cells[0].health.machines[2].requests, 0);
 }
 
+#[test]
+fn what_only_one_machine_can_be_told_to_do_is_not_said() {
+    let mut parts = parts(&manifest(), 2);
+    parts[1].turns[0].end = TurnEnd::Interrupted;
+    parts[1].turns[1].user_ms = 90_000.0;
+    parts[1].interrupted = true;
+    part(&mut parts[1]).interrupted = true;
+    let whole = manifests(parts).unwrap();
+    let view = view_of(&whole, &spread(2));
+    let said = |cell: usize| view.cells[cell].warnings.iter().map(|warning| warning.text.as_str()).collect::<Vec<_>>();
+    assert_eq!(said(0), ["the run was cut short inside this cell, on one machine at least; run the plan again"]);
+    assert!(said(1).iter().any(|text| text.starts_with("idle: users of shard 1 spent")), "{:?}", said(1));
+    assert_eq!(view.machines.unwrap().rows[1].end, "interrupted");
+    let mut collector = Collector::new(&whole);
+    for (cell, record) in spread(2) {
+        collector.add(cell, &record);
+    }
+    let session = crate::verdict::baseline::session(&whole, &collector.finish());
+    assert_eq!(session.cells[0].numbers, Err("it was cut short".into()));
+}
+
 /// A clock that is an hour off makes no report of an hour.
 #[test]
 fn a_clock_that_is_off_moves_no_row_of_the_history() {

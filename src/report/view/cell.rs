@@ -12,8 +12,9 @@ use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+use crate::stats::machine::listed;
 use crate::stats::series::Row;
-use crate::stats::{CellSummary, Health, Latency, StageSummary, Validity};
+use crate::stats::{CellSummary, Health, Latency, StageSummary, Validity, Warning};
 use crate::units::{duration, timestamp};
 use serde::Serialize;
 
@@ -339,8 +340,29 @@ fn warnings(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
     invalid
         .into_iter()
         .chain(told)
-        .chain(summary.warnings.iter().map(|warning| WarningView { key: warning.key(), text: warning.text().into() }))
+        .chain(
+            summary
+                .warnings
+                .iter()
+                .map(|warning| WarningView { key: warning.key(), text: told_of(*warning, manifest, summary) }),
+        )
         .collect()
+}
+
+/// A warning as it is said of a cell.
+fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> String {
+    let idle = summary.health.machines.iter().filter(|machine| machine.is_idle()).map(|machine| machine.shard);
+    match (warning, idle.collect::<Vec<_>>()) {
+        (Warning::Idle, shards) if !shards.is_empty() => format!(
+            "idle: users of {} spent more than 2 % of their time neither thinking nor waiting for an answer; {} too slow for so many",
+            listed(&shards),
+            if shards.len() == 1 { "the machine is" } else { "the machines are" }
+        ),
+        (Warning::Interrupted, _) if manifest.shards.is_some() => {
+            "the run was cut short inside this cell, on one machine at least; run the plan again".into()
+        }
+        _ => warning.text().into(),
+    }
 }
 
 /// What spoiled the numbers of a cell, and what to do.

@@ -95,7 +95,7 @@ pub(super) fn view(frame: &Frame, summary: &CellSummary) -> PageView {
     };
     PageView {
         percentiles: LEVELS.map(level).into(),
-        phases: summary.phases.iter().map(phase).collect(),
+        phases: summary.phases.iter().map(|of| phase(of, summary)).collect(),
         slowest: summary.slowest.iter().map(slow).collect(),
         figures: figures(frame, summary),
     }
@@ -109,8 +109,13 @@ fn name(phase: Phase) -> (&'static str, &'static str) {
     }
 }
 
-fn phase(phase: &crate::stats::PhaseSummary) -> PhaseRow {
+fn phase(phase: &crate::stats::PhaseSummary, summary: &CellSummary) -> PhaseRow {
     let (name, what) = name(phase.phase);
+    let what = if phase.phase == Phase::Drain && summary.health.machines.len() > 1 {
+        "still running when the first machine started nothing more, or sent later"
+    } else {
+        what
+    };
     let shown = |p| text::percentile(phase.latency.percentile(p), phase.latency.observations());
     PhaseRow {
         name,
