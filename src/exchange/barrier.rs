@@ -182,8 +182,10 @@ impl Joined {
 
     async fn meet(&self, folder: &str, run_id: &str) -> Result<Start, MeetError> {
         let (ready, start) = (format!("{folder}ready"), format!("{folder}start.json"));
-        self.come(&ready).await?;
         let mut waiting = Waiting::new(self.timeout);
+        while waiting.look(self.come(&ready).await)?.is_none() {
+            tokio::time::sleep(self.exchange.poll).await;
+        }
         let mut known = BTreeMap::new();
         loop {
             match waiting.look(read::<Decision>(&self.exchange, &start).await)?.flatten() {
