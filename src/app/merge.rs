@@ -97,7 +97,8 @@ async fn gather(
     for dir in &options.with {
         parts.push(Part { manifest: local(dir)?, dir: dir.clone() });
     }
-    let Some(shards) = parts.iter().find_map(|part| part.manifest.shards.as_ref()) else {
+    let known = parts.iter().find_map(|part| part.manifest.shards.as_ref()).map(|shards| shards.count);
+    let Some(count) = known.or(exchange::expected(&exchange).await.map_err(Error::Meet)?) else {
         let missing = vec![format!("no shard left its results in {}", clean(&options.url))];
         return Ok((parts, missing));
     };
@@ -109,7 +110,7 @@ async fn gather(
             .any(|part| part.index == index)
     };
     let mut untold = Vec::new();
-    for index in (0..shards.count).filter(|index| !is_here(*index)) {
+    for index in (0..count).filter(|index| !is_here(*index)) {
         untold.push(told(&exchange, index).await?);
     }
     Ok((parts, untold))

@@ -185,6 +185,21 @@ pub(crate) async fn left(exchange: &Exchange, index: u32) -> Result<Left, MeetEr
     })
 }
 
+/// How many shards there were to be, as any that came said; nothing where none came.
+///
+/// # Errors
+/// When the exchange cannot be read.
+pub(crate) async fn expected(exchange: &Exchange) -> Result<Option<u32>, MeetError> {
+    for name in exchange.list("ready").await? {
+        if let Some(bytes) = exchange.get(&format!("ready/{name}")).await?
+            && let Ok(hello) = serde_json::from_slice::<Hello>(&bytes)
+        {
+            return Ok(Some(hello.count));
+        }
+    }
+    Ok(None)
+}
+
 /// No path that leads elsewhere.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != ".."

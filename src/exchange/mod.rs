@@ -24,6 +24,6 @@ mod store;
 mod tests;
 
 pub(crate) use barrier::{Hello, Joined, MeetError, Start, leave};
-pub(crate) use deliver::{Left, MARK, Mark, build, fetch, held, left, send, verify};
+pub(crate) use deliver::{Left, MARK, Mark, build, expected, fetch, held, left, send, verify};
 pub(crate) use detect::{DetectError, detect, tasks_beside};
 pub(crate) use store::{Exchange, StoreError};

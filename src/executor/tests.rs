@@ -70,6 +70,10 @@ impl Gate for Open {
 }
 
 async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnReport>) {
+    run_part(plan, url, stop, Shard::WHOLE).await
+}
+
+async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<Record>, Vec<TurnReport>) {
     let target = Target {
         endpoint_url: Some(url),
         simulated: true,
@@ -89,7 +93,7 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
         cool_down: plan.load.cool_down,
         keeps_text: plan.record.text,
         then: plan.abort.then,
-        shard: Shard::WHOLE,
+        shard,
         meet: None,
         cells,
     };
@@ -224,4 +228,34 @@ async fn a_closed_connection_and_a_closed_port_are_told_apart() {
     let _ = closing.await;
     let (records, _) = run(&plan, url, &Stop::default()).await;
     assert!(!records.is_empty() && records.iter().all(|r| r.error_class.as_deref() == Some("connect")), "{records:?}");
+}
+
+#[tokio::test]
+async fn a_user_thinks_the_same_on_whichever_machine_it_is() {
+    let mut plan = plan();
+    plan.matrix.user_counts = vec![5];
+    plan.load.spawn_rate = 1_000.0;
+    plan.load.think_time = ThinkTime { min: Duration::ZERO, max: Duration::from_millis(60) };
+    plan.load.test_duration = Duration::from_millis(600);
+    for shards in [1, 2, 7] {
+        let mut users = Vec::new();
+        for index in 0..shards {
+            let url = server(Duration::from_millis(5), 200, None, REPLY).await;
+            let (records, reports) = run_part(&plan, url, &Stop::default(), Shard { index, count: shards }).await;
+            assert_eq!(reports[0].requests, records.len() as u64);
+            for user in 0..5 {
+                let mut own: Vec<&Record> = records.iter().filter(|record| record.user == Some(user)).collect();
+                own.sort_by_key(|record| record.seq);
+                users.extend((!own.is_empty()).then_some(user));
+                let mut rng = super::users::thoughts(1, 0, user);
+                for pair in own.windows(2) {
+                    let thought = crate::units::ms(super::users::draw(plan.load.think_time, &mut rng));
+                    let pause = pair[1].sent_ms - (pair[0].sent_ms + pair[0].response_time_ms);
+                    assert!(pause > thought - 0.01, "user {user} of {shards}: {pause} < {thought}");
+                }
+            }
+        }
+        users.sort_unstable();
+        assert_eq!(users, [0, 1, 2, 3, 4], "each on one machine");
+    }
 }

@@ -364,10 +364,16 @@ impl Seen {
     }
 }
 
-/// The life of one user, until the load ends or the user leaves.
-pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
+/// What a user draws its think times from: the same on whichever machine it is.
+pub(super) fn thoughts(seed: u64, turn: usize, user: u32) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(THINK_STREAMS | (turn as u64) << 32 | u64::from(user));
+    rng
+}
+
+/// The life of one user, until the load ends or the user leaves.
+pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
+    let mut rng = thoughts(seed, turn, user);
     shared.users.fetch_add(1, Ordering::Relaxed);
     let came = Instant::now();
     let mut wanted = came;
@@ -399,7 +405,7 @@ pub(super) async fn arrival(shared: Arc<Shared>, seq: u64, due: Instant) {
     shared.request(None, seq, due).await;
 }
 
-fn draw(think_time: ThinkTime, rng: &mut ChaCha8Rng) -> Duration {
+pub(super) fn draw(think_time: ThinkTime, rng: &mut ChaCha8Rng) -> Duration {
     let (min, max) = (think_time.min.as_micros() as u64, think_time.max.as_micros() as u64);
     Duration::from_micros(if min == max { min } else { rng.random_range(min..=max) })
 }
