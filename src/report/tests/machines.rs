@@ -180,9 +180,13 @@ fn incomplete() -> Manifest {
     manifests(vec![parts.remove(2), parts.remove(0)]).unwrap()
 }
 
+pub(super) fn incomplete_view() -> View {
+    view_of(&incomplete(), &of(&[0, 2], 4))
+}
+
 #[test]
 fn a_cell_that_lacks_a_machine_decides_nothing() {
-    let view = view_of(&incomplete(), &of(&[0, 2], 4));
+    let view = incomplete_view();
     let validity: Vec<&str> = view.cells.iter().map(|cell| cell.validity.as_str()).collect();
     let [two, three] = ["INVALID: shards 1 and 3 of 4 are missing", "INVALID: shards 1, 2 and 3 of 4 are missing"];
     // The aborted one lacks them too; the last one never began.

@@ -51,15 +51,17 @@ fn every_number_has_its_unit_in_its_name() {
             serde_json::Value::Array(items) => items.iter().for_each(|item| walk(path, item)),
             serde_json::Value::Number(_) => {
                 let is_named = UNITS.iter().any(|unit| path.ends_with(unit) || path.starts_with("ratio"))
-                    || ["ms", "share", "per_sec", "schema", "users", "max_tokens", "arrival_rate"].contains(&path);
+                    || ["ms", "share", "per_sec", "schema", "users", "max_tokens", "arrival_rate", "shard", "missing"]
+                        .contains(&path);
                 assert!(is_named, "{path}");
             }
             _ => {}
         }
     }
-    let view = view_of(&bounded(THRESHOLDS), &records());
-    let json = crate::report::summary::render(&view, &built_in()).unwrap().remove(0);
-    walk("", &serde_json::from_slice(&json.bytes).unwrap());
+    for view in [view_of(&bounded(THRESHOLDS), &records()), super::machines::incomplete_view()] {
+        let json = crate::report::summary::render(&view, &built_in()).unwrap().remove(0);
+        walk("", &serde_json::from_slice(&json.bytes).unwrap());
+    }
 }
 
 fn own(name: &str, source: &str) -> Templates {
