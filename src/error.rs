@@ -255,14 +255,6 @@ pub(crate) enum Error {
     /// A time limit that Slurm would not understand.
     #[error("--time {0}: no time limit")]
     TimeLimit(String),
-    /// A duration on the command line that is none.
-    #[error("{flag}: {message}")]
-    Duration {
-        /// Which.
-        flag: &'static str,
-        /// What is wrong with it.
-        message: String,
-    },
     /// An exchange of a kind that there is not.
     #[error("--exchange {0}: neither file:///DIR nor s3://BUCKET/PREFIX")]
     ExchangeUrl(String),

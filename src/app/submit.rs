@@ -38,6 +38,9 @@ const HANDING_OVER: Duration = Duration::from_secs(30);
 /// Notice of a job's end: the least.
 const NOTICE: Duration = Duration::from_secs(45);
 
+/// Slurm gives notice so much earlier than it was told.
+const EARLY: Duration = Duration::from_secs(60);
+
 /// Writes the script, or prints it, and hands it in if asked.
 pub(super) fn submit(
     args: &SubmitArgs,
@@ -83,9 +86,7 @@ fn job(
 ) -> Result<(Job, Vec<String>), Error> {
     let plan = &resolved.plan;
     let barrier = match &args.barrier_timeout {
-        Some(text) => {
-            duration::parse(text).map_err(|message| Error::Duration { flag: "--barrier-timeout", message })?
-        }
+        Some(text) => duration::parse(text).map_err(Error::BarrierTimeout)?,
         None => BARRIER_TIMEOUT,
     };
     let at_most = Duration::from_secs_f64(estimate(cells, plan, &resolved.prompts).seconds_at_most.ceil());
@@ -96,7 +97,9 @@ fn job(
     } else {
         Duration::ZERO
     };
-    let needs = at_most + MEETING * turns + barrier + asking + AROUND;
+    let draining = cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout)).max().unwrap_or_default();
+    let notice = (draining + HANDING_OVER).max(NOTICE);
+    let needs = at_most + MEETING * turns + barrier + asking + AROUND + notice + EARLY;
     let mut warnings = idle(cells, args.tasks);
     if plan.target.endpoint == Endpoint::Simulated {
         warnings
@@ -116,7 +119,6 @@ fn job(
             text.clone()
         }
     };
-    let draining = cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout)).max().unwrap_or_default();
     let working_dir = std::env::current_dir().map_err(Error::Internal)?;
     let job = Job {
         name: id::file_safe(&plan.name),
@@ -124,7 +126,7 @@ fn job(
         time,
         takes: clock(at_most.as_secs()),
         late: duration::format(barrier),
-        notice_s: (draining + HANDING_OVER).max(NOTICE).as_secs(),
+        notice_s: notice.as_secs(),
         options: args.sbatch_args.clone(),
         environment: said(resolved, environment),
         working_dir: text(&working_dir)?,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(super) const NODES: u32 = 4;
 
 /// Nothing that is waited for takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Two cores carry one cluster at a time.
 static ONE: Mutex<()> = Mutex::new(());
@@ -98,17 +98,19 @@ impl Slurm {
         String::from_utf8(stdout).unwrap().trim().parse().unwrap()
     }
 
-    /// Waits until a job has ended. Returns its state.
+    /// Waits until a job, or each of its array, has ended. Returns the state.
     pub(super) fn ended(&self, job: u32) -> String {
-        let state = || {
+        let states = || {
             let said = self.ask("scontrol", &["-o", "show", "job", &job.to_string()]);
-            said.split_whitespace().find_map(|word| word.strip_prefix("JobState=").map(str::to_owned))
+            let states = said.split_whitespace().filter_map(|word| word.strip_prefix("JobState=").map(str::to_owned));
+            states.collect::<Vec<_>>()
         };
-        let is_over = |state: &Option<String>| {
-            state.as_ref().is_some_and(|state| !["PENDING", "CONFIGURING", "RUNNING", "COMPLETING"].contains(&&**state))
-        };
-        self.wait("the job's end", |_| is_over(&state()));
-        state().unwrap()
+        let is_over = |state: &String| !["PENDING", "CONFIGURING", "RUNNING", "COMPLETING"].contains(&&**state);
+        self.wait("the job's end", |_| {
+            let states = states();
+            !states.is_empty() && states.iter().all(is_over)
+        });
+        states().swap_remove(0)
     }
 
     /// As `scancel` does it.
@@ -252,7 +254,7 @@ ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=5
 InactiveLimit=0
-KillWait=8
+KillWait=20
 MinJobAge=300
 SlurmctldPidFile={dir}/ctld.pid
 SlurmdPidFile={dir}/%n.pid

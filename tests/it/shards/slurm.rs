@@ -3,7 +3,7 @@
 //! was written decides, since Slurm's exit codes do not tell.
 
 use super::cluster::{NODES, Slurm};
-use crate::run::scene::{Scene, Simulate, wait_for_lines};
+use crate::run::scene::{Scene, Simulate};
 use bedrock_plan::simulator::Truth;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +80,13 @@ impl Job {
 
     fn mark(&self, index: u32) -> PathBuf {
         self.place(&format!("exchange/shards/{index}/shard.json"))
+    }
+
+    /// Waits until a machine has recorded something.
+    fn wait_for_records(&self, shard: u32) {
+        let journal = self.shard(shard).join("token_data.jsonl");
+        let lines = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
+        self.slurm.wait("twenty records", |_| lines() >= 20);
     }
 
     /// What the script and its tasks said.
@@ -188,26 +195,64 @@ fn unchanged(_: &Scene, script: String) -> String {
     script
 }
 
-#[test]
-fn a_job_has_as_many_tasks_as_it_asked_for_each_on_a_node_of_its_own() {
-    let Some(slurm) = Slurm::start() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let script = "#!/bin/bash
-#SBATCH --ntasks=4
-#SBATCH --ntasks-per-node=1
-srun bash -c 'echo $SLURMD_NODENAME $SLURM_STEP_ID $SLURM_NTASKS > told.$SLURM_PROCID'
-";
-    std::fs::write(dir.path().join("job.sh"), script).unwrap();
-    let job = slurm.submit(dir.path(), "job.sh");
+/// A job of this script, which has ended.
+fn script(slurm: &Slurm, scene: &Scene, text: &str) -> u32 {
+    std::fs::write(scene.path("job.sh"), format!("#!/bin/bash\n{text}")).unwrap();
+    let job = slurm.submit(&scene.path(""), "job.sh");
     slurm.ended(job);
-    let told = (0..NODES).map(|task| std::fs::read_to_string(dir.path().join(format!("told.{task}"))).unwrap());
+    job
+}
+
+#[test]
+fn steps_and_arrays_tell_which_machine_it_is_and_whatever_else_has_tasks_is_refused() {
+    let Some(slurm) = Slurm::start() else { return };
+    let scene = Scene::new().plan(&PLAN.replace("\"http://127.0.0.1:9\"", "\"simulated\""));
+    let run = format!("{PROGRAM} run plan.toml --yes --quiet --user-counts 4 --test-duration 1s");
+    let exchange = |name: &str| format!("--exchange file://{}", scene.path(name).display());
+
+    // Tasks on nodes of their own; but the batch script is none of them, and tasks that do not meet are no run.
+    let gang = format!(
+        "#SBATCH --ntasks=4 --ntasks-per-node=1
+srun bash -c 'echo $SLURMD_NODENAME $SLURM_STEP_ID $SLURM_NTASKS > told.$SLURM_PROCID'
+{run} {}
+srun {run} --results-dir each
+",
+        exchange("of_script")
+    );
+    let job = script(&slurm, &scene, &gang);
+    let told = (0..NODES).map(|task| std::fs::read_to_string(scene.path(&format!("told.{task}"))).unwrap());
     assert_eq!(told.collect::<BTreeSet<_>>(), (1..=NODES).map(|node| format!("n{node} 0 4\n")).collect());
+    let said = std::fs::read_to_string(scene.path(&format!("slurm-{job}.out"))).unwrap();
+    assert!(said.contains("SLURM_NTASKS is 4, but this is the batch script itself"), "{said}");
+    assert_eq!(said.matches("this is one of 4 tasks of a Slurm step").count(), 4, "{said}");
+    assert!(!scene.path("of_script").exists() && !scene.path("each").exists() && !scene.path("test_results").exists());
+
+    // An array of as many jobs, which Slurm starts one by one.
+    script(&slurm, &scene, &format!("#SBATCH --array=0-3 --ntasks=1\n{run} {}\n", exchange("of_array")));
+    for shard in 0..NODES {
+        let mark = json(&scene.path(&format!("of_array/shards/{shard}/shard.json")));
+        assert_eq!((&mark["index"], &mark["count"]), (&shard.into(), &NODES.into()));
+        let own = records(&scene.path(&format!("test_results/shard_{shard}_of_4")));
+        assert!(!own.is_empty() && own.iter().all(|record| record["seq"].as_u64().unwrap() % 4 == u64::from(shard)));
+    }
+
+    // One that does not count from 0 has no shard 0.
+    script(&slurm, &scene, &format!("#SBATCH --array=1-2 --output=array.%a\n{run} {}\n", exchange("of_two")));
+    for index in 1..=2 {
+        let said = std::fs::read_to_string(scene.path(&format!("array.{index}"))).unwrap();
+        assert!(said.contains("a Slurm array of 2, from 1 to 2: a run needs --array=0-1"), "{said}");
+    }
+    assert!(!scene.path("of_two").exists());
 }
 
 #[test]
 fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once() {
-    let Some(mut job) = Job::start(&["--include-ramp"], unchanged) else { return };
+    let comment = r#"it's $HOME, "x" \ # 1"#;
+    let more = ["--include-ramp", "--", &format!("--comment={comment}"), "-J", "four"];
+    let Some(mut job) = Job::start(&more, unchanged) else { return };
     let state = job.slurm.ended(job.id);
+    let known = text(&job.slurm.command("scontrol", &["show", "job", &job.id.to_string()]).output().unwrap().stdout);
+    assert!(known.contains(&format!("Comment={comment}")) && known.contains("JobName=four"), "{known}");
     let whole = job.place("");
     assert!(whole.join("manifest.json").exists(), "{state}: {}", job.said());
     let merged = records(&whole);
@@ -278,8 +323,7 @@ fn nothing_runs(job: &Job) {
 #[test]
 fn a_node_that_dies_is_missed_and_what_the_others_did_is_kept() {
     let Some(mut job) = Job::start(&["--barrier-timeout", "4s", "--test-duration", "4s"], unchanged) else { return };
-    let lost = job.shard(2).join("token_data.jsonl");
-    wait_for_lines(&lost, 20);
+    job.wait_for_records(2);
     job.slurm.kill_node_of(PROGRAM, 2);
     job.slurm.ended(job.id);
     nothing_runs(&job);
@@ -342,16 +386,18 @@ fn where_a_task_never_starts_nothing_is_sent_and_it_is_named() {
     assert!(decided.contains("shard 3 of 4 did not come within 3s"), "{decided}");
     assert_eq!(said.matches("shard 3 of 4 did not come within 3s").count(), 3, "{said}");
     assert_eq!(said.matches("Exited with exit code 4").count(), 3, "{said}");
-    assert!(said.contains("no shard left its results"), "{said}");
+    assert!(said.contains("shard 3 never came"), "{said}");
     assert!(!job.place("manifest.json").exists());
-    assert!(!job.shard(0).join("manifest.json").exists() && records(&job.shard(0)).is_empty());
+    let is_empty =
+        |shard| std::fs::metadata(job.shard(shard).join("token_data.jsonl")).map_or(0, |file| file.len()) == 0;
+    assert!((0..NODES).all(is_empty), "nothing was recorded");
 }
 
 #[test]
 fn a_cancelled_job_ends_at_once_and_what_had_ended_is_recorded() {
     let Some(mut job) = Job::start(&["--test-duration", "10m"], unchanged) else { return };
     for shard in 0..NODES {
-        wait_for_lines(&job.shard(shard).join("token_data.jsonl"), 20);
+        job.wait_for_records(shard);
     }
     job.slurm.cancel(job.id, &[]);
     assert_eq!(job.slurm.ended(job.id), "CANCELLED");

@@ -224,4 +224,10 @@ fn what_will_disappoint_is_said() {
     insta::assert_snapshot!("warnings", text(&output.stderr));
     let script = text(&output.stdout);
     assert!(script.contains("--signal=TERM@570"), "what is in flight may take its time: {script}");
+
+    // A minute, ten of drain, and notice of them before a limit that the plan does not reach.
+    let mut submit = vec!["submit", "plan.toml", "--tasks", "2", "--print", "--test-duration", "60", "--drain", "10m"];
+    submit.extend(["--barrier-timeout", "1s"]);
+    let script = text(&scene.expect(0, scene.command(&submit)).stdout);
+    assert!(script.contains("--time=00:30:00\n") && script.contains("--signal=TERM@630\n"), "{script}");
 }
