@@ -188,6 +188,12 @@ pub(crate) enum Error {
         /// What differs.
         what: String,
     },
+    /// `merge` into what it reads.
+    #[error("{} holds results that are to be merged: they would be overwritten", dir.display())]
+    IntoItself {
+        /// The directory.
+        dir: std::path::PathBuf,
+    },
     /// A shard's directory that somebody changed.
     #[error("{}: {message}", path.display())]
     Altered {
@@ -379,7 +385,7 @@ impl Error {
             Self::NotDelivered { dir, .. } => {
                 format!("`bedrock-plan merge URL --to DIR --with {}` takes them from there", dir.display())
             }
-            Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
+            Self::IntoItself { .. } | Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
             Self::TimeLimit(_) => "HH:MM:SS, or D-HH:MM:SS".into(),
             Self::SbatchOption(_) => {
                 "a run is one job of --tasks tasks that start together, and never by themselves again".into()

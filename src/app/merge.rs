@@ -44,7 +44,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -
     if let Some(error) = means.templates.broken() {
         return Err(Error::Template(error));
     }
-    dir::check(&options.to, options.overwrite).map_err(Error::Results)?;
+    dir::check(&options.to, options.overwrite).map_err(Error::To)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Internal)?;
     let copies = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
     let (parts, untold) = runtime.block_on(gather(options, environment, copies.path()))?;
@@ -52,9 +52,14 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -
         return Err(Error::Missing { missing: untold });
     }
     let whole = merge::manifests(parts.iter().map(|part| part.manifest.clone()).collect()).map_err(Error::Merge)?;
-    let mut taken = dir::take(&options.to, options.overwrite).map_err(Error::Results)?;
     let dirs: Vec<(PathBuf, Manifest)> = parts.into_iter().map(|part| (part.dir, part.manifest)).collect();
-    let records = merge::journals(&dirs, &whole, &mut taken).map_err(Error::Merge)?;
+    // All that can be wrong with what is there is found before anything is written.
+    if let Some((dir, _)) = dirs.iter().find(|(dir, _)| is_same(dir, &options.to)) {
+        return Err(Error::IntoItself { dir: dir.clone() });
+    }
+    let lines = merge::lines(&dirs, &whole).map_err(Error::Merge)?;
+    let mut taken = dir::take(&options.to, options.overwrite).map_err(Error::To)?;
+    let records = lines.write(&dirs, &mut taken)?;
     dir::write(&options.to, Path::new(PLAN), super::show::toml(&whole.plan).as_bytes())?;
     // The manifest last: without it a directory holds no run.
     dir::write_manifest(&options.to, &whole)?;
@@ -66,6 +71,14 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -
         let _ = writeln!(err, "{line}: every verdict is INCONCLUSIVE");
     }
     report::render(&options.to, &options.to, &whole, means)
+}
+
+/// Whether two names are of one directory.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// The results of all shards, and what is known of those that left none, by their index.
@@ -84,10 +97,10 @@ async fn gather(
         bearer_token: false,
         proxies: ProxySettings::from_environment(environment),
     };
-    let exchange = shards::open(&options.url, &target, environment).await?;
+    let exchange = shards::open(&options.url, &target, environment, false).await?;
     let marks = exchange::held(&exchange).await.map_err(Error::Meet)?;
     if let Some(other) = marks.iter().find(|mark| !mark.is_of(&marks[0])) {
-        return Err(Error::OtherShards { one: marks[0].index, other: other.index, what: other.differs(&marks[0]) });
+        return Err(Error::OtherShards { one: marks[0].index, other: other.index, what: marks[0].differs(other) });
     }
     let mut parts = Vec::new();
     for mark in &marks {
@@ -132,9 +145,11 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
         return Err(Error::Merge(MergeError::NoShard(dir.to_owned())));
     }
     if let Ok(text) = std::fs::read(dir.join(MARK)) {
-        let wrong = |name: &str, message: String| Error::Altered { path: dir.join(name), message };
-        let mark: Mark = serde_json::from_slice(&text).map_err(|error| wrong(MARK, error.to_string()))?;
-        exchange::verify(dir, &mark).map_err(|(name, message)| wrong(&name, message))?;
+        let altered = |(name, message): (String, String)| Error::Altered { path: dir.join(name), message };
+        // A kill may have cut the mark itself: then there is none.
+        if let Ok(mark) = serde_json::from_slice::<Mark>(&text) {
+            exchange::verify(dir, &mark).map_err(altered)?;
+        }
     }
     Ok(manifest)
 }

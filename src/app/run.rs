@@ -284,7 +284,9 @@ fn drive(
     });
     let execution = runtime.block_on(async {
         let say = display.handle();
-        let signals = tokio::spawn(signals::watch(Signals::listen(), stop.clone(), display.handle()));
+        let listening = part.and_then(Part::signals).unwrap_or_else(Signals::listen);
+        let signals = tokio::spawn(signals::watch(listening, stop.clone(), display.handle()));
+        let beating = part.map(Part::beat);
         let mut parted = None;
         if known.plan.run.preflight {
             let found = preflight::before(&mut known, &mut job, &bedrock, &gate, &tell, &stop, &say, part).await;
@@ -296,6 +298,7 @@ fn drive(
             say.say(why);
         }
         drop(say);
+        beating.inspect(tokio::task::JoinHandle::abort);
         signals.abort();
         let _ = signals.await;
         execution

@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
 
 /// Shard 0 tells it, the others hear it.
 const PREFLIGHT: &str = "preflight.json";
@@ -77,6 +78,8 @@ pub(super) struct Part {
     hello: Hello,
     clock: Option<ClockState>,
     runtime: Handle,
+    /// Listening since before it waited: none that comes between is lost.
+    signals: Mutex<Option<Signals>>,
     /// The others know how it ended, or will when they look for it.
     is_told: bool,
 }
@@ -109,7 +112,7 @@ pub(super) fn join(
         nonce: format!("{:016x}", rand::random::<u64>()),
     };
     runtime.block_on(async {
-        let exchange = open(url, meeting.target, environment).await?;
+        let exchange = open(url, meeting.target, environment, true).await?;
         let others = count(shard.count as usize - 1, "other");
         let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
         let waiting = Joined::join(exchange.clone(), *shard, hello.clone(), *timeout, &begun.run_id);
@@ -122,18 +125,27 @@ pub(super) fn join(
             }
         };
         let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
-        Ok(Some(Part { joined, start, hello, clock, runtime: runtime.handle().clone(), is_told: false }))
+        Ok(Some(Part {
+            joined,
+            start,
+            hello,
+            clock,
+            runtime: runtime.handle().clone(),
+            signals: Mutex::new(Some(signals)),
+            is_told: false,
+        }))
     })
 }
 
-/// Opens an exchange; a bucket's with the credentials of this process.
+/// Opens an exchange, which a directory is made for if wanted; a bucket's with the credentials of this process.
 pub(super) async fn open(
     url: &str,
     target: &Target,
     environment: &BTreeMap<String, String>,
+    make: bool,
 ) -> Result<Exchange, Error> {
     let (provider, region) = if Exchange::is_bucket(url) { credentials(target).await } else { (None, None) };
-    Exchange::open(url, environment, provider, region).map_err(Error::Exchange)
+    Exchange::open(url, environment, provider, region, make).map_err(Error::Exchange)
 }
 
 impl Part {
@@ -163,6 +175,17 @@ impl Part {
         Begun { started_ms: self.start.t0_ms, run_id: self.start.run_id.clone(), seed: self.start.seed }
     }
 
+    /// Says that this machine is alive, until it is aborted.
+    pub(super) fn beat(&self) -> JoinHandle<()> {
+        let joined = self.joined.clone();
+        self.runtime.spawn(async move { joined.beat().await })
+    }
+
+    /// What listens for signals already.
+    pub(super) fn signals(&self) -> Option<Signals> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// What the executor waits at.
     pub(super) fn meet(&self) -> Arc<dyn Meet> {
         Arc::new(Turns { joined: self.joined.clone(), run_id: self.start.run_id.clone() })
@@ -179,7 +202,7 @@ impl Part {
             return Ok(Some(found.to_vec()));
         }
         tokio::select! {
-            heard = self.joined.hear(PREFLIGHT) => heard.map(Some),
+            heard = self.joined.hear(PREFLIGHT, 0) => heard.map(Some),
             () = stop.starting.cancelled() => Ok(None),
         }
     }
@@ -255,11 +278,21 @@ impl Meet for Turns {
     fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
         Box::pin(async move { self.joined.turn(place, &self.run_id).await.map_err(|error| error.to_string()) })
     }
+
+    fn enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        // An exchange that fails keeps no cell going.
+        Box::pin(async move { self.joined.enough(place).await.unwrap_or(true) })
+    }
 }
 
-/// Over all that a plan says and asks, but for where results go: machines have directories of their own.
+/// Over all that a plan says and asks, prompts included, but for where files are and whose credentials are used: machines
+/// have directories and profiles of their own.
 pub(super) fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
-    let plan = Plan { results_dir: String::new(), ..resolved.plan.clone() };
+    let mut plan = Plan { results_dir: String::new(), prompts_file: None, ..resolved.plan.clone() };
+    plan.target.profile = None;
+    for dataset in &mut plan.dataset {
+        dataset.file = PathBuf::new();
+    }
     let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
     let cells: Vec<String> = cells.iter().map(|cell| super::run::hash(resolved, cell)).collect();
     text_hash(&format!("{}\n{}\n{}", super::show::toml(&plan), ids.join("\n"), plan_hash(&cells)))

@@ -6,6 +6,7 @@ use super::store::{Exchange, StoreError};
 use crate::matrix::Shard;
 use crate::units::text::clean;
 use crate::units::{duration, timestamp};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Whoever learns of a start so long after it stays away: the others have begun without it.
 const TOO_LATE: Duration = Duration::from_secs(10);
+/// So often a shard says that it is alive, or four times within the timeout.
+const BEAT: Duration = Duration::from_secs(15);
 /// So many names say enough.
 const NAMED: usize = 5;
 
@@ -133,6 +136,15 @@ impl Joined {
     pub(crate) async fn turn(&self, place: usize, run_id: &str) -> Result<SystemTime, MeetError> {
         let start = self.meet(&format!("turns/{place:05}/"), run_id).await?;
         let at = UNIX_EPOCH + Duration::from_millis(start.t0_ms);
+        let early = at.duration_since(SystemTime::now()).unwrap_or_default();
+        if early > self.exchange.lead + TOO_LATE {
+            return Err(MeetError::Parted(format!(
+                "turn {} is to begin in {} by the clock of shard {}: the machines' clocks differ",
+                place + 1,
+                duration::format(Duration::from_secs(early.as_secs())),
+                self.shard.index
+            )));
+        }
         let late = SystemTime::now().duration_since(at).unwrap_or_default();
         if late > TOO_LATE {
             return Err(MeetError::Parted(format!(
@@ -142,6 +154,25 @@ impl Joined {
             )));
         }
         Ok(at)
+    }
+
+    /// Says that it is alive, again and again: who works longer than others is waited for.
+    pub(crate) async fn beat(&self) {
+        for beat in 0_u64.. {
+            // One that is missed is followed by another.
+            let _ = self.exchange.replace(&pulse(self.shard.index), beat.to_string().into_bytes()).await;
+            tokio::time::sleep((self.timeout / 4).min(BEAT)).await;
+        }
+    }
+
+    /// Says that it has as many samples of a turn as it should. Returns whether all have.
+    ///
+    /// # Errors
+    /// When the exchange refuses.
+    pub(crate) async fn enough(&self, place: usize) -> Result<bool, StoreError> {
+        let folder = format!("turns/{place:05}/enough");
+        self.exchange.create(&format!("{folder}/{}", self.shard.index), b"1".to_vec()).await?;
+        Ok(self.exchange.list(&folder).await?.len() >= self.shard.count as usize)
     }
 
     /// As [`leave`].
@@ -164,8 +195,10 @@ impl Joined {
     ///
     /// # Errors
     /// When it left, or does not tell in time.
-    pub(crate) async fn hear<T: DeserializeOwned>(&self, key: &str) -> Result<T, MeetError> {
+    pub(crate) async fn hear<T: DeserializeOwned>(&self, key: &str, from: u32) -> Result<T, MeetError> {
         let mut waiting = Waiting::new(self.timeout);
+        let mut beats = BTreeMap::new();
+        self.dead(&[from], &mut beats).await?;
         loop {
             if let Some(heard) = waiting.look(read(&self.exchange, key).await)?.flatten() {
                 return Ok(heard);
@@ -174,7 +207,11 @@ impl Joined {
                 return Err(MeetError::Parted(why));
             }
             if waiting.is_over() {
-                return Err(MeetError::Parted(format!("nobody told {key} within {}", duration::format(self.timeout))));
+                if !self.dead(&[from], &mut beats).await?.is_empty() {
+                    let timeout = duration::format(self.timeout);
+                    return Err(MeetError::Parted(format!("shard {from} did not tell {key} within {timeout}")));
+                }
+                waiting = Waiting::new(self.timeout);
             }
             tokio::time::sleep(self.exchange.poll).await;
         }
@@ -183,10 +220,12 @@ impl Joined {
     async fn meet(&self, folder: &str, run_id: &str) -> Result<Start, MeetError> {
         let (ready, start) = (format!("{folder}ready"), format!("{folder}start.json"));
         let mut waiting = Waiting::new(self.timeout);
-        while waiting.look(self.come(&ready).await)?.is_none() {
+        while waiting.look(self.come(&ready).await)? != Some(true) {
             tokio::time::sleep(self.exchange.poll).await;
         }
         let mut known = BTreeMap::new();
+        let mut beats = BTreeMap::new();
+        self.dead(&self.absent(&known), &mut beats).await?;
         loop {
             match waiting.look(read::<Decision>(&self.exchange, &start).await)?.flatten() {
                 Some(Decision::Start(start)) => return Ok(start),
@@ -198,7 +237,15 @@ impl Joined {
             }
             let decision = match waiting.look(self.decide(&ready, &mut known, run_id).await)? {
                 Some(Some(decision)) => decision,
-                _ if waiting.is_over() => Decision::Abort { by: self.shard.index, reason: self.absent(&known) },
+                _ if waiting.is_over() => {
+                    let dead = self.dead(&self.absent(&known), &mut beats).await?;
+                    if dead.is_empty() {
+                        // All that are not here are at work, and will come.
+                        waiting = Waiting::new(self.timeout);
+                        continue;
+                    }
+                    Decision::Abort { by: self.shard.index, reason: self.did_not_come(&dead) }
+                }
                 _ => {
                     tokio::time::sleep(self.exchange.poll).await;
                     continue;
@@ -209,18 +256,18 @@ impl Joined {
         }
     }
 
-    /// Says that it is there. What a retry finds may be its own.
-    async fn come(&self, ready: &str) -> Result<(), MeetError> {
+    /// Says that it is there. What a retry finds may be its own. Returns whether it is known to stand there.
+    async fn come(&self, ready: &str) -> Result<bool, MeetError> {
         let key = format!("{ready}/{}.json", self.shard.index);
         if self.exchange.create(&key, text(&self.hello)).await? {
-            return Ok(());
+            return Ok(true);
         }
         match read::<Hello>(&self.exchange, &key).await? {
             Some(other) if other.nonce != self.hello.nonce => Err(MeetError::Used {
                 url: self.exchange.url.clone(),
                 what: format!("has a shard {} already, on {}", self.shard.index, clean(&other.host)),
             }),
-            _ => Ok(()),
+            found => Ok(found.is_some()),
         }
     }
 
@@ -264,11 +311,32 @@ impl Joined {
         Ok(Some(format!("shard {} on {} left: {}", clean(index), clean(&left.host), clean(&left.reason))))
     }
 
-    fn absent(&self, known: &BTreeMap<u32, Hello>) -> String {
-        let absent: Vec<u32> = (0..self.shard.count).filter(|index| !known.contains_key(index)).collect();
-        let whom = named(&absent);
-        format!("{whom} of {} did not come within {}", self.shard.count, duration::format(self.timeout))
+    /// Those of them that have shown no life since `beats` was filled, which it is anew.
+    async fn dead(&self, of: &[u32], beats: &mut BTreeMap<u32, Option<Bytes>>) -> Result<Vec<u32>, MeetError> {
+        let mut dead = Vec::new();
+        for index in of.iter().copied() {
+            let now = self.exchange.get(&pulse(index)).await?;
+            // One that did not begin yet has no beat, then as now.
+            if beats.get(&index).unwrap_or(&None) == &now {
+                dead.push(index);
+            }
+            beats.insert(index, now);
+        }
+        Ok(dead)
     }
+
+    fn absent(&self, known: &BTreeMap<u32, Hello>) -> Vec<u32> {
+        (0..self.shard.count).filter(|index| !known.contains_key(index)).collect()
+    }
+
+    fn did_not_come(&self, shards: &[u32]) -> String {
+        format!("{} of {} did not come within {}", named(shards), self.shard.count, duration::format(self.timeout))
+    }
+}
+
+/// Where a shard says that it is alive.
+fn pulse(index: u32) -> String {
+    format!("alive/{index}")
 }
 
 /// Says that a shard goes before the end, so that nobody waits for it.

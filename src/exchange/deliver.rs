@@ -88,7 +88,10 @@ fn mark(dir: &Path, files: &[&str], mark: Mark) -> Result<(), StoreError> {
     let path = dir.join(MARK);
     let mut text = serde_json::to_vec_pretty(&mark).unwrap_or_default();
     text.push(b'\n');
-    std::fs::write(&path, text).map_err(|source| StoreError::File { path, source })
+    // Beside and renamed: a mark is whole or not there.
+    let beside = dir.join(format!("{MARK}.part"));
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
+    written.map_err(|source| StoreError::File { path, source })
 }
 
 /// Delivers the named files of a directory as a shard's results. The mark without `files` says whose they are.

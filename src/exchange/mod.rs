@@ -10,10 +10,12 @@
 //! | `start.json` | whoever is first | the decision: all begin, or nobody |
 //! | `preflight.json` | shard 0 | what can be asked |
 //! | `turns/<place>/...` | as above | the same before each turn |
+//! | `turns/<place>/enough/<i>` | shard i | it has its share of `min_samples` |
+//! | `alive/<i>` | shard i | a number that grows while it works |
 //! | `left/<i>.json` | shard i | it went before the end; why |
 //! | `shards/<i>/...` | shard i | its results; `shard.json` last: the commit mark |
 //!
-//! Each key is created once and never changed, so that there is one decision whoever makes it.
+//! Each key but `alive` is created once and never changed, so that there is one decision whoever makes it.
 
 mod barrier;
 pub(crate) mod clock;

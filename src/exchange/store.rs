@@ -61,7 +61,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Opens `file:///a/directory`, which is made with its parents, or `s3://bucket/prefix`. The provider and the
+    /// Opens `file:///a/directory`, which is made with its parents if wanted, or `s3://bucket/prefix`. The provider and the
     /// region are those of a bucket.
     ///
     /// # Errors
@@ -71,6 +71,7 @@ impl Exchange {
         environment: &BTreeMap<String, String>,
         provider: Option<SharedCredentialsProvider>,
         region: Option<String>,
+        make: bool,
     ) -> Result<Self, StoreError> {
         let wrong = |why: &str| StoreError::Address { url: url.into(), why: why.into() };
         let refused = |source| StoreError::Refused { url: url.into(), source };
@@ -79,7 +80,8 @@ impl Exchange {
             if !dir.is_absolute() {
                 return Err(wrong("a directory is named by its absolute path, file:///shared/dir"));
             }
-            std::fs::create_dir_all(&dir).map_err(|source| StoreError::File { path: dir.clone(), source })?;
+            let there = if make { std::fs::create_dir_all(&dir) } else { std::fs::metadata(&dir).map(drop) };
+            there.map_err(|source| StoreError::File { path: dir.clone(), source })?;
             let store = LocalFileSystem::new_with_prefix(&dir).map_err(refused)?;
             return Ok(Self {
                 store: Arc::new(store),
@@ -153,6 +155,15 @@ impl Exchange {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
             Err(source) => Err(self.refused(source)),
         }
+    }
+
+    /// Writes a key, whatever was under it.
+    ///
+    /// # Errors
+    /// When the exchange refuses.
+    pub(super) async fn replace(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let put = self.store.put(&self.key(name), PutPayload::from(bytes)).await;
+        put.map(drop).map_err(|source| self.refused(source))
     }
 
     /// What is under a key; nothing where there is no such key.

@@ -19,7 +19,7 @@ fn hello(count: u32, index: u32) -> Hello {
 }
 
 fn exchange(dir: &std::path::Path) -> Exchange {
-    Exchange::open(&format!("file://{}", dir.display()), &BTreeMap::new(), None, None).unwrap()
+    Exchange::open(&format!("file://{}", dir.display()), &BTreeMap::new(), None, None, true).unwrap()
 }
 
 async fn join(
@@ -80,7 +80,7 @@ async fn turns_have_starts_of_their_own_and_end_when_one_leaves() {
     let (first, other) = tokio::join!(one.turn(0, &start.run_id), two.turn(0, &start.run_id));
     assert_eq!(first.unwrap(), other.unwrap());
     one.tell("preflight.json", &vec![1, 2]).await.unwrap();
-    assert_eq!(two.hear::<Vec<u32>>("preflight.json").await.unwrap(), [1, 2]);
+    assert_eq!(two.hear::<Vec<u32>>("preflight.json", 0).await.unwrap(), [1, 2]);
 
     let waiting = two.turn(1, &start.run_id);
     let leaving = async {
@@ -88,7 +88,7 @@ async fn turns_have_starts_of_their_own_and_end_when_one_leaves() {
     };
     let (told, ()) = tokio::join!(waiting, leaving);
     assert_eq!(told.unwrap_err().to_string(), "shard 0 on host0 left: its disk is full");
-    let told = two.hear::<Vec<u32>>("never.json").await.unwrap_err().to_string();
+    let told = two.hear::<Vec<u32>>("never.json", 0).await.unwrap_err().to_string();
     assert_eq!(told, "shard 0 on host0 left: its disk is full");
 }
 
@@ -118,4 +118,44 @@ fn absentees_are_named_as_far_as_that_helps() {
     assert_eq!(named(&[3]), "shard 3");
     assert_eq!(named(&[1, 2, 5]), "shards 1, 2 and 5");
     assert_eq!(named(&(0..17).collect::<Vec<_>>()), "shards 0, 1, 2, 3, 4 and 12 more");
+}
+
+#[tokio::test]
+async fn a_start_that_lies_far_ahead_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (joined, start) = join(exchange(dir.path()), 0, 1, Duration::from_secs(60)).await.unwrap();
+    let t0_ms = crate::units::timestamp::now_ms() + 3_600_000;
+    let ahead = serde_json::json!({ "start": { "t0_ms": t0_ms, "plan_hash": "p", "run_id": start.run_id, "seed": 1 } });
+    std::fs::create_dir_all(dir.path().join("turns/00002")).unwrap();
+    std::fs::write(dir.path().join("turns/00002/start.json"), ahead.to_string()).unwrap();
+    let told = joined.turn(2, &start.run_id).await.unwrap_err().to_string();
+    assert!(told.contains("turn 3 is to begin in ") && told.contains("clocks differ"), "{told}");
+}
+
+#[tokio::test]
+async fn who_shows_life_is_waited_for_and_who_does_not_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
+    let (one, two, three) = tokio::join!(
+        join(exchange(dir.path()), 0, 3, short),
+        join(exchange(dir.path()), 1, 3, short),
+        join(exchange(dir.path()), 2, 3, long)
+    );
+    let ((one, start), (two, _), (three, _)) = (one.unwrap(), two.unwrap(), three.unwrap());
+    let working = tokio::spawn({
+        let two = two.clone();
+        async move { two.beat().await }
+    });
+    // The second comes after several timeouts of the first, and shows life all the time.
+    let late = async {
+        tokio::time::sleep(short * 4).await;
+        two.turn(0, &start.run_id).await
+    };
+    let (first, second, third) = tokio::join!(one.turn(0, &start.run_id), late, three.turn(0, &start.run_id));
+    assert_eq!(first.unwrap(), second.unwrap());
+    third.unwrap();
+    // The third shows none.
+    let told = one.turn(1, &start.run_id).await.unwrap_err().to_string();
+    assert_eq!(told, "shard 2 of 3 did not come within 200ms");
+    working.abort();
 }

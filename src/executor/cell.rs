@@ -43,7 +43,8 @@ pub(super) async fn run_turn(
     // A run that is repeated with the same seed finds the cache of the one before: the time is what differs.
     let mark = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
     let mark = if job.shard.is_part() { format!("{mark}-{:x}", job.shard.index) } else { mark };
-    let (shard, is_idle) = part(job.shard, cell);
+    let part = cell.part(job.shard);
+    let (shard, is_idle) = (part.unwrap_or(job.shard), part.is_none());
     let mut prepared = Prepared::new(cell, &job.prompts[turn.cell], mark, job.seed, turn.repetition);
     prepared.keeps_text = job.keeps_text;
     let prepared = Arc::new(prepared);
@@ -59,7 +60,8 @@ pub(super) async fn run_turn(
         let prepared = Arc::clone(&prepared);
         let (bedrock, gate, tell) = (Arc::clone(bedrock), Arc::clone(gate), Arc::clone(tell));
         Arc::new(
-            Shared::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, tell).of(job.shard, shard, is_idle),
+            Shared::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, tell)
+                .of(job, index, shard, is_idle),
         )
     };
     // One fills the cache for all, and the load begins when it is done.
@@ -129,18 +131,6 @@ pub(super) async fn run_turn(
     })
 }
 
-/// Which part of a cell is a shard's, and whether none is. With fewer users than machines those without one leave
-/// the requests to the others.
-fn part(shard: Shard, cell: &Cell) -> (Shard, bool) {
-    if cell.is_open() {
-        return (shard, false);
-    }
-    let users = cell.course().changes().iter().filter(|change| change.joins).count() as u32;
-    let is_idle = shard.index >= users;
-    let count = if is_idle { shard.count } else { shard.count.min(users) };
-    (Shard { count, ..shard }, is_idle && shard.is_part())
-}
-
 /// Waits for the other machines of the run, and for the moment that they agreed on, which is returned.
 async fn meet(job: &Job, place: usize, stop: &Stop) -> Result<Option<SystemTime>, NotBegun> {
     let Some(meet) = &job.meet else { return Ok(None) };
@@ -189,7 +179,9 @@ async fn wait_until(shared: &Shared, cell: &Cell, stop: &Stop, until: Option<Ins
             () = shared.deadline.closing.cancelled() => return Some(if shared.has_all() { End::Done } else { End::Refused }),
             () = sleep_until(deadline.into()) => {
                 let left = (shared.start + cell.longest()).saturating_duration_since(deadline);
-                if left.is_zero() || !shared.goes_on() {
+                // Of several machines all go on until the last one has its share: the load stays the plan's.
+                let is_enough = || async { cell.load.min_samples.is_none() || shared.all_have_enough().await };
+                if left.is_zero() || !shared.goes_on() && is_enough().await {
                     return Some(End::Done);
                 }
                 shared.deadline.put_off(EXTENSION.min(left));

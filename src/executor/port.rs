@@ -91,6 +91,8 @@ pub(crate) trait Meet: Send + Sync {
     /// Waits before the load of a turn, which is named by its place in the order, until all are there. Returns when it
     /// begins, by this machine's clock, or why it never will. May be dropped at any moment.
     fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>>;
+    /// Says that this machine has as many samples of a turn as it should. Returns whether all have.
+    fn enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }
 
 /// A person's wish to stop, in two steps.

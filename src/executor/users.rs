@@ -4,9 +4,9 @@
 use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
-use super::port::{Event, Gate, Refusal};
+use super::port::{Event, Gate, Meet, Refusal};
 use super::prepared::{Number, Prepared};
-use super::run::{Clock, Tell};
+use super::run::{Clock, Job, Tell};
 use super::stream::Tally;
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) deadline: Deadline,
     /// The machine, where several make the run.
     machine: Option<u32>,
+    /// Where it meets the others, and the place of the turn.
+    meet: Option<(Arc<dyn Meet>, usize)>,
     /// Which requests of the turn are started here.
     shard: Shard,
     /// Of all machines.
@@ -79,6 +81,7 @@ impl Shared {
             start,
             deadline: Deadline::new(start + cell.length()),
             machine: None,
+            meet: None,
             shard: Shard::WHOLE,
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
             most_in_flight: cell.load.max_in_flight,
@@ -98,10 +101,11 @@ impl Shared {
     }
 
     /// The part of it that is a machine's, `shard`; one that has no users starts none of the requests either.
-    pub(super) fn of(mut self, machine: Shard, shard: Shard, is_idle: bool) -> Self {
-        self.machine = machine.is_part().then_some(machine.index);
+    pub(super) fn of(mut self, job: &Job, place: usize, shard: Shard, is_idle: bool) -> Self {
+        self.machine = job.shard.is_part().then_some(job.shard.index);
+        self.meet = job.meet.clone().map(|meet| (meet, place));
         self.shard = shard;
-        self.most_in_flight = shard.share(u64::from(self.most_in_flight)) as u32;
+        self.most_in_flight = shard.share(u64::from(self.most_in_flight)).max(1) as u32;
         if is_idle && self.most_requests < u64::MAX {
             self.most_requests = 0;
             self.deadline.closing.cancel();
@@ -193,6 +197,14 @@ impl Shared {
     /// Whether the gate wants the cell to go on past its time.
     pub(super) fn goes_on(&self) -> bool {
         self.gate.goes_on()
+    }
+
+    /// Whether no machine of the run wants the cell to go on; this one does not.
+    pub(super) async fn all_have_enough(&self) -> bool {
+        match &self.meet {
+            Some((meet, place)) => meet.enough(*place).await,
+            None => true,
+        }
     }
 
     /// Whether all requests that were asked for have been started.

@@ -126,7 +126,10 @@ impl Budget {
     fn short(&self, cell: usize, spent: Taken) -> Option<Refusal> {
         let planned = &self.cells[cell].cell;
         let fleet = if planned.is_open() { 1 } else { self.shard.share(planned.peak().ceil() as u64).max(1) };
-        let fleet = planned.load.requests.map_or(fleet, |requests| fleet.min(self.shard.share(requests)));
+        let fleet = planned
+            .load
+            .requests
+            .map_or(fleet, |requests| fleet.min(planned.part(self.shard).map_or(0, |part| part.share(requests))));
         let worst = self.worst(cell, 0);
         let all =
             Taken { cost: worst.cost.times(fleet), requests: worst.requests * fleet, output: worst.output * fleet };

@@ -50,7 +50,8 @@ impl Gate for Extend {
         self.with(|state| {
             let Some(state) = state else { return false };
             let cell = &self.cells[state.cell];
-            let wanted = self.shard.share(cell.load.min_samples.map_or(0, samples_wanted) as u64) as usize;
+            let wanted = cell.load.min_samples.map_or(0, samples_wanted) as u64;
+            let wanted = cell.part(self.shard).map_or(0, |part| part.share(wanted)) as usize;
             let times = state.successes.iter().map(|(_, response_ms)| *response_ms).collect();
             let (start_ms, _) = window::start(cell, ms(state.began.elapsed()), times, self.include_ramp);
             state.successes.iter().filter(|(sent_ms, _)| *sent_ms >= start_ms).count() < wanted

@@ -82,6 +82,16 @@ impl Cell {
         }
     }
 
+    /// Which part of its load is a machine's. Where it has fewer users than there are machines, those that have one share
+    /// its requests, and the others have nothing.
+    pub(crate) fn part(&self, shard: Shard) -> Option<Shard> {
+        if self.is_open() || !shard.is_part() {
+            return Some(shard);
+        }
+        let users = self.course().changes().iter().filter(|change| change.joins).count() as u32;
+        (shard.index < users).then(|| Shard { count: shard.count.min(users), ..shard })
+    }
+
     /// How long nothing ends it: the profile's length, else the test duration.
     pub(crate) fn length(&self) -> Duration {
         self.profile.as_ref().map_or(self.load.test_duration, Profile::length)

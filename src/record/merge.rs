@@ -44,9 +44,6 @@ pub(crate) enum MergeError {
     /// A part that cannot be read.
     #[error("{0}")]
     Read(#[from] ReadError),
-    /// A place that cannot be written.
-    #[error("{0}")]
-    Dir(#[from] DirError),
 }
 
 /// The manifest of all parts together, each of which is what one shard or an earlier merge left.
@@ -224,12 +221,14 @@ struct Line {
     length: u32,
 }
 
-/// Writes the records of all parts into one journal, by the time of their end: each line as it was. Needs some 40
-/// bytes of memory a record. Returns how many there are.
+/// The records of all parts as they stand in the journal of all.
+pub(crate) struct Lines(Vec<Line>);
+
+/// Reads the records of all parts, and orders them by the time of their end. Needs some 40 bytes of memory a record.
 ///
 /// # Errors
-/// When a part cannot be read, a request is there twice, or the journal cannot be written.
-pub(crate) fn journals(parts: &[(PathBuf, Manifest)], whole: &Manifest, to: &mut RunDir) -> Result<u64, MergeError> {
+/// When a part cannot be read, or a request is there twice.
+pub(crate) fn lines(parts: &[(PathBuf, Manifest)], whole: &Manifest) -> Result<Lines, MergeError> {
     let mut lines = Vec::new();
     let mut seen = HashSet::new();
     for (index, (dir, manifest)) in parts.iter().enumerate() {
@@ -253,9 +252,19 @@ pub(crate) fn journals(parts: &[(PathBuf, Manifest)], whole: &Manifest, to: &mut
     lines.sort_by(|one, other| {
         one.timestamp.total_cmp(&other.timestamp).then(one.shard.cmp(&other.shard)).then(one.offset.cmp(&other.offset))
     });
-    let path = to.path.join(JOURNAL);
-    write(parts, &lines, &mut to.journal).map_err(|source| DirError::Io { path, source })?;
-    Ok(lines.len() as u64)
+    Ok(Lines(lines))
+}
+
+impl Lines {
+    /// Writes the journal of all: each line as it was. Returns how many there are.
+    ///
+    /// # Errors
+    /// When a part cannot be read any more, or the journal cannot be written.
+    pub(crate) fn write(&self, parts: &[(PathBuf, Manifest)], to: &mut RunDir) -> Result<u64, DirError> {
+        let path = to.path.join(JOURNAL);
+        write(parts, &self.0, &mut to.journal).map_err(|source| DirError::Io { path, source })?;
+        Ok(self.0.len() as u64)
+    }
 }
 
 fn write(parts: &[(PathBuf, Manifest)], lines: &[Line], journal: &mut File) -> io::Result<()> {

@@ -250,7 +250,7 @@ fn every_line_is_kept_as_it_was_by_the_time_of_its_end() {
     let whole = manifests(parts.iter().map(|(_, manifest)| manifest.clone()).collect()).unwrap();
     let merged = |parts: &[(PathBuf, Manifest)], name: &str| {
         let mut to = dir::take(&scratch.path().join(name), false).unwrap();
-        assert_eq!(journals(parts, &whole, &mut to).unwrap(), 100);
+        assert_eq!(lines(parts, &whole).unwrap().write(parts, &mut to).unwrap(), 100);
         std::fs::read_to_string(to.path.join(JOURNAL)).unwrap()
     };
     let text = merged(&parts, "merged");
@@ -282,7 +282,8 @@ fn a_request_that_is_there_twice_is_refused_and_what_is_no_load_is_not_counted()
     };
     let merge = |name: &str, parts: &[(PathBuf, Manifest)]| {
         let whole = manifests(parts.iter().map(|(_, manifest)| manifest.clone()).collect()).unwrap();
-        journals(parts, &whole, &mut dir::take(&scratch.path().join(name), false).unwrap())
+        let mut to = dir::take(&scratch.path().join(name), false).unwrap();
+        lines(parts, &whole).map(|lines| lines.write(parts, &mut to).unwrap())
     };
     let error = merge("one", &[written("a", 0, Phase::Steady), written("b", 1, Phase::Drain)]).unwrap_err();
     insta::assert_snapshot!(error);

@@ -443,3 +443,69 @@ fn what_makes_no_sense_is_said_before_anything_is_sent() {
         assert!(!machines.scene.path("results").exists());
     }
 }
+
+#[test]
+fn who_has_nothing_to_do_waits_for_who_works() {
+    let mut machines = Machines::new(USERS);
+    // The second machine has no user in the first cell, whose forty requests take longer than it would wait.
+    let more = ["--user-counts", "1,2", "--requests", "40", "--test-duration", "1m", "--barrier-timeout", "1s"];
+    machines.run(2, 0, &[&more[..], &["--think-time", "40ms", "--only", "*default*"]].concat());
+    code(&machines.merge("merged", &[]), 0);
+    let merged = machines.records("merged");
+    for cell in ["us_default_small_u1", "us_default_small_u2"] {
+        let own = merged.iter().filter(|record| record["test_id"] == cell);
+        assert_eq!(own.count(), 40, "{cell}");
+    }
+    assert_eq!(set(&merged, id), machines.truth());
+}
+
+#[test]
+fn a_cell_goes_on_until_all_machines_have_their_samples() {
+    let machines = Machines::new(USERS);
+    // The third machine has no user, and asks for no sample.
+    let more = ["--user-counts", "2", "--test-duration", "1s", "--think-time", "40ms", "--min-samples", "60"];
+    machines.run(3, 0, &[&more[..], &["--max-duration", "5m", "--only", "*default*", "--no-preflight"]].concat());
+    code(&machines.merge("merged", &[]), 0);
+    let summary = machines.json("merged/summary.json");
+    let samples = summary["cells"][0]["success_response_time"]["samples_count"].as_u64().unwrap();
+    assert!(samples >= 60, "{samples}");
+    let parts = machines.json("merged/manifest.json")["turns"][0]["parts"].clone();
+    let loads: Vec<f64> = parts.as_array().unwrap().iter().map(|part| part["load_ms"].as_f64().unwrap()).collect();
+    // Thirty cycles of a user take more than two seconds; who has no user neither ends before nor goes on to the most.
+    assert!(loads.iter().all(|load| (2_000.0..300_000.0).contains(load)), "{loads:?}");
+}
+
+#[test]
+fn files_may_be_elsewhere_on_each_machine() {
+    let machines = Machines::new(USERS);
+    let command = |index: u32| {
+        let (dir, exchange) = (machines.scene.path(&format!("home{index}")), machines.exchange());
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("mine.json"), "{\"small\": {\"text\": \"Say hello.\"}}").unwrap();
+        let (file, shard) = (dir.join("mine.json").display().to_string(), format!("{index}/2"));
+        let more = ["--prompts-file", &file, "--exchange", &exchange, "--shard", &shard, "--only", "*default*"];
+        machines.command("results", &more).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    for shard in [0, 1].map(command) {
+        ended(shard, 0);
+    }
+}
+
+#[test]
+fn a_merge_never_goes_into_what_it_reads() {
+    let machines = Machines::new(USERS);
+    machines.run(2, 0, &["--only", "*default*"]);
+    for to in ["exchange/shards/0", "exchange/shards/../shards/1"] {
+        let before = fs::read(machines.scene.path(to).join("token_data.jsonl")).unwrap();
+        let said = code(&machines.merge(to, &["--overwrite"]), 2);
+        assert!(said.contains("they would be overwritten"), "{said}");
+        assert!(before == fs::read(machines.scene.path(to).join("token_data.jsonl")).unwrap());
+    }
+    code(&machines.merge("merged", &[]), 0);
+    let said = code(&machines.merge("merged", &[]), 2);
+    assert!(said.contains("choose another --to"), "{said}");
+    code(&machines.merge("merged", &["--overwrite"]), 0);
+    let nowhere = format!("file://{}", machines.scene.path("nowhere").display());
+    code(&machines.scene.command(&["merge", &nowhere, "--to", "other"]).output().unwrap(), 4);
+    assert!(!machines.scene.path("nowhere").exists());
+}
