@@ -89,8 +89,9 @@ fn job(
         Some(text) => duration::parse(text).map_err(Error::BarrierTimeout)?,
         None => BARRIER_TIMEOUT,
     };
-    let at_most = Duration::from_secs_f64(estimate(cells, plan, &resolved.prompts).seconds_at_most.ceil());
-    let turns = cells.len() as u32 * plan.load.repetitions;
+    let expected = estimate(cells, plan, &resolved.prompts);
+    let at_most = Duration::from_secs_f64(expected.seconds_at_most.ceil());
+    let turns = u32::try_from(expected.turns).unwrap_or(u32::MAX);
     let asking = if plan.run.preflight {
         let each = cells.iter().map(|cell| cell.request.timeout).max().unwrap_or_default().min(PATIENCE);
         each * probes(cells).len() as u32

@@ -228,8 +228,8 @@ fn free_ports(count: usize) -> Vec<u16> {
 /// As root, without munge, systemd, cgroups or accounting.
 fn configuration(dir: &Path) -> String {
     let (dir, ports) = (dir.display(), free_ports(1 + NODES as usize));
-    let host = output(Command::new("hostname").arg("-s"));
-    let host = host.trim();
+    let host = output(Command::new("uname").arg("-n"));
+    let host = host.trim().split('.').next().unwrap();
     let mut text = format!(
         "ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

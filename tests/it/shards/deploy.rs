@@ -174,6 +174,9 @@ fn the_policy_is_for_what_is_called() {
             "s3:ListBucket"
         ]
     );
+    // A read has no prefix: where a condition asked for one, a key that is not there yet would be forbidden.
+    let list = &policy["Statement"][2]["Condition"];
+    assert_eq!(list, &serde_json::json!({ "StringLikeIfExists": { "s3:prefix": "bedrock-plan/*" } }));
 }
 
 fn words(list: &serde_json::Value) -> Vec<String> {
