@@ -226,14 +226,14 @@ fn a_budget_is_of_all_machines_together() {
 #[test]
 fn where_one_is_missing_nobody_begins() {
     let mut machines = Machines::new(USERS);
-    let early: Vec<_> = [0, 2].map(|index| machines.shard(index, 3, &["--barrier-timeout", "1s"])).into();
+    let early: Vec<_> = [0, 2].map(|index| machines.shard(index, 3, &["--barrier-timeout", "6s"])).into();
     for shard in early {
         let said = ended(shard, 4);
-        assert!(said.contains("shard 1 of 3 did not come within 1s"), "{said}");
+        assert!(said.contains("shard 1 of 3 did not come within 6s"), "{said}");
         assert!(said.contains("nothing was sent"), "{said}");
     }
     let late = ended(machines.shard(1, 3, &[]), 4);
-    assert!(late.contains("holds a run that was given up: shard 1 of 3 did not come within 1s"), "{late}");
+    assert!(late.contains("holds a run that was given up: shard 1 of 3 did not come within 6s"), "{late}");
     assert_eq!(machines.truth().len(), 0, "not one request");
     for more in [&[][..], &["--allow-missing"]] {
         let said = code(&machines.merge("merged", more), 3);
@@ -289,7 +289,7 @@ fn an_exchange_is_of_one_run() {
 #[test]
 fn a_machine_that_is_killed_is_missed() {
     let mut machines = Machines::new(USERS);
-    let more = ["--barrier-timeout", "2s", "--no-preflight", "--only", "*default*", "--test-duration", "4s"];
+    let more = ["--no-preflight", "--only", "*default*", "--test-duration", "4s"];
     let mut running: Vec<_> = (0..3).map(|index| machines.shard(index, 3, &more)).collect();
     wait_for_lines(&machines.of_shard(1, 3).join("token_data.jsonl"), 5);
     running[1].kill().unwrap();
@@ -447,14 +447,14 @@ fn what_makes_no_sense_is_said_before_anything_is_sent() {
 #[test]
 fn who_has_nothing_to_do_waits_for_who_works() {
     let mut machines = Machines::new(USERS);
-    // The second machine has no user in the first cell, whose forty requests take longer than it would wait.
-    let more = ["--user-counts", "1,2", "--requests", "40", "--test-duration", "1m", "--barrier-timeout", "1s"];
+    // The second machine has no user in the first cell, whose requests take longer than it would wait.
+    let more = ["--user-counts", "1,2", "--requests", "120", "--test-duration", "1m", "--barrier-timeout", "5s"];
     machines.run(2, 0, &[&more[..], &["--think-time", "40ms", "--only", "*default*"]].concat());
     code(&machines.merge("merged", &[]), 0);
     let merged = machines.records("merged");
     for cell in ["us_default_small_u1", "us_default_small_u2"] {
         let own = merged.iter().filter(|record| record["test_id"] == cell);
-        assert_eq!(own.count(), 40, "{cell}");
+        assert_eq!(own.count(), 120, "{cell}");
     }
     assert_eq!(set(&merged, id), machines.truth());
 }
