@@ -6,7 +6,7 @@ use super::health::{Balance, IDLE_SHARE, Part, Raw};
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Phase;
-use crate::record::manifest::{Manifest, ShardPart, TurnReport};
+use crate::record::manifest::{Manifest, ShardPart, Shards, TurnReport};
 use std::collections::BTreeMap;
 
 /// What one machine did.
@@ -95,12 +95,22 @@ pub(super) fn end_together(turns: &[TurnReport], samples: &mut [Sample]) {
     }
 }
 
-/// `shard 2 of 4 is missing`: machines that some turn of a cell lacks; nothing where none does.
+/// `shard 2 of 4 is missing`, or that it was cut off where all of them left something: machines whose end some turn of a
+/// cell lacks; nothing where none does.
 pub(super) fn missing(manifest: &Manifest, turns: &[TurnReport]) -> Option<String> {
-    let count = manifest.shards.as_ref().map(|shards| shards.count).filter(|count| *count > 1)?;
+    let Shards { count, parts, .. } = manifest.shards.as_ref().filter(|shards| shards.count > 1)?;
+    let count = *count;
     let lacks = |turn: &TurnReport, shard: u32| turn.machines().iter().all(|part| part.shard != Some(shard));
     let missing: Vec<u32> = (0..count).filter(|shard| turns.iter().any(|turn| lacks(turn, *shard))).collect();
-    (!missing.is_empty()).then(|| format!("{} {} missing", named(&missing, count), is(&missing)))
+    let is_here = |shard: &u32| parts.iter().any(|part| part.index == *shard);
+    let what = match (missing.iter().all(is_here), &missing[..]) {
+        (_, []) => return None,
+        (true, [_]) => "was cut off",
+        (true, _) => "were cut off",
+        (false, [_]) => "is missing",
+        (false, _) => "are missing",
+    };
+    Some(format!("{} {what}", named(&missing, count)))
 }
 
 /// `shard 2 of 4`, `shards 1 and 3 of 4`, `shards 0, 1, 2 and 9 more of 16`.

@@ -368,7 +368,7 @@ fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> Stri
 /// What spoiled the numbers of a cell, and what to do.
 fn spoiled(manifest: &Manifest, summary: &CellSummary, reason: &str) -> String {
     match (&summary.missing, &manifest.shards) {
-        (Some(_), _) => format!("{reason}, and these numbers are of the others"),
+        (Some(_), _) => format!("{reason}: the load was another than the plan's"),
         (None, Some(_)) => {
             format!("a machine spoiled the numbers ({reason}); use fewer users, or more or larger machines")
         }

@@ -311,7 +311,8 @@ fn a_machine_that_is_killed_is_missed() {
     assert!(part.iter().all(|record| record["shard"] != 1));
 
     // What it had on its own machine is not lost, and makes nothing whole.
-    code(&machines.merge("rest", &["--with", "results/shard_1_of_3"]), 0);
+    let said = code(&machines.merge("rest", &["--with", "results/shard_1_of_3"]), 0);
+    assert!(said.contains("INVALID: shard 1 of 3 was cut off"), "{said}");
     let rest = machines.records("rest");
     assert!(rest.len() > part.len());
     assert_eq!(machines.json("rest/manifest.json")["shards"]["complete"], false);
