@@ -76,6 +76,9 @@ const RUN_EXAMPLES: &str = "Examples:
   bedrock-plan run plans/nova.toml --only 'us_flex_*'     a part of it
   USER_COUNTS=10 bedrock-plan run --test-duration 30s     without a plan: the built-in defaults, changed";
 
+/// How long machines wait for each other where nothing is said.
+pub(crate) const BARRIER_TIMEOUT: &str = "10m";
+
 /// `run`.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
@@ -116,7 +119,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "INDEX/COUNT", help_heading = "Several machines")]
     pub(crate) shard: Option<String>,
     /// How long it waits for the others, at the start and before each cell.
-    #[arg(long, value_name = "DURATION", default_value = "10m", help_heading = "Several machines")]
+    #[arg(long, value_name = "DURATION", default_value = BARRIER_TIMEOUT, help_heading = "Several machines")]
     pub(crate) barrier_timeout: String,
     #[command(flatten)]
     pub(crate) output: OutputArgs,

@@ -42,7 +42,6 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
             format!("{json:#}\n")
         }
     };
-    // A closed pipe is no error.
     super::print(text.as_bytes())?;
     Ok(0)
 }

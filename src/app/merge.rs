@@ -32,12 +32,6 @@ pub(crate) struct Options {
     pub(crate) output: Output,
 }
 
-/// The results of one shard on this machine.
-struct Part {
-    dir: PathBuf,
-    manifest: Manifest,
-}
-
 /// Merges, and reports. Returns the exit code.
 pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let means = options.output.open(environment)?;
@@ -47,12 +41,10 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -
     dir::check(&options.to, options.overwrite).map_err(Error::To)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Internal)?;
     let copies = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
-    let (parts, untold) = runtime.block_on(gather(options, environment, copies.path()))?;
-    if !untold.is_empty() && !options.allow_missing || parts.is_empty() {
+    let (dirs, whole, untold) = runtime.block_on(gather(options, environment, copies.path()))?;
+    let Some(whole) = whole.filter(|_| untold.is_empty() || options.allow_missing) else {
         return Err(Error::Missing { missing: untold });
-    }
-    let whole = merge::manifests(parts.iter().map(|part| part.manifest.clone()).collect()).map_err(Error::Merge)?;
-    let dirs: Vec<(PathBuf, Manifest)> = parts.into_iter().map(|part| (part.dir, part.manifest)).collect();
+    };
     // All that can be wrong with what is there is found before anything is written.
     if let Some((dir, _)) = dirs.iter().find(|(dir, _)| is_same(dir, &options.to)) {
         return Err(Error::IntoItself { dir: dir.clone() });
@@ -81,12 +73,15 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// The results of all shards, and what is known of those that left none, by their index.
+/// The results of a shard: where they are, and its manifest.
+type Part = (PathBuf, Manifest);
+
+/// The results of all shards, the manifest of all together, and what is known of those that left none, by their index.
 async fn gather(
     options: &Options,
     environment: &BTreeMap<String, String>,
     copies: &Path,
-) -> Result<(Vec<Part>, Vec<String>), Error> {
+) -> Result<(Vec<Part>, Option<Manifest>, Vec<String>), Error> {
     // Nothing of the plan is known yet: a bucket is opened as the environment says.
     let target = Target {
         endpoint_url: None,
@@ -99,34 +94,33 @@ async fn gather(
     };
     let exchange = shards::open(&options.url, &target, environment, false).await?;
     let marks = exchange::held(&exchange).await.map_err(Error::Meet)?;
-    if let Some(other) = marks.iter().find(|mark| !mark.is_of(&marks[0])) {
-        return Err(Error::OtherShards { one: marks[0].index, other: other.index, what: marks[0].differs(other) });
+    let differs = |other: &Mark| Some((other.index, marks[0].differs(other)?));
+    if let Some((other, what)) = marks.iter().find_map(differs) {
+        return Err(Error::OtherShards { one: marks[0].index, other, what });
     }
     let mut parts = Vec::new();
     for mark in &marks {
         let dir = exchange::fetch(&exchange, mark, copies).await.map_err(Error::Meet)?;
-        parts.push(Part { manifest: read::manifest(&dir)?, dir });
+        let manifest = read::manifest(&dir)?;
+        parts.push((dir, manifest));
     }
     for dir in &options.with {
-        parts.push(Part { manifest: local(dir)?, dir: dir.clone() });
+        parts.push((dir.clone(), local(dir)?));
     }
-    let known = parts.iter().find_map(|part| part.manifest.shards.as_ref()).map(|shards| shards.count);
-    let Some(count) = known.or(exchange::expected(&exchange).await.map_err(Error::Meet)?) else {
-        let missing = vec![format!("no shard left its results in {}", clean(&options.url))];
-        return Ok((parts, missing));
-    };
-    let is_here = |index: u32| {
-        parts
-            .iter()
-            .filter_map(|part| part.manifest.shards.as_ref())
-            .flat_map(|shards| &shards.parts)
-            .any(|part| part.index == index)
+    let manifests: Vec<Manifest> = parts.iter().map(|(_, manifest)| manifest.clone()).collect();
+    let whole = if manifests.is_empty() { None } else { Some(merge::manifests(manifests).map_err(Error::Merge)?) };
+    let missing = match whole.as_ref().and_then(|whole| whole.shards.as_ref()) {
+        Some(shards) => shards.missing(),
+        None => (0..exchange::expected(&exchange).await.map_err(Error::Meet)?.unwrap_or(0)).collect(),
     };
     let mut untold = Vec::new();
-    for index in (0..count).filter(|index| !is_here(*index)) {
+    for index in missing {
         untold.push(told(&exchange, index).await?);
     }
-    Ok((parts, untold))
+    if whole.is_none() && untold.is_empty() {
+        untold.push(format!("no shard left its results in {}", clean(&options.url)));
+    }
+    Ok((parts, whole, untold))
 }
 
 /// What is known of a shard that left no results.

@@ -134,7 +134,6 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 SchemaOf::Summary => crate::report::summary::schema(),
                 SchemaOf::Comparison => crate::report::compare::schema(),
             };
-            // A closed pipe is no error.
             print(format!("{schema:#}\n").as_bytes())?;
             Ok(0)
         }

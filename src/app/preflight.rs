@@ -78,22 +78,24 @@ pub(super) async fn before(
     say: &Handle,
     part: Option<&Part>,
 ) -> Result<(), MeetError> {
-    let mut found = None;
-    if part.is_none_or(|part| part.shard().index == 0) {
-        let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
-        say.note(&format!("pre-flight: asking {}", count(open, "small request")));
-        found = Some(ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await);
-    }
-    // What was cut short is no finding.
-    if let Some(part) = part.filter(|_| !stop.starting.is_cancelled()) {
-        let shared = part.share(found.as_deref(), stop).await.inspect_err(|_| job.turns.clear())?;
-        if let (None, Some(heard)) = (&found, &shared) {
+    manifest.preflight = match part {
+        Some(part) if part.shard().index > 0 => {
+            let heard = part.hear_found(stop).await.inspect_err(|_| job.turns.clear())?;
+            let Some(heard) = heard else { return Ok(()) };
             tell(Event::PreflightEnded(heard.clone()));
+            heard
         }
-        found = found.or(shared);
-    }
-    let Some(found) = found else { return Ok(()) };
-    manifest.preflight = found;
+        _ => {
+            let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
+            say.note(&format!("pre-flight: asking {}", count(open, "small request")));
+            let found = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
+            // What was cut short is no finding.
+            if let Some(part) = part.filter(|_| !stop.starting.is_cancelled()) {
+                part.tell_found(&found).await.inspect_err(|_| job.turns.clear())?;
+            }
+            found
+        }
+    };
     for checked in &manifest.preflight {
         if let Some(sentence) = checked.sentence(asking(checked, &job.cells)) {
             say.say(&format!("pre-flight: {sentence}"));

@@ -6,7 +6,7 @@ use super::run::Begun;
 use super::signals::Signals;
 use crate::config::Resolved;
 use crate::error::Error;
-use crate::exchange::{self, DetectError, Exchange, Hello, Joined, Mark, MeetError, Start, clock};
+use crate::exchange::{self, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, Start, clock};
 use crate::executor::port::{Meet, Stop};
 use crate::executor::{Target, credentials};
 use crate::matrix::{Cell, Shard};
@@ -73,9 +73,8 @@ impl Asked {
 
 /// This machine's part of a run that has begun.
 pub(super) struct Part {
-    joined: Joined,
+    member: Member,
     start: Start,
-    hello: Hello,
     clock: Option<ClockState>,
     runtime: Handle,
     /// Listening since before it waited: none that comes between is lost.
@@ -102,33 +101,30 @@ pub(super) fn join(
     environment: &BTreeMap<String, String>,
 ) -> Result<Option<Part>, Error> {
     let Asked { url, shard, timeout } = meeting.asked;
-    let hello = Hello {
+    let kind = Kind {
         count: shard.count,
         tool_version: env!("CARGO_PKG_VERSION").into(),
         build: exchange::build(),
         plan_hash: meeting.plan_hash.clone(),
-        seed: begun.seed,
-        host: host(),
-        nonce: format!("{:016x}", rand::random::<u64>()),
     };
+    let hello = Hello { kind, seed: begun.seed, host: host(), nonce: format!("{:016x}", rand::random::<u64>()) };
     runtime.block_on(async {
         let exchange = open(url, meeting.target, environment, true).await?;
         let others = count(shard.count as usize - 1, "other");
         let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
-        let waiting = Joined::join(exchange.clone(), *shard, hello.clone(), *timeout, &begun.run_id);
+        let member = Member { exchange, shard: *shard, hello, timeout: *timeout };
         let mut signals = Signals::listen();
-        let (joined, start) = tokio::select! {
-            joined = waiting => joined.map_err(Error::Meet)?,
+        let start = tokio::select! {
+            start = member.join(&begun.run_id) => start.map_err(Error::Meet)?,
             () = signals.next() => {
-                exchange::leave(&exchange, *shard, &hello, STOPPED).await.map_err(Error::Exchange)?;
+                member.leave(STOPPED).await.map_err(Error::Exchange)?;
                 return Ok(None);
             }
         };
         let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
         Ok(Some(Part {
-            joined,
+            member,
             start,
-            hello,
             clock,
             runtime: runtime.handle().clone(),
             signals: Mutex::new(Some(signals)),
@@ -151,14 +147,14 @@ pub(super) async fn open(
 impl Part {
     /// Which part.
     pub(super) fn shard(&self) -> Shard {
-        self.joined.shard
+        self.member.shard
     }
 
     /// Enters this machine into the manifest of its part.
     pub(super) fn enter(&self, manifest: &mut Manifest) {
         let part = ShardPart {
             index: self.shard().index,
-            host: self.hello.host.clone(),
+            host: self.member.hello.host.clone(),
             machine: manifest.machine.clone(),
             clock: self.clock,
             started_ms: crate::units::timestamp::now_ms(),
@@ -166,8 +162,7 @@ impl Part {
             interrupted: false,
             reason: None,
         };
-        let count = self.shard().count;
-        manifest.shards = Some(Shards { count, complete: count == 1, parts: vec![part] });
+        manifest.shards = Some(Shards::of(self.shard().count, vec![part]));
     }
 
     /// What tells the run from others.
@@ -177,8 +172,8 @@ impl Part {
 
     /// Says that this machine is alive, until it is aborted.
     pub(super) fn beat(&self) -> JoinHandle<()> {
-        let joined = self.joined.clone();
-        self.runtime.spawn(async move { joined.beat().await })
+        let member = self.member.clone();
+        self.runtime.spawn(async move { member.beat().await })
     }
 
     /// What listens for signals already.
@@ -188,22 +183,20 @@ impl Part {
 
     /// What the executor waits at.
     pub(super) fn meet(&self) -> Arc<dyn Meet> {
-        Arc::new(Turns { joined: self.joined.clone(), run_id: self.start.run_id.clone() })
+        Arc::new(Turns { member: self.member.clone(), run_id: self.start.run_id.clone() })
     }
 
-    /// Tells the others what the pre-flight found, or hears it: one machine alone asks.
-    pub(super) async fn share(
-        &self,
-        found: Option<&[Checked]>,
-        stop: &Stop,
-    ) -> Result<Option<Vec<Checked>>, MeetError> {
-        if let Some(found) = found {
-            self.joined.tell(PREFLIGHT, &found).await?;
-            return Ok(Some(found.to_vec()));
-        }
+    /// Tells the others what the pre-flight found: one machine alone asks.
+    pub(super) async fn tell_found(&self, found: &[Checked]) -> Result<(), MeetError> {
+        Ok(self.member.tell(PREFLIGHT, &found).await?)
+    }
+
+    /// Hears what the pre-flight of that machine found; nothing where somebody wants to stop.
+    pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<Checked>>, MeetError> {
         tokio::select! {
-            heard = self.joined.hear(PREFLIGHT, 0) => heard.map(Some),
+            biased;
             () = stop.starting.cancelled() => Ok(None),
+            heard = self.member.hear(PREFLIGHT, 0) => heard.map(Some),
         }
     }
 
@@ -222,9 +215,9 @@ impl Part {
         let cut =
             last.map(|turn| format!("{}: {}", turn.test_id, turn.reason.as_deref().unwrap_or("it was cut short")));
         let reason = parted.map(str::to_owned).or(cut).filter(|_| !interrupted);
-        if let Some(part) = manifest.shards.as_mut().and_then(|shards| shards.parts.first_mut()) {
-            (part.interrupted, part.ended_ms) = (interrupted, ended_ms);
-            part.reason.clone_from(&reason);
+        if let Some(Shards { count, parts, .. }) = manifest.shards.take() {
+            let ended = |part| ShardPart { interrupted, ended_ms, reason: reason.clone(), ..part };
+            manifest.shards = Some(Shards::of(count, parts.into_iter().map(ended).collect()));
         }
         dir::write_manifest(results, manifest)?;
         self.is_told = true;
@@ -232,20 +225,17 @@ impl Part {
         self.runtime
             .block_on(async {
                 let told = match left {
-                    Some(why) => self.joined.leave(why).await,
+                    Some(why) => self.member.leave(why).await,
                     None => Ok(()),
                 };
                 let mark = Mark {
                     index: self.shard().index,
-                    count: self.shard().count,
                     run_id: manifest.run_id.clone(),
-                    tool_version: self.hello.tool_version.clone(),
-                    build: self.hello.build.clone(),
-                    plan_hash: self.hello.plan_hash.clone(),
+                    kind: self.member.hello.kind.clone(),
                     files: BTreeMap::new(),
                 };
                 // Whatever becomes of the message, the records are what counts.
-                let sent = exchange::send(&self.joined.exchange, results, &super::merge::FILES, mark).await;
+                let sent = exchange::send(&self.member.exchange, results, &super::merge::FILES, mark).await;
                 sent.and(told)
             })
             .map_err(|source| Error::NotDelivered { dir: results.to_owned(), source })?;
@@ -253,7 +243,7 @@ impl Part {
             std::io::stderr(),
             "records in {} and in {}; once all shards have ended `bedrock-plan merge {1} --to DIR` puts them together",
             results.display(),
-            self.joined.exchange.url
+            self.member.exchange.url
         );
         let is_apart = parted.is_some() && !interrupted;
         Ok(if is_apart { 4 } else { outcome::exit_code(manifest, ends, false) })
@@ -264,24 +254,24 @@ impl Part {
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.is_told {
-            let _ = self.runtime.block_on(self.joined.leave("it could not go on"));
+            let _ = self.runtime.block_on(self.member.leave("it could not go on"));
         }
     }
 }
 
 struct Turns {
-    joined: Joined,
+    member: Member,
     run_id: String,
 }
 
 impl Meet for Turns {
     fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
-        Box::pin(async move { self.joined.turn(place, &self.run_id).await.map_err(|error| error.to_string()) })
+        Box::pin(async move { self.member.turn(place, &self.run_id).await.map_err(|error| error.to_string()) })
     }
 
     fn enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         // An exchange that fails keeps no cell going.
-        Box::pin(async move { self.joined.enough(place).await.unwrap_or(true) })
+        Box::pin(async move { self.member.enough(place).await.unwrap_or(true) })
     }
 }
 

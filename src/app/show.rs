@@ -26,7 +26,6 @@ pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> 
         ShowFormat::Json => format!("{:#}\n", as_json(resolved, &cells)),
         ShowFormat::Toml => toml(&resolved.plan),
     };
-    // A closed pipe is no error.
     super::print(text.as_bytes())?;
     Ok(0)
 }

@@ -2,7 +2,7 @@
 //! as `run` does it before anything is written; nothing is sent.
 
 use super::slurm::{self, Job, Unsaid};
-use crate::cli::SubmitArgs;
+use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
 use crate::config::Resolved;
 use crate::config::settings;
 use crate::error::Error;
@@ -19,9 +19,6 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-/// As `run` has it.
-const BARRIER_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// To come together once, where nobody is late.
 const MEETING: Duration = Duration::from_secs(10);
@@ -85,10 +82,8 @@ fn job(
     environment: &BTreeMap<String, String>,
 ) -> Result<(Job, Vec<String>), Error> {
     let plan = &resolved.plan;
-    let barrier = match &args.barrier_timeout {
-        Some(text) => duration::parse(text).map_err(Error::BarrierTimeout)?,
-        None => BARRIER_TIMEOUT,
-    };
+    let barrier = args.barrier_timeout.as_deref().unwrap_or(BARRIER_TIMEOUT);
+    let barrier = duration::parse(barrier).map_err(Error::BarrierTimeout)?;
     let expected = estimate(cells, plan, &resolved.prompts);
     let at_most = Duration::from_secs_f64(expected.seconds_at_most.ceil());
     let turns = u32::try_from(expected.turns).unwrap_or(u32::MAX);

@@ -3,7 +3,7 @@
 //! key, that nothing does; so there is one decision.
 
 use super::store::{Exchange, StoreError};
-use crate::matrix::Shard;
+use crate::matrix::{Shard, listed_shards};
 use crate::units::text::clean;
 use crate::units::{duration, timestamp};
 use bytes::Bytes;
@@ -18,12 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TOO_LATE: Duration = Duration::from_secs(10);
 /// So often a shard says that it is alive, or four times within the timeout.
 const BEAT: Duration = Duration::from_secs(15);
-/// So many names say enough.
-const NAMED: usize = 5;
+/// More names than these say no more.
+pub(super) const NAMED: usize = 6;
 
-/// What a shard says of itself when it comes. All of a run agree in all but the last three.
+/// What all shards of a run agree in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Hello {
+pub(crate) struct Kind {
     /// How many there are.
     pub(crate) count: u32,
     /// The version of this tool.
@@ -32,6 +32,14 @@ pub(crate) struct Hello {
     pub(crate) build: String,
     /// SHA-256 of all that the plan says.
     pub(crate) plan_hash: String,
+}
+
+/// What a shard says of itself when it comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// What it shares with the others.
+    #[serde(flatten)]
+    pub(crate) kind: Kind,
     /// The seed that it would take.
     pub(crate) seed: u64,
     /// The name of its machine.
@@ -40,12 +48,21 @@ pub(crate) struct Hello {
     pub(crate) nonce: String,
 }
 
+/// What a shard says that goes before the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Farewell {
+    /// Its machine.
+    pub(super) host: String,
+    /// Why.
+    pub(super) reason: String,
+}
+
 /// What all begin with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Start {
     /// The moment, epoch milliseconds.
     pub(crate) t0_ms: u64,
-    /// As every [`Hello`] of the run has it.
+    /// As every [`Kind`] of the run has it.
     pub(crate) plan_hash: String,
     /// Of the whole run.
     pub(crate) run_id: String,
@@ -93,29 +110,24 @@ pub(crate) enum MeetError {
     },
 }
 
-/// A shard that is part of a run.
+/// A shard of a run, at its exchange.
 #[derive(Debug, Clone)]
-pub(crate) struct Joined {
+pub(crate) struct Member {
     pub(crate) exchange: Exchange,
     pub(crate) shard: Shard,
-    hello: Hello,
-    timeout: Duration,
+    pub(crate) hello: Hello,
+    /// How long it waits for the others.
+    pub(crate) timeout: Duration,
 }
 
-impl Joined {
+impl Member {
     /// Comes, and waits until all are there. `run_id` is the one that the run has if this shard decides.
     ///
     /// # Errors
-    /// When the exchange was used before, shards do not fit each other, or not all come within `timeout`.
-    pub(crate) async fn join(
-        exchange: Exchange,
-        shard: Shard,
-        hello: Hello,
-        timeout: Duration,
-        run_id: &str,
-    ) -> Result<(Self, Start), MeetError> {
-        let used = |what: String| MeetError::Used { url: exchange.url.clone(), what };
-        match read::<Decision>(&exchange, "start.json").await? {
+    /// When the exchange was used before, shards do not fit each other, or not all come in time.
+    pub(crate) async fn join(&self, run_id: &str) -> Result<Start, MeetError> {
+        let used = |what: String| MeetError::Used { url: self.exchange.url.clone(), what };
+        match read::<Decision>(&self.exchange, "start.json").await? {
             Some(Decision::Start(start)) => {
                 return Err(used(format!("already holds the run {}", clean(&start.run_id))));
             }
@@ -124,9 +136,7 @@ impl Joined {
             }
             None => {}
         }
-        let joined = Self { exchange, shard, hello, timeout };
-        let start = joined.meet("", run_id).await?;
-        Ok((joined, start))
+        self.meet("", run_id).await
     }
 
     /// Waits before a turn, which is named by its place in the order, until all are there. Returns when it begins.
@@ -175,12 +185,13 @@ impl Joined {
         Ok(self.exchange.list(&folder).await?.len() >= self.shard.count as usize)
     }
 
-    /// As [`leave`].
+    /// Says that it goes before the end, so that nobody waits for it.
     ///
     /// # Errors
-    /// As there.
+    /// When the exchange refuses.
     pub(crate) async fn leave(&self, reason: &str) -> Result<(), StoreError> {
-        leave(&self.exchange, self.shard, &self.hello, reason).await
+        let farewell = Farewell { host: self.hello.host.clone(), reason: reason.into() };
+        self.exchange.create(&farewell_of(self.shard.index), text(&farewell)).await.map(drop)
     }
 
     /// Tells all others what only this shard found out.
@@ -295,18 +306,13 @@ impl Joined {
             return Ok(None);
         }
         let t0_ms = timestamp::now_ms() + self.exchange.lead.as_millis() as u64;
-        let (plan_hash, seed) = (self.hello.plan_hash.clone(), self.hello.seed);
+        let (plan_hash, seed) = (self.hello.kind.plan_hash.clone(), self.hello.seed);
         Ok(Some(Decision::Start(Start { t0_ms, plan_hash, run_id: run_id.into(), seed })))
     }
 
     async fn somebody_left(&self) -> Result<Option<String>, MeetError> {
-        #[derive(Deserialize)]
-        struct Left {
-            host: String,
-            reason: String,
-        }
         let Some(name) = self.exchange.list("left").await?.into_iter().min() else { return Ok(None) };
-        let Some(left) = read::<Left>(&self.exchange, &format!("left/{name}")).await? else { return Ok(None) };
+        let Some(left) = read::<Farewell>(&self.exchange, &format!("left/{name}")).await? else { return Ok(None) };
         let index = name.trim_end_matches(".json");
         Ok(Some(format!("shard {} on {} left: {}", clean(index), clean(&left.host), clean(&left.reason))))
     }
@@ -330,7 +336,12 @@ impl Joined {
     }
 
     fn did_not_come(&self, shards: &[u32]) -> String {
-        format!("{} of {} did not come within {}", named(shards), self.shard.count, duration::format(self.timeout))
+        format!(
+            "{} of {} did not come within {}",
+            listed_shards(shards, NAMED),
+            self.shard.count,
+            duration::format(self.timeout)
+        )
     }
 }
 
@@ -339,36 +350,28 @@ fn pulse(index: u32) -> String {
     format!("alive/{index}")
 }
 
-/// Says that a shard goes before the end, so that nobody waits for it.
-///
-/// # Errors
-/// When the exchange refuses.
-pub(crate) async fn leave(exchange: &Exchange, shard: Shard, hello: &Hello, reason: &str) -> Result<(), StoreError> {
-    let left = serde_json::json!({ "host": hello.host, "reason": reason });
-    exchange.create(&format!("left/{}.json", shard.index), text(&left)).await.map(drop)
+/// Where a shard says that it goes.
+pub(super) fn farewell_of(index: u32) -> String {
+    format!("left/{index}.json")
 }
 
-/// `shard 3`, `shards 1, 2 and 5`, `shards 0, 1, 2, 3, 4 and 12 more`.
-pub(super) fn named(shards: &[u32]) -> String {
-    let text: Vec<String> = shards.iter().take(NAMED).map(ToString::to_string).collect();
-    match (shards, &text[..]) {
-        ([], _) | (_, []) => "no shard".into(),
-        ([one], _) => format!("shard {one}"),
-        (all, text) if all.len() > NAMED => format!("shards {} and {} more", text.join(", "), all.len() - NAMED),
-        (_, [text @ .., last]) => format!("shards {} and {last}", text.join(", ")),
-    }
-}
-
-impl Hello {
-    /// Where two cannot be of one run, with both values.
-    fn differs(&self, own: u32, other: &Self, index: u32) -> Option<String> {
+impl Kind {
+    /// The first thing that is another for `other`, with both values.
+    pub(super) fn differs(&self, other: &Self) -> Option<(&'static str, String, String)> {
         let facts = [
             ("the number of shards", self.count.to_string(), other.count.to_string()),
             ("the version of bedrock-plan", self.tool_version.clone(), other.tool_version.clone()),
             ("the program (SHA-256)", self.build.clone(), other.build.clone()),
             ("the plan (SHA-256)", self.plan_hash.clone(), other.plan_hash.clone()),
         ];
-        let (what, ours, theirs) = facts.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
+        facts.into_iter().find(|(_, ours, theirs)| ours != theirs)
+    }
+}
+
+impl Hello {
+    /// Why two cannot be of one run.
+    fn differs(&self, own: u32, other: &Self, index: u32) -> Option<String> {
+        let (what, ours, theirs) = self.kind.differs(&other.kind)?;
         let short = |text: &str| clean(text).chars().take(16).collect::<String>();
         let (ours, theirs) = (short(&ours), short(&theirs));
         Some(format!("{what} is {ours} for shard {own} and {theirs} for shard {index} on {}", clean(&other.host)))
@@ -413,7 +416,8 @@ fn text<T: Serialize>(what: &T) -> Vec<u8> {
     text
 }
 
-async fn read<T: DeserializeOwned>(exchange: &Exchange, key: &str) -> Result<Option<T>, MeetError> {
+/// What is under a key as it was meant; nothing where there is no such key.
+pub(super) async fn read<T: DeserializeOwned>(exchange: &Exchange, key: &str) -> Result<Option<T>, MeetError> {
     let Some(bytes) = exchange.get(key).await? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| MeetError::Malformed {
         url: exchange.url.clone(),

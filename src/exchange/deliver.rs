@@ -1,9 +1,9 @@
 //! What each shard leaves in the exchange, and how it is got from there. The mark of a shard is written last:
 //! what has none was cut off.
 
-use super::barrier::{Hello, MeetError};
+use super::barrier::{Farewell, Hello, Kind, MeetError, farewell_of, read};
 use super::store::{Exchange, StoreError};
-use crate::units::text::clean;
+use crate::units::text::{clean, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -19,43 +19,21 @@ pub(crate) const MARK: &str = "shard.json";
 pub(crate) struct Mark {
     /// From 0.
     pub(crate) index: u32,
-    /// How many there were to be.
-    pub(crate) count: u32,
     /// Of the whole run.
     pub(crate) run_id: String,
-    /// As in [`Hello`].
-    pub(crate) tool_version: String,
-    /// As in [`Hello`].
-    pub(crate) build: String,
-    /// As in [`Hello`].
-    pub(crate) plan_hash: String,
+    /// What it shares with the others.
+    #[serde(flatten)]
+    pub(crate) kind: Kind,
     /// SHA-256 of each file.
     pub(crate) files: BTreeMap<String, String>,
 }
 
 impl Mark {
-    /// Whether both are of one run.
-    pub(crate) fn is_of(&self, other: &Self) -> bool {
-        self.facts() == other.facts()
-    }
-
-    /// The first fact in which two are not of one run, with both values.
-    pub(crate) fn differs(&self, other: &Self) -> String {
-        let mut facts = self.facts().into_iter().zip(other.facts());
-        let differing = facts.find(|(own, others)| own != others);
-        differing.map_or_else(String::new, |((what, own), (_, others))| {
-            format!("{what} is {} and {}", clean(&own), clean(&others))
-        })
-    }
-
-    fn facts(&self) -> [(&'static str, String); 5] {
-        [
-            ("the number of shards", self.count.to_string()),
-            ("the version of bedrock-plan", self.tool_version.clone()),
-            ("the program (SHA-256)", self.build.clone()),
-            ("the plan (SHA-256)", self.plan_hash.clone()),
-            ("the run", self.run_id.clone()),
-        ]
+    /// The first thing in which two are not of one run, with both values; nothing where they are.
+    pub(crate) fn differs(&self, other: &Self) -> Option<String> {
+        let runs = || ("the run", self.run_id.clone(), other.run_id.clone());
+        let differing = self.kind.differs(&other.kind).or((self.run_id != other.run_id).then(runs));
+        differing.map(|(what, own, others)| format!("{what} is {} and {}", clean(&own), clean(&others)))
     }
 }
 
@@ -115,11 +93,10 @@ pub(crate) async fn held(exchange: &Exchange) -> Result<Vec<Mark>, MeetError> {
     let mut marks: Vec<Mark> = Vec::new();
     for name in exchange.list("shards").await?.iter().filter(|name| name.ends_with(&format!("/{MARK}"))) {
         let key = format!("shards/{name}");
-        let Some(bytes) = exchange.get(&key).await? else { continue };
-        let wrong = |message: String| MeetError::Malformed { url: exchange.url.clone(), key: key.clone(), message };
-        let mark: Mark = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let Some(mark) = read::<Mark>(exchange, &key).await? else { continue };
         if !name.starts_with(&format!("{}/", mark.index)) {
-            return Err(wrong(format!("it is the mark of shard {}", mark.index)));
+            let message = format!("it is the mark of shard {}", mark.index);
+            return Err(MeetError::Malformed { url: exchange.url.clone(), key, message });
         }
         marks.push(mark);
     }
@@ -172,14 +149,10 @@ pub(crate) fn verify(dir: &Path, mark: &Mark) -> Result<(), (String, String)> {
 /// # Errors
 /// When the exchange cannot be read.
 pub(crate) async fn left(exchange: &Exchange, index: u32) -> Result<Left, MeetError> {
-    #[derive(Deserialize)]
-    struct Went {
-        reason: String,
-    }
-    if let Some(bytes) = exchange.get(&format!("left/{index}.json")).await?
-        && let Ok(went) = serde_json::from_slice::<Went>(&bytes)
+    if let Some(bytes) = exchange.get(&farewell_of(index)).await?
+        && let Ok(farewell) = serde_json::from_slice::<Farewell>(&bytes)
     {
-        return Ok(Left::Went { reason: went.reason });
+        return Ok(Left::Went { reason: farewell.reason });
     }
     let hello = exchange.get(&format!("ready/{index}.json")).await?;
     Ok(match hello.map(|bytes| serde_json::from_slice::<Hello>(&bytes)) {
@@ -197,7 +170,7 @@ pub(crate) async fn expected(exchange: &Exchange) -> Result<Option<u32>, MeetErr
         if let Some(bytes) = exchange.get(&format!("ready/{name}")).await?
             && let Ok(hello) = serde_json::from_slice::<Hello>(&bytes)
         {
-            return Ok(Some(hello.count));
+            return Ok(Some(hello.kind.count));
         }
     }
     Ok(None)
@@ -219,8 +192,8 @@ fn sha256(path: &Path) -> Result<String, StoreError> {
             }
         }
     };
-    let bytes = hash().map_err(|source: io::Error| StoreError::File { path: path.to_owned(), source })?;
-    Ok(bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")))
+    let digest = hash().map_err(|source: io::Error| StoreError::File { path: path.to_owned(), source })?;
+    Ok(hex(&digest))
 }
 
 /// SHA-256 of the program that runs: two builds of one version may measure differently.

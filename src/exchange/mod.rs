@@ -25,7 +25,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use barrier::{Hello, Joined, MeetError, Start, leave};
+pub(crate) use barrier::{Hello, Kind, MeetError, Member, Start};
 pub(crate) use deliver::{Left, MARK, Mark, build, expected, fetch, held, left, send, verify};
 pub(crate) use detect::{DetectError, detect, tasks_beside};
 pub(crate) use store::{Exchange, StoreError};

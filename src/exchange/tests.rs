@@ -1,6 +1,6 @@
 //! The barrier under races: whatever the order and the delays, there is one decision.
 
-use super::{Exchange, Hello, Joined, MeetError};
+use super::{Exchange, Hello, Kind, MeetError, Member};
 use crate::matrix::Shard;
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -8,10 +8,7 @@ use std::time::Duration;
 
 fn hello(count: u32, index: u32) -> Hello {
     Hello {
-        count,
-        tool_version: "0".into(),
-        build: "b".into(),
-        plan_hash: "p".into(),
+        kind: Kind { count, tool_version: "0".into(), build: "b".into(), plan_hash: "p".into() },
         seed: u64::from(index),
         host: format!("host{index}"),
         nonce: format!("{index}-{}", rand::random::<u64>()),
@@ -27,8 +24,10 @@ async fn join(
     index: u32,
     count: u32,
     timeout: Duration,
-) -> Result<(Joined, super::Start), MeetError> {
-    Joined::join(exchange, Shard { index, count }, hello(count, index), timeout, &format!("run{index}")).await
+) -> Result<(Member, super::Start), MeetError> {
+    let member = Member { exchange, shard: Shard { index, count }, hello: hello(count, index), timeout };
+    let start = member.join(&format!("run{index}")).await?;
+    Ok((member, start))
 }
 
 /// All shards come after these delays. Returns what each was told.
@@ -114,7 +113,7 @@ async fn what_no_shard_wrote_is_named() {
 
 #[test]
 fn absentees_are_named_as_far_as_that_helps() {
-    let named = super::barrier::named;
+    let named = |shards: &[u32]| crate::matrix::listed_shards(shards, super::barrier::NAMED);
     assert_eq!(named(&[3]), "shard 3");
     assert_eq!(named(&[1, 2, 5]), "shards 1, 2 and 5");
     assert_eq!(named(&(0..17).collect::<Vec<_>>()), "shards 0, 1, 2, 3, 4 and 12 more");

@@ -63,6 +63,19 @@ impl FromStr for Shard {
     }
 }
 
+/// `shard 3`, `shards 1, 2 and 5`; more than `most` are not all named: `shards 0, 1, 2 and 9 more`.
+pub(crate) fn listed(shards: &[u32], most: usize) -> String {
+    let names = |shards: &[u32]| shards.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    match shards {
+        [one] => format!("shard {one}"),
+        [first @ .., last] if shards.len() <= most => format!("shards {} and {last}", names(first)),
+        _ => {
+            let first = &shards[..shards.len().min(most - 1)];
+            format!("shards {} and {} more", names(first), shards.len() - first.len())
+        }
+    }
+}
+
 fn number(text: &str) -> Option<u32> {
     text.trim().parse().ok()
 }

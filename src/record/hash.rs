@@ -24,11 +24,6 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("top_p", "\"none\""),
 ];
 
-/// SHA-256, in hex, over a text.
-pub(crate) fn text_hash(text: &str) -> String {
-    hex(text)
-}
-
 /// SHA-256, in hex, over model, prefix, tier, region, kind of endpoint, load, request and prompt.
 /// Name, description, directories, reports, cool-down, drain, order, seed and the metadata of requests, which
 /// only a log sees, are not in it. `prompt` is all that determines what is asked, see `Prompts::canonical`.
@@ -36,7 +31,7 @@ pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &Value) -> String 
     let mut fields = asked(cell, target);
     fields.insert("prompt", prompt.clone());
     fields.insert("v", json!(1));
-    hex(&json!(fields).to_string())
+    text_hash(&json!(fields).to_string())
 }
 
 /// What the hash is over, but for the prompt: each field that is not the built-in default, in order.
@@ -97,11 +92,12 @@ fn sorted(value: &Value) -> Value {
 pub(crate) fn plan_hash(cell_hashes: &[String]) -> String {
     let mut sorted = cell_hashes.to_vec();
     sorted.sort_unstable();
-    hex(&sorted.join("\n"))
+    text_hash(&sorted.join("\n"))
 }
 
-fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+/// SHA-256, in hex, over a text.
+pub(crate) fn text_hash(text: &str) -> String {
+    crate::units::text::hex(&Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -117,6 +117,19 @@ pub(crate) struct ClockState {
 }
 
 impl Shards {
+    /// Of so many, those that are here.
+    pub(crate) fn of(count: u32, mut parts: Vec<ShardPart>) -> Self {
+        parts.sort_by_key(|part| part.index);
+        let mut shards = Self { count, complete: false, parts };
+        shards.complete = shards.missing().is_empty() && shards.parts.iter().all(|part| part.ended_ms.is_some());
+        shards
+    }
+
+    /// `3 of 4`.
+    pub(crate) fn shown(&self) -> String {
+        format!("{} of {}", self.parts.len(), self.count)
+    }
+
     /// Those that are not here.
     pub(crate) fn missing(&self) -> Vec<u32> {
         (0..self.count).filter(|index| self.parts.iter().all(|part| part.index != *index)).collect()

@@ -5,7 +5,7 @@
 //! they come. Knows run directories; not how they got here.
 
 use super::dir::{DirError, JOURNAL, RunDir};
-use super::manifest::{Manifest, Second, TurnEnd, TurnReport};
+use super::manifest::{Manifest, Second, Shards, TurnEnd, TurnReport};
 use super::read::{Of, ReadError, Records};
 use std::collections::HashSet;
 use std::fs::File;
@@ -119,9 +119,8 @@ fn two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError> {
 
 /// The same for every order in which the parts came.
 fn canonical(mut whole: Manifest) -> Manifest {
-    if let Some(shards) = &mut whole.shards {
-        shards.parts.sort_by_key(|part| part.index);
-        shards.complete = shards.missing().is_empty() && shards.parts.iter().all(|part| part.ended_ms.is_some());
+    if let Some(Shards { count, parts, .. }) = whole.shards.take() {
+        let shards = whole.shards.insert(Shards::of(count, parts));
         if let Some(first) = shards.parts.first() {
             whole.machine = first.machine.clone();
         }

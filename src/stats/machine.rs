@@ -4,7 +4,7 @@
 use super::collect::Sample;
 use super::health::{Balance, IDLE_SHARE, Part, Raw};
 use super::window::Window;
-use crate::matrix::Cell;
+use crate::matrix::{Cell, listed_shards};
 use crate::record::Phase;
 use crate::record::manifest::{Manifest, ShardPart, Shards, TurnReport};
 use std::collections::BTreeMap;
@@ -41,10 +41,10 @@ impl Machine {
 }
 
 /// The machines that a cell has anything of, by their index; none where one made the run.
-pub(super) fn all(
+pub(super) fn all<'a>(
     cell: &Cell,
     manifest: &Manifest,
-    turns: &[TurnReport],
+    turns: &'a [TurnReport],
     window: &Window,
     samples: &[Sample],
     limit_ms: f64,
@@ -62,11 +62,11 @@ pub(super) fn all(
     let machine = |(shard, samples): (u32, Vec<&Sample>)| {
         let here = shards.parts.iter().find(|part| part.index == shard);
         let cores = here.map_or(manifest.machine.cores, |part| part.machine.cores);
-        let part = |turn: &'_ TurnReport| turn.machines().iter().position(|part| part.shard == Some(shard));
-        let parts: Vec<Part> = turns
-            .iter()
-            .filter_map(|turn| Some(Part { report: &turn.machines()[part(turn)?], until_ms: turn.load_ms }))
-            .collect();
+        let part = |turn: &'a TurnReport| {
+            let report = turn.machines().iter().find(|part| part.shard == Some(shard))?;
+            Some(Part { report, until_ms: turn.load_ms })
+        };
+        let parts: Vec<Part> = turns.iter().filter_map(part).collect();
         let raw = Raw::of(cores, &parts, window, samples.iter().copied());
         Machine {
             shard,
@@ -120,18 +120,7 @@ pub(crate) fn named(shards: &[u32], count: u32) -> String {
 
 /// As above, without how many there are.
 pub(crate) fn listed(shards: &[u32]) -> String {
-    const NAMED: usize = 4;
-    let number = |shard: &u32| shard.to_string();
-    match shards {
-        [one] => format!("shard {one}"),
-        [first @ .., last] if shards.len() <= NAMED => {
-            format!("shards {} and {last}", first.iter().map(number).collect::<Vec<_>>().join(", "))
-        }
-        _ => {
-            let first: Vec<String> = shards.iter().take(NAMED - 1).map(number).collect();
-            format!("shards {} and {} more", first.join(", "), shards.len() - first.len())
-        }
-    }
+    listed_shards(shards, 4)
 }
 
 /// The verb after them.

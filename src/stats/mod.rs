@@ -27,7 +27,7 @@ mod validity;
 pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount, Sample};
-pub(crate) use health::Health;
+pub(crate) use health::{Health, Raw};
 pub(crate) use histogram::Times;
 pub(crate) use interval::Interval;
 pub(crate) use latency::Latency;

@@ -1,8 +1,8 @@
 //! A view as the types of `summary.json`. Rounds, and computes nothing.
 
 use super::{
-    Cell, Client, Coordinate, Cost, Difference, Failure, Machine, MachineHealth, Percentile, Quantity, Requests, Run,
-    Shards, Stage, Summary, Threshold, Tier, Times, Tokens, VERSION, Verdicts, Warning,
+    Cell, Client, Coordinate, Cost, Difference, Failure, Machine, MachineHealth, Percentile, Quantity, Raw, Requests,
+    Run, Shards, Stage, Summary, Threshold, Tier, Times, Tokens, VERSION, Verdicts, Warning,
 };
 use crate::matrix::AxisValue;
 use crate::report::view::View;
@@ -86,6 +86,18 @@ impl<'a> Shards<'a> {
     }
 }
 
+impl Raw {
+    fn of(raw: &crate::stats::Raw, idle_share: Option<f64>) -> Self {
+        Self {
+            send_lag_p50_ms: raw.send_lag_p50_ms.map(round),
+            send_lag_p99_ms: raw.send_lag_p99_ms.map(round),
+            ticker_worst_ms: raw.ticker_worst_ms.map(round),
+            cpu_share: raw.cpu_share.map(fine),
+            idle_share: idle_share.map(fine),
+        }
+    }
+}
+
 impl<'a> MachineHealth<'a> {
     fn of(machine: &'a crate::stats::Machine) -> Self {
         Self {
@@ -93,11 +105,7 @@ impl<'a> MachineHealth<'a> {
             complete: machine.is_whole,
             requests_count: machine.requests,
             late_ms: machine.late_ms.map(round),
-            send_lag_p50_ms: machine.raw.send_lag_p50_ms.map(round),
-            send_lag_p99_ms: machine.raw.send_lag_p99_ms.map(round),
-            ticker_worst_ms: machine.raw.ticker_worst_ms.map(round),
-            cpu_share: machine.raw.cpu_share.map(fine),
-            idle_share: machine.idle_share().map(fine),
+            raw: Raw::of(&machine.raw, machine.idle_share()),
             invalid: &machine.invalid,
         }
     }
@@ -171,11 +179,7 @@ impl<'a> Cell<'a> {
                 per_1m_output_tokens_usd: cost.per_1m_output_tokens,
             }),
             client: Client {
-                send_lag_p50_ms: health.raw.send_lag_p50_ms.map(round),
-                send_lag_p99_ms: health.raw.send_lag_p99_ms.map(round),
-                ticker_worst_ms: health.raw.ticker_worst_ms.map(round),
-                cpu_share: health.raw.cpu_share.map(fine),
-                idle_share: health.idle_share.map(fine),
+                raw: Raw::of(&health.raw, health.idle_share),
                 server_latency_p50_ms: health.server_p50_ms.map(round),
                 beyond_server_p50_ms: health.gap_p50_ms.map(round),
             },

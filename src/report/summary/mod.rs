@@ -134,18 +134,9 @@ struct Machine<'a> {
     end: &'a str,
 }
 
-/// What one machine did to the numbers of a cell.
+/// What machines did to the numbers of a cell, as they say it of themselves.
 #[derive(Debug, Serialize, JsonSchema)]
-struct MachineHealth<'a> {
-    /// From 0.
-    shard: u32,
-    /// It ended every turn of the cell.
-    complete: bool,
-    /// Its requests, ramp and drain included.
-    requests_count: u64,
-    /// By how much it began after the agreed moment at worst, by its own clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    late_ms: Option<f64>,
+struct Raw {
     /// From due to sent, median.
     #[serde(skip_serializing_if = "Option::is_none")]
     send_lag_p50_ms: Option<f64>,
@@ -158,9 +149,26 @@ struct MachineHealth<'a> {
     /// CPU of the process, of the cores that it may use: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_share: Option<f64>,
-    /// Its users' time that is neither thought nor waited for an answer: 0 to 1.
+    /// Users' time that is neither thought nor waited for an answer: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_share: Option<f64>,
+}
+
+/// What one machine did to the numbers of a cell.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MachineHealth<'a> {
+    /// From 0.
+    shard: u32,
+    /// It ended every turn of the cell.
+    complete: bool,
+    /// Its requests, ramp and drain included.
+    requests_count: u64,
+    /// By how much it began after the agreed moment at worst, by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_ms: Option<f64>,
+    /// As far as a machine says it of itself.
+    #[serde(flatten)]
+    raw: Raw,
     /// Why it spoiled the cell's numbers; empty where it did not.
     invalid: &'a [String],
 }
@@ -395,21 +403,9 @@ struct Cost {
 /// What this machine did to the numbers.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Client {
-    /// From due to sent, median.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    send_lag_p50_ms: Option<f64>,
-    /// From due to sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    send_lag_p99_ms: Option<f64>,
-    /// The worst lateness of a 10 ms ticker.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ticker_worst_ms: Option<f64>,
-    /// CPU of the process, of the cores that it may use: 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_share: Option<f64>,
-    /// Users' time that is neither thought nor waited for an answer: 0 to 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idle_share: Option<f64>,
+    /// As far as a machine says it of itself.
+    #[serde(flatten)]
+    raw: Raw,
     /// The service's own latency, median.
     #[serde(skip_serializing_if = "Option::is_none")]
     server_latency_p50_ms: Option<f64>,

@@ -88,7 +88,7 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary) -> Option<MachinesVie
         count: shards.count,
         complete: shards.complete,
         start_skew_ms: manifest.last_reports().filter_map(TurnReport::start_skew_ms).max_by(f64::total_cmp),
-        shown: format!("{} of {}", shards.count as usize - missing.len(), shards.count),
+        shown: shards.shown(),
         missing,
         rows: (0..shards.count)
             .map(|shard| {

@@ -204,7 +204,7 @@ fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {
         facts.push(Entry::new(if manifest.simulated() { "would have cost, USD" } else { "cost, USD" }, spent));
     }
     if let Some(shards) = &manifest.shards {
-        facts.push(Entry::new("machines", format!("{} of {}", shards.parts.len(), shards.count)));
+        facts.push(Entry::new("machines", shards.shown()));
     }
     if let Some(ended) = manifest.ended_ms {
         let took = Duration::from_secs(ended.saturating_sub(manifest.started_ms).div_ceil(1_000));

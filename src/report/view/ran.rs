@@ -52,7 +52,7 @@ pub(super) fn view(manifest: &Manifest) -> RanView {
         Entry::new("connections", manifest.connection_policy.clone()),
     ]);
     facts.push(match &manifest.shards {
-        Some(shards) => Entry::new("machines", format!("{} of {}", shards.parts.len(), shards.count)),
+        Some(shards) => Entry::new("machines", shards.shown()),
         None => Entry::new("machine", format!("{} on {}, {} cores", machine.os, machine.arch, machine.cores)),
     });
     facts.extend([

@@ -1,6 +1,6 @@
 //! Shards that meet in a bucket: moto's S3, which knows conditional puts, and the store's real client.
 
-use super::machines::{Machines, ended, id, said, set};
+use super::machines::{Machines, USERS, ended, id, said, set};
 use crate::support::python_has;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,25 +8,6 @@ use std::process::{Child, Command, Stdio};
 
 /// Sixteen race for the barrier.
 const SHARDS: u32 = 16;
-
-const PLAN: &str = r#"
-[matrix]
-model_ids = ["test.model-v1:0"]
-service_tiers = ["default"]
-prompt_sizes = ["small"]
-user_counts = [20]
-[load]
-test_duration = "2s"
-spawn_rate = 100
-think_time = "100ms"
-drain = "5s"
-seed = 7
-[request]
-max_tokens = 16
-[simulator]
-ttft = "20ms"
-tpot = "1ms"
-"#;
 
 /// A server that ends with this value.
 struct Bucket {
@@ -73,11 +54,12 @@ impl Drop for Bucket {
 #[test]
 fn sixteen_machines_meet_in_a_bucket() {
     let Some(bucket) = Bucket::start() else { return };
-    let mut machines = Machines::new(PLAN);
+    let mut machines = Machines::new(USERS);
     let url = "s3://bucket/runs/one";
     let start = |index: u32| {
         let shard = format!("{index}/{SHARDS}");
-        let mut command = machines.command("results", &["--exchange", url, "--shard", &shard]);
+        let more = ["--exchange", url, "--shard", &shard, "--only", "*default*", "--user-counts", "20"];
+        let mut command = machines.command("results", &more);
         bucket.environment(&mut command);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };

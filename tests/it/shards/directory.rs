@@ -1,32 +1,11 @@
 //! Shards that meet in a directory, merged and held beside the same plan on one machine.
 
-use super::machines::{Machines, ended, id, records, said, set, until};
+use super::machines::{Machines, USERS, ended, id, records, said, set, until};
 use crate::run::scene::{files, wait_for_lines};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
-
-/// Users with a second of think time at most, so that they are there in any order.
-const USERS: &str = r#"
-[matrix]
-model_ids = ["test.model-v1:0"]
-service_tiers = ["default", "flex"]
-prompt_sizes = ["small"]
-user_counts = [7]
-[load]
-test_duration = "1500ms"
-spawn_rate = 100
-think_time = "10ms..50ms"
-cool_down = "0s"
-drain = "5s"
-seed = 7
-[request]
-max_tokens = 16
-[simulator]
-ttft = "20ms"
-tpot = "1ms"
-"#;
 
 fn code(output: &std::process::Output, code: i32) -> String {
     let said = said(output);

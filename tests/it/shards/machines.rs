@@ -7,6 +7,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+/// Users with a second of think time at most, so that they are there in any order.
+pub(super) const USERS: &str = r#"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default", "flex"]
+prompt_sizes = ["small"]
+user_counts = [7]
+[load]
+test_duration = "1500ms"
+spawn_rate = 100
+think_time = "10ms..50ms"
+cool_down = "0s"
+drain = "5s"
+seed = 7
+[request]
+max_tokens = 16
+[simulator]
+ttft = "20ms"
+tpot = "1ms"
+"#;
+
 /// A simulator, and a directory in which shards and their exchange are.
 pub(super) struct Machines {
     pub(super) scene: Scene,
