@@ -117,10 +117,17 @@ fn a_plan_can_be_asked_whether_it_can_run() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_it_too() {
-    let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nstall = 1.0\n"));
-    let mut running = scene.run_command(&["--preflight"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // Takes a request and never answers it.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let scene = Scene::new().plan(SHORT);
+    let mut command = scene.run_command(&["--preflight", "--endpoint-url", &url]);
+    let mut running = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let mut said = std::io::BufReader::new(running.stderr.take().unwrap()).lines();
     assert!(said.any(|line| line.unwrap().contains("pre-flight: asking")));
+    // What is said is said before it is sent.
+    let (mut asked, _) = server.accept().unwrap();
+    std::io::Read::read_exact(&mut asked, &mut [0; 64]).unwrap();
     super::scene::interrupt(&running);
     // The first lets what is in flight end, and nothing here ever ends; the second gives it up.
     assert!(said.any(|line| line.unwrap().contains("stopping")));
