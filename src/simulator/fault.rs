@@ -38,6 +38,36 @@ impl Refusal {
     pub(super) fn unknown_path() -> Self {
         Self::new("UnknownOperationException", 404, "")
     }
+
+    pub(super) fn foreign_host(host: &str) -> Self {
+        let message = format!(
+            "the simulator does not serve the host `{host}`: use localhost, an address in 127.0.0.0/8 or [::1]"
+        );
+        Self::new("AccessDeniedException", 403, message)
+    }
+
+    pub(super) fn foreign_origin(origin: &str) -> Self {
+        let message = format!("the simulator does not serve web pages: the origin `{origin}` is not its own");
+        Self::new("AccessDeniedException", 403, message)
+    }
+
+    /// As every REST JSON service of AWS refuses a request that is not JSON.
+    pub(super) fn media_type() -> Self {
+        Self::new("UnsupportedMediaTypeException", 415, "The content type must be application/json.")
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message = format!("The request body is larger than {} MiB.", limit >> 20);
+        Self::new("RequestEntityTooLargeException", 413, message)
+    }
+
+    pub(super) fn slow_body() -> Self {
+        Self::new("RequestTimeoutException", 408, "The request body did not arrive in time.")
+    }
+
+    pub(super) fn too_much_at_once() -> Self {
+        Self::new("ServiceUnavailableException", 503, "Too much request data at once on one connection.")
+    }
 }
 
 /// What goes wrong with one request.

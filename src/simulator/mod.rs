@@ -10,7 +10,9 @@
 //! # }
 //! ```
 
+mod access;
 mod cache;
+mod connection;
 mod draw;
 mod fault;
 mod freeze;

@@ -76,8 +76,13 @@ pub(super) type Done = Box<dyn FnOnce() + Send>;
 pub(super) enum ReplyBody {
     /// Known from the start; the flag breaks the connection after half of it.
     Whole { bytes: Option<Bytes>, broken: bool, done: Option<Done> },
-    /// Frames as they come.
-    Frames { frames: Receiver<Result<Bytes, io::Error>>, done: Option<Done> },
+    /// Frames as they come. The body itself drives `playing`, which sends them: it ends when the body is dropped,
+    /// and the body is dropped when its client goes away.
+    Frames {
+        playing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+        frames: Receiver<Result<Bytes, io::Error>>,
+        done: Option<Done>,
+    },
 }
 
 impl ReplyBody {
@@ -111,7 +116,10 @@ impl Body for ReplyBody {
                     Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
                 }
             }
-            Self::Frames { frames, done } => {
+            Self::Frames { playing, frames, done } => {
+                if playing.as_mut().is_some_and(|playing| playing.as_mut().poll(cx).is_ready()) {
+                    *playing = None;
+                }
                 let frame = std::task::ready!(frames.poll_recv(cx));
                 if frame.is_none() {
                     tell(done);

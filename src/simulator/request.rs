@@ -34,7 +34,7 @@ struct Message {
 #[serde(rename_all = "camelCase")]
 struct Block {
     text: Option<String>,
-    cache_point: Option<serde_json::Value>,
+    cache_point: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]

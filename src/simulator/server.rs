@@ -1,6 +1,8 @@
 //! The server: HTTP/1.1 and prior-knowledge h2c on one port, a task per connection.
 
+use super::access;
 use super::cache::{Cache, Hits};
+use super::connection::{Connection, Limits, Tracked};
 use super::draw::Draw;
 use super::fault::{self, Fault, Refusal, StreamFault};
 use super::freeze::Freezer;
@@ -11,12 +13,9 @@ use super::stream::{self, Script};
 use super::throttle::Bucket;
 use super::truth::Truth;
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -31,7 +30,7 @@ const FRAMES_AHEAD: usize = 64;
 
 /// Serves until `stop`; then connections are closed, whatever is on them.
 pub async fn run(listener: TcpListener, model: Model, stop: CancellationToken) {
-    serve(listener, model, stop, None).await;
+    serve(listener, model, stop, None, Limits::default()).await;
 }
 
 /// As [`run`], and tells what it did with each request.
@@ -41,10 +40,16 @@ pub async fn run_with_truth(
     stop: CancellationToken,
     truth: UnboundedSender<Truth>,
 ) {
-    serve(listener, model, stop, Some(truth)).await;
+    serve(listener, model, stop, Some(truth), Limits::default()).await;
 }
 
-async fn serve(listener: TcpListener, model: Model, stop: CancellationToken, truth: Option<UnboundedSender<Truth>>) {
+async fn serve(
+    listener: TcpListener,
+    model: Model,
+    stop: CancellationToken,
+    truth: Option<UnboundedSender<Truth>>,
+    limits: Limits,
+) {
     let house = Arc::new(House::new(model, truth));
     let mut connections = JoinSet::new();
     let mut refusing = false;
@@ -70,12 +75,13 @@ async fn serve(listener: TcpListener, model: Model, stop: CancellationToken, tru
         let _ = stream.set_nodelay(true);
         let house = Arc::clone(&house);
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&house), request));
-            let server = auto::Builder::new(TokioExecutor::new());
-            // A client that goes away, or a fault of ours, is no error of the server.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            let connection = Connection::new(limits);
+            let requests = Arc::clone(&connection);
+            let service = service_fn(move |request| answer(Arc::clone(&house), Arc::clone(&requests), request));
+            connection.serve(stream, service).await;
         });
     }
+    connections.shutdown().await;
 }
 
 /// What the requests share.
@@ -85,6 +91,8 @@ struct House {
     /// Makes the request ids of two servers differ.
     session: u32,
     number: AtomicU64,
+    /// Requests that were not let in: they take no number, since every draw depends on it.
+    rejected: AtomicU64,
     in_flight: AtomicU32,
     bucket: Option<Mutex<Bucket>>,
     cache: Mutex<Cache>,
@@ -101,6 +109,7 @@ impl House {
             started,
             session: rand::random(),
             number: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             bucket,
             cache: Mutex::default(),
@@ -214,32 +223,65 @@ impl Exchange {
     }
 
     fn response(&self, status: u16, content_type: &str, body: ReplyBody) -> Response<ReplyBody> {
-        Response::builder()
-            .status(status)
-            .header("content-type", content_type)
-            .header("x-amzn-requestid", &self.id)
-            .body(body)
-            .unwrap_or_else(|error| unreachable!("status and headers are valid: {error}"))
+        response(&self.id, status, content_type, body)
     }
 
     fn refuse(&self, refusal: &Refusal) -> Response<ReplyBody> {
-        let body = serde_json::json!({ "message": refusal.message }).to_string();
-        let mut response = self.response(
-            refusal.status,
-            "application/json",
-            ReplyBody::whole(body, self.done(refusal.status, &FirstToken::default(), None)),
-        );
-        let kind = format!("{}:http://internal.amazon.com/coral/com.amazon.bedrock/", refusal.name);
-        if let Ok(value) = kind.parse() {
-            response.headers_mut().insert("x-amzn-errortype", value);
-        }
-        response
+        refuse(&self.id, refusal, self.done(refusal.status, &FirstToken::default(), None))
     }
 }
 
-async fn answer(house: Arc<House>, request: hyper::Request<Incoming>) -> Result<Response<ReplyBody>, io::Error> {
+fn response(id: &str, status: u16, content_type: &str, body: ReplyBody) -> Response<ReplyBody> {
+    Response::builder()
+        .status(status)
+        .header("content-type", content_type)
+        .header("x-amzn-requestid", id)
+        .body(body)
+        .unwrap_or_else(|error| unreachable!("status and headers are valid: {error}"))
+}
+
+fn refuse(id: &str, refusal: &Refusal, done: Done) -> Response<ReplyBody> {
+    let body = serde_json::json!({ "message": refusal.message }).to_string();
+    let mut response = response(id, refusal.status, "application/json", ReplyBody::whole(body, done));
+    let kind = format!("{}:http://internal.amazon.com/coral/com.amazon.bedrock/", refusal.name);
+    if let Ok(value) = kind.parse() {
+        response.headers_mut().insert("x-amzn-errortype", value);
+    }
+    response
+}
+
+async fn answer(
+    house: Arc<House>,
+    connection: Arc<Connection>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Tracked>, io::Error> {
+    let open = connection.open();
+    let response = admit(house, &connection, request).await?;
+    Ok(response.map(|body| Tracked { body, _open: open }))
+}
+
+/// Lets a request in, or rejects it: a rejected one is in no count, and changes nothing of what follows.
+async fn admit(
+    house: Arc<House>,
+    connection: &Arc<Connection>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<ReplyBody>, io::Error> {
+    let reject = |refusal: &Refusal| {
+        let number = house.rejected.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}-51b0-4001-8000-{number:012x}", house.session);
+        Ok(refuse(&id, refusal, Box::new(|| {})))
+    };
+    if let Err(refusal) = access::check(&request) {
+        return reject(&refusal);
+    }
     let target = (request.method() == Method::POST).then(|| target(request.uri().path())).flatten();
-    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    if target.is_some() && !access::is_json(request.headers()) {
+        return reject(&Refusal::media_type());
+    }
+    let body = match connection.read(request.into_body()).await? {
+        Ok(body) => body,
+        Err(refusal) => return reject(&refusal),
+    };
     let received = Instant::now();
     let number = house.number.fetch_add(1, Ordering::Relaxed);
     let id = format!("{:08x}-51b0-4000-8000-{number:012x}", house.session);
@@ -248,10 +290,11 @@ async fn answer(house: Arc<House>, request: hyper::Request<Incoming>) -> Result<
     let Some((model_id, operation)) = target else {
         return Ok(exchange.refuse(&Refusal::unknown_path()));
     };
-    let request = match request::parse(&body) {
+    let request = match request::parse(body.bytes()) {
         Ok(request) => request,
         Err(refusal) => return Ok(exchange.refuse(&refusal)),
     };
+    drop(body);
     if let Some(refusal) = house.refusal(&model_id, &request) {
         return Ok(exchange.refuse(&refusal));
     }
@@ -259,13 +302,16 @@ async fn answer(house: Arc<House>, request: hyper::Request<Incoming>) -> Result<
     match fault::pick(&house.model, draw.fault) {
         Some(Fault::Refused(refusal)) => Ok(exchange.refuse(&refusal)),
         Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
-        Some(Fault::Stall) => std::future::pending().await,
+        Some(Fault::Stall) => {
+            drop(request);
+            std::future::pending().await
+        }
         Some(Fault::Garbage) => {
             let body =
                 ReplyBody::whole("{\"output\": {\"message\":".into(), exchange.done(200, &FirstToken::default(), None));
             Ok(exchange.response(200, "application/json", body))
         }
-        fault => Ok(reply(&exchange, &model_id, operation, &request, &draw, fault).await),
+        fault => Ok(reply(&exchange, &model_id, operation, request, &draw, fault).await),
     }
 }
 
@@ -274,7 +320,7 @@ async fn reply(
     exchange: &Exchange,
     model_id: &str,
     operation: Operation,
-    request: &Request,
+    request: Request,
     draw: &Draw,
     fault: Option<Fault>,
 ) -> Response<ReplyBody> {
@@ -287,7 +333,7 @@ async fn reply(
         capacity => (f64::from(in_flight) / f64::from(capacity)).max(1.0),
     };
     let factor = house.tier_factor(&tier) * crowding;
-    let hits = house.look_up(model_id, request);
+    let hits = house.look_up(model_id, &request);
     let empty = fault == Some(Fault::EmptyReply);
     let output_tokens = if empty { 0 } else { draw.output_tokens.min(request.max_tokens) };
     let reasoning_tokens = (f64::from(output_tokens) * house.model.reasoning).round() as u32;
@@ -296,6 +342,8 @@ async fn reply(
     let prefill = house.model.prefill_per_token * (request.input_tokens - hits.read);
     let ttft = (draw.ttft + prefill).mul_f64(factor);
     let tpot = draw.tpot.mul_f64(factor);
+    // The prompt is not needed while the reply takes its time.
+    drop(request);
 
     tokio::time::sleep_until((exchange.received + ttft).into()).await;
     house.freezer().thaw().await;
@@ -330,8 +378,8 @@ async fn reply(
             let received = exchange.received;
             let script =
                 Script { reasoning_tokens, output_tokens, tpot, stop_reason, usage, tier, received, fault, told };
-            tokio::spawn(stream::play(script, sender, house.freezer()));
-            let body = ReplyBody::Frames { frames, done: Some(done) };
+            let playing = Box::pin(stream::play(script, sender, house.freezer()));
+            let body = ReplyBody::Frames { playing: Some(playing), frames, done: Some(done) };
             exchange.response(200, "application/vnd.amazon.eventstream", body)
         }
     }
@@ -374,6 +422,90 @@ fn percent_decode(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt;
+    use http_body_util::{BodyExt, StreamBody};
+    use hyper::body::Frame;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    const BODY: &str =
+        r#"{"messages":[{"role":"user","content":[{"text":"hello"}]}],"inferenceConfig":{"maxTokens":5}}"#;
+
+    /// A server with these bounds, which ends with the runtime of its test.
+    async fn start(limits: Limits) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let model = Model { ttft: Duration::from_millis(900), ttft_sigma: 0.0, ..Model::default() };
+        tokio::spawn(serve(listener, model, CancellationToken::new(), None, limits));
+        address
+    }
+
+    /// Sends this much and waits until the server closes the connection. Returns what it sent.
+    async fn until_closed(address: SocketAddr, sent: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut received = String::new();
+        let reading = stream.read_to_string(&mut received);
+        tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the server closes it").unwrap();
+        received
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_complete_head_is_closed_and_a_slow_reply_is_not() {
+        let address = start(Limits { header_timeout: Duration::from_millis(300), ..Limits::default() }).await;
+        let head = format!(
+            "POST /model/m/converse HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            BODY.len()
+        );
+        for sent in ["", "POST /mod", "PRI * HTTP/2.0\r\n", &head] {
+            assert_eq!(until_closed(address, sent).await, "", "{sent:?}");
+        }
+        // Three times as long as the timeout; closed once it is idle for that long.
+        let reply = until_closed(address, &format!("{head}\r\n{BODY}")).await;
+        assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.contains("stopReason"), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_refused() {
+        let address = start(Limits { body_timeout: Duration::from_millis(300), ..Limits::default() }).await;
+        let sent = format!(
+            "POST /model/m/converse HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+        );
+        let reply = until_closed(address, &sent).await;
+        assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("RequestTimeoutException"), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn the_bodies_of_one_connection_are_bounded_together() {
+        let address = start(Limits { max_body: 1_000, max_buffered: 1_500, ..Limits::default() }).await;
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut send = |whole: bool| {
+            let piece = futures_util::stream::iter([Ok::<_, io::Error>(Frame::data(Bytes::from(vec![b' '; 900])))]);
+            let body = if whole { piece.boxed() } else { piece.chain(futures_util::stream::pending()).boxed() };
+            let request = hyper::Request::post(format!("http://{address}/model/m/converse"))
+                .header("content-type", "application/json")
+                .body(StreamBody::new(body))
+                .unwrap();
+            sender.send_request(request)
+        };
+        let mut unfinished = std::pin::pin!(send(false));
+        assert!(futures_util::poll!(&mut unfinished).is_pending());
+        let refusal = loop {
+            // Whether the first body is there already is seen by what becomes of the second.
+            let response = send(true).await.unwrap();
+            let (status, body) = (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes());
+            assert!(status == 400 || status == 503, "{status} {body:?}");
+            if status == 503 {
+                break String::from_utf8_lossy(&body).into_owned();
+            }
+        };
+        assert!(refusal.contains("Too much request data at once"), "{refusal}");
+    }
 
     #[test]
     fn a_model_id_is_one_label_of_the_path() {

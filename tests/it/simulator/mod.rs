@@ -1,5 +1,6 @@
 //! The simulator as other people's SDKs see it.
 
+mod access;
 mod clients;
 mod faults;
 mod others;

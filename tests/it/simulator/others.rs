@@ -31,7 +31,8 @@ async fn prior_knowledge_h2c_with_absolute_uris_is_served() {
     tokio::spawn(connection);
     for operation in ["converse", "converse-stream"] {
         let uri = format!("{}/model/us.amazon.nova-2-lite-v1%3A0/{operation}", server.url);
-        let request = Request::post(uri).body(Full::new(Bytes::from(BODY))).unwrap();
+        let request =
+            Request::post(uri).header("content-type", "application/json").body(Full::new(Bytes::from(BODY))).unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!((response.status(), response.version()), (hyper::StatusCode::OK, hyper::Version::HTTP_2));
         assert!(!response.into_body().collect().await.unwrap().to_bytes().is_empty());
@@ -46,7 +47,8 @@ async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
         let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let request = Request::post(path).header("host", "x").body(Full::new(Bytes::from(body))).unwrap();
+        let request = Request::post(path).header("host", &address).header("content-type", "application/json");
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
         let response = sender.send_request(request).await.unwrap();
         let mut lines = vec![response.status().to_string()];
         for (name, value) in response.headers().iter().filter(|(name, _)| *name != "date") {
