@@ -170,6 +170,7 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
         profile: None,
         bearer_token: false,
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
+        secrets: crate::units::Secrets::default(),
     };
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     let seed = resolved.plan.load.seed.unwrap_or(1);

@@ -10,6 +10,7 @@ use crate::record::dir::{self, JOURNAL, MANIFEST, PLAN};
 use crate::record::manifest::Manifest;
 use crate::record::merge::{self, MergeError};
 use crate::record::read;
+use crate::units::Secrets;
 use crate::units::text::{clean, count};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -33,7 +34,7 @@ pub(crate) struct Options {
 }
 
 /// Merges, and reports. Returns the exit code.
-pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, secrets: &Secrets) -> Result<u8, Error> {
     let means = options.output.open(environment)?;
     if let Some(error) = means.templates.broken() {
         return Err(Error::Template(error));
@@ -41,7 +42,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>) -
     dir::check(&options.to, options.overwrite).map_err(Error::To)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Internal)?;
     let copies = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
-    let (dirs, whole, untold) = runtime.block_on(gather(options, environment, copies.path()))?;
+    let (dirs, whole, untold) = runtime.block_on(gather(options, environment, secrets, copies.path()))?;
     let Some(whole) = whole.filter(|_| untold.is_empty() || options.allow_missing) else {
         return Err(Error::Missing { missing: untold });
     };
@@ -80,6 +81,7 @@ type Part = (PathBuf, Manifest);
 async fn gather(
     options: &Options,
     environment: &BTreeMap<String, String>,
+    secrets: &Secrets,
     copies: &Path,
 ) -> Result<(Vec<Part>, Option<Manifest>, Vec<String>), Error> {
     // Nothing of the plan is known yet: a bucket is opened as the environment says.
@@ -91,6 +93,7 @@ async fn gather(
         profile: None,
         bearer_token: false,
         proxies: ProxySettings::from_environment(environment),
+        secrets: secrets.clone(),
     };
     let exchange = shards::open(&options.url, &target, environment, false).await?;
     let marks = exchange::held(&exchange).await.map_err(Error::Meet)?;

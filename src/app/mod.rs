@@ -30,6 +30,7 @@ use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
 use crate::terminal::paint::Paint;
+use crate::units::Secrets;
 use crate::units::text::clean_lines;
 use clap::Parser;
 use globset::{Glob, GlobSetBuilder};
@@ -51,18 +52,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    log(cli.verbose, environment);
+    let secrets = Secrets::from_environment(environment);
+    log(cli.verbose, environment, &secrets);
     let screen = Screen::of(&cli, environment);
-    match dispatch(cli.command, screen, environment) {
+    match dispatch(cli.command, screen, environment, &secrets) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let _ = std::io::stderr().write_all(shown(&error, screen.err == Paint::Coloured).as_bytes());
+            let _ = std::io::stderr().write_all(secrets.mask(&shown(&error, screen.err == Paint::Coloured)).as_bytes());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+fn dispatch(
+    command: Subcommands,
+    screen: Screen,
+    environment: &BTreeMap<String, String>,
+    secrets: &Secrets,
+) -> Result<u8, Error> {
     match command {
         Subcommands::Run(args) => {
             let mut settings = args.settings;
@@ -86,7 +93,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 screen,
                 output: output(args.output, args.public, screen),
             };
-            run::run(&options, &resolved, environment)
+            run::run(&options, &resolved, environment, secrets)
         }
         Subcommands::Show(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
@@ -113,6 +120,7 @@ fn dispatch(command: Subcommands, screen: Screen, environment: &BTreeMap<String,
                 output: output(args.output, args.public, screen),
             },
             environment,
+            secrets,
         ),
         Subcommands::Baseline(args) => match args.command {
             BaselineCommands::Add { dirs, to } => baseline::add(&dirs, &to),
@@ -197,7 +205,7 @@ const DISCREET: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_
     aws_smithy_runtime::client::http::connection_poisoning=off";
 
 /// Logs go to stderr: `-v` says what this program sends where, `RUST_LOG` whatever is asked for.
-fn log(verbose: u8, environment: &BTreeMap<String, String>) {
+fn log(verbose: u8, environment: &BTreeMap<String, String>, secrets: &Secrets) {
     let filter = match (environment.get("RUST_LOG").filter(|filter| !filter.is_empty()), verbose) {
         (Some(filter), _) => filter.clone(),
         (None, 0) => "bedrock_plan=warn".into(),
@@ -206,9 +214,27 @@ fn log(verbose: u8, environment: &BTreeMap<String, String>) {
     };
     let _ = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(format!("{filter},{DISCREET}")))
-        .with_writer(std::io::stderr)
+        .with_writer({
+            let secrets = secrets.clone();
+            move || MaskedStderr(secrets.clone())
+        })
         .with_ansi(false)
         .try_init();
+}
+
+/// Writes log lines to stderr with secrets masked. A line arrives in one piece.
+struct MaskedStderr(Secrets);
+
+impl Write for MaskedStderr {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let line = String::from_utf8_lossy(bytes);
+        std::io::stderr().write_all(self.0.mask(&line).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 /// What each cell's requests are drawn from.

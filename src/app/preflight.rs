@@ -14,6 +14,7 @@ use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
 use crate::record::probe::{Checked, Finding, grounds, probes};
 use crate::terminal::Handle;
+use crate::units::Secrets;
 use crate::units::text::count;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,9 +117,11 @@ pub(super) fn only(
     options: &Options,
     resolved: &Resolved,
     environment: &BTreeMap<String, String>,
+    secrets: &Secrets,
 ) -> Result<u8, Error> {
     let cells = super::select(&expand(&resolved.plan), &options.only)?;
-    let Connected { runtime, simulator, bedrock } = super::run::connect(resolved, &cells, environment, Shard::WHOLE)?;
+    let Connected { runtime, simulator, bedrock } =
+        super::run::connect(resolved, &cells, environment, secrets, Shard::WHOLE)?;
     let asked = probes(&cells);
     let sources = super::sources(resolved, &cells, 0);
     let first = |checked: &Checked| cells.iter().position(|cell| checked.probe.fits(cell)).unwrap_or(0);

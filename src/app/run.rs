@@ -22,7 +22,7 @@ use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
 use crate::record::read::{Of, Records};
 use crate::stats::live::Live;
 use crate::terminal;
-use crate::units::timestamp;
+use crate::units::{Secrets, timestamp};
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,7 @@ pub(super) fn connect(
     resolved: &Resolved,
     cells: &[Cell],
     environment: &BTreeMap<String, String>,
+    secrets: &Secrets,
     shard: Shard,
 ) -> Result<Connected, Error> {
     limits::make_room(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
@@ -81,15 +82,20 @@ pub(super) fn connect(
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
         _ => None,
     };
-    let target = target(&resolved.plan, cells, simulator.as_ref().map(simulated::Simulated::url), environment);
+    let target = target(&resolved.plan, cells, simulator.as_ref().map(simulated::Simulated::url), environment, secrets);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     Ok(Connected { runtime, simulator, bedrock })
 }
 
 /// Runs a plan. Returns the exit code.
-pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
+pub(crate) fn run(
+    options: &Options,
+    resolved: &Resolved,
+    environment: &BTreeMap<String, String>,
+    secrets: &Secrets,
+) -> Result<u8, Error> {
     if options.preflight_only {
-        return preflight::only(options, resolved, environment);
+        return preflight::only(options, resolved, environment, secrets);
     }
     let started_ms = timestamp::now_ms();
     // A template that is broken is said before the run, not after it.
@@ -119,7 +125,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
         None => super::select(&all_cells, &options.only)?,
     };
-    let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, shard)?;
+    let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, secrets, shard)?;
     // Who is asked must know what; of several machines one tells it.
     let is_told = options.screen.mode != terminal::Mode::Quiet && shard.index == 0;
     if is_told || !options.yes {
@@ -141,7 +147,7 @@ pub(crate) fn run(options: &Options, resolved: &Resolved, environment: &BTreeMap
     } else {
         let mut begun = Begun::now(&resolved.plan, started_ms);
         if let Some(asked) = &options.shard {
-            let target = target(&resolved.plan, &cells, None, environment);
+            let target = target(&resolved.plan, &cells, None, environment, secrets);
             let meeting = shards::Meeting { asked, target: &target, plan_hash: shards::whole_hash(resolved, &cells) };
             let Some(joined) = shards::join(&meeting, &runtime, &begun, environment)? else { return Ok(130) };
             begun = joined.begun();
@@ -330,7 +336,13 @@ fn called(cells: &[Cell], resolved: &str) -> String {
     regions.join(", ")
 }
 
-fn target(plan: &Plan, cells: &[Cell], simulator: Option<String>, environment: &BTreeMap<String, String>) -> Target {
+fn target(
+    plan: &Plan,
+    cells: &[Cell],
+    simulator: Option<String>,
+    environment: &BTreeMap<String, String>,
+    secrets: &Secrets,
+) -> Target {
     let endpoint_url = match &plan.target.endpoint {
         Endpoint::Url(url) => Some(url.clone()),
         Endpoint::Aws | Endpoint::Simulated => simulator,
@@ -344,6 +356,7 @@ fn target(plan: &Plan, cells: &[Cell], simulator: Option<String>, environment: &
         profile: plan.target.profile.clone(),
         bearer_token: environment.get("AWS_BEARER_TOKEN_BEDROCK").is_some_and(|token| !token.is_empty()),
         proxies: ProxySettings::from_environment(environment),
+        secrets: secrets.clone(),
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) async fn open(
     make: bool,
 ) -> Result<Exchange, Error> {
     let (provider, region) = if Exchange::is_bucket(url) { credentials(target).await } else { (None, None) };
-    Exchange::open(url, environment, provider, region, make).map_err(Error::Exchange)
+    Exchange::open(url, environment, provider, region, make, &target.secrets).map_err(Error::Exchange)
 }
 
 impl Part {

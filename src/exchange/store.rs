@@ -1,6 +1,7 @@
 //! A place that all machines of a run reach: a shared directory or a bucket. Keys are created once; whoever
 //! comes second is told so.
 
+use crate::units::Secrets;
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use bytes::Bytes;
@@ -16,6 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// The longest message of a store that is kept, in characters.
+const LONGEST_MESSAGE: usize = 1_000;
+
 /// Why a place cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -28,12 +32,12 @@ pub(crate) enum StoreError {
         why: String,
     },
     /// It refuses, or cannot be reached.
-    #[error("the exchange {url} cannot be used: {source}")]
+    #[error("the exchange {url} cannot be used: {message}")]
     Refused {
         /// As given.
         url: String,
-        /// What was said.
-        source: object_store::Error,
+        /// The reason, with secrets masked: a store repeats what it was sent.
+        message: String,
     },
     /// A file on this machine.
     #[error("{}: {source}", path.display())]
@@ -50,6 +54,8 @@ pub(crate) enum StoreError {
 pub(crate) struct Exchange {
     store: Arc<dyn ObjectStore>,
     prefix: String,
+    /// What is masked in its errors.
+    secrets: Secrets,
     /// As it was given.
     pub(crate) url: String,
     /// Where it is on this machine, if it is a directory.
@@ -72,9 +78,10 @@ impl Exchange {
         provider: Option<SharedCredentialsProvider>,
         region: Option<String>,
         make: bool,
+        secrets: &Secrets,
     ) -> Result<Self, StoreError> {
         let wrong = |why: &str| StoreError::Address { url: url.into(), why: why.into() };
-        let refused = |source| StoreError::Refused { url: url.into(), source };
+        let refused = |source| refused(url, secrets, &source);
         if let Some(path) = url.strip_prefix("file://") {
             let dir = PathBuf::from(path);
             if !dir.is_absolute() {
@@ -86,6 +93,7 @@ impl Exchange {
             return Ok(Self {
                 store: Arc::new(store),
                 prefix: String::new(),
+                secrets: secrets.clone(),
                 url: url.into(),
                 dir: Some(dir),
                 poll: Duration::from_millis(20),
@@ -123,6 +131,7 @@ impl Exchange {
         Ok(Self {
             store: Arc::new(store),
             prefix: prefix.trim_matches('/').into(),
+            secrets: secrets.clone(),
             url: url.into(),
             dir: None,
             poll: Duration::from_millis(250),
@@ -140,7 +149,7 @@ impl Exchange {
     }
 
     fn refused(&self, source: object_store::Error) -> StoreError {
-        StoreError::Refused { url: self.url.clone(), source }
+        refused(&self.url, &self.secrets, &source)
     }
 
     /// Creates a key; says whether it did. Where it is there already, what is there stays.
@@ -233,6 +242,10 @@ impl Exchange {
         }
         file.flush().await.map_err(at)
     }
+}
+
+fn refused(url: &str, secrets: &Secrets, source: &object_store::Error) -> StoreError {
+    StoreError::Refused { url: url.into(), message: secrets.redact(&source.to_string(), LONGEST_MESSAGE) }
 }
 
 /// The credentials of whoever runs this, as the SDK finds them: profiles and SSO too.

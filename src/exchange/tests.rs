@@ -16,7 +16,15 @@ fn hello(count: u32, index: u32) -> Hello {
 }
 
 fn exchange(dir: &std::path::Path) -> Exchange {
-    Exchange::open(&format!("file://{}", dir.display()), &BTreeMap::new(), None, None, true).unwrap()
+    Exchange::open(
+        &format!("file://{}", dir.display()),
+        &BTreeMap::new(),
+        None,
+        None,
+        true,
+        &crate::units::Secrets::default(),
+    )
+    .unwrap()
 }
 
 async fn join(

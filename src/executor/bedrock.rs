@@ -7,13 +7,14 @@
 use super::connect::{self, Connections, ProxySettings, causes, is_loopback};
 use super::exchange::{Exchange, Facts};
 use super::prepared::{Number, Prepared};
-use super::redact::redact;
+use super::redact::LONGEST_MESSAGE;
 use super::stream::Tally;
 use crate::plan::Api;
+use crate::units::{Secrets, secrets::DUMMY};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::StalledStreamProtectionConfig;
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
@@ -48,6 +49,8 @@ pub(crate) struct Target {
     pub(crate) bearer_token: bool,
     /// Proxies of the environment.
     pub(crate) proxies: ProxySettings,
+    /// What is masked; credentials are added as they are provided.
+    pub(crate) secrets: Secrets,
 }
 
 /// Why no request can be sent at all.
@@ -71,6 +74,8 @@ pub(crate) struct Bedrock {
     connections: Arc<Connections>,
     /// The region that was resolved for cells that name none.
     pub(crate) region: String,
+    /// What is masked in records.
+    pub(super) secrets: Secrets,
 }
 
 /// How one request ended, as the service and the connector say.
@@ -181,7 +186,8 @@ impl Bedrock {
             (region.clone(), Client::from_conf(config))
         };
         let by_region = target.regions.iter().map(in_region).collect();
-        Ok(Self { client: Client::from_conf(builder.build()), by_region, connections, region })
+        let secrets = target.secrets.clone();
+        Ok(Self { client: Client::from_conf(builder.build()), by_region, connections, region, secrets })
     }
 
     /// The client of the region that a cell names.
@@ -306,7 +312,7 @@ fn timed_out(timeout: Duration) -> Box<Failure> {
 }
 
 fn dummy_credentials() -> SharedCredentialsProvider {
-    SharedCredentialsProvider::new(Credentials::new("simulated", "simulated", None, None, "simulated"))
+    SharedCredentialsProvider::new(Credentials::new(DUMMY, DUMMY, None, None, DUMMY))
 }
 
 /// Everything the SDK knows: environment, profiles, SSO, process, container, instance.
@@ -336,7 +342,7 @@ async fn from_environment(
         None if loopback => Region::new("us-east-1"),
         None => return Err(SetupError::NoRegion),
     };
-    let provider = match resolve(&config).await {
+    let provider = match resolve(&config, &target.secrets).await {
         Ok(provider) => provider,
         // A server on this machine asks for a signature, not for an account.
         Err(reason) if loopback => {
@@ -363,21 +369,53 @@ pub(crate) async fn credentials(target: &Target) -> (Option<SharedCredentialsPro
         loader = loader.profile_name(profile);
     }
     let config = loader.load().await;
-    (config.credentials_provider(), config.region().map(ToString::to_string))
+    let provider = config.credentials_provider().map(|provider| remembering(provider, &target.secrets));
+    (provider, config.region().map(ToString::to_string))
 }
 
 /// Asks the chain once, so that a run without credentials ends before its first request.
-async fn resolve(config: &SdkConfig) -> Result<SharedCredentialsProvider, String> {
-    let provider = config.credentials_provider().ok_or("no provider is configured")?;
+async fn resolve(config: &SdkConfig, secrets: &Secrets) -> Result<SharedCredentialsProvider, String> {
+    let provider = remembering(config.credentials_provider().ok_or("no provider is configured")?, secrets);
     match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
         Ok(Ok(_)) => Ok(provider),
         Ok(Err(error)) => {
             // Some of the SDK's messages carry a whole debug dump in parentheses.
             let causes = chain(&error);
             let plain: Vec<&str> = causes.iter().filter_map(|cause| cause.split(" (").next()).collect();
-            Err(redact(&plain.join(": ")))
+            Err(secrets.redact(&plain.join(": "), LONGEST_MESSAGE))
         }
         Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
+    }
+}
+
+/// A credential provider that adds what it provides, renewed credentials too, to the masked secrets.
+#[derive(Debug)]
+struct Remembering {
+    provider: SharedCredentialsProvider,
+    secrets: Secrets,
+}
+
+fn remembering(provider: SharedCredentialsProvider, secrets: &Secrets) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Remembering { provider, secrets: secrets.clone() })
+}
+
+impl ProvideCredentials for Remembering {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let provided = self.provider.provide_credentials().await?;
+            for secret in [Some(provided.access_key_id()), Some(provided.secret_access_key()), provided.session_token()]
+            {
+                self.secrets.remember(secret.unwrap_or_default());
+            }
+            Ok(provided)
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.provider.fallback_on_interrupt()
     }
 }
 
@@ -425,7 +463,7 @@ where
         SdkError::DispatchFailure(_) => ("connect".into(), deepest(error)),
         _ => ("other".into(), chain(error).join(": ")),
     };
-    Failure { class, message: redact(&message), http_status, request_id, answer: Answer::default() }
+    Failure { class, message, http_status, request_id, answer: Answer::default() }
 }
 
 /// What an error and its causes say, outermost first.

@@ -5,7 +5,6 @@
 
 use super::bedrock::{Answer, Failure, Usage};
 use super::exchange::Exchange;
-use super::redact::redact;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput as Opened;
@@ -152,13 +151,13 @@ impl Tally {
                 ConverseStreamOutputError::ServiceUnavailableException(_) => "ServiceUnavailableException",
                 _ => "other",
             };
-            return self.failed(class, redact(error.message().unwrap_or_default()));
+            return self.failed(class, error.message().unwrap_or_default().to_owned());
         }
         let facts = exchange.facts();
         if facts.ended || facts.failure == Some("reset") {
             return self.incomplete("the stream broke off");
         }
-        self.failed("decode", redact(&super::bedrock::deepest(error)))
+        self.failed("decode", super::bedrock::deepest(error))
     }
 }
 

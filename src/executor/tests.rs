@@ -82,6 +82,7 @@ async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<R
         profile: None,
         bearer_token: false,
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
+        secrets: crate::units::Secrets::default(),
     };
     let bedrock = Arc::new(Bedrock::connect(&target).await.unwrap());
     let cells = expand(plan);

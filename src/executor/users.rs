@@ -6,6 +6,7 @@ use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
 use super::port::{Event, Gate, Meet, Refusal};
 use super::prepared::{Number, Prepared};
+use super::redact::redact_record;
 use super::run::{Clock, Job, Tell};
 use super::stream::Tally;
 use crate::matrix::order::Turn;
@@ -291,6 +292,7 @@ impl Shared {
         if let Some(tally) = stream {
             add_stream(&mut record, &tally, sent);
         }
+        redact_record(&self.bedrock.secrets, &mut record);
         record
     }
 
@@ -299,7 +301,8 @@ impl Shared {
         let (name, line) = self.prepared.name(self.prepared.which(number));
         record.prompt = name.filter(|name| *name != self.planned.prompt_size).map(str::to_owned);
         record.prompt_line = line;
-        record.prompt_text = self.prepared.text(number);
+        let secrets = &self.bedrock.secrets;
+        record.prompt_text = self.prepared.text(number).map(|text| secrets.mask_values(&text).into_owned());
     }
 
     /// The record of a request that is no part of the load.

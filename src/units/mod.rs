@@ -26,6 +26,7 @@ mod nearest;
 mod optional;
 mod rate;
 mod samples;
+pub(crate) mod secrets;
 pub(crate) mod text;
 mod think_time;
 pub(crate) mod timestamp;
@@ -35,6 +36,7 @@ pub(crate) use nearest::nearest;
 pub(crate) use optional::NoneOr;
 pub(crate) use rate::Rate;
 pub(crate) use samples::Samples;
+pub(crate) use secrets::Secrets;
 pub(crate) use think_time::ThinkTime;
 
 use std::time::Duration;

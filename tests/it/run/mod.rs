@@ -17,6 +17,7 @@ mod prompts;
 mod resume;
 pub(crate) mod scene;
 mod screen;
+mod secrets;
 mod sessions;
 mod slo;
 mod streams;
