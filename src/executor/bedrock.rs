@@ -238,6 +238,8 @@ impl Bedrock {
         };
         let (ended, answer) = match end {
             End::Answered(answer) => (complete.unwrap_or(now), Some(answer)),
+            // It was complete before it was given up: only the connection was still open.
+            _ if tally.is_complete() => (complete.unwrap_or(now), Some(tally.content().map(|()| tally.answer.clone()))),
             End::TimedOut if tally.opened => (now, Some(Err(tally.timed_out(prepared.timeout)))),
             End::TimedOut => (now, Some(Err(timed_out(prepared.timeout)))),
             End::GivenUp => (now, None),

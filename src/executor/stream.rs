@@ -15,6 +15,10 @@ use aws_sdk_bedrockruntime::types::{
 use aws_smithy_types::event_stream::RawMessage;
 use std::time::{Duration, Instant};
 
+/// How long a connection may stay open after the last event. A reply that has ended is not kept waiting; a connection
+/// whose end was read can be used again.
+const END_GRACE: Duration = Duration::from_millis(200);
+
 /// What was seen of a stream until now; it outlives a stream that is cut.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Tally {
@@ -56,9 +60,25 @@ impl Tally {
         self.opened = true;
         self.answer.request_id = opened.request_id().map(str::to_owned);
         let mut stream = opened.stream;
+        let mut completed: Option<Instant> = None;
         loop {
-            match stream.recv().await {
-                Ok(Some(event)) => self.take(event, exchange.facts().last_byte.unwrap_or_else(Instant::now)),
+            let event = match completed {
+                None => stream.recv().await,
+                Some(completed) => {
+                    let due = tokio::time::Instant::from_std(completed + END_GRACE);
+                    match tokio::time::timeout_at(due, stream.recv()).await {
+                        Ok(event) => event,
+                        Err(_) => return self.content(),
+                    }
+                }
+            };
+            match event {
+                Ok(Some(event)) => {
+                    self.take(event, exchange.facts().last_byte.unwrap_or_else(Instant::now));
+                    if completed.is_none() && self.is_complete() {
+                        completed = Some(Instant::now());
+                    }
+                }
                 // Nothing that comes after the end can take it back.
                 Ok(None) | Err(_) if self.is_complete() => return self.content(),
                 Ok(None) => return Err(self.incomplete("the stream ended before its last events")),
@@ -67,7 +87,8 @@ impl Tally {
         }
     }
 
-    fn is_complete(&self) -> bool {
+    /// Whether the last events have been read: what follows changes nothing.
+    pub(super) fn is_complete(&self) -> bool {
         self.stopped && self.metadata.is_some()
     }
 
@@ -108,7 +129,7 @@ impl Tally {
     }
 
     /// A reply without content is a failure only where it says itself that it has none.
-    fn content(&self) -> Result<(), Box<Failure>> {
+    pub(super) fn content(&self) -> Result<(), Box<Failure>> {
         if self.chunks > 0 || self.answer.usage.output_tokens.unwrap_or(0) > 0 {
             return Ok(());
         }
@@ -154,6 +175,9 @@ impl Tally {
             return self.failed(class, error.message().unwrap_or_default().to_owned());
         }
         let facts = exchange.facts();
+        if facts.failure == Some(super::connect::TOO_LONG) {
+            return self.failed(super::connect::TOO_LONG, super::bedrock::deepest(error));
+        }
         if facts.ended || facts.failure == Some("reset") {
             return self.incomplete("the stream broke off");
         }

@@ -69,6 +69,10 @@ pub(crate) const CLASSES: &[Class] = &[
     failed("reset", "the connection was closed before the reply was complete"),
     failed("timeout", "no complete reply within request.timeout: raise it, or ask for less"),
     failed("decode", "the reply is not what the SDK can read: is the endpoint a Bedrock runtime?"),
+    failed(
+        "reply_too_long",
+        "the reply is longer than any reply of Bedrock: check that the endpoint is a Bedrock runtime, and the proxy",
+    ),
     failed("http_error", "an HTTP error that is not Bedrock's: check the endpoint and the proxy"),
     failed("empty_reply", "a reply without content and without output tokens"),
     failed("stream_incomplete", "the stream ended before its last events"),

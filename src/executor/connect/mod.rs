@@ -9,8 +9,10 @@
 //! Knows nothing of Bedrock, cells or records beyond [`Exchange`].
 
 mod dial;
+mod limit;
 mod proxy;
 
+pub(super) use limit::TOO_LONG;
 pub(crate) use proxy::{ProxySettings, is_loopback};
 
 use super::exchange::Exchange;
@@ -27,6 +29,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::http;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use limit::{BodyError, BodyLimit};
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -111,8 +114,10 @@ impl SdkConnector for Connector {
                 note_connection(exchange, &connections, response.extensions().get::<Opened>());
                 exchange.note(|facts| facts.protocol = Some(protocol(response.version())));
             }
-            let response =
-                response.map(|body| SdkBody::from_body_1_x(WatchedBody { body, exchange: exchange.clone(), bytes: 0 }));
+            let limit = BodyLimit::new(&response);
+            let response = response.map(|body| {
+                SdkBody::from_body_1_x(WatchedBody { body: Some(body), exchange: exchange.clone(), bytes: 0, limit })
+            });
             HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
@@ -152,28 +157,44 @@ pub(super) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<I
 fn classify(error: &(dyn StdError + 'static)) -> &'static str {
     causes(error)
         .find_map(|error| {
-            let unreadable = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-            error.downcast_ref::<DialError>().map(|dial| dial.class).or(unreadable.then_some("decode"))
+            let unreadable = |error: &hyper::Error| {
+                if error.is_parse_too_large() { Some(TOO_LONG) } else { error.is_parse().then_some("decode") }
+            };
+            let dial = error.downcast_ref::<DialError>().map(|dial| dial.class);
+            dial.or_else(|| error.downcast_ref::<hyper::Error>().and_then(unreadable))
         })
         .unwrap_or("reset")
 }
 
-/// The reply's body, counted, and its end noted.
+/// The reply's body, counted and bounded, and its end noted.
 struct WatchedBody {
-    body: Incoming,
+    /// None after an error: a body that is dropped before its end closes the connection.
+    body: Option<Incoming>,
     exchange: Option<Arc<Exchange>>,
     bytes: u64,
+    limit: BodyLimit,
 }
 
 impl Body for WatchedBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            this.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = match this.limit.check_announced(this.bytes.saturating_add(body.size_hint().lower())) {
+            Err(error) => Some(Err(error)),
+            Ok(()) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    this.bytes += data.len() as u64;
+                    Some(this.limit.check(this.bytes, data).map(|()| frame))
+                }
+                end => end.map(|error| error.map_err(BodyError::Http)),
+            },
+        };
+        if matches!(frame, Some(Err(_))) {
+            this.body = None;
         }
         if let Some(exchange) = &this.exchange {
             let bytes = this.bytes;
@@ -187,7 +208,7 @@ impl Body for WatchedBody {
                     facts.last_byte.get_or_insert_with(Instant::now);
                 }
                 if let Some(Err(error)) = &frame {
-                    facts.failure = Some(if error.is_parse() { "decode" } else { "reset" });
+                    facts.failure = Some(error.class());
                 }
             });
         }
@@ -195,10 +216,10 @@ impl Body for WatchedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
 }

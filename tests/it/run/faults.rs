@@ -22,6 +22,8 @@ enum Then {
     Close,
     /// Until the other side has had enough.
     Hang,
+    /// The last so many bytes are sent again until the other side closes the connection.
+    Repeat(usize),
 }
 
 /// A server that answers every other request with a fault, the first one well.
@@ -52,6 +54,11 @@ impl Server {
                             Then::KeepAlive => {}
                             Then::Close => return,
                             Then::Hang => drop(reader.read(&mut [0])),
+                            Then::Repeat(bytes) => {
+                                let piece = &answer.bytes[answer.bytes.len() - bytes..];
+                                while writer.write_all(piece).is_ok() {}
+                                return;
+                            }
                         }
                     }
                 });
@@ -172,7 +179,7 @@ fn hold(api: &str, well: &Answer, cases: Vec<Case>) {
     for Case { name, fault, class, requests } in cases {
         let server = Server::start(well.clone(), fault);
         let scene = Scene::new().plan(&SHORT.replace("max_tokens = 16", "max_tokens = 16\ntimeout = \"400ms\""));
-        let timeout = if name.contains("50 MB") { "120s" } else { "400ms" };
+        let timeout = if name.contains("50 MB") || name.contains("endless") { "120s" } else { "400ms" };
         let requests_text = requests.to_string();
         let more = [
             "--endpoint-url",
@@ -185,6 +192,8 @@ fn hold(api: &str, well: &Answer, cases: Vec<Case>) {
             timeout,
             "--test-duration",
             "10m",
+            "--drain",
+            "120s",
             "--think-time",
             "0s",
         ];
@@ -243,6 +252,34 @@ fn every_fault_of_a_reply_has_its_class_and_costs_no_other_request() {
         ),
         Case { name: "a body of 50 MB".into(), fault: kept(http(200, "", long.as_bytes())), class: None, requests: 4 },
     ]);
+    let invalid = "x-amzn-ErrorType: ValidationException\r\n";
+    let text = |length: usize| format!(r#"{{"message":"{}"}}"#, "x".repeat(length)).into_bytes();
+    let endless =
+        |head: &str, piece: &[u8]| Answer { bytes: [head.as_bytes(), piece].concat(), then: Then::Repeat(piece.len()) };
+    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x1_0000], b"\r\n"].concat();
+    let rare = |name: &str, class, fault| Case { requests: 4, ..case(name, class, fault) };
+    cases.extend([
+        // Its text is evidence, and 500 characters of it are enough.
+        rare("an error with a text of 1 MB", "ValidationException", kept(http(400, invalid, &text(1_000_000)))),
+        rare("an error of 2 MB", "reply_too_long", kept(http(400, invalid, &text(2_000_000)))),
+        rare(
+            "an endless error",
+            "reply_too_long",
+            endless("HTTP/1.1 400 X\r\ntransfer-encoding: chunked\r\n\r\n", &chunk),
+        ),
+        rare(
+            "an endless reply",
+            "reply_too_long",
+            endless("HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n", &chunk),
+        ),
+        rare("an endless reply without a length", "reply_too_long", endless("HTTP/1.1 200 X\r\n\r\n", &chunk)),
+        rare("an endless head", "reply_too_long", endless("HTTP/1.1 200 X\r\n", b"x-filler: 0123456789abcdef\r\n")),
+        rare(
+            "a length of 1 TB",
+            "reply_too_long",
+            Answer { bytes: b"HTTP/1.1 200 X\r\ncontent-length: 1000000000000\r\n\r\n{".to_vec(), then: Then::Hang },
+        ),
+    ]);
     hold("converse", &kept(whole), cases);
 }
 
@@ -285,7 +322,43 @@ fn every_fault_of_a_stream_has_its_class_and_costs_no_other_request() {
         case("a stream that stalls", "stream_timeout", Answer { bytes: stream(&begun(), false), then: Then::Hang }),
         case("no answer until the timeout", "timeout", Answer { bytes: Vec::new(), then: Then::Hang }),
     ]);
+    let claims_4_gib = [0xff; 12].to_vec();
+    let mut endless = begun();
+    let padded = format!(r#"{{"contentBlockIndex":0,"delta":{{"text":""}},"p":"{}"}}"#, "a".repeat(60_000));
+    let empty = [event("contentBlockDelta", &padded)];
+    let piece = stream(&empty, false).len() - stream(&[], false).len();
+    endless.extend(empty);
+    cases.extend([
+        case(
+            "an event that claims 4 GiB",
+            "reply_too_long",
+            Answer { bytes: stream(&with(claims_4_gib), false), then: Then::Hang },
+        ),
+        Case {
+            requests: 4,
+            ..case(
+                "endless empty events",
+                "reply_too_long",
+                Answer { bytes: stream(&endless, false), then: Then::Repeat(piece) },
+            )
+        },
+    ]);
     hold("converse-stream", &kept(whole), cases);
+}
+
+#[test]
+fn a_stream_with_its_last_events_is_a_success_although_its_connection_stays_open() {
+    let open = Answer { bytes: stream(&reply(), false), then: Then::Hang };
+    let server = Server::start(open.clone(), open);
+    let scene = Scene::new().plan(SHORT);
+    let more = ["--endpoint-url", &server.url(), "--api", "converse-stream", "--requests", "6", "--timeout", "60s"];
+    scene.run(0, &more);
+    let records = scene.records();
+    assert_eq!(records.len(), 6);
+    for record in records {
+        assert_eq!(record["outcome"], "succeeded", "{record}");
+        assert_eq!(record["output_tokens"], 3, "{record}");
+    }
 }
 
 #[test]
