@@ -11,6 +11,7 @@ use crate::prompts::{Files, Prompts};
 use crate::simulator;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Keys that have no default.
 const OPTIONAL: [&str; 38] = [
@@ -152,10 +153,11 @@ fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> O
     match Prompts::parse(&text, &Files::beside(path)) {
         Ok(prompts) => Some(prompts),
         Err(errors) => {
+            let text: Arc<str> = text.into();
             for wrong in errors {
                 let source = match wrong.file {
-                    Some((path, text)) => Source { path, text },
-                    None => Source { path: shown.clone(), text: text.clone() },
+                    Some((path, text)) => Source { path, text: text.into() },
+                    None => Source { path: shown.clone(), text: Arc::clone(&text) },
                 };
                 let hint = wrong.hint.unwrap_or_else(|| {
                     "a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}".into()
@@ -180,7 +182,7 @@ fn datasets(plan: &Plan, mut prompts: Prompts, layered: &Layered<'_>, problems: 
         } else if let Err(errors) = prompts.add_dataset(name, &dataset.file) {
             for wrong in errors {
                 let place = match wrong.file {
-                    Some((path, text)) => Place::File(Source { path, text }, wrong.span),
+                    Some((path, text)) => Place::File(Source { path, text: text.into() }, wrong.span),
                     None => at("file"),
                 };
                 problems.push(Problem::new(place, wrong.message).hint(wrong.hint));

@@ -22,7 +22,7 @@ pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Vec<PlanFile> {
                 break;
             }
         };
-        let (file, wrong) = PlanFile::parse(Source { path: shown, text });
+        let (file, wrong) = PlanFile::parse(Source { path: shown, text: text.into() });
         problems.extend(wrong);
         let parent = file.tree.get(EXTENDS).cloned();
         files.push(file);

@@ -262,3 +262,63 @@ fn report_says_what_it_needs() {
     assert_eq!(output.status.code(), Some(2));
     insta::assert_snapshot!("report_without_a_run", shown(dir.path(), &output));
 }
+
+/// A plan names files of this machine, and its errors go into logs that others read.
+#[test]
+fn an_error_quotes_no_line_of_a_file_that_is_neither_a_plan_nor_a_prompts_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let error = |name: &str| {
+        let output = command(dir.path(), &["run", name, "--yes"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // One that is no TOML and no JSON, and one that is: its values and keys would be quoted in the messages.
+    for (n, text) in [
+        "[default]\ntop-secret-key = hunter-two\nother-secret = hunter-three\n",
+        "\"top-secret-key\" = \"hunter-two\"\nname = [\"hunter-three\"]\n[load]\nspawn_rate = \"hunter-two\"\n",
+        "{\"top-secret-key\": \"hunter-two\"}\n{\"text\": \"x\", \"hunter-three\": 5}\n\"hunter`-\\\"two\"\n",
+    ]
+    .iter()
+    .enumerate()
+    {
+        write("credentials", text);
+        let mut plans = vec![
+            ("extends.toml", "extends = \"credentials\"\n"),
+            ("prompts.toml", "prompts_file = \"credentials\"\n"),
+            ("dataset.toml", "[[dataset]]\nname = \"d\"\nfile = \"credentials\"\n"),
+            ("indirect.toml", "prompts_file = \"prompts.json\"\n"),
+        ];
+        write("prompts.json", r#"{"d": {"dataset": "credentials"}}"#);
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("link.toml");
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink("credentials", &link).unwrap();
+            plans.push(("linked.toml", "extends = \"link.toml\"\n"));
+        }
+        for (name, plan) in plans {
+            write(name, plan);
+            let said = error(name);
+            assert!(said.contains("credentials:") || said.contains("link.toml:"), "{n} {name}: {said}");
+            for secret in ["secret", "hunter", "two", "three"] {
+                assert!(!said.contains(secret), "{n} {name}: {said}");
+            }
+        }
+    }
+    // Of a file that may be quoted it is one line, however far the value goes.
+    write("base.toml", "[matrix]\nservice_tiers = [\n# hunter-two\n]\n");
+    write("child.toml", "extends = \"base.toml\"\n");
+    let said = error("child.toml");
+    assert!(said.contains("base.toml:2") && !said.contains("hunter-two"), "{said}");
+}
+
+#[test]
+fn many_problems_are_counted_and_not_all_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("plan.toml"), "a b\n".repeat(5_000)).unwrap();
+    let output = command(dir.path(), &["run", "plan.toml"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(" more problems"), "{said}");
+    assert!(said.lines().count() < 1_000, "{}", said.lines().count());
+}
