@@ -17,6 +17,7 @@ pub(crate) mod summary;
 pub(crate) mod templates;
 #[cfg(test)]
 pub(crate) mod tests;
+mod texts;
 mod tiers;
 pub(crate) mod view;
 

@@ -1,8 +1,10 @@
 //! The gate for what comes from outside: names, messages and ids of a plan, a service or a journal, before
 //! anything is said of them. What would leave its line or turn other text around is replaced, and with
-//! `--public` whoever asked is not told: account ids, names of roles, users, profiles and machines.
+//! `--public` whoever asked is not told: account ids, names of roles, users, profiles and machines, and what [`super::texts`]
+//! masks.
 
 use super::ReportError;
+use super::texts::mask_texts;
 use crate::record::manifest::Manifest;
 use crate::stats::{CellSummary, Summary};
 use crate::units::text::clean;
@@ -39,6 +41,7 @@ pub(crate) fn clean_all(
     let mut tree = serde_json::to_value(manifest).map_err(wrong)?;
     let mut mask = Mask::default();
     if public {
+        mask_texts(&mut tree);
         mask.profile(manifest.plan.target.profile.as_deref());
         each_text(&mut tree, &mut |text| mask.learn(text));
         each_of(&mut summary, &mut |text| mask.learn(text));

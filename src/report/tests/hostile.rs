@@ -3,6 +3,7 @@
 
 use super::{Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, expand, judge, turns};
 use super::{bounded, records};
+use crate::plan::{Layer, Origin};
 use crate::record::manifest::{Machine, ShardPart, Shards};
 use crate::report::charts::svg;
 use crate::report::ci::{self, Kind};
@@ -166,6 +167,55 @@ fn a_formula_is_no_formula_and_a_number_stays_one() {
     }
     for plain in ["-1.5", "+2", "-.5", "-1e-3", "", "a=b", "us_flex"] {
         assert_eq!(text(plain), plain);
+    }
+}
+
+#[test]
+fn in_public_no_text_of_a_request_and_no_directory_is_shown() {
+    let mut manifest = plan_of("plain");
+    let plan = &mut manifest.plan;
+    plan.request.system = Some("You are Hal.".into());
+    plan.request.stop_sequences = vec!["END-OF-HAL".into(), "HAL-STOPS".into()];
+    plan.request.request_metadata = [("hal-team".to_owned(), "hal-9000".to_owned())].into();
+    plan.request.additional_fields = serde_json::from_value(serde_json::json!({
+        "effort": "high", "notes": {"persona": "a calm voice of hal"},
+    }))
+    .unwrap();
+    plan.prompts_file = Some("/home/hal/prompts.json".into());
+    plan.results_dir = "/home/hal/results".into();
+    let origin = Origin { layer: Layer::File, name: Some("/home/hal/plan.toml:7".into()) };
+    for key in [
+        "prompts_file",
+        "results_dir",
+        "request.system",
+        "request.stop_sequences",
+        "request.request_metadata.hal-team",
+        "request.additional_fields.effort",
+        "request.additional_fields.notes.persona",
+    ] {
+        manifest.origins.insert(key.into(), origin.clone());
+    }
+    manifest.plan.overrides = vec![
+        serde_json::from_value(serde_json::json!({"when": {"service_tier": "default"}, "system": "You are Hal 2."}))
+            .unwrap(),
+    ];
+    let cells = expand(&manifest.plan);
+    for (planned, cell) in manifest.cells.iter_mut().zip(cells) {
+        planned.cell = cell;
+    }
+    let is_told = |text: &str| text.to_lowercase().contains("hal-") || text.contains("Hal") || text.contains("/hal");
+    let records = records_of("plain");
+    let told = outputs(&view_of(&manifest, &records, false));
+    for secret in ["You are Hal.", "You are Hal 2.", "END-OF-HAL", "hal-team", "hal-9000", "calm voice"] {
+        assert!(told.iter().any(|(_, text)| text.contains(secret)), "{secret} is there to mask");
+    }
+    for (name, text) in outputs(&view_of(&manifest, &records, true)) {
+        let text = text.replace("&#x2f;", "/");
+        let line = text.lines().find(|line| is_told(line) || line.contains("calm voice")).unwrap_or_default();
+        assert!(line.is_empty(), "{name} tells {line}");
+        if name.ends_with("report.html") && name.starts_with("test_") {
+            assert!(text.contains("[masked]") && text.contains("high"), "{name}");
+        }
     }
 }
 
