@@ -116,10 +116,8 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, 
             output: output.round() as u64,
             ..Usage::default()
         };
-        let price = prices.find(&cell.model_id, &cell.region_prefix, &cell.service_tier);
-        let cost = |output| {
-            price.and_then(|price| price.cost_of_many(usage(output), share.each_input)).map(crate::units::Usd::as_f64)
-        };
+        let price = prices.find((&cell.model_id, &cell.region_prefix, &cell.service_tier), share.each_input).ok();
+        let cost = |output| price.and_then(|price| price.cost(usage(output)).ok()).map(crate::units::Usd::as_f64);
         if let (Some(expected), Some(most)) = (cost(share.output), cost(share.output_at_most)) {
             let sum = costs.unwrap_or_default();
             costs = Some((sum.0 + expected, sum.1 + most));

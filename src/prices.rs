@@ -48,6 +48,38 @@ pub(crate) struct Usage {
     pub(crate) cache_write: u64,
 }
 
+/// Model id, region prefix and service tier.
+pub(crate) type Asked<'a> = (&'a str, &'a str, &'a str);
+
+/// What has no price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unpriced {
+    /// The model, with this prefix and on this tier.
+    Model,
+    /// Its prompts of more tokens than any row covers.
+    LongPrompts {
+        /// Tokens.
+        above: u64,
+    },
+    /// Tokens of its prompts that are read from the cache.
+    CacheReads,
+    /// Tokens of its prompts that are written to the cache.
+    CacheWrites,
+}
+
+impl Unpriced {
+    /// Returns what lacks a price: `no price for cache writes of M (us, default)`.
+    pub(crate) fn message(self, (model_id, region_prefix, service_tier): Asked<'_>) -> String {
+        let what = match self {
+            Self::Model => String::new(),
+            Self::LongPrompts { above } => format!("prompts above {above} tokens of "),
+            Self::CacheReads => "cache reads of ".into(),
+            Self::CacheWrites => "cache writes of ".into(),
+        };
+        format!("no price for {what}{model_id} ({region_prefix}, {service_tier})")
+    }
+}
+
 impl Prices {
     /// The plan's rows before the shipped ones.
     pub(crate) fn of(plan: &Plan) -> Self {
@@ -59,30 +91,81 @@ impl Prices {
         Self(rows.to_vec())
     }
 
-    /// What holds for a model on the tier that served it; `none` is asked as `default`, which it is.
-    pub(crate) fn find(&self, model_id: &str, region_prefix: &str, service_tier: &str) -> Option<&Price> {
+    /// The rows of a model on the tier that served it, in order; `none` is asked as `default`, which it is.
+    fn rows(&self, (model_id, region_prefix, service_tier): Asked<'_>) -> impl Iterator<Item = &Price> {
         let tier = if service_tier == "none" { "default" } else { service_tier };
         let fits = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
-        self.0.iter().find(|price| {
+        self.0.iter().filter(move |price| {
             price.model_id == model_id && fits(&price.region_prefix, region_prefix) && fits(&price.service_tier, tier)
         })
     }
 
-    /// The most that one request can cost, by the tier that it asks for or by `default`, which serves where that one
-    /// does not, and whatever its cache does; nothing where no price is known.
-    pub(crate) fn dearest(
+    /// Returns the row for a prompt of `prompt` tokens, cached ones included: the first one that covers it.
+    ///
+    /// # Errors
+    /// [`Unpriced::Model`] if there is no row, [`Unpriced::LongPrompts`] if none covers the prompt.
+    pub(crate) fn find(&self, asked: Asked<'_>, prompt: f64) -> Result<&Price, Unpriced> {
+        let covers = |price: &&Price| price.up_to_input_tokens.is_none_or(|most| prompt <= most as f64);
+        self.rows(asked).find(covers).ok_or_else(|| {
+            match self.rows(asked).filter_map(|row| row.up_to_input_tokens).max() {
+                Some(above) => Unpriced::LongPrompts { above },
+                None => Unpriced::Model,
+            }
+        })
+    }
+
+    /// Returns what one request costs on the tier that served it.
+    ///
+    /// # Errors
+    /// If a price that is needed is not known.
+    pub(crate) fn cost(&self, asked: Asked<'_>, usage: Usage) -> Result<Usd, Unpriced> {
+        let prompt = usage.input.saturating_add(usage.cache_read).saturating_add(usage.cache_write);
+        self.find(asked, prompt as f64)?.cost(usage)
+    }
+
+    /// Returns the worst-case cost of a request with at most `input` tokens of the prompt and `output` of the reply, by
+    /// the tier that it asks for or by `default`, which serves where that one does not. `writes_cache` requires a price
+    /// for cache writes.
+    ///
+    /// # Errors
+    /// If neither tier has a price, or a price is lacking that the request may need.
+    pub(crate) fn worst_case(
         &self,
-        (model_id, region_prefix, service_tier): (&str, &str, &str),
+        (model_id, region_prefix, service_tier): Asked<'_>,
         input: u64,
         output: u64,
-    ) -> Option<Usd> {
-        let may_serve = [service_tier, "default"].map(|tier| self.find(model_id, region_prefix, tier));
-        let worst = |price: &Price| {
-            let prompt =
-                [Some(price.input), price.cache_read, price.cache_write].into_iter().flatten().fold(0.0, f64::max);
-            Usd::per_token(prompt).times(input) + Usd::per_token(price.output).times(output)
-        };
-        may_serve.into_iter().flatten().map(worst).max()
+        writes_cache: bool,
+    ) -> Result<Usd, Unpriced> {
+        let by_tier = |tier| self.worst_case_on((model_id, region_prefix, tier), input, output, writes_cache);
+        match [service_tier, "default"].map(by_tier) {
+            [Ok(one), Ok(other)] => Ok(one.max(other)),
+            [Ok(cost), Err(Unpriced::Model)] | [Err(Unpriced::Model), Ok(cost)] => Ok(cost),
+            [Err(Unpriced::Model), Err(unpriced)] | [Err(unpriced), _] | [_, Err(unpriced)] => Err(unpriced),
+        }
+    }
+
+    /// As [`Self::worst_case`], on one tier. A shorter prompt can be the dearer one, so that every row counts that
+    /// applies to some prompt of at most `input` tokens.
+    fn worst_case_on(&self, asked: Asked<'_>, input: u64, output: u64, writes_cache: bool) -> Result<Usd, Unpriced> {
+        let mut covered = None;
+        let mut worst = Usd::default();
+        for row in self.rows(asked) {
+            let up_to = row.up_to_input_tokens.unwrap_or(u64::MAX);
+            if covered.is_some_and(|covered| up_to <= covered) {
+                continue;
+            }
+            if writes_cache && row.cache_write.is_none() {
+                return Err(Unpriced::CacheWrites);
+            }
+            let dearest = [Some(row.input), row.cache_read, row.cache_write].into_iter().flatten().fold(0.0, f64::max);
+            worst =
+                worst.max(Usd::per_token(dearest).times(input.min(up_to)) + Usd::per_token(row.output).times(output));
+            covered = Some(up_to);
+            if up_to >= input {
+                return Ok(worst);
+            }
+        }
+        Err(covered.map_or(Unpriced::Model, |above| Unpriced::LongPrompts { above }))
     }
 
     /// The rows that some cell may need, whatever tier serves it.
@@ -98,30 +181,19 @@ impl Prices {
 }
 
 impl Price {
-    /// What many requests cost together; nothing where one of `each` prompt tokens is longer than the row allows.
-    pub(crate) fn cost_of_many(&self, usage: Usage, each: f64) -> Option<Usd> {
-        if self.up_to_input_tokens.is_some_and(|most| each > most as f64) {
-            return None;
-        }
-        Self { up_to_input_tokens: None, ..self.clone() }.cost(usage)
-    }
-
-    /// What tokens cost; nothing where a price that is needed is not known.
-    pub(crate) fn cost(&self, usage: Usage) -> Option<Usd> {
-        let prompt = usage.input + usage.cache_read + usage.cache_write;
-        if self.up_to_input_tokens.is_some_and(|most| prompt > most) {
-            return None;
-        }
-        let cached = |price: Option<f64>, tokens: u64| match (price, tokens) {
-            (_, 0) => Some(Usd::default()),
-            (price, tokens) => Some(Usd::per_token(price?).times(tokens)),
+    /// What tokens cost, whatever the length of the prompts.
+    ///
+    /// # Errors
+    /// If a price that is needed is not known.
+    pub(crate) fn cost(&self, usage: Usage) -> Result<Usd, Unpriced> {
+        let cached = |price: Option<f64>, tokens: u64, unpriced| match (price, tokens) {
+            (_, 0) => Ok(Usd::default()),
+            (price, tokens) => Ok(Usd::per_token(price.ok_or(unpriced)?).times(tokens)),
         };
-        Some(
-            Usd::per_token(self.input).times(usage.input)
-                + Usd::per_token(self.output).times(usage.output)
-                + cached(self.cache_read, usage.cache_read)?
-                + cached(self.cache_write, usage.cache_write)?,
-        )
+        Ok(Usd::per_token(self.input).times(usage.input)
+            + Usd::per_token(self.output).times(usage.output)
+            + cached(self.cache_read, usage.cache_read, Unpriced::CacheReads)?
+            + cached(self.cache_write, usage.cache_write, Unpriced::CacheWrites)?)
     }
 }
 
@@ -155,7 +227,8 @@ mod tests {
     #[test]
     fn a_price_is_found_by_model_prefix_and_tier_and_never_derived() {
         let prices = prices();
-        let find = |prefix, tier| prices.find("amazon.nova-pro-v1:0", prefix, tier).map(|price| price.input);
+        let find =
+            |prefix, tier| prices.find(("amazon.nova-pro-v1:0", prefix, tier), 1.0).map(|price| price.input).ok();
         assert_eq!((find("us", "default"), find("us", "none")), (Some(0.8), Some(0.8)));
         assert_eq!((find("us", "priority"), find("us", "flex")), (Some(1.4), Some(0.4)));
         assert_eq!((find("us", "reserved"), find("moon", "default")), (None, None));
@@ -188,20 +261,46 @@ mod tests {
             source: "our contract".into(),
         }];
         let prices = Prices::of(&plan);
-        let find = |tier| prices.find("amazon.nova-pro-v1:0", "eu", tier).unwrap().input;
+        let find = |tier| prices.find(("amazon.nova-pro-v1:0", "eu", tier), 1.0).unwrap().input;
         assert!((find("flex") - 0.1).abs() < 1e-12 && (find("default") - 1.05).abs() < 1e-12);
     }
 
     #[test]
     fn what_has_no_price_has_no_cost() {
         let prices = prices();
-        let price = prices.find("anthropic.claude-sonnet-4-5-20250929-v1:0", "us", "default").unwrap();
+        let sonnet = ("anthropic.claude-sonnet-4-5-20250929-v1:0", "us", "default");
         let usage = Usage { input: 1_000, output: 100, cache_read: 2_000, cache_write: 500 };
         // 1,000 x 3.30 + 100 x 16.50 + 2,000 x 0.33 + 500 x 4.125, in millionths of a dollar.
-        assert_eq!(price.cost(usage).unwrap().to_string(), "0.00767250");
-        assert_eq!(price.cost(Usage { input: 198_000, ..usage }), None, "beyond 200,000 tokens another price holds");
-        let nova = prices.find("amazon.nova-pro-v1:0", "us", "default").unwrap();
-        assert_eq!(nova.cost(usage), None, "no price of cache writes");
-        assert_eq!(nova.cost(Usage { cache_write: 0, ..usage }).unwrap().to_string(), "0.00152000");
+        assert_eq!(prices.cost(sonnet, usage).unwrap().to_string(), "0.00767250");
+        let long = prices.cost(sonnet, Usage { input: 198_000, ..usage });
+        assert_eq!(long, Err(Unpriced::LongPrompts { above: 200_000 }), "beyond 200,000 tokens another price holds");
+        let nova = ("amazon.nova-pro-v1:0", "us", "default");
+        assert_eq!(prices.cost(nova, usage), Err(Unpriced::CacheWrites));
+        assert_eq!(prices.cost(nova, Usage { cache_write: 0, ..usage }).unwrap().to_string(), "0.00152000");
+        assert_eq!(prices.cost(("moon", "us", "default"), usage), Err(Unpriced::Model));
+    }
+
+    #[test]
+    fn worst_case_is_that_of_the_rows_that_apply_to_the_prompt() {
+        let row = |input, up_to_input_tokens| Price {
+            model_id: "m".into(),
+            region_prefix: None,
+            service_tier: None,
+            input,
+            output: 0.0,
+            cache_read: None,
+            cache_write: None,
+            up_to_input_tokens,
+            source: String::new(),
+        };
+        let asked = ("m", "us", "default");
+        let prices = Prices::kept(&[row(1.0, Some(10)), row(3.0, Some(100)), row(9.0, Some(50))]);
+        let worst = |input| prices.worst_case(asked, input, 0, false).map(|cost| cost.picodollars() / 1_000_000);
+        assert_eq!((worst(10), worst(11), worst(100)), (Ok(10), Ok(33), Ok(300)), "the last row never applies");
+        assert_eq!(worst(101), Err(Unpriced::LongPrompts { above: 100 }));
+        assert_eq!(prices.find(asked, 50.0).unwrap().input.to_string(), "3");
+        let cheaper = Prices::kept(&[row(5.0, Some(100)), row(1.0, None)]);
+        assert_eq!(cheaper.worst_case(asked, 200, 0, false), Ok(Usd::per_token(5.0).times(100)), "a shorter prompt");
+        assert_eq!(cheaper.worst_case(asked, 200, 0, true), Err(Unpriced::CacheWrites));
     }
 }

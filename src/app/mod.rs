@@ -1,6 +1,7 @@
 //! The subcommands: the only place where rooms are put together.
 
 mod baseline;
+mod budget;
 mod calibrate;
 mod compare;
 mod limits;

@@ -126,7 +126,7 @@ pub(super) fn only(
     let sources = super::sources(resolved, &cells, 0);
     let first = |checked: &Checked| cells.iter().position(|cell| checked.probe.fits(cell)).unwrap_or(0);
     let budget = Budget::new(&resolved.plan, &cells, &sources, asked.iter().map(first).collect(), Shard::WHOLE);
-    let gate: Arc<dyn Gate> = Arc::new(All(vec![Box::new(budget)]));
+    let gate: Arc<dyn Gate> = Arc::new(All(vec![Arc::new(budget)]));
     let tell: Tell = Arc::new(|_| {});
     let stop = Stop::default();
     let found = runtime.block_on(async {

@@ -5,21 +5,20 @@ use super::recorder::Recorder;
 use super::screen::Screen;
 use super::shards::{self, Asked, Part};
 use super::signals::{self, Signals};
-use super::{calibrate, limits, outcome, preflight, report, resume, simulated, watch};
+use super::{budget, calibrate, limits, outcome, preflight, report, resume, simulated, watch};
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
-use crate::guard::{Abort, All, Budget, Credentials, Early, Extend};
+use crate::guard::{Abort, All, Credentials, Early, Extend};
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
 use crate::record::dir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
-use crate::record::read::{Of, Records};
 use crate::stats::live::Live;
 use crate::terminal;
 use crate::units::{Secrets, timestamp};
@@ -255,27 +254,16 @@ fn drive(
 ) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
-    let probes = preflight::first_cells(&manifest);
-    let budget = Budget::new(&manifest.plan, &job.cells, &job.prompts, probes.clone(), job.shard);
-    if !manifest.plan.budget.is_unset() && !manifest.resumed_ms.is_empty() {
-        for entry in Records::open(&taken.path, &manifest)? {
-            let (of, record) = entry?;
-            let cell = match of {
-                Of::Cell(cell) => cell,
-                Of::Probe(probe) => probes[probe],
-            };
-            budget.remember(cell, &record);
-        }
-    }
-    let mut gates: Vec<Box<dyn Gate>> = vec![
-        Box::new(Credentials::default()),
-        Box::new(Abort::new(manifest.plan.abort)),
-        Box::new(extend),
-        Box::new(budget),
+    let budget = Arc::new(budget::open(&taken.path, &manifest, &job)?);
+    let mut gates: Vec<Arc<dyn Gate>> = vec![
+        Arc::new(Credentials::default()),
+        Arc::new(Abort::new(manifest.plan.abort)),
+        Arc::new(extend),
+        Arc::clone(&budget) as Arc<dyn Gate>,
     ];
     // Whether a threshold can still be met nobody knows who sees a part of the requests.
     if !job.shard.is_part() {
-        gates.push(Box::new(Early::new(&job.cells, &manifest.plan)));
+        gates.push(Arc::new(Early::new(&job.cells, &manifest.plan)));
     }
     let gate: Arc<dyn Gate> = Arc::new(All(gates));
     let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
@@ -300,7 +288,7 @@ fn drive(
         }
         let mut execution = execute(bedrock, job, gate, tell, &stop).await;
         execution.parted = execution.parted.or(parted);
-        if let Some(why) = &execution.parted {
+        for why in execution.parted.iter().chain(&execution.refused) {
             say.say(why);
         }
         drop(say);
@@ -312,6 +300,8 @@ fn drive(
     let recorded = recorder.finish();
     display.finish();
     let (manifest, ends) = recorded?;
+    // After the journal is synced: what it contains counts from here on.
+    budget.close()?;
     Ok((manifest, ends, execution))
 }
 

@@ -3,6 +3,7 @@
 
 mod asked;
 mod check;
+mod costs;
 mod file;
 mod files;
 mod forms;

@@ -1,11 +1,10 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
 use super::problem::nearest;
-use super::{asked, forms};
+use super::{asked, costs, forms};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
 use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Prefixes that Bedrock's inference profiles have today.
@@ -132,7 +131,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     report(plan, &mut rules);
     results_dir(plan, &mut rules);
     money(plan, &mut rules);
-    limits(plan, &mut rules);
+    limits(plan, prompts, &mut rules);
     super::slo::check(plan, &mut rules);
     for (key, message) in plan.simulator.validate() {
         rules.hold(false, &[&format!("simulator.{key}")], format!("`simulator.{key}`: {message}"), "");
@@ -416,23 +415,11 @@ fn request(some: &Alike<'_>, rules: &mut Rules) {
 }
 
 /// Limits that can be kept: where a model has no price, nobody can say what it costs.
-fn limits(plan: &Plan, rules: &mut Rules) {
+fn limits(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
     let budget = &plan.budget;
     if let Some(most) = budget.max_cost {
         rules.positive("budget.max_cost", most);
-        let prices = crate::prices::Prices::of(plan);
-        // Of the cells, not of the axes: some are added, go together with others, or are left out.
-        let asked = crate::matrix::expand(plan).into_iter();
-        let asked: BTreeSet<(String, String, String)> =
-            asked.map(|cell| (cell.model_id, cell.region_prefix, cell.service_tier)).collect();
-        for (model, prefix, tier) in &asked {
-            rules.hold(
-                prices.dearest((model, prefix, tier), 1, 1).is_some(),
-                &["budget.max_cost", "matrix.model_ids", "matrix.region_prefixes"],
-                format!("`max_cost` cannot be kept: no price of {model} with the prefix {prefix} is known"),
-                "give it one in [[prices.rows]], or set max_requests or max_output_tokens",
-            );
-        }
+        costs::check(plan, prompts, rules);
     }
     for (key, value) in [("max_requests", budget.max_requests), ("max_output_tokens", budget.max_output_tokens)] {
         let key = format!("budget.{key}");

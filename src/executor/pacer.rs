@@ -1,7 +1,7 @@
 //! The open loop's clock: a thread of the operating system that sleeps to each intended start and
 //! hands it to the runtime. The runtime's own timers have a wheel of 1 ms and are late by as much.
 
-use super::users::{Shared, arrival};
+use super::users::{Shared, Start, arrival};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -72,7 +72,12 @@ fn pace(
         if !shared.deadline.allows(due).unwrap_or_else(|| runtime.block_on(shared.deadline.decides(due))) {
             break;
         }
-        if let Some(seq) = shared.arrive() {
+        let mut start = shared.arrive();
+        while start == Start::Unreserved && !shared.deadline.closing.is_cancelled() {
+            runtime.block_on(shared.reserved());
+            start = shared.arrive();
+        }
+        if let Start::Number(seq) = start {
             requests.spawn_on(arrival(Arc::clone(shared), seq, due), runtime);
         }
         super::cell::reap(&mut requests);

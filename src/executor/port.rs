@@ -60,6 +60,8 @@ pub(crate) enum Why {
     Budget,
     /// Nobody can be asked any more: the run ends.
     Unsigned,
+    /// The budget for it is not on the disk yet: the start is tried again after [`Gate::reserved`].
+    Unreserved,
 }
 
 /// Decides whether a request may start, and learns how it ended.
@@ -72,6 +74,10 @@ pub(crate) trait Gate: Send + Sync {
     }
     /// Asked before each start; the reason of a refusal ends the cell.
     fn admit(&self) -> Result<(), Refusal>;
+    /// Waits until a start that was refused with [`Why::Unreserved`] can be tried again.
+    fn reserved(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
     /// Asked when a cell's time is over: whether it goes on, for a second at a time.
     fn goes_on(&self) -> bool {
         false

@@ -46,6 +46,8 @@ pub(crate) struct Execution {
     pub(crate) interrupted: bool,
     /// Why the machines of the run did not come together for a turn.
     pub(crate) parted: Option<String>,
+    /// Why a cell was not run once more.
+    pub(crate) refused: Option<String>,
 }
 
 /// The monotonic clock, anchored once to the wall clock: a step of the latter moves no record.
@@ -76,7 +78,7 @@ pub(crate) async fn execute(
     stop: &Stop,
 ) -> Execution {
     let clock = Clock::anchored_now();
-    let mut parted = None;
+    let (mut parted, mut refused) = (None, None);
     for (number, place) in job.turns.iter().copied().enumerate() {
         let turn = job.order[place];
         if number > 0 {
@@ -89,7 +91,10 @@ pub(crate) async fn execute(
             break;
         }
         // From its start on an attempt is all that counts of a turn: one that could send nothing must not begin.
-        if turn.attempt > 1 && gate.could_admit(turn.cell).is_err() {
+        if turn.attempt > 1
+            && let Err(refusal) = gate.could_admit(turn.cell)
+        {
+            refused = Some(format!("{} is not run again: {}", job.cells[turn.cell].id, refusal.reason));
             break;
         }
         tell(Event::TurnStarted { place, turn });
@@ -112,5 +117,5 @@ pub(crate) async fn execute(
             break;
         }
     }
-    Execution { interrupted: stop.starting.is_cancelled(), parted }
+    Execution { interrupted: stop.starting.is_cancelled(), parted, refused }
 }

@@ -4,7 +4,7 @@
 use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::Deadline;
 use super::health::{Ticker, cpu_time};
-use super::port::{Event, Gate, Meet, Refusal};
+use super::port::{Event, Gate, Meet, Refusal, Why};
 use super::prepared::{Number, Prepared};
 use super::redact::redact_record;
 use super::run::{Clock, Job, Tell};
@@ -160,28 +160,52 @@ impl Shared {
 
     /// The number of a request that may start. A refusal of the gate closes the turn, and so does the
     /// last request that was asked for.
-    fn next(&self) -> Option<u64> {
+    fn next(&self) -> Start {
         if let Err(refusal) = self.gate.admit() {
+            if refusal.why == Why::Unreserved {
+                return Start::Unreserved;
+            }
             self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
             self.deadline.closing.cancel();
-            return None;
+            return Start::Never;
         }
         let nth = self.sequence.fetch_add(1, Ordering::Relaxed);
         if nth + 1 >= self.own_requests() {
             self.deadline.closing.cancel();
         }
         if nth >= self.own_requests() {
-            return None;
+            return Start::Never;
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(self.shard.number(nth))
+        Start::Number(self.shard.number(nth))
+    }
+
+    /// Waits until a start that was [`Start::Unreserved`] can be tried again, or nothing starts any more.
+    pub(super) async fn reserved(&self) {
+        tokio::select! {
+            () = self.gate.reserved() => {}
+            () = self.deadline.closing.cancelled() => {}
+        }
+    }
+
+    /// Asks the gate with `ask` until it decides. Returns whether a request outside of the load may be sent.
+    async fn is_admitted(&self, ask: impl Fn() -> Result<(), Refusal>) -> bool {
+        loop {
+            match ask() {
+                Err(Refusal { why: Why::Unreserved, .. }) => tokio::select! {
+                    () = self.gate.reserved() => {}
+                    () = self.giving_up.cancelled() => return false,
+                },
+                decided => return decided.is_ok(),
+            }
+        }
     }
 
     /// As [`Self::next`] for an arrival: with too many in flight it is dropped, and counted so.
-    pub(super) fn arrive(&self) -> Option<u64> {
+    pub(super) fn arrive(&self) -> Start {
         if self.in_flight.load(Ordering::Relaxed) >= self.most_in_flight {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return None;
+            return Start::Never;
         }
         self.next()
     }
@@ -313,7 +337,7 @@ impl Shared {
 
     /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
     pub(super) async fn prime(&self, index: usize) {
-        if self.gate.admit().is_err() {
+        if !self.is_admitted(|| self.gate.admit()).await {
             return;
         }
         let reply = self.bedrock.ask(&self.prepared, Number::Priming(index), &self.giving_up).await;
@@ -326,7 +350,9 @@ impl Shared {
     /// Sends a pre-flight request, whose turn names its probe; nothing where the gate does not let it.
     pub(super) async fn probe(&self) -> Option<Record> {
         let probe = self.turn.cell;
-        self.gate.admit_probe(probe).ok()?;
+        if !self.is_admitted(|| self.gate.admit_probe(probe)).await {
+            return None;
+        }
         let reply = self.bedrock.ask(&self.prepared, Number::Load(0), &self.giving_up).await;
         let record = self.aside(probe, Phase::Preflight, reply);
         self.gate.settle_probe(probe, &record);
@@ -366,6 +392,17 @@ fn add_stream(record: &mut Record, tally: &Tally, sent: Instant) {
     }
 }
 
+/// What comes of the attempt to start a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It has this number, and is sent.
+    Number(u64),
+    /// It has to wait, see [`Shared::reserved`].
+    Unreserved,
+    /// It is not sent.
+    Never,
+}
+
 /// What a sampler saw last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
@@ -392,10 +429,15 @@ pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize,
     shared.users.fetch_add(1, Ordering::Relaxed);
     let came = Instant::now();
     let mut wanted = came;
-    while !leaving.is_cancelled()
-        && shared.may_start().await
-        && let Some(seq) = shared.next()
-    {
+    while !leaving.is_cancelled() && shared.may_start().await {
+        let seq = match shared.next() {
+            Start::Number(seq) => seq,
+            Start::Unreserved => {
+                shared.reserved().await;
+                continue;
+            }
+            Start::Never => break,
+        };
         shared.request(Some(user), seq, wanted).await;
         let pause = draw(shared.planned.load.think_time, &mut rng);
         let thinks = Instant::now();

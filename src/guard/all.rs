@@ -2,9 +2,11 @@
 
 use crate::executor::port::{Gate, Refusal};
 use crate::record::Record;
+use std::pin::Pin;
+use std::sync::Arc;
 
 /// The gates of a run.
-pub(crate) struct All(pub(crate) Vec<Box<dyn Gate>>);
+pub(crate) struct All(pub(crate) Vec<Arc<dyn Gate>>);
 
 impl Gate for All {
     fn begin(&self, cell: usize) {
@@ -13,6 +15,14 @@ impl Gate for All {
 
     fn admit(&self) -> Result<(), Refusal> {
         self.0.iter().try_for_each(|gate| gate.admit())
+    }
+
+    fn reserved(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            for gate in &self.0 {
+                gate.reserved().await;
+            }
+        })
     }
 
     fn could_admit(&self, cell: usize) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ mod budget;
 mod credentials;
 mod early;
 mod extend;
+mod lease;
 
 pub(crate) use abort::Abort;
 pub(crate) use all::All;

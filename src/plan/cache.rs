@@ -22,6 +22,11 @@ impl CacheMode {
     /// All there are.
     pub(crate) const ALL: [Self; 4] = [Self::AsIs, Self::Cold, Self::Warm, Self::Explicit];
 
+    /// Returns whether requests have a cache point, so that the service writes prompts to the cache for a price.
+    pub(crate) fn writes_cache(self) -> bool {
+        self == Self::Explicit
+    }
+
     /// Whether one request fills the cache before the load begins.
     pub(crate) fn is_primed(self) -> bool {
         matches!(self, Self::Warm | Self::Explicit)

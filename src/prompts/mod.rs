@@ -10,7 +10,7 @@ mod source;
 
 pub(crate) use file::Files;
 pub(crate) use minimum::minimum_prefix;
-pub(crate) use source::{Choice, Drawing, Source};
+pub(crate) use source::{Choice, Drawing, Source, TEMPLATE};
 
 use crate::plan::Mix;
 use serde::{Deserialize, Serialize};

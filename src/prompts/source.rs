@@ -14,6 +14,9 @@ const STREAMS: u64 = 1 << 61;
 /// Words of a stream that one draw takes, at most.
 const WORDS: u128 = 16;
 
+/// Tokens that a model's own template and the mark of a cache mode may add to a prompt.
+pub(crate) const TEMPLATE: u64 = 64;
+
 /// All that requests of one prompt size may be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Source {
@@ -61,8 +64,14 @@ impl Source {
         &self.choices
     }
 
-    /// Bytes of the longest prompt, its system text included: no text has more tokens. `system` is the plan's.
-    pub(crate) fn most_bytes(&self, system: Option<&str>) -> u64 {
+    /// Returns the largest number of tokens that a prompt can have, its system text and the model's own template
+    /// included: no text has more tokens than bytes. `system` is the plan's.
+    pub(crate) fn most_tokens(&self, system: Option<&str>) -> u64 {
+        self.most_bytes(system).saturating_add(TEMPLATE)
+    }
+
+    /// Bytes of the longest prompt, its system text included.
+    fn most_bytes(&self, system: Option<&str>) -> u64 {
         let bytes = |choice: &Choice| {
             let own = choice.prompt.system.as_deref().or(system).unwrap_or_default();
             own.len() + choice.prompt.messages.iter().map(|message| message.text.len()).sum::<usize>()

@@ -12,6 +12,8 @@ pub(crate) const JOURNAL: &str = "token_data.jsonl";
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The resolved plan.
 pub(crate) const PLAN: &str = "plan.toml";
+/// How much of the budget may have been spent.
+pub(crate) const RESERVATIONS: &str = "reservations.jsonl";
 /// Behind the name of a file that is being written.
 const PART: &str = ".part";
 /// Where charts go.
@@ -120,7 +122,7 @@ pub(super) fn lock(dir: &Path) -> Result<RunDir, DirError> {
 
 /// Nobody but its owner reads what is made so, where the platform can: a report tells what an account asks, and
 /// records may have prompts.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
@@ -184,6 +186,7 @@ fn is_ours(name: &str) -> bool {
     let cell = |suffix: &str| name.strip_prefix("test_").is_some_and(|rest| rest.ends_with(suffix));
     name == MANIFEST
         || name == PLAN
+        || name == RESERVATIONS
         || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
         || name == "stages.csv"
         || ["slo.csv", "tiers.csv", "report.html", "summary.json", "summary.md"].contains(&name)
@@ -264,6 +267,7 @@ mod tests {
         let ours = [
             "manifest.json",
             "plan.toml",
+            "reservations.jsonl",
             "consolidated_results_20261124_090000.csv",
             "test_us_flex_small_u1_stats.csv",
             "test_us_flex_small_u1_report.html.part",

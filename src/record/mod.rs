@@ -13,6 +13,7 @@ pub(crate) mod merge;
 pub(crate) mod probe;
 pub(crate) mod read;
 pub(crate) mod request;
+pub(crate) mod reservations;
 pub(crate) mod resume;
 mod unfit;
 

@@ -3,7 +3,7 @@
 use super::percentile::TAIL;
 use super::student;
 use crate::matrix::Cell;
-use crate::prices::{Prices, Usage};
+use crate::prices::{Prices, Unpriced, Usage};
 use crate::record::{Record, class};
 use crate::units::Usd;
 
@@ -22,7 +22,9 @@ pub(crate) struct Spend {
     pub(crate) output_tokens: u64,
     /// Replies for which a price is not known.
     pub(crate) unpriced: u64,
-    /// The tier that served one of these.
+    /// What has no price in the first of these.
+    pub(crate) unpriced_what: Option<Unpriced>,
+    /// The tier that served it.
     pub(crate) unpriced_tier: Option<String>,
     /// Requests that were cut off or broke: Bedrock may charge for them, and told no tokens.
     pub(crate) untold: u64,
@@ -53,11 +55,14 @@ impl Spend {
             cache_write: record.cache_write_tokens.unwrap_or(0),
         };
         let tier = record.resolved_service_tier.as_deref().unwrap_or(service_tier);
-        let price = prices.find(model_id, region_prefix, tier);
-        let Some(cost) = price.and_then(|price| price.cost(usage)) else {
-            self.unpriced += 1;
-            self.unpriced_tier.get_or_insert_with(|| tier.to_owned());
-            return;
+        let cost = match prices.cost((model_id, region_prefix, tier), usage) {
+            Ok(cost) => cost,
+            Err(unpriced) => {
+                self.unpriced += 1;
+                self.unpriced_what.get_or_insert(unpriced);
+                self.unpriced_tier.get_or_insert_with(|| tier.to_owned());
+                return;
+            }
         };
         self.total += cost;
         if counts {

@@ -18,6 +18,19 @@ impl Usd {
         Self((usd_per_million * 1e6).round() as u128)
     }
 
+    /// More than any amount.
+    pub(crate) const MAX: Self = Self(u128::MAX);
+
+    /// An amount read from a file.
+    pub(crate) fn from_picodollars(picodollars: u64) -> Self {
+        Self(picodollars.into())
+    }
+
+    /// The amount for a file, at most some 18 million US dollars.
+    pub(crate) fn picodollars(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(u64::MAX)
+    }
+
     /// So many US dollars, which are not negative.
     pub(crate) fn of(usd: f64) -> Self {
         Self((usd * PICO as f64).round() as u128)
@@ -25,7 +38,7 @@ impl Usd {
 
     /// So many of it.
     pub(crate) fn times(self, number: u64) -> Self {
-        Self(self.0 * u128::from(number))
+        Self(self.0.saturating_mul(number.into()))
     }
 
     /// What each of so many may have of it: together never more.
@@ -49,10 +62,11 @@ impl Usd {
     }
 }
 
+/// Never above [`Usd::MAX`].
 impl Add for Usd {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        Self(self.0.saturating_add(other.0))
     }
 }
 

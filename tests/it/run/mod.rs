@@ -1,6 +1,7 @@
 //! `run` and `report` from the outside: the binary, real sockets, the files it leaves.
 
 mod bad_directories;
+mod budget;
 mod compare;
 mod ends;
 mod faults;

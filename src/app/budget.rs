@@ -1,0 +1,54 @@
+//! The budget of a run: what earlier sessions have spent of it, and where it is reserved.
+
+use crate::error::Error;
+use crate::executor::Job;
+use crate::guard::Budget;
+use crate::record::dir::RESERVATIONS;
+use crate::record::manifest::Manifest;
+use crate::record::read::{Of, Records};
+use crate::record::reservations::{Earlier, Reservations};
+use crate::units::text::count;
+use std::io::Write;
+use std::path::Path;
+
+/// Opens the budget of a run whose directory is locked. Without a budget there is no file, unless an earlier session
+/// of the run had one.
+pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<Budget, Error> {
+    let is_resumed = !manifest.resumed_ms.is_empty();
+    if !is_resumed {
+        Reservations::remove(dir)?;
+    }
+    let probes = super::preflight::first_cells(manifest);
+    let mut budget = Budget::new(&manifest.plan, &job.cells, &job.prompts, probes.clone(), job.shard);
+    if manifest.plan.budget.is_unset() && !Reservations::exist(dir) {
+        return Ok(budget);
+    }
+    if is_resumed {
+        for entry in Records::open(dir, manifest)? {
+            let (of, record) = entry?;
+            let cell = match of {
+                Of::Cell(cell) => cell,
+                Of::Probe(probe) => probes[probe],
+            };
+            budget.remember(cell, &record);
+        }
+    }
+    let (file, earlier) = Reservations::open(dir)?;
+    if earlier == Earlier::Unknown {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: {RESERVATIONS} is damaged: the whole budget counts as spent, since requests that were in flight \
+             cannot be counted\nhelp: set a larger budget, or delete `{}` to count only the requests in the journal",
+            dir.join(RESERVATIONS).display()
+        );
+    }
+    let unrecorded = budget.reserve(file, &earlier)?.requests;
+    if unrecorded > 0 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} of the budget may have been in flight when an earlier session was killed, and counts as spent",
+            count(unrecorded as usize, "request")
+        );
+    }
+    Ok(budget)
+}
