@@ -2,6 +2,7 @@
 
 use super::cell::Entry;
 use super::text;
+use crate::prices::Unpriced;
 use crate::record::manifest::Manifest;
 use crate::stats::{CellSummary, Spend, Summary};
 use crate::units::Usd;
@@ -39,7 +40,7 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
         None => vec![Entry::new("every request, USD", text::NOTHING)],
     };
     if let Some(unknown) = unknown(summary) {
-        entries.push(Entry::new("not known", unknown));
+        entries.push(Entry::new("not known", unknown.trim_start_matches("cost not known: ").to_owned()));
     }
     if spend.untold > 0 {
         let what =
@@ -65,7 +66,7 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     unpriced.dedup();
     unpriced.sort();
     unpriced.dedup();
-    sentences.extend(unpriced.into_iter().map(|what| format!("cost not known: {what}")));
+    sentences.extend(unpriced);
     let untold: u64 = summary.cells.iter().map(|cell| cell.spend.untold).sum();
     if untold > 0 && !known.is_empty() {
         sentences.push(format!(
@@ -78,11 +79,15 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
 
 /// What lacks a price, and how to give it one.
 fn unknown(summary: &CellSummary) -> Option<String> {
-    let tier = summary.spend.unpriced_tier.as_ref()?;
-    Some(format!(
-        "no price of {} with the prefix {} on the tier {tier}, or not of what was cached; [prices] in the plan can say it",
-        summary.cell.model_id, summary.cell.region_prefix
-    ))
+    let (tier, unpriced) = (summary.spend.unpriced_tier.as_ref()?, summary.spend.unpriced_what?);
+    let (model_id, region_prefix) = (&summary.cell.model_id, &summary.cell.region_prefix);
+    if unpriced == Unpriced::Model {
+        return Some(format!(
+            "cost not known: no price of {model_id} with the prefix {region_prefix} on the tier {tier}; [prices] in the plan can say it"
+        ));
+    }
+    let message = unpriced.message((model_id, region_prefix, tier));
+    Some(format!("{}. Add it under [prices].", message.replacen("no price", "No price", 1)))
 }
 
 /// Those whose rows may have been used.
