@@ -13,7 +13,9 @@ use std::path::PathBuf;
     about,
     max_term_width = 110,
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    // Of a flag that is given twice the last holds, as in a shell alias that is extended.
+    args_override_self = true
 )]
 pub(crate) struct Cli {
     /// Log to stderr what is sent where; twice for more. `RUST_LOG` says it in detail.
@@ -91,17 +93,20 @@ pub(crate) struct RunArgs {
     /// Replace what an earlier run left in the results directory; only files that this tool writes.
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Go on with the run in the results directory, however it ended: what is finished stays, the rest is run.
+    /// Continue the run in the results directory: keep finished cells, run the rest.
     #[arg(long, conflicts_with = "overwrite")]
     pub(crate) resume: bool,
-    /// With the run in the results directory, run cells once more: failed, invalid, or like this id; may be said again.
-    #[arg(long, value_name = "WHICH", conflicts_with = "overwrite")]
+    /// Continue the run in the results directory, or start a new one if there is none (for CI jobs).
+    #[arg(long, conflicts_with_all = ["overwrite", "resume"])]
+    pub(crate) resume_or_start: bool,
+    /// Run cells of the run in the results directory again: `failed`, `invalid`, or an id pattern (repeatable).
+    #[arg(long, value_name = "WHICH", conflicts_with_all = ["overwrite", "resume_or_start"])]
     pub(crate) rerun: Vec<String>,
     /// End after the records; `report` renders them later, anywhere.
     #[arg(long, conflicts_with = "output")]
     pub(crate) no_report: bool,
     /// Send the small requests before the load alone, and say what can be asked; nothing is asked or written.
-    #[arg(long, conflicts_with_all = ["no_preflight", "resume", "rerun", "overwrite"])]
+    #[arg(long, conflicts_with_all = ["no_preflight", "resume", "resume_or_start", "rerun", "overwrite"])]
     pub(crate) preflight_only: bool,
     /// Do not find out first what can be asked: `run.preflight` = false.
     #[arg(long, conflicts_with = "preflight")]
@@ -113,7 +118,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) public: bool,
     /// Run as one of several machines, which meet here: `file:///shared/dir` or `s3://bucket/prefix`, a new one for each run.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["resume", "rerun", "preflight_only", "output", "public"], help_heading = "Several machines")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["resume", "resume_or_start", "rerun", "preflight_only", "output", "public"], help_heading = "Several machines")]
     pub(crate) exchange: Option<String>,
     /// Which of them this is, from 0: 2/8; found by itself under Slurm, AWS Batch and Kubernetes.
     #[arg(long, value_name = "INDEX/COUNT", help_heading = "Several machines")]
@@ -431,6 +436,8 @@ impl Args for SettingFlags {
                     .help_heading(heading(setting.section()))
                     // A negative number must reach our own check, which says what is wrong with it.
                     .allow_hyphen_values(true)
+                    // The other names are aliases: the last one on the command line holds.
+                    .overrides_with_all(setting.flags.iter().filter(|other| *other != flag))
                     .hide(index > 0);
                 match setting.kind {
                     Kind::Bool => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),

@@ -19,7 +19,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Problems(Problems),
     /// `--only` picks nothing.
-    #[error("no cell is called like {patterns}")]
+    #[error("no cell matches `{patterns}`")]
     NoCell {
         /// What was asked for.
         patterns: String,
@@ -37,6 +37,12 @@ pub(crate) enum Error {
     /// The results directory, before anything was sent.
     #[error("{0}")]
     Results(DirError),
+    /// `--resume` or `--rerun` without a run to continue.
+    #[error("cannot resume: {} contains no run (no manifest.json)", dir.display())]
+    NothingToResume {
+        /// The directory.
+        dir: std::path::PathBuf,
+    },
     /// `--resume` with a directory whose name is new every time.
     #[error("every run of this plan has a directory of its own: results_dir contains {{started}}")]
     ResumeWhere,
@@ -132,8 +138,10 @@ pub(crate) enum Error {
     #[error("without --baseline two runs are compared, not {0}")]
     TwoRuns(usize),
     /// Nothing could be compared.
-    #[error("no cell is in {against} too: nothing was compared")]
+    #[error("nothing to compare: no cell of {new} is also in {against}")]
     NothingInCommon {
+        /// The new runs.
+        new: String,
         /// The other side.
         against: String,
     },
@@ -318,7 +326,10 @@ impl Error {
                 "choose another --results-dir (it may contain {name} and {started}), or say --overwrite to replace what this tool wrote there".into()
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
-            Self::ResumeWhere => "say which one: --results-dir DIR".into(),
+            Self::NothingToResume { .. } => {
+                "`bedrock-plan run PLAN` starts a new run; --resume-or-start resumes a run if there is one and starts one otherwise".into()
+            }
+            Self::ResumeWhere => "name the run's directory: --results-dir DIR".into(),
             Self::ResumeShards { .. } => {
                 "machines begin together or not at all: run the plan again, with a new exchange and another directory".into()
             }
@@ -364,7 +375,7 @@ impl Error {
             Self::NoSession { known, .. } => format!("it has {}", known.join(", ")),
             Self::TwoRuns(_) => "name two runs, or a baseline: --baseline FILE".into(),
             Self::NothingInCommon { .. } => {
-                "cells meet by all that bears on their numbers (see above what differs); run the baseline's plan, or make a baseline of this one".into()
+                "two cells are compared only if every setting that affects latency is equal; the differences are listed above".into()
             }
             Self::Shard(DetectError::NoStep(_)) => "start it with `srun`, as the script of `bedrock-plan submit` does".into(),
             Self::Shard(DetectError::NoCount(_)) => {

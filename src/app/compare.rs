@@ -61,7 +61,7 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
     super::print(&text.map_err(|error| Error::Report(vec![error]))?)?;
     outputs.write(file)?;
     if view.rows.is_empty() {
-        return Err(Error::NothingInCommon { against: sides.against });
+        return Err(Error::NothingInCommon { new: sides.dirs.join(", "), against: sides.against });
     }
     Ok(if view.fails { 99 } else { 0 })
 }

@@ -33,7 +33,7 @@ use crate::prompts::Source;
 use crate::terminal::paint::Paint;
 use crate::units::Secrets;
 use crate::units::text::clean_lines;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use globset::{Glob, GlobSetBuilder};
 use screen::Screen;
 use shards::Asked;
@@ -46,9 +46,11 @@ use std::sync::Arc;
 
 /// Runs the program: arguments with the program's name first, and the environment.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
+    let arguments = arguments.into_iter().map(|argument| with_home(argument, environment));
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            let error = with_suggestion(error);
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -65,6 +67,41 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
     }
 }
 
+/// An argument whose value starts with `~/`: shells replace the tilde only at the start of a word, and so
+/// not in `--output junit=~/x.xml`.
+fn with_home(argument: OsString, environment: &BTreeMap<String, String>) -> OsString {
+    let Some(text) = argument.to_str() else { return argument };
+    let (head, path) = match text.rfind("=~/") {
+        Some(at) => text.split_at(at + 1),
+        None => ("", text),
+    };
+    match config::expand_home(path, environment) {
+        Ok(expanded) if path.starts_with("~/") => format!("{head}{expanded}").into(),
+        _ => argument,
+    }
+}
+
+/// A misspelt subcommand with the one that was probably meant, where clap finds none.
+fn with_suggestion(mut error: clap::Error) -> clap::Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(name) = nearest_command(wrong)
+    {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![name]));
+    }
+    error
+}
+
+/// The subcommand with the fewest edits to a wrong one, two at most; swapped letters count as one edit.
+fn nearest_command(wrong: &str) -> Option<String> {
+    let command = Cli::command();
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
+    names.min_by_key(distance).filter(|name| distance(name) <= 2).map(str::to_owned)
+}
+
 fn dispatch(
     command: Subcommands,
     screen: Screen,
@@ -78,10 +115,12 @@ fn dispatch(
                 settings.flags.push(("preflight".into(), "false".into()));
             }
             let resolved = read(args.plan.as_deref(), &settings, environment)?;
-            let there = match (args.overwrite, args.resume || !args.rerun.is_empty()) {
-                (true, _) => run::There::Overwrite,
-                (false, true) => run::There::Resume(args.rerun),
-                (false, false) => run::There::Refuse,
+            let there = if args.overwrite {
+                run::There::Overwrite
+            } else if args.resume || args.resume_or_start || !args.rerun.is_empty() {
+                run::There::Resume { rerun: args.rerun, or_start: args.resume_or_start }
+            } else {
+                run::There::Refuse
             };
             let shard = Asked::of(args.exchange, args.shard.as_deref(), &args.barrier_timeout, environment)?;
             let options = run::Options {
@@ -98,7 +137,7 @@ fn dispatch(
         }
         Subcommands::Show(args) => {
             let resolved = read(args.plan.as_deref(), &args.settings, environment)?;
-            show::show(args.format, &args.only, &resolved)
+            show::show(args.format, &args.only, args.plan.as_deref(), &resolved)
         }
         Subcommands::Report(args) => {
             let output = output(args.output, args.public, screen);
@@ -257,13 +296,22 @@ fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
         set.add(Glob::new(pattern).map_err(|error| wrong(pattern, error))?);
     }
     let set = set.build().map_err(|error| wrong(&patterns.join(" "), error))?;
-    let picked: Vec<Cell> = cells.iter().filter(|cell| set.is_match(&cell.id)).cloned().collect();
-    if picked.is_empty() {
+    let mut is_used = vec![false; patterns.len()];
+    let mut matches = |cell: &&Cell| {
+        let matching = set.matches(&cell.id);
+        matching.iter().for_each(|pattern| is_used[*pattern] = true);
+        !matching.is_empty()
+    };
+    let picked: Vec<Cell> = cells.iter().filter(&mut matches).cloned().collect();
+    // A pattern without a cell is a typing error, even beside one that selects some.
+    let unused: Vec<&str> =
+        patterns.iter().zip(is_used).filter(|(_, is_used)| !is_used).map(|(pattern, _)| pattern.as_str()).collect();
+    if !unused.is_empty() {
         let mut known: Vec<&str> = cells.iter().take(3).map(|cell| cell.id.as_str()).collect();
         if cells.len() > known.len() {
             known.push("...");
         }
-        return Err(Error::NoCell { patterns: patterns.join(", "), known: known.join(", ") });
+        return Err(Error::NoCell { patterns: unused.join("`, `"), known: known.join(", ") });
     }
     Ok(picked)
 }

@@ -1,6 +1,7 @@
 //! The exit code of a run, from how its cells ended: `report` exits as its run would.
 
-use crate::plan::OnInvalid;
+use crate::matrix::Cell;
+use crate::plan::{Layer, OnInvalid, Origins, Plan};
 use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
 use crate::record::{Outcome, Record, class};
 use crate::stats::{CellSummary, Summary, Validity};
@@ -51,6 +52,13 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
     summary.cells.iter().map(end).collect()
 }
 
+/// Whether the user set a cell's service tier: in the plan, the environment, or on a flag. A tier of the built-in
+/// defaults that Bedrock refuses is no failure of the run.
+pub(super) fn is_tier_set(plan: &Plan, origins: &Origins, cell: &Cell) -> bool {
+    let is_default = origins.get("matrix.service_tiers").is_none_or(|origin| origin.layer == Layer::Default);
+    !(is_default && plan.matrix.service_tiers.contains(&cell.service_tier))
+}
+
 /// See the README's table. When several hold, the first of 130, 4, 3, 99: that a number cannot be
 /// trusted is said before a verdict on it. `fails` says that a threshold was not met.
 pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u8 {
@@ -58,8 +66,11 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u
     let answered = ends.iter().any(|cell| cell.answered);
     // A machine that has none of a cell's users sends nothing of it.
     let is_part = manifest.shards.as_ref().is_some_and(|shards| shards.count > 1 && shards.parts.len() == 1);
-    let is_bad = |(end, planned): (&CellEnd, &PlannedCell)| {
-        (!is_part || end.sent > 0) && (end.succeeded == 0 || end.invalid) && !manifest.is_unsupported(&planned.cell)
+    let is_bad = |(end, PlannedCell { cell, .. }): (&CellEnd, &PlannedCell)| {
+        if manifest.is_unsupported(cell) {
+            return is_tier_set(&manifest.plan, &manifest.origins, cell);
+        }
+        (!is_part || end.sent > 0) && (end.succeeded == 0 || end.invalid)
     };
     if manifest.interrupted {
         130

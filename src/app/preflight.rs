@@ -1,6 +1,7 @@
 //! The pre-flight of a run: who is asked, what came of it, and `--preflight-only`, which asks and does
 //! nothing else.
 
+use super::outcome;
 use super::run::{Connected, Options};
 use super::shards::Part;
 use super::signals::Signals;
@@ -146,11 +147,19 @@ pub(super) fn only(
     let lines = found.iter().map(|checked| checked.line(asking(checked, &cells)) + "\n");
     super::print(lines.collect::<String>().as_bytes())?;
     let is = |finding| found.iter().any(|checked| checked.finding == Some(finding));
+    let is_refused_tier = |checked: &Checked| {
+        checked.finding == Some(Finding::Unsupported)
+            && cells
+                .iter()
+                .any(|cell| checked.probe.fits(cell) && outcome::is_tier_set(&resolved.plan, &resolved.origins, cell))
+    };
     Ok(if stop.starting.is_cancelled() {
         130
     } else if grounds(&found, resolved.plan.run.on_unsupported) {
         4
-    } else if is(Finding::Refused) || is(Finding::Unreachable) || found.iter().any(|checked| checked.finding.is_none())
+    } else if is(Finding::Refused)
+        || is(Finding::Unreachable)
+        || found.iter().any(|checked| checked.finding.is_none() || is_refused_tier(checked))
     {
         3
     } else {

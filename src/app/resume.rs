@@ -82,7 +82,11 @@ fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<S
                     Validity::Unsupported(_) | Validity::Refused(_) => which == "failed",
                     _ => which == "failed" && (cell.validity == Validity::Aborted || cell.counts.succeeded == 0),
                 });
+                let before = again.len();
                 again.extend(meant.map(|cell| cell.cell.id.clone()));
+                if again.len() == before {
+                    let _ = writeln!(std::io::stderr(), "--rerun {which}: no cell is {which}, nothing is run again");
+                }
             }
             pattern => {
                 let cells: Vec<Cell> = manifest.cells.iter().map(|planned| planned.cell.clone()).collect();

@@ -6,7 +6,7 @@ use super::screen::Screen;
 use super::shards::{self, Asked, Part};
 use super::signals::{self, Signals};
 use super::{budget, calibrate, limits, outcome, preflight, report, resume, simulated, watch};
-use crate::config::Resolved;
+use crate::config::{Resolved, expand_home};
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
@@ -35,8 +35,13 @@ pub(crate) enum There {
     Refuse,
     /// It is replaced.
     Overwrite,
-    /// It is gone on with, and cells that are meant by these words are run once more.
-    Resume(Vec<String>),
+    /// It is continued.
+    Resume {
+        /// Cells to run again: `failed`, `invalid`, or id patterns.
+        rerun: Vec<String>,
+        /// Start a new run if there is none.
+        or_start: bool,
+    },
 }
 
 /// What `run` is told beside the plan.
@@ -104,10 +109,14 @@ pub(crate) fn run(
         return Err(Error::Template(error));
     }
     let all_cells = expand(&resolved.plan);
-    let results = results_dir(&resolved.plan, options.shard.as_ref(), started_ms);
+    let results = results_dir(&resolved.plan, options.shard.as_ref(), started_ms, environment);
     let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
     let overwrite = options.there == There::Overwrite;
-    let mut before = if let There::Resume(rerun) = &options.there {
+    let mut before = if let There::Resume { rerun, or_start } = &options.there {
+        let is_known = !resolved.plan.results_dir.contains("{started}");
+        if is_known && !or_start && !results.join(dir::MANIFEST).exists() {
+            return Err(Error::NothingToResume { dir: results });
+        }
         resume::look(&results, &options.only, rerun, resolved, &all_cells)?
     } else {
         dir::check(&results, overwrite).map_err(Error::Results)?;
@@ -163,7 +172,7 @@ pub(crate) fn run(
         (taken, manifest, order, turns)
     };
     manifest.calibration = calibration.or(manifest.calibration);
-    dir::write(&results, Path::new(dir::PLAN), super::show::toml(&resolved.plan).as_bytes())?;
+    dir::write(&results, Path::new(dir::PLAN), super::show::toml_in(&results, &resolved.plan).as_bytes())?;
     let job = Job {
         prompts: super::sources(resolved, &cells, manifest.seed),
         order,
@@ -351,10 +360,12 @@ fn target(
 }
 
 /// `results_dir` with its placeholders filled in; of several machines each has its own below it.
-fn results_dir(plan: &Plan, shard: Option<&Asked>, started_ms: u64) -> PathBuf {
+fn results_dir(plan: &Plan, shard: Option<&Asked>, started_ms: u64, environment: &BTreeMap<String, String>) -> PathBuf {
     let started = timestamp::compact(started_ms);
     let name = crate::units::id::file_safe(&plan.name);
-    let whole = PathBuf::from(plan.results_dir.replace("{name}", &name).replace("{started}", &started));
+    // The plan was checked: a home directory is known where it names one.
+    let dir = expand_home(&plan.results_dir, environment).unwrap_or(plan.results_dir.as_str().into());
+    let whole = PathBuf::from(dir.replace("{name}", &name).replace("{started}", &started));
     shard.map_or(whole.clone(), |asked| asked.results(&whole))
 }
 

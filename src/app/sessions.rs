@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::record::dir;
 use crate::record::manifest::Manifest;
 use crate::record::read;
+use crate::units::text_file;
 use crate::verdict::baseline::{self, Session};
 use std::path::Path;
 
@@ -21,7 +22,7 @@ pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
 
 /// The sessions of a baseline.
 pub(super) fn read_baseline(path: &Path) -> Result<Vec<Session>, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::BaselineFile { path: path.to_owned(), source })?;
+    let text = text_file::read(path).map_err(|source| Error::BaselineFile { path: path.to_owned(), source })?;
     baseline::parse(&text).map_err(|source| Error::Baseline { path: path.to_owned(), source })
 }
 

@@ -1,7 +1,7 @@
 //! `show`: what a plan would run, and where each value came from. Sends nothing, writes nothing.
 
 use crate::cli::ShowFormat;
-use crate::config::Resolved;
+use crate::config::{Resolved, relative_to};
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::matrix::rule::matches;
@@ -9,9 +9,10 @@ use crate::matrix::{AXES, Cell, expand, expand_all};
 use crate::plan::{Override, Plan, Slo};
 use crate::terminal;
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// Prints a plan.
-pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> Result<u8, Error> {
+pub(super) fn show(format: ShowFormat, only: &[String], plan: Option<&Path>, resolved: &Resolved) -> Result<u8, Error> {
     let cells = super::select(&expand(&resolved.plan), only)?;
     let text = match format {
         ShowFormat::Table => {
@@ -24,7 +25,7 @@ pub(super) fn show(format: ShowFormat, only: &[String], resolved: &Resolved) -> 
             ) + &warnings(resolved)
         }
         ShowFormat::Json => format!("{:#}\n", as_json(resolved, &cells)),
-        ShowFormat::Toml => toml(&resolved.plan),
+        ShowFormat::Toml => toml_in(plan.and_then(Path::parent).unwrap_or(Path::new("")), &resolved.plan),
     };
     super::print(text.as_bytes())?;
     Ok(0)
@@ -72,6 +73,16 @@ pub(super) fn warnings(resolved: &Resolved) -> String {
 /// A plan that gives the same matrix again.
 pub(super) fn toml(plan: &Plan) -> String {
     toml::to_string(plan).unwrap_or_else(|error| unreachable!("a plan is plain data: {error}"))
+}
+
+/// As [`toml`], for a file in a directory: what the plan names is written relative to it.
+pub(super) fn toml_in(dir: &Path, plan: &Plan) -> String {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let mut plan = plan.clone();
+    let files = plan.prompts_file.iter_mut().chain(plan.dataset.iter_mut().map(|dataset| &mut dataset.file));
+    files.for_each(|file| *file = relative_to(file, &dir));
+    toml(&plan)
 }
 
 #[cfg(test)]

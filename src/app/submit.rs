@@ -3,8 +3,7 @@
 
 use super::slurm::{self, Job, Unsaid};
 use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
-use crate::config::Resolved;
-use crate::config::settings;
+use crate::config::{Resolved, expand_home, settings};
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::PATIENCE;
@@ -129,7 +128,7 @@ fn job(
         program: text(&std::env::current_exe().map_err(Error::Internal)?)?,
         plan: absolute(&args.plan)?,
         flags: flags(args),
-        results: absolute(Path::new(&results(plan)))?,
+        results: absolute(Path::new(&*expand_home(&results(plan), environment).unwrap_or_default()))?,
         exchange: args.exchange.as_deref().map(exchange).transpose()?,
         to,
     };

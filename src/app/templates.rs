@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::report::templates::{BUILT_IN, OwnTemplate, Templates};
+use crate::units::text_file;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
@@ -40,7 +41,7 @@ pub(super) fn read(dir: Option<&Path>) -> Result<Templates, Error> {
             .extension()
             .is_some_and(|end| BUILT_IN.iter().any(|(known, _)| Path::new(known).extension() == Some(end)));
         if is_template && path.is_file() {
-            let source = std::fs::read_to_string(&path).map_err(|source| unreadable(&path, source))?;
+            let source = text_file::read(&path).map_err(|source| unreadable(&path, source))?;
             own.push(OwnTemplate { name: name.to_owned(), path, source });
         }
     }

@@ -3,18 +3,20 @@
 
 use super::files;
 use super::layered::Layered;
+use super::paths::expand_home;
 use super::problem::{Place, Problem, Problems, Source};
 use super::tree::{leaves, set, unknown_keys};
-use super::{Resolved, Sources, asked, rules, sources};
+use super::{Resolved, Sources, asked, names, rules, sources};
 use crate::plan::Plan;
 use crate::prompts::{Files, Prompts};
 use crate::simulator;
+use crate::units::text_file;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 38] = [
+const OPTIONAL: [&str; 39] = [
     "extends",
     "description",
     "prompts_file",
@@ -37,6 +39,7 @@ const OPTIONAL: [&str; 38] = [
     "request.performance",
     "request.additional_fields",
     "request.request_metadata",
+    "run.allow_unknown",
     "report.percentiles",
     "goodput.ttft",
     "goodput.tpot",
@@ -73,14 +76,14 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     // A parent is a file's business: neither a variable nor a flag names one.
     let paths: Vec<String> = leaves(&shape).into_iter().filter(|path| path != files::EXTENDS).collect();
 
-    let files = sources.plan.map_or_else(Vec::new, |path| files::read(path, &mut problems));
+    let files = sources.plan.map_or_else(Vec::new, |path| files::read(path, sources.environment, &mut problems));
     let mut trees = Vec::new();
     // What stands in a file with syntax errors is guesswork: it is said that it cannot be read, and no more.
     let readable = problems.is_empty();
     for (index, file) in files.iter().enumerate().filter(|_| readable) {
         let mut tree = file.tree.clone();
         unknown_keys(file, &mut tree, &shape, "", &shape, &mut problems);
-        files::settle(file, index + 1 == files.len(), &mut tree, sources.working_dir);
+        files::settle(file, index + 1 == files.len(), &mut tree, sources, &mut problems);
         trees.push(tree);
     }
     let mut entries = sources::environment(sources, &paths, &mut problems);
@@ -96,6 +99,9 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let (plan, bad) = layered.plan(&defaults, &mut problems);
     let prompts =
         prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
+    if let Err(message) = expand_home(&plan.results_dir, sources.environment) {
+        problems.push(Problem::new(layered.place("results_dir"), message));
+    }
     for broken in rules::check(&plan, prompts.as_ref()) {
         let is_bad = |wrong: &String| {
             broken.keys.iter().any(|path| {
@@ -109,7 +115,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     }
     match prompts {
         Some(prompts) if problems.is_empty() => {
-            let warnings = asked::warnings(&plan, &prompts);
+            let warnings = [names::warnings(&plan), asked::warnings(&plan, &prompts)].concat();
             Ok(Resolved { origins: layered.origins(), plan, prompts, warnings })
         }
         _ => Err(Problems(problems)),
@@ -142,7 +148,7 @@ fn defaults(sources: &Sources<'_>) -> Value {
 fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
     let Some(path) = &plan.prompts_file else { return Some(Prompts::shipped()) };
     let shown = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
+    let text = match text_file::read(path) {
         Ok(text) => text,
         Err(error) => {
             let message = format!("the prompts file {shown} cannot be read: {error}");

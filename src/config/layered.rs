@@ -286,6 +286,10 @@ pub(super) fn describe(key: &str, message: &str) -> String {
     else {
         return message.to_owned();
     };
+    // Serde names the Rust type of a table.
+    if message.contains(", expected struct ") || message.contains(", expected a map") {
+        return format!("`{key}` contains {found}; it takes tables: {{ key = value, ... }}");
+    }
     let found = found
         .split_once(' ')
         .filter(|(kind, _)| matches!(*kind, "integer" | "string" | "boolean" | "floating"))

@@ -9,6 +9,8 @@ mod files;
 mod forms;
 mod layered;
 mod layers;
+mod names;
+mod paths;
 mod problem;
 mod rules;
 mod schema;
@@ -17,6 +19,7 @@ mod slo;
 mod sources;
 mod tree;
 
+pub(crate) use paths::{expand_home, relative_to};
 pub(crate) use problem::Problems;
 pub(crate) use schema::schema;
 

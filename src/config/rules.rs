@@ -1,14 +1,12 @@
 //! What must hold between and within the values of a plan. Pure: a plan in, broken rules out.
 
+use super::names::PREFIXES;
 use super::problem::nearest;
-use super::{asked, costs, forms};
+use super::{asked, costs, forms, names};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
 use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
 use std::time::Duration;
-
-/// Prefixes that Bedrock's inference profiles have today.
-const PREFIXES: [&str; 7] = ["us", "eu", "apac", "jp", "au", "us-gov", "global"];
 
 /// Axes that stand aside where a rival is used.
 const MAY_BE_EMPTY: [&str; 5] =
@@ -117,6 +115,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     rules.hold(!plan.name.trim().is_empty(), &["name"], "`name` is empty", "");
     let (named, cells) = (named(plan), expand_all(plan));
     axes(plan, &named, &mut rules);
+    names::check(plan, &named, &mut rules);
     models(&named, &cells, &mut rules);
     asked::check(plan, &named, prompts, &mut rules);
     forms::check(plan, &mut rules);

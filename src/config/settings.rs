@@ -333,6 +333,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Find out first how far this machine's numbers are off at the plan's peak load"
     ),
     setting!(
+        "run.allow_unknown",
+        ["allow-unknown"],
+        [],
+        Texts,
+        "NAME,...",
+        "-",
+        "Service tiers and region prefixes to send although this version does not know them"
+    ),
+    setting!(
         "record.text",
         ["record-text"],
         [],

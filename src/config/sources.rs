@@ -3,11 +3,11 @@
 
 use super::Sources;
 use super::check::free_table;
+use super::paths::expand_home;
 use super::problem::{Problem, nearest};
 use super::settings::{AWS_ENDPOINTS, Kind, OF_SHARDS, PREFIX, SETTINGS, Setting, find};
 use crate::plan::{Layer, Origin};
 use serde_json::{Number, Value};
-use std::path::Path;
 
 /// A value, its key and who said it.
 #[derive(Debug, Clone)]
@@ -25,7 +25,8 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    /// Takes what `name` says. The same setting twice with different values is an error.
+    /// Takes the value that `name` sets. Of `--set` twice the last holds; two names of one setting with
+    /// different values are an error.
     fn say(&mut self, key: &str, value: Result<Value, String>, name: &str) {
         let value = match value {
             Ok(value) => value,
@@ -35,16 +36,24 @@ impl Gathering<'_> {
             }
         };
         let origin = Origin { layer: self.layer, name: Some(name.to_owned()) };
-        match self.entries.iter().find(|entry| entry.key == key) {
+        match self.entries.iter_mut().find(|entry| entry.key == key) {
             None => self.entries.push(Entry { key: key.to_owned(), value, origin }),
             Some(entry) if entry.value == value => {}
+            Some(entry) if is_set(name) && entry.origin.name.as_deref().is_some_and(is_set) => {
+                (entry.value, entry.origin) = (value, origin);
+            }
             Some(entry) => {
                 let other = entry.origin.name.clone().unwrap_or_default();
-                let message = format!("says something else about {key} than {other} does");
-                self.problems.push(Problem::named(name, message).hint(Some("say it once")));
+                let message = format!("sets `{key}` to another value than {other} does");
+                self.problems.push(Problem::named(name, message).hint(Some("keep one of the two")));
             }
         }
     }
+}
+
+/// Whether a value was set by `--set`.
+fn is_set(name: &str) -> bool {
+    name.starts_with("--set ")
 }
 
 /// The environment's layer. An empty variable counts as unset: CI passes empty inputs.
@@ -57,18 +66,18 @@ pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mu
         let mut said = false;
         for name in bare.into_iter().chain(prefixed.iter().map(String::as_str)) {
             if let Some(text) = get(name) {
-                layer.say(setting.key, value(setting.kind, text, sources.working_dir), name);
+                layer.say(setting.key, value(setting.kind, text, sources), name);
                 said = true;
             }
         }
         // AWS's own variables keep the SDK's order among themselves, and are weaker than ours.
         if let Some((name, text)) = aws.iter().find_map(|name| get(name).map(|text| (name, text))).filter(|_| !said) {
-            layer.say(setting.key, value(setting.kind, text, sources.working_dir), name);
+            layer.say(setting.key, value(setting.kind, text, sources), name);
         }
     }
     let simulated = format!("{PREFIX}SIMULATED");
     if let Some(text) = get(&simulated) {
-        match value(Kind::Bool, text, sources.working_dir) {
+        match value(Kind::Bool, text, sources) {
             Ok(Value::Bool(true)) => layer.say("target.endpoint", Ok("simulated".into()), &simulated),
             Ok(Value::Bool(false)) => {}
             _ => layer.problems.push(Problem::named(&simulated, format!("`{text}` is not true or false"))),
@@ -82,7 +91,7 @@ pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mu
         }
         let path = rest.to_lowercase().replace("__", ".");
         if paths.contains(&path) {
-            layer.say(&path, by_path(&path, text, sources.working_dir), name);
+            layer.say(&path, by_path(&path, text, sources), name);
         } else {
             let known = known_variables(paths);
             let hint = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
@@ -104,7 +113,7 @@ pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<
         let Some(setting) = SETTINGS.iter().find(|setting| setting.flags.contains(&flag.as_str())) else { continue };
         let value = match text.trim() {
             "" => Err(format!("is empty: write {}, or leave the flag out", setting.kind.expected())),
-            text => value(setting.kind, text, sources.working_dir),
+            text => value(setting.kind, text, sources),
         };
         layer.say(setting.key, value, &name);
     }
@@ -118,7 +127,7 @@ pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<
         };
         let key = key.trim();
         if paths.iter().any(|path| path == key) || free_table(key).is_some() {
-            layer.say(key, by_path(key, text.trim(), sources.working_dir), &name);
+            layer.say(key, by_path(key, text.trim(), sources), &name);
         } else {
             let hint = nearest(key, paths.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
             layer.problems.push(Problem::named(name, format!("no setting is called `{key}`")).hint(hint));
@@ -143,7 +152,7 @@ fn known_variables(paths: &[String]) -> Vec<String> {
 }
 
 /// Text as a value of its kind. What cannot be one stays text: the check says what is wrong with it.
-fn value(kind: Kind, text: &str, working_dir: &Path) -> Result<Value, String> {
+fn value(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Value, String> {
     let text = text.trim();
     let number = |text: &str| {
         text.parse::<i64>()
@@ -156,22 +165,18 @@ fn value(kind: Kind, text: &str, working_dir: &Path) -> Result<Value, String> {
         Kind::Counts | Kind::Numbers => {
             items(text)?.into_iter().map(|item| number(item).unwrap_or_else(|| item.into())).collect()
         }
-        Kind::Duration => seconds(text).into(),
-        Kind::ThinkTime => text.split("..").map(|part| seconds(part.trim())).collect::<Vec<_>>().join("..").into(),
         Kind::Whole | Kind::Number | Kind::NumberOrNone | Kind::Samples => number(text).unwrap_or_else(|| text.into()),
         Kind::Bool => match text.to_lowercase().as_str() {
             "true" | "1" => true.into(),
             "false" | "0" => false.into(),
             _ => text.into(),
         },
-        Kind::Text => text.into(),
-        Kind::Path => working_dir.join(text).to_string_lossy().into(),
+        Kind::Duration | Kind::ThinkTime | Kind::Text => text.into(),
+        Kind::Path => {
+            let path = expand_home(text, sources.environment)?;
+            sources.working_dir.join(&*path).to_string_lossy().into()
+        }
     })
-}
-
-/// On flags and in the environment a bare number is seconds, as in Locust.
-fn seconds(text: &str) -> String {
-    if text.parse::<f64>().is_ok() { format!("{text}s") } else { text.to_owned() }
 }
 
 fn items(text: &str) -> Result<Vec<&str>, String> {
@@ -180,7 +185,7 @@ fn items(text: &str) -> Result<Vec<&str>, String> {
 }
 
 /// A value said by its full path: as its setting reads text, else as TOML, else as text.
-fn by_path(path: &str, text: &str, working_dir: &Path) -> Result<Value, String> {
+fn by_path(path: &str, text: &str, sources: &Sources<'_>) -> Result<Value, String> {
     #[derive(serde::Deserialize)]
     struct Holder {
         value: Value,
@@ -188,7 +193,7 @@ fn by_path(path: &str, text: &str, working_dir: &Path) -> Result<Value, String> 
     let toml: Option<Value> = toml::from_str::<Holder>(&format!("value = {text}")).ok().map(|holder| holder.value);
     match (find(path), toml) {
         (_, Some(value @ (Value::Array(_) | Value::String(_)))) | (None, Some(value)) => Ok(value),
-        (Some(setting), _) => value(setting.kind, text, working_dir),
+        (Some(setting), _) => value(setting.kind, text, sources),
         // A table may be written as JSON too, where the shell's quotes make TOML hard to read.
         (None, None) if text.starts_with('{') => Ok(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         (None, None) => Ok(text.into()),

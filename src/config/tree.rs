@@ -3,7 +3,7 @@
 use super::check::free_table;
 use super::file::PlanFile;
 use super::problem::{Problem, nearest};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Keys that are lists of tables: `[[key]]`.
 const LISTS: [&str; 8] = ["profile", "override", "matrix.zip", "matrix.add", "prices.rows", "mix", "dataset", "slo"];
@@ -23,8 +23,8 @@ pub(super) fn unknown_keys(
         let Some(inner) = known.get(key) else {
             let table = if path.is_empty() { "the top of a plan".to_owned() } else { format!("[{path}]") };
             let at = if path.is_empty() { "at" } else { "in" };
-            let hint = elsewhere(key, whole)
-                .map(|place| format!("it belongs to {place}"))
+            let hint = similar_table(key, value, known)
+                .or_else(|| elsewhere(key, value, whole).map(|place| format!("it belongs to {place}")))
                 .or_else(|| {
                     nearest(key, known.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"))
                 })
@@ -58,13 +58,30 @@ pub(super) fn unknown_keys(
     });
 }
 
-/// The table in which a misplaced key is known.
-fn elsewhere(key: &str, whole: &Value) -> Option<String> {
+/// For a key with a table as its value: the table with a similar name.
+fn similar_table(key: &str, value: &Value, known: &Map<String, Value>) -> Option<String> {
+    let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
+    let is_table = |(name, shape): &(&String, &Value)| {
+        if is_list { LISTS.contains(&name.as_str()) } else { shape.is_object() }
+    };
+    let tables = known.iter().filter(is_table).map(|(name, _)| name.as_str());
+    let near = (value.is_object() || is_list && value != &Value::Array(Vec::new())).then(|| nearest(key, tables))??;
+    Some(if is_list { format!("did you mean [[{near}]]?") } else { format!("did you mean [{near}]?") })
+}
+
+/// The table in which a misplaced key is known; of several, one whose default is of the value's type.
+fn elsewhere(key: &str, value: &Value, whole: &Value) -> Option<String> {
     let tables = whole.as_object()?;
     if tables.get(key).is_some() {
         return Some("the top of the plan, before the first [table]".into());
     }
-    let (table, _) = tables.iter().find(|(_, inner)| inner.get(key).is_some())?;
+    let fits = |default: &Value| match default {
+        // A key without a default: a list, in most cases.
+        Value::Null => value.is_array(),
+        default => std::mem::discriminant(default) == std::mem::discriminant(value),
+    };
+    let owners = || tables.iter().filter_map(|(table, inner)| inner.get(key).map(|default| (table, default)));
+    let (table, _) = owners().find(|(_, default)| fits(default)).or_else(|| owners().next())?;
     Some(format!("[{table}]"))
 }
 

@@ -316,6 +316,9 @@ pub(crate) struct Run {
     pub(crate) on_unsupported: OnUnsupported,
     /// Find out first how far this machine's numbers are off at this load.
     pub(crate) calibrate: bool,
+    /// Service tiers and region prefixes that are sent although this version does not know them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allow_unknown: Vec<String>,
 }
 
 /// What follows where the pre-flight finds that cells cannot be asked.
@@ -437,6 +440,7 @@ pub(crate) mod tests {
                 preflight: true,
                 on_unsupported: OnUnsupported::Continue,
                 calibrate: false,
+                allow_unknown: Vec::new(),
             },
             record: Recording { text: false },
             report: Report { include_failures: false, include_ramp: false, percentiles: Vec::new() },

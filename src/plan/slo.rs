@@ -186,14 +186,9 @@ impl Metric {
             Self::Percentile(of, p) => {
                 let hint = "a duration such as \"800ms\" or \"2.5s\"";
                 match only(value, "max") {
-                    Value::String(text) => match duration::parse(text) {
-                        Ok(max) if max.is_zero() => Err(format!("`{key}` is zero: no reply is that fast")),
-                        Ok(max) => Ok(Bound::Percentile { of, p, max }),
-                        Err(message) => Err(format!("`{key}`: {message}")),
-                    },
-                    Value::Number(number) => Err(format!(
-                        "`{key}` = {number} has no unit: write \"{number}ms\" for milliseconds, or \"2.5s\""
-                    )),
+                    limit @ (Value::String(_) | Value::Number(_)) => {
+                        time_limit(key, limit).map(|max| Bound::Percentile { of, p, max })
+                    }
                     Value::Object(map) if map.keys().all(|key| key.parse::<u32>().is_ok()) => {
                         let decimal = map.keys().next().map_or("9", String::as_str);
                         Err(format!(
@@ -231,6 +226,24 @@ impl Metric {
     }
 }
 
+/// The largest limit that is read from a number without a unit, seconds. A larger number is more likely
+/// meant as milliseconds, and as seconds it would pass whatever is measured.
+const LARGEST_BARE_LIMIT_S: f64 = 120.0;
+
+/// A limit on a time: text with a unit, or seconds.
+fn time_limit(key: &str, limit: &Value) -> Result<Duration, String> {
+    let text = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
+    match duration::parse(&text) {
+        Ok(limit) if limit.is_zero() => Err(format!("`{key}` is zero: no reply is that fast")),
+        Ok(limit) if text.trim().parse::<f64>().is_ok() && limit.as_secs_f64() > LARGEST_BARE_LIMIT_S => Err(format!(
+            "`{key}` = {text} without a unit is {}: write \"{text}ms\" for milliseconds, or \"{text}s\" for seconds",
+            duration::format(limit)
+        )),
+        Ok(limit) => Ok(limit),
+        Err(message) => Err(format!("`{key}`: {message}")),
+    }
+}
+
 /// `{ min = 12.0, ttft = "800ms" }`.
 fn goodput(key: &str, value: &Value) -> Result<Bound, String> {
     let hint = "{ min = 12.0, ttft = \"800ms\", tpot = \"40ms\", e2e = \"5s\" }, with one of the limits at least";
@@ -240,11 +253,7 @@ fn goodput(key: &str, value: &Value) -> Result<Bound, String> {
     };
     let limit = |name: &str| match value.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => match duration::parse(text) {
-            Ok(limit) if limit.is_zero() => Err(format!("`{key}.{name}` is zero: no reply is that fast")),
-            Ok(limit) => Ok(Some(limit)),
-            Err(message) => Err(format!("`{key}.{name}`: {message}")),
-        },
+        Some(limit @ (Value::String(_) | Value::Number(_))) => time_limit(&format!("{key}.{name}"), limit).map(Some),
         Some(other) => Err(format!("`{key}.{name}` is {}: write a duration such as \"800ms\"", shown(other))),
     };
     let limits = Goodput { ttft: limit("ttft")?, tpot: limit("tpot")?, e2e: limit("e2e")? };
@@ -508,7 +517,8 @@ mod tests {
     fn what_makes_no_sense_is_refused_with_what_to_write() {
         let cases = [
             ("p95 = 800", "write \"800ms\""),
-            ("p95 = \"800\"", "has no unit"),
+            ("p95 = \"800\"", "without a unit is 13m20s"),
+            ("p95 = -1", "negative"),
             ("p95 = \"fast\"", "not a duration"),
             ("p95 = \"0s\"", "zero"),
             ("p99.9 = \"3s\"", "put it in quotes, \"p99.9\""),

@@ -13,7 +13,7 @@ const SHOWN: usize = 5;
 
 /// A line as it stands.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"text\": \"...\"}")]
 struct Raw {
     text: Option<String>,
     messages: Option<Vec<Message>>,

@@ -1,6 +1,7 @@
 //! How a prompts file is read, and the files that it names: all that is wrong is found, and where.
 
 use super::{Entry, Message, Prompt, Prompts, Role, dataset, generate};
+use crate::units::text_file;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::ops::Range;
@@ -50,7 +51,7 @@ impl Files {
         let dir = self.0.as_ref().ok_or("there are no files beside the embedded prompts")?;
         let path = dir.join(name);
         let shown = path.display().to_string();
-        match std::fs::read_to_string(&path) {
+        match text_file::read(&path) {
             Ok(text) => Ok((shown, text)),
             Err(error) => Err(format!("{shown} cannot be read: {error}")),
         }
@@ -59,7 +60,7 @@ impl Files {
 
 /// An entry as it stands.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"text\": \"...\"}")]
 struct Raw {
     text: Option<String>,
     messages: Option<Vec<Message>>,
@@ -73,7 +74,7 @@ struct Raw {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"input_tokens\": 1000}")]
 struct Generate {
     input_tokens: u32,
 }
@@ -143,7 +144,7 @@ impl Prompts {
     /// All that is wrong, and where in the data set.
     pub(crate) fn add_dataset(&mut self, name: &str, path: &Path) -> Result<(), Vec<PromptsError>> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = text_file::read(path)
             .map_err(|error| vec![PromptsError::new(format!("the data set {shown} cannot be read: {error}"), 0..0)])?;
         let lines = lines(name, &shown, &text, None)?;
         self.0.push((name.to_owned(), Entry::Dataset(lines)));

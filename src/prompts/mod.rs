@@ -54,7 +54,7 @@ pub(crate) struct Prompt {
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"role\": \"user\", \"text\": \"...\"}")]
 pub(crate) struct Message {
     /// Who says it.
     pub(crate) role: Role,

@@ -1,13 +1,20 @@
-//! Durations as text: `500ms`, `30s`, `1h30m`. A unit is required; where a bare number is welcome
-//! (environment and flags, as in Locust), the caller appends the `s`.
+//! Durations: `500ms`, `30s`, `1h30m`, `1d`. A number without a unit is seconds, as in Locust, wherever
+//! it is written: in a plan (as a number or a text), in the environment, or on a flag.
 
 use std::fmt;
 use std::time::Duration;
 
-const UNITS: [(&str, u64); 5] =
-    [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
+/// Units with their nanoseconds. [`format`] leaves out the days: its texts are part of cell hashes.
+const UNITS: [(&str, u64); 6] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+];
 
-/// Parses `1h30m`, `1.5s`, `250ms`, `0s`. The message of an error says what to write instead.
+/// Parses `1h30m`, `1.5s`, `250ms`, `60` (seconds). The message of an error states what to write instead.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("`{text}` is not a duration: write a number with a unit, such as `500ms`, `30s`, `5m` or `1h30m`");
@@ -24,10 +31,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
         let after = &rest[digits..];
         let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let unit = &after[..letters];
-        if unit.is_empty() && digits == text.trim().len() {
-            return Err(format!("`{text}` has no unit: write `{text}s` for seconds, or `500ms`, `5m`, `1h30m`"));
-        }
+        let is_bare = letters == 0 && digits == text.trim().len();
+        let unit = if is_bare { "s" } else { &after[..letters] };
         let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         total += number * *nanos as f64;
         rest = &after[letters..];
@@ -45,7 +50,7 @@ pub(crate) fn format(duration: Duration) -> String {
         return "0s".into();
     }
     let mut text = String::new();
-    for (unit, nanos) in UNITS {
+    for (unit, nanos) in &UNITS[1..] {
         let count = left / nanos;
         if count > 0 {
             text.push_str(&format!("{count}{unit}"));
@@ -55,13 +60,13 @@ pub(crate) fn format(duration: Duration) -> String {
     text
 }
 
-/// What a duration looks like, as a regular expression.
-pub(crate) const PATTERN: &str = r"([0-9]+(\.[0-9]*)?(h|m|s|ms|us))+";
+/// A regular expression for the text of a duration.
+pub(crate) const PATTERN: &str = r"([0-9]+(\.[0-9]*)?(d|h|m|s|ms|us))+|[0-9]+(\.[0-9]*)?";
 
 /// For `#[schemars(with = "units::duration::Text")]`: what a schema says of a duration.
 pub(crate) struct Text;
 
-super::text_schema!(Text, "Duration", format!("^{PATTERN}$"));
+super::text_or_seconds_schema!(Text, "Duration", format!("^({PATTERN})$"));
 
 /// `#[serde(with = "units::duration::text")]`: a duration that is text in every file.
 pub(crate) mod text {
@@ -73,7 +78,7 @@ pub(crate) mod text {
         serializer.serialize_str(&format(*duration))
     }
 
-    /// Reads text with a unit; a bare number is refused with what to write instead.
+    /// Reads text, or a number of seconds.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         deserializer.deserialize_any(super::TextVisitor::new("a duration such as `30s` or `1h30m`", parse))
     }
@@ -93,7 +98,7 @@ pub(crate) mod optional_text {
         }
     }
 
-    /// Reads text with a unit, or nothing.
+    /// Reads text, a number of seconds, or nothing.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         #[derive(Deserialize)]
         struct Said(#[serde(with = "text")] Duration);
@@ -101,7 +106,7 @@ pub(crate) mod optional_text {
     }
 }
 
-/// Reads text through a function; a number is refused with a hint that names the unit.
+/// Reads text through a function, and a number as the text of that number.
 pub(super) struct TextVisitor<F> {
     expected: &'static str,
     read: F,
@@ -125,20 +130,16 @@ impl<T, F: Fn(&str) -> Result<T, String>> serde::de::Visitor<'_> for TextVisitor
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-        Err(E::custom(no_unit(&number)))
+        self.visit_str(&number.to_string())
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        Err(E::custom(no_unit(&number)))
+        self.visit_str(&number.to_string())
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
-        Err(E::custom(no_unit(&number)))
+        self.visit_str(&number.to_string())
     }
-}
-
-fn no_unit(number: &dyn fmt::Display) -> String {
-    format!("{number} has no unit: write \"{number}s\" for seconds, or \"500ms\", \"5m\", \"1h30m\"")
 }
 
 #[cfg(test)]
@@ -152,14 +153,17 @@ mod tests {
         assert_eq!(parse("1h30m").unwrap(), Duration::from_secs(5_400));
         assert_eq!(parse("1.5s").unwrap(), Duration::from_millis(1_500));
         assert_eq!(parse("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(parse("1d").unwrap(), Duration::from_secs(86_400));
+        assert_eq!(parse("60").unwrap(), Duration::from_secs(60));
+        assert_eq!(parse(" 1.5 ").unwrap(), Duration::from_millis(1_500));
+        assert_eq!(format(Duration::from_secs(2 * 86_400)), "48h", "texts of durations are part of cell hashes");
     }
 
     #[test]
     fn refuses_what_is_no_duration() {
-        for text in ["", "5x", "s", "-3s", "30", "1m30", "1..2s", "1e3s", "99999999h"] {
+        for text in ["", "5x", "s", "-3s", "-3", "1m30", "1..2s", "1..2", "1e3s", "99999999h", "1e300", "."] {
             assert!(parse(text).is_err(), "{text}");
         }
-        assert!(parse("30").unwrap_err().contains("`30s`"));
     }
 
     proptest! {

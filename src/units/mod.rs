@@ -1,8 +1,8 @@
 //! Quantities as people write them: durations, ranges of durations, numbers that may be `"none"`,
 //! names that are safe in a file name. Every room may use this one; it knows none of them.
 
-/// What a schema says of a type that is text of some form.
-macro_rules! text_schema {
+/// The schema of a type that is written as text of some form, or as a number of seconds.
+macro_rules! text_or_seconds_schema {
     ($type:ty, $name:literal, $pattern:expr) => {
         impl schemars::JsonSchema for $type {
             fn inline_schema() -> bool {
@@ -12,12 +12,14 @@ macro_rules! text_schema {
                 $name.into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "pattern": $pattern })
+                schemars::json_schema!({
+                    "anyOf": [{ "type": "string", "pattern": $pattern }, { "type": "number", "minimum": 0 }]
+                })
             }
         }
     };
 }
-use text_schema;
+use text_or_seconds_schema;
 
 pub(crate) mod duration;
 pub(crate) mod id;
@@ -28,11 +30,12 @@ mod rate;
 mod samples;
 pub(crate) mod secrets;
 pub(crate) mod text;
+pub(crate) mod text_file;
 mod think_time;
 pub(crate) mod timestamp;
 
 pub(crate) use money::Usd;
-pub(crate) use nearest::nearest;
+pub(crate) use nearest::{nearest, similarity};
 pub(crate) use optional::NoneOr;
 pub(crate) use rate::Rate;
 pub(crate) use samples::Samples;

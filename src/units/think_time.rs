@@ -14,7 +14,7 @@ pub(crate) struct ThinkTime {
     pub(crate) max: Duration,
 }
 
-super::text_schema!(ThinkTime, "ThinkTime", format!("^{0}(\\.\\.{0})?$", duration::PATTERN));
+super::text_or_seconds_schema!(ThinkTime, "ThinkTime", format!("^({0})(\\.\\.({0}))?$", duration::PATTERN));
 
 impl ThinkTime {
     /// Parses `1s..2s` or `1s`. A range that runs backwards is an error.

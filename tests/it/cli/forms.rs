@@ -147,7 +147,7 @@ const FAULTS: &[Case] = &[
         "override_wrong",
         &[(
             "plan.toml",
-            "# BASE\n[[override]]\nwhen = { service_tier = \"flx\" }\ntimeout = \"30m\"\n[[override]]\ntimeout = \"30m\"\n[[override]]\nwhen = { tier = \"flex\" }\n[[override]]\nwhen = { users = 30 }\ntimeuot = \"30m\"\nseed = 3\nmax_tokens = -4\ntest_duration = 30\nmin_samples = \"p98\"\n",
+            "# BASE\n[[override]]\nwhen = { service_tier = \"flx\" }\ntimeout = \"30m\"\n[[override]]\ntimeout = \"30m\"\n[[override]]\nwhen = { tier = \"flex\" }\n[[override]]\nwhen = { users = 30 }\ntimeuot = \"30m\"\nseed = 3\nmax_tokens = -4\ntest_duration = -30\nmin_samples = \"p98\"\n",
         )],
         &[],
         &[],
@@ -233,7 +233,7 @@ const FAULTS: &[Case] = &[
     (
         "extends_a_faulty_parent",
         &[
-            ("a.toml", "extends = \"b.toml\"\n[load]\ndrain = 5\n"),
+            ("a.toml", "extends = \"b.toml\"\n[load]\ndrain = -5\n"),
             (
                 "b.toml",
                 "[matrix]\nuser_count = [5]\nservice_tiers = [\"flex\", \"flex\"]\n[[override]]\nwhen = { users = 7 }\ntimeout = \"1m\"\n",
@@ -331,7 +331,7 @@ fn the_schema_is_the_committed_one_and_every_shipped_plan_names_it_and_conforms(
         looked_at += 1;
     }
     assert!(looked_at >= 7);
-    let wrong = "[matrix]\nuser_count = [1]\nexclude = [{ tier = \"x\" }]\n[[matrix.add]]\nusers = \"5\"\n[[override]]\ntimeout = 5\n[load]\norder = \"sorted\"\n[request]\ntemperature = true\n";
+    let wrong = "[matrix]\nuser_count = [1]\nexclude = [{ tier = \"x\" }]\n[[matrix.add]]\nusers = \"5\"\n[[override]]\ntimeout = true\n[load]\norder = \"sorted\"\n[request]\ntemperature = true\n";
     let found = faults(&toml::from_str(wrong).unwrap(), &schema, "");
     let mut places: Vec<&str> = found.iter().filter_map(|fault| fault.split(": ").next()).collect();
     places.sort_unstable();

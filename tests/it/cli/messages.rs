@@ -10,6 +10,17 @@ const CASES: &[Case] = &[
     ("misplaced_key", Some("test_duration = \"5m\"\n"), &[], &[]),
     ("unknown_table", Some("[laod]\ndrain = \"5s\"\n"), &[], &[]),
     ("value_for_a_table", Some("load = 5\n"), &[], &[]),
+    ("misspelt_table", Some("[requests]\nmax_tokens = 5\n[[slos]]\np95 = \"1s\"\n"), &[], &[]),
+    ("misplaced_key_of_two_tables", Some("max_tokens = 100\n"), &[], &[]),
+    ("misplaced_list_of_two_tables", Some("max_tokens = [100, 200]\n"), &[], &[]),
+    (
+        "misspelt_names",
+        Some(
+            "[matrix]\nservice_tiers = [\"defualt\", \"flx\"]\n[[matrix.add]]\nservice_tier = \"Flex\"\nregion_prefix = \"apc\"\nprompt_size = \"small\"\nusers = 5\n",
+        ),
+        &[("REGION_PREFIXES", "uk,us")],
+        &[],
+    ),
     ("table_for_a_value", Some("[name]\nx = 1\n"), &[], &[]),
     (
         "wrong_type",
@@ -70,10 +81,8 @@ const CASES: &[Case] = &[
     ),
     ("missing_prompts_file", None, &[], &["--prompts-file", "nowhere.json"]),
     ("missing_plan", None, &[], &["nowhere.toml"]),
-    ("empty_plan_is_the_defaults_with_a_short_test", Some(""), &[], &["--test-duration", "5s"]),
     ("malformed_plan", Some("[matrix\nuser_counts = [5\n[load]\ndrain = = 3\n"), &[("USER_COUNTS", "x")], &[]),
     ("duration_without_sense", None, &[], &["--test-duration", "5x"]),
-    ("bare_number_in_a_plan", Some("[load]\ntest_duration = 30\n"), &[], &[]),
     ("think_time_backwards", None, &[], &["--think-time", "2s..1s"]),
     ("ramp_longer_than_the_test", Some("[load]\nspawn_rate = 1\n"), &[], &[]),
     ("arn_with_a_prefix", None, &[("BASE_MODEL_ID", "arn:aws:bedrock:us-east-1:1:inference-profile/us.x")], &[]),
@@ -104,7 +113,7 @@ const CASES: &[Case] = &[
     ),
     (
         "all_at_once",
-        Some("[matrix]\nuser_counts = [0]\nmodel_id = \"x\"\n[load]\ndrain = 5\n"),
+        Some("[matrix]\nuser_counts = [0]\nmodel_id = \"x\"\n[load]\ndrain = -5\n"),
         &[("MAX_TOKENS", "many")],
         &["--timeout", "5x"],
     ),

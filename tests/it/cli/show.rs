@@ -40,14 +40,22 @@ fn without_a_plan_the_defaults_are_the_27_cells() {
 #[test]
 fn the_toml_of_a_plan_gives_the_same_matrix_again() {
     let dir = tempfile::tempdir().unwrap();
+    // The plan that is printed names its files relative to the plan, and so is written beside it.
+    for folder in ["plans", "prompts"] {
+        std::fs::create_dir(dir.path().join(folder)).unwrap();
+        for file in std::fs::read_dir(repository().join(folder)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), dir.path().join(folder).join(file.file_name())).unwrap();
+        }
+    }
     for plan in plans() {
-        let plan = repository().join(plan);
+        let plan = dir.path().join(plan);
         let show = |arguments: &[&str]| command(dir.path(), arguments).output().unwrap().stdout;
         let toml = show(&["show", plan.to_str().unwrap(), "--format", "toml", "--set", "simulator.ttft=33ms"]);
-        std::fs::write(dir.path().join("again.toml"), &toml).unwrap();
+        std::fs::write(dir.path().join("plans/again.toml"), &toml).unwrap();
         let json = |stdout: Vec<u8>| serde_json::from_slice::<Value>(&stdout).unwrap();
         let first = json(show(&["show", plan.to_str().unwrap(), "--format", "json", "--set", "simulator.ttft=33ms"]));
-        let again = json(show(&["show", "again.toml", "--format", "json"]));
+        let again = json(show(&["show", "plans/again.toml", "--format", "json"]));
         for part in ["plan", "cells", "estimate"] {
             assert_eq!(first[part], again[part], "{part} of {}", plan.display());
         }

@@ -19,7 +19,8 @@ const NO_FLEX: [&str; 2] = ["--set", "simulator.refused_tiers=[\"flex\"]"];
 #[test]
 fn a_refused_tier_is_left_out_and_the_run_goes_on() {
     let scene = Scene::new().plan(SHORT);
-    let output = scene.run(0, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3"]].concat());
+    // A tier that the user set and the service refuses is a failure of the run.
+    let output = scene.run(3, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3"]].concat());
     let (asked, load) = split(&scene);
     let of = |records: &[Value], tier: &str| records.iter().filter(|record| record["service_tier"] == tier).count();
     assert_eq!((of(&asked, "default"), of(&asked, "flex")), (1, 1), "once each, whatever the users");
@@ -38,11 +39,24 @@ fn a_refused_tier_is_left_out_and_the_run_goes_on() {
 
     // What is finished is rendered again, and nobody is asked; what was refused can be asked for again.
     let before = scene.records().len();
-    scene.run(0, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3", "--resume"]].concat());
+    scene.run(3, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3", "--resume"]].concat());
     assert_eq!(scene.records().len(), before);
     let again = ["--requests", "10", "--user-counts", "2,3", "--rerun", "failed"];
     scene.run(0, &[&TIERS[..], &again[..]].concat());
     assert!(scene.rows().iter().all(|row| row["total_requests"] == "10" && !row["validity"].contains("supported")));
+}
+
+#[test]
+fn a_refused_tier_of_the_built_in_defaults_is_reported_and_is_no_failure() {
+    let scene = Scene::new().plan(&SHORT.replace("service_tiers = [\"default\"]\n", ""));
+    let output = scene.run(0, &[&["--preflight", "--requests", "2"], &NO_FLEX[..]].concat());
+    assert!(said(&output).contains("its cell is left out: ValidationException"), "{}", said(&output));
+    scene.expect(0, scene.command(&["report", "results"]));
+    let row = scene.rows().into_iter().find(|row| row["service_tier"] == "flex").unwrap();
+    assert!(row["validity"].starts_with("unsupported"), "{row:?}");
+    // The same list, written by the user.
+    let listed = ["--preflight", "--requests", "2", "--service-tiers", "default,priority,flex", "--overwrite"];
+    scene.run(3, &[&listed[..], &NO_FLEX[..]].concat());
 }
 
 #[test]
@@ -105,7 +119,7 @@ fn a_plan_can_be_asked_whether_it_can_run() {
         String::from_utf8(scene.expect(code, scene.command(&said)).stdout).unwrap()
     };
     insta::assert_snapshot!(run(0, &[]), @"us.test.model-v1:0 on default, converse: answered");
-    insta::assert_snapshot!(run(0, &[&TIERS[1..], &NO_FLEX[..]].concat()), @"
+    insta::assert_snapshot!(run(3, &[&TIERS[1..], &NO_FLEX[..]].concat()), @"
     us.test.model-v1:0 on default, converse: answered
     us.test.model-v1:0 on flex, converse: its cell is left out: ValidationException: The provided service tier is not supported for this model (leave the tier out of service_tiers, or use the tier `none` for this model)
     ");

@@ -150,13 +150,24 @@ fn only_the_same_plan_is_gone_on_with() {
     assert_eq!(scene.records().len(), records, "nothing was sent");
     let anywhere = ["run", "plan.toml", "--yes", "--resume", "--results-dir", "results/{started}"];
     let output = scene.expect(2, scene.command(&anywhere));
-    assert!(stderr(&output).contains("say which one: --results-dir DIR"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("name the run's directory: --results-dir DIR"), "{}", stderr(&output));
 }
 
 #[test]
-fn a_directory_without_a_run_starts_afresh_and_says_so() {
+fn resuming_without_a_run_is_refused_unless_a_start_is_wanted_too() {
     let scene = scene();
-    let output = scene.run(0, &[&CELLS[..], &["--resume"]].concat());
+    for flags in [&["--resume"][..], &["--rerun", "failed"]] {
+        let output = scene.run(2, &[&CELLS[..], flags].concat());
+        assert!(stderr(&output).contains("cannot resume: results contains no run"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("--resume-or-start"), "{}", stderr(&output));
+        assert!(!scene.path("results").exists(), "nothing was sent or written");
+    }
+    std::fs::create_dir(scene.path("results")).unwrap();
+    std::fs::write(scene.path("results/token_data.jsonl"), "{}\n").unwrap();
+    scene.run(2, &[&CELLS[..], &["--resume"]].concat());
+    assert_eq!(std::fs::read_to_string(scene.path("results/token_data.jsonl")).unwrap(), "{}\n");
+    std::fs::remove_dir_all(scene.path("results")).unwrap();
+    let output = scene.run(0, &[&CELLS[..], &["--resume-or-start"]].concat());
     assert!(stderr(&output).contains("results: there is no such directory yet; starting afresh"));
     assert_whole(&scene, "afresh");
 }

@@ -198,7 +198,7 @@ fn what_would_not_run_is_not_submitted() {
         &["--tasks", "2", "--exchange", "s3://"],
         &["--tasks", "2", "--to", "there"],
         &["--tasks", "2", "--time", "an hour"],
-        &["--tasks", "2", "--barrier-timeout", "5"],
+        &["--tasks", "2", "--barrier-timeout", "-5"],
         &["--tasks", "2", "--", "--array=0-3"],
         &["--tasks", "2", "--", "--comment=two\nlines"],
         &["--tasks", "2", "--sbatch", "--print"],
