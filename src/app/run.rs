@@ -415,6 +415,7 @@ fn manifest(
             os: std::env::consts::OS.into(),
             arch: std::env::consts::ARCH.into(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cpu_quota_cores: crate::executor::cpu_quota_cores(),
         },
         plan: plan.clone(),
         origins: resolved.origins.clone(),

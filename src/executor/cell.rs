@@ -9,6 +9,7 @@ use super::prepared::Prepared;
 use super::run::{Clock, Job, Tell};
 use super::users::{Seen, Shared, user};
 use crate::matrix::{Cell, Shard};
+use crate::record::disturbance::Stall;
 use crate::record::manifest::{Second, TurnEnd, TurnReport};
 use crate::units::ms;
 use std::sync::Arc;
@@ -125,6 +126,7 @@ pub(super) async fn run_turn(
         user_ms,
         think_ms,
         series,
+        disturbances: shared.ticker.disturbances(),
         shard: job.shard.is_part().then_some(job.shard.index),
         late_ms: late.map(ms),
         parts: Vec::new(),
@@ -286,13 +288,19 @@ fn loud<T>(ended: Result<T, JoinError>) -> Option<T> {
 async fn sample(shared: Arc<Shared>) -> Vec<Second> {
     let mut series = Vec::new();
     let mut seen = Seen::now();
-    let ticking = shared.ticker.run(&shared.finished);
-    let mut ticking = std::pin::pin!(ticking);
+    // A task of its own: what the event of a second takes must not look like a stall.
+    let mut ticking = JoinSet::new();
+    let of_ticker = Arc::clone(&shared);
+    ticking.spawn(async move {
+        let shared = of_ticker;
+        let notify = |stall: &Stall| shared.gate.stalled(stall.from_ms, stall.end_ms());
+        shared.ticker.run(shared.start, &shared.finished, notify).await;
+    });
     loop {
         let due = shared.start + Duration::from_secs(series.len() as u64 + 1);
         let last = tokio::select! {
             () = sleep_until(due.into()) => false,
-            () = &mut ticking => true,
+            _ = join(&mut ticking) => true,
         };
         let second = shared.second(&mut seen);
         series.push(second);

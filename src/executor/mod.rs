@@ -6,6 +6,7 @@ mod arrivals;
 mod bedrock;
 mod cell;
 pub(crate) mod connect;
+mod cpu_quota;
 mod deadline;
 mod exchange;
 mod health;
@@ -21,5 +22,6 @@ mod tests;
 mod users;
 
 pub(crate) use bedrock::{Bedrock, SetupError, Target, credentials};
+pub(crate) use cpu_quota::cpu_quota_cores;
 pub(crate) use preflight::{PATIENCE, preflight};
 pub(crate) use run::{Execution, Job, Tell, execute};

@@ -84,6 +84,9 @@ pub(crate) trait Gate: Send + Sync {
     }
     /// Told of each end, of priming requests too.
     fn settle(&self, record: &Record);
+    /// Reports that this machine stood still, from and to in milliseconds since the start of the cell run. Requests
+    /// that were in flight then may not count for latencies; some of them have been settled before this call.
+    fn stalled(&self, _from_ms: f64, _to_ms: f64) {}
     /// Asked before a pre-flight request, which asks as this cell does.
     fn admit_probe(&self, _probe: usize) -> Result<(), Refusal> {
         Ok(())

@@ -29,7 +29,7 @@ const THINK_STREAMS: u64 = 1 << 63;
 pub(super) struct Shared {
     bedrock: Arc<Bedrock>,
     prepared: Arc<Prepared>,
-    gate: Arc<dyn Gate>,
+    pub(super) gate: Arc<dyn Gate>,
     pub(super) tell: Tell,
     turn: Turn,
     planned: Cell,

@@ -37,6 +37,10 @@ impl Gate for All {
         self.0.iter().for_each(|gate| gate.settle(record));
     }
 
+    fn stalled(&self, from_ms: f64, to_ms: f64) {
+        self.0.iter().for_each(|gate| gate.stalled(from_ms, to_ms));
+    }
+
     fn admit_probe(&self, probe: usize) -> Result<(), Refusal> {
         self.0.iter().try_for_each(|gate| gate.admit_probe(probe))
     }

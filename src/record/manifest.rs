@@ -1,6 +1,7 @@
 //! `manifest.json`: what was to run, on what, and how each cell ended. Written before the first
 //! request, rewritten whole and renamed when a cell ends.
 
+use super::disturbance::Disturbances;
 use super::probe::{Checked, Finding, Probe, grounds};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
@@ -147,7 +148,7 @@ pub(crate) struct PlannedCell {
 }
 
 /// The machine, as far as it bears on the numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// `linux`, `macos`, ...
     pub(crate) os: String,
@@ -155,6 +156,27 @@ pub(crate) struct Machine {
     pub(crate) arch: String,
     /// Cores that this process may use.
     pub(crate) cores: usize,
+    /// The CPU quota of the process in cores, below one too, where it is smaller than the number of cores.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "quota")]
+    pub(crate) cpu_quota_cores: Option<f64>,
+}
+
+impl Machine {
+    /// CPU seconds that this process may use per second.
+    pub(crate) fn allowed_cores(&self) -> f64 {
+        self.cpu_quota_cores.unwrap_or(self.cores as f64)
+    }
+}
+
+/// A quota of nothing would make every share of it infinite.
+fn quota<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let cores = Option::<f64>::deserialize(from)?;
+    match cores {
+        Some(cores) if !(cores > 0.0 && cores <= 1e6) => {
+            Err(serde::de::Error::custom(format!("`{cores}` is not a CPU quota in cores")))
+        }
+        cores => Ok(cores),
+    }
 }
 
 /// How far this machine's numbers are from the truth: client time minus server time, milliseconds.
@@ -287,6 +309,9 @@ pub(crate) struct TurnReport {
     /// By how much its load began after the moment that all machines had agreed on, by its own clock, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) late_ms: Option<f64>,
+    /// Stalls, suspensions and clock jumps of the machine that made it; where several made the run, each part has its own.
+    #[serde(default, skip_serializing_if = "Disturbances::is_empty")]
+    pub(crate) disturbances: Disturbances,
     /// How it went on each machine, by their index, where several made the run: what is above is of all together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<TurnReport>,

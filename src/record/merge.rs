@@ -5,6 +5,7 @@
 //! they come. Knows run directories; not how they got here.
 
 use super::dir::{DirError, JOURNAL, RunDir};
+use super::disturbance::Disturbances;
 use super::manifest::{Manifest, Second, Shards, TurnEnd, TurnReport};
 use super::read::{Of, ReadError, Records};
 use std::collections::HashSet;
@@ -172,6 +173,7 @@ fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
         series: series(&parts),
         shard: None,
         late_ms: None,
+        disturbances: Disturbances::default(),
         parts,
         ..worst
     })

@@ -6,6 +6,7 @@
 
 pub(crate) mod class;
 pub(crate) mod dir;
+pub(crate) mod disturbance;
 pub(crate) mod hash;
 pub(crate) mod journal;
 pub(crate) mod manifest;

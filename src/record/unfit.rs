@@ -15,6 +15,9 @@ pub(crate) enum Unfit {
     CacheContaminated,
     /// Asked to be warm, and read nothing from the prompt cache.
     WarmMiss,
+    /// In flight while this machine stood still. Known at the end of the cell run only, so that no journal contains it:
+    /// it is computed from the stalls in the manifest, and a request of any outcome may have it.
+    ClientStalled,
 }
 
 impl Unfit {

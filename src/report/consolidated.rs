@@ -37,7 +37,7 @@ const OLD: [Column; 20] = [
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 37] = [
+const OURS: [Column; 38] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
@@ -75,6 +75,7 @@ const OURS: [Column; 37] = [
     ("burst_share", |_, cell| share(cell.burst_share)),
     ("max_tokens_share", |_, cell| share(cell.max_tokens_share)),
     ("slo", |_, cell| cell.slo_verdict.into()),
+    ("client_stalled", |_, cell| cell.client_stalled.to_string()),
 ];
 
 /// A share, 0 to 1, with four decimals.

@@ -3,6 +3,7 @@
 
 mod cells;
 mod ci;
+mod disturbances;
 mod hostile;
 mod machines;
 mod pages;
@@ -65,6 +66,7 @@ fn manifest() -> Manifest {
         ],
         shard: None,
         late_ms: None,
+        disturbances: crate::record::disturbance::Disturbances::default(),
         parts: Vec::new(),
     };
     Manifest {
@@ -78,7 +80,7 @@ fn manifest() -> Manifest {
         endpoint: "simulated".into(),
         region: None,
         connection_policy: "test".into(),
-        machine: Machine { os: "linux".into(), arch: "x86_64".into(), cores: 2 },
+        machine: Machine { os: "linux".into(), arch: "x86_64".into(), cores: 2, cpu_quota_cores: None },
         origins: Origins::new(),
         plan_hash: "0".into(),
         seed: 1,

@@ -231,6 +231,7 @@ pub(super) mod tests {
             series: Vec::new(),
             shard: None,
             late_ms: None,
+            disturbances: crate::record::disturbance::Disturbances::default(),
             parts: Vec::new(),
         }
     }

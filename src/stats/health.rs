@@ -4,6 +4,9 @@
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
 use super::machine::{self, Machine};
+use super::overhead::Growth;
+use super::stalls::{Stalls, Standstill};
+use super::summary::Warning;
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Outcome;
@@ -29,6 +32,13 @@ pub(crate) struct Health {
     pub(crate) gap_p50_ms: Option<f64>,
     /// The service's own latency, milliseconds.
     pub(crate) server_p50_ms: Option<f64>,
+    /// How long this machine stood still; nothing if it did not, or where several made the run.
+    pub(crate) standstill: Option<Standstill>,
+    /// The cell is INVALID since a machine stood still. Lag and CPU use follow from that, and give no further advice.
+    pub(crate) stood_still: bool,
+    /// Jumps of the wall clock: the machine where several made the run, epoch milliseconds before it, and by how many
+    /// milliseconds.
+    pub(crate) clock_jumps: Vec<(Option<u32>, u64, f64)>,
     /// Why the cell's numbers are not to be trusted; empty where they are.
     pub(crate) invalid: Vec<String>,
     /// Each machine by its index, where several made the run.
@@ -44,8 +54,10 @@ pub(crate) struct Raw {
     pub(crate) send_lag_p99_ms: Option<f64>,
     /// The worst lateness of a 10 ms ticker in the window, milliseconds.
     pub(crate) ticker_worst_ms: Option<f64>,
-    /// CPU of this process over the window, of the cores that it may use, 0 to 1.
+    /// CPU of this process over the window, of what its cores or its CPU quota allow, 0 to 1.
     pub(crate) cpu_share: Option<f64>,
+    /// For how long it stood still, milliseconds; nothing if it did not.
+    pub(crate) stalled_ms: Option<f64>,
 }
 
 /// A machine's part of a turn.
@@ -58,9 +70,9 @@ pub(super) struct Part<'a> {
 }
 
 impl Raw {
-    /// Of a machine with so many cores.
+    /// Of a machine that may use so many cores.
     pub(super) fn of<'a>(
-        cores: usize,
+        cores: f64,
         parts: &[Part],
         window: &Window,
         samples: impl IntoIterator<Item = &'a Sample>,
@@ -78,7 +90,8 @@ impl Raw {
             send_lag_p50_ms: lag.value_ms(0.5),
             send_lag_p99_ms: lag.value_ms(0.99),
             ticker_worst_ms: seconds().map(|second| second.ticker_ms).max_by(f64::total_cmp),
-            cpu_share: mean(seconds().filter_map(|second| second.cpu_ms)).map(|ms| ms / 1e3 / cores as f64),
+            cpu_share: mean(seconds().filter_map(|second| second.cpu_ms)).map(|ms| ms / 1e3 / cores),
+            stalled_ms: None,
         }
     }
 
@@ -90,12 +103,29 @@ impl Raw {
         let cpu = cpu.map(|share| format!("CPU {:.0} % > {:.0} %", share * 100.0, CPU_SHARE * 100.0));
         lag.into_iter().chain(cpu).collect()
     }
+
+    /// Takes the stalls into account. The worst tick may have been counted in a second outside the window.
+    pub(super) fn with_standstill(self, standstill: Option<&Standstill>) -> Self {
+        let Some(standstill) = standstill else { return self };
+        let ticker_worst_ms = self.ticker_worst_ms.unwrap_or(0.0).max(standstill.longest_ms);
+        Self { stalled_ms: Some(standstill.total_ms), ticker_worst_ms: Some(ticker_worst_ms), ..self }
+    }
 }
 
 impl Health {
     /// Users waited for some machine more than they should have.
     pub(crate) fn is_idle(&self) -> bool {
         self.idle_share.is_some_and(|share| share > IDLE_SHARE) || self.machines.iter().any(Machine::is_idle)
+    }
+
+    /// What to know of the client beside that the cell is INVALID.
+    pub(super) fn warnings(&self, client_stalled: u64, overhead: Option<&Growth>) -> impl Iterator<Item = Warning> {
+        let warnings = [
+            (client_stalled > 0, Warning::ClientStalled),
+            (!self.clock_jumps.is_empty(), Warning::ClockJump),
+            (overhead.is_some(), Warning::ClientOverhead),
+        ];
+        warnings.into_iter().filter_map(|(holds, warning)| holds.then_some(warning))
     }
 
     pub(super) fn of(
@@ -105,16 +135,31 @@ impl Health {
         window: &Window,
         samples: &[Sample],
         median_ms: Option<f64>,
+        stalls: &Stalls,
     ) -> Self {
         let windowed = || samples.iter().filter(|sample| window.takes(sample));
         let median = |metric| Latency::of_metric(windowed(), Population::Successes, metric).value_ms(0.5);
         let limit_ms = LAG_MS.max(LAG_SHARE * median_ms.unwrap_or(0.0));
         let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
-        let mut raw = Raw::of(manifest.machine.cores, &parts, window, samples);
+        let (standstill, moved) = (Standstill::of(&parts, window, stalls.limit_ms()), stalls.moved());
+        let mut raw =
+            Raw::of(manifest.machine.allowed_cores(), &parts, window, samples).with_standstill(standstill.as_ref());
         let mut balance = Balance::of(&parts, samples);
-        let machines = machine::all(cell, manifest, turns, window, samples, limit_ms);
+        let machines = machine::all(cell, manifest, turns, window, samples, limit_ms, stalls.limit_ms());
         let mut invalid = raw.invalid(limit_ms);
+        let mut own = standstill.iter().chain(machines.iter().filter_map(|machine| machine.standstill.as_ref()));
+        let stood_still = moved.is_some() || own.any(|standstill| standstill.exceeds(window));
+        if let Some(standstill) = standstill.filter(|_| stood_still) {
+            let moved = moved.map(|moved| format!("; {}", moved.text())).unwrap_or_default();
+            invalid.push(format!("this machine {}{moved}", standstill.text()));
+        }
         if !machines.is_empty() {
+            let worst = machines.iter().filter_map(|machine| machine.raw.stalled_ms).max_by(f64::total_cmp);
+            raw.stalled_ms = worst;
+            if worst.is_some() {
+                let ticker = machines.iter().filter_map(|machine| machine.raw.ticker_worst_ms);
+                raw.ticker_worst_ms = ticker.max_by(f64::total_cmp);
+            }
             raw.cpu_share = machines.iter().filter_map(|machine| machine.raw.cpu_share).max_by(f64::total_cmp);
             balance = machines.iter().map(|machine| machine.balance).sum();
             let told = |machine: &Machine| {
@@ -122,9 +167,17 @@ impl Health {
                 machine.invalid.iter().map(|why| format!("shard {shard}: {why}")).collect::<Vec<_>>()
             };
             invalid = machines.iter().flat_map(told).collect();
+            if let Some(moved) = moved {
+                let stood = machines.iter().filter(|machine| machine.standstill.is_some());
+                let shards: Vec<u32> = stood.map(|machine| machine.shard).collect();
+                invalid.push(format!("{} stood still; {}", machine::listed(&shards), moved.text()));
+            }
         }
         Self {
             raw,
+            standstill,
+            stood_still,
+            clock_jumps: clock_jumps(turns),
             idle_share: balance.idle_share().filter(|_| !cell.is_open()),
             gap_p50_ms: median(Metric::BeyondServer),
             server_p50_ms: median(Metric::Server),
@@ -132,6 +185,19 @@ impl Health {
             machines,
         }
     }
+}
+
+/// All jumps of wall clocks, in order of time.
+fn clock_jumps(turns: &[TurnReport]) -> Vec<(Option<u32>, u64, f64)> {
+    let parts = turns.iter().flat_map(TurnReport::machines);
+    let of_part = |part: &TurnReport| {
+        let (shard, started_ms) = (part.shard, part.started_ms);
+        let jumps = part.disturbances.clock_jumps.clone().into_iter();
+        jumps.map(move |jump| (shard, started_ms.saturating_add(jump.at_ms as u64), jump.by_ms))
+    };
+    let mut jumps: Vec<_> = parts.flat_map(of_part).collect();
+    jumps.sort_by_key(|(_, at_ms, _)| *at_ms);
+    jumps
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -182,9 +248,17 @@ impl std::iter::Sum for Balance {
 /// The longest time in the window of a closed loop in which nothing ended although much should have:
 /// what users would have asked meanwhile is missing from its percentiles. Milliseconds.
 ///
+/// What this machine stood still for is not the service's: it is taken off the gap.
+///
 /// With ends at a rate r, a gap g without any has the chance exp(-r g): 15 expected ends are taken
 /// for no chance. Users that move in step leave gaps of one cycle, so that two are asked for.
-pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms: Option<f64>) -> Option<f64> {
+pub(super) fn stall(
+    cell: &Cell,
+    window: &Window,
+    samples: &[Sample],
+    median_ms: Option<f64>,
+    stalls: &Stalls,
+) -> Option<f64> {
     const EXPECTED: f64 = 15.0;
     if cell.is_open() {
         return None;
@@ -199,7 +273,7 @@ pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms:
     let rate = ends.len() as f64 / (window.length_s * 1e3);
     ends.windows(2)
         .filter(|pair| pair[0].0 == pair[1].0)
-        .map(|pair| pair[1].1 - pair[0].1)
+        .map(|pair| pair[1].1 - pair[0].1 - stalls.common_ms(pair[0].0, pair[0].1, pair[1].1))
         .filter(|gap| *gap > 2.0 * cycle_ms && gap * rate > EXPECTED)
         .max_by(f64::total_cmp)
 }
@@ -207,6 +281,7 @@ pub(super) fn stall(cell: &Cell, window: &Window, samples: &[Sample], median_ms:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::disturbance::Stall;
 
     fn idle(turns: &[TurnReport], samples: &[Sample]) -> Option<f64> {
         let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
@@ -237,11 +312,17 @@ mod tests {
         let cell = &crate::matrix::expand(&plan)[0];
         let window = Window { start_ms: 0.0, length_s: 10.0, settled: true };
         let every_10_ms = |from: u32, to: u32| (from..to).map(|n| sample(f64::from(n) * 10.0, 20.0));
+        let none = Stalls::default();
         let steady: Vec<Sample> = every_10_ms(0, 1_000).collect();
-        assert_eq!(stall(cell, &window, &steady, Some(20.0)), None);
+        assert_eq!(stall(cell, &window, &steady, Some(20.0), &none), None);
         let frozen: Vec<Sample> = every_10_ms(0, 400).chain(every_10_ms(500, 1_000)).collect();
-        assert_eq!(stall(cell, &window, &frozen, Some(20.0)), Some(1_010.0));
+        assert_eq!(stall(cell, &window, &frozen, Some(20.0), &none), Some(1_010.0));
         let few: Vec<Sample> = frozen.iter().copied().step_by(100).collect();
-        assert_eq!(stall(cell, &window, &few, Some(20.0)), None, "a second without one of a few is chance");
+        assert_eq!(stall(cell, &window, &few, Some(20.0), &none), None, "a second without one of a few is chance");
+        // The second in which nothing ended is the one in which this machine stood still.
+        let mut turn = super::super::collect::tests::turn();
+        turn.disturbances.stalls = vec![Stall { from_ms: 4_015.0, length_ms: 990.0, suspended_ms: 0.0 }];
+        let own = Stalls::exclude(&[turn], &mut frozen.clone());
+        assert_eq!(stall(cell, &window, &frozen, Some(20.0), &own), None);
     }
 }

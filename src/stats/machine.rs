@@ -3,6 +3,7 @@
 
 use super::collect::Sample;
 use super::health::{Balance, IDLE_SHARE, Part, Raw};
+use super::stalls::Standstill;
 use super::window::Window;
 use crate::matrix::{Cell, listed_shards};
 use crate::record::Phase;
@@ -22,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) late_ms: Option<f64>,
     /// As the cell's, over its own requests, seconds and cores.
     pub(crate) raw: Raw,
+    /// How long it stood still; nothing if it did not.
+    pub(crate) standstill: Option<Standstill>,
     /// Where its users' time went.
     pub(super) balance: Balance,
     /// Why it spoiled the cell's numbers; empty where it did not.
@@ -48,6 +51,7 @@ pub(super) fn all<'a>(
     window: &Window,
     samples: &[Sample],
     limit_ms: f64,
+    stall_limit_ms: f64,
 ) -> Vec<Machine> {
     let Some(shards) = &manifest.shards else { return Vec::new() };
     let mut sent: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
@@ -61,20 +65,24 @@ pub(super) fn all<'a>(
     }
     let machine = |(shard, samples): (u32, Vec<&Sample>)| {
         let here = shards.parts.iter().find(|part| part.index == shard);
-        let cores = here.map_or(manifest.machine.cores, |part| part.machine.cores);
+        let cores = here.map_or(&manifest.machine, |part| &part.machine).allowed_cores();
         let part = |turn: &'a TurnReport| {
             let report = turn.machines().iter().find(|part| part.shard == Some(shard))?;
             Some(Part { report, until_ms: turn.load_ms })
         };
         let parts: Vec<Part> = turns.iter().filter_map(part).collect();
-        let raw = Raw::of(cores, &parts, window, samples.iter().copied());
+        let standstill = Standstill::of(&parts, window, stall_limit_ms);
+        let raw = Raw::of(cores, &parts, window, samples.iter().copied()).with_standstill(standstill.as_ref());
+        let mut invalid = raw.invalid(limit_ms);
+        invalid.extend(standstill.filter(|standstill| standstill.exceeds(window)).map(|standstill| standstill.text()));
         Machine {
             shard,
             is_whole: parts.len() == turns.len(),
             requests: samples.len() as u64,
             late_ms: parts.iter().filter_map(|part| part.report.late_ms).max_by(f64::total_cmp),
             balance: if cell.is_open() { Balance::default() } else { Balance::of(&parts, samples.iter().copied()) },
-            invalid: raw.invalid(limit_ms),
+            standstill,
+            invalid,
             raw,
         }
     };

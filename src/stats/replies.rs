@@ -84,6 +84,17 @@ const MIXED: f64 = 0.01;
 /// A share of streams without an answer from which a cell carries a warning.
 const NO_ANSWER: f64 = 0.01;
 
+/// Output tokens of the successes together.
+pub(super) fn output_tokens<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
+    let succeeded = samples.filter(|sample| sample.outcome == Outcome::Succeeded);
+    succeeded.filter_map(|sample| sample.output_tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens))
+}
+
+/// The first token of a stream was not one of its answer.
+pub(super) fn has_reasoned(sample: &Sample) -> bool {
+    sample.ttft_ms.is_some() && sample.ttfat_ms != sample.ttft_ms
+}
+
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }

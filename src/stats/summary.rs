@@ -6,17 +6,20 @@ use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::machine;
+use super::overhead::{self, Growth};
 use super::percentile;
 use super::phases::{self, PhaseSummary};
-use super::replies::Replies;
+use super::replies::{self, Replies};
 use super::series::{self, Row};
 use super::slowest::Slow;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
+use super::stalls::Stalls;
 use super::validity::Validity;
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
 use crate::plan::{Api, CacheMode, Goodput};
+use crate::record::disturbance::Disturbances;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::record::{Outcome, Unfit};
 use crate::units::Samples;
@@ -140,6 +143,12 @@ pub(crate) enum Warning {
     NoAnswer,
     /// The manifest counts requests that the journal does not hold.
     RecordsMissing,
+    /// Some requests were in flight while this machine stood still.
+    ClientStalled,
+    /// The wall clock of a machine jumped.
+    ClockJump,
+    /// The client saw more and more time beyond the service's own latency.
+    ClientOverhead,
 }
 
 impl Warning {
@@ -160,6 +169,9 @@ impl Warning {
             Self::CutReplies => "cut_replies",
             Self::NoAnswer => "no_answer",
             Self::RecordsMissing => "records_missing",
+            Self::ClientStalled => "client_stalled",
+            Self::ClockJump => "clock_jump",
+            Self::ClientOverhead => "client_overhead",
         }
     }
 
@@ -202,6 +214,15 @@ impl Warning {
             }
             Self::RecordsMissing => {
                 "records missing: the manifest counts more requests of this cell than the journal holds, so that these numbers are of a part; the journal was cut or changed after the run"
+            }
+            Self::ClientStalled => {
+                "client stalled: some requests were in flight while this machine stood still; they are counted, and excluded from these latencies"
+            }
+            Self::ClockJump => {
+                "clock jump: the wall clock of this machine jumped; times in the files follow the clock as it was at the start of the run"
+            }
+            Self::ClientOverhead => {
+                "client overhead: p95 of our time minus the service's own latencyMs grew; this machine or the network added it, not the service"
             }
             Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }
@@ -273,6 +294,10 @@ pub(crate) struct CellSummary {
     pub(crate) cache_contaminated: u64,
     /// Successes that were to be warm and read nothing from it.
     pub(crate) warm_misses: u64,
+    /// Requests of any outcome that were in flight while this machine stood still.
+    pub(crate) client_stalled: u64,
+    /// How what the client saw beyond the service's own latency grew, if it did.
+    pub(crate) overhead: Option<Growth>,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
@@ -356,7 +381,7 @@ fn population(include_failures: bool) -> Population {
 }
 
 pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary {
-    let cells = manifest
+    let mut cells: Vec<CellSummary> = manifest
         .cells
         .iter()
         .zip(gathered)
@@ -365,6 +390,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
             cell(manifest, &planned.cell, &turns, gathered)
         })
         .collect();
+    overhead::compare_loads(&mut cells);
     Summary {
         cells,
         is_cut: false,
@@ -406,6 +432,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
             series: Vec::new(),
             shard: None,
             late_ms: None,
+            disturbances: Disturbances::default(),
             parts: Vec::new(),
         });
     }
@@ -415,6 +442,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
     let Gathered { mut samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
     machine::end_together(turns, &mut samples);
+    let mut stalls = Stalls::exclude(turns, &mut samples);
     let report = &manifest.plan.report;
     let window = Window::of(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
@@ -427,19 +455,21 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     let successes = || samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
     let cache_reads = successes().filter(|sample| sample.cache_read).count() as u64;
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
-    let (tier_mismatches, cache_contaminated, warm_misses) =
-        (unfit(Unfit::TierMismatch), unfit(Unfit::CacheContaminated), unfit(Unfit::WarmMiss));
+    let excluded = [Unfit::TierMismatch, Unfit::CacheContaminated, Unfit::WarmMiss, Unfit::ClientStalled].map(unfit);
+    let [tier_mismatches, cache_contaminated, warm_misses, client_stalled] = excluded;
     let settled = population(report.include_failures);
     let latency = Latency::of(windowed(), settled);
     let of = |metric, population| Latency::of_metric(windowed(), population, metric);
     let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
-    let health = Health::of(cell, manifest, turns, &window, &samples, median_ms);
+    stalls.compare(&window, &samples, settled, ttft.is_some());
+    let health = Health::of(cell, manifest, turns, &window, &samples, median_ms, &stalls);
     let missing = machine::missing(manifest, turns);
     let validity = Validity::of(manifest, cell, turns, missing.as_deref(), &health);
     let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
-    let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5));
+    let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5), &stalls);
+    let overhead = overhead::between_halves(&window, &load_ms, &samples, latency.value_ms(0.5));
     let success = Latency::of(windowed(), Population::Successes);
     let wanted = cell.load.min_samples.map_or(0, samples_wanted);
     let mut warnings = Vec::new();
@@ -462,6 +492,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(replies.is_mixed(), Warning::CutReplies);
     warn(replies.lacks_answers(), Warning::NoAnswer);
     warn(turns.iter().map(|turn| turn.requests).sum::<u64>() > counts.total, Warning::RecordsMissing);
+    warnings.extend(health.warnings(client_stalled, overhead.as_ref()));
     CellSummary {
         cell: cell.clone(),
         counts,
@@ -469,15 +500,10 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         service: cell.is_open().then(|| of(Metric::Service, settled)),
         tpot: ttft.is_some().then(|| of(Metric::Tpot, Population::Successes)),
         chunk_gap: ttft.is_some().then(|| of(Metric::ChunkGap, Population::Successes)),
-        ttfat: windowed()
-            .any(|sample| sample.ttft_ms.is_some() && sample.ttfat_ms != sample.ttft_ms)
-            .then(|| of(Metric::Ttfat, Population::Settled)),
+        ttfat: windowed().any(replies::has_reasoned).then(|| of(Metric::Ttfat, Population::Settled)),
         ttft,
         replies,
-        output_tokens_per_sec: (window.length_s > 0.0).then(|| {
-            let tokens = |sample: &Sample| sample.output_tokens.filter(|_| sample.outcome == Outcome::Succeeded);
-            ended().filter_map(tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens)) / window.length_s
-        }),
+        output_tokens_per_sec: (window.length_s > 0.0).then(|| replies::output_tokens(ended()) / window.length_s),
         goodput: has_goodput(cell, &manifest.plan.goodput)
             .then(|| per_second(ended().filter(|sample| is_good(sample, &manifest.plan.goodput)).count()))
             .flatten(),
@@ -500,6 +526,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         tier_mismatches,
         cache_contaminated,
         warm_misses,
+        client_stalled,
+        overhead,
         errors: by_frequency(errors),
         validity,
         missing,

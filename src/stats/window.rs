@@ -3,8 +3,8 @@
 use super::collect::Sample;
 use super::percentile::nearest_rank;
 use crate::matrix::Cell;
-use crate::record::Outcome;
 use crate::record::manifest::{TurnEnd, TurnReport};
+use crate::record::{Outcome, Unfit};
 
 /// From when on a cell's requests count for latency, and for how long. A load profile has no ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +20,9 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
     pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
-        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded && !sample.is_late);
+        // The p95 of requests that waited for this machine says nothing about how long the cell takes to settle.
+        let counts = |sample: &&Sample| !sample.is_late && sample.unfit != Some(Unfit::ClientStalled);
+        let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded).filter(counts);
         let times = successes.map(|sample| sample.response_ms).collect();
         let (start_ms, settled) = start(cell, length_ms(cell, turns), times, include_ramp);
         let length_s = turns.iter().map(|turn| (turn.load_ms - start_ms).max(0.0)).sum::<f64>() / 1e3;

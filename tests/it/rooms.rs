@@ -235,7 +235,16 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("figment", &["src/config/layers.rs"]),
     ("hdrhistogram", &["src/stats/histogram.rs"]),
     ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"]),
-    ("rustix", &["src/executor/health.rs", "src/executor/pacer.rs", "src/app/limits.rs", "src/app/shards.rs"]),
+    (
+        "rustix",
+        &[
+            "src/executor/health.rs",
+            "src/executor/cpu_quota.rs",
+            "src/executor/pacer.rs",
+            "src/app/limits.rs",
+            "src/app/shards.rs",
+        ],
+    ),
     ("object_store", &["src/exchange/store.rs"]),
     ("rtime_clock", &["src/exchange/clock.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),

@@ -30,7 +30,8 @@ fn begun(index: u32, count: u32) -> Manifest {
     plan.matrix.user_counts = vec![4];
     plan.load.repetitions = 2;
     let cells = expand(&plan);
-    let machine = Machine { os: "linux".into(), arch: "x86_64".into(), cores: 1 + index as usize };
+    let machine =
+        Machine { os: "linux".into(), arch: "x86_64".into(), cores: 1 + index as usize, cpu_quota_cores: None };
     let part = ShardPart {
         index,
         host: format!("node-{index}"),
@@ -100,6 +101,7 @@ fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
                 .collect(),
             shard: Some(index),
             late_ms: Some(went.late_ms),
+            disturbances: Disturbances::default(),
             parts: vec![],
         })
     };

@@ -66,6 +66,7 @@ impl<'a> Shards<'a> {
                 os: &part.machine.os,
                 arch: &part.machine.arch,
                 cores_count: part.machine.cores,
+                cpu_quota_cores: part.machine.cpu_quota_cores.map(fine),
                 clock_synchronised: part.clock.map(|clock| clock.synchronised),
                 clock_max_error_ms: part
                     .clock
@@ -93,6 +94,7 @@ impl Raw {
             send_lag_p99_ms: raw.send_lag_p99_ms.map(round),
             ticker_worst_ms: raw.ticker_worst_ms.map(round),
             cpu_share: raw.cpu_share.map(fine),
+            stalled_ms: raw.stalled_ms.map(round),
             idle_share: idle_share.map(fine),
         }
     }
@@ -154,6 +156,7 @@ impl<'a> Cell<'a> {
                 tier_mismatch_count: cell.tier_mismatches,
                 cache_contaminated_count: cell.cache_contaminated,
                 warm_miss_count: cell.warm_misses,
+                client_stalled_count: cell.client_stalled,
                 cache_read_count: cell.cache_reads,
             },
             response_time: Times::of(&cell.latency),

@@ -119,6 +119,9 @@ struct Machine<'a> {
     arch: &'a str,
     /// Cores that the process may use.
     cores_count: usize,
+    /// Its CPU quota in cores, if that is smaller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_quota_cores: Option<f64>,
     /// Something keeps its clock in step with the world's; left out where the system does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_synchronised: Option<bool>,
@@ -146,9 +149,12 @@ struct Raw {
     /// The worst lateness of a 10 ms ticker.
     #[serde(skip_serializing_if = "Option::is_none")]
     ticker_worst_ms: Option<f64>,
-    /// CPU of the process, of the cores that it may use: 0 to 1.
+    /// CPU of the process, of what its cores or its CPU quota allow: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_share: Option<f64>,
+    /// For how long the machine stood still; left out if it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stalled_ms: Option<f64>,
     /// Users' time that is neither thought nor waited for an answer: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_share: Option<f64>,
@@ -333,6 +339,8 @@ struct Requests {
     cache_contaminated_count: u64,
     /// Successes that were to be warm and were not, in no time below.
     warm_miss_count: u64,
+    /// Requests of any outcome that were in flight while the client machine stood still, in no time below.
+    client_stalled_count: u64,
     /// Successes that were answered from a prompt cache.
     cache_read_count: u64,
 }

@@ -43,7 +43,7 @@ fn plan_of(text: &str) -> Manifest {
     for turn in &mut manifest.turns {
         turn.shard = Some(0);
     }
-    let machine = Machine { os: text.into(), arch: text.into(), cores: 2 };
+    let machine = Machine { os: text.into(), arch: text.into(), cores: 2, cpu_quota_cores: None };
     let part = ShardPart {
         index: 0,
         host: text.into(),

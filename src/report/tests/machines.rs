@@ -32,7 +32,12 @@ fn part_of(whole: &Manifest, index: u32, count: u32) -> Manifest {
             parts: vec![ShardPart {
                 index,
                 host: format!("node-{index}"),
-                machine: Machine { os: "linux".into(), arch: "x86_64".into(), cores: 2 + index as usize },
+                machine: Machine {
+                    os: "linux".into(),
+                    arch: "x86_64".into(),
+                    cores: 2 + index as usize,
+                    cpu_quota_cores: None,
+                },
                 clock: Some(ClockState { synchronised: true, max_error_ms: 0.25 }),
                 started_ms: whole.started_ms,
                 ended_ms: whole.ended_ms,

@@ -7,7 +7,7 @@ use super::numbers::{CountsView, Numbers};
 use super::page::{self, PageView};
 use super::slo::{self, SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
-use super::{asked, text};
+use super::{asked, disturbances, text};
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
@@ -82,6 +82,8 @@ pub(crate) struct CellView {
     pub(crate) cache_contaminated: u64,
     /// Successes that were to be warm and were not.
     pub(crate) warm_misses: u64,
+    /// Requests that were in flight while this machine stood still.
+    pub(crate) client_stalled: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorView>,
     /// What thresholds say of it.
@@ -277,6 +279,7 @@ pub(super) fn view(
         tier_mismatches: summary.tier_mismatches,
         cache_contaminated: summary.cache_contaminated,
         warm_misses: summary.warm_misses,
+        client_stalled: summary.client_stalled,
         errors: errors(summary),
         slo_verdict: slo::word(&slo),
         slo,
@@ -358,6 +361,9 @@ fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> Stri
             listed(&shards),
             if shards.len() == 1 { "the machine is" } else { "the machines are" }
         ),
+        (Warning::ClientStalled | Warning::ClockJump | Warning::ClientOverhead, _) => {
+            disturbances::warning(warning, summary)
+        }
         (Warning::Interrupted, _) if manifest.shards.is_some() => {
             "the run was cut short inside this cell, on one machine at least; run the plan again".into()
         }
@@ -367,12 +373,17 @@ fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> Stri
 
 /// What spoiled the numbers of a cell, and what to do.
 fn spoiled(manifest: &Manifest, summary: &CellSummary, reason: &str) -> String {
+    let hint = disturbances::hint(&summary.health);
     match (&summary.missing, &manifest.shards) {
         (Some(_), _) => format!("{reason}: the load was another than the plan's"),
         (None, Some(_)) => {
-            format!("a machine spoiled the numbers ({reason}); use fewer users, or more or larger machines")
+            let hint = hint.unwrap_or("use fewer users, or more or larger machines");
+            format!("a machine spoiled the numbers ({reason}); {hint}")
         }
-        (None, None) => format!("this machine spoiled the numbers ({reason}); use fewer users, or a larger machine"),
+        (None, None) => {
+            let hint = hint.unwrap_or("use fewer users, or a larger machine");
+            format!("this machine spoiled the numbers ({reason}); {hint}")
+        }
     }
 }
 
@@ -451,6 +462,14 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
         ("not cold, left out of the times", summary.cache_contaminated),
         ("not warm, left out of the times", summary.warm_misses),
         ("served on another tier, left out of the times", summary.tier_mismatches),
+        (
+            if summary.health.machines.is_empty() {
+                "in flight while this machine stood still, excluded from the times"
+            } else {
+                "in flight while their machine stood still, excluded from the times"
+            },
+            summary.client_stalled,
+        ),
     ];
     entries.extend(asked::replies(summary));
     entries.extend(left_out.iter().filter(|(_, n)| *n > 0).map(|(label, n)| Entry::new(*label, sum(*n))));
@@ -488,13 +507,14 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
                 format!("{} of the cores of the busiest machine over the window", text::percent(health.raw.cpu_share))
             } else {
                 format!(
-                    "{} of {} cores over the window{simulated}",
+                    "{} of {} over the window{simulated}",
                     text::percent(health.raw.cpu_share),
-                    manifest.machine.cores
+                    disturbances::cores(&manifest.machine)
                 )
             },
         ),
     ];
+    entries.extend(disturbances::entries(health));
     if let Some(idle) = health.idle_share {
         entries.push(Entry::new(
             "Little's law",

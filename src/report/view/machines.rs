@@ -1,7 +1,7 @@
 //! The machines of a run that several made: which of them are here, how far apart they began, and what each did
 //! to the numbers of a cell.
 
-use super::text;
+use super::{disturbances, text};
 use crate::record::manifest::{Manifest, ShardPart, TurnReport};
 use crate::stats::machine::{is, listed, named, unsynchronised};
 use crate::stats::{CellSummary, Machine, Summary};
@@ -121,8 +121,9 @@ fn row<'a>(shard: u32, part: Option<&ShardPart>, cells: impl Iterator<Item = &'a
 
 fn kind(part: &ShardPart) -> String {
     let machine = &part.machine;
+    let quota = disturbances::quota(machine);
     format!(
-        "{} on {}, {} {}",
+        "{} on {}, {} {}{quota}",
         machine.os,
         machine.arch,
         machine.cores,

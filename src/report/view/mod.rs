@@ -7,6 +7,7 @@ pub(crate) mod calibration;
 mod cell;
 mod cost;
 mod course;
+mod disturbances;
 mod failures;
 mod figures;
 mod loads;

@@ -1,7 +1,7 @@
 //! What to know about the numbers of a run, each thing once with the cells that it holds for.
 
 use super::cell::CellView;
-use super::text;
+use super::{disturbances, text};
 use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Summary, Validity};
 use serde::Serialize;
@@ -48,16 +48,19 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
         _ => None,
     };
     let is_one = summary.cells.iter().all(|cell| cell.health.machines.is_empty());
-    collect(
-        "bad",
-        "INVALID",
-        if is_one {
-            "This machine spoiled these numbers: use fewer users, or a larger machine"
-        } else {
-            "A machine spoiled these numbers: use fewer users, or more or larger machines"
-        },
-        &|cell| invalid(cell).filter(|_| cell.missing.is_none()),
-    );
+    let stood_still = |cell: &CellSummary| disturbances::hint(&cell.health).is_some();
+    let spoiled = |cell: &CellSummary| invalid(cell).filter(|_| cell.missing.is_none());
+    let (subject, load, again) = if is_one {
+        ("This machine", "use fewer users, or a larger machine", disturbances::THIS_MACHINE)
+    } else {
+        ("A machine", "use fewer users, or more or larger machines", disturbances::THE_MACHINE)
+    };
+    collect("bad", "INVALID", &format!("{subject} spoiled these numbers: {load}"), &|cell| {
+        spoiled(cell).filter(|_| !stood_still(cell))
+    });
+    collect("bad", "INVALID", &format!("{subject} stood still: {again}"), &|cell| {
+        spoiled(cell).filter(|_| stood_still(cell))
+    });
     collect("bad", "INVALID", "These numbers are of a part of the machines: nothing is decided by them", &|cell| {
         invalid(cell).filter(|_| cell.missing.is_some())
     });

@@ -2,6 +2,7 @@
 //! seed and the order.
 
 use super::cell::Entry;
+use super::disturbances::cores;
 use crate::plan::Endpoint;
 use crate::record::manifest::{Manifest, TurnEnd};
 use crate::units::timestamp;
@@ -53,7 +54,7 @@ pub(super) fn view(manifest: &Manifest) -> RanView {
     ]);
     facts.push(match &manifest.shards {
         Some(shards) => Entry::new("machines", shards.shown()),
-        None => Entry::new("machine", format!("{} on {}, {} cores", machine.os, machine.arch, machine.cores)),
+        None => Entry::new("machine", format!("{} on {}, {}", machine.os, machine.arch, cores(machine))),
     });
     facts.extend([
         Entry::new("seed", manifest.seed.to_string()),

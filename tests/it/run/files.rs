@@ -64,6 +64,8 @@ fn a_report_gives_the_same_bytes_again_and_sends_nothing() {
 fn a_report_cuts_the_same_records_another_way() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nvalidation = 0.3\n"));
     scene.run(0, &[]);
+    scene.forget_stalls();
+    scene.expect(0, scene.command(&["report", "results"]));
     let plain = scene.rows()[0]["latency_n"].parse::<u64>().unwrap();
     scene.expect(0, scene.command(&["report", "results", "--include-failures", "--include-ramp"]));
     let pooled = scene.rows()[0]["latency_n"].parse::<u64>().unwrap();

@@ -29,6 +29,8 @@ fn p95<'a>(records: impl Iterator<Item = &'a Value>) -> f64 {
 fn every_cache_mode_measures_what_it_says() {
     let scene = scene();
     scene.run(0, &["--prompt-sizes", "long", "--cache-modes", "as_is,cold,warm,explicit", "--include-ramp"]);
+    scene.forget_stalls();
+    scene.expect(0, scene.command(&["report", "results"]));
     let (records, rows) = (scene.records(), scene.rows());
     for row in &rows {
         let mode = row["cache_mode"].as_str();
@@ -82,6 +84,8 @@ fn what_another_tier_served_leaves_the_statistics() {
     let scene = scene();
     let substituted = ["--set", "simulator.flex_as_default=0.2", "--set", "simulator.flex_factor=5.0"];
     scene.run(0, &[&["--service-tiers", "flex", "--include-ramp", "--test-duration", "2s"], &substituted[..]].concat());
+    scene.forget_stalls();
+    scene.expect(0, scene.command(&["report", "results"]));
     let (records, row) = (scene.records(), &scene.rows()[0]);
     let served = |tier: &'static str| records.iter().filter(move |record| record["resolved_service_tier"] == tier);
     let as_default = served("default").count();

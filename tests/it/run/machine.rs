@@ -83,6 +83,10 @@ fn a_clock_that_is_set_back_moves_no_record() {
     // The clock really went back: the run ended before it began.
     let manifest = scene.manifest();
     assert!(manifest["ended_ms"].as_u64().unwrap() < manifest["started_ms"].as_u64().unwrap());
+    let jumps = manifest["turns"][0]["disturbances"]["clock_jumps"].as_array().unwrap();
+    assert_eq!(jumps.len(), 1, "{jumps:?}");
+    assert!((jumps[0]["by_ms"].as_f64().unwrap() + 10_800_000.0).abs() < 1_000.0, "{jumps:?}");
+    assert!(scene.rows()[0]["warnings"].contains("clock_jump"), "{}", scene.rows()[0]["warnings"]);
 }
 
 /// Credentials that a program hands out, as `aws sso` and other helpers do.

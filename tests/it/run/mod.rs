@@ -21,6 +21,7 @@ mod screen;
 mod secrets;
 mod sessions;
 mod slo;
+pub(crate) mod stalls;
 mod streams;
 mod summaries;
 mod tls;

@@ -64,6 +64,7 @@ pub(super) fn change(scene: &Scene, name: &str, change: impl Fn(&mut Value)) {
 pub(super) fn quiet(scene: &Scene, name: &str) {
     change(scene, name, |manifest| {
         for turn in manifest["turns"].as_array_mut().unwrap() {
+            turn.as_object_mut().unwrap().remove("disturbances");
             for second in turn["series"].as_array_mut().unwrap() {
                 second["cpu_ms"] = 1.into();
             }

@@ -27,8 +27,10 @@ fn run(plan: &str, more: &[&str]) -> Told {
     });
     std::fs::write(scene.path("prompts.json"), prompts.to_string()).unwrap();
     let server = Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]);
-    let output = scene.run(0, &[&["--endpoint-url", &server.url, "--include-ramp"], more].concat());
+    scene.run(0, &[&["--endpoint-url", &server.url, "--include-ramp"], more].concat());
     server.stop();
+    scene.forget_stalls();
+    let output = scene.expect(0, scene.command(&["report", "results"]));
     let text = std::fs::read_to_string(scene.path("truth.csv")).unwrap();
     let truth = text.lines().filter_map(Truth::parse).map(|truth| (truth.request_id.clone(), truth)).collect();
     let tiers = scene.path("results/tiers.csv");

@@ -489,3 +489,39 @@ fn a_merge_never_goes_into_what_it_reads() {
     code(&machines.scene.command(&["merge", &nowhere, "--to", "other"]).output().unwrap(), 4);
     assert!(!machines.scene.path("nowhere").exists());
 }
+
+/// Of two machines one is stopped for a while: only its requests are excluded, and the reason names it.
+#[test]
+fn a_machine_that_stood_still_is_named_and_the_other_is_not() {
+    use crate::run::stalls::{hold, met, stalls};
+
+    let plan = USERS.replace("ttft = \"20ms\"", "ttft = \"200ms\"").replace("10ms..50ms", "0s");
+    let machines = Machines::new(&plan);
+    let more = ["--no-preflight", "--only", "*default*", "--test-duration", "8s", "--include-ramp"];
+    let running: Vec<_> = (0..2).map(|index| machines.shard(index, 2, &more)).collect();
+    for index in 0..2 {
+        wait_for_lines(&machines.of_shard(index, 2).join("token_data.jsonl"), 6);
+    }
+    hold(&running[1]);
+    for shard in running {
+        ended(shard, 0);
+    }
+    code(&machines.merge("merged", &[]), 0);
+    let summary = machines.json("merged/summary.json");
+    let cell = &cells(&summary)[0];
+    let validity = cell["validity"].as_str().unwrap();
+    assert!(validity.starts_with("INVALID: ") && validity.contains("shard 1: stood still for "), "{validity}");
+    assert!(!validity.contains("shard 0: stood still for 2."), "{validity}");
+    let parts = machines.json("merged/manifest.json")["turns"][0]["parts"].clone();
+    let all = parts.as_array().unwrap().iter().map(stalls).collect::<Vec<_>>();
+    let stalled = machines.records("merged").into_iter().filter(|record| {
+        let shard = record["shard"].as_u64().unwrap();
+        met(record, &all[shard as usize])
+    });
+    let by_shard: Vec<u64> = stalled.map(|record| record["shard"].as_u64().unwrap()).collect();
+    assert!(by_shard.contains(&1), "{by_shard:?}");
+    assert_eq!(cell["requests"]["client_stalled_count"], by_shard.len());
+    if all[0].is_empty() {
+        assert!(!by_shard.contains(&0), "{by_shard:?}");
+    }
+}

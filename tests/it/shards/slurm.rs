@@ -4,6 +4,7 @@
 
 use super::cluster::{NODES, Slurm};
 use crate::run::scene::{Scene, Simulate};
+use crate::run::stalls::{met, stalls};
 use bedrock_plan::simulator::Truth;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,13 +296,21 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
     assert_eq!(arrivals(&merged), (0..100).collect(), "each start is somebody's, and nobody else's");
     assert_eq!(arrivals(&merged), arrivals(&alone));
 
-    // Percentiles: over all records, whoever sent them.
+    // Percentiles: over all records, whoever sent them, but for those that a machine that stood still delayed.
     let summary = json(&whole.join("summary.json"));
+    let manifest = json(&whole.join("manifest.json"));
+    let is_stalled = |record: &Value| {
+        let turns = manifest["turns"].as_array().unwrap().iter();
+        let of_cell =
+            turns.filter(|turn| turn["test_id"] == record["test_id"] && turn["repetition"] == record["repetition"]);
+        let mut parts = of_cell.flat_map(|turn| turn["parts"].as_array().unwrap());
+        parts.any(|part| part["shard"] == record["shard"] && met(record, &stalls(part)))
+    };
     for row in consolidated(&whole) {
         let of_cell = merged.iter().filter(|record| record["test_id"] == row["test_id"].as_str());
         let mut times: Vec<f64> = of_cell
             .filter(|record| is_load(record))
-            .filter(|record| record["outcome"] == "succeeded" && record["validity"].is_null())
+            .filter(|record| record["outcome"] == "succeeded" && record["validity"].is_null() && !is_stalled(record))
             .map(|record| record["response_time_ms"].as_f64().unwrap())
             .collect();
         assert_eq!(row["latency_n"], times.len().to_string());

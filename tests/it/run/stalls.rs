@@ -1,0 +1,188 @@
+//! A client that stood still: processes that are stopped and continued while they generate load.
+
+#![cfg(unix)]
+
+use super::scene::{Scene, Simulate, files, wait_for_lines};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// Three users who never think, so that a request of each is in flight at any moment.
+const STEADY: &str = r#"
+[target]
+endpoint = "simulated"
+[matrix]
+model_ids = ["test.model-v1:0"]
+service_tiers = ["default"]
+prompt_sizes = ["small"]
+user_counts = [3]
+[load]
+test_duration = "3s"
+spawn_rate = 100
+think_time = "0s"
+cool_down = "0s"
+drain = "60s"
+seed = 7
+[request]
+max_tokens = 16
+[simulator]
+ttft = "200ms"
+tpot = "1ms"
+"#;
+
+/// A stall of at least this length was made by a test, milliseconds.
+const HELD_MS: f64 = 2_500.0;
+
+fn signal(process: &Child, signal: Signal) {
+    kill_process(Pid::from_child(process), signal).unwrap();
+}
+
+/// Stops a process for [`HELD_MS`].
+pub(crate) fn hold(process: &Child) {
+    signal(process, Signal::STOP);
+    std::thread::sleep(Duration::from_secs_f64(HELD_MS / 1e3));
+    signal(process, Signal::CONT);
+}
+
+/// The stalls of a part of a turn that matter at a p50 below one second: from and to, milliseconds.
+pub(crate) fn stalls(part: &Value) -> Vec<(f64, f64)> {
+    let number = |stall: &Value, key: &str| stall[key].as_f64().unwrap();
+    let listed = part["disturbances"]["stalls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let long = listed.iter().filter(|stall| number(stall, "length_ms") > 50.0);
+    long.map(|stall| (number(stall, "from_ms"), number(stall, "from_ms") + number(stall, "length_ms"))).collect()
+}
+
+/// Whether a record was in flight during one of these stalls, or within the tick before it.
+pub(crate) fn met(record: &Value, stalls: &[(f64, f64)]) -> bool {
+    let start = record["due_ms"].as_f64().or(record["sent_ms"].as_f64()).unwrap();
+    let end = start + record["response_time_ms"].as_f64().unwrap();
+    stalls.iter().any(|(from, to)| start < *to && end > from - 10.0)
+}
+
+/// The numbers of the only cell are of exactly the requests that met no stall. Returns how many met one.
+fn check_exclusions(scene: &Scene) -> usize {
+    let stalls = stalls(&scene.manifest()["turns"][0]);
+    let (stalled, clean): (Vec<Value>, Vec<Value>) =
+        scene.records().into_iter().partition(|record| met(record, &stalls));
+    let row = &scene.rows()[0];
+    assert_eq!(row["client_stalled"], stalled.len().to_string(), "{stalls:?}");
+    assert_eq!(row["warnings"].contains("client_stalled"), !stalled.is_empty(), "{}", row["warnings"]);
+    let mut times: Vec<f64> = clean
+        .iter()
+        .filter(|record| record["success"] == true)
+        .map(|record| record["response_time_ms"].as_f64().unwrap())
+        .collect();
+    times.sort_by(f64::total_cmp);
+    assert_eq!(row["latency_n"], times.len().to_string());
+    if !times.is_empty() {
+        let p95 = times[(times.len() as f64 * 0.95 - 1e-9).ceil() as usize - 1];
+        assert!((row["success_p95"].parse::<f64>().unwrap() - p95).abs() < 1e-9, "{} {p95}", row["success_p95"]);
+    }
+    stalled.len()
+}
+
+/// A run that was held asks for exit code 3, says why, and reports only what the machine did not delay.
+fn check_held(scene: &Scene, process: Child) {
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let stalls = stalls(&scene.manifest()["turns"][0]);
+    let longest = stalls.iter().map(|(from, to)| to - from).fold(0.0, f64::max);
+    assert!(longest > HELD_MS - 100.0, "{stalls:?}");
+    let row = &scene.rows()[0];
+    assert!(
+        row["validity"].starts_with("INVALID: ") && row["validity"].contains("this machine stood still for"),
+        "{row:?}"
+    );
+    assert!(said.contains("stood still for"), "{said}");
+    assert!(check_exclusions(scene) > 0);
+    assert!(row["success_max_response_time"].parse::<f64>().is_ok_and(|max| max < longest), "{row:?}");
+    let warnings: Vec<&str> = row["warnings"].split(';').collect();
+    assert!(!warnings.contains(&"stalls"), "the service is not accused: {warnings:?}");
+    // From the disk alone.
+    scene.expect(3, scene.command(&["report", "results", "--out", "again"]));
+    for file in files(&scene.path("again")) {
+        let read = |dir: &str| std::fs::read(scene.path(dir).join(&file)).unwrap();
+        assert!(read("results") == read("again"), "{file}");
+    }
+}
+
+/// Starts a run that fails if it is INVALID, and waits until it has some records.
+fn start(scene: &Scene, server: &Simulate, more: &[&str]) -> Child {
+    let always = ["--endpoint-url", &server.url, "--include-ramp", "--on-invalid", "fail"];
+    let mut command = scene.run_command(&[&always, more].concat());
+    let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 12);
+    process
+}
+
+#[test]
+fn a_client_that_is_stopped_over_the_end_of_a_cell_is_invalid() {
+    let scene = Scene::new().plan(STEADY);
+    let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
+    let process = start(&scene, &server, &[]);
+    hold(&process);
+    check_held(&scene, process);
+    // The load was to end while the process did not run.
+    let turn = &scene.manifest()["turns"][0];
+    let load_ms = turn["load_ms"].as_f64().unwrap();
+    assert!(stalls(turn).iter().any(|(from, to)| *from < load_ms && *to >= load_ms), "{load_ms}: {:?}", stalls(turn));
+}
+
+#[test]
+fn a_client_that_is_stopped_in_the_middle_of_a_cell_is_invalid() {
+    let scene = Scene::new().plan(STEADY);
+    let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
+    let process = start(&scene, &server, &["--test-duration", "8s"]);
+    hold(&process);
+    check_held(&scene, process);
+    let turn = &scene.manifest()["turns"][0];
+    let (_, to) = stalls(turn).into_iter().max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap();
+    let sent_after = |record: &Value| record["sent_ms"].as_f64().unwrap() > to;
+    assert!(scene.records().iter().any(sent_after), "the load went on after it");
+}
+
+#[test]
+fn an_open_loop_that_is_stopped_is_invalid() {
+    let scene = Scene::new().plan(STEADY);
+    let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
+    let process = start(&scene, &server, &["--arrival-rates", "20", "--test-duration", "6s"]);
+    hold(&process);
+    check_held(&scene, process);
+}
+
+/// What a quota of 5 % of a core does: 5 ms in which the process runs, 95 ms in which it does not.
+#[test]
+fn a_client_that_is_throttled_is_invalid() {
+    let scene = Scene::new().plan(STEADY);
+    let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
+    let mut process = start(&scene, &server, &[]);
+    let throttled = Instant::now();
+    while throttled.elapsed() < Duration::from_secs(4) && process.try_wait().unwrap().is_none() {
+        signal(&process, Signal::STOP);
+        std::thread::sleep(Duration::from_millis(95));
+        signal(&process, Signal::CONT);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let row = &scene.rows()[0];
+    assert!(row["validity"].contains("this machine stood still for"), "{}", row["validity"]);
+    assert!(row["validity"].contains(" stalls, the longest of "), "{}", row["validity"]);
+    assert!(check_exclusions(&scene) > 0);
+}
+
+/// Whatever a busy test machine does: no request is excluded that met no stall, and a run without a stall has no trace
+/// of this in its manifest.
+#[test]
+fn a_run_excludes_only_what_met_a_stall() {
+    let scene = Scene::new().plan(STEADY);
+    scene.run(0, &["--include-ramp"]);
+    check_exclusions(&scene);
+    let manifest = std::fs::read_to_string(scene.path("results/manifest.json")).unwrap();
+    if scene.manifest()["turns"][0].get("disturbances").is_none() {
+        assert_eq!(scene.rows()[0]["client_stalled"], "0");
+        assert!(!manifest.contains("disturbances"), "{manifest}");
+    }
+}
