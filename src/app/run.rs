@@ -101,7 +101,8 @@ pub(crate) fn run(
     if options.preflight_only {
         return preflight::only(options, resolved, environment, secrets);
     }
-    let started_ms = timestamp::now_ms();
+    // For the directory's name alone: the run starts once all questions are answered.
+    let launched_ms = timestamp::now_ms();
     // A template that is broken is said before the run, not after it.
     let output = if options.no_report { &report::Output::default() } else { &options.output };
     let means = output.open(environment)?;
@@ -109,7 +110,7 @@ pub(crate) fn run(
         return Err(Error::Template(error));
     }
     let all_cells = expand(&resolved.plan);
-    let results = results_dir(&resolved.plan, options.shard.as_ref(), started_ms, environment);
+    let results = results_dir(&resolved.plan, options.shard.as_ref(), launched_ms, environment);
     let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
     let overwrite = options.there == There::Overwrite;
     let mut before = if let There::Resume { rerun, or_start } = &options.there {
@@ -151,9 +152,9 @@ pub(crate) fn run(
     let mut part = None;
     let (taken, mut manifest, order, turns) = if let Some(before) = before {
         before.same_region(&called(&cells, &bedrock.region))?;
-        before.go_on(resolved, started_ms)
+        before.go_on(resolved, timestamp::now_ms())
     } else {
-        let mut begun = Begun::now(&resolved.plan, started_ms);
+        let mut begun = Begun::now(&resolved.plan);
         if let Some(asked) = &options.shard {
             let target = target(&resolved.plan, &cells, None, environment, secrets);
             let meeting = shards::Meeting { asked, target: &target, plan_hash: shards::whole_hash(resolved, &cells) };
@@ -228,7 +229,8 @@ pub(super) struct Begun {
 
 impl Begun {
     /// A run that begins now.
-    fn now(plan: &Plan, started_ms: u64) -> Self {
+    fn now(plan: &Plan) -> Self {
+        let started_ms = timestamp::now_ms();
         // What is drawn can be said again: TOML has no number above 2^63, and many a reader of JSON none above 2^53.
         let drawn = || rand::random_range(0..1 << 53);
         Self { started_ms, run_id: run_id(started_ms), seed: plan.load.seed.unwrap_or_else(drawn) }

@@ -216,19 +216,23 @@ fn order_statistics(n: usize, p: f64, tail: f64) -> (Option<usize>, Option<usize
     (low, high)
 }
 
-/// The first n at which the interval of `p` has both ends.
+/// The smallest n at which the interval of `p` has both ends. The upper end exists once `p^n <= TAIL`, the lower
+/// one once `(1 - p)^n <= TAIL`.
 pub(crate) fn enough_for(p: f64) -> usize {
-    (1..1_000_000).find(|n| quality(*n, p) == Quality::Ok).unwrap_or(usize::MAX)
+    smallest_n(p.max(1.0 - p), TAIL)
 }
 
-/// What n observations allow to say: two-sided from the first n at which the interval has both ends,
-/// one-sided from the first n with p^n <= 5 %. For p99 that is 368 and 299, for p95 72 and 59.
+/// The smallest n with `base^n <= tail`.
+fn smallest_n(base: f64, tail: f64) -> usize {
+    (tail.ln() / base.ln()).ceil() as usize
+}
+
+/// The quality of a percentile of n observations: two-sided from the first n at which the interval has both ends,
+/// one-sided from the first n with `p^n <= 5 %`. For p99 that is 368 and 299, for p95 72 and 59.
 fn quality(n: usize, p: f64) -> Quality {
-    let (low, high) = order_statistics(n, p, TAIL);
-    let one_sided = (0.05_f64.ln() / p.ln()).ceil() as usize;
-    if low.is_some() && high.is_some() {
+    if n >= enough_for(p) {
         Quality::Ok
-    } else if n >= one_sided {
+    } else if n >= smallest_n(p, 0.05) {
         Quality::OneSided
     } else {
         Quality::TooFew
@@ -265,6 +269,17 @@ mod tests {
             (of(72, 0.95), of(71, 0.95), of(59, 0.95), of(58, 0.95)),
             (Quality::Ok, Quality::OneSided, Quality::OneSided, Quality::TooFew)
         );
+    }
+
+    #[test]
+    fn the_needed_sample_is_the_first_with_both_ends_and_is_known_at_once() {
+        for p in [0.001, 0.01, 0.05, 0.3, 0.5, 0.9, 0.95, 0.99, 0.995] {
+            let n = enough_for(p);
+            let ends = |n| order_statistics(n, p, TAIL);
+            assert!(matches!(ends(n), (Some(_), Some(_))), "{p}: {n} {:?}", ends(n));
+            assert!(!matches!(ends(n - 1), (Some(_), Some(_))), "{p}: {} {:?}", n - 1, ends(n - 1));
+        }
+        assert_eq!((enough_for(0.999), enough_for(0.9999), enough_for(0.99999)), (3_688, 36_887, 368_887));
     }
 
     #[test]

@@ -28,6 +28,9 @@ use std::collections::BTreeMap;
 /// A share of cache reads among successes from which a cell carries a warning.
 const CACHE_READS: f64 = 0.01;
 
+/// The fewest requests from which idle time of users is reported.
+const IDLE_REQUESTS: u64 = 50;
+
 /// A share of streams that came all at once from which a cell carries a warning.
 const BURSTS: f64 = 0.01;
 
@@ -485,7 +488,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
     let aborted = turns.iter().any(|turn| turn.end == TurnEnd::Aborted);
-    warn(health.is_idle() && counts.total > 0 && !cut_short && !aborted, Warning::Idle);
+    // Of few requests, what a process needs once (its first connection, its first signature) looks like idle time.
+    warn(health.is_idle() && counts.total >= IDLE_REQUESTS && !cut_short && !aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);

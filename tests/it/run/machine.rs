@@ -123,6 +123,22 @@ fn credentials_are_renewed_while_the_run_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_run_starts_once_everything_before_its_first_request_is_done() {
+    let (port, _heard) = super::wire::listen();
+    let scene = Scene::new().plan(SHORT);
+    // Like a person at a prompt, the helper takes its time before anything can be sent.
+    let config = helper(&scene, &format!("sleep 1.2\ndate +%s%3N > answered\n{HAND_OUT}"));
+    let url = format!("http://127.0.0.1:{port}");
+    let mut command = scene.run_command(&["--endpoint-url", &url, "--requests", "3"]);
+    command.env("AWS_CONFIG_FILE", &config);
+    scene.expect(0, command);
+    let answered: u64 = fs::read_to_string(scene.path("answered")).unwrap().trim().parse().unwrap();
+    let started = scene.manifest()["started_ms"].as_u64().unwrap();
+    assert!(started >= answered, "started at {started}, the last thing before it ended at {answered}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
     let (port, heard) = super::wire::listen();
     let scene = Scene::new().plan(SHORT);
