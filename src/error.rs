@@ -145,6 +145,14 @@ pub(crate) enum Error {
         /// The other side.
         against: String,
     },
+    /// A disk that was too slow for somebody who asked twice to stop.
+    #[error("interrupted before the disk took the last {:.1} MiB of records: they are lost", *bytes as f64 / f64::from(1 << 20))]
+    Unrecorded {
+        /// The results directory.
+        dir: std::path::PathBuf,
+        /// What was not written.
+        bytes: usize,
+    },
     /// The disk refused during or after the run.
     #[error("{0}")]
     Disk(#[from] DirError),
@@ -312,6 +320,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
+            Self::Unrecorded { .. } => 130,
             Self::Missing { .. } => 3,
             Self::Setup(_) | Self::Exchange(_) | Self::Meet(_) => 4,
             _ => 2,
@@ -404,6 +413,10 @@ impl Error {
             Self::NotForScripts(_) => "choose a name without control characters".into(),
             Self::NotOurScript(_) => "say where else: --script FILE, or --print".into(),
             Self::NoSbatch(_) => "the script is written: hand it in where Slurm's commands are".into(),
+            Self::Unrecorded { dir, .. } => format!("`bedrock-plan report {}` renders what is written", dir.display()),
+            Self::Disk(DirError::Removed { .. }) => {
+                "the run was stopped, since nothing could be recorded: run it again, and leave its directory in place".into()
+            }
             Self::Disk(DirError::Io { .. }) => "what was recorded is kept; `bedrock-plan report DIR` renders it once there is room".into(),
             _ => return None,
         })

@@ -177,6 +177,7 @@ fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Erro
     let job = Job {
         shard: Shard::WHOLE,
         meet: None,
+        backlog: Arc::default(),
         prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
         order: vec![Turn::new(0, 1)],

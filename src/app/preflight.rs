@@ -130,10 +130,11 @@ pub(super) fn only(
     let gate: Arc<dyn Gate> = Arc::new(All(vec![Arc::new(budget)]));
     let tell: Tell = Arc::new(|_| {});
     let stop = Stop::default();
+    let signals = Signals::listen(2);
     let found = runtime.block_on(async {
         let asking = ask(&bedrock, &asked, &cells, &gate, &tell, &stop);
         let interrupted = async {
-            Signals::listen().next().await;
+            signals.nth(1).await;
             stop.starting.cancel();
             stop.waiting.cancel();
             std::future::pending::<()>().await;

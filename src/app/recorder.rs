@@ -1,60 +1,137 @@
 //! The one thread that writes while a run goes on: records to the journal, ended cells to the
-//! manifest. No request waits for it.
+//! manifest. No request waits for it until the queue before it is full.
 
 use super::outcome::CellEnd;
 use crate::error::Error;
+use crate::executor::Backlog;
 use crate::executor::port::{Event, Stop};
 use crate::record::dir::{self, DirError, JOURNAL, RunDir};
 use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::stats::live::Live;
+use crate::terminal::Handle;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long records may wait for the journal, so that many are written at once.
 const PAUSE: Duration = Duration::from_millis(25);
+/// So often it is checked that the journal is where it was made.
+const CHECK: Duration = Duration::from_secs(1);
+/// A recorder that has written nothing for so long although something waits is reported.
+const BEHIND: Duration = Duration::from_secs(1);
+/// As is one before which so much waits, bytes.
+const MUCH: usize = 8 << 20;
+/// So long the disk may still take what waits once somebody has asked a second time to stop.
+const GRACE: Duration = Duration::from_secs(2);
+
+type Written = (Manifest, Vec<CellEnd>);
 
 /// The recorder's handle: events go in, the finished manifest comes out.
 pub(super) struct Recorder {
     events: Sender<Event>,
-    thread: JoinHandle<Result<(Manifest, Vec<CellEnd>), DirError>>,
+    backlog: Arc<Backlog>,
+    dir: PathBuf,
+    thread: JoinHandle<Result<Written, DirError>>,
 }
 
 impl Recorder {
-    /// Starts the thread. A disk that refuses stops the run, since what is not recorded is lost.
-    pub(super) fn start(dir: RunDir, manifest: Manifest, live: Arc<Mutex<Live>>, stop: Stop) -> Result<Self, Error> {
+    /// Starts the thread. Whatever ends it before its time stops the run, since what is not recorded is lost.
+    pub(super) fn start(
+        dir: RunDir,
+        manifest: Manifest,
+        live: Arc<Mutex<Live>>,
+        stop: Stop,
+        backlog: Arc<Backlog>,
+    ) -> Result<Self, Error> {
         let (events, received) = channel();
+        let (path, counted) = (dir.path.clone(), Arc::clone(&backlog));
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || {
+                let mut guard = StopsRun(Some(stop.clone()));
                 let ends = vec![CellEnd::default(); manifest.cells.len()];
                 let journal = Journal::new(dir.journal, identities(&manifest));
-                let writer = Writer { dir: dir.path, journal, manifest, live, ends, stop: stop.clone() };
+                let checked = Instant::now();
+                let writer = Writer { dir: dir.path, journal, manifest, live, ends, stop, backlog: counted, checked };
                 let result = writer.run(&received);
-                if result.is_err() {
-                    stop.starting.cancel();
-                    stop.waiting.cancel();
+                if result.is_ok() {
+                    guard.0 = None;
                 }
                 result
             })
             .map_err(Error::Internal)?;
-        Ok(Self { events, thread })
+        Ok(Self { events, backlog, dir: path, thread })
     }
 
-    /// Where events go. It never blocks.
-    pub(super) fn sender(&self) -> Sender<Event> {
-        self.events.clone()
+    /// Takes an event. It never blocks: while the queue is full, starts wait instead.
+    pub(super) fn tell(&self) -> impl Fn(Event) + Send + Sync + use<> {
+        let (events, backlog) = (self.events.clone(), Arc::clone(&self.backlog));
+        move |event| {
+            backlog.add(event.bytes());
+            // The recorder is gone only where it stopped the run itself.
+            let _ = events.send(event);
+        }
     }
 
-    /// Waits until everything is on the disk; all other senders must be gone.
-    pub(super) fn finish(self) -> Result<(Manifest, Vec<CellEnd>), Error> {
+    /// Waits until everything is on the disk; all other senders must be gone. Who has asked twice to stop waits for a
+    /// disk that is behind no longer.
+    pub(super) fn finish(self, stop: &Stop) -> Result<Written, Error> {
         drop(self.events);
+        let mut abandoned = None;
+        while !self.thread.is_finished() {
+            if stop.waiting.is_cancelled() && abandoned.get_or_insert_with(Instant::now).elapsed() > GRACE {
+                return Err(Error::Unrecorded { dir: self.dir, bytes: self.backlog.bytes() });
+            }
+            std::thread::sleep(PAUSE / 5);
+        }
         match self.thread.join() {
             Ok(result) => result.map_err(Error::from),
-            Err(panic) => std::panic::resume_unwind(panic),
+            // What it panicked with is on stderr already.
+            Err(_) => Err(Error::Internal(std::io::Error::other("the recorder panicked"))),
+        }
+    }
+}
+
+/// Stops the run when it is dropped, a panic included.
+struct StopsRun(Option<Stop>);
+
+impl Drop for StopsRun {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.0 {
+            stop.starting.cancel();
+            stop.waiting.cancel();
+        }
+    }
+}
+
+/// Reports a recorder that falls behind, at once, and that it has caught up again.
+pub(super) async fn watch(backlog: Arc<Backlog>, display: Handle) {
+    let (mut taken, mut since) = (0, Instant::now());
+    let (mut is_behind, mut is_full) = (false, false);
+    loop {
+        tokio::time::sleep(BEHIND / 5).await;
+        let (now, bytes) = (backlog.taken(), backlog.bytes());
+        if now != taken || bytes == 0 {
+            (taken, since) = (now, Instant::now());
+        }
+        let mib = bytes as f64 / f64::from(1 << 20);
+        if !is_behind && (since.elapsed() >= BEHIND || bytes >= MUCH) {
+            is_behind = true;
+            display
+                .say(&format!("the disk is slow: {mib:.1} MiB of records wait to be written, and a crash loses them"));
+        }
+        if !is_full && backlog.is_full() {
+            is_full = true;
+            display.say(&format!(
+                "the disk is too slow: {mib:.0} MiB of records wait, so that requests start late and the cell is INVALID"
+            ));
+        }
+        if is_behind && bytes == 0 {
+            (is_behind, is_full) = (false, false);
+            display.say("the disk has caught up: all records are written");
         }
     }
 }
@@ -67,11 +144,15 @@ struct Writer {
     /// How the cells ended, for the exit code.
     ends: Vec<CellEnd>,
     stop: Stop,
+    backlog: Arc<Backlog>,
+    /// When the journal was last looked for.
+    checked: Instant,
 }
 
 impl Writer {
-    fn run(mut self, events: &Receiver<Event>) -> Result<(Manifest, Vec<CellEnd>), DirError> {
+    fn run(mut self, events: &Receiver<Event>) -> Result<Written, DirError> {
         loop {
+            self.check()?;
             match events.try_recv() {
                 Ok(event) => self.take(event)?,
                 Err(TryRecvError::Disconnected) => break,
@@ -95,7 +176,23 @@ impl Writer {
         Ok((self.manifest, self.ends))
     }
 
+    /// Looks once a second whether the journal is still in its directory: a write to a file that was removed succeeds.
+    fn check(&mut self) -> Result<(), DirError> {
+        if self.checked.elapsed() < CHECK {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        let path = self.dir.join(JOURNAL);
+        match self.journal.is_at(&path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DirError::Removed { path }),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Err(DirError::Removed { path }),
+            Err(source) => Err(DirError::Io { path, source }),
+        }
+    }
+
     fn take(&mut self, event: Event) -> Result<(), DirError> {
+        let bytes = event.bytes();
         match event {
             Event::Ended { cell, record } => {
                 let of = &self.manifest.cells[cell].cell;
@@ -132,10 +229,53 @@ impl Writer {
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).second(second);
             }
         }
+        self.backlog.remove(bytes);
         Ok(())
     }
 
     fn lost(&self, source: std::io::Error) -> DirError {
         DirError::Io { path: self.dir.join(JOURNAL), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prices::Prices;
+    use crate::record::manifest::Manifest;
+
+    fn started(stop: &Stop) -> (tempfile::TempDir, Recorder) {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = dir::take(dir.path(), false).unwrap();
+        let live = Arc::new(Mutex::new(Live::new(Prices::kept(&[]))));
+        let manifest: Manifest = crate::report::tests::manifest();
+        (dir, Recorder::start(taken, manifest, live, stop.clone(), Arc::default()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_recorder_stops_the_run() {
+        let stop = Stop::default();
+        let (_dir, recorder) = started(&stop);
+        // There is no such cell.
+        let record = Box::new(crate::record::request::tests::record());
+        recorder.tell()(Event::Ended { cell: usize::MAX, record });
+        stop.starting.cancelled().await;
+        stop.waiting.cancelled().await;
+        let error = recorder.finish(&stop).map(drop).unwrap_err();
+        assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "internal error: the recorder panicked"));
+    }
+
+    #[test]
+    fn what_is_written_waits_no_longer() {
+        let stop = Stop::default();
+        let (_dir, recorder) = started(&stop);
+        let backlog = Arc::clone(&recorder.backlog);
+        let record = crate::record::request::tests::record();
+        let tell = recorder.tell();
+        (0..10).for_each(|_| tell(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
+        drop(tell);
+        recorder.finish(&stop).unwrap();
+        assert_eq!((backlog.bytes(), backlog.taken()), (0, 10));
+        assert!(!stop.starting.is_cancelled() && !stop.waiting.is_cancelled(), "an end in time stops nothing");
     }
 }

@@ -1,7 +1,7 @@
 //! `run`: executes a plan, then reports on what it left on the disk.
 
 use super::outcome::CellEnd;
-use super::recorder::Recorder;
+use super::recorder::{self, Recorder};
 use super::screen::Screen;
 use super::shards::{self, Asked, Part};
 use super::signals::{self, Signals};
@@ -10,7 +10,7 @@ use crate::config::{Resolved, expand_home};
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
-use crate::executor::port::{Event, Gate, Stop};
+use crate::executor::port::{Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
 use crate::guard::{Abort, All, Credentials, Early, Extend};
 use crate::matrix::{Cell, Shard, expand, order};
@@ -24,8 +24,11 @@ use crate::terminal;
 use crate::units::{Secrets, timestamp};
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 /// What becomes of a run that is in the results directory already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,9 +70,26 @@ pub(crate) struct Options {
 
 /// What asks, and what answers where that is the simulator.
 pub(super) struct Connected {
-    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) runtime: BackgroundRuntime,
     pub(super) simulator: Option<simulated::Simulated>,
     pub(super) bedrock: Arc<Bedrock>,
+}
+
+/// A runtime whose end waits for nothing: a name that the system's resolver still looks up would hold the process.
+pub(super) struct BackgroundRuntime(Option<Runtime>);
+
+impl Deref for BackgroundRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken when it is dropped"))
+    }
+}
+
+impl Drop for BackgroundRuntime {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
 }
 
 /// Makes room for the connections of the cells, and gets ready to ask.
@@ -82,6 +102,7 @@ pub(super) fn connect(
 ) -> Result<Connected, Error> {
     limits::make_room(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
+    let runtime = BackgroundRuntime(Some(runtime));
     let simulator = match resolved.plan.target.endpoint {
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
         _ => None,
@@ -184,6 +205,7 @@ pub(crate) fn run(
         then: resolved.plan.abort.then,
         shard,
         meet: part.as_ref().map(Part::meet),
+        backlog: Arc::default(),
         cells,
     };
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
@@ -255,7 +277,7 @@ fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before
 
 /// Executes the job with a recorder and a display beside it.
 fn drive(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     bedrock: Arc<Bedrock>,
     mut job: Job,
     taken: dir::RunDir,
@@ -281,16 +303,15 @@ fn drive(
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
     let mut known = manifest.clone();
-    let recorder = Recorder::start(taken, manifest, live, stop.clone())?;
-    let events = recorder.sender();
-    let tell: Tell = Arc::new(move |event: Event| {
-        // The recorder is gone only when the disk refused: it stopped the run itself.
-        let _ = events.send(event);
-    });
+    let signals = part.map_or_else(|| Signals::listen(3), Part::signals);
+    let backlog = Arc::clone(&job.backlog);
+    let recorder = Recorder::start(taken, manifest, live, stop.clone(), Arc::clone(&backlog))?;
+    let tell: Tell = Arc::new(recorder.tell());
+    let mut watching = JoinSet::new();
+    watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
+    watching.spawn_on(recorder::watch(backlog, display.handle()), runtime.handle());
     let execution = runtime.block_on(async {
         let say = display.handle();
-        let listening = part.and_then(Part::signals).unwrap_or_else(Signals::listen);
-        let signals = tokio::spawn(signals::watch(listening, stop.clone(), display.handle()));
         let beating = part.map(Part::beat);
         let mut parted = None;
         if known.plan.run.preflight {
@@ -304,11 +325,12 @@ fn drive(
         }
         drop(say);
         beating.inspect(tokio::task::JoinHandle::abort);
-        signals.abort();
-        let _ = signals.await;
         execution
     });
-    let recorded = recorder.finish();
+    let recorded = recorder.finish(&stop);
+    // What is left is the report, which can be made again.
+    signals.end_at_next();
+    runtime.block_on(watching.shutdown());
     display.finish();
     let (manifest, ends) = recorded?;
     // After the journal is synced: what it contains counts from here on.

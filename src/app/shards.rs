@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -78,7 +78,7 @@ pub(super) struct Part {
     clock: Option<ClockState>,
     runtime: Handle,
     /// Listening since before it waited: none that comes between is lost.
-    signals: Mutex<Option<Signals>>,
+    signals: Signals,
     /// The others know how it ended, or will when they look for it.
     is_told: bool,
 }
@@ -108,28 +108,22 @@ pub(super) fn join(
         plan_hash: meeting.plan_hash.clone(),
     };
     let hello = Hello { kind, seed: begun.seed, host: host(), nonce: format!("{:016x}", rand::random::<u64>()) };
+    let signals = Signals::listen(3);
     runtime.block_on(async {
         let exchange = open(url, meeting.target, environment, true).await?;
         let others = count(shard.count as usize - 1, "other");
         let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
         let member = Member { exchange, shard: *shard, hello, timeout: *timeout };
-        let mut signals = Signals::listen();
         let start = tokio::select! {
             start = member.join(&begun.run_id) => start.map_err(Error::Meet)?,
-            () = signals.next() => {
+            () = signals.nth(1) => {
+                signals.end_at_next();
                 member.leave(STOPPED).await.map_err(Error::Exchange)?;
                 return Ok(None);
             }
         };
         let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
-        Ok(Some(Part {
-            member,
-            start,
-            clock,
-            runtime: runtime.handle().clone(),
-            signals: Mutex::new(Some(signals)),
-            is_told: false,
-        }))
+        Ok(Some(Part { member, start, clock, runtime: runtime.handle().clone(), signals, is_told: false }))
     })
 }
 
@@ -177,8 +171,8 @@ impl Part {
     }
 
     /// What listens for signals already.
-    pub(super) fn signals(&self) -> Option<Signals> {
-        self.signals.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(super) fn signals(&self) -> Signals {
+        self.signals.clone()
     }
 
     /// What the executor waits at.

@@ -30,6 +30,8 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
         None => None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
+    // The second one does not wait for the truth to be written.
+    let signals = super::signals::Signals::listen(2);
     runtime.block_on(async {
         let address = (Ipv4Addr::LOCALHOST, options.port);
         let wrong = |source| Error::Listen { address: format!("127.0.0.1:{}", options.port), source };
@@ -42,7 +44,7 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
         let stop = CancellationToken::new();
         let stopper = stop.clone();
         tokio::spawn(async move {
-            super::signals::Signals::listen().next().await;
+            signals.nth(1).await;
             stopper.cancel();
         });
         if options.until_stdin_closes {
@@ -59,7 +61,12 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
             return Ok(0);
         };
         let (told, heard) = unbounded_channel();
-        let writer = tokio::task::spawn_blocking(move || write(file, heard));
+        let stopper = stop.clone();
+        let writer = tokio::task::spawn_blocking(move || {
+            // A server whose truth is lost is of no use: it ends with the writer, whatever ends that.
+            let _guard = stopper.drop_guard();
+            write(file, heard)
+        });
         simulator::run_with_truth(listener, model, stop, told).await;
         match writer.await {
             Ok(result) => result.map(|()| 0).map_err(|source| Error::File { path, source }),

@@ -3,6 +3,7 @@
 
 use super::arrivals::Schedule;
 use super::bedrock::Bedrock;
+use super::deadline::ClosesOnPanic;
 use super::pacer::Pacer;
 use super::port::{Event, Gate, Stop, Why};
 use super::prepared::Prepared;
@@ -79,8 +80,7 @@ pub(super) async fn run_turn(
     let (end, load, mut tasks) = if cell.is_open() {
         let course = cell.course().until(cell.longest());
         let schedule = Schedule::new(&course, cell.load.arrivals, job.seed, index);
-        let own = (0..).zip(schedule).filter(move |(number, _)| shard.owns(*number)).map(|(_, at)| at);
-        let pacer = Pacer::start(Arc::clone(&shared), own);
+        let pacer = Pacer::start(Arc::clone(&shared), schedule, shard);
         let end = wait(&shared, cell, stop).await;
         let load = shared.close();
         (end, load, pacer.stop().await)
@@ -123,6 +123,7 @@ pub(super) async fn run_turn(
         connections_opened: opened - opened_before,
         connections_reused: reused - reused_before,
         dropped: shared.dropped(),
+        starts_waited: shared.starts_waited(),
         user_ms,
         think_ms,
         series,
@@ -286,6 +287,7 @@ fn loud<T>(ended: Result<T, JoinError>) -> Option<T> {
 
 /// What a turn looks like at the end of each second, with the ticker beside it.
 async fn sample(shared: Arc<Shared>) -> Vec<Second> {
+    let _guard = ClosesOnPanic(&shared.deadline);
     let mut series = Vec::new();
     let mut seen = Seen::now();
     // A task of its own: what the event of a second takes must not look like a stall.

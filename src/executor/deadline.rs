@@ -68,6 +68,18 @@ impl Deadline {
     }
 }
 
+/// Ends the load when what holds it panics: whoever waits for the end of the load passes the panic on, and does not wait
+/// for the end of the cell to learn of it.
+pub(super) struct ClosesOnPanic<'a>(pub(super) &'a Deadline);
+
+impl Drop for ClosesOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.closing.cancel();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

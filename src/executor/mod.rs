@@ -3,6 +3,7 @@
 //! and asks one [`port::Gate`] before each start.
 
 mod arrivals;
+mod backlog;
 mod bedrock;
 mod cell;
 pub(crate) mod connect;
@@ -21,6 +22,7 @@ mod stream;
 mod tests;
 mod users;
 
+pub(crate) use backlog::Backlog;
 pub(crate) use bedrock::{Bedrock, SetupError, Target, credentials};
 pub(crate) use cpu_quota::cpu_quota_cores;
 pub(crate) use preflight::{PATIENCE, preflight};

@@ -40,6 +40,23 @@ pub(crate) enum Event {
     TurnEnded(Box<TurnReport>),
 }
 
+impl Event {
+    /// Bytes of memory that it takes while it waits, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        size_of::<Self>()
+            + match self {
+                Self::Ended { record, .. } | Self::Probed { record, .. } => {
+                    let texts = [&record.prompt_text, &record.reply_text, &record.error_message, &record.request_id];
+                    size_of::<Record>() + texts.into_iter().map(length).sum::<usize>()
+                }
+                Self::TurnEnded(report) => size_of::<TurnReport>() + size_of_val(&report.series[..]),
+                Self::PreflightEnded(checked) => size_of_val(&checked[..]),
+                Self::TurnStarted { .. } | Self::Second(_) => 0,
+            }
+    }
+}
+
 /// Why nothing more may start in a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {

@@ -1,5 +1,6 @@
 //! The turns of a run, one after the other, with nothing in flight between them.
 
+use super::backlog::Backlog;
 use super::bedrock::Bedrock;
 use super::cell::{NotBegun, run_turn};
 use super::port::{Event, Gate, Meet, Stop};
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) shard: Shard,
     /// Where it waits for the others, if there are any.
     pub(crate) meet: Option<Arc<dyn Meet>>,
+    /// What waits for the recorder: while it is full no request starts.
+    pub(crate) backlog: Arc<Backlog>,
 }
 
 /// How it went, as far as it is not told by events.

@@ -5,6 +5,8 @@
 
 use super::bedrock::{Answer, Failure, Usage};
 use super::exchange::Exchange;
+use crate::record::Record;
+use crate::units::ms;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput as Opened;
@@ -52,6 +54,28 @@ impl Tally {
         let mut sorted = self.gaps.clone();
         sorted.sort_unstable();
         Some((*sorted.get(sorted.len().saturating_sub(1) / 2)?, *sorted.last()?))
+    }
+
+    /// What a stream adds to a record, also one that did not come to its end.
+    pub(super) fn add_to(&self, record: &mut Record, sent: Instant) {
+        let since_sent = |at: Instant| ms(at.saturating_duration_since(sent));
+        record.ttft_ms = self.first_content.map(since_sent);
+        record.ttfat_ms = self.first_answer.map(since_sent);
+        record.e2e_ms = self.last_content.map(since_sent);
+        record.chunks = Some(self.chunks);
+        if let Some((median, longest)) = self.gaps() {
+            record.chunk_gap_p50_ms = Some(ms(median));
+            record.chunk_gap_max_ms = Some(ms(longest));
+        }
+        if record.request_id.is_none() {
+            record.request_id.clone_from(&self.answer.request_id);
+        }
+        if let (Some(first), Some(last), Some(tokens)) = (self.first_content, self.last_content, record.output_tokens)
+            && tokens >= 2
+        {
+            let us = last.saturating_duration_since(first).as_micros() as f64 / (tokens - 1) as f64;
+            record.tpot_ms = Some(crate::units::ms_of_us(us.round() as u64));
+        }
     }
 
     /// Reads a stream to its end. What is seen is in the tally as it comes, so that a stream which is

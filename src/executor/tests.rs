@@ -2,13 +2,13 @@
 
 use super::connect::ProxySettings;
 use super::port::{Event, Gate, Refusal, Stop};
-use super::{Bedrock, Job, Target, execute};
+use super::{Backlog, Bedrock, Job, Target, execute};
 use crate::matrix::{Shard, expand, order};
 use crate::plan::Plan;
 use crate::prompts::Source;
 use crate::record::manifest::{TurnEnd, TurnReport};
 use crate::record::{Connection, Outcome, Phase, Record};
-use crate::units::ThinkTime;
+use crate::units::{Rate, ThinkTime};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -74,6 +74,10 @@ async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRep
 }
 
 async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<Record>, Vec<TurnReport>) {
+    run_job(job(plan, shard), url, stop).await
+}
+
+async fn bedrock(url: String) -> Arc<Bedrock> {
     let target = Target {
         endpoint_url: Some(url),
         simulated: true,
@@ -84,9 +88,12 @@ async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<R
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
         secrets: crate::units::Secrets::default(),
     };
-    let bedrock = Arc::new(Bedrock::connect(&target).await.unwrap());
+    Arc::new(Bedrock::connect(&target).await.unwrap())
+}
+
+fn job(plan: &Plan, shard: Shard) -> Job {
     let cells = expand(plan);
-    let job = Job {
+    Job {
         prompts: cells.iter().map(|_| Arc::new(Source::of_text("hello"))).collect(),
         turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
         order: order::turns(&cells, &plan.load, 1),
@@ -96,8 +103,12 @@ async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<R
         then: plan.abort.then,
         shard,
         meet: None,
+        backlog: Arc::default(),
         cells,
-    };
+    }
+}
+
+async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnReport>) {
     let heard = Arc::new(Mutex::new((Vec::new(), Vec::new())));
     let tell = {
         let heard = Arc::clone(&heard);
@@ -107,7 +118,7 @@ async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<R
             Event::TurnStarted { .. } | Event::Probed { .. } | Event::PreflightEnded(_) | Event::Second(_) => {}
         })
     };
-    execute(bedrock, job, Arc::new(Open), tell, stop).await;
+    execute(bedrock(url).await, job, Arc::new(Open), tell, stop).await;
     let heard = heard.lock().unwrap();
     (heard.0.clone(), heard.1.clone())
 }
@@ -258,5 +269,69 @@ async fn a_user_thinks_the_same_on_whichever_machine_it_is() {
         }
         users.sort_unstable();
         assert_eq!(users, [0, 1, 2, 3, 4], "each on one machine");
+    }
+}
+
+/// A run whose recorder is behind from the start, and catches up when a second is over.
+async fn run_behind(plan: &Plan) -> (Vec<Record>, TurnReport) {
+    let url = server(Duration::from_millis(5), 200, None, REPLY).await;
+    let job = Job { backlog: Arc::new(Backlog::with_limit(1)), ..job(plan, Shard::WHOLE) };
+    let backlog = Arc::clone(&job.backlog);
+    backlog.add(1);
+    let catching_up = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        backlog.remove(1);
+    };
+    let stop = Stop::default();
+    let ((records, reports), ()) = tokio::join!(run_job(job, url, &stop), catching_up);
+    (records, reports[0].clone())
+}
+
+#[tokio::test]
+async fn starts_wait_while_the_recorder_is_behind() {
+    let mut plan = plan();
+    plan.load.test_duration = Duration::from_secs(2);
+    let (records, report) = run_behind(&plan).await;
+    assert!(!records.is_empty());
+    assert!(records.iter().all(|record| record.sent_ms >= 900.0), "{records:?}");
+    assert_eq!(report.starts_waited, Some(2), "one of each user");
+
+    plan.matrix.user_counts.clear();
+    plan.matrix.arrival_rates = vec![Rate(50.0)];
+    let (records, report) = run_behind(&plan).await;
+    assert!(records.iter().all(|record| record.sent_ms >= 900.0), "{records:?}");
+    assert_eq!(records.len(), 100, "what was due meanwhile starts late, while the cell goes on");
+    assert!(report.starts_waited.is_some());
+}
+
+/// Panics when a request ends.
+struct Broken;
+
+impl Gate for Broken {
+    fn begin(&self, _cell: usize) {}
+    fn admit(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+    fn settle(&self, _record: &Record) {
+        panic!("as the test wants");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_request_ends_the_run_and_not_at_the_end_of_its_cell() {
+    let mut plan = plan();
+    plan.load.test_duration = Duration::from_secs(600);
+    for arrival_rates in [vec![], vec![Rate(1.0)]] {
+        if !arrival_rates.is_empty() {
+            plan.matrix.user_counts.clear();
+        }
+        plan.matrix.arrival_rates = arrival_rates;
+        let job = job(&plan, Shard::WHOLE);
+        let bedrock = bedrock(server(Duration::ZERO, 200, None, REPLY).await).await;
+        let running = tokio::spawn(async move {
+            execute(bedrock, job, Arc::new(Broken), Arc::new(|_| {}), &Stop::default()).await;
+        });
+        let guard = tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends before its cell");
+        assert!(guard.unwrap_err().is_panic());
     }
 }

@@ -1,14 +1,14 @@
 //! A virtual user: ask, wait for the answer, think, ask again; and an arrival, which asks once. Each
 //! request becomes one record, whatever its end.
 
+use super::backlog::Backlog;
 use super::bedrock::{Answer, Bedrock, Failure, Reply};
-use super::deadline::Deadline;
+use super::deadline::{ClosesOnPanic, Deadline};
 use super::health::{Ticker, cpu_time};
 use super::port::{Event, Gate, Meet, Refusal, Why};
 use super::prepared::{Number, Prepared};
 use super::redact::redact_record;
 use super::run::{Clock, Job, Tell};
-use super::stream::Tally;
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
 use crate::record::manifest::Second;
@@ -54,6 +54,8 @@ pub(super) struct Shared {
     users: AtomicU32,
     in_flight: AtomicU32,
     dropped: AtomicU64,
+    backlog: Arc<Backlog>,
+    starts_waited: AtomicU64,
     user_us: AtomicU64,
     think_us: AtomicU64,
     pub(super) ticker: Ticker,
@@ -94,6 +96,8 @@ impl Shared {
             users: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             dropped: AtomicU64::new(0),
+            backlog: Arc::default(),
+            starts_waited: AtomicU64::new(0),
             user_us: AtomicU64::new(0),
             think_us: AtomicU64::new(0),
             ticker: Ticker::default(),
@@ -106,6 +110,7 @@ impl Shared {
         self.machine = job.shard.is_part().then_some(job.shard.index);
         self.meet = job.meet.clone().map(|meet| (meet, place));
         self.shard = shard;
+        self.backlog = Arc::clone(&job.backlog);
         self.most_in_flight = shard.share(u64::from(self.most_in_flight)).max(1) as u32;
         if is_idle && self.most_requests < u64::MAX {
             self.most_requests = 0;
@@ -127,6 +132,30 @@ impl Shared {
     /// Starts that were dropped until now.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Starts that are not made any more, since they were overdue when the load ended.
+    pub(super) fn drop_overdue(&self, starts: u64) {
+        self.dropped.fetch_add(starts, Ordering::Relaxed);
+    }
+
+    /// Starts that had to wait until now, since the recorder's queue was full; nothing where none had to.
+    pub(super) fn starts_waited(&self) -> Option<u64> {
+        Some(self.starts_waited.load(Ordering::Relaxed)).filter(|starts| *starts > 0)
+    }
+
+    /// Whether starts must wait for the recorder: one load of a number.
+    pub(super) fn recorder_is_full(&self) -> bool {
+        self.backlog.is_full()
+    }
+
+    /// Waits while the recorder's queue is full, at most until `leaving`.
+    pub(super) async fn wait_for_recorder(&self, leaving: &CancellationToken) {
+        self.starts_waited.fetch_add(1, Ordering::Relaxed);
+        tokio::select! {
+            () = self.backlog.has_room() => {}
+            () = leaving.cancelled() => {}
+        }
     }
 
     /// The time that users were there, and what they thought of it, milliseconds.
@@ -154,7 +183,7 @@ impl Shared {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             cpu_ms: now.cpu.zip(last.cpu).map(|(now, last)| ms(now.saturating_sub(last))),
             ticker_ms: self.ticker.take_ms(),
-            dropped: (now.dropped - last.dropped) as u32,
+            dropped: u32::try_from(now.dropped - last.dropped).unwrap_or(u32::MAX),
         }
     }
 
@@ -314,7 +343,7 @@ impl Shared {
             connect_ms: facts.connect.map(ms),
         };
         if let Some(tally) = stream {
-            add_stream(&mut record, &tally, sent);
+            tally.add_to(&mut record, sent);
         }
         redact_record(&self.bedrock.secrets, &mut record);
         record
@@ -370,28 +399,6 @@ impl Shared {
     }
 }
 
-/// What a stream adds to a record, also one that did not come to its end.
-fn add_stream(record: &mut Record, tally: &Tally, sent: Instant) {
-    let since_sent = |at: Instant| ms(at.saturating_duration_since(sent));
-    record.ttft_ms = tally.first_content.map(since_sent);
-    record.ttfat_ms = tally.first_answer.map(since_sent);
-    record.e2e_ms = tally.last_content.map(since_sent);
-    record.chunks = Some(tally.chunks);
-    if let Some((median, longest)) = tally.gaps() {
-        record.chunk_gap_p50_ms = Some(ms(median));
-        record.chunk_gap_max_ms = Some(ms(longest));
-    }
-    if record.request_id.is_none() {
-        record.request_id.clone_from(&tally.answer.request_id);
-    }
-    if let (Some(first), Some(last), Some(tokens)) = (tally.first_content, tally.last_content, record.output_tokens)
-        && tokens >= 2
-    {
-        let us = last.saturating_duration_since(first).as_micros() as f64 / (tokens - 1) as f64;
-        record.tpot_ms = Some(crate::units::ms_of_us(us.round() as u64));
-    }
-}
-
 /// What comes of the attempt to start a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -425,11 +432,19 @@ pub(super) fn thoughts(seed: u64, turn: usize, user: u32) -> ChaCha8Rng {
 
 /// The life of one user, until the load ends or the user leaves.
 pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
+    let _guard = ClosesOnPanic(&shared.deadline);
     let mut rng = thoughts(seed, turn, user);
     shared.users.fetch_add(1, Ordering::Relaxed);
     let came = Instant::now();
     let mut wanted = came;
-    while !leaving.is_cancelled() && shared.may_start().await {
+    loop {
+        if shared.recorder_is_full() {
+            // In a box, so that the task of every user need not have the place for it.
+            Box::pin(shared.wait_for_recorder(&leaving)).await;
+        }
+        if leaving.is_cancelled() || !shared.may_start().await {
+            break;
+        }
         let seq = match shared.next() {
             Start::Number(seq) => seq,
             Start::Unreserved => {
@@ -459,6 +474,7 @@ pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize,
 
 /// One arrival of an open loop, intended for `due`.
 pub(super) async fn arrival(shared: Arc<Shared>, seq: u64, due: Instant) {
+    let _guard = ClosesOnPanic(&shared.deadline);
     shared.request(None, seq, due).await;
 }
 

@@ -37,6 +37,12 @@ pub(crate) enum DirError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Somebody removed it, or put another file in its place.
+    #[error("cannot write {}: it was removed or replaced during the run", path.display())]
+    Removed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system refuses.
     #[error("cannot write {}: {source}", path.display())]
     Io {

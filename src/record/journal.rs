@@ -8,6 +8,7 @@ use crate::matrix::{AXES, Cell};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 /// What every line of a cell begins with, up to and with a comma.
 pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
@@ -83,12 +84,32 @@ impl Journal {
         self.out.flush()
     }
 
+    /// Whether `path` still names the file that is written.
+    ///
+    /// # Errors
+    /// When the system does not say, or there is no such file.
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let there = std::fs::metadata(path)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let ours = self.out.get_ref().metadata()?;
+            Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+        }
+        #[cfg(not(unix))]
+        Ok(there.is_file())
+    }
+
     /// As [`Self::flush`], and waits until the disk has it.
     ///
     /// # Errors
     /// As [`Self::append`].
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.out.flush()?;
-        self.out.get_ref().sync_data()
+        match self.out.get_ref().sync_data() {
+            // A pipe or a device has no disk behind it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            result => result,
+        }
     }
 }

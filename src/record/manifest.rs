@@ -292,9 +292,12 @@ pub(crate) struct TurnReport {
     pub(crate) connections_opened: u64,
     /// Requests that found an idle connection.
     pub(crate) connections_reused: u64,
-    /// Starts that `max_in_flight` forbade (open loop).
+    /// Starts that `max_in_flight` forbade, or that were overdue when the load ended (open loop).
     #[serde(default)]
     pub(crate) dropped: u64,
+    /// Starts that waited for the disk, since the recorder's queue was full; nothing where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) starts_waited: Option<u64>,
     /// The time that users were there until the load ended, all together, milliseconds.
     #[serde(default)]
     pub(crate) user_ms: f64,

@@ -168,6 +168,7 @@ fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
         connections_opened: sum(|part| part.connections_opened),
         connections_reused: sum(|part| part.connections_reused),
         dropped: sum(|part| part.dropped),
+        starts_waited: parts.iter().filter_map(|part| part.starts_waited).reduce(|one, other| one + other),
         user_ms: total(|part| part.user_ms),
         think_ms: total(|part| part.think_ms),
         series: series(&parts),

@@ -35,7 +35,7 @@ fn plan() -> Plan {
 }
 
 /// Four cells: two that went well, one aborted, one that never began.
-fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let plan = plan();
     let cells = expand(&plan);
     let report = |index: usize, end: TurnEnd, reason: Option<&str>, requests| TurnReport {
@@ -52,6 +52,7 @@ fn manifest() -> Manifest {
         connections_opened: 2,
         connections_reused: requests - 2,
         dropped: 0,
+        starts_waited: None,
         user_ms: 8_000.0,
         think_ms: 3_300.0,
         series: vec![

@@ -226,6 +226,7 @@ pub(super) mod tests {
             connections_opened: 0,
             connections_reused: 0,
             dropped: 0,
+            starts_waited: None,
             user_ms: 0.0,
             think_ms: 0.0,
             series: Vec::new(),

@@ -11,6 +11,7 @@ use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Outcome;
 use crate::record::manifest::{Manifest, TurnReport};
+use crate::units::text::count;
 
 /// Send lag below this is never held against a cell.
 const LAG_MS: f64 = 5.0;
@@ -60,6 +61,8 @@ pub(crate) struct Raw {
     pub(crate) cpu_share: Option<f64>,
     /// For how long it stood still, milliseconds; nothing if it did not.
     pub(crate) stalled_ms: Option<f64>,
+    /// Starts that waited for the disk.
+    pub(crate) starts_waited: u64,
 }
 
 /// A machine's part of a turn.
@@ -96,6 +99,7 @@ impl Raw {
             ticker_worst_ms: seconds().map(|second| second.ticker_ms).max_by(f64::total_cmp),
             cpu_share: mean(seconds().filter_map(|second| second.cpu_ms)).map(|ms| ms / 1e3 / cores),
             stalled_ms: None,
+            starts_waited: parts.iter().filter_map(|part| part.report.starts_waited).sum(),
         }
     }
 
@@ -106,7 +110,9 @@ impl Raw {
         let cpu = self.cpu_share.filter(|share| *share > CPU_SHARE);
         let lag = lag.map(|lag| format!("send lag p99 {lag:.2} ms > {lag_limit_ms:.2} ms"));
         let cpu = cpu.map(|share| format!("CPU {:.0} % > {:.0} %", share * 100.0, CPU_SHARE * 100.0));
-        lag.into_iter().chain(cpu).collect()
+        let disk = (self.starts_waited > 0)
+            .then(|| format!("{} waited for the disk", count(self.starts_waited as usize, "start")));
+        lag.into_iter().chain(cpu).chain(disk).collect()
     }
 
     /// Takes the stalls into account. The worst tick may have been counted in a second outside the window.
@@ -337,6 +343,17 @@ mod tests {
         assert_eq!(late(&[80.0, 4.9]), [""; 0]);
         assert_eq!(late(&[80.0, 7.0]), ["send lag p99 80.00 ms > 5.00 ms"]);
         assert_eq!(late(&[7.0, 80.0]), ["send lag p99 80.00 ms > 5.00 ms"]);
+    }
+
+    #[test]
+    fn a_start_that_waited_for_the_disk_makes_the_cell_invalid() {
+        let raw = |starts_waited| {
+            let report = TurnReport { starts_waited, ..turn(0.0, 0.0) };
+            let window = Window { start_ms: 0.0, length_s: 1.0, settled: true };
+            Raw::of(1.0, &[Part { report: &report, until_ms: 1_000.0 }], &window, &[])
+        };
+        assert!(raw(None).invalid(5.0).is_empty());
+        assert_eq!(raw(Some(3)).invalid(5.0), ["3 starts waited for the disk"]);
     }
 
     #[test]

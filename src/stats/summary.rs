@@ -132,7 +132,7 @@ pub(crate) enum Warning {
     Interrupted,
     /// Streams came all at once.
     Bursts,
-    /// Starts were dropped, since too many requests were in flight.
+    /// Starts were dropped, since too many requests were in flight, or since they were overdue when the load ended.
     Dropped,
     /// Users waited for this machine.
     Idle,
@@ -201,7 +201,7 @@ impl Warning {
                 "bursts: 1 % or more of the streams came all at once; they have no time per token: compare whole replies"
             }
             Self::Dropped => {
-                "starts were dropped, since max_in_flight requests were in flight: the service saw less load than was asked for"
+                "starts were dropped: max_in_flight requests were in flight, or they were overdue at the end of the cell. The service saw less load than planned"
             }
             Self::Idle => {
                 "idle: users spent more than 2 % of their time neither thinking nor waiting for an answer; this machine is too slow for so many"
@@ -273,7 +273,7 @@ pub(crate) struct CellSummary {
     pub(crate) output_tokens_per_sec: Option<f64>,
     /// Requests that met every limit of `[goodput]`, per second of the window; nothing where none is set.
     pub(crate) goodput: Option<f64>,
-    /// Starts that `max_in_flight` forbade.
+    /// Starts that `max_in_flight` forbade, or that were overdue when the load ended.
     pub(crate) dropped: u64,
     /// What was spoken, and for how many requests.
     pub(crate) protocols: BTreeMap<String, u64>,
@@ -430,6 +430,7 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
             connections_opened: 0,
             connections_reused: 0,
             dropped: 0,
+            starts_waited: None,
             user_ms: 0.0,
             think_ms: 0.0,
             series: Vec::new(),

@@ -88,6 +88,7 @@ fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
             connections_opened: 1,
             connections_reused: went.requests,
             dropped: u64::from(index),
+            starts_waited: None,
             user_ms: went.load_ms * 0.7,
             think_ms: went.load_ms * 0.3,
             series: (0..went.seconds)

@@ -331,7 +331,7 @@ struct Requests {
     failed_count: u64,
     /// Still running when the run had to stop.
     censored_count: u64,
-    /// Starts that `max_in_flight` forbade.
+    /// Starts that `max_in_flight` forbade, or that were overdue when the load ended.
     dropped_count: u64,
     /// Successes served on another tier than asked for, in no time below.
     tier_mismatch_count: u64,

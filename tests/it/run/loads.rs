@@ -61,6 +61,34 @@ fn starts_beyond_the_cap_are_dropped_and_counted() {
     assert_eq!(dropped, 95);
 }
 
+#[test]
+fn a_rate_that_no_machine_reaches_ends_with_its_cell() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--arrival-rates", "1e12", "--max-in-flight", "5"]);
+    let started = scene.records().len() as u64;
+    assert!(started >= 5);
+    let dropped: u64 = scene.rows()[0]["dropped_count"].parse().unwrap();
+    assert_eq!(started + dropped, 1_000_000_000_000, "every arrival of the second is counted");
+}
+
+#[cfg(unix)]
+#[test]
+fn starts_that_are_overdue_at_the_end_of_a_cell_are_dropped_and_counted() {
+    use super::scene::{signal, wait_for_lines};
+    let scene = Scene::new().plan(SHORT);
+    let load = ["--arrival-rates", "50", "--test-duration", "2s"];
+    let mut running = scene.run_command(&load).spawn().unwrap();
+    wait_for_lines(&scene.path("results/token_data.jsonl"), 5);
+    signal(&running, "-STOP");
+    // Past the end of the cell.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    signal(&running, "-CONT");
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    let dropped: usize = scene.rows()[0]["dropped_count"].parse().unwrap();
+    assert!(dropped > 0, "nothing starts after the end");
+    assert_eq!(scene.records().len() + dropped, 100);
+}
+
 /// A server that answers in 20 ms and stands still for one second of every two.
 fn freezing() -> String {
     format!("{SHORT}\ncapacity = 0\nfreeze_every = \"2s\"\nfreeze_for = \"1s\"\n")

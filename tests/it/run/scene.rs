@@ -166,8 +166,34 @@ impl Drop for Simulate {
 
 /// What Ctrl-C does.
 pub(crate) fn interrupt(process: &Child) {
-    let status = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    signal(process, "-INT");
+}
+
+/// Sends a signal, named as `kill` names it.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &process.id().to_string()]).status().unwrap();
     assert!(status.success());
+}
+
+/// The exit code of a process; one that hangs is killed and has none.
+pub(crate) fn exit_code(process: &mut Child) -> Option<i32> {
+    let began = std::time::Instant::now();
+    while began.elapsed() < std::time::Duration::from_secs(60) {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    None
+}
+
+/// A pipe in place of a file: who writes more than 64 KiB waits until somebody reads.
+#[cfg(unix)]
+pub(crate) fn pipe(path: &Path) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 /// Waits until a file has at least so many lines. What is waited for must happen, or the test hangs and is killed.
