@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// So many at a time: flex may queue for half a minute, and a quota must not be met by asking.
+/// So many at a time: a quota must not be used up by the pre-flight.
 const AT_ONCE: usize = 8;
 
-/// No small request takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// No small request takes longer: a server that accepts connections and never answers must not hold the load for the
+/// 14 minutes of a request's own timeout.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Enough for a word.
 const MAX_TOKENS: u32 = 16;
@@ -81,4 +82,16 @@ fn small(cell: &Cell) -> Cell {
         small.request.max_tokens = small.request.max_tokens.min(MAX_TOKENS);
     }
     small
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_server_holds_the_load_for_half_a_minute_at_most() {
+        let cell = &crate::matrix::expand(&crate::plan::tests::plan())[0];
+        assert!(cell.request.timeout > Duration::from_secs(30));
+        assert!(small(cell).request.timeout <= Duration::from_secs(30));
+    }
 }

@@ -1,12 +1,13 @@
 //! Opening a connection: name, TCP, proxy, TLS, with the time it took and the part that failed.
 
 use super::causes;
+use super::dns::{DnsError, Resolver};
 use super::proxy::ProxySettings;
 use hyper::Uri;
 use hyper::http;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
@@ -23,6 +24,14 @@ use tower_service::Service;
 
 /// The SDK's own default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
+
+/// For the TLS handshake, and for a proxy's tunnel.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing happens for so long is probed, so often, and so many times.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_PROBES: u32 = 4;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -76,10 +85,14 @@ pub(super) struct Dial {
 
 impl Dial {
     pub(super) fn new(proxies: &ProxySettings) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        // A peer that vanished without a word is noticed after two minutes, and not by the timeout of the request.
+        tcp.set_keepalive(Some(KEEP_ALIVE));
+        tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
+        tcp.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
         Self { tcp: Tcp(tcp), tls: Arc::new(tls_config()), proxies: proxies.clone() }
     }
 }
@@ -112,24 +125,30 @@ impl Service<Uri> for Dial {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { tcp, tls, proxies } = self.clone();
+        let Self { mut tcp, tls, proxies } = self.clone();
         Box::pin(async move {
             let started = Instant::now();
             let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
             let proxy = proxies.intercept(&uri);
             let proxied = proxy.is_some();
-            let stream = match proxy {
+            // Each part has a bound of its own: who accepts a connection and never says a word would else take the whole
+            // time of a request.
+            let (stream, peer) = match proxy {
                 Some(proxy) if secure => {
                     let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
                     if let Some(auth) = proxy.basic_auth() {
                         tunnel = tunnel.with_auth(auth.clone());
                     }
-                    HttpsConnector::from((Tunnelled(tunnel), tls)).call(uri).await
+                    let opening = Tunnelled(tunnel).call(uri.clone());
+                    let late = |_| too_long("connect", "the proxy's answer to CONNECT");
+                    (tokio::time::timeout(HANDSHAKE, opening).await.map_err(late).flatten()?, uri)
                 }
-                Some(proxy) => HttpsConnector::from((tcp, tls)).call(proxy.uri().clone()).await,
-                None => HttpsConnector::from((tcp, tls)).call(uri).await,
+                Some(proxy) => (tcp.call(proxy.uri().clone()).await?, proxy.uri().clone()),
+                None => (tcp.call(uri.clone()).await?, uri),
             };
-            let stream = stream.map_err(tag)?;
+            let securing = HttpsConnector::from((Open(Some(stream)), tls)).call(peer);
+            let late = |_| too_long("tls", "the TLS handshake");
+            let stream = tokio::time::timeout(HANDSHAKE, securing).await.map_err(late)?.map_err(tag)?;
             let opened = Opened { took: started.elapsed(), claimed: Arc::default() };
             Ok(Timed { stream, opened, absolute: proxied && !secure })
         })
@@ -169,7 +188,7 @@ impl Service<Uri> for Tunnelled {
 
 /// TCP, its failures tagged.
 #[derive(Debug, Clone)]
-struct Tcp(HttpConnector<Resolver>);
+struct Tcp(HttpConnector<Resolver<GaiResolver>>);
 
 impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
@@ -191,34 +210,27 @@ impl Service<Uri> for Tcp {
     }
 }
 
-/// The system's resolver, its failures told apart.
-#[derive(Debug, Clone)]
-struct Resolver(GaiResolver);
+/// A connection that is open already, for the TLS layer on top.
+struct Open<S>(Option<S>);
 
-#[derive(Debug)]
-struct DnsError(io::Error);
+impl<S: Send + 'static> Service<Uri> for Open<S> {
+    type Response = S;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<S>>;
 
-impl fmt::Display for DnsError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        std::future::ready(self.0.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
     }
 }
 
-impl StdError for DnsError {}
-
-impl Service<Name> for Resolver {
-    type Response = <GaiResolver as Service<Name>>::Response;
-    type Error = DnsError;
-    type Future = Pending<Self::Response, DnsError>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DnsError>> {
-        self.0.poll_ready(cx).map_err(DnsError)
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let pending = self.0.call(name);
-        Box::pin(async move { pending.await.map_err(DnsError) })
-    }
+/// A part of opening a connection that took too long.
+fn too_long(class: &'static str, what: &str) -> DialError {
+    let message = format!("{what} took longer than {} s", HANDSHAKE.as_secs());
+    DialError { class, source: io::Error::new(io::ErrorKind::TimedOut, message).into() }
 }
 
 /// An open connection.

@@ -9,6 +9,7 @@
 //! Knows nothing of Bedrock, cells or records beyond [`Exchange`].
 
 mod dial;
+mod dns;
 mod limit;
 mod proxy;
 

@@ -115,3 +115,29 @@ fn a_name_that_does_not_exist_is_a_failure_of_its_own_class() {
     let records = scene.records();
     assert!(!records.is_empty() && records.iter().all(|record| record["error_class"] == "dns"), "{records:?}");
 }
+
+#[test]
+fn a_peer_that_accepts_connections_and_never_speaks_is_given_up_after_ten_seconds() {
+    // Nobody accepts: the system does.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let once = ["--requests", "1", "--user-counts", "1", "--test-duration", "10m", "--drain", "10m"];
+    let run = |url: &str, proxy: Option<String>| {
+        let scene = Scene::new().plan(SHORT);
+        let mut command = scene.run_command(&[&["--endpoint-url", url, "--region", "us-east-1"], &once[..]].concat());
+        command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+        command.envs(proxy.map(|proxy| ("HTTPS_PROXY", proxy)));
+        (command.spawn().unwrap(), scene)
+    };
+    let runs = [
+        (run(&format!("https://{address}"), None), "tls", "the TLS handshake"),
+        (run("https://bedrock.example", Some(format!("http://{address}"))), "connect", "the proxy's answer to CONNECT"),
+    ];
+    for ((mut running, scene), class, what) in runs {
+        assert_eq!(super::scene::exit_code(&mut running), Some(4));
+        let record = &scene.records()[0];
+        assert_eq!(record["error_class"], class);
+        let message = record["error_message"].as_str().unwrap();
+        assert!(message.contains(&format!("{what} took longer than 10 s")), "{message}");
+    }
+}
