@@ -9,6 +9,8 @@
 
 pub(crate) mod units;
 
+pub(crate) mod files;
+
 pub(crate) mod plan;
 
 pub(crate) mod config;

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::exchange::{self, Exchange, Left, MARK, Mark};
 use crate::executor::Target;
 use crate::executor::connect::ProxySettings;
+use crate::files::Directory;
 use crate::record::dir::{self, JOURNAL, MANIFEST, PLAN};
 use crate::record::manifest::Manifest;
 use crate::record::merge::{self, MergeError};
@@ -141,10 +142,10 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
     if manifest.shards.as_ref().is_none_or(|shards| shards.parts.len() != 1) {
         return Err(Error::Merge(MergeError::NoShard(dir.to_owned())));
     }
-    if let Ok(text) = std::fs::read(dir.join(MARK)) {
+    if let Ok(text) = Directory::open(dir).and_then(|dir| dir.read_to_string(MARK)) {
         let altered = |(name, message): (String, String)| Error::Altered { path: dir.join(name), message };
         // A kill may have cut the mark itself: then there is none.
-        if let Ok(mark) = serde_json::from_slice::<Mark>(&text) {
+        if let Ok(mark) = serde_json::from_str::<Mark>(&text) {
             exchange::verify(dir, &mark).map_err(altered)?;
         }
     }

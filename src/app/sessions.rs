@@ -2,7 +2,7 @@
 
 use super::report;
 use crate::error::Error;
-use crate::record::dir;
+use crate::files::replace_named;
 use crate::record::manifest::Manifest;
 use crate::record::read;
 use crate::units::text_file;
@@ -28,13 +28,6 @@ pub(super) fn read_baseline(path: &Path) -> Result<Vec<Session>, Error> {
 
 /// Writes a baseline whole.
 pub(super) fn write_baseline(path: &Path, sessions: &[Session]) -> Result<(), Error> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| Error::BaselineFile {
-        path: path.to_owned(),
-        source: std::io::ErrorKind::InvalidInput.into(),
-    })?;
-    dir::write(parent, Path::new(name), baseline::text(sessions).as_bytes()).map_err(|error| match error {
-        dir::DirError::Io { path, source } => Error::BaselineFile { path, source },
-        other => Error::Disk(other),
-    })
+    replace_named(path, baseline::text(sessions).as_bytes())
+        .map_err(|source| Error::BaselineFile { path: path.to_owned(), source })
 }

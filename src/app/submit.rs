@@ -7,6 +7,7 @@ use crate::config::{Resolved, expand_home, settings};
 use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::PATIENCE;
+use crate::files::replace_named;
 use crate::matrix::{Cell, expand};
 use crate::plan::{Endpoint, Layer, Plan};
 use crate::record::dir;
@@ -210,11 +211,7 @@ fn write(path: &Path, script: &str) -> Result<(), Error> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
-    let (dir, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
-    dir::write(dir, Path::new(name), script.as_bytes()).map_err(|error| match error {
-        dir::DirError::Io { source, .. } => at(source),
-        error => Error::Results(error),
-    })
+    replace_named(path, script.as_bytes()).map_err(at)
 }
 
 fn is_ours(script: &[u8]) -> bool {

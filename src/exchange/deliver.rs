@@ -3,6 +3,7 @@
 
 use super::barrier::{Farewell, Hello, Kind, MeetError, farewell_of, read};
 use super::store::{Exchange, StoreError};
+use crate::files::Directory;
 use crate::units::text::{clean, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -58,18 +59,14 @@ pub(crate) enum Left {
 ///
 /// # Errors
 /// When a file cannot be read or the mark cannot be written.
-fn mark(dir: &Path, files: &[&str], mark: Mark) -> Result<(), StoreError> {
+fn mark(dir: &Directory, files: &[&str], mark: Mark) -> Result<(), StoreError> {
     let mut mark = mark;
     for name in files {
-        mark.files.insert((*name).to_owned(), sha256(&dir.join(name))?);
+        mark.files.insert((*name).to_owned(), sha256(dir, name)?);
     }
-    let path = dir.join(MARK);
     let mut text = serde_json::to_vec_pretty(&mark).unwrap_or_default();
     text.push(b'\n');
-    // Beside and renamed: a mark is whole or not there.
-    let beside = dir.join(format!("{MARK}.part"));
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
-    written.map_err(|source| StoreError::File { path, source })
+    dir.replace(MARK, &text).map_err(|source| StoreError::File { path: dir.path().join(MARK), source })
 }
 
 /// Delivers the named files of a directory as a shard's results. The mark without `files` says whose they are.
@@ -77,12 +74,13 @@ fn mark(dir: &Path, files: &[&str], mark: Mark) -> Result<(), StoreError> {
 /// # Errors
 /// When a file cannot be read, or the exchange refuses: then no mark is there.
 pub(crate) async fn send(exchange: &Exchange, dir: &Path, files: &[&str], whose: Mark) -> Result<(), StoreError> {
+    let dir = Directory::open(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
     let folder = format!("shards/{}", whose.index);
-    mark(dir, files, whose)?;
+    mark(&dir, files, whose)?;
     for name in files {
-        exchange.upload(&format!("{folder}/{name}"), &dir.join(name)).await?;
+        exchange.upload(&format!("{folder}/{name}"), &dir, name).await?;
     }
-    exchange.upload(&format!("{folder}/{MARK}"), &dir.join(MARK)).await
+    exchange.upload(&format!("{folder}/{MARK}"), &dir, MARK).await
 }
 
 /// The marks of the shards that left results.
@@ -111,31 +109,34 @@ pub(crate) async fn held(exchange: &Exchange) -> Result<Vec<Mark>, MeetError> {
 /// When they cannot be got, or are not what the shard left.
 pub(crate) async fn fetch(exchange: &Exchange, mark: &Mark, to: &Path) -> Result<PathBuf, MeetError> {
     let folder = format!("shards/{}", mark.index);
-    let dir = if let Some(there) = &exchange.dir {
-        there.join(&folder)
+    let dir = if let Some(shared) = exchange.directory() {
+        // Opened below the handle, so that neither of its two components is a link.
+        let opened = shared.subdirectory(Path::new(&folder));
+        opened.map_err(|source| StoreError::File { path: shared.path().join(&folder), source })?
     } else {
-        let dir = to.join(mark.index.to_string());
-        std::fs::create_dir_all(&dir).map_err(|source| StoreError::File { path: dir.clone(), source })?;
+        let path = to.join(mark.index.to_string());
+        let dir = Directory::create(&path).map_err(|source| StoreError::File { path, source })?;
         for name in mark.files.keys().filter(|name| is_plain(name)) {
-            exchange.download(&format!("{folder}/{name}"), &dir.join(name)).await?;
+            exchange.download(&format!("{folder}/{name}"), &dir, name).await?;
         }
         dir
     };
-    verify(&dir, mark).map_err(|(key, message)| MeetError::Malformed {
+    verify(dir.path(), mark).map_err(|(key, message)| MeetError::Malformed {
         url: exchange.url.clone(),
         key: format!("{folder}/{key}"),
         message,
     })?;
-    Ok(dir)
+    Ok(dir.path().to_owned())
 }
 
 /// Whether the files beside a mark are those that it speaks of; else which is not, and why.
 pub(crate) fn verify(dir: &Path, mark: &Mark) -> Result<(), (String, String)> {
+    let opened = Directory::open(dir).map_err(|error| (".".to_owned(), error.to_string()))?;
     for (name, expected) in &mark.files {
         if !is_plain(name) {
             return Err((name.clone(), "no name of a file".into()));
         }
-        match sha256(&dir.join(name)) {
+        match sha256(&opened, name) {
             Ok(found) if found == *expected => {}
             Ok(_) => return Err((name.clone(), "it is not what the shard left (SHA-256)".into())),
             Err(error) => return Err((name.clone(), error.to_string())),
@@ -181,22 +182,23 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != ".."
 }
 
-fn sha256(path: &Path) -> Result<String, StoreError> {
-    let hash = || {
-        let mut file = File::open(path)?;
-        let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 18]);
-        loop {
-            match file.read(&mut piece)? {
-                0 => return Ok(hasher.finalize()),
-                length => hasher.update(&piece[..length]),
-            }
+fn sha256(dir: &Directory, name: &str) -> Result<String, StoreError> {
+    let digest = dir.read(name).and_then(digest);
+    digest.map_err(|source| StoreError::File { path: dir.path().join(name), source })
+}
+
+/// SHA-256 in hexadecimal digits.
+fn digest(mut file: File) -> io::Result<String> {
+    let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 18]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            length => hasher.update(&piece[..length]),
         }
-    };
-    let digest = hash().map_err(|source: io::Error| StoreError::File { path: path.to_owned(), source })?;
-    Ok(hex(&digest))
+    }
 }
 
 /// SHA-256 of the program that runs: two builds of one version may measure differently.
 pub(crate) fn build() -> String {
-    std::env::current_exe().ok().and_then(|path| sha256(&path).ok()).unwrap_or_default()
+    std::env::current_exe().and_then(File::open).and_then(digest).unwrap_or_default()
 }

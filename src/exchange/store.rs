@@ -1,6 +1,7 @@
 //! A place that all machines of a run reach: a shared directory or a bucket. Keys are created once; whoever
 //! comes second is told so.
 
+use crate::files::{Directory, is_temporary};
 use crate::units::Secrets;
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -8,10 +9,10 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::buffered::BufWriter;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,19 +53,35 @@ pub(crate) enum StoreError {
 /// An open exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
-    store: Arc<dyn ObjectStore>,
-    prefix: String,
+    store: Store,
     /// What is masked in its errors.
     secrets: Secrets,
     /// As it was given.
     pub(crate) url: String,
-    /// Where it is on this machine, if it is a directory.
-    pub(crate) dir: Option<PathBuf>,
     /// How often it may be asked.
     pub(super) poll: Duration,
     /// How long before a common start it must be said.
     pub(super) lead: Duration,
 }
+
+/// What holds the keys.
+#[derive(Debug, Clone)]
+enum Store {
+    /// Each key is a file. Its owner alone can read it.
+    Directory(Directory),
+    /// A bucket, with what every key begins with.
+    Bucket { store: Arc<dyn ObjectStore>, prefix: String },
+}
+
+impl Store {
+    /// The key of a name in a bucket.
+    fn key(prefix: &str, name: &str) -> Key {
+        if prefix.is_empty() { Key::from(name) } else { Key::from(format!("{prefix}/{name}")) }
+    }
+}
+
+/// Folders of an exchange are nested no deeper.
+const DEEPEST: usize = 4;
 
 impl Exchange {
     /// Opens `file:///a/directory`, which is made with its parents if wanted, or `s3://bucket/prefix`. The provider and the
@@ -87,15 +104,12 @@ impl Exchange {
             if !dir.is_absolute() {
                 return Err(wrong("a directory is named by its absolute path, file:///shared/dir"));
             }
-            let there = if make { std::fs::create_dir_all(&dir) } else { std::fs::metadata(&dir).map(drop) };
-            there.map_err(|source| StoreError::File { path: dir.clone(), source })?;
-            let store = LocalFileSystem::new_with_prefix(&dir).map_err(refused)?;
+            let opened = if make { Directory::create(&dir) } else { Directory::open(&dir) };
+            let opened = opened.map_err(|source| StoreError::File { path: dir, source })?;
             return Ok(Self {
-                store: Arc::new(store),
-                prefix: String::new(),
+                store: Store::Directory(opened),
                 secrets: secrets.clone(),
                 url: url.into(),
-                dir: Some(dir),
                 poll: Duration::from_millis(20),
                 lead: Duration::from_secs(1),
             });
@@ -129,11 +143,9 @@ impl Exchange {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = builder.build().map_err(refused)?;
         Ok(Self {
-            store: Arc::new(store),
-            prefix: prefix.trim_matches('/').into(),
+            store: Store::Bucket { store: Arc::new(store), prefix: prefix.trim_matches('/').into() },
             secrets: secrets.clone(),
             url: url.into(),
-            dir: None,
             poll: Duration::from_millis(250),
             lead: if is_aws { Duration::from_secs(5) } else { Duration::from_secs(2) },
         })
@@ -144,21 +156,40 @@ impl Exchange {
         url.starts_with("s3://")
     }
 
-    fn key(&self, name: &str) -> Key {
-        if self.prefix.is_empty() { Key::from(name) } else { Key::from(format!("{}/{name}", self.prefix)) }
+    /// The directory on this machine, if it is one.
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        match &self.store {
+            Store::Directory(dir) => Some(dir),
+            Store::Bucket { .. } => None,
+        }
     }
 
     fn refused(&self, source: object_store::Error) -> StoreError {
         refused(&self.url, &self.secrets, &source)
     }
 
-    /// Creates a key; says whether it did. Where it is there already, what is there stays.
+    /// Works on a file of a directory, on a thread that may block.
+    async fn on<T: Send + 'static>(
+        dir: &Directory,
+        name: &str,
+        work: impl FnOnce(&Directory, &str) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (dir, name, path) = (dir.clone(), name.to_owned(), dir.path().join(name));
+        let done = tokio::task::spawn_blocking(move || work(&dir, &name)).await;
+        done.map_err(io::Error::other).flatten().map_err(|source| StoreError::File { path, source })
+    }
+
+    /// Creates a key; returns whether it did. If the key exists, its content stays.
     ///
     /// # Errors
     /// When the exchange refuses.
     pub(super) async fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, StoreError> {
+        let (store, prefix) = match &self.store {
+            Store::Directory(dir) => return Self::on(dir, name, move |dir, name| dir.create_whole(name, &bytes)).await,
+            Store::Bucket { store, prefix } => (store, prefix),
+        };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&self.key(name), PutPayload::from(bytes), options).await {
+        match store.put_opts(&Store::key(prefix, name), PutPayload::from(bytes), options).await {
             Ok(_) => Ok(true),
             // A conflict (409) of two who create it at one moment has no other end: one of them did.
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
@@ -171,8 +202,13 @@ impl Exchange {
     /// # Errors
     /// When the exchange refuses.
     pub(super) async fn replace(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
-        let put = self.store.put(&self.key(name), PutPayload::from(bytes)).await;
-        put.map(drop).map_err(|source| self.refused(source))
+        match &self.store {
+            Store::Directory(dir) => Self::on(dir, name, move |dir, name| dir.replace(name, &bytes)).await,
+            Store::Bucket { store, prefix } => {
+                let put = store.put(&Store::key(prefix, name), PutPayload::from(bytes)).await;
+                put.map(drop).map_err(|source| self.refused(source))
+            }
+        }
     }
 
     /// What is under a key; nothing where there is no such key.
@@ -180,7 +216,20 @@ impl Exchange {
     /// # Errors
     /// When the exchange refuses.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        let read = async { self.store.get(&self.key(name)).await?.bytes().await };
+        let (store, prefix) = match &self.store {
+            Store::Directory(dir) => {
+                let read = |dir: &Directory, name: &str| {
+                    let mut bytes = Vec::new();
+                    match dir.read(name).and_then(|mut file| file.read_to_end(&mut bytes)) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                        read => read.map(|_| Some(Bytes::from(bytes))),
+                    }
+                };
+                return Self::on(dir, name, read).await;
+            }
+            Store::Bucket { store, prefix } => (store, prefix),
+        };
+        let read = async { store.get(&Store::key(prefix, name)).await?.bytes().await };
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -193,9 +242,12 @@ impl Exchange {
     /// # Errors
     /// When the exchange refuses.
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        let folder = self.key(folder);
-        let found: Vec<_> =
-            self.store.list(Some(&folder)).try_collect().await.map_err(|source| self.refused(source))?;
+        let (store, prefix) = match &self.store {
+            Store::Directory(dir) => return Self::on(dir, folder, list).await,
+            Store::Bucket { store, prefix } => (store, prefix),
+        };
+        let folder = Store::key(prefix, folder);
+        let found: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(|source| self.refused(source))?;
         let name = |location: &Key| {
             let parts = location.prefix_match(&folder)?;
             Some(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
@@ -203,14 +255,25 @@ impl Exchange {
         Ok(found.iter().filter_map(|meta| name(&meta.location)).collect())
     }
 
-    /// Copies a file there, whatever its size.
+    /// Copies a file of a directory there, whatever its size.
     ///
     /// # Errors
     /// When the file cannot be read, or the exchange refuses.
-    pub(super) async fn upload(&self, name: &str, path: &Path) -> Result<(), StoreError> {
-        let at = |source| StoreError::File { path: path.to_owned(), source };
-        let mut file = tokio::fs::File::open(path).await.map_err(at)?;
-        let mut writer = BufWriter::new(Arc::clone(&self.store), self.key(name));
+    pub(super) async fn upload(&self, name: &str, from: &Directory, file: &str) -> Result<(), StoreError> {
+        let path = from.path().join(file);
+        let at = |source| StoreError::File { path: path.clone(), source };
+        let mut source = from.read(file).map_err(at)?;
+        let (store, prefix) = match &self.store {
+            Store::Directory(dir) => {
+                let copy = move |dir: &Directory, name: &str| {
+                    dir.replace_with(Path::new(name), |to| io::copy(&mut source, to).map(drop))
+                };
+                return Self::on(dir, name, copy).await;
+            }
+            Store::Bucket { store, prefix } => (store, prefix),
+        };
+        let mut file = tokio::fs::File::from_std(source);
+        let mut writer = BufWriter::new(Arc::clone(store), Store::key(prefix, name));
         let mut piece = vec![0; 1 << 20];
         let sent = async {
             loop {
@@ -228,15 +291,17 @@ impl Exchange {
         })
     }
 
-    /// Copies what is under a key into a file.
+    /// Copies what is under a key of a bucket into a new file of a directory.
     ///
     /// # Errors
-    /// When the exchange refuses, or the file cannot be written.
-    pub(super) async fn download(&self, name: &str, path: &Path) -> Result<(), StoreError> {
-        let at = |source| StoreError::File { path: path.to_owned(), source };
-        let found = self.store.get(&self.key(name)).await.map_err(|source| self.refused(source))?;
+    /// When the exchange refuses or is a directory itself, or the file cannot be written.
+    pub(super) async fn download(&self, name: &str, to: &Directory, file: &str) -> Result<(), StoreError> {
+        let path = to.path().join(file);
+        let at = |source| StoreError::File { path: path.clone(), source };
+        let Store::Bucket { store, prefix } = &self.store else { return Err(at(io::ErrorKind::Unsupported.into())) };
+        let found = store.get(&Store::key(prefix, name)).await.map_err(|source| self.refused(source))?;
         let mut stream = found.into_stream();
-        let mut file = tokio::fs::File::create(path).await.map_err(at)?;
+        let mut file = tokio::fs::File::from_std(to.create_new(file).map_err(at)?);
         while let Some(piece) = stream.try_next().await.map_err(|source| self.refused(source))? {
             file.write_all(&piece).await.map_err(at)?;
         }
@@ -246,6 +311,23 @@ impl Exchange {
 
 fn refused(url: &str, secrets: &Secrets, source: &object_store::Error) -> StoreError {
     StoreError::Refused { url: url.into(), message: secrets.redact(&source.to_string(), LONGEST_MESSAGE) }
+}
+
+/// The files below a folder, relative to it; none if there is no such folder.
+fn list(dir: &Directory, folder: &str) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut open = match dir.subdirectory(Path::new(folder)) {
+        Ok(below) => vec![(below, String::new(), 1)],
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    while let Some((dir, prefix, depth)) = open.pop() {
+        found.extend(dir.files()?.iter().filter(|name| !is_temporary(name)).map(|name| format!("{prefix}{name}")));
+        for name in dir.directories()?.iter().filter(|_| depth < DEEPEST) {
+            open.push((dir.subdirectory(Path::new(name))?, format!("{prefix}{name}/"), depth + 1));
+        }
+    }
+    Ok(found)
 }
 
 /// The credentials of whoever runs this, as the SDK finds them: profiles and SSO too.

@@ -1,9 +1,11 @@
 //! The run directory: who may write it, and how. The lock is on the journal itself; every file but
-//! the journal is written beside and renamed, so that nobody ever sees half of one.
+//! the journal is written beside and renamed, so that nobody ever sees half of one. All access goes through
+//! [`Directory`], which follows no link.
 
 use super::manifest::Manifest;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use crate::files::{Directory, is_temporary};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// One line per request.
@@ -14,7 +16,7 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const PLAN: &str = "plan.toml";
 /// How much of the budget may have been spent.
 pub(crate) const RESERVATIONS: &str = "reservations.jsonl";
-/// Behind the name of a file that is being written.
+/// Behind the name of a file that an earlier version was writing.
 const PART: &str = ".part";
 /// Where charts go.
 pub(crate) const CHARTS: &str = "charts";
@@ -58,6 +60,8 @@ pub(crate) enum DirError {
 pub(crate) struct RunDir {
     /// The directory.
     pub(crate) path: PathBuf,
+    /// Its handle.
+    pub(crate) dir: Directory,
     /// The locked journal, open at its end.
     pub(crate) journal: File,
 }
@@ -88,8 +92,10 @@ pub(crate) fn check(dir: &Path, overwrite: bool) -> Result<(), DirError> {
 }
 
 fn is_occupied(dir: &Path) -> bool {
-    dir.join(MANIFEST).exists()
-        || fs::metadata(dir.join(JOURNAL)).is_ok_and(|journal| journal.is_file() && journal.len() > 0)
+    Directory::open(dir).is_ok_and(|dir| {
+        let has_records = || dir.read(JOURNAL).and_then(|journal| journal.metadata()).is_ok_and(|file| file.len() > 0);
+        dir.has(MANIFEST).unwrap_or(true) || has_records()
+    })
 }
 
 /// Makes the directory with its parents, locks it, and with `overwrite` removes what an earlier run
@@ -103,87 +109,46 @@ pub(crate) fn take(dir: &Path, overwrite: bool) -> Result<RunDir, DirError> {
         if !overwrite {
             return Err(DirError::Occupied { dir: dir.to_owned() });
         }
-        let at = |source| DirError::Io { path: dir.to_owned(), source };
-        taken.journal.set_len(0).map_err(at)?;
-        remove_ours(dir, |_| true).map_err(at)?;
+        taken.journal.set_len(0).map_err(at(&dir.join(JOURNAL)))?;
+        remove_ours(&taken.dir, |_| true).map_err(at(dir))?;
     }
     Ok(taken)
 }
 
 /// Makes the directory with its parents and locks it, whatever it holds.
-pub(super) fn lock(dir: &Path) -> Result<RunDir, DirError> {
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DirError::Io { path, source }
-    };
-    create_dir(dir).map_err(at(dir))?;
-    let path = dir.join(JOURNAL);
-    let journal = private(OpenOptions::new().append(true).create(true)).open(&path).map_err(at(&path))?;
+pub(super) fn lock(path: &Path) -> Result<RunDir, DirError> {
+    let dir = Directory::create(path).map_err(at(path))?;
+    let file = path.join(JOURNAL);
+    let journal = dir.append(JOURNAL).map_err(at(&file))?;
     match journal.try_lock() {
-        Ok(()) => Ok(RunDir { path: dir.to_owned(), journal }),
-        Err(TryLockError::WouldBlock) => Err(DirError::Locked { dir: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(at(&path)(source)),
+        Ok(()) => Ok(RunDir { path: path.to_owned(), dir, journal }),
+        Err(TryLockError::WouldBlock) => Err(DirError::Locked { dir: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(at(&file)(source)),
     }
 }
 
-/// Nobody but its owner reads what is made so, where the platform can: a report tells what an account asks, and
-/// records may have prompts.
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DirError {
+    let path = path.to_owned();
+    move |source| DirError::Io { path, source }
 }
 
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    private(OpenOptions::new().write(true).create(true).truncate(true)).open(path)
-}
-
-/// As [`private`], with its parents.
-fn create_dir(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(path)
-}
-
-/// Writes a file beside its place and renames it, parents included.
+/// Writes a file of a run directory, parents included.
 ///
 /// # Errors
-/// When the system refuses.
+/// When the system refuses, or something in its place is a link.
 pub(crate) fn write(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), DirError> {
-    let path = dir.join(name);
-    let result = (|| {
-        if let Some(parent) = path.parent() {
-            create_dir(parent)?;
-        }
-        let mut beside = path.clone().into_os_string();
-        beside.push(PART);
-        create(beside.as_ref())?.write_all(bytes)?;
-        fs::rename(&beside, &path)
-    })();
-    result.map_err(|source| DirError::Io { path, source })
+    Directory::create(dir).and_then(|dir| dir.replace(name, bytes)).map_err(at(&dir.join(name)))
 }
 
-/// Writes the manifest whole.
+/// Writes the manifest whole, and waits until the disk has it.
 ///
 /// # Errors
 /// When the system refuses.
 pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirError> {
-    let mut text = serde_json::to_string_pretty(manifest)
-        .map_err(|error| DirError::Io { path: dir.join(MANIFEST), source: error.into() })?;
+    let mut text = serde_json::to_string_pretty(manifest).map_err(|error| at(&dir.join(MANIFEST))(error.into()))?;
     text.push('\n');
-    let name = Path::new(MANIFEST);
-    let synced = (|| {
-        let beside = dir.join(format!("{MANIFEST}{PART}"));
-        let mut file = create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        // A rename may reach the disk before the bytes do: after a power cut the manifest would be empty.
-        file.sync_all()?;
-        fs::rename(&beside, dir.join(name))?;
-        // And a name may be lost that is not in the directory yet.
-        if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
-    })();
-    synced.map_err(|source| DirError::Io { path: dir.join(name), source })
+    let written = Directory::open(dir).and_then(|dir| dir.replace_synced(MANIFEST, text.as_bytes()));
+    written.map_err(at(&dir.join(MANIFEST)))
 }
 
 /// Whether a name, relative to a run directory, is one that this tool writes.
@@ -219,24 +184,22 @@ pub(crate) const CHART_STEMS: [&str; 12] = [
 ///
 /// # Errors
 /// When the system refuses.
-pub(super) fn sweep(dir: &Path) -> io::Result<()> {
+pub(super) fn sweep(dir: &Directory) -> io::Result<()> {
     remove_ours(dir, |name| name.ends_with(PART))
 }
 
 /// Removes those of this tool's files whose names are wanted; nothing else is ever removed.
-fn remove_ours(dir: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+fn remove_ours(dir: &Directory, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
     remove_files(dir, |name| wanted(name) && is_ours(name))?;
-    let charts = dir.join(CHARTS);
-    if charts.is_dir() {
-        remove_files(&charts, |name| wanted(name) && is_chart(name))?;
+    let is_histogram = |name: &str| Path::new(whole(name)).extension().is_some_and(|extension| extension == "hlog");
+    for (folder, is_ours) in [(CHARTS, is_chart as fn(&str) -> bool), (HISTOGRAMS, is_histogram)] {
+        match dir.subdirectory(Path::new(folder)) {
+            Ok(below) => remove_files(&below, |name| wanted(name) && is_ours(name))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        }
         // Only an empty directory can be removed so: a chart of the user's own keeps it.
-        let _ = fs::remove_dir(&charts);
-    }
-    let histograms = dir.join(HISTOGRAMS);
-    if histograms.is_dir() {
-        let is_histogram = |name: &str| Path::new(whole(name)).extension().is_some_and(|extension| extension == "hlog");
-        remove_files(&histograms, |name| wanted(name) && is_histogram(name))?;
-        let _ = fs::remove_dir(&histograms);
+        dir.remove_empty(folder);
     }
     Ok(())
 }
@@ -252,13 +215,9 @@ fn whole(name: &str) -> &str {
     name.strip_suffix(PART).unwrap_or(name)
 }
 
-fn remove_files(dir: &Path, ours: impl Fn(&str) -> bool) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let is_file = entry.file_type()?.is_file();
-        if is_file && entry.file_name().to_str().is_some_and(&ours) {
-            fs::remove_file(entry.path())?;
-        }
+fn remove_files(dir: &Directory, ours: impl Fn(&str) -> bool) -> io::Result<()> {
+    for name in dir.files()?.iter().filter(|name| ours(name) || is_temporary(name)) {
+        dir.remove(name)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::dir::{DirError, JOURNAL, RunDir};
 use super::disturbance::Disturbances;
 use super::manifest::{Manifest, Second, Shards, TurnEnd, TurnReport};
 use super::read::{Of, ReadError, Records};
+use crate::files::Directory;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -271,7 +272,7 @@ impl Lines {
 
 fn write(parts: &[(PathBuf, Manifest)], lines: &[Line], journal: &mut File) -> io::Result<()> {
     let open = |(dir, _): &(PathBuf, Manifest)| {
-        Ok::<_, io::Error>(BufReader::with_capacity(1 << 18, File::open(dir.join(JOURNAL))?))
+        Ok::<_, io::Error>(BufReader::with_capacity(1 << 18, Directory::open(dir)?.read(JOURNAL)?))
     };
     let mut readers = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut at = vec![0_u64; parts.len()];

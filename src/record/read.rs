@@ -5,6 +5,7 @@ use super::Record;
 use super::dir::{JOURNAL, MANIFEST};
 use super::journal::identities;
 use super::manifest::{FORMAT, Manifest};
+use crate::files::Directory;
 use crate::units::text::clean;
 use serde::Deserialize;
 use std::fs::File;
@@ -72,7 +73,8 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
         tool_version: String,
     }
     let path = dir.join(MANIFEST);
-    let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+    let read = Directory::open(dir).and_then(|dir| dir.read_to_string(MANIFEST));
+    let text = read.map_err(|source| match source.kind() {
         _ if !dir.exists() => ReadError::NotARun { dir: dir.to_owned(), why: "there is none" },
         _ if !dir.is_dir() => ReadError::NotARun { dir: dir.to_owned(), why: "it is a file" },
         io::ErrorKind::NotFound => {
@@ -145,7 +147,8 @@ impl Records {
     /// When it cannot be opened.
     pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self, ReadError> {
         let path = dir.join(JOURNAL);
-        let file = File::open(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
+        let file = Directory::open(dir).and_then(|dir| dir.read(JOURNAL));
+        let file = file.map_err(|source| ReadError::Io { path: path.clone(), source })?;
         Ok(Self {
             path,
             file: BufReader::with_capacity(1 << 18, file),

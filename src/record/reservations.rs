@@ -4,11 +4,12 @@
 //! Every line contains a ceiling of everything the run has spent since its start, and the last line counts. A line is
 //! synced before a request is sent that needs it, so at most the last line can be torn by a crash.
 
-use super::dir::{DirError, RESERVATIONS, private};
+use super::dir::{DirError, RESERVATIONS};
+use crate::files::Directory;
 use crate::units::Usd;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 
@@ -179,7 +180,7 @@ pub(crate) struct Reservations {
 impl Reservations {
     /// Returns whether the directory contains the file.
     pub(crate) fn exist(dir: &Path) -> bool {
-        dir.join(RESERVATIONS).exists()
+        Directory::open(dir).and_then(|dir| dir.has(RESERVATIONS)).unwrap_or(false)
     }
 
     /// Removes the file that an earlier run without a manifest has left.
@@ -187,11 +188,8 @@ impl Reservations {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn remove(dir: &Path) -> Result<(), DirError> {
-        let path = dir.join(RESERVATIONS);
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DirError::Io { path, source }),
-            _ => Ok(()),
-        }
+        let removed = Directory::open(dir).and_then(|dir| dir.remove(RESERVATIONS));
+        removed.map_err(|source| DirError::Io { path: dir.join(RESERVATIONS), source })
     }
 
     /// Opens or creates the file in a run directory that is locked, and reads what earlier sessions may have spent.
@@ -202,7 +200,8 @@ impl Reservations {
     pub(crate) fn open(dir: &Path) -> Result<(Self, Earlier), DirError> {
         let path = dir.join(RESERVATIONS);
         let opened = (|| {
-            let mut file = private(OpenOptions::new().read(true).append(true).create(true)).open(&path)?;
+            let dir = Directory::open(dir)?;
+            let mut file = dir.append(RESERVATIONS)?;
             let length = file.metadata()?.len();
             let start = length.saturating_sub(TAIL);
             file.seek(SeekFrom::Start(start))?;
@@ -211,9 +210,7 @@ impl Reservations {
             let (earlier, whole) = read(&tail, start == 0);
             file.set_len(start + whole as u64)?;
             // A new name is not on the disk before its directory is.
-            if cfg!(unix) {
-                File::open(dir)?.sync_all()?;
-            }
+            dir.sync()?;
             Ok((file, earlier))
         })();
         match opened {

@@ -2,14 +2,15 @@
 //! run, a kill or a power cut included, its whole records are kept: a turn that did not come to its
 //! end is run again under the next attempt, and only the last attempt's records count.
 
-use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, create, lock, sweep};
+use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock, sweep};
 use super::manifest::{Manifest, TurnReport};
 use super::read::{self, Of, ReadError, Records};
+use crate::files::Directory;
 use crate::matrix::order::Turn;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Records that no manifest tells the meaning of.
 const ORPHANED: &str = "orphaned";
@@ -47,10 +48,11 @@ pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
     }
     let mut taken = lock(dir)?;
     let at = |source| DirError::Io { path: dir.join(JOURNAL), source };
-    if !dir.join(MANIFEST).exists() {
+    if !taken.dir.has(MANIFEST).map_err(at)? {
         let orphans = taken.journal.metadata().map_err(at)?.len() > 0;
         if orphans {
-            fs::copy(dir.join(JOURNAL), free(dir, ORPHANED)).map_err(at)?;
+            let copy = |mut to| io::copy(&mut taken.dir.read(JOURNAL)?, &mut to);
+            free(&taken.dir, ORPHANED).and_then(copy).map_err(at)?;
             taken.journal.set_len(0).map_err(at)?;
         }
         let why = if orphans {
@@ -62,14 +64,15 @@ pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
     }
     let manifest = read::manifest(dir)?;
     mend(dir, &mut taken.journal).map_err(at)?;
-    sweep(dir).map_err(at)?;
+    sweep(&taken.dir).map_err(at)?;
     Ok(Found::Run(taken, Box::new(manifest)))
 }
 
 /// Cuts the journal back to its last whole line before the first damage. A kill leaves half a line; a power cut can
 /// leave zeros where text should be, and behind them lines that are whole: those are kept aside.
 fn mend(dir: &Path, journal: &mut File) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(1 << 18, File::open(dir.join(JOURNAL))?);
+    let dir = Directory::open(dir)?;
+    let mut reader = BufReader::with_capacity(1 << 18, dir.read(JOURNAL)?);
     let (mut whole, mut line) = (0, Vec::new());
     let damaged = loop {
         line.clear();
@@ -83,19 +86,21 @@ fn mend(dir: &Path, journal: &mut File) -> io::Result<()> {
     if damaged {
         let mut rest = reader.into_inner();
         rest.seek(SeekFrom::Start(whole))?;
-        io::copy(&mut rest, &mut create(&free(dir, DAMAGED))?)?;
+        io::copy(&mut rest, &mut free(&dir, DAMAGED)?)?;
     }
     journal.set_len(whole)
 }
 
-/// A name that no file has yet: what was kept aside earlier stays.
-fn free(dir: &Path, name: &str) -> PathBuf {
+/// Creates a file under a name that nothing has yet: what was kept aside earlier stays.
+fn free(dir: &Directory, name: &str) -> io::Result<File> {
     let numbered = (2..).map(|number| format!("token_data.{name}.{number}.jsonl"));
-    std::iter::once(format!("token_data.{name}.jsonl"))
-        .chain(numbered)
-        .map(|name| dir.join(name))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| unreachable!("numbers do not end"))
+    for name in std::iter::once(format!("token_data.{name}.jsonl")).chain(numbered) {
+        match dir.create_new(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+    }
+    unreachable!("numbers do not end")
 }
 
 /// The order with the attempts that follow, and the places in it of the turns that are to be run.
@@ -143,6 +148,7 @@ pub(crate) fn outstanding(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn half_a_line_and_zeros_are_cut_off_and_whole_lines_stay() {

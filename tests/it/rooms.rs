@@ -5,6 +5,28 @@ use std::path::{Path, PathBuf};
 /// Room, and the rooms that it must not name.
 const WALLS: &[(&str, &[&str])] = &[
     (
+        "files",
+        &[
+            "plan",
+            "config",
+            "prompts",
+            "matrix",
+            "estimate",
+            "record",
+            "executor",
+            "guard",
+            "stats",
+            "verdict",
+            "report",
+            "terminal",
+            "cli",
+            "error",
+            "exchange",
+            "app",
+            "simulator",
+        ],
+    ),
+    (
         "units",
         &[
             "plan",
@@ -245,6 +267,8 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/app/shards.rs",
         ],
     ),
+    ("cap_std", &["src/files.rs"]),
+    ("cap_fs_ext", &["src/files.rs"]),
     ("object_store", &["src/exchange/store.rs"]),
     ("rtime_clock", &["src/exchange/clock.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),

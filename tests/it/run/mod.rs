@@ -8,6 +8,8 @@ mod faults;
 mod files;
 mod fit;
 mod limits;
+#[cfg(unix)]
+pub(crate) mod links;
 mod loads;
 mod machine;
 mod money;

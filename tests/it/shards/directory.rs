@@ -525,3 +525,28 @@ fn a_machine_that_stood_still_is_named_and_the_other_is_not() {
         assert!(!by_shard.contains(&0), "{by_shard:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn an_exchange_and_what_is_merged_from_it_are_readable_for_their_owner_alone() {
+    let machines = Machines::new(USERS);
+    machines.run(2, 0, &["--only", "*default*"]);
+    code(&machines.merge("merged", &[]), 0);
+    for dir in ["exchange", "merged"] {
+        let path = machines.scene.path(dir);
+        assert_eq!(crate::run::links::readable_by_others(&path), Vec::<String>::new());
+    }
+    // Nothing inside an exchange is reached through a link.
+    let (shard, aside) = (machines.scene.path("exchange/shards/1"), machines.scene.path("aside"));
+    fs::rename(&shard, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &shard).unwrap();
+    let message = code(&machines.merge("again", &[]), 3);
+    assert!(message.contains("shard 1 came"), "{message}");
+    fs::remove_file(&shard).unwrap();
+    fs::rename(&aside, &shard).unwrap();
+    let (journal, aside) = (shard.join("token_data.jsonl"), machines.scene.path("aside.jsonl"));
+    fs::rename(&journal, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &journal).unwrap();
+    let message = code(&machines.merge("again", &[]), 4);
+    assert!(message.contains("`token_data.jsonl` is a symbolic link"), "{message}");
+}
