@@ -7,6 +7,7 @@ mod costs;
 mod file;
 mod files;
 mod forms;
+mod ids;
 mod layered;
 mod layers;
 mod names;

@@ -2,7 +2,7 @@
 
 use super::names::PREFIXES;
 use super::problem::nearest;
-use super::{asked, costs, forms, names};
+use super::{asked, costs, forms, ids, names};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
 use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
@@ -119,6 +119,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     models(&named, &cells, &mut rules);
     asked::check(plan, &named, prompts, &mut rules);
     forms::check(plan, &mut rules);
+    ids::check(&named, &cells, &mut rules);
     profiles(plan, &named, &mut rules);
     rules.hold(plan.load.repetitions > 0, &["load.repetitions"], "0 repetitions run nothing: write 1 or more", "");
     for some in alike(plan, &cells) {

@@ -5,6 +5,7 @@
 use super::axes::{AXES, Axis, InId};
 use super::{AxisValue, Cell, rule};
 use crate::plan::{Api, CacheMode, Keys, Matrix, Plan};
+use crate::units::id::{LONGEST_ID, bounded};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -227,7 +228,7 @@ fn id(cell: &Cell, parts: &[HashMap<AxisValue, String>]) -> String {
     };
     let front = (0..AXES.len()).filter_map(|index| part(InId::WhenSeveral, index));
     let rest = (0..AXES.len()).filter_map(|index| part(InId::Always, index));
-    front.chain(rest).collect::<Vec<_>>().join("_")
+    bounded(&front.chain(rest).collect::<Vec<_>>().join("_"), LONGEST_ID)
 }
 
 /// Text for each value of each axis.

@@ -21,7 +21,8 @@ use std::time::Duration;
 /// One cell: a point of the matrix with the load and the request that hold there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cell {
-    /// Unique in the plan and safe in a file name: `us_flex_small_u30`.
+    /// Unique in the plan, whatever the case of its letters, and safe in a file name: `us_flex_small_u30`. Files of the cell are
+    /// named by it.
     pub(crate) id: String,
     /// Without prefix, or an ARN.
     pub(crate) model_id: String,

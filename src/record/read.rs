@@ -6,6 +6,7 @@ use super::dir::{JOURNAL, MANIFEST};
 use super::journal::identities;
 use super::manifest::{FORMAT, Manifest};
 use crate::files::Directory;
+use crate::units::id::is_id;
 use crate::units::text::clean;
 use serde::Deserialize;
 use std::fs::File;
@@ -100,6 +101,9 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
 /// What in a manifest that can be read cannot be: somebody changed it by hand, or a disk did.
 fn contradiction(manifest: &Manifest) -> Option<String> {
     let cells = manifest.cells.len();
+    if let Some(planned) = manifest.cells.iter().find(|planned| !is_id(&planned.cell.id)) {
+        return Some(format!("`{}` is not the id of a cell that bedrock-plan makes", clean(&planned.cell.id)));
+    }
     if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= cells) {
         return Some(format!(
             "its order names the cell number {}, and it holds {cells}: a cell is missing",
@@ -110,7 +114,8 @@ fn contradiction(manifest: &Manifest) -> Option<String> {
     if let Some(turn) = manifest.turns.iter().find(|turn| !is_known(&turn.test_id)) {
         return Some(format!("it tells how {} ended, and holds no such cell", turn.test_id));
     }
-    let mut ids: Vec<&str> = manifest.cells.iter().map(|planned| planned.cell.id.as_str()).collect();
+    // Some file systems do not tell `A` from `a`: files of one would replace those of the other.
+    let mut ids: Vec<String> = manifest.cells.iter().map(|planned| planned.cell.id.to_ascii_lowercase()).collect();
     ids.sort_unstable();
     ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| format!("it has the cell {} twice", pair[0]))
 }

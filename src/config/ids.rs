@@ -1,0 +1,33 @@
+//! Ids of cells name files. Some file systems do not tell `A` from `a`, so ids that differ in nothing else are refused.
+
+use super::rules::Rules;
+use crate::matrix::{AXES, Cell, Expanded, Named};
+use std::collections::HashMap;
+
+pub(super) fn check(named: &[Named], cells: &[Expanded], rules: &mut Rules) {
+    for axis in AXES {
+        let mut known: HashMap<String, &Named> = HashMap::new();
+        for named in named.iter().filter(|named| named.axis.key == axis.key) {
+            let (value, at) = (&named.value, &named.at);
+            let other = &known.entry(value.to_string().to_lowercase()).or_insert(named).value;
+            let message = format!("`{other}` and `{value}` differ only in the case of their letters");
+            let hint = "files are named by them, and some file systems ignore the case: rename one of them";
+            rules.hold(other == value, &[at], message, hint);
+        }
+    }
+    let mut known: HashMap<String, &Cell> = HashMap::new();
+    for Expanded { cell, .. } in cells {
+        let Some(other) = known.insert(cell.id.to_ascii_lowercase(), cell) else { continue };
+        let differing: Vec<String> = AXES
+            .iter()
+            .filter(|axis| (axis.get)(cell) != (axis.get)(other))
+            .map(|axis| format!("matrix.{}", axis.key))
+            .collect();
+        // A cell that is there twice is another error.
+        if !differing.is_empty() {
+            let keys: Vec<&str> = differing.iter().map(String::as_str).collect();
+            let message = format!("two cells have the id `{}`, which names their files", cell.id);
+            rules.hold(false, &keys, message, "rename one of the values of which the id consists");
+        }
+    }
+}
