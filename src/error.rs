@@ -70,6 +70,12 @@ pub(crate) enum Error {
         /// The most at a time.
         users: u64,
     },
+    /// No cell can start within the budget, and results would be erased for that.
+    #[error("nothing can start, and the results are kept: {reason}")]
+    Unaffordable {
+        /// Why the first cell cannot.
+        reason: String,
+    },
     /// No terminal to ask on.
     #[error("there is no terminal to ask on, and `--yes` was not said")]
     NotConfirmed,
@@ -335,6 +341,13 @@ impl Error {
                 "choose another --results-dir (it may contain {name} and {started}), or say --overwrite to replace what this tool wrote there".into()
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
+            Self::Results(DirError::Foreign { .. }) | Self::To(DirError::Foreign { .. }) => {
+                "move or rename them, or choose another directory; --overwrite replaces only what bedrock-plan wrote".into()
+            }
+            Self::Disk(DirError::Foreign { .. }) => {
+                "the records are kept: move or rename these files, then `bedrock-plan report DIR` writes the report".into()
+            }
+            Self::Unaffordable { .. } => "raise the budget, or choose another --results-dir".into(),
             Self::NothingToResume { .. } => {
                 "`bedrock-plan run PLAN` starts a new run; --resume-or-start resumes a run if there is one and starts one otherwise".into()
             }

@@ -1,9 +1,12 @@
 //! The budget of a run: what earlier sessions have spent of it, and where it is reserved.
 
+use crate::config::Resolved;
 use crate::error::Error;
 use crate::executor::Job;
+use crate::executor::port::Gate;
 use crate::guard::Budget;
-use crate::record::dir::RESERVATIONS;
+use crate::matrix::{Cell, Shard};
+use crate::record::dir::{OnExisting, RESERVATIONS};
 use crate::record::manifest::Manifest;
 use crate::record::read::{Of, Records};
 use crate::record::reservations::{Earlier, Reservations};
@@ -51,4 +54,21 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<Budget,
         );
     }
     Ok(budget)
+}
+
+/// Checks that the budget lets some cell start, before earlier results are erased for that.
+///
+/// # Errors
+/// The reason why the first cell cannot, if none can.
+pub(super) fn check(existing: OnExisting, resolved: &Resolved, cells: &[Cell], shard: Shard) -> Result<(), Error> {
+    if existing != OnExisting::Overwrite || resolved.plan.budget.is_unset() {
+        return Ok(());
+    }
+    let sources = super::sources(resolved, cells, 0);
+    let budget = Budget::new(&resolved.plan, cells, &sources, Vec::new(), shard);
+    let refusals: Option<Vec<_>> = (0..cells.len()).map(|cell| budget.could_admit(cell).err()).collect();
+    match refusals.and_then(|refusals| refusals.into_iter().next()) {
+        Some(refusal) => Err(Error::Unaffordable { reason: refusal.reason }),
+        None => Ok(()),
+    }
 }

@@ -7,9 +7,10 @@ use crate::exchange::{self, Exchange, Left, MARK, Mark};
 use crate::executor::Target;
 use crate::executor::connect::ProxySettings;
 use crate::files::Directory;
-use crate::record::dir::{self, JOURNAL, MANIFEST, PLAN};
+use crate::record::dir::{self, JOURNAL, MANIFEST, OnExisting, PLAN};
 use crate::record::manifest::Manifest;
 use crate::record::merge::{self, MergeError};
+use crate::record::owned;
 use crate::record::read;
 use crate::units::Secrets;
 use crate::units::text::{clean, count};
@@ -51,8 +52,11 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     if let Some((dir, _)) = dirs.iter().find(|(dir, _)| is_same(dir, &options.to)) {
         return Err(Error::IntoItself { dir: dir.clone() });
     }
+    let files = owned::files_of(&whole);
+    let existing = if options.overwrite { OnExisting::Overwrite } else { OnExisting::Refuse };
+    dir::check_files(&options.to, &files, existing).map_err(Error::To)?;
     let lines = merge::lines(&dirs, &whole).map_err(Error::Merge)?;
-    let mut taken = dir::take(&options.to, options.overwrite).map_err(Error::To)?;
+    let mut taken = dir::take_for(&options.to, &files, existing).map_err(Error::To)?;
     let records = lines.write(&dirs, &mut taken)?;
     dir::write(&options.to, Path::new(PLAN), super::show::toml_in(&options.to, &whole.plan).as_bytes())?;
     // The manifest last: without it a directory holds no run.

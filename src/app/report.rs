@@ -3,8 +3,9 @@
 use super::outputs::Outputs;
 use super::{outcome, templates};
 use crate::error::Error;
-use crate::record::dir;
+use crate::record::dir::{self, DirError};
 use crate::record::manifest::Manifest;
+use crate::record::owned;
 use crate::record::read::{self, Of, Records};
 use crate::report::templates::Templates;
 use crate::report::{FORMATS, ci, outside, view};
@@ -75,7 +76,12 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
     if let Some(include) = options.include_ramp {
         manifest.plan.report.include_ramp = include;
     }
-    render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, means)
+    let rendered = render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, means);
+    rendered.map_err(|error| match error {
+        // Nothing was sent and nothing is written.
+        Error::Disk(foreign @ DirError::Foreign { .. }) => Error::Results(foreign),
+        error => error,
+    })
 }
 
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
@@ -88,6 +94,7 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
     let view = view::build(manifest, summary, &judgements);
     let mut stdout = std::io::stdout().lock();
     let (mut failed, mut written) = (Vec::new(), Vec::new());
+    owned::check_report(out, manifest)?;
     for format in FORMATS {
         match format(&view, &means.templates) {
             Ok(files) => {

@@ -16,9 +16,10 @@ use crate::guard::{Abort, All, Credentials, Early, Extend};
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
-use crate::record::dir;
+use crate::record::dir::{self, OnExisting};
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
+use crate::record::owned;
 use crate::stats::live::Live;
 use crate::terminal;
 use crate::units::{Secrets, timestamp};
@@ -45,6 +46,17 @@ pub(crate) enum There {
         /// Start a new run if there is none.
         or_start: bool,
     },
+}
+
+impl There {
+    /// What to do with files of an earlier run, if it is not continued.
+    fn on_existing(&self) -> OnExisting {
+        match self {
+            Self::Refuse => OnExisting::Refuse,
+            Self::Overwrite => OnExisting::Overwrite,
+            Self::Resume { .. } => OnExisting::Resume,
+        }
+    }
 }
 
 /// What `run` is told beside the plan.
@@ -133,7 +145,6 @@ pub(crate) fn run(
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, options.shard.as_ref(), launched_ms, environment);
     let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
-    let overwrite = options.there == There::Overwrite;
     let mut before = if let There::Resume { rerun, or_start } = &options.there {
         let is_known = !resolved.plan.results_dir.contains("{started}");
         if is_known && !or_start && !results.join(dir::MANIFEST).exists() {
@@ -141,7 +152,6 @@ pub(crate) fn run(
         }
         resume::look(&results, &options.only, rerun, resolved, &all_cells)?
     } else {
-        dir::check(&results, overwrite).map_err(Error::Results)?;
         None
     };
     if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
@@ -155,6 +165,9 @@ pub(crate) fn run(
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
         None => super::select(&all_cells, &options.only)?,
     };
+    if before.is_none() {
+        check_results(&results, options, resolved, &cells, launched_ms)?;
+    }
     let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, secrets, shard)?;
     // Who is asked must know what; of several machines one tells it.
     let is_told = options.screen.mode != terminal::Mode::Quiet && shard.index == 0;
@@ -162,13 +175,7 @@ pub(crate) fn run(
         introduce(resolved, &cells, before.as_ref(), &results);
     }
     confirm(options.yes)?;
-    let calibration = if resolved.plan.run.calibrate {
-        let _ = writeln!(std::io::stderr(), "calibrating at the peak load, some 15 s");
-        Some(calibrate::measure(resolved)?)
-    } else {
-        None
-    };
-
+    let calibration = calibrated(resolved)?;
     let resumed = before.is_some();
     let mut part = None;
     let (taken, mut manifest, order, turns) = if let Some(before) = before {
@@ -183,18 +190,18 @@ pub(crate) fn run(
             begun = joined.begun();
             part = Some(joined);
         }
-        let taken = dir::take(&results, overwrite).map_err(Error::Results)?;
         let region = called(&cells, &bedrock.region);
         let mut manifest = manifest(resolved, &all_cells, &cells, begun, &region, &options.only);
         if let Some(part) = &part {
             part.enter(&mut manifest);
         }
+        let taken = dir::take_for(&results, &owned::files_of(&manifest), options.there.on_existing())
+            .map_err(Error::Results)?;
         let order = manifest.order.clone();
         let turns = (0..order.len()).collect();
         (taken, manifest, order, turns)
     };
     manifest.calibration = calibration.or(manifest.calibration);
-    dir::write(&results, Path::new(dir::PLAN), super::show::toml_in(&results, &resolved.plan).as_bytes())?;
     let job = Job {
         prompts: super::sources(resolved, &cells, manifest.seed),
         order,
@@ -211,6 +218,8 @@ pub(crate) fn run(
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
     preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
+    // After the manifest, which lists it: a kill leaves no file that is nobody's.
+    dir::write(&results, Path::new(dir::PLAN), super::show::toml_in(&results, &resolved.plan).as_bytes())?;
     let (mut manifest, ends, execution) =
         drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
     drop(simulator);
@@ -227,6 +236,31 @@ pub(crate) fn run(
     } else {
         report::render(&results, &results, &manifest, means)
     }
+}
+
+/// Checks that a new run may write its results, and that nothing is erased for one that can send nothing.
+fn check_results(
+    results: &Path,
+    options: &Options,
+    resolved: &Resolved,
+    cells: &[Cell],
+    launched_ms: u64,
+) -> Result<(), Error> {
+    let existing = options.there.on_existing();
+    let ids = cells.iter().map(|cell| cell.id.as_str());
+    let files = owned::run_files(launched_ms, ids, options.shard.is_some());
+    dir::check_files(results, &files, existing).map_err(Error::Results)?;
+    let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
+    budget::check(existing, resolved, cells, shard)
+}
+
+/// How far the numbers are off on this machine, if the plan wants to know.
+fn calibrated(resolved: &Resolved) -> Result<Option<manifest::Calibration>, Error> {
+    if !resolved.plan.run.calibrate {
+        return Ok(None);
+    }
+    let _ = writeln!(std::io::stderr(), "calibrating at the peak load, some 15 s");
+    calibrate::measure(resolved).map(Some)
 }
 
 /// Ends after the journal. Returns the exit code.

@@ -164,8 +164,8 @@ impl Exchange {
         }
     }
 
-    fn refused(&self, source: object_store::Error) -> StoreError {
-        refused(&self.url, &self.secrets, &source)
+    fn refused(&self, source: &object_store::Error) -> StoreError {
+        refused(&self.url, &self.secrets, source)
     }
 
     /// Works on a file of a directory, on a thread that may block.
@@ -193,7 +193,7 @@ impl Exchange {
             Ok(_) => Ok(true),
             // A conflict (409) of two who create it at one moment has no other end: one of them did.
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
-            Err(source) => Err(self.refused(source)),
+            Err(source) => Err(self.refused(&source)),
         }
     }
 
@@ -206,7 +206,7 @@ impl Exchange {
             Store::Directory(dir) => Self::on(dir, name, move |dir, name| dir.replace(name, &bytes)).await,
             Store::Bucket { store, prefix } => {
                 let put = store.put(&Store::key(prefix, name), PutPayload::from(bytes)).await;
-                put.map(drop).map_err(|source| self.refused(source))
+                put.map(drop).map_err(|source| self.refused(&source))
             }
         }
     }
@@ -233,7 +233,7 @@ impl Exchange {
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(self.refused(source)),
+            Err(source) => Err(self.refused(&source)),
         }
     }
 
@@ -247,7 +247,7 @@ impl Exchange {
             Store::Bucket { store, prefix } => (store, prefix),
         };
         let folder = Store::key(prefix, folder);
-        let found: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(|source| self.refused(source))?;
+        let found: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(|source| self.refused(&source))?;
         let name = |location: &Key| {
             let parts = location.prefix_match(&folder)?;
             Some(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
@@ -287,7 +287,7 @@ impl Exchange {
         };
         sent.await.map_err(|source| {
             let refused = object_store::Error::Generic { store: "exchange", source: Box::new(source) };
-            self.refused(refused)
+            self.refused(&refused)
         })
     }
 
@@ -299,10 +299,10 @@ impl Exchange {
         let path = to.path().join(file);
         let at = |source| StoreError::File { path: path.clone(), source };
         let Store::Bucket { store, prefix } = &self.store else { return Err(at(io::ErrorKind::Unsupported.into())) };
-        let found = store.get(&Store::key(prefix, name)).await.map_err(|source| self.refused(source))?;
+        let found = store.get(&Store::key(prefix, name)).await.map_err(|source| self.refused(&source))?;
         let mut stream = found.into_stream();
         let mut file = tokio::fs::File::from_std(to.create_new(file).map_err(at)?);
-        while let Some(piece) = stream.try_next().await.map_err(|source| self.refused(source))? {
+        while let Some(piece) = stream.try_next().await.map_err(|source| self.refused(&source))? {
             file.write_all(&piece).await.map_err(at)?;
         }
         file.flush().await.map_err(at)

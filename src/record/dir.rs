@@ -3,7 +3,9 @@
 //! [`Directory`], which follows no link.
 
 use super::manifest::Manifest;
+use super::owned::{Owned, refuse_foreign};
 use crate::files::{Directory, is_temporary};
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,10 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const PLAN: &str = "plan.toml";
 /// How much of the budget may have been spent.
 pub(crate) const RESERVATIONS: &str = "reservations.jsonl";
+/// What a shard leaves last.
+pub(crate) const SHARD_MARK: &str = "shard.json";
+/// The report for programs, which lists the other files of the report.
+pub(crate) const SUMMARY: &str = "summary.json";
 /// Behind the name of a file that an earlier version was writing.
 const PART: &str = ".part";
 /// Where charts go.
@@ -32,6 +38,14 @@ pub(crate) enum DirError {
     Occupied {
         /// The directory.
         dir: PathBuf,
+    },
+    /// Files of the user's would be replaced.
+    #[error("`{}` contains files that no run of bedrock-plan wrote: {}", dir.display(), listed(names))]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Their names, relative to it.
+        names: Vec<String>,
     },
     /// Another process is writing it.
     #[error("{} is being written by another run", dir.display())]
@@ -53,6 +67,25 @@ pub(crate) enum DirError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+/// What to do with a run that is in the results directory already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnExisting {
+    /// Stop with an error.
+    Refuse,
+    /// Replace it.
+    Overwrite,
+    /// There was none to continue: start, and replace what a deleted run left.
+    Resume,
+}
+
+/// The first names, and how many there are more.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 10;
+    let first: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(MOST);
+    first.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// A directory that is ours: locked as long as `journal` is open.
@@ -98,21 +131,61 @@ fn is_occupied(dir: &Path) -> bool {
     })
 }
 
-/// Makes the directory with its parents, locks it, and with `overwrite` removes what an earlier run
-/// of this tool left there; nothing else is ever removed.
+/// Whether a run may write `files`, relative to a directory, into it, without changing anything on the disk.
 ///
 /// # Errors
-/// As [`check`], and [`DirError::Locked`].
-pub(crate) fn take(dir: &Path, overwrite: bool) -> Result<RunDir, DirError> {
-    let taken = lock(dir)?;
-    if is_occupied(dir) {
-        if !overwrite {
-            return Err(DirError::Occupied { dir: dir.to_owned() });
-        }
-        taken.journal.set_len(0).map_err(at(&dir.join(JOURNAL)))?;
-        remove_ours(&taken.dir, |_| true).map_err(at(dir))?;
+/// [`DirError::Occupied`] if it holds a run or a report that must not be replaced, [`DirError::Foreign`] if a file of the user's
+/// would be replaced, [`DirError::Io`] if it is no directory or cannot be written.
+pub(crate) fn check_files(path: &Path, files: &[String], existing: OnExisting) -> Result<(), DirError> {
+    check(path, true)?;
+    match Directory::open(path) {
+        Ok(dir) => ownership(&dir, files, existing).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+fn ownership(dir: &Directory, files: &[String], existing: OnExisting) -> Result<Owned, DirError> {
+    let path = dir.path();
+    let owned = Owned::read(dir).map_err(at(path))?;
+    let mut names = files.to_vec();
+    let journal = match dir.read(JOURNAL).and_then(|journal| journal.metadata()) {
+        Ok(journal) => journal.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(at(&path.join(JOURNAL))(error)),
+    };
+    if journal > 0 {
+        names.push(JOURNAL.to_owned());
+    }
+    if existing == OnExisting::Refuse && (owned.has_run() || !owned.own(dir, &names).map_err(at(path))?.is_empty()) {
+        return Err(DirError::Occupied { dir: path.to_owned() });
+    }
+    refuse_foreign(dir, &owned, &names)?;
+    Ok(owned)
+}
+
+/// Makes the directory with its parents, locks it, and removes what is to be overwritten. A file that no manifest or summary
+/// of this tool lists is never removed.
+///
+/// # Errors
+/// As [`check_files`], and [`DirError::Locked`].
+pub(crate) fn take_for(path: &Path, files: &[String], existing: OnExisting) -> Result<RunDir, DirError> {
+    let taken = lock(path)?;
+    let owned = ownership(&taken.dir, files, existing)?;
+    if existing == OnExisting::Overwrite {
+        sweep(&taken.dir, files).map_err(at(path))?;
+        // Without a manifest a journal is not this tool's: it was refused unless it is empty.
+        taken.journal.set_len(0).map_err(at(&path.join(JOURNAL)))?;
+        owned.delete(&taken.dir).map_err(at(path))?;
     }
     Ok(taken)
+}
+
+/// As [`take_for`], for tests that need no files but the journal.
+#[cfg(test)]
+pub(crate) fn take(path: &Path, overwrite: bool) -> Result<RunDir, DirError> {
+    let existing = if overwrite { OnExisting::Overwrite } else { OnExisting::Refuse };
+    take_for(path, &[MANIFEST, PLAN].map(str::to_owned), existing)
 }
 
 /// Makes the directory with its parents and locks it, whatever it holds.
@@ -151,19 +224,6 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
     written.map_err(at(&dir.join(MANIFEST)))
 }
 
-/// Whether a name, relative to a run directory, is one that this tool writes.
-fn is_ours(name: &str) -> bool {
-    let name = whole(name);
-    let cell = |suffix: &str| name.strip_prefix("test_").is_some_and(|rest| rest.ends_with(suffix));
-    name == MANIFEST
-        || name == PLAN
-        || name == RESERVATIONS
-        || name.strip_prefix("consolidated_results_").is_some_and(|rest| rest.strip_suffix(".csv").is_some())
-        || name == "stages.csv"
-        || ["slo.csv", "tiers.csv", "report.html", "summary.json", "summary.md"].contains(&name)
-        || ["_stats.csv", "_stats_history.csv", "_failures.csv", "_report.html"].into_iter().any(cell)
-}
-
 /// The charts of a run, which a user's own may lie beside.
 pub(crate) const CHART_STEMS: [&str; 12] = [
     "avg_latency_by_config",
@@ -180,44 +240,24 @@ pub(crate) const CHART_STEMS: [&str; 12] = [
     "timeline",
 ];
 
-/// What a kill left half written: never part of a run, and only ever ours.
+/// Removes what a kill left half written of a run's files.
 ///
 /// # Errors
 /// When the system refuses.
-pub(super) fn sweep(dir: &Directory) -> io::Result<()> {
-    remove_ours(dir, |name| name.ends_with(PART))
-}
-
-/// Removes those of this tool's files whose names are wanted; nothing else is ever removed.
-fn remove_ours(dir: &Directory, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
-    remove_files(dir, |name| wanted(name) && is_ours(name))?;
-    let is_histogram = |name: &str| Path::new(whole(name)).extension().is_some_and(|extension| extension == "hlog");
-    for (folder, is_ours) in [(CHARTS, is_chart as fn(&str) -> bool), (HISTOGRAMS, is_histogram)] {
-        match dir.subdirectory(Path::new(folder)) {
-            Ok(below) => remove_files(&below, |name| wanted(name) && is_ours(name))?,
+pub(super) fn sweep(dir: &Directory, names: &[String]) -> io::Result<()> {
+    // Earlier versions added an ending to the name.
+    let parts: HashSet<String> = names.iter().map(|name| format!("{name}{PART}")).collect();
+    for folder in ["", CHARTS, HISTOGRAMS] {
+        let below = match dir.subdirectory(Path::new(folder)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
+            below => below?,
+        };
+        for name in below.files()? {
+            let full = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            if is_temporary(&name) || parts.contains(&full) {
+                below.remove(&name)?;
+            }
         }
-        // Only an empty directory can be removed so: a chart of the user's own keeps it.
-        dir.remove_empty(folder);
-    }
-    Ok(())
-}
-
-fn is_chart(name: &str) -> bool {
-    let name = whole(name);
-    let stem = name.strip_suffix(".png").or_else(|| name.strip_suffix(".svg"));
-    stem.is_some_and(|stem| CHART_STEMS.contains(&stem))
-}
-
-/// The name that a file has once it is written.
-fn whole(name: &str) -> &str {
-    name.strip_suffix(PART).unwrap_or(name)
-}
-
-fn remove_files(dir: &Directory, ours: impl Fn(&str) -> bool) -> io::Result<()> {
-    for name in dir.files()?.iter().filter(|name| ours(name) || is_temporary(name)) {
-        dir.remove(name)?;
     }
     Ok(())
 }
@@ -226,30 +266,111 @@ fn remove_files(dir: &Directory, ours: impl Fn(&str) -> bool) -> io::Result<()> 
 mod tests {
     use super::*;
 
+    /// Takes a directory for a run of the same cells.
+    fn take_same(dir: &Path, existing: OnExisting) -> Result<RunDir, DirError> {
+        take_for(dir, &crate::record::owned::files_of(&crate::report::tests::manifest()), existing)
+    }
+
+    /// A run and its report, as this tool leaves them.
+    fn write_run(dir: &Path) -> Vec<String> {
+        crate::report::tests::write_run(dir);
+        let manifest = crate::report::tests::manifest();
+        let names = crate::record::owned::files_of(&manifest);
+        let files = Directory::open(dir).unwrap();
+        for name in names.iter().filter(|name| *name != MANIFEST) {
+            files.replace(name, b"x").unwrap();
+        }
+        let summary = serde_json::json!({
+            "schema": 1,
+            "run": { "run_id": manifest.run_id, "started": crate::units::timestamp::iso(manifest.started_ms), "tool_version": "0" },
+            "cells": manifest.cells.iter().map(|cell| serde_json::json!({ "test_id": cell.cell.id })).collect::<Vec<_>>(),
+        });
+        files.replace(SUMMARY, summary.to_string().as_bytes()).unwrap();
+        names
+    }
+
     #[test]
-    fn overwriting_removes_what_this_tool_writes_and_nothing_else() {
+    fn overwriting_removes_what_a_manifest_lists_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let ours = [
-            "manifest.json",
-            "plan.toml",
-            "reservations.jsonl",
-            "consolidated_results_20261124_090000.csv",
-            "test_us_flex_small_u1_stats.csv",
-            "test_us_flex_small_u1_report.html.part",
-            "charts/latency_heatmap.png",
-            "report.html",
-            "tiers.csv",
+        let ours = write_run(dir.path());
+        let theirs = [
+            "notes.md",
+            ".DS_Store",
+            "test_plan.md",
+            "test_mine_stats.csv",
+            "test_mine_report.html",
+            "consolidated_results_20200101_000000.csv",
+            "consolidated.csv",
+            "charts/mine.png",
+            "histograms/mine.hlog",
+            "shard.json",
         ];
-        let theirs = ["notes.md", "test_plan.md", "charts/mine.png", "consolidated.csv"];
-        for name in ours.iter().chain(&theirs) {
+        for name in theirs {
             write(dir.path(), Path::new(name), b"x").unwrap();
         }
-        fs::write(dir.path().join(JOURNAL), b"{}\n").unwrap();
-        assert!(matches!(take(dir.path(), false), Err(DirError::Occupied { .. })));
-        let taken = take(dir.path(), true).unwrap();
+        for name in ["report.html.part", ".bedrock-plan-0123456789abcdef.part", "charts/timeline.svg.part"] {
+            write(dir.path(), Path::new(name), b"x").unwrap();
+        }
+        assert!(matches!(take_same(dir.path(), OnExisting::Refuse), Err(DirError::Occupied { .. })));
+        let taken = take_same(dir.path(), OnExisting::Overwrite).unwrap();
         assert_eq!(taken.journal.metadata().unwrap().len(), 0);
         assert!(ours.iter().all(|name| !dir.path().join(name).exists()));
-        assert!(theirs.iter().all(|name| dir.path().join(name).exists()));
+        let mut left = taken.dir.files().unwrap();
+        for folder in [CHARTS, HISTOGRAMS] {
+            let below = taken.dir.subdirectory(Path::new(folder)).unwrap().files().unwrap();
+            left.extend(below.iter().map(|name| format!("{folder}/{name}")));
+        }
+        let mut expected: Vec<&str> = theirs.iter().copied().chain([JOURNAL]).collect();
+        left.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+    }
+
+    #[test]
+    fn what_no_manifest_lists_is_named_and_stays() {
+        let names = [
+            "plan.toml",
+            "summary.md",
+            "summary.json",
+            "report.html",
+            "manifest.json",
+            "reservations.jsonl",
+            "token_data.jsonl",
+        ];
+        for name in names {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), Path::new(name), b"{\"mine\": true}").unwrap();
+            write(dir.path(), Path::new("notes.md"), b"x").unwrap();
+            for existing in [OnExisting::Refuse, OnExisting::Resume, OnExisting::Overwrite] {
+                let refused = take_same(dir.path(), existing).unwrap_err().to_string();
+                assert!(refused.ends_with(&format!("no run of bedrock-plan wrote: `{name}`")), "{refused}");
+                assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"{\"mine\": true}");
+            }
+        }
+        // A run that was killed before its report owns no report.
+        let dir = tempfile::tempdir().unwrap();
+        crate::report::tests::write_run(dir.path());
+        write(dir.path(), Path::new("summary.md"), b"mine").unwrap();
+        let refused = take_same(dir.path(), OnExisting::Overwrite).unwrap_err();
+        assert!(matches!(&refused, DirError::Foreign { names, .. } if *names == ["summary.md"]), "{refused}");
+        assert!(dir.path().join(MANIFEST).exists() && fs::metadata(dir.path().join(JOURNAL)).unwrap().len() > 0);
+    }
+
+    #[test]
+    fn records_without_their_manifest_are_those_of_a_run() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::report::tests::write_run(dir.path());
+        fs::remove_file(dir.path().join(MANIFEST)).unwrap();
+        write(dir.path(), Path::new(PLAN), b"x").unwrap();
+        assert!(matches!(take_same(dir.path(), OnExisting::Refuse), Err(DirError::Occupied { .. })));
+        let taken = take_same(dir.path(), OnExisting::Overwrite).unwrap();
+        assert_eq!(taken.dir.files().unwrap(), [JOURNAL]);
+    }
+
+    #[test]
+    fn a_long_list_of_names_is_cut() {
+        let names: Vec<String> = (0..4_012).map(|number| number.to_string()).collect();
+        assert_eq!(listed(&names), "`0`, `1`, `2`, `3`, `4`, `5`, `6`, `7`, `8`, `9` and 4002 more");
     }
 
     #[test]

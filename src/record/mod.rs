@@ -11,6 +11,7 @@ pub(crate) mod hash;
 pub(crate) mod journal;
 pub(crate) mod manifest;
 pub(crate) mod merge;
+pub(crate) mod owned;
 pub(crate) mod probe;
 pub(crate) mod read;
 pub(crate) mod request;

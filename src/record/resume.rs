@@ -4,6 +4,7 @@
 
 use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock, sweep};
 use super::manifest::{Manifest, TurnReport};
+use super::owned::files_of;
 use super::read::{self, Of, ReadError, Records};
 use crate::files::Directory;
 use crate::matrix::order::Turn;
@@ -64,7 +65,7 @@ pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
     }
     let manifest = read::manifest(dir)?;
     mend(dir, &mut taken.journal).map_err(at)?;
-    sweep(&taken.dir).map_err(at)?;
+    sweep(&taken.dir, &files_of(&manifest)).map_err(at)?;
     Ok(Found::Run(taken, Box::new(manifest)))
 }
 

@@ -63,10 +63,11 @@ impl From<csv::Error> for ReportError {
 /// One format: a view in, files out. Those that are not made of a template have no use for them.
 pub(crate) type Format = fn(&View, &Templates) -> Result<Vec<Rendered>, ReportError>;
 
-/// All formats.
+/// All formats. The summary comes first: it lists the files of the others, so that a later report may replace them even if this
+/// one is killed.
 pub(crate) const FORMATS: &[Format] = &[
-    consolidated::render,
     summary::render,
+    consolidated::render,
     slo::render,
     stages::render,
     tiers::render,

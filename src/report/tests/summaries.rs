@@ -90,3 +90,17 @@ fn a_template_of_ones_own_replaces_the_built_in_one() {
     ];
     insta::assert_snapshot!("templates_that_do_not_work", said.join("\n"));
 }
+
+#[test]
+fn every_file_of_a_report_is_listed_as_its_own() {
+    let manifest = super::manifest();
+    let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
+    let known = crate::record::owned::report_files(manifest.started_ms, ids);
+    for file in super::files() {
+        assert!(
+            known.iter().any(|name| file.path == std::path::Path::new(name)),
+            "{} is not listed",
+            file.path.display()
+        );
+    }
+}

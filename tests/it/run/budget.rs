@@ -126,7 +126,7 @@ fn reservations_exist_only_with_a_budget_and_belong_to_one_run() {
     // Left by a run without a manifest.
     std::fs::remove_file(scene.path("results/manifest.json")).unwrap();
     std::fs::write(&file, "damaged\n").unwrap();
-    scene.run(0, &["--requests", "5", "--max-requests", "5", "--resume"]);
+    scene.run(0, &["--requests", "5", "--max-requests", "5", "--resume-or-start"]);
     assert_eq!(scene.records().len(), 5);
 }
 

@@ -15,6 +15,7 @@ mod machine;
 mod money;
 mod nothing_lost;
 mod outputs;
+mod ownership;
 mod preflight;
 mod prompts;
 mod resume;

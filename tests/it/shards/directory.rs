@@ -550,3 +550,33 @@ fn an_exchange_and_what_is_merged_from_it_are_readable_for_their_owner_alone() {
     let message = code(&machines.merge("again", &[]), 4);
     assert!(message.contains("`token_data.jsonl` is a symbolic link"), "{message}");
 }
+
+#[test]
+fn a_merge_writes_only_where_it_may() {
+    let machines = Machines::new(USERS);
+    machines.run(1, 0, &["--only", "*default*"]);
+    let shard = machines.scene.path("exchange/shards/0");
+    let own = machines.scene.path("merged/summary.md");
+    fs::create_dir(machines.scene.path("merged")).unwrap();
+    fs::write(&own, "mine").unwrap();
+    for more in [&[][..], &["--overwrite"]] {
+        let message = code(&machines.merge("merged", more), 2);
+        assert!(message.contains("no run of bedrock-plan wrote: `summary.md`"), "{message}");
+        assert_eq!(
+            (files(&machines.scene.path("merged")), fs::read(&own).unwrap()),
+            (vec!["summary.md".into()], b"mine".to_vec())
+        );
+    }
+    // An id of a shard's manifest that leads elsewhere, under the right checksum.
+    let manifest = fs::read_to_string(shard.join("manifest.json")).unwrap();
+    let id = machines.json("exchange/shards/0/manifest.json")["cells"][0]["id"].as_str().unwrap().to_owned();
+    let evil = manifest.replace(&id, "x/../../../../evil");
+    fs::write(shard.join("manifest.json"), &evil).unwrap();
+    let mut mark = machines.json("exchange/shards/0/shard.json");
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(&evil);
+    mark["files"]["manifest.json"] = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    fs::write(shard.join("shard.json"), mark.to_string()).unwrap();
+    let message = code(&machines.merge("a/b/c/d", &[]), 2);
+    assert!(message.contains("`x/../../../../evil` is not the id of a cell"), "{message}");
+    assert!(!machines.scene.path("a").exists());
+}

@@ -1,0 +1,246 @@
+//! Which files of a directory this tool may replace or delete. A run's manifest lists those of the run: their names follow from
+//! its start and its cells. A report's `summary.json` lists those of the report in the same way, wherever the report was
+//! written; a run that was killed before its report therefore owns none of them. Everything else belongs to the user.
+
+use super::dir::{
+    CHART_STEMS, CHARTS, DirError, HISTOGRAMS, JOURNAL, MANIFEST, PLAN, RESERVATIONS, SHARD_MARK, SUMMARY,
+};
+use super::manifest::Manifest;
+use crate::files::Directory;
+use crate::units::id::is_id;
+use crate::units::timestamp;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::HashSet;
+use std::io::{self, BufReader};
+use std::path::Path;
+
+/// What a run writes beside its journal.
+const RUN: [&str; 3] = [MANIFEST, PLAN, RESERVATIONS];
+
+/// Where records without a manifest are kept when a new run starts.
+const ORPHANED_JOURNAL: &str = "token_data.orphaned.jsonl";
+
+/// Files of a report that do not depend on its run.
+const REPORT: [&str; 6] = ["report.html", SUMMARY, "summary.md", "slo.csv", "stages.csv", "tiers.csv"];
+
+/// What is written per cell: the parts of the name around the cell's id.
+const PER_CELL: [(&str, &str); 5] = [
+    ("test_", "_stats.csv"),
+    ("test_", "_stats_history.csv"),
+    ("test_", "_failures.csv"),
+    ("test_", "_report.html"),
+    ("histograms/", ".hlog"),
+];
+
+/// The names of all files that a report may consist of, relative to its directory, from the start of its run and the ids of its
+/// cells.
+pub(crate) fn report_files<'a>(started_ms: u64, ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = REPORT.iter().map(ToString::to_string).collect();
+    names.push(format!("consolidated_results_{}.csv", timestamp::compact(started_ms)));
+    names.extend(CHART_STEMS.iter().flat_map(|stem| ["png", "svg"].map(|kind| format!("{CHARTS}/{stem}.{kind}"))));
+    for id in ids {
+        names.extend(PER_CELL.iter().map(|(before, after)| format!("{before}{id}{after}")));
+    }
+    names
+}
+
+/// As [`report_files`], with the files of the run itself; the journal is not among them.
+pub(crate) fn run_files<'a>(started_ms: u64, ids: impl IntoIterator<Item = &'a str>, is_shard: bool) -> Vec<String> {
+    let mut names = report_files(started_ms, ids);
+    names.extend(RUN.map(str::to_owned));
+    names.extend(is_shard.then(|| SHARD_MARK.to_owned()));
+    names
+}
+
+/// As [`run_files`], of a run that has a manifest.
+pub(crate) fn files_of(manifest: &Manifest) -> Vec<String> {
+    let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
+    run_files(manifest.started_ms, ids, manifest.shards.is_some())
+}
+
+/// The part of a manifest, of any version, from which the names of its files follow.
+#[derive(Deserialize)]
+struct RunHead {
+    #[serde(rename = "format")]
+    _format: u32,
+    #[serde(rename = "plan_hash")]
+    _plan_hash: IgnoredAny,
+    run_id: String,
+    started_ms: u64,
+    #[serde(default)]
+    shards: Option<IgnoredAny>,
+    cells: Vec<CellHead>,
+}
+
+/// The same part of a summary.
+#[derive(Deserialize)]
+struct ReportHead {
+    #[serde(rename = "schema")]
+    _schema: u32,
+    run: ReportRun,
+    cells: Vec<CellHead>,
+}
+
+#[derive(Deserialize)]
+struct ReportRun {
+    run_id: String,
+    started: String,
+    #[serde(rename = "tool_version")]
+    _tool_version: String,
+}
+
+#[derive(Deserialize)]
+struct CellHead {
+    #[serde(alias = "test_id")]
+    id: String,
+}
+
+/// What a directory holds of this tool's.
+#[derive(Debug, Default)]
+pub(crate) struct Owned {
+    names: HashSet<String>,
+    /// The run whose manifest is there.
+    run_id: Option<String>,
+    /// The run whose report is there.
+    report_of: Option<String>,
+}
+
+impl Owned {
+    /// Reads the manifest and the summary in a directory. A file of that name that this tool did not write lists nothing.
+    ///
+    /// # Errors
+    /// If one of them is a link or cannot be read.
+    pub(crate) fn read(dir: &Directory) -> io::Result<Self> {
+        let mut owned = Self::default();
+        let report: Option<ReportHead> = head(dir, SUMMARY)?;
+        let run: Option<RunHead> = head(dir, MANIFEST)?;
+        if let Some(report) = &report {
+            let started_ms = timestamp::parse_iso(&report.run.started).unwrap_or(0);
+            owned.add_report(started_ms, &report.cells);
+            owned.report_of = Some(report.run.run_id.clone());
+        }
+        if let Some(run) = run {
+            owned.names.extend(RUN.iter().chain(&[JOURNAL]).map(ToString::to_string));
+            owned.names.extend(run.shards.map(|_| SHARD_MARK.to_owned()));
+            // With --public the files are named by masked ids, and both kinds may be there.
+            if owned.is_report_of(&run.run_id) {
+                owned.add_report(run.started_ms, &run.cells);
+            }
+            owned.run_id = Some(run.run_id);
+        } else if has_records(dir, JOURNAL)? || has_records(dir, ORPHANED_JOURNAL)? {
+            // The manifest was deleted: these files beside the records are the run's all the same.
+            owned.names.extend([PLAN, RESERVATIONS, JOURNAL].map(str::to_owned));
+        }
+        Ok(owned)
+    }
+
+    fn add_report(&mut self, started_ms: u64, cells: &[CellHead]) {
+        let ids = cells.iter().map(|cell| cell.id.as_str()).filter(|id| is_id(id));
+        self.names.extend(report_files(started_ms, ids));
+    }
+
+    /// Whether a manifest is there.
+    pub(crate) fn has_run(&self) -> bool {
+        self.run_id.is_some()
+    }
+
+    /// Whether the report that is there is one of this run: then all names that a report of it has are this tool's.
+    pub(crate) fn is_report_of(&self, run_id: &str) -> bool {
+        self.report_of.as_deref() == Some(run_id)
+    }
+
+    /// Those of some names that exist and belong to the user.
+    ///
+    /// # Errors
+    /// If a directory among them is a link.
+    pub(crate) fn foreign(&self, dir: &Directory, names: &[String]) -> io::Result<Vec<String>> {
+        self.existing(dir, names, false)
+    }
+
+    /// Those of some names that exist and are this tool's.
+    ///
+    /// # Errors
+    /// As [`Self::foreign`].
+    pub(crate) fn own(&self, dir: &Directory, names: &[String]) -> io::Result<Vec<String>> {
+        self.existing(dir, names, true)
+    }
+
+    fn existing(&self, dir: &Directory, names: &[String], own: bool) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for name in names.iter().filter(|name| self.names.contains(*name) == own) {
+            if dir.has(name)? {
+                found.push(name.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes everything that is listed but the journal, which is locked and truncated instead.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(super) fn delete(&self, dir: &Directory) -> io::Result<()> {
+        // The lists go last: what a kill leaves is listed still.
+        let is_list = |name: &&String| [MANIFEST, SUMMARY].contains(&name.as_str());
+        for name in self.names.iter().filter(|name| !is_list(name) && *name != JOURNAL) {
+            dir.remove(name)?;
+        }
+        for folder in [CHARTS, HISTOGRAMS] {
+            dir.remove_empty(folder);
+        }
+        self.names.iter().filter(is_list).try_for_each(|name| dir.remove(name))
+    }
+}
+
+/// Whether a file begins with a record of this tool.
+fn has_records(dir: &Directory, name: &str) -> io::Result<bool> {
+    #[derive(Deserialize)]
+    struct Line {
+        #[serde(rename = "run_id")]
+        _run_id: String,
+        #[serde(rename = "outcome")]
+        _outcome: String,
+    }
+    let file = match dir.read(name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let first = serde_json::Deserializer::from_reader(BufReader::new(file)).into_iter::<Line>().next();
+    Ok(matches!(first, Some(Ok(_))))
+}
+
+/// The head of a JSON file; nothing if there is no such file, or if it is something else.
+fn head<T: DeserializeOwned>(dir: &Directory, name: &str) -> io::Result<Option<T>> {
+    match dir.read(name) {
+        Ok(file) => Ok(serde_json::from_reader(BufReader::new(file)).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a report of a run may be written to a directory, which is created.
+///
+/// # Errors
+/// [`DirError::Foreign`] if a file of the user's would be replaced, or `Io`.
+pub(crate) fn check_report(path: &Path, manifest: &Manifest) -> Result<(), DirError> {
+    let io = |source| DirError::Io { path: path.to_owned(), source };
+    let dir = Directory::create(path).map_err(io)?;
+    let owned = Owned::read(&dir).map_err(io)?;
+    if owned.is_report_of(&manifest.run_id) {
+        return Ok(());
+    }
+    let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
+    refuse_foreign(&dir, &owned, &report_files(manifest.started_ms, ids))
+}
+
+/// Refuses names that exist and belong to the user.
+///
+/// # Errors
+/// [`DirError::Foreign`], or `Io` if the directory cannot be read.
+pub(super) fn refuse_foreign(dir: &Directory, owned: &Owned, names: &[String]) -> Result<(), DirError> {
+    let io = |source| DirError::Io { path: dir.path().to_owned(), source };
+    let names = owned.foreign(dir, names).map_err(io)?;
+    if names.is_empty() { Ok(()) } else { Err(DirError::Foreign { dir: dir.path().to_owned(), names }) }
+}

@@ -1,0 +1,180 @@
+//! Files that this tool did not write are neither replaced nor deleted, nothing is written outside the directory that the user
+//! names, and names of any length make files.
+
+use super::scene::{SHORT, Scene, files};
+use serde_json::Value;
+use std::fs;
+use std::process::Output;
+
+const FEW: [&str; 4] = ["--requests", "3", "--test-duration", "30s"];
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// All files of a directory with their content.
+fn contents(scene: &Scene, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let dir = scene.path(dir);
+    files(&dir).into_iter().map(|name| (name.clone(), fs::read(dir.join(name)).unwrap())).collect()
+}
+
+#[test]
+fn a_run_into_the_working_directory_replaces_no_file_of_the_user() {
+    let scene = Scene::new().plan(SHORT);
+    for name in ["report.html", "summary.md", "notes.txt"] {
+        fs::write(scene.path(name), "mine").unwrap();
+    }
+    let before = contents(&scene, "");
+    let run = ["run", "plan.toml", "--yes", "--no-preflight", "--results-dir", "."];
+    for more in [&[][..], &["--overwrite"], &["--resume-or-start"], &["--no-report"]] {
+        let output = scene.expect(2, scene.command(&[&run[..], &FEW, more].concat()));
+        let message = stderr(&output);
+        assert!(message.contains("`report.html`, `summary.md`, `plan.toml`\n"), "{more:?}: {message}");
+        assert!(message.contains("help: move or rename them"), "{message}");
+        let after: Vec<_> = contents(&scene, "").into_iter().filter(|(name, _)| name != "token_data.jsonl").collect();
+        assert!(after == before, "{more:?}");
+    }
+}
+
+#[test]
+fn files_beside_the_results_do_no_harm_and_survive_an_overwrite() {
+    let scene = Scene::new().plan(SHORT);
+    let theirs = [
+        ".DS_Store",
+        "notes.md",
+        "run.log",
+        "test_mine_stats.csv",
+        "consolidated_results_20200101_000000.csv",
+        "charts/mine.png",
+        "histograms/mine.hlog",
+    ];
+    for name in theirs {
+        let path = scene.path("results").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    scene.run(0, &FEW);
+    let first = contents(&scene, "results");
+    let again = [&FEW[..], &["--overwrite", "--user-counts", "2"]].concat();
+    scene.run(0, &again);
+    for name in theirs {
+        assert_eq!(fs::read_to_string(scene.path("results").join(name)).unwrap(), "mine", "{name}");
+    }
+    // What only the first run listed is gone.
+    let left = files(&scene.path("results"));
+    let of_first = first.iter().filter(|(name, _)| name.contains("_u3")).count();
+    assert!(of_first > 3 && !left.iter().any(|name| name.contains("_u3")), "{left:?}");
+    // Beside a finished run a file with a name of the next run is still the user's.
+    fs::write(scene.path("results/test_us_default_small_u3_stats.csv"), "mine").unwrap();
+    let before = contents(&scene, "results");
+    let output = scene.run(2, &[&FEW[..], &["--overwrite"]].concat());
+    assert!(stderr(&output).contains("wrote: `test_us_default_small_u3_stats.csv`\n"), "{}", stderr(&output));
+    assert!(contents(&scene, "results") == before);
+}
+
+#[test]
+fn a_report_replaces_only_what_a_report_wrote() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &[&FEW[..], &["--no-report"]].concat());
+    for (dir, arguments) in
+        [("results", &["report", "results"][..]), ("elsewhere", &["report", "results", "--out", "elsewhere"])]
+    {
+        fs::create_dir_all(scene.path(dir)).unwrap();
+        let own = scene.path(dir).join("summary.md");
+        fs::write(&own, "mine").unwrap();
+        let before = contents(&scene, dir);
+        let message = stderr(&scene.expect(2, scene.command(arguments)));
+        assert!(
+            message.contains(&format!("`{dir}` contains files that no run of bedrock-plan wrote: `summary.md`")),
+            "{message}"
+        );
+        assert!(contents(&scene, dir) == before);
+        fs::remove_file(own).unwrap();
+        scene.expect(0, scene.command(arguments));
+        // Its own files it may replace, also those whose names are masked.
+        let public = [arguments, &["--public"]].concat();
+        for again in [arguments, &public, arguments] {
+            scene.expect(0, scene.command(again));
+        }
+    }
+    // A run must not replace a report that was written elsewhere, unless it is told to.
+    let run = ["run", "plan.toml", "--yes", "--no-preflight", "--results-dir", "elsewhere"];
+    let message = stderr(&scene.expect(2, scene.command(&[&run[..], &FEW].concat())));
+    assert!(message.contains("elsewhere already holds"), "{message}");
+    scene.expect(0, scene.command(&[&run[..], &FEW, &["--overwrite"]].concat()));
+}
+
+#[test]
+fn nothing_is_erased_for_a_run_that_cannot_start() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &FEW);
+    let before = contents(&scene, "results");
+    let fails: [(i32, &[&str], &str); 4] = [
+        (2, &["--set", "budget.max_output_tokens=1"], "nothing can start, and the results are kept"),
+        (2, &["--user-counts", "0"], "0 users send nothing"),
+        (2, &["--only", "nothing*"], "nothing*"),
+        (4, &["--set", "target.endpoint=\"aws\"", "--region", "us-east-1"], "credentials"),
+    ];
+    for (code, more, expected) in fails {
+        let output = scene.run(code, &[&FEW[..], &["--overwrite"], more].concat());
+        assert!(stderr(&output).contains(expected), "{more:?}: {}", stderr(&output));
+        assert!(contents(&scene, "results") == before, "{more:?}");
+    }
+}
+
+#[test]
+fn a_cell_id_that_leads_elsewhere_is_refused() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &[&FEW[..], &["--no-report"]].concat());
+    let evil = "x/../../../../evil";
+    for name in ["manifest.json", "token_data.jsonl"] {
+        let path = scene.path("results").join(name);
+        let text = fs::read_to_string(&path).unwrap().replace("us_default_small_u3", evil);
+        assert!(text.contains(evil));
+        fs::write(path, text).unwrap();
+    }
+    let before = contents(&scene, "");
+    let commands: [&[&str]; 5] = [
+        &["report", "results"],
+        &["report", "results", "--out", "a/b/c"],
+        &["baseline", "add", "results", "--to", "baseline.json"],
+        &["run", "plan.toml", "--yes", "--results-dir", "results", "--resume"],
+        &["compare", "results", "results"],
+    ];
+    for arguments in commands {
+        let message = stderr(&scene.expect(2, scene.command(arguments)));
+        assert!(message.contains("`x/../../../../evil` is not the id of a cell"), "{arguments:?}: {message}");
+    }
+    assert!(contents(&scene, "") == before);
+}
+
+#[test]
+fn a_name_of_any_length_makes_files() {
+    let long = "n".repeat(215);
+    let scene = Scene::new().plan(SHORT);
+    let prompts = serde_json::json!({ long.as_str(): { "text": "Say hello." }, "Small": { "text": "a" }, "small": { "text": "b" } });
+    fs::write(scene.path("prompts.json"), prompts.to_string()).unwrap();
+    let prompts = ["--prompts-file", "prompts.json", "--prompt-sizes"];
+    scene.run(0, &[&FEW[..], &prompts, &[&long]].concat());
+    scene.expect(0, scene.command(&["report", "results"]));
+    let manifest: Value = scene.manifest();
+    let id = manifest["cells"][0]["id"].as_str().unwrap();
+    assert!(id.starts_with("us_default_nnnn") && id.len() < 110, "{id}");
+    assert!(scene.path("results").join(format!("test_{id}_stats_history.csv")).is_file());
+    assert_eq!(manifest["cells"][0]["prompt_size"], long.as_str(), "the name itself is kept");
+
+    let output = scene.run(2, &[&FEW[..], &["--overwrite"], &prompts, &["Small,small"]].concat());
+    let message = stderr(&output);
+    assert!(message.contains("`Small` and `small` differ only in the case of their letters"), "{message}");
+    assert!(message.contains("rename one of them"), "{message}");
+}
+
+#[test]
+fn two_cells_never_have_the_same_files() {
+    let scene = Scene::new().plan(SHORT);
+    let ambiguous = ["--region-prefixes", "us,us_x", "--service-tiers", "default,x_default", "--set"];
+    let allowed = "run.allow_unknown=[\"us_x\", \"x_default\"]";
+    let output = scene.run(2, &[&FEW[..], &ambiguous, &[allowed]].concat());
+    assert!(stderr(&output).contains("two cells have the id `us_x_default_small_u3`"), "{}", stderr(&output));
+    assert!(!scene.path("results").exists());
+}
