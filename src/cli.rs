@@ -181,6 +181,7 @@ pub(crate) struct ReportArgs {
 
 /// `merge`.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag
 pub(crate) struct MergeArgs {
     /// Where they met: `file:///shared/dir` or `s3://bucket/prefix`.
     #[arg(value_name = "URL")]
@@ -197,6 +198,9 @@ pub(crate) struct MergeArgs {
     /// Replace what an earlier run left in DIR; only files that this tool writes.
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Send requests signed with a session token to S3 over http, to hosts other than loopback too.
+    #[arg(long)]
+    pub(crate) allow_http: bool,
     /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
     #[arg(long)]
     pub(crate) public: bool,
@@ -420,6 +424,9 @@ impl FromArgMatches for SettingFlags {
         if matches.get_flag("simulated") {
             self.flags.push(("simulated".into(), "true".into()));
         }
+        if matches.get_flag("allow-http") {
+            self.flags.push(("allow-http".into(), "true".into()));
+        }
         self.sets.extend(matches.get_many::<String>("set").into_iter().flatten().cloned());
         Ok(())
     }
@@ -455,6 +462,13 @@ impl Args for SettingFlags {
                     .help_heading(heading("target")),
             )
             .arg(
+                Arg::new("allow-http")
+                    .long("allow-http")
+                    .action(ArgAction::SetTrue)
+                    .help(ALLOW_HTTP)
+                    .help_heading(heading("target")),
+            )
+            .arg(
                 Arg::new("set")
                     .long("set")
                     .action(ArgAction::Append)
@@ -469,6 +483,9 @@ impl Args for SettingFlags {
         Self::augment_args(command)
     }
 }
+
+/// Not a setting of a plan: a plan may come from a stranger.
+const ALLOW_HTTP: &str = "Send requests signed with a session token over http to hosts other than loopback (BEDROCK_PLAN_ALLOW_HTTP; never a bearer token; not a key of a plan)";
 
 fn help(help: &str, default: &str) -> String {
     if default == "-" { help.to_owned() } else { format!("{help} [{default}]") }

@@ -328,6 +328,7 @@ impl Error {
             Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
             Self::Unrecorded { .. } => 130,
             Self::Missing { .. } => 3,
+            Self::Setup(SetupError::UntrustedEndpoint(_) | SetupError::SessionTokenOverHttp(_)) => 2,
             Self::Setup(_) | Self::Exchange(_) | Self::Meet(_) => 4,
             _ => 2,
         }
@@ -376,6 +377,12 @@ impl Error {
             }
             Self::Setup(SetupError::NoCredentials(_)) => format!(
                 "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; {simulated}"
+            ),
+            Self::Setup(SetupError::UntrustedEndpoint(url)) => {
+                format!("pass `--endpoint-url {url}` if you trust this host with your credentials; {simulated}")
+            }
+            Self::Setup(SetupError::SessionTokenOverHttp(url)) => format!(
+                "use https, or pass `--allow-http` if you trust the network between this machine and `{}`", url.host()
             ),
             Self::Read(ReadError::NotARun { .. } | ReadError::Io { .. }) => {
                 "a results directory holds manifest.json and token_data.jsonl".into()

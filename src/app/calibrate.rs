@@ -16,6 +16,7 @@ use crate::record::{Outcome, Record};
 use crate::report::view;
 use crate::simulator::{Faults, Model, Truth};
 use crate::stats::percentile::{Curve, Observation, Quality};
+use crate::units::url::HttpUrl;
 use crate::units::{Rate, ms_of_us};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -92,7 +93,7 @@ fn quiet(model: &Model) -> Model {
 /// `simulate` in a process of its own. It ends with its standard input, so that it never outlives this one.
 struct Server {
     process: Child,
-    url: String,
+    url: HttpUrl,
     dir: PathBuf,
 }
 
@@ -119,12 +120,13 @@ impl Server {
         if let Some(stdout) = process.stdout.take() {
             BufReader::new(stdout).read_line(&mut line).map_err(Error::Internal)?;
         }
-        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or_default().to_owned();
-        let server = Self { process, url, dir };
-        if server.url.is_empty() {
-            return Err(Error::Internal(std::io::Error::other("the simulator for the calibration did not start")));
+        if let Some(url) = line.split_whitespace().find_map(|word| HttpUrl::parse(word).ok()) {
+            return Ok(Self { process, url, dir });
         }
-        Ok(server)
+        let _ = process.kill();
+        let _ = process.wait();
+        let _ = std::fs::remove_dir_all(&dir);
+        Err(Error::Internal(std::io::Error::other("the simulator for the calibration did not start")))
     }
 
     /// Ends it and reads its account: request id to times.
@@ -160,15 +162,17 @@ impl Gate for Open {
 }
 
 /// Runs the cell against the server.
-fn load(cell: &Cell, url: &str, resolved: &Resolved) -> Result<Vec<Record>, Error> {
+fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
     let target = Target {
-        endpoint_url: Some(url.to_owned()),
+        endpoint_url: Some(url.clone()),
         simulated: true,
+        is_trusted: true,
+        allow_http: false,
         region: None,
         regions: Vec::new(),
         profile: None,
-        bearer_token: false,
+        bearer_token: None,
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
         secrets: crate::units::Secrets::default(),
     };

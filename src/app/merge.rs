@@ -2,10 +2,9 @@
 
 use super::report::{self, Output};
 use super::shards;
+use crate::config;
 use crate::error::Error;
 use crate::exchange::{self, Exchange, Left, MARK, Mark};
-use crate::executor::Target;
-use crate::executor::connect::ProxySettings;
 use crate::files::Directory;
 use crate::record::dir::{self, JOURNAL, MANIFEST, OnExisting, PLAN};
 use crate::record::manifest::Manifest;
@@ -31,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) allow_missing: bool,
     /// What an earlier run left there is replaced.
     pub(crate) overwrite: bool,
+    /// A session token may be sent over plain http to any host.
+    pub(crate) allow_http: bool,
     /// How the files of the report are made.
     pub(crate) output: Output,
 }
@@ -90,17 +91,13 @@ async fn gather(
     copies: &Path,
 ) -> Result<(Vec<Part>, Option<Manifest>, Vec<String>), Error> {
     // Nothing of the plan is known yet: a bucket is opened as the environment says.
-    let target = Target {
-        endpoint_url: None,
-        simulated: false,
-        region: None,
-        regions: Vec::new(),
+    let access = shards::Access {
         profile: None,
-        bearer_token: false,
-        proxies: ProxySettings::from_environment(environment),
-        secrets: secrets.clone(),
+        allow_http: options.allow_http || config::allow_http(environment)?,
+        environment,
+        secrets,
     };
-    let exchange = shards::open(&options.url, &target, environment, false).await?;
+    let exchange = shards::open(&options.url, &access, false).await?;
     let marks = exchange::held(&exchange).await.map_err(Error::Meet)?;
     let differs = |other: &Mark| Some((other.index, marks[0].differs(other)?));
     if let Some((other, what)) = marks.iter().find_map(differs) {

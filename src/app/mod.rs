@@ -157,6 +157,7 @@ fn dispatch(
                 with: args.with,
                 allow_missing: args.allow_missing,
                 overwrite: args.overwrite,
+                allow_http: args.allow_http,
                 output: output(args.output, args.public, screen),
             },
             environment,

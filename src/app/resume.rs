@@ -124,6 +124,11 @@ fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_ce
                 .push("its cells are others (a model, a prompt's text, or a setting of the load changed)".into());
         }
     }
+    let endpoint = resolved.plan.target.endpoint.to_string();
+    // The manifest names one endpoint for all records; hashes tell only which kind it is.
+    if differences.is_empty() && endpoint != manifest.endpoint {
+        differences.push(format!("target.endpoint is `{endpoint}`, and was `{}`", manifest.endpoint));
+    }
     let (then, load) = (&manifest.plan.load, &resolved.plan.load);
     let mut differs = |holds: bool, what: String| {
         if holds {

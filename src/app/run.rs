@@ -22,7 +22,9 @@ use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
 use crate::record::owned;
 use crate::stats::live::Live;
 use crate::terminal;
+use crate::units::url::HttpUrl;
 use crate::units::{Secrets, timestamp};
+use aws_credential_types::Token;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::ops::Deref;
@@ -119,7 +121,7 @@ pub(super) fn connect(
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
         _ => None,
     };
-    let target = target(&resolved.plan, cells, simulator.as_ref().map(simulated::Simulated::url), environment, secrets);
+    let target = target(resolved, cells, simulator.as_ref().map(simulated::Simulated::url), environment, secrets);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     Ok(Connected { runtime, simulator, bedrock })
 }
@@ -184,9 +186,10 @@ pub(crate) fn run(
     } else {
         let mut begun = Begun::now(&resolved.plan);
         if let Some(asked) = &options.shard {
-            let target = target(&resolved.plan, &cells, None, environment, secrets);
-            let meeting = shards::Meeting { asked, target: &target, plan_hash: shards::whole_hash(resolved, &cells) };
-            let Some(joined) = shards::join(&meeting, &runtime, &begun, environment)? else { return Ok(130) };
+            let profile = resolved.plan.target.profile.as_deref();
+            let access = shards::Access { profile, allow_http: resolved.allow_http, environment, secrets };
+            let meeting = shards::Meeting { asked, access, plan_hash: shards::whole_hash(resolved, &cells) };
+            let Some(joined) = shards::join(&meeting, &runtime, &begun)? else { return Ok(130) };
             begun = joined.begun();
             part = Some(joined);
         }
@@ -394,24 +397,28 @@ fn called(cells: &[Cell], resolved: &str) -> String {
 }
 
 fn target(
-    plan: &Plan,
+    resolved: &Resolved,
     cells: &[Cell],
-    simulator: Option<String>,
+    simulator: Option<HttpUrl>,
     environment: &BTreeMap<String, String>,
     secrets: &Secrets,
 ) -> Target {
+    let plan = &resolved.plan;
     let endpoint_url = match &plan.target.endpoint {
         Endpoint::Url(url) => Some(url.clone()),
         Endpoint::Aws | Endpoint::Simulated => simulator,
     };
+    let bearer_token = environment.get("AWS_BEARER_TOKEN_BEDROCK").map(|token| token.trim());
     Target {
         endpoint_url,
         simulated: plan.target.endpoint == Endpoint::Simulated,
+        is_trusted: resolved.is_endpoint_trusted(),
+        allow_http: resolved.allow_http,
         // Where the cells name theirs nobody else need name one.
         region: plan.target.region.clone().or_else(|| regions(cells).into_iter().next()),
         regions: regions(cells),
         profile: plan.target.profile.clone(),
-        bearer_token: environment.get("AWS_BEARER_TOKEN_BEDROCK").is_some_and(|token| !token.is_empty()),
+        bearer_token: bearer_token.filter(|token| !token.is_empty()).map(|token| Token::new(token, None)),
         proxies: ProxySettings::from_environment(environment),
         secrets: secrets.clone(),
     }

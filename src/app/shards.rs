@@ -4,17 +4,19 @@
 use super::outcome::{self, CellEnd};
 use super::run::Begun;
 use super::signals::Signals;
-use crate::config::Resolved;
+use crate::config::{self, Resolved};
 use crate::error::Error;
-use crate::exchange::{self, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, Start, clock};
+use crate::exchange::{self, BucketAccess, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, Start, clock};
+use crate::executor::connect::ProxySettings;
+use crate::executor::credentials;
 use crate::executor::port::{Meet, Stop};
-use crate::executor::{Target, credentials};
 use crate::matrix::{Cell, Shard};
 use crate::plan::Plan;
 use crate::record::dir;
 use crate::record::hash::{plan_hash, text_hash};
 use crate::record::manifest::{ClockState, Manifest, ShardPart, Shards};
 use crate::record::probe::Checked;
+use crate::units::Secrets;
 use crate::units::text::count;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -86,20 +88,26 @@ pub(super) struct Part {
 /// What a machine comes with.
 pub(super) struct Meeting<'a> {
     pub(super) asked: &'a Asked,
-    /// Whose credentials open a bucket.
-    pub(super) target: &'a Target,
+    /// How a bucket is opened.
+    pub(super) access: Access<'a>,
     /// Over all that is asked, see [`whole_hash`].
     pub(super) plan_hash: String,
 }
 
+/// What opens a bucket.
+pub(super) struct Access<'a> {
+    /// The profile whose credentials are used; nothing leaves the choice to the environment.
+    pub(super) profile: Option<&'a str>,
+    /// A session token may be sent over plain http to any host.
+    pub(super) allow_http: bool,
+    pub(super) environment: &'a BTreeMap<String, String>,
+    /// What is masked.
+    pub(super) secrets: &'a Secrets,
+}
+
 /// Opens the exchange and waits until all machines are there; `begun` is what the run has if this one decides. A
 /// person may give up the waiting: nothing is returned.
-pub(super) fn join(
-    meeting: &Meeting,
-    runtime: &Runtime,
-    begun: &Begun,
-    environment: &BTreeMap<String, String>,
-) -> Result<Option<Part>, Error> {
+pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Result<Option<Part>, Error> {
     let Asked { url, shard, timeout } = meeting.asked;
     let kind = Kind {
         count: shard.count,
@@ -110,7 +118,7 @@ pub(super) fn join(
     let hello = Hello { kind, seed: begun.seed, host: host(), nonce: format!("{:016x}", rand::random::<u64>()) };
     let signals = Signals::listen(3);
     runtime.block_on(async {
-        let exchange = open(url, meeting.target, environment, true).await?;
+        let exchange = open(url, &meeting.access, true).await?;
         let others = count(shard.count as usize - 1, "other");
         let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
         let member = Member { exchange, shard: *shard, hello, timeout: *timeout };
@@ -128,14 +136,16 @@ pub(super) fn join(
 }
 
 /// Opens an exchange, which a directory is made for if wanted; a bucket's with the credentials of this process.
-pub(super) async fn open(
-    url: &str,
-    target: &Target,
-    environment: &BTreeMap<String, String>,
-    make: bool,
-) -> Result<Exchange, Error> {
-    let (provider, region) = if Exchange::is_bucket(url) { credentials(target).await } else { (None, None) };
-    Exchange::open(url, environment, provider, region, make, &target.secrets).map_err(Error::Exchange)
+pub(super) async fn open(url: &str, access: &Access<'_>, make: bool) -> Result<Exchange, Error> {
+    let mut bucket = BucketAccess::default();
+    if Exchange::is_bucket(url) {
+        let Access { profile, allow_http, environment, secrets } = *access;
+        let proxies = ProxySettings::from_environment(environment);
+        bucket.endpoint = config::s3_endpoint(environment, profile)?;
+        (bucket.provider, bucket.region) =
+            credentials(profile, &proxies, secrets, bucket.endpoint.as_ref(), allow_http).await;
+    }
+    Exchange::open(url, access.environment, bucket, make, access.secrets).map_err(Error::Exchange)
 }
 
 impl Part {

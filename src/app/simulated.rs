@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::simulator::{self, Model};
+use crate::units::url::HttpUrl;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +17,9 @@ pub(super) struct Simulated {
 
 impl Simulated {
     /// Where it listens.
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub(super) fn url(&self) -> HttpUrl {
+        let url = HttpUrl::parse(&format!("http://{}", self.address));
+        url.unwrap_or_else(|error| unreachable!("a socket address is a host: {error:?}"))
     }
 }
 

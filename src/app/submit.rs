@@ -128,7 +128,7 @@ fn job(
         working_dir: text(&working_dir)?,
         program: text(&std::env::current_exe().map_err(Error::Internal)?)?,
         plan: absolute(&args.plan)?,
-        flags: flags(args),
+        flags: flags(args, resolved),
         results: absolute(Path::new(&*expand_home(&results(plan), environment).unwrap_or_default()))?,
         exchange: args.exchange.as_deref().map(exchange).transpose()?,
         to,
@@ -148,8 +148,7 @@ fn results(plan: &Plan) -> String {
 
 /// A place of each job's own below what was said.
 fn exchange(url: &str) -> Result<String, Error> {
-    let is_known = url.starts_with("file:///") || url.strip_prefix("s3://").is_some_and(|rest| !rest.is_empty());
-    if !is_known {
+    if !crate::exchange::is_address(url) {
         return Err(Error::ExchangeUrl(url.to_owned()));
     }
     Ok(format!("{}/{}", url.trim_end_matches('/'), slurm::JOB))
@@ -162,13 +161,21 @@ fn said(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(Str
         let name = origin.name.as_deref().filter(|_| origin.layer == Layer::Env && key != RESULTS)?;
         Some((name.to_owned(), environment.get(name)?.clone()))
     };
-    resolved.origins.iter().filter_map(of).collect::<BTreeMap<_, _>>().into_iter().collect()
+    let mut said: BTreeMap<String, String> = resolved.origins.iter().filter_map(of).collect();
+    if resolved.allow_http {
+        said.insert(settings::ALLOW_HTTP.into(), "true".into());
+    }
+    // It decides whether the machines of the job read their profiles.
+    said.extend(
+        environment.get_key_value(settings::IGNORE_ENDPOINTS).map(|(name, value)| (name.clone(), value.clone())),
+    );
+    said.into_iter().collect()
 }
 
 const RESULTS: &str = "results_dir";
 
 /// What `run` is told beside what every job tells it.
-fn flags(args: &SubmitArgs) -> Vec<String> {
+fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
     let place = settings::find(RESULTS).map_or(&[][..], |setting| setting.flags);
     let mut flags = Vec::new();
     if let Some(barrier) = &args.barrier_timeout {
@@ -177,9 +184,15 @@ fn flags(args: &SubmitArgs) -> Vec<String> {
     for (flag, value) in &args.settings.flags {
         match flag.as_str() {
             "simulated" => flags.push("--simulated".into()),
+            // The environment of the job allows it, to `merge` too.
+            "allow-http" => {}
             flag if place.contains(&flag) => {}
             flag => flags.push(format!("--{flag}={value}")),
         }
+    }
+    // Only this machine is known to have the profile.
+    if resolved.origins.get("target.endpoint").is_some_and(|origin| origin.layer == Layer::Profile) {
+        flags.push(format!("--endpoint-url={}", resolved.plan.target.endpoint));
     }
     let sets = args.settings.sets.iter().filter(|set| set.split('=').next().map(str::trim) != Some(RESULTS));
     for (flag, values) in [("--set", sets.collect::<Vec<_>>()), ("--only", args.only.iter().collect())] {

@@ -5,9 +5,10 @@ use super::files;
 use super::layered::Layered;
 use super::paths::expand_home;
 use super::problem::{Place, Problem, Problems, Source};
+use super::sources::Entry;
 use super::tree::{leaves, set, unknown_keys};
-use super::{Resolved, Sources, asked, names, rules, sources};
-use crate::plan::Plan;
+use super::{Resolved, Sources, asked, aws_endpoint, names, rules, sources};
+use crate::plan::{Endpoint, Layer, Origin, Plan};
 use crate::prompts::{Files, Prompts};
 use crate::simulator;
 use crate::units::text_file;
@@ -88,14 +89,14 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     }
     let mut entries = sources::environment(sources, &paths, &mut problems);
     entries.extend(sources::flags(sources, &paths, &mut problems));
+    let allow_http = sources::allow_http(sources.environment).unwrap_or_else(|problem| {
+        problems.push(problem);
+        false
+    });
 
     let mut layered = Layered::new(&defaults, &files, trees, entries);
     layered.settle_rivals(&mut problems);
-    if layered.merged.tree["target"]["endpoint"] == "aws"
-        && let Some(entry) = sources::aws_endpoint(sources)
-    {
-        layered.add(entry);
-    }
+    let mut notes = aws_endpoint(sources, &mut layered, &mut problems);
     let (plan, bad) = layered.plan(&defaults, &mut problems);
     let prompts =
         prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
@@ -115,12 +116,69 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     }
     match prompts {
         Some(prompts) if problems.is_empty() => {
-            let warnings = [names::warnings(&plan), asked::warnings(&plan, &prompts)].concat();
-            Ok(Resolved { origins: layered.origins(), plan, prompts, warnings })
+            let allow_http = allow_http || sources.flags.iter().any(|(flag, _)| flag == "allow-http");
+            let mut resolved = Resolved { origins: layered.origins(), plan, prompts, warnings: Vec::new(), allow_http };
+            notes.extend(untrusted_endpoint(&resolved));
+            notes.extend(names::warnings(&resolved.plan));
+            notes.extend(asked::warnings(&resolved.plan, &resolved.prompts));
+            resolved.warnings = notes;
+            Ok(resolved)
         }
         _ => Err(Problems(problems)),
     }
 }
+
+/// Adds the endpoint that AWS's own configuration sets: variables replace that of a plan, the profile only the default.
+/// Returns warnings.
+fn aws_endpoint(sources: &Sources<'_>, layered: &mut Layered<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+    let target = &layered.merged.tree["target"];
+    let layer = layered.layer(ENDPOINT);
+    if layer > Layer::File {
+        return Vec::new();
+    }
+    let is_simulated = target["endpoint"] == "simulated";
+    let profile = target["profile"].as_str();
+    let found = match aws_endpoint::read(aws_endpoint::BEDROCK_RUNTIME, sources.environment, profile) {
+        Ok(found) => found,
+        Err(problem) => {
+            problems.push(problem);
+            return Vec::new();
+        }
+    };
+    let mut warnings: Vec<String> = found.warning.into_iter().collect();
+    let mut add = |layer, configured: aws_endpoint::Configured| {
+        let origin = Origin { layer, name: Some(configured.name) };
+        layered.add(Entry { key: ENDPOINT.into(), value: configured.url.into(), origin });
+    };
+    match (found.environment, found.profile) {
+        (Some(configured), _) => {
+            if is_simulated {
+                warnings.push(format!(
+                    "{} overrides `simulated` of the plan: requests leave this process; --simulated overrides the variable",
+                    configured.name
+                ));
+            }
+            add(Layer::Env, configured);
+        }
+        (None, Some(configured)) if layer == Layer::Default => add(Layer::Profile, configured),
+        _ => {}
+    }
+    warnings
+}
+
+/// A warning about an endpoint that only a plan sets: `run` sends no credentials there.
+fn untrusted_endpoint(resolved: &Resolved) -> Option<String> {
+    match &resolved.plan.target.endpoint {
+        Endpoint::Url(url) if !resolved.is_endpoint_trusted() && !url.is_bedrock() && !url.is_loopback() => {
+            Some(format!(
+                "`{url}` is set by the plan alone and is not a host of Amazon Bedrock: no AWS credentials are sent there; --endpoint-url {url} allows it"
+            ))
+        }
+        _ => None,
+    }
+}
+
+const ENDPOINT: &str = "target.endpoint";
 
 /// What holds where nobody says anything.
 pub(super) fn built_in() -> Value {

@@ -150,6 +150,8 @@ impl<'a> Layered<'a> {
     fn level(&self, by: usize) -> usize {
         match self.origins[by].layer {
             Layer::Default | Layer::File => by,
+            // Added after the merge, and above the defaults only.
+            Layer::Profile => 0,
             Layer::Env => self.files.len() + 1,
             Layer::Flag => self.files.len() + 2,
         }
@@ -174,6 +176,11 @@ impl<'a> Layered<'a> {
         self.said.push(Said { key: entry.key, value: entry.value, by: self.origins.len() });
         self.origins.push(entry.origin);
         self.merged = merge(self.said.clone());
+    }
+
+    /// The layer that sets a key.
+    pub(super) fn layer(&self, key: &str) -> Layer {
+        self.origins[self.by(key)].layer
     }
 
     /// Deserialises; where that fails the error is reported, the default put back, and all tried again.

@@ -2,6 +2,7 @@
 //! environment is an argument; nothing here reads it. Known by `cli` and `app` only.
 
 mod asked;
+mod aws_endpoint;
 mod check;
 mod costs;
 mod file;
@@ -24,8 +25,10 @@ pub(crate) use paths::{expand_home, relative_to};
 pub(crate) use problem::Problems;
 pub(crate) use schema::schema;
 
-use crate::plan::{Origins, Plan};
+use crate::plan::{Layer, Origins, Plan};
 use crate::prompts::Prompts;
+use crate::units::url::{HttpUrl, UrlError};
+use problem::Problem;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -55,6 +58,15 @@ pub(crate) struct Resolved {
     pub(crate) prompts: Prompts,
     /// What will probably not do what was meant, for people.
     pub(crate) warnings: Vec<String>,
+    /// A session token may be sent over plain http. Not a key of a plan: a plan may come from a stranger.
+    pub(crate) allow_http: bool,
+}
+
+impl Resolved {
+    /// Whether the user of this machine selected the endpoint, and not a plan alone.
+    pub(crate) fn is_endpoint_trusted(&self) -> bool {
+        self.origins.get("target.endpoint").is_none_or(|origin| origin.layer != Layer::File)
+    }
 }
 
 /// Reads a plan.
@@ -63,4 +75,34 @@ pub(crate) struct Resolved {
 /// Everything that is wrong, at once.
 pub(crate) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     check::read(sources)
+}
+
+/// The endpoint of S3, where the environment or the profile sets one.
+///
+/// # Errors
+/// If it is not a URL, or if a variable that disables it cannot be read.
+pub(crate) fn s3_endpoint(
+    environment: &BTreeMap<String, String>,
+    profile: Option<&str>,
+) -> Result<Option<HttpUrl>, Problems> {
+    let problems = |problem: Problem| Problems(vec![problem]);
+    let found = aws_endpoint::read(aws_endpoint::S3, environment, profile).map_err(problems)?;
+    let Some(configured) = found.environment.or(found.profile) else { return Ok(None) };
+    let url = HttpUrl::parse(&configured.url).map_err(|error| {
+        let message = match error {
+            // The text is not quoted.
+            UrlError::Credentials => "the endpoint contains a user or a password".into(),
+            UrlError::Malformed => format!("invalid endpoint `{}`", crate::units::text::clean(&configured.url)),
+        };
+        problems(Problem::named(configured.name, message).hint(Some("write a URL such as `https://s3.example`")))
+    })?;
+    Ok(Some(url))
+}
+
+/// Whether the environment allows session tokens over plain http, for commands that read no plan.
+///
+/// # Errors
+/// If the variable is neither true nor false.
+pub(crate) fn allow_http(environment: &BTreeMap<String, String>) -> Result<bool, Problems> {
+    sources::allow_http(environment).map_err(|problem| Problems(vec![problem]))
 }

@@ -83,6 +83,12 @@ impl Setting {
 /// What all of our own variables begin with.
 pub(crate) const PREFIX: &str = "BEDROCK_PLAN_";
 
+/// Ours too, and not a key of a plan: allows session tokens over plain http.
+pub(crate) const ALLOW_HTTP: &str = "BEDROCK_PLAN_ALLOW_HTTP";
+
+/// AWS's: disables the endpoints that its other variables and the profile set.
+pub(crate) const IGNORE_ENDPOINTS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
+
 /// Ours too, and about no plan: they say which machine of a run this one is.
 pub(crate) const OF_SHARDS: [&str; 2] = ["BEDROCK_PLAN_SHARD", "BEDROCK_PLAN_SHARDS"];
 
@@ -480,9 +486,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Where the results go; may contain {name} and {started}"
     ),
 ];
-
-/// AWS's variables for the endpoint, the stronger first; read only while the endpoint is `aws`.
-pub(crate) const AWS_ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"];
 
 #[cfg(test)]
 mod tests {

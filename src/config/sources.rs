@@ -5,9 +5,10 @@ use super::Sources;
 use super::check::free_table;
 use super::paths::expand_home;
 use super::problem::{Problem, nearest};
-use super::settings::{AWS_ENDPOINTS, Kind, OF_SHARDS, PREFIX, SETTINGS, Setting, find};
+use super::settings::{ALLOW_HTTP, Kind, OF_SHARDS, PREFIX, SETTINGS, Setting, find};
 use crate::plan::{Layer, Origin};
 use serde_json::{Number, Value};
+use std::collections::BTreeMap;
 
 /// A value, its key and who said it.
 #[derive(Debug, Clone)]
@@ -86,7 +87,7 @@ pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mu
     for (name, text) in sources.environment.iter().filter(|(_, text)| !text.trim().is_empty()) {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let is_flag = SETTINGS.iter().flat_map(|setting| setting.flags).any(|flag| Setting::prefixed(flag) == *name);
-        if is_flag || *name == simulated || OF_SHARDS.contains(&name.as_str()) {
+        if is_flag || *name == simulated || *name == ALLOW_HTTP || OF_SHARDS.contains(&name.as_str()) {
             continue;
         }
         let path = rest.to_lowercase().replace("__", ".");
@@ -136,19 +137,20 @@ pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<
     layer.entries
 }
 
-/// AWS's variables for the endpoint, for an endpoint that is `aws`.
-pub(super) fn aws_endpoint(sources: &Sources<'_>) -> Option<Entry> {
-    AWS_ENDPOINTS.iter().find_map(|name| {
-        let url = sources.environment.get(*name).filter(|url| !url.trim().is_empty())?;
-        let origin = Origin { layer: Layer::Env, name: Some((*name).to_owned()) };
-        Some(Entry { key: "target.endpoint".into(), value: url.trim().into(), origin })
-    })
+/// Whether the environment allows session tokens over plain http.
+pub(super) fn allow_http(environment: &BTreeMap<String, String>) -> Result<bool, Problem> {
+    let Some(text) = environment.get(ALLOW_HTTP).filter(|text| !text.trim().is_empty()) else { return Ok(false) };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(Problem::named(ALLOW_HTTP, format!("`{text}` is not true or false"))),
+    }
 }
 
 fn known_variables(paths: &[String]) -> Vec<String> {
     let flags = SETTINGS.iter().flat_map(|setting| setting.flags).map(|flag| Setting::prefixed(flag));
     let full = paths.iter().map(|path| format!("{PREFIX}{}", path.to_uppercase().replace('.', "__")));
-    flags.chain(full).collect()
+    flags.chain(full).chain([ALLOW_HTTP.to_owned()]).collect()
 }
 
 /// Text as a value of its kind. What cannot be one stays text: the check says what is wrong with it.

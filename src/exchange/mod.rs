@@ -28,4 +28,4 @@ mod tests;
 pub(crate) use barrier::{Hello, Kind, MeetError, Member, Start};
 pub(crate) use deliver::{Left, MARK, Mark, build, expected, fetch, held, left, send, verify};
 pub(crate) use detect::{DetectError, detect, tasks_beside};
-pub(crate) use store::{Exchange, StoreError};
+pub(crate) use store::{BucketAccess, Exchange, StoreError, is_address};

@@ -3,6 +3,7 @@
 
 use crate::files::{Directory, is_temporary};
 use crate::units::Secrets;
+use crate::units::url::HttpUrl;
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use bytes::Bytes;
@@ -10,8 +11,9 @@ use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::buffered::BufWriter;
 use object_store::path::Path as Key;
-use object_store::{CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ClientConfigKey, CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,23 +85,48 @@ impl Store {
 /// Folders of an exchange are nested no deeper.
 const DEEPEST: usize = 4;
 
+/// How a bucket is reached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BucketAccess {
+    /// Who signs; nothing leaves it to the store.
+    pub(crate) provider: Option<SharedCredentialsProvider>,
+    /// Where the bucket is; nothing leaves it to the environment.
+    pub(crate) region: Option<String>,
+    /// The server that holds it; nothing selects AWS's.
+    pub(crate) endpoint: Option<HttpUrl>,
+}
+
+/// The scheme of an address in lower case, and what follows.
+fn split(url: &str) -> Option<(String, &str)> {
+    url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest))
+}
+
+/// Whether an address is that of a directory or of a bucket, without opening it.
+pub(crate) fn is_address(url: &str) -> bool {
+    match split(url) {
+        Some((scheme, rest)) => (scheme == "file" && rest.starts_with('/')) || (scheme == "s3" && !rest.is_empty()),
+        None => false,
+    }
+}
+
 impl Exchange {
-    /// Opens `file:///a/directory`, which is made with its parents if wanted, or `s3://bucket/prefix`. The provider and the
-    /// region are those of a bucket.
+    /// Opens `file:///a/directory`, which is made with its parents if wanted, or `s3://bucket/prefix`. `access` is that of
+    /// a bucket; no variable selects another endpoint.
     ///
     /// # Errors
     /// When it is no such address, or its directory cannot be made.
     pub(crate) fn open(
         url: &str,
         environment: &BTreeMap<String, String>,
-        provider: Option<SharedCredentialsProvider>,
-        region: Option<String>,
+        access: BucketAccess,
         make: bool,
         secrets: &Secrets,
     ) -> Result<Self, StoreError> {
         let wrong = |why: &str| StoreError::Address { url: url.into(), why: why.into() };
         let refused = |source| refused(url, secrets, &source);
-        if let Some(path) = url.strip_prefix("file://") {
+        let (scheme, rest) = split(url).unwrap_or_default();
+        if scheme == "file" {
+            let path = rest;
             let dir = PathBuf::from(path);
             if !dir.is_absolute() {
                 return Err(wrong("a directory is named by its absolute path, file:///shared/dir"));
@@ -114,17 +141,26 @@ impl Exchange {
                 lead: Duration::from_secs(1),
             });
         }
-        let Some((bucket, prefix)) = url.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
-        else {
+        if scheme != "s3" {
             return Err(wrong("file:///shared/dir or s3://bucket/prefix is one"));
-        };
+        }
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
             return Err(wrong("it names no bucket"));
         }
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
-        for (name, value) in environment.iter().filter(|(name, _)| name.starts_with("AWS_")) {
-            if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-                builder = builder.with_config(key, value);
+        let BucketAccess { provider, region, endpoint } = access;
+        let is_set = |(name, value): &(&String, &String)| name.starts_with("AWS_") && !value.trim().is_empty();
+        for (name, value) in environment.iter().filter(is_set) {
+            match name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+                // Where requests go is resolved already, by the rules of AWS.
+                Ok(
+                    AmazonS3ConfigKey::Endpoint
+                    | AmazonS3ConfigKey::S3Endpoint
+                    | AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp),
+                )
+                | Err(_) => {}
+                Ok(key) => builder = builder.with_config(key, value),
             }
         }
         if let Some(region) = region {
@@ -133,12 +169,19 @@ impl Exchange {
         if let Some(provider) = provider {
             builder = builder.with_credentials(Arc::new(Provider(provider)));
         }
+        let is_aws = endpoint.as_ref().is_none_or(HttpUrl::is_aws);
         // A server on this machine or in this network has no certificate; AWS is never asked without one.
-        let is_plain = |name: &str| environment.get(name).is_some_and(|url| url.starts_with("http://"));
-        if is_plain("AWS_ENDPOINT_URL_S3") || is_plain("AWS_ENDPOINT_URL") {
-            builder = builder.with_allow_http(true);
+        builder = builder.with_allow_http(endpoint.as_ref().is_some_and(HttpUrl::is_plain_http));
+        if let Some(endpoint) = endpoint {
+            builder = builder.with_endpoint(endpoint.as_str());
+            if endpoint.is_loopback() {
+                // The client reads the proxies of the environment, and knows no other way to leave them out.
+                let excludes = AmazonS3ConfigKey::Client(ClientConfigKey::ProxyExcludes);
+                builder = builder
+                    .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ProxyUrl), endpoint.as_str())
+                    .with_config(excludes, endpoint.host());
+            }
         }
-        let is_aws = !environment.contains_key("AWS_ENDPOINT_URL_S3") && !environment.contains_key("AWS_ENDPOINT_URL");
         // Whatever was installed before is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = builder.build().map_err(refused)?;
@@ -153,7 +196,7 @@ impl Exchange {
 
     /// Whether an address is a bucket's, which needs credentials.
     pub(crate) fn is_bucket(url: &str) -> bool {
-        url.starts_with("s3://")
+        split(url).is_some_and(|(scheme, _)| scheme == "s3")
     }
 
     /// The directory on this machine, if it is one.
@@ -340,7 +383,11 @@ impl CredentialProvider for Provider {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let found = self.0.provide_credentials().await;
-        let found = found.map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })?;
+        let found = found.map_err(|error| {
+            // The error itself names only its kind.
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            object_store::Error::Generic { store: "S3", source: why.into() }
+        })?;
         Ok(Arc::new(AwsCredential {
             key_id: found.access_key_id().into(),
             secret_key: found.secret_access_key().into(),

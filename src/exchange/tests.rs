@@ -16,15 +16,8 @@ fn hello(count: u32, index: u32) -> Hello {
 }
 
 fn exchange(dir: &std::path::Path) -> Exchange {
-    Exchange::open(
-        &format!("file://{}", dir.display()),
-        &BTreeMap::new(),
-        None,
-        None,
-        true,
-        &crate::units::Secrets::default(),
-    )
-    .unwrap()
+    let (access, secrets) = (super::BucketAccess::default(), crate::units::Secrets::default());
+    Exchange::open(&format!("file://{}", dir.display()), &BTreeMap::new(), access, true, &secrets).unwrap()
 }
 
 async fn join(

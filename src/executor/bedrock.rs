@@ -4,17 +4,16 @@
 //! connector, from the signed request's hand-over to the last byte, so that building, signing and
 //! parsing on this machine are not counted as the service's time.
 
-use super::connect::{self, Connections, ProxySettings, causes, is_loopback};
+use super::connect::{self, Connections, causes, chain};
 use super::exchange::{Exchange, Facts};
 use super::prepared::{Number, Prepared};
-use super::redact::LONGEST_MESSAGE;
+use super::signing::{self, SetupError, Target};
 use super::stream::Tally;
 use crate::plan::Api;
-use crate::units::{Secrets, secrets::DUMMY};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
+use crate::units::Secrets;
+use crate::units::url::HttpUrl;
+use aws_config::Region;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::StalledStreamProtectionConfig;
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
@@ -23,46 +22,12 @@ use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse::ConverseOutput;
 use aws_sdk_bedrockruntime::types::{ContentBlock, ConverseMetrics, Message, TokenUsage};
+use aws_smithy_runtime_api::client::auth::http::HTTP_BEARER_AUTH_SCHEME_ID;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-
-/// How long credentials may take to be resolved before the run is given up.
-const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Who is asked, resolved.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// Nothing leaves the endpoint to the SDK.
-    pub(crate) endpoint_url: Option<String>,
-    /// The endpoint is our own simulator: dummy credentials, whatever the environment says.
-    pub(crate) simulated: bool,
-    /// Nothing leaves the region to the profile.
-    pub(crate) region: Option<String>,
-    /// The regions that cells name: each gets a client of its own.
-    pub(crate) regions: Vec<String>,
-    /// Nothing leaves the profile to the environment.
-    pub(crate) profile: Option<String>,
-    /// A bearer token for Bedrock is set.
-    pub(crate) bearer_token: bool,
-    /// Proxies of the environment.
-    pub(crate) proxies: ProxySettings,
-    /// What is masked; credentials are added as they are provided.
-    pub(crate) secrets: Secrets,
-}
-
-/// Why no request can be sent at all.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SetupError {
-    /// Neither plan, environment nor profile names a region.
-    #[error("no AWS region: neither the plan, AWS_REGION nor the profile names one")]
-    NoRegion,
-    /// The provider chain has nothing.
-    #[error("no AWS credentials: {0}")]
-    NoCredentials(String),
-}
 
 /// The clients, shared by all cells of a run.
 #[derive(Debug)]
@@ -160,25 +125,17 @@ impl Bedrock {
     /// No region or no credentials.
     pub(crate) async fn connect(target: &Target) -> Result<Self, SetupError> {
         let (http_client, connections) = connect::client(&target.proxies);
-        let config = if target.simulated {
-            SdkConfig::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .http_client(http_client)
-                .region(Region::new(target.region.clone().unwrap_or_else(|| "us-east-1".into())))
-                .credentials_provider(dummy_credentials())
-                .build()
-        } else {
-            from_environment(target, http_client).await?
-        };
+        let (config, bearer_token) = signing::configuration(target, http_client).await?;
         let region = config.region().ok_or(SetupError::NoRegion)?.to_string();
-        let endpoint = target.endpoint_url.as_deref().unwrap_or("AWS");
+        let endpoint = target.endpoint_url.as_ref().map_or("AWS", HttpUrl::as_str);
         tracing::debug!(endpoint, region, simulated = target.simulated, "requests go there");
         let mut builder = aws_sdk_bedrockruntime::config::Builder::from(&config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(url) = &target.endpoint_url {
-            builder = builder.endpoint_url(url);
+        builder.set_endpoint_url(target.endpoint_url.as_ref().map(ToString::to_string));
+        if let Some(token) = bearer_token {
+            builder = builder.bearer_token(token).auth_scheme_preference([HTTP_BEARER_AUTH_SCHEME_ID]);
         }
         // They share one connector, so that all connections are made and counted in one place.
         let in_region = |region: &String| {
@@ -313,114 +270,6 @@ fn timed_out(timeout: Duration) -> Box<Failure> {
     })
 }
 
-fn dummy_credentials() -> SharedCredentialsProvider {
-    SharedCredentialsProvider::new(Credentials::new(DUMMY, DUMMY, None, None, DUMMY))
-}
-
-/// Everything the SDK knows: environment, profiles, SSO, process, container, instance.
-async fn from_environment(
-    target: &Target,
-    http_client: aws_smithy_runtime_api::client::http::SharedHttpClient,
-) -> Result<SdkConfig, SetupError> {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone());
-    if let Some(region) = &target.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(profile) = &target.profile {
-        loader = loader.profile_name(profile);
-    }
-    let config = loader.load().await;
-    let plain_http = target.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
-    if !plain_http && target.bearer_token {
-        return if config.region().is_some() { Ok(config) } else { Err(SetupError::NoRegion) };
-    }
-    let loopback = target
-        .endpoint_url
-        .as_deref()
-        .and_then(|url| url.parse::<hyper::Uri>().ok())
-        .is_some_and(|uri| uri.host().is_some_and(is_loopback));
-    let region = match config.region() {
-        Some(region) => region.clone(),
-        None if loopback => Region::new("us-east-1"),
-        None => return Err(SetupError::NoRegion),
-    };
-    let provider = match resolve(&config, &target.secrets).await {
-        Ok(provider) => provider,
-        // A server on this machine asks for a signature, not for an account.
-        Err(reason) if loopback => {
-            tracing::info!(%reason, "no AWS credentials: requests to loopback are signed with dummy ones");
-            dummy_credentials()
-        }
-        Err(reason) => return Err(SetupError::NoCredentials(reason)),
-    };
-    // Built anew where http is plain: a configuration from the environment would bring its bearer token along.
-    let builder = if plain_http { SdkConfig::builder() } else { config.into_builder() };
-    Ok(builder
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(http_client)
-        .region(region)
-        .credentials_provider(provider)
-        .build())
-}
-
-/// Who signs requests to other services of AWS, and the region that the profile names; neither where nothing is set.
-pub(crate) async fn credentials(target: &Target) -> (Option<SharedCredentialsProvider>, Option<String>) {
-    let (http_client, _) = connect::client(&target.proxies);
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
-    if let Some(profile) = &target.profile {
-        loader = loader.profile_name(profile);
-    }
-    let config = loader.load().await;
-    let provider = config.credentials_provider().map(|provider| remembering(provider, &target.secrets));
-    (provider, config.region().map(ToString::to_string))
-}
-
-/// Asks the chain once, so that a run without credentials ends before its first request.
-async fn resolve(config: &SdkConfig, secrets: &Secrets) -> Result<SharedCredentialsProvider, String> {
-    let provider = remembering(config.credentials_provider().ok_or("no provider is configured")?, secrets);
-    match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
-        Ok(Ok(_)) => Ok(provider),
-        Ok(Err(error)) => {
-            // Some of the SDK's messages carry a whole debug dump in parentheses.
-            let causes = chain(&error);
-            let plain: Vec<&str> = causes.iter().filter_map(|cause| cause.split(" (").next()).collect();
-            Err(secrets.redact(&plain.join(": "), LONGEST_MESSAGE))
-        }
-        Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
-    }
-}
-
-/// A credential provider that adds what it provides, renewed credentials too, to the masked secrets.
-#[derive(Debug)]
-struct Remembering {
-    provider: SharedCredentialsProvider,
-    secrets: Secrets,
-}
-
-fn remembering(provider: SharedCredentialsProvider, secrets: &Secrets) -> SharedCredentialsProvider {
-    SharedCredentialsProvider::new(Remembering { provider, secrets: secrets.clone() })
-}
-
-impl ProvideCredentials for Remembering {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(async {
-            let provided = self.provider.provide_credentials().await?;
-            for secret in [Some(provided.access_key_id()), Some(provided.secret_access_key()), provided.session_token()]
-            {
-                self.secrets.remember(secret.unwrap_or_default());
-            }
-            Ok(provided)
-        })
-    }
-
-    fn fallback_on_interrupt(&self) -> Option<Credentials> {
-        self.provider.fallback_on_interrupt()
-    }
-}
-
 fn read(output: &ConverseOutput, keeps_text: bool) -> Result<Answer, Box<Failure>> {
     let blocks = output.output().and_then(|output| output.as_message().ok()).map_or(&[][..], Message::content);
     let text = || blocks.iter().filter_map(|block| block.as_text().ok()).map(String::as_str).collect();
@@ -466,13 +315,6 @@ where
         _ => ("other".into(), chain(error).join(": ")),
     };
     Failure { class, message, http_status, request_id, answer: Answer::default() }
-}
-
-/// What an error and its causes say, outermost first.
-fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut chain: Vec<String> = causes(error).map(ToString::to_string).collect();
-    chain.dedup();
-    chain
 }
 
 /// The innermost two causes: what happened, and to what.

@@ -17,13 +17,15 @@ mod preflight;
 mod prepared;
 mod redact;
 mod run;
+mod signing;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod users;
 
 pub(crate) use backlog::Backlog;
-pub(crate) use bedrock::{Bedrock, SetupError, Target, credentials};
+pub(crate) use bedrock::Bedrock;
 pub(crate) use cpu_quota::cpu_quota_cores;
 pub(crate) use preflight::{PATIENCE, preflight};
 pub(crate) use run::{Execution, Job, Tell, execute};
+pub(crate) use signing::{SetupError, Target, credentials};

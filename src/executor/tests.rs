@@ -79,12 +79,14 @@ async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<R
 
 async fn bedrock(url: String) -> Arc<Bedrock> {
     let target = Target {
-        endpoint_url: Some(url),
+        endpoint_url: Some(crate::units::url::HttpUrl::parse(&url).unwrap()),
         simulated: true,
+        is_trusted: true,
+        allow_http: false,
         region: None,
         regions: Vec::new(),
         profile: None,
-        bearer_token: false,
+        bearer_token: None,
         proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
         secrets: crate::units::Secrets::default(),
     };

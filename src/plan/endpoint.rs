@@ -1,5 +1,6 @@
 //! Who is asked: AWS, the simulator inside this process, or any other server.
 
+use crate::units::url::{HttpUrl, UrlError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
@@ -11,7 +12,7 @@ pub(crate) enum Endpoint {
     /// A simulator that `run` starts itself, on a loopback port.
     Simulated,
     /// A server of the user's own.
-    Url(String),
+    Url(HttpUrl),
 }
 
 impl Endpoint {
@@ -20,22 +21,19 @@ impl Endpoint {
         match text {
             "aws" => Ok(Self::Aws),
             "simulated" => Ok(Self::Simulated),
-            url => match url.parse::<hyper::Uri>() {
+            url => HttpUrl::parse(url).map(Self::Url).map_err(|error| match error {
                 // It would stand in every file of the run.
-                Ok(uri) if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
-                    Err("an endpoint carries neither a user nor a password".into())
-                }
-                Ok(uri)
-                    if matches!(uri.scheme_str(), Some("http" | "https"))
-                        && uri.host().is_some_and(|host| !host.is_empty()) =>
-                {
-                    Ok(Self::Url(url.trim_end_matches('/').into()))
-                }
-                _ => Err(format!(
+                UrlError::Credentials => "an endpoint carries neither a user nor a password".into(),
+                UrlError::Malformed => format!(
                     "`{url}` is no endpoint: write `aws`, `simulated`, or a URL such as `http://127.0.0.1:8080`"
-                )),
-            },
+                ),
+            }),
         }
+    }
+
+    /// Whether the numbers are those of a server that is neither AWS's nor the simulator of this process.
+    pub(crate) fn is_other_server(&self) -> bool {
+        matches!(self, Self::Url(url) if !url.is_aws())
     }
 }
 
@@ -58,7 +56,7 @@ impl fmt::Display for Endpoint {
         out.write_str(match self {
             Self::Aws => "aws",
             Self::Simulated => "simulated",
-            Self::Url(url) => url,
+            Self::Url(url) => url.as_str(),
         })
     }
 }

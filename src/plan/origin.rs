@@ -13,6 +13,8 @@ pub(crate) type Origins = BTreeMap<String, Origin>;
 pub(crate) enum Layer {
     /// Built in.
     Default,
+    /// The AWS profile of the user.
+    Profile,
     /// A plan file.
     File,
     /// An environment variable.

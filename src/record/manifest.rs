@@ -5,7 +5,7 @@ use super::disturbance::Disturbances;
 use super::probe::{Checked, Finding, Probe, grounds};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
-use crate::plan::{Origins, Plan, Price};
+use crate::plan::{Endpoint, Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 
 /// The version of the manifest that this tool reads and writes.
@@ -417,6 +417,11 @@ impl Manifest {
     /// The pre-flight ended the run.
     pub(crate) fn is_grounded(&self) -> bool {
         grounds(&self.preflight, self.plan.run.on_unsupported)
+    }
+
+    /// Whether all output is labelled NOT AWS: requests went to a server that is not AWS's.
+    pub(crate) fn is_other_server(&self) -> bool {
+        Endpoint::parse(&self.endpoint).map_or(true, |endpoint| endpoint.is_other_server())
     }
 
     /// Whether people must be told that no Bedrock was asked.

@@ -96,6 +96,7 @@ struct ComparePage<'a> {
 #[derive(Serialize)]
 struct Banners {
     simulated: bool,
+    not_aws: bool,
     interrupted: bool,
 }
 
@@ -113,7 +114,7 @@ pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<V
     let states = BTreeMap::from(STATES);
     let page = ComparePage {
         frame: frame(templates),
-        run: Banners { simulated: compared.view.simulated, interrupted: false },
+        run: Banners { simulated: compared.view.simulated, not_aws: compared.view.not_aws, interrupted: false },
         compared,
         state: states.get(compared.view.verdict).copied().unwrap_or("unknown"),
         states,

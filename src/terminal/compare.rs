@@ -2,6 +2,7 @@
 
 use super::table::wrapped;
 use crate::report::compare::{CompareView, RowView, Side};
+use crate::report::view::NOT_AWS;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write;
 
@@ -10,6 +11,9 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     let mut text = String::new();
     if view.simulated {
         text += "SIMULATED: these numbers are a simulator's, not Amazon Bedrock's.\n\n";
+    }
+    if view.not_aws {
+        text += &format!("{NOT_AWS}\n\n");
     }
     let _ = writeln!(text, "{} against {}", sides(&view.new), view.baseline);
     let _ = writeln!(text, "  ({})\n", sides(&view.base));

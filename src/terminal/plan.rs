@@ -17,6 +17,9 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
     if plan.target.endpoint == Endpoint::Simulated {
         text += "SIMULATED: no Bedrock is asked, nothing leaves this machine.\n\n";
     }
+    if plan.target.endpoint.is_other_server() {
+        text += &format!("NOT AWS: requests go to {}, not to Amazon Bedrock.\n\n", plan.target.endpoint);
+    }
     text += &values(plan, origins, width);
     text += &thresholds(plan, origins, cells);
     text += &format!("\n{}\n", cells_line(plan, origins, cells));

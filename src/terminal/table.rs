@@ -1,7 +1,7 @@
 //! The end of a run as text: a row per cell, then the old tool's tables. Pure.
 
 use crate::report::view::slo::{SloRow, SloView};
-use crate::report::view::{CellView, View};
+use crate::report::view::{CellView, NOT_AWS, View};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     let mut text = String::new();
     if view.run.simulated {
         text += "SIMULATED: these numbers are a simulator's, not Amazon Bedrock's.\n\n";
+    }
+    if view.run.not_aws {
+        text += &format!("{NOT_AWS}\n\n");
     }
     if view.run.interrupted {
         text += "INTERRUPTED: this is what there is.\n\n";

@@ -33,6 +33,7 @@ pub(crate) mod text;
 pub(crate) mod text_file;
 mod think_time;
 pub(crate) mod timestamp;
+pub(crate) mod url;
 
 pub(crate) use money::Usd;
 pub(crate) use nearest::{nearest, similarity};

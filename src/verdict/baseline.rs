@@ -5,6 +5,7 @@
 //! kept out, with the reason.
 
 use crate::matrix::Cell;
+use crate::plan::Endpoint;
 use crate::record::hash;
 use crate::record::manifest::{Manifest, TurnEnd};
 use crate::stats::{Summary, Validity};
@@ -28,7 +29,7 @@ pub(crate) struct Session {
     pub(crate) started_ms: u64,
     /// The version of the tool that measured it.
     pub(crate) tool_version: String,
-    /// `aws`, `simulated` or `url`.
+    /// `aws` for any host of AWS's, `simulated`, or `url` for any other server.
     pub(crate) endpoint: String,
     /// The AWS region that was resolved.
     pub(crate) region: Option<String>,
@@ -87,7 +88,12 @@ pub(crate) enum BaselineError {
 
 /// What a run measured.
 pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
-    let endpoint = if manifest.endpoint.contains("://") { "url" } else { &manifest.endpoint };
+    // The host is not kept in a file that is shared; whether it is AWS's is.
+    let endpoint = match Endpoint::parse(&manifest.endpoint) {
+        Ok(Endpoint::Url(url)) if url.is_aws() => "aws",
+        Ok(Endpoint::Url(_)) => "url",
+        _ => &manifest.endpoint,
+    };
     let measured = |(planned, cell): (&crate::record::manifest::PlannedCell, &crate::stats::CellSummary)| {
         let location = cell.location();
         let numbers = Numbers {

@@ -14,7 +14,7 @@ mod limit;
 mod proxy;
 
 pub(super) use limit::TOO_LONG;
-pub(crate) use proxy::{ProxySettings, is_loopback};
+pub(crate) use proxy::ProxySettings;
 
 use super::exchange::Exchange;
 use crate::record::Connection;
@@ -152,6 +152,13 @@ fn note_connection(exchange: &Exchange, connections: &Connections, opened: Optio
 /// An error and its causes, outermost first.
 pub(super) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What an error and its causes say, outermost first.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut chain: Vec<String> = causes(error).map(ToString::to_string).collect();
+    chain.dedup();
+    chain
 }
 
 /// The class of a failure before the reply's headers.

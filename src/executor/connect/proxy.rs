@@ -1,11 +1,11 @@
 //! Proxies, from values that were read elsewhere: the environment is an argument. Loopback is never
 //! proxied: a simulator behind a company's proxy would be nobody's.
 
+use crate::units::url::is_loopback;
 use hyper::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which destination goes through which proxy.
@@ -34,12 +34,6 @@ impl ProxySettings {
     pub(super) fn intercept(&self, destination: &Uri) -> Option<Intercept> {
         if destination.host().is_some_and(is_loopback) { None } else { self.0.intercept(destination) }
     }
-}
-
-/// Whether a host, as a URI gives it, is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Debug for ProxySettings {

@@ -22,15 +22,17 @@ struct Point {
 
 /// A run: what can be told of each cell.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
-    json_bytes(&view.cells.iter().flat_map(cell).collect::<Vec<_>>())
+    let label = if view.run.not_aws { "NOT AWS: " } else { "" };
+    json_bytes(&view.cells.iter().flat_map(|one| cell(one, label)).collect::<Vec<_>>())
 }
 
-fn cell(cell: &CellView) -> Vec<Point> {
+/// `label` heads the tooltip of each point.
+fn cell(cell: &CellView, label: &str) -> Vec<Point> {
     // A number that may not be used makes a jump in a line that nobody can explain later.
     if cell.validity != "ok" {
         return Vec::new();
     }
-    let extra = format!("{} requests", cell.counts.total);
+    let extra = format!("{label}{} requests", cell.counts.total);
     let ms = |what: &str, value: Option<f64>, range: Option<String>| {
         value.map(|value| Point {
             name: format!("{} {what}", cell.id),
@@ -63,6 +65,7 @@ fn cell(cell: &CellView) -> Vec<Point> {
 
 /// A comparison: the new sessions' numbers.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
+    let label = if view.not_aws { "NOT AWS: " } else { "" };
     let points = view.rows.iter().filter_map(|row| {
         let verdict = if row.verdict.is_empty() { String::new() } else { format!("{}: ", row.verdict) };
         Some(Point {
@@ -70,7 +73,7 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
             unit: "ms",
             value: rounded(row.new_ms?),
             range: None,
-            extra: format!("{verdict}{} against {}", row.shown.change, view.baseline),
+            extra: format!("{label}{verdict}{} against {}", row.shown.change, view.baseline),
         })
     });
     json_bytes(&points.collect::<Vec<_>>())

@@ -46,6 +46,12 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
             .collect();
         suite(&mut suites, context).cases.extend(cases(cell));
     }
+    if view.run.not_aws {
+        // The name of a suite stays: histories are kept by it.
+        for suite in &mut suites {
+            suite.properties.push(("not_aws".into(), view.run.endpoint.clone()));
+        }
+    }
     write(&view.run.name, &view.run.started, &suites)
 }
 
@@ -55,6 +61,11 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
     for row in &view.rows {
         let context = row.context.iter().map(|entry| (entry.name.clone(), entry.value.clone())).collect();
         suite(&mut suites, context).cases.push(compared(row, &view.baseline));
+    }
+    if view.not_aws {
+        for suite in &mut suites {
+            suite.properties.push(("not_aws".into(), "true".into()));
+        }
     }
     let started = view.new.first().map_or("", |session| &session.started);
     write(&view.name, started, &suites)

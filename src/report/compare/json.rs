@@ -45,6 +45,9 @@ struct Document<'a> {
     name: &'a str,
     /// No Bedrock was asked in some session.
     simulated: bool,
+    /// The server of some session is neither AWS's nor the simulator; absent where none is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    not_aws: bool,
     /// A baseline's file, or the directory of a run, as it was named.
     against: &'a str,
     /// There are verdicts: two runs beside each other have none.
@@ -197,6 +200,7 @@ impl<'a> Document<'a> {
             tool_version: view.tool_version,
             name: &view.name,
             simulated: view.simulated,
+            not_aws: view.not_aws,
             against: &view.baseline,
             judged: view.judged,
             fails: view.fails,

@@ -37,11 +37,14 @@ pub(crate) struct About<'a> {
 
 /// A comparison, ready to be drawn.
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
 pub(crate) struct CompareView {
     /// What the plan is called.
     pub(crate) name: String,
     /// No Bedrock was asked in some session.
     pub(crate) simulated: bool,
+    /// The server of some session is neither AWS's nor the simulator.
+    pub(crate) not_aws: bool,
     /// The version of this tool.
     pub(crate) tool_version: &'static str,
     /// A baseline's file, or the directory of a run.
@@ -245,6 +248,7 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
     CompareView {
         name: about.name.to_owned(),
         simulated: base.iter().chain(new).any(|session| session.endpoint == "simulated"),
+        not_aws: base.iter().chain(new).any(|session| session.endpoint == "url"),
         tool_version: env!("CARGO_PKG_VERSION"),
         baseline: about.against.to_owned(),
         judged,

@@ -35,6 +35,7 @@ impl<'a> Summary<'a> {
                 endpoint: &run.endpoint,
                 region: run.region.as_deref(),
                 simulated: run.simulated,
+                not_aws: run.not_aws,
                 interrupted: run.interrupted,
                 tool_version: &run.tool_version,
                 include_failures: run.include_failures,

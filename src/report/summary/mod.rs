@@ -73,6 +73,9 @@ struct Run<'a> {
     region: Option<&'a str>,
     /// No Bedrock was asked.
     simulated: bool,
+    /// Requests went to a server that is neither AWS's nor the simulator; absent where they did not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    not_aws: bool,
     /// It was stopped before its end.
     interrupted: bool,
     /// The version of the tool.

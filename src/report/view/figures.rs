@@ -37,7 +37,11 @@ impl<'a> Frame<'a> {
         Figure {
             title: title.into(),
             subtitle: format!("{}, {}", self.run.name, self.run.started),
-            banner: self.run.simulated.then(|| "SIMULATED".into()),
+            banner: match (self.run.simulated, self.run.not_aws) {
+                (true, _) => Some("SIMULATED".into()),
+                (false, true) => Some("NOT AWS".into()),
+                (false, false) => None,
+            },
             notes,
             marks: self.marks.clone(),
             series,

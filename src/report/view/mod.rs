@@ -78,6 +78,10 @@ pub(crate) struct View {
 const CUT: &str =
     "The last line of the journal has no end, as a crash leaves it: it is left out, and everything before it is used";
 
+/// What heads the text of a run whose server is not AWS's.
+pub(crate) const NOT_AWS: &str =
+    "NOT AWS: these numbers come from another server, which its endpoint names, not from Amazon Bedrock.";
+
 /// What heads a report.
 #[derive(Debug, Clone, Serialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
@@ -100,6 +104,8 @@ pub(crate) struct RunView {
     pub(crate) region: Option<String>,
     /// No Bedrock was asked.
     pub(crate) simulated: bool,
+    /// The server is neither AWS's nor the simulator.
+    pub(crate) not_aws: bool,
     /// It was stopped.
     pub(crate) interrupted: bool,
     /// The version of this tool.
@@ -139,6 +145,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         endpoint: manifest.endpoint.clone(),
         region: manifest.region.clone(),
         simulated: manifest.simulated(),
+        not_aws: manifest.is_other_server(),
         // A run that was killed could not say so itself.
         interrupted: manifest.interrupted || manifest.ended_ms.is_none() && manifest.has_unfinished(),
         tool_version: manifest.tool_version.clone(),

@@ -369,5 +369,7 @@ fn aws_variables_keep_the_sdks_order_and_give_way_to_ours() {
     let both = [("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://a"), ("AWS_ENDPOINT_URL", "http://b")];
     let origin = json!({"layer": "env", "name": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"});
     assert_eq!(show(false, &both, "target.endpoint"), (json!("http://a"), origin));
-    assert_eq!(show(true, &both, "target.endpoint").0, json!("http://plan"), "read only while the endpoint is aws");
+    assert_eq!(show(true, &both, "target.endpoint").0, json!("http://a"), "variables override a plan");
+    let ours = [both[0], ("BEDROCK_PLAN_ENDPOINT_URL", "http://c")];
+    assert_eq!(show(true, &ours, "target.endpoint").0, json!("http://c"));
 }

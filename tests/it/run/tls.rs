@@ -11,8 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
@@ -20,10 +21,20 @@ const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"tex
 
 /// What the server saw.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
+    /// The header of each request.
+    pub(super) authorizations: Mutex<Vec<String>>,
     in_flight: AtomicUsize,
     most: AtomicUsize,
     http2: AtomicUsize,
+}
+
+/// Serves `localhost`; writes the certificate that a client must trust, and returns the port.
+pub(super) fn start(runtime: &tokio::runtime::Runtime, root: &Path) -> (u16, Arc<Seen>) {
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    std::fs::write(root, certificate.cert.pem()).unwrap();
+    let seen = Arc::new(Seen::default());
+    (runtime.block_on(serve(certificate, Arc::clone(&seen))), seen)
 }
 
 /// Serves on port 0 with a certificate of its own; returns the port.
@@ -60,6 +71,8 @@ async fn answer(request: Request<Incoming>, seen: Arc<Seen>) -> Result<Response<
     if request.version() == Version::HTTP_2 {
         seen.http2.fetch_add(1, Ordering::Relaxed);
     }
+    let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    seen.authorizations.lock().unwrap().extend(authorization);
     let _ = request.into_body().collect().await;
     let now = seen.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
     seen.most.fetch_max(now, Ordering::Relaxed);

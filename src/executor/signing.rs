@@ -1,0 +1,250 @@
+//! Where requests go and how they are signed: the credentials that an endpoint may receive. Nothing is left for the SDK to
+//! resolve behind our back: an endpoint, a bearer token and credentials are handed to it explicitly.
+
+use super::connect::{self, ProxySettings, chain};
+use super::redact::LONGEST_MESSAGE;
+use crate::units::Secrets;
+use crate::units::secrets::DUMMY;
+use crate::units::url::HttpUrl;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as Provided;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::{Credentials, Token};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use std::time::Duration;
+
+/// How long credentials may take to be resolved before the run is given up.
+const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who is asked, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// Nothing selects the endpoint of AWS in the region; the SDK never resolves another one.
+    pub(crate) endpoint_url: Option<HttpUrl>,
+    /// The endpoint is our own simulator: dummy credentials, whatever the environment says.
+    pub(crate) simulated: bool,
+    /// The user of this machine selected the endpoint, and not a plan alone.
+    pub(crate) is_trusted: bool,
+    /// A session token may be sent over plain http to any host.
+    pub(crate) allow_http: bool,
+    /// Nothing leaves the region to the profile.
+    pub(crate) region: Option<String>,
+    /// The regions that cells name: each gets a client of its own.
+    pub(crate) regions: Vec<String>,
+    /// Nothing leaves the profile to the environment.
+    pub(crate) profile: Option<String>,
+    /// The bearer token for Bedrock; never sent over plain http.
+    pub(crate) bearer_token: Option<Token>,
+    /// Proxies of the environment.
+    pub(crate) proxies: ProxySettings,
+    /// What is masked; credentials are added as they are provided.
+    pub(crate) secrets: Secrets,
+}
+
+/// Why no request can be sent at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    /// Neither plan, environment nor profile names a region.
+    #[error("no AWS region: neither the plan, AWS_REGION nor the profile names one")]
+    NoRegion,
+    /// The provider chain has nothing.
+    #[error("no AWS credentials: {0}")]
+    NoCredentials(String),
+    /// A plan alone selects where the credentials of this machine would go.
+    #[error(
+        "no AWS credentials are sent to `{0}`: only the plan sets this endpoint, and it is not a host of Amazon Bedrock"
+    )]
+    UntrustedEndpoint(HttpUrl),
+    /// A session token would be readable on the way.
+    #[error("no AWS session token is sent to `{0}` over http")]
+    SessionTokenOverHttp(HttpUrl),
+}
+
+/// The configuration of all clients, and the bearer token if requests carry it in place of a signature.
+///
+/// # Errors
+/// No region, no credentials, or none that the endpoint may receive.
+pub(super) async fn configuration(
+    target: &Target,
+    http_client: SharedHttpClient,
+) -> Result<(SdkConfig, Option<Token>), SetupError> {
+    if !target.simulated {
+        return from_environment(target, http_client).await;
+    }
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http_client)
+        .region(Region::new(target.region.clone().unwrap_or_else(|| "us-east-1".into())))
+        .credentials_provider(dummy_credentials())
+        .build();
+    Ok((config, None))
+}
+
+fn dummy_credentials() -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Credentials::new(DUMMY, DUMMY, None, None, DUMMY))
+}
+
+/// Everything the SDK knows: environment, profiles, SSO, process, container, instance.
+async fn from_environment(
+    target: &Target,
+    http_client: SharedHttpClient,
+) -> Result<(SdkConfig, Option<Token>), SetupError> {
+    let url = target.endpoint_url.as_ref();
+    let is_loopback = url.is_some_and(HttpUrl::is_loopback);
+    let untrusted = url.filter(|url| !target.is_trusted && !url.is_bedrock());
+    if let Some(url) = untrusted.filter(|url| !url.is_loopback()) {
+        return Err(SetupError::UntrustedEndpoint(url.clone()));
+    }
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client.clone());
+    if let Some(region) = &target.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &target.profile {
+        loader = loader.profile_name(profile);
+    }
+    let config = loader.load().await;
+    let region = match config.region() {
+        Some(region) => region.clone(),
+        None if is_loopback => Region::new("us-east-1"),
+        None => return Err(SetupError::NoRegion),
+    };
+    // Built anew: the configuration of the environment resolves an endpoint and a bearer token of its own.
+    let mut builder =
+        SdkConfig::builder().behavior_version(BehaviorVersion::latest()).http_client(http_client).region(region);
+    builder.set_app_name(config.app_name().cloned());
+    builder.set_identity_cache(config.identity_cache());
+    let plain_http = url.filter(|url| url.is_plain_http());
+    if plain_http.is_none() {
+        builder.set_use_fips(config.use_fips());
+        builder.set_use_dual_stack(config.use_dual_stack());
+    }
+    if untrusted.is_some() {
+        tracing::info!("only the plan sets this endpoint: requests to loopback are signed with dummy credentials");
+        return Ok((builder.credentials_provider(dummy_credentials()).build(), None));
+    }
+    if let Some(token) = target.bearer_token.as_ref().filter(|_| plain_http.is_none()) {
+        return Ok((builder.build(), Some(token.clone())));
+    }
+    let provider = match resolve(&config, &target.secrets).await {
+        Ok((provider, credentials)) => match plain_http.filter(|url| !url.is_loopback() && !target.allow_http) {
+            Some(url) if credentials.session_token().is_some() => {
+                return Err(SetupError::SessionTokenOverHttp(url.clone()));
+            }
+            Some(url) => without_session_tokens(provider, url),
+            None => provider,
+        },
+        // A server on this machine asks for a signature, not for an account.
+        Err(reason) if is_loopback => {
+            tracing::info!(%reason, "no AWS credentials: requests to loopback are signed with dummy ones");
+            dummy_credentials()
+        }
+        Err(reason) if target.bearer_token.is_some() => {
+            let reason = format!("a bearer token is never sent over http, and there is nothing else: {reason}");
+            return Err(SetupError::NoCredentials(reason));
+        }
+        Err(reason) => return Err(SetupError::NoCredentials(reason)),
+    };
+    Ok((builder.credentials_provider(provider).build(), None))
+}
+
+/// Who signs requests to other services of AWS, and the region that the profile names; neither where nothing is set.
+/// Without `allow_http` no session token is provided for an endpoint over plain http that is not on this machine.
+pub(crate) async fn credentials(
+    profile: Option<&str>,
+    proxies: &ProxySettings,
+    secrets: &Secrets,
+    endpoint: Option<&HttpUrl>,
+    allow_http: bool,
+) -> (Option<SharedCredentialsProvider>, Option<String>) {
+    let (http_client, _) = connect::client(proxies);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    let config = loader.load().await;
+    let refused = endpoint.filter(|url| url.is_plain_http() && !url.is_loopback() && !allow_http);
+    let provider = config.credentials_provider().map(|provider| remembering(provider, secrets));
+    let provider = provider.map(|provider| match refused {
+        Some(url) => without_session_tokens(provider, url),
+        None => provider,
+    });
+    (provider, config.region().map(ToString::to_string))
+}
+
+/// Credentials for an endpoint over plain http. They may be renewed during a run, and have a session token only then.
+fn without_session_tokens(provider: SharedCredentialsProvider, endpoint: &HttpUrl) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(WithoutSessionTokens { provider, endpoint: endpoint.clone() })
+}
+
+#[derive(Debug)]
+struct WithoutSessionTokens {
+    provider: SharedCredentialsProvider,
+    endpoint: HttpUrl,
+}
+
+impl ProvideCredentials for WithoutSessionTokens {
+    fn provide_credentials<'a>(&'a self) -> Provided<'a>
+    where
+        Self: 'a,
+    {
+        Provided::new(async {
+            let credentials = self.provider.provide_credentials().await?;
+            if credentials.session_token().is_some() {
+                let refused = SetupError::SessionTokenOverHttp(self.endpoint.clone());
+                return Err(CredentialsError::invalid_configuration(format!("{refused}; --allow-http allows it")));
+            }
+            Ok(credentials)
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.provider.fallback_on_interrupt().filter(|credentials| credentials.session_token().is_none())
+    }
+}
+
+/// Asks the chain once, so that a run without credentials ends before its first request.
+async fn resolve(config: &SdkConfig, secrets: &Secrets) -> Result<(SharedCredentialsProvider, Credentials), String> {
+    let provider = remembering(config.credentials_provider().ok_or("no provider is configured")?, secrets);
+    match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
+        Ok(Ok(credentials)) => Ok((provider, credentials)),
+        Ok(Err(error)) => {
+            // Some of the SDK's messages carry a whole debug dump in parentheses.
+            let causes = chain(&error);
+            let plain: Vec<&str> = causes.iter().filter_map(|cause| cause.split(" (").next()).collect();
+            Err(secrets.redact(&plain.join(": "), LONGEST_MESSAGE))
+        }
+        Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
+    }
+}
+
+/// A credential provider that adds what it provides, renewed credentials too, to the masked secrets.
+#[derive(Debug)]
+struct Remembering {
+    provider: SharedCredentialsProvider,
+    secrets: Secrets,
+}
+
+fn remembering(provider: SharedCredentialsProvider, secrets: &Secrets) -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(Remembering { provider, secrets: secrets.clone() })
+}
+
+impl ProvideCredentials for Remembering {
+    fn provide_credentials<'a>(&'a self) -> Provided<'a>
+    where
+        Self: 'a,
+    {
+        Provided::new(async {
+            let provided = self.provider.provide_credentials().await?;
+            for secret in [Some(provided.access_key_id()), Some(provided.secret_access_key()), provided.session_token()]
+            {
+                self.secrets.remember(secret.unwrap_or_default());
+            }
+            Ok(provided)
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.provider.fallback_on_interrupt()
+    }
+}
