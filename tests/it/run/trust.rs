@@ -50,7 +50,9 @@ fn an_invalid_cell_fails_a_run_that_asks_for_it() {
         std::fs::write(scene.path("results/manifest.json"), manifest.to_string()).unwrap();
         scene.expect(code, scene.command(&["report", "results"]));
         let validity = scene.rows()[0]["validity"].clone();
-        assert!(validity.starts_with("INVALID: CPU"), "{validity}");
+        // A busy test machine may add a reason of its own.
+        let mut reasons = validity.strip_prefix("INVALID: ").unwrap_or_default().split("; ");
+        assert!(reasons.any(|reason| reason.starts_with("CPU ") && reason.ends_with("> 80 %")), "{validity}");
     }
 }
 
