@@ -7,9 +7,12 @@
 use super::connect::{self, Connections, causes, chain};
 use super::exchange::{Exchange, Facts};
 use super::prepared::{Number, Prepared};
+use super::reported::Reported;
+use super::scan::ScanReply;
 use super::signing::{self, SetupError, Target};
 use super::stream::Tally;
 use crate::plan::Api;
+use crate::record::{class, is_blocked};
 use crate::units::Secrets;
 use crate::units::url::HttpUrl;
 use aws_config::Region;
@@ -66,8 +69,17 @@ pub(crate) struct Answer {
     pub(crate) resolved_service_tier: Option<String>,
     pub(crate) usage: Usage,
     pub(crate) server_latency_ms: Option<i64>,
+    /// Token counts that were dropped because they are implausible.
+    pub(crate) implausible_values: u32,
     /// What was answered, where it is to be kept.
     pub(crate) text: Option<String>,
+}
+
+impl Answer {
+    /// Whether a reply without content is one nevertheless: it reports output tokens, or it was blocked.
+    pub(super) fn has_result(&self) -> bool {
+        self.usage.output_tokens.unwrap_or(0) > 0 || self.stop_reason.as_deref().is_some_and(is_blocked)
+    }
 }
 
 /// Tokens, where the reply says so.
@@ -81,16 +93,27 @@ pub(crate) struct Usage {
     pub(crate) cache_write_tokens: Option<u64>,
 }
 
+/// More tokens than any context window has; a larger count is implausible.
+const MOST_TOKENS: u64 = 100_000_000;
+
 impl Usage {
-    pub(super) fn of(usage: Option<&TokenUsage>) -> Self {
-        let count = |number: i32| u64::try_from(number).ok();
-        usage.map_or_else(Self::default, |usage| Self {
-            input_tokens: count(usage.input_tokens()),
-            output_tokens: count(usage.output_tokens()),
-            total_tokens: count(usage.total_tokens()),
-            cache_read_tokens: usage.cache_read_input_tokens().and_then(count),
-            cache_write_tokens: usage.cache_write_input_tokens().and_then(count),
-        })
+    /// Returns the token counts that a reply reports, and how many of them were dropped because they are implausible.
+    pub(super) fn read(usage: Option<&TokenUsage>, reported: Reported) -> (Self, u32) {
+        let Some(usage) = usage else { return (Self::default(), 0) };
+        let mut implausible = 0;
+        let mut count = |is_reported: bool, number: i32| {
+            let plausible = u64::try_from(number).ok().filter(|tokens| *tokens <= MOST_TOKENS);
+            implausible += u32::from(is_reported && plausible.is_none());
+            plausible.filter(|_| is_reported)
+        };
+        let read = Self {
+            input_tokens: count(reported.input_tokens, usage.input_tokens()),
+            output_tokens: count(reported.output_tokens, usage.output_tokens()),
+            total_tokens: count(reported.total_tokens, usage.total_tokens()),
+            cache_read_tokens: usage.cache_read_input_tokens().and_then(|number| count(true, number)),
+            cache_write_tokens: usage.cache_write_input_tokens().and_then(|number| count(true, number)),
+        };
+        (read, implausible)
     }
 }
 
@@ -132,7 +155,8 @@ impl Bedrock {
         let mut builder = aws_sdk_bedrockruntime::config::Builder::from(&config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .interceptor(ScanReply);
         builder.set_endpoint_url(target.endpoint_url.as_ref().map(ToString::to_string));
         if let Some(token) = bearer_token {
             builder = builder.bearer_token(token).auth_scheme_preference([HTTP_BEARER_AUTH_SCHEME_ID]);
@@ -224,7 +248,7 @@ impl Bedrock {
             .set_additional_model_request_fields(prepared.additional.clone())
             .set_request_metadata(prepared.metadata.clone());
         match call.send().await {
-            Ok(output) => read(&output, prepared.keeps_text),
+            Ok(output) => read(&output, prepared.keeps_text, exchange.facts().reported),
             Err(error) => Err(Box::new(failure(&error, &exchange.facts()))),
         }
     }
@@ -270,18 +294,21 @@ fn timed_out(timeout: Duration) -> Box<Failure> {
     })
 }
 
-fn read(output: &ConverseOutput, keeps_text: bool) -> Result<Answer, Box<Failure>> {
+fn read(output: &ConverseOutput, keeps_text: bool, reported: Option<Reported>) -> Result<Answer, Box<Failure>> {
+    let reported = reported.unwrap_or(Reported::ALL);
     let blocks = output.output().and_then(|output| output.as_message().ok()).map_or(&[][..], Message::content);
     let text = || blocks.iter().filter_map(|block| block.as_text().ok()).map(String::as_str).collect();
+    let (usage, implausible_values) = Usage::read(output.usage(), reported);
     let answer = Answer {
         text: keeps_text.then(text),
         request_id: output.request_id().map(str::to_owned),
         stop_reason: Some(output.stop_reason().as_str().to_owned()),
         resolved_service_tier: output.service_tier().map(|tier| tier.r#type().as_str().to_owned()),
-        usage: Usage::of(output.usage()),
-        server_latency_ms: output.metrics().map(ConverseMetrics::latency_ms),
+        usage,
+        implausible_values,
+        server_latency_ms: output.metrics().map(ConverseMetrics::latency_ms).filter(|_| reported.latency_ms),
     };
-    if blocks.iter().any(|block| !is_empty(block)) || answer.usage.output_tokens.unwrap_or(0) > 0 {
+    if blocks.iter().any(|block| !is_empty(block)) || answer.has_result() {
         return Ok(answer);
     }
     Err(Failure::empty_reply(answer))
@@ -303,9 +330,15 @@ where
     let (class, message) = match error {
         _ if facts.failure.is_some() => (facts.failure.unwrap_or("reset").to_owned(), deepest(error)),
         SdkError::ServiceError(service) => match service.err().code() {
-            Some(code) => (code.to_owned(), service.err().message().unwrap_or_default().to_owned()),
+            Some(code) => {
+                let message = service.err().message().unwrap_or_default();
+                (class::of_service_error(code, http_status, message).to_owned(), message.to_owned())
+            }
             // The SDK calls a 200 that it cannot parse a service error too.
             None if http_status == Some(200) => ("decode".into(), deepest(error)),
+            None if http_status == Some(429) => {
+                (class::TOO_MANY_REQUESTS.into(), "HTTP 429 without an error type".into())
+            }
             None => ("http_error".into(), format!("HTTP {} without an error code", http_status.unwrap_or(0))),
         },
         SdkError::TimeoutError(_) => ("timeout".into(), deepest(error)),

@@ -2,6 +2,7 @@
 //! such thing, so it travels as a task-local around `send()`: the SDK calls the connector from the
 //! task that sends.
 
+use super::reported::Reported;
 use crate::record::Connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) ended: bool,
     /// `http/1.1`, as the reply says.
     pub(crate) protocol: Option<&'static str>,
+    /// The figures that the reply contains; nothing where its bytes were not scanned.
+    pub(super) reported: Option<Reported>,
     /// The class of a failure below HTTP: `connect`, `dns`, `tls`, `reset` or `decode`.
     pub(crate) failure: Option<&'static str>,
 }

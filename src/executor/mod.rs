@@ -16,7 +16,9 @@ pub(crate) mod port;
 mod preflight;
 mod prepared;
 mod redact;
+mod reported;
 mod run;
+mod scan;
 mod signing;
 mod stream;
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use super::bedrock::{Answer, Failure, Usage};
 use super::exchange::Exchange;
-use crate::record::Record;
+use super::reported::Reported;
+use crate::record::{Record, class};
 use crate::units::ms;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
@@ -98,7 +99,8 @@ impl Tally {
             };
             match event {
                 Ok(Some(event)) => {
-                    self.take(event, exchange.facts().last_byte.unwrap_or_else(Instant::now));
+                    let facts = exchange.facts();
+                    self.take(event, facts.last_byte.unwrap_or_else(Instant::now), facts.reported);
                     if completed.is_none() && self.is_complete() {
                         completed = Some(Instant::now());
                     }
@@ -116,7 +118,7 @@ impl Tally {
         self.stopped && self.metadata.is_some()
     }
 
-    fn take(&mut self, event: Event, at: Instant) {
+    fn take(&mut self, event: Event, at: Instant, reported: Option<Reported>) {
         match event {
             Event::ContentBlockDelta(event) => {
                 if let (Some(kept), Some(ContentBlockDelta::Text(text))) = (&mut self.answer.text, event.delta()) {
@@ -139,22 +141,22 @@ impl Tally {
             }
             Event::Metadata(event) => {
                 self.metadata = Some(at);
-                self.metadata(&event);
+                self.metadata(&event, reported.unwrap_or(Reported::ALL));
             }
             _ => {}
         }
     }
 
-    fn metadata(&mut self, event: &ConverseStreamMetadataEvent) {
-        self.answer.usage = Usage::of(event.usage());
-        self.answer.server_latency_ms =
-            event.metrics().map(aws_sdk_bedrockruntime::types::ConverseStreamMetrics::latency_ms);
+    fn metadata(&mut self, event: &ConverseStreamMetadataEvent, reported: Reported) {
+        (self.answer.usage, self.answer.implausible_values) = Usage::read(event.usage(), reported);
+        let latency_ms = event.metrics().map(aws_sdk_bedrockruntime::types::ConverseStreamMetrics::latency_ms);
+        self.answer.server_latency_ms = latency_ms.filter(|_| reported.latency_ms);
         self.answer.resolved_service_tier = event.service_tier().map(|tier| tier.r#type().as_str().to_owned());
     }
 
     /// A reply without content is a failure only where it says itself that it has none.
     pub(super) fn content(&self) -> Result<(), Box<Failure>> {
-        if self.chunks > 0 || self.answer.usage.output_tokens.unwrap_or(0) > 0 {
+        if self.chunks > 0 || self.answer.has_result() {
             return Ok(());
         }
         Err(Failure::empty_reply(self.answer.clone()))
@@ -196,7 +198,8 @@ impl Tally {
                 ConverseStreamOutputError::ServiceUnavailableException(_) => "ServiceUnavailableException",
                 _ => "other",
             };
-            return self.failed(class, error.message().unwrap_or_default().to_owned());
+            let message = error.message().unwrap_or_default();
+            return self.failed(class::of_service_error(class, Some(200), message), message.to_owned());
         }
         let facts = exchange.facts();
         if facts.failure == Some(super::connect::TOO_LONG) {

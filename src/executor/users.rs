@@ -12,7 +12,7 @@ use super::run::{Clock, Job, Tell};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
 use crate::record::manifest::Second;
-use crate::record::{Outcome, Phase, Record, Unfit, class};
+use crate::record::{Outcome, Phase, Record, Unfit, class, is_blocked};
 use crate::units::{ThinkTime, ms};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 /// The streams of the run's seed from which think times are drawn: one per turn and user, apart
 /// from the stream that orders cells.
 const THINK_STREAMS: u64 = 1 << 63;
+
+/// A server latency that exceeds the client's own time by more is implausible, milliseconds.
+const LATENCY_TOLERANCE_MS: f64 = 1_000.0;
 
 /// What the users of one turn have in common.
 pub(super) struct Shared {
@@ -295,9 +298,17 @@ impl Shared {
         let since = |start: Instant, end: Instant| ms(end.saturating_duration_since(start));
         let usage = answer.usage;
         let is_open = user.is_none();
-        let validity = (outcome == Outcome::Succeeded)
-            .then(|| Unfit::of(&self.planned, answer.resolved_service_tier.as_deref(), usage.cache_read_tokens))
-            .flatten();
+        let validity = match outcome {
+            Outcome::Succeeded if answer.stop_reason.as_deref().is_some_and(is_blocked) => Some(Unfit::Blocked),
+            Outcome::Succeeded => {
+                Unfit::of(&self.planned, answer.resolved_service_tier.as_deref(), usage.cache_read_tokens)
+            }
+            _ => None,
+        };
+        let most_ms = since(sent, ended) + LATENCY_TOLERANCE_MS;
+        let server_latency_ms = answer.server_latency_ms.filter(|ms| (0.0..=most_ms).contains(&(*ms as f64)));
+        let dropped = u32::from(server_latency_ms != answer.server_latency_ms);
+        let implausible_values = Some(answer.implausible_values + dropped).filter(|values| *values > 0);
         let mut record = Record {
             timestamp: self.clock.epoch_us(ended) as f64 / 1e6,
             response_time_ms: since(if is_open { wanted } else { sent }, ended),
@@ -321,7 +332,8 @@ impl Shared {
             validity,
             cache_read_tokens: usage.cache_read_tokens,
             cache_write_tokens: usage.cache_write_tokens,
-            server_latency_ms: answer.server_latency_ms,
+            server_latency_ms,
+            implausible_values,
             due_ms: is_open.then(|| since(self.start, wanted)),
             sent_ms: since(self.start, sent),
             send_lag_ms: since(wanted, sent),

@@ -107,7 +107,9 @@ impl Gate for Abort {
     }
 
     fn settle(&self, record: &Record) {
-        if record.outcome == Outcome::Censored {
+        // A request that met a closing connection says nothing of the service.
+        let is_race = record.error_class.as_deref() == Some(class::KEEP_ALIVE_RACE);
+        if record.outcome == Outcome::Censored || is_race {
             return;
         }
         self.with(|state| {
@@ -137,6 +139,28 @@ mod tests {
             abort.settle(&Record { timestamp, outcome, error_class, ..record() });
         }
         abort.admit().err().map(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn keep_alive_races_and_faults_of_the_service_do_not_abort_a_cell() {
+        let rule = plan::Abort { requests: 10, ..plan::Abort::default() };
+        let abort = Abort::new(rule);
+        abort.begin(0);
+        let end = |class: &str, second: u32| Record {
+            timestamp: 1e9 + f64::from(second),
+            outcome: Outcome::Failed,
+            error_class: Some(class.into()),
+            ..record()
+        };
+        (0..200).for_each(|second| abort.settle(&end(class::KEEP_ALIVE_RACE, second)));
+        assert!(abort.admit().is_ok());
+        let fault = class::of_service_error("ValidationException", Some(400), "Internal server error");
+        (0..5).for_each(|second| abort.settle(&end(fault, second)));
+        assert!(abort.admit().is_ok(), "five faults of the service are not hopeless");
+        abort.begin(0);
+        let invalid = class::of_service_error("ValidationException", Some(400), "max_tokens is too large");
+        (0..5).for_each(|second| abort.settle(&end(invalid, second)));
+        assert!(abort.admit().is_err());
     }
 
     #[test]

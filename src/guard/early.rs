@@ -12,7 +12,7 @@ use crate::matrix::Cell;
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, Counted, Plan, Timed};
 use crate::record::manifest::FailedBound;
-use crate::record::{Outcome, Record};
+use crate::record::{Outcome, Record, Unfit};
 use crate::stats::Times;
 use crate::stats::proportion::Tally;
 use crate::stats::{Sample, interval, window};
@@ -113,7 +113,7 @@ impl Early {
     /// What a request says of a bound: whether it breaks it, or nothing.
     fn breaks(&self, watch: &Watch, sample: &Sample, window_ms: Option<f64>) -> Option<bool> {
         match watch.what {
-            What::Counted(of) => (sample.outcome != Outcome::Censored).then(|| interval::counts(of, sample.outcome)),
+            What::Counted(of) => (sample.outcome != Outcome::Censored).then(|| interval::counts(of, sample)),
             What::Longer(of, most_ms) => {
                 if sample.start_ms < window_ms? {
                     return None;
@@ -153,7 +153,7 @@ impl Gate for Early {
             if watches.is_empty() || state.failed.contains_key(&state.cell) {
                 return;
             }
-            if record.outcome == Outcome::Succeeded {
+            if record.outcome == Outcome::Succeeded && record.validity != Some(Unfit::Blocked) {
                 state.times.add(record.response_time_ms);
             }
             state.settled += 1;
@@ -186,6 +186,7 @@ fn refusal(watch: &Watch, count: &Count) -> Refusal {
         What::Longer(..) => "took longer",
         What::Counted(Counted::Failures) => "failed",
         What::Counted(Counted::Throttles) => "were throttled",
+        What::Counted(Counted::Blocked) => "were blocked",
     };
     let reason = format!(
         "{} cannot be met any more: {hits} of {n} requests {broke}, and {} % may ({} % sure)",

@@ -61,6 +61,8 @@ pub(crate) enum Counted {
     Failures,
     /// Throttled ones.
     Throttles,
+    /// Successes whose stop reason says that the answer was blocked.
+    Blocked,
 }
 
 /// Something per second of the latency window.
@@ -124,7 +126,7 @@ impl Timed {
 }
 
 /// The names that a bound may have, for messages: a few percentiles stand for all.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "p50",
     "p90",
     "p95",
@@ -136,6 +138,7 @@ const KNOWN: [&str; 14] = [
     "chunk_gap_p95",
     "failure_rate",
     "throttle_rate",
+    "blocked_rate",
     "requests_per_sec",
     "output_tokens_per_sec",
     "goodput",
@@ -155,6 +158,7 @@ impl Metric {
         match key {
             "failure_rate" => return Ok(Self::Share(Counted::Failures)),
             "throttle_rate" => return Ok(Self::Share(Counted::Throttles)),
+            "blocked_rate" => return Ok(Self::Share(Counted::Blocked)),
             "requests_per_sec" => return Ok(Self::PerSecond(Flow::Requests)),
             "output_tokens_per_sec" => return Ok(Self::PerSecond(Flow::OutputTokens)),
             "goodput" => return Ok(Self::Goodput),
@@ -172,8 +176,8 @@ impl Metric {
                 let meant = nearest(key, names).map_or(".".into(), |near| format!("; did you mean `{near}`?"));
                 Err(format!(
                     "`{key}` is nothing that a threshold can bound{meant} There are: any percentile as p95, ttft_p95, \
-                     ttfat_p95, tpot_p95, chunk_gap_p95 and service_p95; failure_rate, throttle_rate, requests_per_sec, \
-                     output_tokens_per_sec, goodput"
+                     ttfat_p95, tpot_p95, chunk_gap_p95 and service_p95; failure_rate, throttle_rate, blocked_rate, \
+                     requests_per_sec, output_tokens_per_sec, goodput"
                 ))
             }
         }
@@ -290,6 +294,7 @@ impl Bound {
             Self::Percentile { of, p, .. } => format!("{}p{p}", of.prefix()),
             Self::Share { of: Counted::Failures, .. } => "failure_rate".into(),
             Self::Share { of: Counted::Throttles, .. } => "throttle_rate".into(),
+            Self::Share { of: Counted::Blocked, .. } => "blocked_rate".into(),
             Self::PerSecond { of: Flow::Requests, .. } => "requests_per_sec".into(),
             Self::PerSecond { of: Flow::OutputTokens, .. } => "output_tokens_per_sec".into(),
             Self::Goodput { .. } => "goodput".into(),
@@ -396,6 +401,7 @@ impl JsonSchema for Slo {
                 "abort_on_fail": { "type": "boolean", "description": "End a cell that cannot pass any more." },
                 "failure_rate": share,
                 "throttle_rate": share,
+                "blocked_rate": share,
                 "requests_per_sec": least,
                 "output_tokens_per_sec": least,
                 "goodput": {
@@ -500,13 +506,25 @@ mod tests {
     #[test]
     fn a_threshold_is_written_as_a_plan_that_reads_back_to_it() {
         let text = "name = \"chat\"\non_inconclusive = \"fail\"\nabort_on_fail = true\np95 = \"2.5s\"\n\"p99.9\" = \"9s\"\n\
-            ttft_p95 = { max = \"800ms\" }\nfailure_rate = \"1%\"\nthrottle_rate = 0.05\nrequests_per_sec = { min = 20 }\n\
+            ttft_p95 = { max = \"800ms\" }\nfailure_rate = \"1%\"\nthrottle_rate = 0.05\nblocked_rate = \"2%\"\nrequests_per_sec = { min = 20 }\n\
             goodput = { min = 12.0, ttft = \"800ms\", tpot = \"40ms\" }\nwhen = { service_tier = \"priority\", users = [30, 60] }\n";
         let slo = read(text).unwrap();
         let keys: Vec<String> = slo.bounds.iter().map(Bound::key).collect();
-        assert_eq!(keys, ["p95", "p99.9", "ttft_p95", "failure_rate", "throttle_rate", "requests_per_sec", "goodput"]);
+        assert_eq!(
+            keys,
+            [
+                "p95",
+                "p99.9",
+                "ttft_p95",
+                "failure_rate",
+                "throttle_rate",
+                "blocked_rate",
+                "requests_per_sec",
+                "goodput"
+            ]
+        );
         let limits: Vec<f64> = slo.bounds.iter().map(Bound::limit).collect();
-        assert_eq!(limits, [2_500.0, 9_000.0, 800.0, 0.01, 0.05, 20.0, 12.0]);
+        assert_eq!(limits, [2_500.0, 9_000.0, 800.0, 0.01, 0.05, 0.02, 20.0, 12.0]);
         let written = toml::to_string(&slo).unwrap();
         assert_eq!(read(&written).unwrap(), slo, "{written}");
         let json = serde_json::to_string(&slo).unwrap();

@@ -19,6 +19,12 @@ const fn failed(name: &'static str, hint: &'static str) -> Class {
     Class { name, outcome: Outcome::Failed, hopeless: false, hint }
 }
 
+/// The class of a request that was sent while the server closed the idle connection.
+pub(crate) const KEEP_ALIVE_RACE: &str = "keep_alive_race";
+
+/// The class of an HTTP 429 without an error type, or with an unknown one.
+pub(crate) const TOO_MANY_REQUESTS: &str = "too_many_requests";
+
 /// All classes, the SDK's exceptions first.
 pub(crate) const CLASSES: &[Class] = &[
     Class {
@@ -67,6 +73,16 @@ pub(crate) const CLASSES: &[Class] = &[
     failed("dns", "the endpoint's name could not be resolved: check the region, the endpoint and the network"),
     failed("tls", "the TLS handshake failed: check the proxy and the trusted roots (SSL_CERT_FILE)"),
     failed("reset", "the connection was closed before the reply was complete"),
+    failed(
+        KEEP_ALIVE_RACE,
+        "the server closed an idle connection while the request was being sent, and read nothing of it: use a shorter think_time, or a longer keep-alive timeout of the proxy",
+    ),
+    Class {
+        name: TOO_MANY_REQUESTS,
+        outcome: Outcome::Throttled,
+        hopeless: false,
+        hint: "HTTP 429 that is not one of Bedrock's own: a proxy or gateway limits the rate: use fewer users, or raise its limit",
+    },
     failed("timeout", "no complete reply within request.timeout: raise it, or ask for less"),
     failed("decode", "the reply is not what the SDK can read: is the endpoint a Bedrock runtime?"),
     failed(
@@ -87,6 +103,31 @@ pub(crate) const CLASSES: &[Class] = &[
 /// The entry of a class, if it is one of ours; a service may send exceptions that nobody knew.
 pub(crate) fn find(name: &str) -> Option<&'static Class> {
     CLASSES.iter().find(|class| class.name == name)
+}
+
+/// Returns the class of an error that the service names `code`. A fault of the service that is reported as an invalid
+/// request is a fault of the service, and an unknown code with HTTP 429 is a throttle.
+pub(crate) fn of_service_error<'a>(code: &'a str, http_status: Option<u16>, message: &str) -> &'a str {
+    const SERVICE_FAULTS: &[&str] = &[
+        "internal server error",
+        "internal error",
+        "internal failure",
+        "internal service error",
+        "unexpected error",
+        "try your request again",
+        "temporarily unavailable",
+        "unable to process your request",
+    ];
+    let is_refusal = matches!(code, "ValidationException" | "BadRequestException" | "InvalidRequestException");
+    if is_refusal && SERVICE_FAULTS.iter().any(|part| message.to_ascii_lowercase().contains(part)) {
+        return "InternalServerException";
+    }
+    if http_status == Some(429) && find(code).is_none() { TOO_MANY_REQUESTS } else { code }
+}
+
+/// Returns whether a message says that the daily token quota of a model is used up: it lasts until the next day.
+pub(crate) fn is_daily_quota(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("too many tokens per day")
 }
 
 /// Whether a class says that our own timeout cut the request: its true time is longer.

@@ -20,4 +20,4 @@ pub(crate) mod resume;
 mod unfit;
 
 pub(crate) use request::{Connection, Outcome, Phase, Record};
-pub(crate) use unfit::Unfit;
+pub(crate) use unfit::{Unfit, is_blocked};

@@ -126,6 +126,9 @@ pub(crate) struct Record {
     /// Bedrock's own `metrics.latencyMs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server_latency_ms: Option<i64>,
+    /// Values of the reply, such as negative token counts, that were dropped because they are implausible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) implausible_values: Option<u32>,
     /// From the cell's start to the intended start (open loop).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) due_ms: Option<f64>,

@@ -18,6 +18,14 @@ pub(crate) enum Unfit {
     /// In flight while this machine stood still. Known at the end of the cell run only, so that no journal contains it:
     /// it is computed from the stalls in the manifest, and a request of any outcome may have it.
     ClientStalled,
+    /// Ended by a guardrail, a filter, a refusal, malformed output or a full context window.
+    Blocked,
+}
+
+/// Returns whether a stop reason means that the reply is not the answer that was requested.
+pub(crate) fn is_blocked(stop_reason: &str) -> bool {
+    matches!(stop_reason, "guardrail_intervened" | "content_filtered" | "refusal" | "model_context_window_exceeded")
+        || stop_reason.starts_with("malformed_")
 }
 
 impl Unfit {
@@ -39,6 +47,13 @@ impl Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stop_reasons_of_blocked_replies() {
+        let blocked = ["guardrail_intervened", "content_filtered", "refusal", "model_context_window_exceeded"];
+        assert!(blocked.into_iter().chain(["malformed_tool_use", "malformed_model_output"]).all(is_blocked));
+        assert!(!["end_turn", "max_tokens", "stop_sequence", "tool_use"].into_iter().any(is_blocked));
+    }
 
     #[test]
     fn what_was_not_asked_for_is_told_apart() {

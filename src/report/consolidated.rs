@@ -29,15 +29,15 @@ const OLD: [Column; 20] = [
     ("success_p99", |_, cell| number(cell.success.at(0.99))),
     ("avg_input_tokens", |_, cell| number(cell.avg_input_tokens)),
     ("avg_output_tokens", |_, cell| number(cell.avg_output_tokens)),
-    ("total_input_tokens", |_, cell| cell.total_input_tokens.to_string()),
-    ("total_output_tokens", |_, cell| cell.total_output_tokens.to_string()),
+    ("total_input_tokens", |_, cell| whole(cell.total_input_tokens)),
+    ("total_output_tokens", |_, cell| whole(cell.total_output_tokens)),
 ];
 
 /// The axes of the old tool, in its order.
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
 /// Ours, after the axes that the old tool did not have.
-const OURS: [Column; 38] = [
+const OURS: [Column; 41] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
     ("p95_quality", |_, cell| cell.latency.p95_quality.unwrap_or_default().into()),
@@ -76,11 +76,21 @@ const OURS: [Column; 38] = [
     ("max_tokens_share", |_, cell| share(cell.max_tokens_share)),
     ("slo", |_, cell| cell.slo_verdict.into()),
     ("client_stalled", |_, cell| cell.client_stalled.to_string()),
+    ("blocked_count", |_, cell| cell.blocked.values().sum::<u64>().to_string()),
+    ("blocked_stop_reasons", |_, cell| {
+        cell.blocked.iter().map(|(reason, n)| format!("{reason}={n}")).collect::<Vec<_>>().join(";")
+    }),
+    ("implausible_values", |_, cell| cell.implausible.to_string()),
 ];
 
 /// A share, 0 to 1, with four decimals.
 fn share(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.4}"))
+}
+
+/// A sum; empty where nothing reported it.
+fn whole(value: Option<u64>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// A percentile of something that not every cell has.

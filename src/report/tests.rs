@@ -161,6 +161,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         response_bytes: success.then_some(400),
         connection: Some(Connection::Reused),
         protocol: Some("http/1.1".into()),
+        implausible_values: None,
         connect_ms: None,
     }
 }

@@ -6,7 +6,7 @@ use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::Manifest;
 use crate::record::probe::Probe;
-use crate::record::{Outcome, Phase, Record, Unfit, class};
+use crate::record::{Outcome, Phase, Record, Unfit, class, is_blocked};
 use std::collections::{BTreeMap, HashMap};
 
 /// What is kept of a record.
@@ -93,7 +93,14 @@ pub(super) struct Gathered {
     pub(super) untold_tiers: u64,
     /// What its requests cost.
     pub(super) spend: Spend,
+    /// Blocked replies by stop reason.
+    pub(super) blocked: BTreeMap<String, u64>,
+    /// Reported values that were dropped because they are implausible.
+    pub(super) implausible: u64,
 }
+
+/// Stop reasons of blocked replies that are counted apart; further ones are counted together.
+const MAX_STOP_REASONS: usize = 20;
 
 /// Takes the records of one run.
 #[derive(Debug)]
@@ -129,7 +136,14 @@ impl<'a> Collector<'a> {
         let asked = self.manifest.cells[cell].cell.service_tier != "none";
         gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
         gathered.answered |= record.http_status.is_some();
-        gathered.samples.push(Sample::of(record));
+        gathered.implausible += u64::from(record.implausible_values.unwrap_or(0));
+        let sample = Sample::of(record);
+        if sample.unfit == Some(Unfit::Blocked) {
+            let reason = record.stop_reason.as_deref().unwrap_or("other");
+            let is_known = gathered.blocked.len() < MAX_STOP_REASONS || gathered.blocked.contains_key(reason);
+            *gathered.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
+        }
+        gathered.samples.push(sample);
         slowest::keep(&mut gathered.slowest, record);
         if let Some(protocol) = &record.protocol {
             match gathered.protocols.get_mut(protocol) {
@@ -189,7 +203,7 @@ impl Sample {
             timed_out: record.error_class.as_deref().is_some_and(class::is_timeout),
             cache_read: record.cache_read_tokens.is_some_and(|tokens| tokens > 0),
             cut: record.stop_reason.as_deref() == Some("max_tokens"),
-            unfit: record.validity,
+            unfit: record.validity.or_else(|| blocked(record)),
             is_late: false,
         }
     }
@@ -199,6 +213,11 @@ impl Sample {
     pub(crate) fn is_burst(&self) -> bool {
         self.tpot_ms.is_some() && self.ttft_ms.zip(self.e2e_ms).is_some_and(|(ttft, e2e)| e2e - ttft < 0.05 * e2e)
     }
+}
+
+/// Journals of earlier versions contain blocked replies without a validity.
+fn blocked(record: &Record) -> Option<Unfit> {
+    (record.success && record.stop_reason.as_deref().is_some_and(is_blocked)).then_some(Unfit::Blocked)
 }
 
 fn saturate(number: u64) -> u32 {

@@ -7,7 +7,7 @@ use super::proportion::Tally;
 use super::student;
 use super::summary::{CellSummary, is_good};
 use crate::plan::{Counted, Flow, Goodput, Timed};
-use crate::record::Outcome;
+use crate::record::{Outcome, Unfit};
 
 /// What lies outside an interval on either side.
 const ALPHA: f64 = 0.025;
@@ -46,7 +46,7 @@ impl CellSummary {
         in_order.sort_by(|a, b| a.repetition.cmp(&b.repetition).then(a.start_ms.total_cmp(&b.start_ms)));
         let (mut at_least, mut at_most) = (Tally::default(), Tally::default());
         for sample in in_order {
-            let hit = counts(of, sample.outcome);
+            let hit = counts(of, sample);
             at_least.add(hit);
             at_most.add(hit || sample.outcome == Outcome::Censored);
         }
@@ -86,10 +86,11 @@ impl CellSummary {
 }
 
 /// Whether a request is one of those that are counted.
-pub(crate) fn counts(of: Counted, outcome: Outcome) -> bool {
+pub(crate) fn counts(of: Counted, sample: &Sample) -> bool {
     match of {
-        Counted::Failures => outcome.is_failure(),
-        Counted::Throttles => outcome == Outcome::Throttled,
+        Counted::Failures => sample.outcome.is_failure(),
+        Counted::Throttles => sample.outcome == Outcome::Throttled,
+        Counted::Blocked => sample.unfit == Some(Unfit::Blocked),
     }
 }
 

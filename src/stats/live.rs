@@ -128,9 +128,11 @@ impl Live {
         match record.outcome {
             Outcome::Succeeded => {
                 self.ends.succeeded += 1;
-                self.times.add(record.response_time_ms);
-                if let Some(ttft_ms) = record.ttft_ms {
-                    self.ttft.add(ttft_ms);
+                if record.validity.is_none() {
+                    self.times.add(record.response_time_ms);
+                    if let Some(ttft_ms) = record.ttft_ms {
+                        self.ttft.add(ttft_ms);
+                    }
                 }
                 self.input_tokens += record.input_tokens.unwrap_or(0);
                 self.output_tokens += record.output_tokens.unwrap_or(0);

@@ -110,7 +110,8 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
 }
 
 fn is_timed(sample: &Sample, include_failures: bool) -> bool {
-    sample.outcome == Outcome::Succeeded || (include_failures && sample.outcome.is_failure())
+    (sample.outcome == Outcome::Succeeded && sample.unfit.is_none())
+        || (include_failures && sample.outcome.is_failure())
 }
 
 fn percentiles(recent: &VecDeque<&Sample>, include_failures: bool) -> Option<[f64; LEVELS.len()]> {

@@ -26,8 +26,11 @@ pub(crate) struct Spend {
     pub(crate) unpriced_what: Option<Unpriced>,
     /// The tier that served it.
     pub(crate) unpriced_tier: Option<String>,
-    /// Requests that were cut off or broke: Bedrock may charge for them, and told no tokens.
+    /// Requests without reported tokens that Bedrock may charge for: replies without usage, and requests that were cut
+    /// off or broke.
     pub(crate) untold: u64,
+    /// Successes among them.
+    pub(crate) without_usage: u64,
 }
 
 impl Spend {
@@ -46,6 +49,7 @@ impl Spend {
     ) {
         let (Some(input), Some(output)) = (record.input_tokens, record.output_tokens) else {
             self.untold += u64::from(may_be_charged(record));
+            self.without_usage += u64::from(record.success);
             return;
         };
         let usage = Usage {

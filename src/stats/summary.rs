@@ -94,16 +94,18 @@ pub(crate) struct Tokens {
     pub(crate) avg_input: Option<f64>,
     /// Per success that reported them.
     pub(crate) avg_output: Option<f64>,
-    /// Sum.
-    pub(crate) total_input: u64,
-    /// Sum.
-    pub(crate) total_output: u64,
+    /// Sum; nothing where no success reported them.
+    pub(crate) total_input: Option<u64>,
+    /// Sum; nothing where no success reported them.
+    pub(crate) total_output: Option<u64>,
 }
 
 impl Tokens {
     fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let (mut input, mut output) = ((0_u64, 0_u64), (0_u64, 0_u64));
+        let mut successes = 0_u64;
         for sample in samples.into_iter().filter(|sample| sample.outcome == Outcome::Succeeded) {
+            successes += 1;
             for (sum, tokens) in [(&mut input, sample.input_tokens), (&mut output, sample.output_tokens)] {
                 if let Some(tokens) = tokens {
                     *sum = (sum.0 + 1, sum.1 + u64::from(tokens));
@@ -111,7 +113,13 @@ impl Tokens {
             }
         }
         let mean = |(n, sum): (u64, u64)| (n > 0).then(|| sum as f64 / n as f64);
-        Self { avg_input: mean(input), avg_output: mean(output), total_input: input.1, total_output: output.1 }
+        let total = |(n, sum): (u64, u64)| (n > 0 || successes == 0).then_some(sum);
+        Self {
+            avg_input: mean(input),
+            avg_output: mean(output),
+            total_input: total(input),
+            total_output: total(output),
+        }
     }
 }
 
@@ -144,6 +152,10 @@ pub(crate) enum Warning {
     CutReplies,
     /// Reasoning was all that some streams had.
     NoAnswer,
+    /// Some replies were blocked.
+    Blocked,
+    /// Some reported values were implausible and dropped.
+    Implausible,
     /// The manifest counts requests that the journal does not hold.
     RecordsMissing,
     /// Some requests were in flight while this machine stood still.
@@ -171,6 +183,8 @@ impl Warning {
             Self::TooFewSamples => "too_few_samples",
             Self::CutReplies => "cut_replies",
             Self::NoAnswer => "no_answer",
+            Self::Blocked => "blocked_replies",
+            Self::Implausible => "implausible_values",
             Self::RecordsMissing => "records_missing",
             Self::ClientStalled => "client_stalled",
             Self::ClockJump => "clock_jump",
@@ -214,6 +228,12 @@ impl Warning {
             }
             Self::NoAnswer => {
                 "no answer: 1 % or more of the streams reasoned until they ended, and no text of an answer came; raise max_tokens, or ask for less reasoning (request.additional_fields)"
+            }
+            Self::Blocked => {
+                "blocked replies: a guardrail, a filter or the model itself ended some replies without the answer; they are successes, and excluded from latencies, goodput and successes per second"
+            }
+            Self::Implausible => {
+                "implausible values: some replies report negative or impossibly large tokens or latencies; these values are dropped: check what lies between this machine and Bedrock"
             }
             Self::RecordsMissing => {
                 "records missing: the manifest counts more requests of this cell than the journal holds, so that these numbers are of a part; the journal was cut or changed after the run"
@@ -301,6 +321,10 @@ pub(crate) struct CellSummary {
     pub(crate) client_stalled: u64,
     /// How what the client saw beyond the service's own latency grew, if it did.
     pub(crate) overhead: Option<Growth>,
+    /// Blocked replies by stop reason; they are successes.
+    pub(crate) blocked: BTreeMap<String, u64>,
+    /// Reported values that were dropped because they are implausible.
+    pub(crate) implausible: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
@@ -320,6 +344,13 @@ pub(crate) struct CellSummary {
     pub(super) population: Population,
     /// By repetition: from the first start to the moment after which nothing new started.
     pub(super) load_ms: BTreeMap<u32, f64>,
+}
+
+impl CellSummary {
+    /// Returns the number of blocked replies.
+    pub(crate) fn blocked_count(&self) -> u64 {
+        self.blocked.values().sum()
+    }
 }
 
 /// Cells taken together.
@@ -444,7 +475,8 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { mut samples, slowest, errors, protocols, answered, untold_tiers, spend } = gathered;
+    let Gathered { mut samples, slowest, errors, protocols, answered, untold_tiers, spend, blocked, implausible } =
+        gathered;
     machine::end_together(turns, &mut samples);
     let mut stalls = Stalls::exclude(turns, &mut samples);
     let report = &manifest.plan.report;
@@ -496,6 +528,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
     warn(replies.is_mixed(), Warning::CutReplies);
     warn(replies.lacks_answers(), Warning::NoAnswer);
+    warn(!blocked.is_empty(), Warning::Blocked);
+    warn(implausible > 0, Warning::Implausible);
     warn(turns.iter().map(|turn| turn.requests).sum::<u64>() > counts.total, Warning::RecordsMissing);
     warnings.extend(health.warnings(client_stalled, overhead.as_ref()));
     CellSummary {
@@ -533,6 +567,8 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         warm_misses,
         client_stalled,
         overhead,
+        blocked,
+        implausible,
         errors: by_frequency(errors),
         validity,
         missing,
@@ -582,6 +618,7 @@ pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
     // A reply of one token has no time per token, and breaks no limit on it.
     let tpot = sample.tpot_ms.or((sample.ttft_ms.is_some() && sample.output_tokens == Some(1)).then_some(0.0));
     sample.outcome == Outcome::Succeeded
+        && sample.unfit != Some(Unfit::Blocked)
         && meets(goodput.ttft, sample.ttft_ms.map(from_start))
         && meets(goodput.tpot, tpot)
         && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))

@@ -20,8 +20,10 @@ pub(crate) struct Window {
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
     pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
-        // The p95 of requests that waited for this machine says nothing about how long the cell takes to settle.
-        let counts = |sample: &&Sample| !sample.is_late && sample.unfit != Some(Unfit::ClientStalled);
+        // The p95 of requests that waited for this machine, or were blocked, says nothing about how long the cell takes to
+        // settle.
+        let is_excluded = |sample: &Sample| matches!(sample.unfit, Some(Unfit::ClientStalled | Unfit::Blocked));
+        let counts = |sample: &&Sample| !sample.is_late && !is_excluded(sample);
         let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded).filter(counts);
         let times = successes.map(|sample| sample.response_ms).collect();
         let (start_ms, settled) = start(cell, length_ms(cell, turns), times, include_ramp);

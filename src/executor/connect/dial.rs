@@ -15,8 +15,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -66,12 +66,24 @@ pub(super) struct Opened {
     /// Name, TCP, proxy and TLS together.
     pub(super) took: Duration,
     claimed: Arc<AtomicBool>,
+    /// When bytes of a reply were last read from it.
+    used: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Opened {
     /// True once: for the first request on the connection.
     pub(super) fn claim(&self) -> bool {
         !self.claimed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that bytes of a reply were read from it.
+    pub(super) fn note_use(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Returns the time since the last bytes were read from it.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).map(|used| used.elapsed())
     }
 }
 
@@ -149,7 +161,7 @@ impl Service<Uri> for Dial {
             let securing = HttpsConnector::from((Open(Some(stream)), tls)).call(peer);
             let late = |_| too_long("tls", "the TLS handshake");
             let stream = tokio::time::timeout(HANDSHAKE, securing).await.map_err(late)?.map_err(tag)?;
-            let opened = Opened { took: started.elapsed(), claimed: Arc::default() };
+            let opened = Opened { took: started.elapsed(), claimed: Arc::default(), used: Arc::default() };
             Ok(Timed { stream, opened, absolute: proxied && !secure })
         })
     }

@@ -1,6 +1,7 @@
 //! Bounds on the body of a reply, which are enforced while it is read: a server must not be able to fill the memory of
 //! this machine. Heads are bounded by hyper's read buffer.
 
+use crate::executor::reported::Reported;
 use hyper::body::Incoming;
 use hyper::http::Response;
 use hyper::http::header::CONTENT_TYPE;
@@ -62,6 +63,11 @@ impl BodyLimit {
         }
     }
 
+    /// Returns the figures that the last `metadata` event of a stream contains.
+    pub(super) fn reported(&self) -> Option<Reported> {
+        self.events.as_ref().and_then(|events| events.reported)
+    }
+
     /// Checks the length of the whole body as far as it is known.
     pub(super) fn check_announced(&self, bytes: u64) -> Result<(), BodyError> {
         if bytes > self.largest { Err(BodyError::TooLong(self.largest)) } else { Ok(()) }
@@ -82,7 +88,14 @@ struct Events {
     length: Vec<u8>,
     /// Bytes of the current event that follow.
     left: usize,
+    /// The current event as far as it has been read, if it is not too long to be kept.
+    event: Vec<u8>,
+    /// The figures of the last `metadata` event.
+    reported: Option<Reported>,
 }
+
+/// The longest event that is scanned for figures, in bytes.
+const LONGEST_SCANNED: usize = 1 << 20;
 
 impl Events {
     fn check(&mut self, mut data: &[u8]) -> Result<(), BodyError> {
@@ -90,12 +103,20 @@ impl Events {
             if self.left > 0 {
                 let skipped = self.left.min(data.len());
                 self.left -= skipped;
+                if self.event.len() + skipped <= LONGEST_SCANNED {
+                    self.event.extend_from_slice(&data[..skipped]);
+                }
                 data = &data[skipped..];
+                if self.left == 0 {
+                    self.reported = Reported::from_event(&self.event).or(self.reported);
+                }
                 continue;
             }
             self.length.push(data[0]);
             data = &data[1..];
             if let Ok(length) = <[u8; 4]>::try_from(self.length.as_slice()) {
+                self.event.clear();
+                self.event.extend_from_slice(&length);
                 let length = u32::from_be_bytes(length);
                 if length > LARGEST_EVENT {
                     return Err(BodyError::EventTooLong(length));

@@ -18,6 +18,7 @@ pub(crate) use proxy::ProxySettings;
 
 use super::exchange::Exchange;
 use crate::record::Connection;
+use crate::record::class::KEEP_ALIVE_RACE;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector as SdkConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
@@ -38,14 +39,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(90);
+/// How long an idle connection is kept: less than the 60 s after which load balancers close one, so that no request
+/// meets a connection that is being closed.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// A server closes a connection that has been idle for at least so long.
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// A request that meets a closed connection fails within a round trip, at most so long after it was sent.
+const LONGEST_RACE: Duration = Duration::from_secs(1);
 
 /// Every request in flight holds one; hyper's own begins at 8 KiB.
 const READ_BUFFER: usize = 4 << 10;
 
 /// What the manifest says of all this.
-pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight, idle 90 s, no resend";
+pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight, idle 50 s, no resend";
 
 /// Connections opened and reused, over all requests of the process.
 #[derive(Debug, Default)]
@@ -106,8 +114,15 @@ impl SdkConnector for Connector {
                     if let Some(connected) = error.connect_info() {
                         connected.get_extras(&mut extras);
                     }
-                    note_connection(exchange, &connections, extras.get::<Opened>());
-                    exchange.note(|facts| facts.failure = Some(class));
+                    let opened = extras.get::<Opened>();
+                    note_connection(exchange, &connections, opened);
+                    let idle = opened.and_then(Opened::idle);
+                    exchange.note(|facts| {
+                        let is_race = class == "reset"
+                            && facts.connection == Some(Connection::Reused)
+                            && is_keep_alive_race(&error, idle, facts.sent.map(|sent| sent.elapsed()));
+                        facts.failure = Some(if is_race { KEEP_ALIVE_RACE } else { class });
+                    });
                 }
                 ConnectorError::io(error.into())
             })?;
@@ -116,8 +131,10 @@ impl SdkConnector for Connector {
                 exchange.note(|facts| facts.protocol = Some(protocol(response.version())));
             }
             let limit = BodyLimit::new(&response);
+            let opened = response.extensions().get::<Opened>().cloned();
             let response = response.map(|body| {
-                SdkBody::from_body_1_x(WatchedBody { body: Some(body), exchange: exchange.clone(), bytes: 0, limit })
+                let exchange = exchange.clone();
+                SdkBody::from_body_1_x(WatchedBody { body: Some(body), exchange, opened, bytes: 0, limit })
             });
             HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })
@@ -161,6 +178,22 @@ pub(super) fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
     chain
 }
 
+/// Returns whether a request on a reused connection, of which no reply was read, met a server that was closing the
+/// connection: either the request was not taken or written any more, or its data was refused (the server had closed
+/// its socket and read nothing), or the connection had been idle for as long as servers keep it. A server that reads
+/// a request and then closes is no such race.
+fn is_keep_alive_race(error: &(dyn StdError + 'static), idle: Option<Duration>, since_sent: Option<Duration>) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let was_refused = causes(error).any(|error| {
+        error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+            || error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionReset))
+    });
+    let was_idle = idle.is_some_and(|idle| idle >= SHORTEST_KEEP_ALIVE);
+    since_sent.is_some_and(|elapsed| elapsed <= LONGEST_RACE) && (was_refused || was_idle)
+}
+
 /// The class of a failure before the reply's headers.
 fn classify(error: &(dyn StdError + 'static)) -> &'static str {
     causes(error)
@@ -179,6 +212,8 @@ struct WatchedBody {
     /// None after an error: a body that is dropped before its end closes the connection.
     body: Option<Incoming>,
     exchange: Option<Arc<Exchange>>,
+    /// The connection that it comes from.
+    opened: Option<Opened>,
     bytes: u64,
     limit: BodyLimit,
 }
@@ -204,10 +239,14 @@ impl Body for WatchedBody {
         if matches!(frame, Some(Err(_))) {
             this.body = None;
         }
+        if let Some(opened) = &this.opened {
+            opened.note_use();
+        }
         if let Some(exchange) = &this.exchange {
-            let bytes = this.bytes;
+            let (bytes, reported) = (this.bytes, this.limit.reported());
             exchange.note(|facts| {
                 facts.response_bytes = Some(bytes);
+                facts.reported = reported.or(facts.reported);
                 if let Some(Ok(_)) = &frame {
                     facts.last_byte = Some(Instant::now());
                 } else {

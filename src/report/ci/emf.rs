@@ -31,6 +31,7 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
             ("requests", "Count", Some(cell.counts.total as f64)),
             ("failures", "Count", Some(cell.counts.failures as f64)),
             ("throttled", "Count", Some(cell.counts.throttled as f64)),
+            ("blocked", "Count", Some(cell.blocked.values().sum::<u64>() as f64)),
             ("p50", "Milliseconds", usable(cell.latency.at(0.5))),
             ("p95", "Milliseconds", usable(p95)),
             ("ttft_p50", "Milliseconds", usable(cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)))),

@@ -87,6 +87,8 @@ fn cases(cell: &CellView) -> Vec<Case> {
             "{} requests, p50 {} ms, p95 {} ms, failed {}",
             cell.counts.total, cell.shown.p50, cell.shown.p95, cell.shown.failure_rate
         );
+        let blocked = cell.blocked.iter().map(|(reason, n)| format!(", blocked by {reason} {n}"));
+        let measured = measured + &blocked.collect::<String>();
         let end = if cell.validity.starts_with("INVALID") {
             End::Skipped(cell.validity.clone())
         } else if cell.validity != "ok" {

@@ -263,7 +263,7 @@ struct Cell<'a> {
     /// What to know about its numbers.
     warnings: Vec<Warning<'a>>,
     /// How many requests ended how, ramp and drain included.
-    requests: Requests,
+    requests: Requests<'a>,
     /// Of the latency window.
     response_time: Times,
     /// Of its successes alone.
@@ -323,7 +323,7 @@ struct Warning<'a> {
 
 /// How many requests ended how.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Requests {
+struct Requests<'a> {
     /// All that were sent.
     total_count: u64,
     /// A reply with content.
@@ -344,6 +344,13 @@ struct Requests {
     warm_miss_count: u64,
     /// Requests of any outcome that were in flight while the client machine stood still, in no time below.
     client_stalled_count: u64,
+    /// Successes with a stop reason such as `guardrail_intervened`, excluded from every time below.
+    blocked_count: u64,
+    /// The same by stop reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    blocked_by_stop_reason: &'a BTreeMap<String, u64>,
+    /// Reported values that were dropped because they are implausible.
+    implausible_value_count: u64,
     /// Successes that were answered from a prompt cache.
     cache_read_count: u64,
 }
@@ -392,10 +399,12 @@ struct Tokens {
     /// Mean per success.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_mean_tokens: Option<f64>,
-    /// Sum.
-    input_total_tokens: u64,
-    /// Sum.
-    output_total_tokens: u64,
+    /// Sum; left out where no success reported them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_total_tokens: Option<u64>,
+    /// Sum; left out where no success reported them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_total_tokens: Option<u64>,
 }
 
 /// Money.

@@ -17,6 +17,7 @@ use crate::stats::series::Row;
 use crate::stats::{CellSummary, Health, Latency, StageSummary, Validity, Warning};
 use crate::units::{duration, timestamp};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// One cell, ready to be drawn.
 #[derive(Debug, Serialize)]
@@ -71,9 +72,9 @@ pub(crate) struct CellView {
     /// See `stats::Tokens`.
     pub(crate) avg_output_tokens: Option<f64>,
     /// See `stats::Tokens`.
-    pub(crate) total_input_tokens: u64,
+    pub(crate) total_input_tokens: Option<u64>,
     /// See `stats::Tokens`.
-    pub(crate) total_output_tokens: u64,
+    pub(crate) total_output_tokens: Option<u64>,
     /// Successes that were answered from a cache.
     pub(crate) cache_reads: u64,
     /// Successes served on another tier than asked for; like the next two in no latency.
@@ -84,6 +85,10 @@ pub(crate) struct CellView {
     pub(crate) warm_misses: u64,
     /// Requests that were in flight while this machine stood still.
     pub(crate) client_stalled: u64,
+    /// Blocked replies by stop reason.
+    pub(crate) blocked: BTreeMap<String, u64>,
+    /// Reported values that were dropped because they are implausible.
+    pub(crate) implausible: u64,
     /// The most frequent first.
     pub(crate) errors: Vec<ErrorView>,
     /// What thresholds say of it.
@@ -280,6 +285,8 @@ pub(super) fn view(
         cache_contaminated: summary.cache_contaminated,
         warm_misses: summary.warm_misses,
         client_stalled: summary.client_stalled,
+        blocked: summary.blocked.clone(),
+        implausible: summary.implausible,
         errors: errors(summary),
         slo_verdict: slo::word(&slo),
         slo,
@@ -366,6 +373,12 @@ fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> Stri
         }
         (Warning::Interrupted, _) if manifest.shards.is_some() => {
             "the run was cut short inside this cell, on one machine at least; run the plan again".into()
+        }
+        (Warning::Blocked, _) => {
+            let reasons = summary.blocked.iter().map(|(reason, n)| format!("{reason}: {n}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            let (n, total) = (summary.blocked_count(), summary.counts.total);
+            format!("{n} of {total} requests were blocked ({reasons}). {}", warning.text())
         }
         _ => warning.text().into(),
     }
@@ -454,8 +467,8 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
     let mut entries = vec![
         Entry::new("input, average", mean(summary.tokens.avg_input)),
         Entry::new("output, average", mean(summary.tokens.avg_output)),
-        Entry::new("input, total", sum(summary.tokens.total_input)),
-        Entry::new("output, total", sum(summary.tokens.total_output)),
+        Entry::new("input, total", summary.tokens.total_input.map_or_else(|| text::NOTHING.into(), sum)),
+        Entry::new("output, total", summary.tokens.total_output.map_or_else(|| text::NOTHING.into(), sum)),
         Entry::new("replies with cache reads", sum(summary.cache_reads)),
     ];
     let left_out = [
@@ -472,6 +485,12 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
         ),
     ];
     entries.extend(asked::replies(summary));
+    entries.extend(summary.blocked.iter().map(|(reason, n)| {
+        Entry::new("blocked, excluded from latencies", format!("{} with the stop reason {reason}", sum(*n)))
+    }));
+    if summary.implausible > 0 {
+        entries.push(Entry::new("implausible values, dropped", sum(summary.implausible)));
+    }
     entries.extend(left_out.iter().filter(|(_, n)| *n > 0).map(|(label, n)| Entry::new(*label, sum(*n))));
     entries
 }

@@ -42,10 +42,14 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     if let Some(unknown) = unknown(summary) {
         entries.push(Entry::new("not known", unknown.trim_start_matches("cost not known: ").to_owned()));
     }
-    if spend.untold > 0 {
-        let what =
-            format!("{} cut off or broken: Bedrock told no tokens, and may charge for them", requests(spend.untold));
+    let broken = spend.untold.saturating_sub(spend.without_usage);
+    if broken > 0 {
+        let what = format!("{} cut off or broken: Bedrock told no tokens, and may charge for them", requests(broken));
         entries.push(Entry::new("not in it", what));
+    }
+    if spend.without_usage > 0 {
+        let what = format!("{} succeeded without reporting tokens", requests(spend.without_usage));
+        entries.push(Entry::new("cost not known", what));
     }
     entries
 }
@@ -67,7 +71,11 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     unpriced.sort();
     unpriced.dedup();
     sentences.extend(unpriced);
-    let untold: u64 = summary.cells.iter().map(|cell| cell.spend.untold).sum();
+    let without_usage: u64 = summary.cells.iter().map(|cell| cell.spend.without_usage).sum();
+    if without_usage > 0 {
+        sentences.push(format!("cost not known: {} succeeded without reporting tokens", requests(without_usage)));
+    }
+    let untold: u64 = summary.cells.iter().map(|cell| cell.spend.untold.saturating_sub(cell.spend.without_usage)).sum();
     if untold > 0 && !known.is_empty() {
         sentences.push(format!(
             "not in the cost: {} cut off or broken; Bedrock told no tokens, and may charge for them",
