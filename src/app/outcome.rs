@@ -81,7 +81,9 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u
         4
     } else if ends.iter().zip(&manifest.cells).any(is_bad)
         || manifest.ended_ms.is_some() && manifest.has_unfinished()
-        || manifest.last_reports().any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget))
+        || manifest
+            .last_reports()
+            .any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget | TurnEnd::DailyQuota))
     {
         3
     } else if fails {

@@ -12,7 +12,7 @@ use crate::estimate::estimate;
 use crate::executor::connect::{self, ProxySettings};
 use crate::executor::port::{Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
-use crate::guard::{Abort, All, Credentials, Early, Extend};
+use crate::guard::{Abort, All, Credentials, DailyQuota, Early, Extend};
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
@@ -326,6 +326,7 @@ fn drive(
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
     let budget = Arc::new(budget::open(&taken.path, &manifest, &job)?);
     let mut gates: Vec<Arc<dyn Gate>> = vec![
+        Arc::new(DailyQuota::new(&job.cells)),
         Arc::new(Credentials::default()),
         Arc::new(Abort::new(manifest.plan.abort)),
         Arc::new(extend),

@@ -91,6 +91,7 @@ fn of(done: &live::Done, turn: usize, cells: &[Known]) -> Done {
         TurnEnd::Interrupted => "interrupted",
         TurnEnd::OutOfBudget => "out of budget",
         TurnEnd::LostCredentials => "no credentials",
+        TurnEnd::DailyQuota => "daily quota used up",
     };
     Done {
         turn,

@@ -103,6 +103,7 @@ pub(super) async fn run_turn(
         (End::Stopped, _) => TurnEnd::Interrupted,
         (End::Refused, Some(Why::Budget)) => TurnEnd::OutOfBudget,
         (End::Refused, Some(Why::Unsigned)) => TurnEnd::LostCredentials,
+        (End::Refused, Some(Why::DailyQuota)) => TurnEnd::DailyQuota,
         (End::Refused, Some(Why::Failed(bound))) => {
             failed = Some(bound.clone());
             TurnEnd::FailedEarly

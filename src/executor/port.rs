@@ -77,6 +77,8 @@ pub(crate) enum Why {
     Budget,
     /// Nobody can be asked any more: the run ends.
     Unsigned,
+    /// The daily quota of the cell's model is used up: the run goes on with other models.
+    DailyQuota,
     /// The budget for it is not on the disk yet: the start is tried again after [`Gate::reserved`].
     Unreserved,
 }

@@ -3,7 +3,7 @@
 use super::backlog::Backlog;
 use super::bedrock::Bedrock;
 use super::cell::{NotBegun, run_turn};
-use super::port::{Event, Gate, Meet, Stop};
+use super::port::{Event, Gate, Meet, Stop, Why};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
 use crate::plan::Then;
@@ -82,9 +82,10 @@ pub(crate) async fn execute(
 ) -> Execution {
     let clock = Clock::anchored_now();
     let (mut parted, mut refused) = (None, None);
-    for (number, place) in job.turns.iter().copied().enumerate() {
+    let mut has_run = false;
+    for place in job.turns.iter().copied() {
         let turn = job.order[place];
-        if number > 0 {
+        if std::mem::take(&mut has_run) {
             tokio::select! {
                 () = tokio::time::sleep(job.cool_down) => {}
                 () = stop.starting.cancelled() => {}
@@ -93,13 +94,19 @@ pub(crate) async fn execute(
         if stop.starting.is_cancelled() {
             break;
         }
-        // From its start on an attempt is all that counts of a turn: one that could send nothing must not begin.
-        if turn.attempt > 1
-            && let Err(refusal) = gate.could_admit(turn.cell)
-        {
-            refused = Some(format!("{} is not run again: {}", job.cells[turn.cell].id, refusal.reason));
-            break;
+        if let Err(refusal) = gate.could_admit(turn.cell) {
+            // Other machines wait for this one before every turn, so that there it begins, and ends at once.
+            if refusal.why == Why::DailyQuota && job.meet.is_none() {
+                refused.get_or_insert(format!("cells are left out: {}", refusal.reason));
+                continue;
+            }
+            // From its start on an attempt is all that counts of a turn: one that could send nothing must not begin.
+            if turn.attempt > 1 {
+                refused = Some(format!("{} is not run again: {}", job.cells[turn.cell].id, refusal.reason));
+                break;
+            }
         }
+        has_run = true;
         tell(Event::TurnStarted { place, turn });
         gate.begin(turn.cell);
         let report = match run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await {

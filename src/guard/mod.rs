@@ -8,6 +8,7 @@ mod credentials;
 mod early;
 mod extend;
 mod lease;
+mod quota;
 
 pub(crate) use abort::Abort;
 pub(crate) use all::All;
@@ -15,3 +16,4 @@ pub(crate) use budget::Budget;
 pub(crate) use credentials::Credentials;
 pub(crate) use early::Early;
 pub(crate) use extend::Extend;
+pub(crate) use quota::DailyQuota;

@@ -250,6 +250,8 @@ pub(crate) enum TurnEnd {
     OutOfBudget,
     /// The credentials expired, and could not be renewed.
     LostCredentials,
+    /// The daily token quota of the model was used up.
+    DailyQuota,
 }
 
 /// The bound of a threshold that a turn could not meet any more.
@@ -346,7 +348,7 @@ fn is_zero(number: &u32) -> bool {
 impl TurnEnd {
     /// A turn that ended so is run again when the run is gone on with.
     pub(crate) fn is_broken(self) -> bool {
-        matches!(self, Self::Interrupted | Self::OutOfBudget | Self::LostCredentials)
+        matches!(self, Self::Interrupted | Self::OutOfBudget | Self::LostCredentials | Self::DailyQuota)
     }
 }
 

@@ -196,8 +196,9 @@ fn badness(end: TurnEnd) -> u8 {
         TurnEnd::FailedEarly => 1,
         TurnEnd::Aborted => 2,
         TurnEnd::OutOfBudget => 3,
-        TurnEnd::LostCredentials => 4,
-        TurnEnd::Interrupted => 5,
+        TurnEnd::DailyQuota => 4,
+        TurnEnd::LostCredentials => 5,
+        TurnEnd::Interrupted => 6,
     }
 }
 

@@ -117,6 +117,7 @@ fn order(manifest: &Manifest) -> Vec<TurnView> {
                 Some(TurnEnd::Interrupted) => note.push("interrupted".into()),
                 Some(TurnEnd::OutOfBudget) => note.push("out of budget".into()),
                 Some(TurnEnd::LostCredentials) => note.push("no credentials".into()),
+                Some(TurnEnd::DailyQuota) => note.push("daily quota used up".into()),
                 None if manifest.left_out(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
                 None => note.push("not run".into()),
             }

@@ -91,7 +91,7 @@ pub(super) fn read_request(reader: &mut impl BufRead) -> Option<()> {
 
 const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":7,"outputTokens":3,"totalTokens":10},"metrics":{"latencyMs":1}}"#;
 
-fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     bytes
@@ -117,12 +117,12 @@ fn frame(kind: &str, name: &str, payload: &str) -> Vec<u8> {
     bytes
 }
 
-fn event(name: &str, payload: &str) -> Vec<u8> {
+pub(super) fn event(name: &str, payload: &str) -> Vec<u8> {
     frame("event", name, payload)
 }
 
 /// Frames in a chunked body; `end` closes it.
-fn stream(frames: &[Vec<u8>], end: bool) -> Vec<u8> {
+pub(super) fn stream(frames: &[Vec<u8>], end: bool) -> Vec<u8> {
     let mut bytes =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n"
             .to_vec();

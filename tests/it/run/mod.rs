@@ -19,6 +19,7 @@ mod outputs;
 mod ownership;
 mod preflight;
 mod prompts;
+mod replies;
 mod resume;
 pub(crate) mod scene;
 mod screen;
