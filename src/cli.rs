@@ -1,6 +1,7 @@
 //! The command line (clap). The flags of settings come from `config::settings`; what their values
 //! mean is decided there, so that a wrong one is reported with all other problems.
 
+use crate::config::MAX_CELLS;
 use crate::config::settings::{Kind, SETTINGS};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -404,6 +405,8 @@ pub(crate) struct SettingFlags {
     pub(crate) flags: Vec<(String, String)>,
     /// `--set`.
     pub(crate) sets: Vec<String>,
+    /// `--max-cells`. Not a setting of the plan: it protects against what a plan means.
+    pub(crate) max_cells: Option<u64>,
 }
 
 impl FromArgMatches for SettingFlags {
@@ -427,6 +430,7 @@ impl FromArgMatches for SettingFlags {
         if matches.get_flag("allow-http") {
             self.flags.push(("allow-http".into(), "true".into()));
         }
+        self.max_cells = matches.get_one::<u64>("max-cells").copied().or(self.max_cells);
         self.sets.extend(matches.get_many::<String>("set").into_iter().flatten().cloned());
         Ok(())
     }
@@ -475,6 +479,14 @@ impl Args for SettingFlags {
                     .value_name("KEY=VALUE")
                     .allow_hyphen_values(true)
                     .help("Any value of a plan: --set simulator.capacity=40")
+                    .help_heading(heading("plan")),
+            )
+            .arg(
+                Arg::new("max-cells")
+                    .long("max-cells")
+                    .value_name("N")
+                    .value_parser(clap::value_parser!(u64))
+                    .help(help("Maximum cells, and maximum cell runs, of the plan", &MAX_CELLS.to_string()))
                     .help_heading(heading("plan")),
             )
     }

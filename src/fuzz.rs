@@ -147,8 +147,14 @@ fn plans(n: u32) {
     let which = (0..shipped.len(), edits());
     cases(n, &which, |which, edits| {
         fs::write(&path, edited(&shipped[which], edits)).unwrap();
-        let sources =
-            Sources { plan: Some(&path), flags: &[], sets: &[], environment: &environment, working_dir: dir.path() };
+        let sources = Sources {
+            plan: Some(&path),
+            flags: &[],
+            sets: &[],
+            environment: &environment,
+            working_dir: dir.path(),
+            max_cells: config::MAX_CELLS,
+        };
         match config::read(&sources) {
             Ok(resolved) => drop(crate::matrix::expand(&resolved.plan)),
             Err(problems) => assert!(!problems.to_string().trim().is_empty(), "a refusal without a word"),

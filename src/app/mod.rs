@@ -192,7 +192,7 @@ fn dispatch(
             submit::submit(&args, &resolved, environment)
         }
         Subcommands::Simulate(args) => {
-            let settings = SettingFlags { flags: Vec::new(), sets: args.set };
+            let settings = SettingFlags { sets: args.set, ..SettingFlags::default() };
             let resolved = read(args.plan.as_deref(), &settings, environment)?;
             simulate::simulate(&simulate::Options {
                 port: args.port,
@@ -214,8 +214,15 @@ fn read(
     environment: &BTreeMap<String, String>,
 ) -> Result<Resolved, Error> {
     let working_dir = std::env::current_dir().map_err(Error::Internal)?;
-    let sources =
-        Sources { plan, flags: &settings.flags, sets: &settings.sets, environment, working_dir: &working_dir };
+    let max_cells = settings.max_cells.unwrap_or(config::MAX_CELLS);
+    let sources = Sources {
+        plan,
+        flags: &settings.flags,
+        sets: &settings.sets,
+        environment,
+        working_dir: &working_dir,
+        max_cells,
+    };
     Ok(config::read(&sources)?)
 }
 

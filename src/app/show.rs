@@ -9,6 +9,7 @@ use crate::matrix::{AXES, Cell, expand, expand_all};
 use crate::plan::{Override, Plan, Slo};
 use crate::terminal;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Prints a plan.
@@ -33,11 +34,13 @@ pub(super) fn show(format: ShowFormat, only: &[String], plan: Option<&Path>, res
 
 fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
     let expanded = expand_all(&resolved.plan);
+    let overrides: HashMap<&str, &[usize]> =
+        expanded.iter().map(|expanded| (expanded.cell.id.as_str(), &expanded.overrides[..])).collect();
     let cell = |cell: &Cell| {
         let mut fields = Map::from_iter([("id".to_owned(), json!(cell.id))]);
         fields.extend(AXES.iter().map(|axis| (axis.field.to_owned(), json!((axis.get)(cell)))));
         fields.retain(|_, value| !value.is_null());
-        let changed = expanded.iter().find(|expanded| expanded.cell.id == cell.id).map_or(&[][..], |of| &of.overrides);
+        let changed = overrides.get(cell.id.as_str()).copied().unwrap_or_default();
         // `by` is a key of `origin`.
         let overridden: Map<String, Value> = Override::together(&resolved.plan.overrides, changed)
             .into_iter()
@@ -101,6 +104,7 @@ mod tests {
             sets: &[],
             environment: &BTreeMap::new(),
             working_dir: path.parent().unwrap(),
+            max_cells: crate::config::MAX_CELLS,
         };
         read(&sources).unwrap_or_else(|problems| panic!("{problems}"))
     }

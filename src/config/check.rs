@@ -103,7 +103,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     if let Err(message) = expand_home(&plan.results_dir, sources.environment) {
         problems.push(Problem::new(layered.place("results_dir"), message));
     }
-    for broken in rules::check(&plan, prompts.as_ref()) {
+    for broken in rules::check(&plan, prompts.as_ref(), sources.max_cells) {
         let is_bad = |wrong: &String| {
             broken.keys.iter().any(|path| {
                 path.starts_with(wrong.as_str())

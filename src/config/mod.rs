@@ -3,6 +3,7 @@
 
 mod asked;
 mod aws_endpoint;
+mod bounds;
 mod check;
 mod costs;
 mod file;
@@ -45,7 +46,13 @@ pub(crate) struct Sources<'a> {
     pub(crate) environment: &'a BTreeMap<String, String>,
     /// What relative paths from the environment and from flags are relative to.
     pub(crate) working_dir: &'a Path,
+    /// The most cells, and the most cell runs (cells times repetitions), that the plan may mean. No plan, variable or
+    /// setting flag raises it: it protects against them.
+    pub(crate) max_cells: u64,
 }
+
+/// [`Sources::max_cells`] where nothing else is set.
+pub(crate) const MAX_CELLS: u64 = 100_000;
 
 /// A plan that holds together.
 #[derive(Debug, Clone)]

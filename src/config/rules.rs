@@ -2,7 +2,7 @@
 
 use super::names::PREFIXES;
 use super::problem::nearest;
-use super::{asked, costs, forms, ids, names};
+use super::{asked, bounds, costs, forms, ids, names};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
 use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
@@ -103,9 +103,13 @@ impl Rules {
     }
 }
 
-/// All rules that do not hold. Without prompts (they could not be read) nothing is said about sizes.
-pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
+/// All rules that do not hold. Without prompts (they could not be read) nothing is said about sizes. A plan with more
+/// than `max_cells` cells or cell runs is not expanded, and nothing else is checked.
+pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, max_cells: u64) -> Vec<Broken> {
     let mut rules = Rules(Vec::new());
+    if !bounds::size_of_run(plan, max_cells, &mut rules) {
+        return rules.0;
+    }
     rules.hold(
         plan.schema == SCHEMA,
         &["schema"],
@@ -116,6 +120,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>) -> Vec<Broken> {
     let (named, cells) = (named(plan), expand_all(plan));
     axes(plan, &named, &mut rules);
     names::check(plan, &named, &mut rules);
+    bounds::values(plan, &named, &mut rules);
     models(&named, &cells, &mut rules);
     asked::check(plan, &named, prompts, &mut rules);
     forms::check(plan, &mut rules);
@@ -311,6 +316,7 @@ fn load(some: &Alike<'_>, rules: &mut Rules) {
     let load = some.load();
     rules.longer_than_zero(&some.at("load.test_duration"), "load.test_duration", load.test_duration);
     rules.positive_as(&some.at("load.spawn_rate"), "load.spawn_rate", load.spawn_rate);
+    bounds::spawn_rate(&some.at("load.spawn_rate"), load.spawn_rate, rules);
     let most = some.cells.iter().filter_map(|cell| cell.users).max().unwrap_or(0);
     let ramp_s = f64::from(most) / load.spawn_rate;
     let holds = load.spawn_rate <= 0.0 || load.test_duration.is_zero() || ramp_s <= load.test_duration.as_secs_f64();

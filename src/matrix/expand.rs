@@ -31,6 +31,26 @@ pub(crate) struct Expanded {
     pub(crate) overrides: Vec<usize>,
 }
 
+/// Returns the number of cells that [`product`] and `matrix.add` make, without making them. `exclude` is not applied:
+/// the product takes its memory before any cell is excluded. Saturates.
+pub(crate) fn size(plan: &Plan) -> u64 {
+    let mut zipped: Vec<usize> = Vec::new();
+    let mut cells: u64 = 1;
+    for axis in AXES {
+        let values = match plan.matrix.zip.iter().position(|zip| zip.get(axis.key).is_some()) {
+            Some(index) if zipped.contains(&index) => continue,
+            Some(index) => {
+                zipped.push(index);
+                rows(plan, &plan.matrix.zip[index]).len()
+            }
+            None => (axis.values)(plan).len(),
+        };
+        // An axis without values leaves the product as it is.
+        cells = cells.saturating_mul(values.max(1) as u64);
+    }
+    cells.saturating_add(plan.matrix.add.len() as u64)
+}
+
 /// All cells of a plan in matrix order: the last axis runs fastest, added cells come last.
 pub(crate) fn expand(plan: &Plan) -> Vec<Cell> {
     expand_all(plan).into_iter().map(|expanded| expanded.cell).collect()

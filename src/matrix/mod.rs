@@ -10,7 +10,9 @@ mod shard;
 
 pub(crate) use axes::{AXES, Axis, AxisValue, InId, axis};
 pub(crate) use course::{Course, Piece};
-pub(crate) use expand::{DEMANDS, Expanded, Named, NoCell, added, expand, expand_all, listed, named, product, rows};
+pub(crate) use expand::{
+    DEMANDS, Expanded, Named, NoCell, added, expand, expand_all, listed, named, product, rows, size,
+};
 pub(crate) use shard::{Shard, listed as listed_shards};
 
 use crate::plan::{Api, CacheMode, Load, Profile, Request};

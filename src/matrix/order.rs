@@ -1,12 +1,13 @@
 //! The order in which cells run. Rows and charts stay in matrix order; only the run is shuffled, so
 //! that a drift of the service does not fall on one tier.
 
-use super::Cell;
+use super::{AxisValue, Cell};
 use crate::plan::{Load, Order};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// The stream of the run's seed that orders cells; other draws use other streams.
 const STREAM: u64 = 1;
@@ -61,11 +62,13 @@ fn one_repetition(cells: &[Cell], order: Order, rng: &mut ChaCha8Rng) -> Vec<usi
         }
         Order::Blocked => {
             let mut contexts: Vec<Vec<usize>> = Vec::new();
+            let mut known: HashMap<Vec<AxisValue>, usize> = HashMap::new();
             for index in indices {
-                match contexts.iter_mut().find(|context| same_context(&cells[context[0]], &cells[index])) {
-                    Some(context) => context.push(index),
-                    None => contexts.push(vec![index]),
+                let context = *known.entry(context(&cells[index])).or_insert(contexts.len());
+                if context == contexts.len() {
+                    contexts.push(Vec::new());
                 }
+                contexts[context].push(index);
             }
             contexts.shuffle(rng);
             for tiers in &mut contexts {
@@ -76,9 +79,9 @@ fn one_repetition(cells: &[Cell], order: Order, rng: &mut ChaCha8Rng) -> Vec<usi
     }
 }
 
-/// All axes but the tier agree.
-fn same_context(one: &Cell, other: &Cell) -> bool {
-    super::AXES.iter().filter(|axis| axis.field != "service_tier").all(|axis| (axis.get)(one) == (axis.get)(other))
+/// The values of all axes but the tier.
+fn context(cell: &Cell) -> Vec<AxisValue> {
+    super::AXES.iter().filter(|axis| axis.field != "service_tier").map(|axis| (axis.get)(cell)).collect()
 }
 
 #[cfg(test)]
@@ -109,7 +112,7 @@ mod tests {
         let cells = cells();
         let load = Load { order: Order::Blocked, ..cells[0].load.clone() };
         for block in turns(&cells, &load, 7).chunks(3) {
-            assert!(block.iter().all(|turn| same_context(&cells[turn.cell], &cells[block[0].cell])));
+            assert!(block.iter().all(|turn| context(&cells[turn.cell]) == context(&cells[block[0].cell])));
         }
     }
 

@@ -16,6 +16,9 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// The most shards of a run: what is kept for each of them, and done for each of them, stays small.
+    pub(crate) const MAX_COUNT: u32 = 1 << 16;
+
     /// The only one: all is its.
     pub(crate) const WHOLE: Self = Self { index: 0, count: 1 };
 
@@ -53,6 +56,9 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let numbers = text.split_once('/').and_then(|(index, count)| Some((number(index)?, number(count)?)));
         match numbers {
+            Some((_, count)) if count > Self::MAX_COUNT => {
+                Err(format!("`{text}` has more than {} shards: use fewer", Self::MAX_COUNT))
+            }
             Some((index, count)) if index < count => Ok(Self { index, count }),
             Some((_, 0)) => Err(format!("{text}: a run has at least one shard")),
             Some((_, count)) => {
@@ -119,6 +125,7 @@ mod tests {
             ("-1/4", "INDEX/COUNT"),
             ("a/b", "INDEX/COUNT"),
             ("1/99999999999", "INDEX/COUNT"),
+            ("1/4294967295", "more than 65536"),
         ] {
             let error = text.parse::<Shard>().unwrap_err();
             assert!(error.contains(says), "{error}");

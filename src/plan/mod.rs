@@ -26,7 +26,7 @@ pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use overrides::{Override, RUN_KEYS};
-pub(crate) use profile::{Profile, Stage};
+pub(crate) use profile::{MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Profile, Stage};
 pub(crate) use rule::Rule;
 pub(crate) use slo::{Bound, Counted, Flow, OnInconclusive, Slo, Timed};
 

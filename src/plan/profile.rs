@@ -5,6 +5,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// The most users of a cell, and the most that join or leave in a profile. Each takes memory and a task before it sends
+/// anything; a machine runs a few ten thousand.
+pub(crate) const MAX_USERS: u32 = 1_000_000;
+
+/// The most arrivals per second of a cell.
+pub(crate) const MAX_RATE: f64 = 1e6;
+
+/// The lowest spawn rate, users per second: one user in eleven days.
+pub(crate) const MIN_SPAWN_RATE: f64 = 1e-6;
+
+/// The most percentiles that a report has beside its own.
+pub(crate) const MAX_PERCENTILES: usize = 100;
+
 /// A named course of load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +64,12 @@ impl Profile {
     /// All stages.
     pub(crate) fn length(&self) -> Duration {
         self.stages.iter().map(Stage::length).sum()
+    }
+
+    /// Number of users that join or leave between its stages.
+    pub(crate) fn user_changes(&self) -> u64 {
+        let levels = self.stages.iter().map(|stage| stage.users.unwrap_or(0));
+        levels.scan(0_u32, |before, users| Some(u64::from(std::mem::replace(before, users).abs_diff(users)))).sum()
     }
 
     /// Stages are of arrivals per second, not of users.

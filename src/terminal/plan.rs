@@ -10,6 +10,7 @@ use crate::units::text::clean_lines;
 use crate::units::text::count;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+use std::collections::HashMap;
 
 /// The whole block.
 pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &Estimate, width: usize) -> String {
@@ -88,9 +89,11 @@ fn plain(value: &Value) -> String {
 /// The cells, and behind those that an override changed how and where.
 fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
     let expanded = expand_all(plan);
+    let overrides: HashMap<&str, &[usize]> =
+        expanded.iter().map(|expanded| (expanded.cell.id.as_str(), &expanded.overrides[..])).collect();
     let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or(0);
     let line = |cell: &Cell| {
-        let changed = expanded.iter().find(|expanded| expanded.cell.id == cell.id).map_or(&[][..], |of| &of.overrides);
+        let changed = overrides.get(cell.id.as_str()).copied().unwrap_or_default();
         let said = Override::together(&plan.overrides, changed).into_iter().map(|(key, value, index)| {
             let origin = origins.get(&format!("override[{index}]")).map(ToString::to_string).unwrap_or_default();
             format!("{key} = {} ({origin})", plain(value))

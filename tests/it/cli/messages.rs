@@ -42,6 +42,24 @@ const CASES: &[Case] = &[
         &[],
         &["--user-counts", "-3", "--spawn-rate", "-1", "--max-tokens", "-5", "--test-duration", "-1s"],
     ),
+    (
+        "more_cells_than_the_limit",
+        Some(
+            "[matrix]\nmodel_ids = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\"]\nregions = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\"]\nregion_prefixes = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\"]\nservice_tiers = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\"]\nmax_tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\nuser_counts = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n[[matrix.zip]]\nprompt_sizes = [\"small\", \"medium\"]\ncache_modes = [\"cold\", \"warm\"]\n",
+        ),
+        &[],
+        &[],
+    ),
+    ("more_cell_runs_than_the_limit", Some("[load]\nrepetitions = 4000000000\n"), &[], &[]),
+    ("a_limit_of_the_user", None, &[], &["--max-cells", "26"]),
+    (
+        "more_load_than_the_limit",
+        Some(
+            "[load]\nspawn_rate = 1e-300\n[matrix]\nprofiles = [\"wave\", \"flood\"]\n[[matrix.add]]\nservice_tier = \"flex\"\nprompt_size = \"small\"\nusers = 4000000000\n[[profile]]\nname = \"wave\"\nstages = [{ users = 600000, for = \"1s\" }, { users = 100000, for = \"1s\" }]\n[[profile]]\nname = \"flood\"\nstages = [{ rate = 1e12, for = \"1s\" }]\n",
+        ),
+        &[],
+        &[],
+    ),
     ("empty_axis", Some("[matrix]\nservice_tiers = []\n"), &[], &[]),
     ("repeated_value", Some("[matrix]\nservice_tiers = [\"flex\", \"default\", \"flex\"]\n"), &[], &[]),
     ("empty_item", None, &[("USER_COUNTS", "30,,60")], &["--service-tiers", "flex,"]),

@@ -1,0 +1,66 @@
+//! What a plan may ask for at most, checked before anything is allocated for it.
+
+use super::rules::Rules;
+use crate::matrix::{AXES, AxisValue, Named, size};
+use crate::plan::{MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Plan};
+
+/// Counts cells and cell runs before anything is expanded: a few lines of TOML can mean billions. Returns
+/// whether the plan may be expanded.
+pub(super) fn size_of_run(plan: &Plan, max_cells: u64, rules: &mut Rules) -> bool {
+    let cells = size(plan);
+    let hint = |number: u64| format!("use fewer values, or raise the limit: --max-cells {number}");
+    if cells > max_cells {
+        let several = AXES.iter().filter(|axis| (axis.values)(plan).len() > 1);
+        let keys: Vec<String> = several.map(|axis| format!("matrix.{}", axis.key)).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).chain(["matrix.zip", "matrix.add"]).collect();
+        let message = format!("the plan has `{cells}` cells (before `exclude`), and the limit is {max_cells}");
+        rules.hold(false, &keys, message, &hint(cells));
+        return false;
+    }
+    let runs = cells.saturating_mul(u64::from(plan.load.repetitions));
+    let message = format!(
+        "{cells} cells with `{}` repetitions are {runs} cell runs, and the limit is {max_cells}",
+        plan.load.repetitions
+    );
+    rules.hold(runs <= max_cells, &["load.repetitions"], message, &hint(runs));
+    runs <= max_cells
+}
+
+/// A rate that is above zero, and starts nobody in the time of any test.
+pub(super) fn spawn_rate(at: &str, rate: f64, rules: &mut Rules) {
+    let message = format!("`load.spawn_rate` is `{rate:?}`: it must be {MIN_SPAWN_RATE:?} or more");
+    rules.hold(!(0.0 < rate && rate < MIN_SPAWN_RATE), &[at], message, "");
+}
+
+/// Values that take memory or time in proportion to themselves.
+pub(super) fn values(plan: &Plan, values: &[Named], rules: &mut Rules) {
+    for Named { axis, value, at } in values {
+        match (axis.field, value) {
+            ("users", AxisValue::Count(users)) => {
+                let message = format!("a cell has `{users}` users, and the limit is {MAX_USERS}");
+                rules.hold(*users <= u64::from(MAX_USERS), &[at], message, "use fewer users");
+            }
+            ("arrival_rate", AxisValue::Rate(rate)) => {
+                let message = format!("a cell has `{rate}` arrivals per second, and the limit is {MAX_RATE}");
+                rules.hold(!(rate.0 > MAX_RATE), &[at], message, "use a lower rate");
+            }
+            _ => {}
+        }
+    }
+    for (index, profile) in plan.profile.iter().enumerate() {
+        let changes = profile.user_changes();
+        let message =
+            format!("in the profile `{}`, `{changes}` users join or leave, and the limit is {MAX_USERS}", profile.name);
+        let at = format!("profile[{index}]");
+        rules.hold(changes <= u64::from(MAX_USERS), &[&at], message, "use fewer users");
+        let message = format!(
+            "the profile `{}` has `{}` arrivals per second, and the limit is {MAX_RATE}",
+            profile.name,
+            profile.peak()
+        );
+        rules.hold(!profile.is_open() || !(profile.peak() > MAX_RATE), &[&at], message, "use a lower rate");
+    }
+    let percentiles = plan.report.percentiles.len();
+    let message = format!("`report.percentiles` has `{percentiles}` values, and the limit is {MAX_PERCENTILES}");
+    rules.hold(percentiles <= MAX_PERCENTILES, &["report.percentiles"], message, "use fewer percentiles");
+}
