@@ -2,12 +2,13 @@
 //! handle of the directory and never through a link, created for its owner alone (files 0600, directories 0700), and replaced
 //! in one step. The directory itself may be a link. Knows no file name and no format.
 
+use crate::units::file;
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, OpenOptions};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,11 +120,9 @@ impl Directory {
     /// Reads a file of text.
     ///
     /// # Errors
-    /// As [`Self::read`], and if it is not UTF-8.
+    /// As [`Self::read`], and if it is not UTF-8 or larger than 512 MiB.
     pub(crate) fn read_to_string(&self, name: impl AsRef<Path>) -> io::Result<String> {
-        let mut text = String::new();
-        self.read(name)?.read_to_string(&mut text)?;
-        Ok(text)
+        file::text(self.read(name)?)
     }
 
     /// Opens a file for reading and appending, and creates it where it is missing.

@@ -1,13 +1,16 @@
 //! A bounded fuzz of everything that reads what people write and crashes leave: the plan loader, the
-//! prompts file, the journal, the manifest and a baseline. Valid files are cut, doubled and sprinkled with what breaks
-//! parsers; whatever comes out is either read or refused with a message, and a run that is read can be
-//! summarised. More of it: `cargo test --lib fuzz -- --ignored --nocapture`.
+//! prompts file, the journal, the manifest, a baseline and an exchange. Valid files are cut, doubled and sprinkled with
+//! what breaks parsers, and their numbers become extreme; whatever comes out is either read or refused with a message,
+//! and a run that is read can be summarised. More of it: `cargo test --lib fuzz -- --ignored --nocapture`.
 
 use crate::config::{self, Sources};
+use crate::exchange::{self, BucketAccess, Exchange};
+use crate::matrix::Shard;
 use crate::prompts::{Files, Prompts};
 use crate::record::dir::{JOURNAL, MANIFEST};
 use crate::record::read::{self, Of, Records};
 use crate::stats::Collector;
+use crate::units::Secrets;
 use crate::verdict::{baseline, compare};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -73,8 +76,25 @@ const TOKENS: &[&str] = &[
     "}\n{",
 ];
 
+/// What takes the place of a number.
+const NUMBERS: &[&str] = &[
+    "0",
+    "-1",
+    "1e-300",
+    "1e300",
+    "-1e300",
+    "1e400",
+    "0.5",
+    "65535",
+    "4294967295",
+    "9007199254740992",
+    "9223372036854775808",
+    "18446744073709551615",
+];
+
 #[derive(Debug, Clone)]
 enum Edit {
+    Number(Index, usize),
     Cut(Index, usize),
     Strew(Index, usize),
     Double(Index, usize),
@@ -84,6 +104,7 @@ enum Edit {
 
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
+        8 => (any::<Index>(), 0..NUMBERS.len()).prop_map(|(at, which)| Edit::Number(at, which)),
         4 => (any::<Index>(), 1_usize..40).prop_map(|(at, n)| Edit::Cut(at, n)),
         6 => (any::<Index>(), 0..TOKENS.len()).prop_map(|(at, which)| Edit::Strew(at, which)),
         2 => (any::<Index>(), 1_usize..80).prop_map(|(at, n)| Edit::Double(at, n)),
@@ -98,6 +119,14 @@ fn edited(text: &[u8], edits: &[Edit]) -> Vec<u8> {
     for edit in edits {
         let at = |index: &Index, bytes: &[u8]| index.index(bytes.len() + 1);
         match edit {
+            Edit::Number(index, which) => {
+                // The next number, digit by digit: text is hit, too.
+                let at = at(index, &bytes);
+                let is_number = |byte: &u8| byte.is_ascii_digit() || b".-+eE".contains(byte);
+                let from = (at..bytes.len()).find(|at| bytes[*at].is_ascii_digit()).unwrap_or(bytes.len());
+                let to = (from..bytes.len()).find(|at| !is_number(&bytes[*at])).unwrap_or(bytes.len());
+                bytes.splice(from..to, NUMBERS[*which].bytes());
+            }
             Edit::Cut(index, n) => {
                 let at = at(index, &bytes);
                 bytes.drain(at..(at + n).min(bytes.len()));
@@ -180,7 +209,8 @@ fn summarise(dir: &Path) -> Result<(), String> {
     let manifest = read::manifest(dir).map_err(|error| error.to_string())?;
     let mut collector = Collector::new(&manifest);
     let mut lines = 0;
-    for entry in Records::open(dir, &manifest).map_err(|error| error.to_string())? {
+    let mut records = Records::open(dir, &manifest).map_err(|error| error.to_string())?;
+    for entry in &mut records {
         lines += 1;
         assert!(lines < 10_000, "the reader never ends");
         match entry {
@@ -189,7 +219,8 @@ fn summarise(dir: &Path) -> Result<(), String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    let summary = collector.finish();
+    let mut summary = collector.finish();
+    summary.add_damage(records.damage());
     let judged = crate::verdict::slo::judge(&manifest, &summary);
     drop(crate::report::view::build(&manifest, &summary, &judged));
     drop(baseline::session(&manifest, &summary));
@@ -199,12 +230,19 @@ fn summarise(dir: &Path) -> Result<(), String> {
 fn runs(n: u32) {
     let dir = tempfile::tempdir().unwrap();
     crate::report::tests::write_run(dir.path());
-    let (manifest, journal) =
-        (fs::read(dir.path().join(MANIFEST)).unwrap(), fs::read(dir.path().join(JOURNAL)).unwrap());
-    cases(n, &(0..2_usize, edits()), |which, edits| {
-        let (broken, name) = if which == 0 { (&manifest, MANIFEST) } else { (&journal, JOURNAL) };
-        fs::write(dir.path().join(MANIFEST), &manifest).unwrap();
-        fs::write(dir.path().join(JOURNAL), &journal).unwrap();
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let checked = (read(MANIFEST), read(JOURNAL));
+    // Without checksums, so that what is changed in a record is read.
+    let plain = |line: &str| format!("{}}}\n", line.rsplit_once(",\"crc\":").unwrap().0);
+    let unchecked =
+        (checked.0.replacen("\"format\": 2", "\"format\": 1", 1), checked.1.lines().map(plain).collect::<String>());
+    assert_ne!(checked.0, unchecked.0);
+    cases(n, &(0..4_usize, edits()), |which, edits| {
+        let (manifest, journal) = if which < 2 { &checked } else { &unchecked };
+        let (broken, name) = if which % 2 == 0 { (manifest, MANIFEST) } else { (journal, JOURNAL) };
+        let broken = broken.as_bytes();
+        fs::write(dir.path().join(MANIFEST), manifest).unwrap();
+        fs::write(dir.path().join(JOURNAL), journal).unwrap();
         fs::write(dir.path().join(name), edited(broken, edits)).unwrap();
         if let Err(message) = summarise(dir.path()) {
             // A cell that a manifest does not have any more is missed by the journal.
@@ -224,6 +262,50 @@ fn baselines(n: u32) {
             Err(error) => assert!(error.to_string().len() > 8),
         }
     });
+}
+
+/// What a shard leaves in an exchange, and what is known of one that left nothing.
+fn exchanges(n: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", dir.path().display());
+    let kind = r#""count":2,"tool_version":"1","build":"b","plan_hash":"p""#;
+    let files = [
+        ("shards/0/shard.json", format!(r#"{{"index":0,"run_id":"r",{kind},"files":{{"manifest.json":"00"}}}}"#)),
+        ("ready/1.json", format!(r#"{{{kind},"seed":1,"host":"h","nonce":"n"}}"#)),
+        ("left/1.json", r#"{"host":"h","reason":"it was stopped"}"#.to_owned()),
+        ("shards/0/manifest.json", "{}".to_owned()),
+    ];
+    for folder in ["shards/0", "ready", "left"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    cases(n, &(0..files.len(), edits()), |which, edits| {
+        for (index, (name, text)) in files.iter().enumerate() {
+            let bytes = if index == which { edited(text.as_bytes(), edits) } else { text.clone().into_bytes() };
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
+        runtime.block_on(async {
+            let exchange =
+                Exchange::open(&url, &BTreeMap::new(), BucketAccess::default(), false, &Secrets::default()).unwrap();
+            match exchange::held(&exchange).await {
+                Ok(marks) => {
+                    for mark in marks {
+                        assert!(mark.index < mark.kind.count && mark.kind.count <= Shard::MAX_COUNT);
+                        drop(exchange::fetch(&exchange, &mark, dir.path()).await);
+                    }
+                }
+                Err(error) => assert!(error.to_string().len() > 8),
+            }
+            let expected = exchange::expected(&exchange).await.unwrap();
+            assert!(expected.is_none_or(|count| count <= Shard::MAX_COUNT));
+            drop(exchange::left(&exchange, 1).await.unwrap());
+        });
+    });
+}
+
+#[test]
+fn no_exchange_panics_its_readers() {
+    exchanges(200);
 }
 
 #[test]
@@ -253,4 +335,5 @@ fn all_of_it_for_longer() {
     prompts(50_000);
     runs(1_500);
     baselines(100_000);
+    exchanges(20_000);
 }

@@ -6,7 +6,7 @@ use crate::executor::Job;
 use crate::executor::port::Gate;
 use crate::guard::Budget;
 use crate::matrix::{Cell, Shard};
-use crate::record::dir::{OnExisting, RESERVATIONS};
+use crate::record::dir::{JOURNAL, OnExisting, RESERVATIONS};
 use crate::record::manifest::Manifest;
 use crate::record::read::{Of, Records};
 use crate::record::reservations::{Earlier, Reservations};
@@ -27,13 +27,22 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<Budget,
         return Ok(budget);
     }
     if is_resumed {
-        for entry in Records::open(dir, manifest)? {
+        let mut records = Records::open(dir, manifest)?;
+        for entry in &mut records {
             let (of, record) = entry?;
             let cell = match of {
                 Of::Cell(cell) => cell,
                 Of::Probe(probe) => probes[probe],
             };
             budget.remember(cell, &record);
+        }
+        let damaged = records.damage().lines;
+        if damaged > 0 {
+            let _ = writeln!(
+                std::io::stderr(),
+                "warning: {} of {JOURNAL} cannot be read: what these requests cost is not part of the spent budget",
+                count(damaged as usize, "damaged line")
+            );
         }
     }
     let (file, earlier) = Reservations::open(dir)?;

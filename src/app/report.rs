@@ -95,6 +95,7 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
     let mut stdout = std::io::stdout().lock();
     let (mut failed, mut written) = (Vec::new(), Vec::new());
     owned::check_report(out, manifest)?;
+    quarantine(dir, out, summary, means.public);
     for format in FORMATS {
         match format(&view, &means.templates) {
             Ok(files) => {
@@ -117,6 +118,21 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
     Ok(outcome::exit_code(manifest, &outcome::ends(manifest, summary), fails))
 }
 
+/// Copies damaged lines beside the report. What cannot be copied stays in the journal and keeps no report from being
+/// made; lines that nothing masked do not go to a directory that is made to be shared.
+fn quarantine(dir: &Path, out: &Path, summary: &Summary, public: bool) {
+    if public && dir != out {
+        return;
+    }
+    if let Err(error) = summary.damage.quarantine(dir, out) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: {error}: damaged lines stay in {} only",
+            dir.join(dir::JOURNAL).display()
+        );
+    }
+}
+
 /// The exit code of a run whose report nobody wants: thresholds are not looked at.
 pub(super) fn exit_code(dir: &Path, manifest: &Manifest) -> Result<u8, Error> {
     Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summarise(dir, manifest)?), false))
@@ -134,5 +150,6 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
     }
     let mut summary = collector.finish();
     summary.is_cut = records.truncated;
+    summary.add_damage(records.damage());
     Ok(summary)
 }

@@ -22,7 +22,7 @@ pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
 
 /// The sessions of a baseline.
 pub(super) fn read_baseline(path: &Path) -> Result<Vec<Session>, Error> {
-    let text = text_file::read(path).map_err(|source| Error::BaselineFile { path: path.to_owned(), source })?;
+    let text = text_file::read_regular(path).map_err(|source| Error::BaselineFile { path: path.to_owned(), source })?;
     baseline::parse(&text).map_err(|source| Error::Baseline { path: path.to_owned(), source })
 }
 

@@ -42,7 +42,7 @@ pub(super) fn values(plan: &Plan, values: &[Named], rules: &mut Rules) {
             }
             ("arrival_rate", AxisValue::Rate(rate)) => {
                 let message = format!("a cell has `{rate}` arrivals per second, and the limit is {MAX_RATE}");
-                rules.hold(!(rate.0 > MAX_RATE), &[at], message, "use a lower rate");
+                rules.hold(!rate.0.is_finite() || rate.0 <= MAX_RATE, &[at], message, "use a lower rate");
             }
             _ => {}
         }
@@ -58,7 +58,8 @@ pub(super) fn values(plan: &Plan, values: &[Named], rules: &mut Rules) {
             profile.name,
             profile.peak()
         );
-        rules.hold(!profile.is_open() || !(profile.peak() > MAX_RATE), &[&at], message, "use a lower rate");
+        let holds = !profile.is_open() || !profile.peak().is_finite() || profile.peak() <= MAX_RATE;
+        rules.hold(holds, &[&at], message, "use a lower rate");
     }
     let percentiles = plan.report.percentiles.len();
     let message = format!("`report.percentiles` has `{percentiles}` values, and the limit is {MAX_PERCENTILES}");

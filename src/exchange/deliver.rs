@@ -4,6 +4,7 @@
 use super::barrier::{Farewell, Hello, Kind, MeetError, farewell_of, read};
 use super::store::{Exchange, StoreError};
 use crate::files::Directory;
+use crate::matrix::Shard;
 use crate::units::text::{clean, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -96,6 +97,15 @@ pub(crate) async fn held(exchange: &Exchange) -> Result<Vec<Mark>, MeetError> {
             let message = format!("it is the mark of shard {}", mark.index);
             return Err(MeetError::Malformed { url: exchange.url.clone(), key, message });
         }
+        if mark.kind.count > Shard::MAX_COUNT || mark.index >= mark.kind.count {
+            let message = format!(
+                "shard `{}` of `{}` cannot be: expected 0 to {}",
+                mark.index,
+                mark.kind.count,
+                Shard::MAX_COUNT - 1
+            );
+            return Err(MeetError::Malformed { url: exchange.url.clone(), key, message });
+        }
         marks.push(mark);
     }
     marks.sort_by_key(|mark| mark.index);
@@ -170,6 +180,7 @@ pub(crate) async fn expected(exchange: &Exchange) -> Result<Option<u32>, MeetErr
     for name in exchange.list("ready").await? {
         if let Some(bytes) = exchange.get(&format!("ready/{name}")).await?
             && let Ok(hello) = serde_json::from_slice::<Hello>(&bytes)
+            && hello.kind.count <= Shard::MAX_COUNT
         {
             return Ok(Some(hello.kind.count));
         }

@@ -52,6 +52,9 @@ pub(crate) enum StoreError {
     },
 }
 
+/// The longest text that shards leave for each other, bytes.
+const MAX_KEY_BYTES: u64 = 1 << 27;
+
 /// An open exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
@@ -263,8 +266,9 @@ impl Exchange {
             Store::Directory(dir) => {
                 let read = |dir: &Directory, name: &str| {
                     let mut bytes = Vec::new();
-                    match dir.read(name).and_then(|mut file| file.read_to_end(&mut bytes)) {
+                    match dir.read(name).and_then(|file| file.take(MAX_KEY_BYTES + 1).read_to_end(&mut bytes)) {
                         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                        Ok(length) if length as u64 > MAX_KEY_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
                         read => read.map(|_| Some(Bytes::from(bytes))),
                     }
                 };
@@ -272,7 +276,14 @@ impl Exchange {
             }
             Store::Bucket { store, prefix } => (store, prefix),
         };
-        let read = async { store.get(&Store::key(prefix, name)).await?.bytes().await };
+        let read = async {
+            let found = store.get(&Store::key(prefix, name)).await?;
+            if found.meta.size > MAX_KEY_BYTES {
+                let why = format!("`{name}` has {} bytes: expected {MAX_KEY_BYTES} at most", found.meta.size);
+                return Err(object_store::Error::Generic { store: "exchange", source: why.into() });
+            }
+            found.bytes().await
+        };
         match read.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),

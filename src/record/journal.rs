@@ -1,9 +1,9 @@
 //! `token_data.jsonl`: one line per request, appended as it ends. A line is the identity of its cell
-//! (run, test id, axes), which is serialised once, and the record.
+//! (run, test id, axes), which is serialised once, the record, and a [checksum](super::checksum).
 
-use super::Record;
 use super::manifest::Manifest;
 use super::probe::Probe;
+use super::{Record, checksum};
 use crate::matrix::{AXES, Cell};
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -12,6 +12,11 @@ use std::path::Path;
 
 /// What every line of a cell begins with, up to and with a comma.
 pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
+    head(fields(run_id, cell))
+}
+
+/// The fields that identify a cell in its lines.
+fn fields(run_id: &str, cell: &Cell) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("run_id".into(), run_id.into());
     fields.insert("test_id".into(), cell.id.clone().into());
@@ -21,7 +26,7 @@ pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
             fields.insert(axis.field.into(), value);
         }
     }
-    head(fields)
+    fields
 }
 
 /// What the line of a pre-flight request begins with: it belongs to no cell.
@@ -69,10 +74,8 @@ impl Journal {
     pub(crate) fn append(&mut self, whose: usize, record: &Record) -> io::Result<()> {
         self.line.clear();
         self.line.extend_from_slice(self.identities[whose].as_bytes());
-        let brace = self.line.len();
-        serde_json::to_writer(&mut self.line, record)?;
-        self.line.remove(brace);
-        self.line.push(b'\n');
+        append_record(&mut self.line, record)?;
+        checksum::append(&mut self.line);
         self.out.write_all(&self.line)
     }
 
@@ -112,4 +115,20 @@ impl Journal {
             result => result,
         }
     }
+}
+
+/// Adds the fields of a record behind an identity, without the closing brace.
+fn append_record(line: &mut Vec<u8>, record: &Record) -> serde_json::Result<()> {
+    let brace = line.len();
+    serde_json::to_writer(&mut *line, record)?;
+    line.remove(brace);
+    line.pop();
+    Ok(())
+}
+
+/// The checksum that a record has in its canonical spelling.
+pub(super) fn canonical_checksum(identity: &str, record: &Record) -> Option<u32> {
+    let mut line = identity.as_bytes().to_vec();
+    append_record(&mut line, record).ok()?;
+    Some(checksum::of(&line))
 }

@@ -7,14 +7,22 @@ use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
 use crate::plan::{Endpoint, Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
-/// The version of the manifest that this tool reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+/// The version of the manifest that this tool writes.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The oldest version that it reads.
+pub(crate) const OLDEST_FORMAT: u32 = 1;
+
+/// The version from which on every line of the journal has a checksum. Lines of older runs may have one: a run that is
+/// resumed keeps its format.
+pub(super) const CHECKED_FORMAT: u32 = 2;
 
 /// Everything but the records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// Always [`FORMAT`].
+    /// [`OLDEST_FORMAT`] to [`FORMAT`].
     pub(crate) format: u32,
     /// Unique to the run; in every record too.
     pub(crate) run_id: String,
@@ -133,7 +141,8 @@ impl Shards {
 
     /// Those that are not here.
     pub(crate) fn missing(&self) -> Vec<u32> {
-        (0..self.count).filter(|index| self.parts.iter().all(|part| part.index != *index)).collect()
+        let here: HashSet<u32> = self.parts.iter().map(|part| part.index).collect();
+        (0..self.count).filter(|index| !here.contains(index)).collect()
     }
 }
 
@@ -369,7 +378,8 @@ impl TurnReport {
 impl Manifest {
     /// How the turns of a cell went, each at its last attempt.
     pub(crate) fn reports<'a>(&'a self, test_id: &'a str) -> impl Iterator<Item = &'a TurnReport> {
-        self.last_reports().filter(move |report| report.test_id == test_id)
+        let is_last = |report: &&TurnReport| report.attempt == self.attempt(&report.test_id, report.repetition);
+        self.turns.iter().filter(move |report| report.test_id == test_id).filter(is_last)
     }
 
     /// How one turn went at its last attempt.

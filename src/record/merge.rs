@@ -8,8 +8,8 @@ use super::dir::{DirError, JOURNAL, RunDir};
 use super::disturbance::Disturbances;
 use super::manifest::{Manifest, Second, Shards, TurnEnd, TurnReport};
 use super::read::{Of, ReadError, Records};
+use super::seen::Seen;
 use crate::files::Directory;
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -103,6 +103,8 @@ fn two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError> {
     for turn in other.turns {
         one.turns.push(turn);
     }
+    // Where lines of one may lack a checksum, lines of both may.
+    one.format = one.format.min(other.format);
     one.interrupted |= other.interrupted;
     one.ended_ms = one.ended_ms.zip(other.ended_ms).map(|(one, other)| one.max(other));
     // The first shard alone asks before the load.
@@ -207,11 +209,11 @@ fn series(parts: &[TurnReport]) -> Vec<Second> {
     let seconds = parts.iter().map(|part| part.series.len()).max().unwrap_or(0);
     let at = |second: usize| parts.iter().filter_map(move |part| part.series.get(second));
     let together = |second: usize| Second {
-        users: at(second).map(|one| one.users).sum(),
-        in_flight: at(second).map(|one| one.in_flight).sum(),
+        users: at(second).map(|one| one.users).fold(0, u32::saturating_add),
+        in_flight: at(second).map(|one| one.in_flight).fold(0, u32::saturating_add),
         cpu_ms: None,
         ticker_ms: at(second).map(|one| one.ticker_ms).fold(0.0, f64::max),
-        dropped: at(second).map(|one| one.dropped).sum(),
+        dropped: at(second).map(|one| one.dropped).fold(0, u32::saturating_add),
     };
     (0..seconds).map(together).collect()
 }
@@ -222,34 +224,38 @@ struct Line {
     shard: u32,
     part: usize,
     offset: u64,
-    length: u32,
+    length: u64,
 }
 
 /// The records of all parts as they stand in the journal of all.
 pub(crate) struct Lines(Vec<Line>);
 
-/// Reads the records of all parts, and orders them by the time of their end. Needs some 40 bytes of memory a record.
+/// Reads the records of all parts, and orders them by the time of their end. Takes some 40 bytes of memory per
+/// record.
 ///
 /// # Errors
 /// When a part cannot be read, or a request is there twice.
 pub(crate) fn lines(parts: &[(PathBuf, Manifest)], whole: &Manifest) -> Result<Lines, MergeError> {
     let mut lines = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     for (index, (dir, manifest)) in parts.iter().enumerate() {
-        let own = first(manifest);
+        let (mut shard, mut timestamp) = (first(manifest), f64::NEG_INFINITY);
         let mut records = Records::open(dir, whole)?;
-        while let Some(entry) = records.next() {
-            let (of, record) = entry?;
-            let (offset, length) = records.place();
-            let shard = record.shard.unwrap_or(own);
-            lines.push(Line { timestamp: record.timestamp, shard, part: index, offset, length });
-            if let Of::Cell(cell) = of
-                && record.phase.is_load()
-                && !seen.insert((cell as u32, record.repetition, record.cell_attempt, record.seq))
-            {
-                let test_id = whole.cells[cell].cell.id.clone();
-                return Err(MergeError::Overlap { test_id, repetition: record.repetition, seq: record.seq });
+        while let Some(entry) = records.next_line() {
+            // A line that does not count stays behind the one before it: it is for the report to say so.
+            if let Some((of, record)) = entry? {
+                timestamp = record.timestamp;
+                shard = record.shard.unwrap_or(shard);
+                if let Of::Cell(cell) = of
+                    && record.phase.is_load()
+                    && !seen.insert(cell, &record)
+                {
+                    let test_id = whole.cells[cell].cell.id.clone();
+                    return Err(MergeError::Overlap { test_id, repetition: record.repetition, seq: record.seq });
+                }
             }
+            let (offset, length) = records.place();
+            lines.push(Line { timestamp, shard, part: index, offset, length });
         }
     }
     // Stable: what ended in one microsecond on one machine stays in its order.
@@ -278,15 +284,15 @@ fn write(parts: &[(PathBuf, Manifest)], lines: &[Line], journal: &mut File) -> i
     let mut readers = parts.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let mut at = vec![0_u64; parts.len()];
     let mut out = BufWriter::with_capacity(1 << 18, &mut *journal);
-    let mut bytes = Vec::new();
     for line in lines {
         let reader = &mut readers[line.part];
         // Relative and mostly by nothing, so that the buffer stays.
         reader.seek_relative(line.offset as i64 - at[line.part] as i64)?;
-        bytes.resize(line.length as usize, 0);
-        reader.read_exact(&mut bytes)?;
-        at[line.part] = line.offset + u64::from(line.length);
-        out.write_all(&bytes)?;
+        let copied = io::copy(&mut reader.take(line.length), &mut out)?;
+        if copied < line.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        at[line.part] = line.offset + line.length;
     }
     out.flush()?;
     drop(out);

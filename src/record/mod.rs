@@ -4,11 +4,15 @@
 //! The run directory is the only thing between running and reporting: whatever a report says can be
 //! rebuilt from `manifest.json` and `token_data.jsonl`.
 
+mod check;
+mod checksum;
 pub(crate) mod class;
+pub(crate) mod damage;
 pub(crate) mod dir;
 pub(crate) mod disturbance;
 pub(crate) mod hash;
 pub(crate) mod journal;
+mod lines;
 pub(crate) mod manifest;
 pub(crate) mod merge;
 pub(crate) mod owned;
@@ -17,6 +21,7 @@ pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod reservations;
 pub(crate) mod resume;
+mod seen;
 mod unfit;
 
 pub(crate) use request::{Connection, Outcome, Phase, Record};

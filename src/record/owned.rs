@@ -2,6 +2,7 @@
 //! its start and its cells. A report's `summary.json` lists those of the report in the same way, wherever the report was
 //! written; a run that was killed before its report therefore owns none of them. Everything else belongs to the user.
 
+use super::damage::QUARANTINE;
 use super::dir::{
     CHART_STEMS, CHARTS, DirError, HISTOGRAMS, JOURNAL, MANIFEST, PLAN, RESERVATIONS, SHARD_MARK, SUMMARY,
 };
@@ -22,7 +23,7 @@ const RUN: [&str; 3] = [MANIFEST, PLAN, RESERVATIONS];
 const ORPHANED_JOURNAL: &str = "token_data.orphaned.jsonl";
 
 /// Files of a report that do not depend on its run.
-const REPORT: [&str; 6] = ["report.html", SUMMARY, "summary.md", "slo.csv", "stages.csv", "tiers.csv"];
+const REPORT: [&str; 7] = ["report.html", SUMMARY, "summary.md", "slo.csv", "stages.csv", "tiers.csv", QUARANTINE];
 
 /// What is written per cell: the parts of the name around the cell's id.
 const PER_CELL: [(&str, &str); 5] = [

@@ -3,6 +3,7 @@
 //! end is run again under the next attempt, and only the last attempt's records count.
 
 use super::dir::{DirError, JOURNAL, MANIFEST, RunDir, lock, sweep};
+use super::lines::{LineEnd, Lines};
 use super::manifest::{Manifest, TurnReport};
 use super::owned::files_of;
 use super::read::{self, Of, ReadError, Records};
@@ -10,7 +11,7 @@ use crate::files::Directory;
 use crate::matrix::order::Turn;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::path::Path;
 
 /// Records that no manifest tells the meaning of.
@@ -73,23 +74,22 @@ pub(crate) fn look(dir: &Path) -> Result<Found, ResumeError> {
 /// leave zeros where text should be, and behind them lines that are whole: those are kept aside.
 fn mend(dir: &Path, journal: &mut File) -> io::Result<()> {
     let dir = Directory::open(dir)?;
-    let mut reader = BufReader::with_capacity(1 << 18, dir.read(JOURNAL)?);
-    let (mut whole, mut line) = (0, Vec::new());
+    let mut lines = Lines::open(&dir)?;
     let damaged = loop {
-        line.clear();
-        match reader.read_until(b'\n', &mut line)? {
-            0 => break false,
-            _ if line.last() != Some(&b'\n') => break line.contains(&0),
-            _ if line.first() != Some(&b'{') || line.contains(&0) => break true,
-            length => whole += length as u64,
+        match lines.read()? {
+            None => break false,
+            Some(LineEnd::Torn) => break lines.text.contains(&0),
+            Some(LineEnd::TooLong) => break true,
+            Some(LineEnd::Whole) if lines.text.first() != Some(&b'{') || lines.text.contains(&0) => break true,
+            Some(LineEnd::Whole) => {}
         }
     };
     if damaged {
-        let mut rest = reader.into_inner();
-        rest.seek(SeekFrom::Start(whole))?;
+        let mut rest = dir.read(JOURNAL)?;
+        rest.seek(SeekFrom::Start(lines.offset))?;
         io::copy(&mut rest, &mut free(&dir, DAMAGED)?)?;
     }
-    journal.set_len(whole)
+    journal.set_len(lines.offset)
 }
 
 /// Creates a file under a name that nothing has yet: what was kept aside earlier stays.

@@ -3,6 +3,7 @@
 
 mod cells;
 mod ci;
+mod damage;
 mod disturbances;
 mod hostile;
 mod machines;

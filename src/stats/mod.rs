@@ -4,6 +4,7 @@
 //! is said of every cell and of every pool of cells.
 
 mod collect;
+mod damage;
 mod health;
 mod histogram;
 pub(crate) mod interval;

@@ -68,7 +68,7 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
     let mut ended: Vec<&Sample> = samples.iter().filter(|sample| sample.repetition == turn.repetition).collect();
     ended.sort_by(|a, b| ended_s(a).total_cmp(&ended_s(b)));
     let start_s = turn.started_ms as f64 / 1e3;
-    let length_s = (turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3).ceil().max(1.0) as u64;
+    let length_s = seconds(turn);
     let mut total = Total::new();
     let mut next = ended.into_iter().peekable();
     let mut recent: VecDeque<&Sample> = VecDeque::new();
@@ -107,6 +107,17 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
             }
         })
         .collect()
+}
+
+/// Length of a turn, rounded up. A manifest whose times are far apart and whose series is short says nothing of the
+/// seconds between: they take no memory.
+fn seconds(turn: &TurnReport) -> u64 {
+    /// A turn that was killed left no series.
+    const UNSAMPLED: u64 = 7 * 86_400;
+    /// Seconds that a machine which stood still did not sample.
+    const SLACK: u64 = 3_600;
+    let most = if turn.series.is_empty() { UNSAMPLED } else { turn.series.len() as u64 + SLACK };
+    turn.ended_ms.saturating_sub(turn.started_ms).div_ceil(1_000).clamp(1, most)
 }
 
 fn is_timed(sample: &Sample, include_failures: bool) -> bool {

@@ -19,6 +19,7 @@ use super::validity::Validity;
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, axis};
 use crate::plan::{Api, CacheMode, Goodput};
+use crate::record::damage::Damage;
 use crate::record::disturbance::Disturbances;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::record::{Outcome, Unfit};
@@ -41,6 +42,8 @@ pub(crate) struct Summary {
     pub(crate) cells: Vec<CellSummary>,
     /// The journal's last line had no end and is left out.
     pub(crate) is_cut: bool,
+    /// What of the journal could not be used.
+    pub(crate) damage: Damage,
     /// What the pre-flight cost: it is in no cell.
     pub(crate) preflight: Spend,
     include_failures: bool,
@@ -164,6 +167,10 @@ pub(crate) enum Warning {
     ClockJump,
     /// The client saw more and more time beyond the service's own latency.
     ClientOverhead,
+    /// Damaged lines of the journal may be records of this cell.
+    DamagedRecords,
+    /// The journal holds records of this cell twice.
+    DuplicateRecords,
 }
 
 impl Warning {
@@ -189,6 +196,8 @@ impl Warning {
             Self::ClientStalled => "client_stalled",
             Self::ClockJump => "clock_jump",
             Self::ClientOverhead => "client_overhead",
+            Self::DamagedRecords => "damaged_records",
+            Self::DuplicateRecords => "duplicate_records",
         }
     }
 
@@ -246,6 +255,12 @@ impl Warning {
             }
             Self::ClientOverhead => {
                 "client overhead: p95 of our time minus the service's own latencyMs grew; this machine or the network added it, not the service"
+            }
+            Self::DamagedRecords => {
+                "damaged records: damaged lines of token_data.jsonl may be records of this cell; they are not counted, and the thresholds of the cell are INCONCLUSIVE; quarantine.jsonl contains them"
+            }
+            Self::DuplicateRecords => {
+                "duplicate records: token_data.jsonl contains records of this cell twice; each is counted once, and the thresholds of the cell are INCONCLUSIVE"
             }
             Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }
@@ -428,6 +443,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
     Summary {
         cells,
         is_cut: false,
+        damage: Damage::default(),
         preflight: Spend::default(),
         include_failures: manifest.plan.report.include_failures,
     }

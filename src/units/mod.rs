@@ -1,5 +1,5 @@
 //! Quantities as people write them: durations, ranges of durations, numbers that may be `"none"`,
-//! names that are safe in a file name. Every room may use this one; it knows none of them.
+//! names that are safe in a file name, files that are. Every room may use this one; it knows none of them.
 
 /// The schema of a type that is written as text of some form, or as a number of seconds.
 macro_rules! text_or_seconds_schema {
@@ -22,6 +22,7 @@ macro_rules! text_or_seconds_schema {
 use text_or_seconds_schema;
 
 pub(crate) mod duration;
+pub(crate) mod file;
 pub(crate) mod id;
 mod money;
 mod nearest;

@@ -1,6 +1,7 @@
 //! Text files of the user: UTF-8, with or without a byte order mark. Other encodings are named, since a
 //! parser would report them as an error under a character that nobody sees.
 
+use super::file;
 use std::io;
 use std::path::Path;
 
@@ -10,6 +11,15 @@ use std::path::Path;
 /// The system's, and [`io::ErrorKind::InvalidData`] for another encoding.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     decode(std::fs::read(path)?).map_err(|message| io::Error::new(io::ErrorKind::InvalidData, message))
+}
+
+/// As [`read`], of a file that this tool writes: a FIFO or a file of gigabytes in its place is refused.
+///
+/// # Errors
+/// As [`read`] and [`file::open_regular`] and [`file::bytes`].
+pub(crate) fn read_regular(path: &Path) -> io::Result<String> {
+    decode(file::bytes(file::open_regular(path)?)?)
+        .map_err(|message| io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 fn decode(bytes: Vec<u8>) -> Result<String, String> {

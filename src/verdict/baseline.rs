@@ -8,7 +8,7 @@ use crate::matrix::Cell;
 use crate::plan::Endpoint;
 use crate::record::hash;
 use crate::record::manifest::{Manifest, TurnEnd};
-use crate::stats::{Summary, Validity};
+use crate::stats::{CellSummary, Summary, Validity};
 use crate::units::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -107,7 +107,7 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
             cell_hash: planned.cell_hash.clone(),
             test_id: cell.cell.id.clone(),
             asked: asked(&planned.cell, manifest),
-            numbers: unfit(manifest, &planned.cell.id, &cell.validity).map_or(Ok(numbers), Err),
+            numbers: unfit(manifest, &planned.cell.id, cell).map_or(Ok(numbers), Err),
         }
     };
     Session {
@@ -135,8 +135,8 @@ fn fine(share: f64) -> f64 {
 }
 
 /// Why a cell's numbers are not compared.
-fn unfit(manifest: &Manifest, id: &str, validity: &Validity) -> Option<String> {
-    match validity {
+fn unfit(manifest: &Manifest, id: &str, summary: &CellSummary) -> Option<String> {
+    match &summary.validity {
         Validity::NotRun => return Some("it was not run".into()),
         Validity::Unsupported(why) | Validity::Refused(why) => return Some(format!("it was left out: {why}")),
         Validity::Aborted => return Some("it was aborted: it measured nothing".into()),
@@ -154,7 +154,7 @@ fn unfit(manifest: &Manifest, id: &str, validity: &Validity) -> Option<String> {
     } else if any(&[Some(TurnEnd::FailedEarly)]) {
         Some("a threshold ended it early".into())
     } else {
-        None
+        summary.doubt().map(str::to_owned)
     }
 }
 

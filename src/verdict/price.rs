@@ -79,7 +79,8 @@ pub(crate) fn questions(summary: &Summary, limits: &[f64]) -> Vec<Question> {
     };
     let mut groups: Vec<(Vec<AxisValue>, Vec<Offer>)> = Vec::new();
     for (index, cell) in summary.cells.iter().enumerate() {
-        let p95 = (cell.validity == Validity::Ok).then(|| cell.latency.bounded(0.95)).flatten();
+        let p95 =
+            (cell.validity == Validity::Ok && cell.doubt().is_none()).then(|| cell.latency.bounded(0.95)).flatten();
         let meets = limits.iter().map(|limit| meets(p95, *limit)).collect();
         let offer = Offer { cell: index, cost: cell.spend.per_1k_requests(), p95, meets };
         let key = key(&cell.cell);

@@ -114,6 +114,9 @@ fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended:
         Validity::Invalid(reason) => return cannot(format!("INVALID: {reason}")),
         Validity::Ok => {}
     }
+    if let Some(why) = cell.doubt() {
+        return cannot(why.into());
+    }
     if let Some(Ended { reason, in_part: None }) = ended {
         return (Verdict::Fail, format!("ended early: {reason}"));
     }

@@ -265,6 +265,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/executor/pacer.rs",
             "src/app/limits.rs",
             "src/app/shards.rs",
+            "src/units/file.rs",
         ],
     ),
     ("cap_std", &["src/files.rs"]),

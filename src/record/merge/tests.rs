@@ -293,3 +293,33 @@ fn a_request_that_is_there_twice_is_refused_and_what_is_no_load_is_not_counted()
     // What fills a prompt cache has numbers of its own on each machine.
     assert_eq!(merge("two", &[written("c", 0, Phase::Priming), written("d", 1, Phase::Priming)]).unwrap(), 2);
 }
+
+#[test]
+fn lines_that_do_not_count_are_kept_for_the_report() {
+    let scratch = tempfile::tempdir().unwrap();
+    let parts: Vec<(PathBuf, Manifest)> = (0..2)
+        .map(|index| {
+            let dir = scratch.path().join(index.to_string());
+            let manifest = write(&dir, Shard { index, count: 2 }, 40);
+            (dir, manifest)
+        })
+        .collect();
+    // Of the first shard the fourth line is damaged, and the last one is there twice.
+    let journal = parts[0].0.join(JOURNAL);
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let own: Vec<&str> = text.lines().collect();
+    let changed = own[3].replacen("succeeded", "failed", 1);
+    std::fs::write(&journal, text.replacen(own[3], &changed, 1) + own[19] + "\n").unwrap();
+
+    let whole = manifests(parts.iter().map(|(_, manifest)| manifest.clone()).collect()).unwrap();
+    let mut to = dir::take(&scratch.path().join("merged"), false).unwrap();
+    assert_eq!(lines(&parts, &whole).unwrap().write(&parts, &mut to).unwrap(), 41);
+    let mut records = Records::open(&to.path, &whole).unwrap();
+    assert_eq!(records.by_ref().map(Result::unwrap).count(), 39);
+    let damage = records.damage();
+    assert_eq!((damage.lines, damage.duplicates), (1, 1));
+    assert!(damage.cells.iter().any(|cell| cell.is_damaged) && damage.cells.iter().any(|cell| cell.duplicates > 0));
+    damage.quarantine(&to.path, &to.path).unwrap();
+    let quarantine = to.path.join(crate::record::damage::QUARANTINE);
+    assert_eq!(std::fs::read_to_string(quarantine).unwrap(), changed + "\n");
+}

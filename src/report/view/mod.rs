@@ -37,6 +37,7 @@ pub(crate) use tables::Table;
 pub(crate) use tiers::{TierRow, TierView, TiersView};
 
 use super::charts::Figure;
+use crate::record::damage::{Damage, QUARANTINE};
 use crate::record::manifest::Manifest;
 use crate::record::probe::Checked;
 use crate::stats::{Summary, Validity};
@@ -132,6 +133,22 @@ fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
     manifest.preflight.iter().filter_map(sentence).map(|sentence| format!("pre-flight: {sentence}"))
 }
 
+/// How many lines of the journal are not counted.
+fn damage(damage: &Damage) -> impl Iterator<Item = String> {
+    let counted = |number: u64, one: &str, several: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{} {several}", text::thousands(number as f64, 0)),
+    };
+    let lines = counted(damage.lines, "line of token_data.jsonl is", "lines of token_data.jsonl are");
+    let duplicates = counted(damage.duplicates, "record is", "records are");
+    let lines = format!(
+        "{lines} damaged and not counted (copied to {QUARANTINE}); warnings name the cells that may have lost records"
+    );
+    let duplicates =
+        format!("{duplicates} in token_data.jsonl more than once and counted once; warnings name the cells");
+    (damage.lines > 0).then_some(lines).into_iter().chain((damage.duplicates > 0).then_some(duplicates))
+}
+
 /// Computes the view of a run.
 pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
     let machines = machines::view(manifest, summary);
@@ -165,6 +182,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .chain(preflight(manifest))
             .chain(tiers::untold(summary))
             .chain(summary.is_cut.then(|| CUT.to_owned()))
+            .chain(damage(&summary.damage))
             .collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);

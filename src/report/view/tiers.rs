@@ -289,6 +289,7 @@ fn reason(missing: &Missing, tier: &str) -> String {
                 Validity::Ok => format!("{name} has no such number"),
             }
         }
+        Missing::Doubtful(side, why) => format!("{}: {why}", name(*side)),
         Missing::Lacking(side, Lacking::TooFew(n)) => {
             format!("{n} samples of {} are too few for an interval", name(*side))
         }

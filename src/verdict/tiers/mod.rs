@@ -141,6 +141,8 @@ pub(crate) enum Missing {
     NoDefault,
     /// A cell's numbers may not be used.
     Unfit(Side, Validity),
+    /// A cell's records may be damaged, or are there twice.
+    Doubtful(Side, &'static str),
     /// A cell has no such number.
     Lacking(Side, Lacking),
 }
@@ -226,6 +228,9 @@ fn contrast(
     for (side, cell) in [(Side::Default, default), (Side::Tier, tier)] {
         if cell.validity != Validity::Ok {
             return Err(Missing::Unfit(side, cell.validity.clone()));
+        }
+        if let Some(why) = cell.doubt() {
+            return Err(Missing::Doubtful(side, why));
         }
     }
     let deciding = FIGURES.iter().filter(|compared| compared.decides).count();

@@ -36,7 +36,7 @@ fn a_manifest_that_cannot_be_used_says_why() {
         stderr(&scene, 2, "results")
     };
     let mut all = said(&|tree| {
-        tree["format"] = 2.into();
+        tree["format"] = 3.into();
         tree["tool_version"] = "9.9.9".into();
     });
     all += &said(&|tree| drop(tree["cells"].as_array_mut().unwrap().pop()));

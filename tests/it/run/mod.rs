@@ -3,6 +3,7 @@
 mod bad_directories;
 mod budget;
 mod compare;
+mod damage;
 mod endpoint;
 mod ends;
 mod faults;
