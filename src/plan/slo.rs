@@ -554,7 +554,7 @@ mod tests {
             ("requests_per_sec = { min = -1 }", "write { min = 20 }"),
             ("goodput = { min = 3 }", "no limit"),
             ("goodput = { ttft = \"1s\" }", "min = 12.0"),
-            ("goodput = { min = 3, ttft = 800 }", "a duration such as"),
+            ("goodput = { min = 3, ttft = 800 }", "without a unit is 13m20s"),
             ("goodput = { min = 3, tfft = \"1s\" }", "min = 12.0"),
             ("p95 = \"1s\"\n\"p95.0\" = \"2s\"", "twice"),
         ];

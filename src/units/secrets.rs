@@ -39,9 +39,11 @@ const VARIABLES: [&str; 6] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 ];
 
-/// Words that follow `bearer` and `basic` in sentences and are no secrets.
-const WORDS: [&str; 8] =
-    ["token", "tokens", "auth", "authentication", "authorization", "credentials", "scheme", "realm"];
+/// Words of sentences about secrets, which are no secrets: "bearer token", "WebIdentityToken: the provider ...".
+const WORDS: [&str; 12] = [
+    "token", "tokens", "auth", "authentication", "authorization", "credentials", "scheme", "realm", "the", "not", "no",
+    "none",
+];
 
 /// A way in which secrets are written.
 struct Form {
@@ -340,6 +342,7 @@ mod tests {
             "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens for us.amazon.nova-lite-v1:0",
             "User: arn:aws:sts::123456789012:assumed-role/Team/jane is not authorized to perform: bedrock:InvokeModel",
             "no AWS credentials: the profile `x` is not defined: https://example.com/docs",
+            "WebIdentityToken: the credential provider was not enabled",
             "simulated",
         ] {
             assert_eq!(redact(text), text);

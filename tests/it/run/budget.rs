@@ -44,7 +44,7 @@ fn killed_and_resumed_run_never_exceeds_its_budget() {
     for more in loads {
         let scene = Scene::new().plan(SHORT);
         let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
-        let all = [&load[..], more, &["--endpoint-url", &server.url, "--resume"]].concat();
+        let all = [&load[..], more, &["--endpoint-url", &server.url, "--resume-or-start"]].concat();
         let journal = scene.path("results/token_data.jsonl");
         for _ in 0..5 {
             let mut run = scene.run_command(&all).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
