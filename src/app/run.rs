@@ -188,7 +188,7 @@ pub(crate) fn run(
         if let Some(asked) = &options.shard {
             let profile = resolved.plan.target.profile.as_deref();
             let access = shards::Access { profile, allow_http: resolved.allow_http, environment, secrets };
-            let meeting = shards::Meeting { asked, access, plan_hash: shards::whole_hash(resolved, &cells) };
+            let meeting = shards::Meeting::new(asked, access, resolved, &cells);
             let Some(joined) = shards::join(&meeting, &runtime, &begun)? else { return Ok(130) };
             begun = joined.begun();
             part = Some(joined);
@@ -344,7 +344,13 @@ fn drive(
     let signals = part.map_or_else(|| Signals::listen(3), Part::signals);
     let backlog = Arc::clone(&job.backlog);
     let recorder = Recorder::start(taken, manifest, live, stop.clone(), Arc::clone(&backlog))?;
-    let tell: Tell = Arc::new(recorder.tell());
+    let (record, work) = (recorder.tell(), part.map(|part| part.work(&job.cells)));
+    let tell: Tell = Arc::new(move |event| {
+        if let Some(work) = &work {
+            work.note(&event);
+        }
+        record(event);
+    });
     let mut watching = JoinSet::new();
     watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
     watching.spawn_on(recorder::watch(backlog, display.handle()), runtime.handle());

@@ -6,10 +6,13 @@ use super::run::Begun;
 use super::signals::Signals;
 use crate::config::{self, Resolved};
 use crate::error::Error;
-use crate::exchange::{self, BucketAccess, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, Start, clock};
+use crate::exchange::{
+    self, BucketAccess, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, PATIENCE, Progress, Start,
+    StoreError, clock,
+};
 use crate::executor::connect::ProxySettings;
 use crate::executor::credentials;
-use crate::executor::port::{Meet, Stop};
+use crate::executor::port::{Event, Meet, Stop};
 use crate::matrix::{Cell, Shard};
 use crate::plan::Plan;
 use crate::record::dir;
@@ -22,8 +25,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -31,6 +35,9 @@ use tokio::task::JoinHandle;
 const PREFLIGHT: &str = "preflight.json";
 /// Why a shard goes whom a person or a scheduler stopped.
 const STOPPED: &str = "it was stopped";
+
+/// How long the load waits for an answer to whether all shards have their samples. It is asked again a second later.
+const ENOUGH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is told of a run on several machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +94,28 @@ pub(super) struct Part {
 
 /// What a machine comes with.
 pub(super) struct Meeting<'a> {
-    pub(super) asked: &'a Asked,
+    asked: &'a Asked,
     /// How a bucket is opened.
-    pub(super) access: Access<'a>,
+    access: Access<'a>,
     /// Over all that is asked, see [`whole_hash`].
-    pub(super) plan_hash: String,
+    plan_hash: String,
+    /// The longest time without progress of a shard that works, see [`longest_quiet`].
+    longest_quiet: Duration,
+}
+
+impl<'a> Meeting<'a> {
+    /// Of a shard of this plan's run.
+    pub(super) fn new(asked: &'a Asked, access: Access<'a>, resolved: &Resolved, cells: &[Cell]) -> Self {
+        let longest_quiet = longest_quiet(cells, resolved.plan.load.cool_down);
+        Self { asked, access, plan_hash: whole_hash(resolved, cells), longest_quiet }
+    }
+}
+
+/// The longest time in which a shard that works may end nothing: a request that takes its whole timeout, the drain and
+/// the cool-down. The seconds of a load count as progress, whatever its think times and its arrivals are.
+fn longest_quiet(cells: &[Cell], cool_down: Duration) -> Duration {
+    let longest = |of: fn(&Cell) -> Duration| cells.iter().map(of).max().unwrap_or_default();
+    cool_down.saturating_add(longest(|cell| cell.request.timeout)).saturating_add(longest(|cell| cell.load.drain))
 }
 
 /// What opens a bucket.
@@ -121,7 +145,14 @@ pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Resul
         let exchange = open(url, &meeting.access, true).await?;
         let others = count(shard.count as usize - 1, "other");
         let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
-        let member = Member { exchange, shard: *shard, hello, timeout: *timeout };
+        let member = Member {
+            exchange,
+            shard: *shard,
+            hello,
+            timeout: *timeout,
+            max_quiet: timeout.saturating_add(meeting.longest_quiet),
+            progress: Progress::default(),
+        };
         let start = tokio::select! {
             start = member.join(&begun.run_id) => start.map_err(Error::Meet)?,
             () = signals.nth(1) => {
@@ -180,6 +211,11 @@ impl Part {
         self.runtime.spawn(async move { member.beat().await })
     }
 
+    /// What moves the progress that the heartbeats report.
+    pub(super) fn work(&self, cells: &[Cell]) -> Work {
+        Work::new(self.member.progress.clone(), cells)
+    }
+
     /// What listens for signals already.
     pub(super) fn signals(&self) -> Signals {
         self.signals.clone()
@@ -187,7 +223,12 @@ impl Part {
 
     /// What the executor waits at.
     pub(super) fn meet(&self) -> Arc<dyn Meet> {
-        Arc::new(Turns { member: self.member.clone(), run_id: self.start.run_id.clone() })
+        Arc::new(Turns {
+            member: self.member.clone(),
+            run_id: self.start.run_id.clone(),
+            announced: AtomicUsize::new(usize::MAX),
+            failing_since: Mutex::default(),
+        })
     }
 
     /// Tells the others what the pre-flight found: one machine alone asks.
@@ -263,9 +304,63 @@ impl Drop for Part {
     }
 }
 
+/// The work of a shard, as its events show it.
+pub(super) struct Work {
+    progress: Progress,
+    /// The longest load of each cell, seconds.
+    longest: Vec<u64>,
+    /// The seconds that the running load may still last.
+    seconds_left: AtomicU64,
+}
+
+impl Work {
+    fn new(progress: Progress, cells: &[Cell]) -> Self {
+        let longest = cells.iter().map(|cell| cell.longest().as_secs() + 1).collect();
+        Self { progress, longest, seconds_left: AtomicU64::new(0) }
+    }
+
+    /// Counts an event. A second of the load is work too, since no request may end in it; but not beyond the time that
+    /// the load may take, since a load that hangs has seconds for ever.
+    pub(super) fn note(&self, event: &Event) {
+        match event {
+            Event::TurnStarted { turn, .. } => self.seconds_left.store(self.longest[turn.cell], Ordering::Relaxed),
+            Event::Second(_) => {
+                let take = |seconds: u64| seconds.checked_sub(1);
+                if self.seconds_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.progress.advance();
+    }
+}
+
 struct Turns {
     member: Member,
     run_id: String,
+    /// The place of the last turn of which the others know that this shard has its samples.
+    announced: AtomicUsize,
+    /// When the exchange began to fail while a load was waiting for it.
+    failing_since: Mutex<Option<Instant>>,
+}
+
+impl Turns {
+    async fn look_for_enough(&self, place: usize) -> bool {
+        let is_announced = self.announced.load(Ordering::Relaxed) == place;
+        let looked = tokio::time::timeout(ENOUGH_TIMEOUT, self.member.enough(place, is_announced)).await;
+        let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        match looked {
+            Ok(Ok(have_all)) => {
+                self.announced.store(place, Ordering::Relaxed);
+                *failing_since = None;
+                have_all
+            }
+            // An exchange that fails for long, or for good, keeps no cell going.
+            Ok(Err(error)) if !StoreError::is_transient(&error) => true,
+            _ => failing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE,
+        }
+    }
 }
 
 impl Meet for Turns {
@@ -274,14 +369,13 @@ impl Meet for Turns {
     }
 
     fn enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        // An exchange that fails keeps no cell going.
-        Box::pin(async move { self.member.enough(place).await.unwrap_or(true) })
+        Box::pin(self.look_for_enough(place))
     }
 }
 
 /// Over all that a plan says and asks, prompts included, but for where files are and whose credentials are used: machines
 /// have directories and profiles of their own.
-pub(super) fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
+fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
     let mut plan = Plan { results_dir: String::new(), prompts_file: None, ..resolved.plan.clone() };
     plan.target.profile = None;
     for dataset in &mut plan.dataset {

@@ -2,18 +2,18 @@
 //! whoever sees all of them first writes when it begins. Whoever waited too long writes, under the same
 //! key, that nothing does; so there is one decision.
 
+use super::heartbeat::{Heartbeat, Progress, Watch, heartbeat_key};
 use super::store::{Exchange, StoreError};
 use crate::matrix::{Shard, listed_shards};
 use crate::units::text::clean;
 use crate::units::{duration, timestamp};
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// An exchange that does not answer may come back: a file server that is restarted takes so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a shard tries to report that it leaves: whoever stops it waits for that.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever learns of a start so long after it stays away: the others have begun without it.
 const TOO_LATE: Duration = Duration::from_secs(10);
 /// So often a shard says that it is alive, or four times within the timeout.
@@ -118,6 +118,10 @@ pub(crate) struct Member {
     pub(crate) hello: Hello,
     /// How long it waits for the others.
     pub(crate) timeout: Duration,
+    /// How long another shard may heartbeat without progress before it counts as gone.
+    pub(crate) max_quiet: Duration,
+    /// What this one's heartbeats report.
+    pub(crate) progress: Progress,
 }
 
 impl Member {
@@ -169,20 +173,24 @@ impl Member {
     /// Says that it is alive, again and again: who works longer than others is waited for.
     pub(crate) async fn beat(&self) {
         for beat in 0_u64.. {
+            let heartbeat = Heartbeat { host: self.hello.host.clone(), beat, progress: self.progress.count() };
             // One that is missed is followed by another.
-            let _ = self.exchange.replace(&pulse(self.shard.index), beat.to_string().into_bytes()).await;
+            let _ = self.exchange.replace(&heartbeat_key(self.shard.index), text(&heartbeat)).await;
             tokio::time::sleep((self.timeout / 4).min(BEAT)).await;
         }
     }
 
-    /// Says that it has as many samples of a turn as it should. Returns whether all have.
+    /// Says that it has as many samples of a turn as it should, unless it did. Returns whether all have. The load waits
+    /// for it: the caller repeats what failed.
     ///
     /// # Errors
-    /// When the exchange refuses.
-    pub(crate) async fn enough(&self, place: usize) -> Result<bool, StoreError> {
+    /// When the exchange fails or refuses.
+    pub(crate) async fn enough(&self, place: usize, is_announced: bool) -> Result<bool, StoreError> {
         let folder = format!("turns/{place:05}/enough");
-        self.exchange.create(&format!("{folder}/{}", self.shard.index), b"1".to_vec()).await?;
-        Ok(self.exchange.list(&folder).await?.len() >= self.shard.count as usize)
+        if !is_announced {
+            self.exchange.create_once(&format!("{folder}/{}", self.shard.index), "1".into()).await?;
+        }
+        Ok(self.exchange.list_once(&folder).await?.len() >= self.shard.count as usize)
     }
 
     /// Says that it goes before the end, so that nobody waits for it.
@@ -191,7 +199,7 @@ impl Member {
     /// When the exchange refuses.
     pub(crate) async fn leave(&self, reason: &str) -> Result<(), StoreError> {
         let farewell = Farewell { host: self.hello.host.clone(), reason: reason.into() };
-        self.exchange.create(&farewell_of(self.shard.index), text(&farewell)).await.map(drop)
+        self.exchange.create_within(LEAVE_PATIENCE, &farewell_of(self.shard.index), text(&farewell)).await.map(drop)
     }
 
     /// Tells all others what only this shard found out.
@@ -207,38 +215,42 @@ impl Member {
     /// # Errors
     /// When it left, or does not tell in time.
     pub(crate) async fn hear<T: DeserializeOwned>(&self, key: &str, from: u32) -> Result<T, MeetError> {
-        let mut waiting = Waiting::new(self.timeout);
-        let mut beats = BTreeMap::new();
-        self.dead(&[from], &mut beats).await?;
+        let mut watch = self.watch();
+        watch.look(&self.exchange, &[from]).await?;
+        let mut polls = self.exchange.poll();
         loop {
-            if let Some(heard) = waiting.look(read(&self.exchange, key).await)?.flatten() {
+            if let Some(heard) = read(&self.exchange, key).await? {
                 return Ok(heard);
             }
-            if let Some(why) = waiting.look(self.somebody_left().await)?.flatten() {
+            if let Some(why) = self.somebody_left().await? {
                 return Err(MeetError::Parted(why));
             }
-            if waiting.is_over() {
-                if !self.dead(&[from], &mut beats).await?.is_empty() {
+            if watch.is_due() {
+                let gone = watch.look(&self.exchange, &[from]).await?;
+                if !gone.silent.is_empty() {
                     let timeout = duration::format(self.timeout);
                     return Err(MeetError::Parted(format!("shard {from} did not tell {key} within {timeout}")));
                 }
-                waiting = Waiting::new(self.timeout);
+                if let Some(why) = gone.stalled {
+                    return Err(MeetError::Parted(why));
+                }
             }
-            tokio::time::sleep(self.exchange.poll).await;
+            polls.wait(watch.due()).await;
         }
     }
 
     async fn meet(&self, folder: &str, run_id: &str) -> Result<Start, MeetError> {
         let (ready, start) = (format!("{folder}ready"), format!("{folder}start.json"));
-        let mut waiting = Waiting::new(self.timeout);
-        while waiting.look(self.come(&ready).await)? != Some(true) {
-            tokio::time::sleep(self.exchange.poll).await;
+        let mut polls = self.exchange.poll();
+        while !self.come(&ready).await? {
+            polls.wait(Instant::now() + self.timeout).await;
         }
         let mut known = BTreeMap::new();
-        let mut beats = BTreeMap::new();
-        self.dead(&self.absent(&known), &mut beats).await?;
+        let mut watch = self.watch();
+        watch.look(&self.exchange, &self.absent(&known)).await?;
+        polls.reset();
         loop {
-            match waiting.look(read::<Decision>(&self.exchange, &start).await)?.flatten() {
+            match read::<Decision>(&self.exchange, &start).await? {
                 Some(Decision::Start(start)) => return Ok(start),
                 Some(Decision::Abort { by, reason }) => {
                     let by = if by == self.shard.index { String::new() } else { format!(" (as shard {by} decided)") };
@@ -246,24 +258,23 @@ impl Member {
                 }
                 None => {}
             }
-            let decision = match waiting.look(self.decide(&ready, &mut known, run_id).await)? {
-                Some(Some(decision)) => decision,
-                _ if waiting.is_over() => {
-                    let dead = self.dead(&self.absent(&known), &mut beats).await?;
-                    if dead.is_empty() {
-                        // All that are not here are at work, and will come.
-                        waiting = Waiting::new(self.timeout);
-                        continue;
-                    }
-                    Decision::Abort { by: self.shard.index, reason: self.did_not_come(&dead) }
-                }
-                _ => {
-                    tokio::time::sleep(self.exchange.poll).await;
-                    continue;
-                }
-            };
-            // Whether or not this one is the decision, it stands there from now on.
-            waiting.look(self.exchange.create(&start, text(&decision)).await.map_err(MeetError::from))?;
+            let before = known.len();
+            let mut decision = self.decide(&ready, &mut known, run_id).await?;
+            if decision.is_none() && watch.is_due() {
+                // All that are not here and make progress are at work, and will come.
+                let gone = watch.look(&self.exchange, &self.absent(&known)).await?;
+                let silent = (!gone.silent.is_empty()).then(|| self.did_not_come(&gone.silent));
+                decision = silent.or(gone.stalled).map(|reason| Decision::Abort { by: self.shard.index, reason });
+            }
+            if let Some(decision) = decision {
+                // Whether or not this one is the decision, it stands there from now on.
+                self.exchange.create(&start, text(&decision)).await?;
+                continue;
+            }
+            if known.len() > before {
+                polls.reset();
+            }
+            polls.wait(watch.due()).await;
         }
     }
 
@@ -317,18 +328,8 @@ impl Member {
         Ok(Some(format!("shard {} on {} left: {}", clean(index), clean(&left.host), clean(&left.reason))))
     }
 
-    /// Those of them that have shown no life since `beats` was filled, which it is anew.
-    async fn dead(&self, of: &[u32], beats: &mut BTreeMap<u32, Option<Bytes>>) -> Result<Vec<u32>, MeetError> {
-        let mut dead = Vec::new();
-        for index in of.iter().copied() {
-            let now = self.exchange.get(&pulse(index)).await?;
-            // One that did not begin yet has no beat, then as now.
-            if beats.get(&index).unwrap_or(&None) == &now {
-                dead.push(index);
-            }
-            beats.insert(index, now);
-        }
-        Ok(dead)
+    fn watch(&self) -> Watch {
+        Watch::new(self.timeout, self.max_quiet)
     }
 
     fn absent(&self, known: &BTreeMap<u32, Hello>) -> Vec<u32> {
@@ -343,11 +344,6 @@ impl Member {
             duration::format(self.timeout)
         )
     }
-}
-
-/// Where a shard says that it is alive.
-fn pulse(index: u32) -> String {
-    format!("alive/{index}")
 }
 
 /// Where a shard says that it goes.
@@ -375,38 +371,6 @@ impl Hello {
         let short = |text: &str| clean(text).chars().take(16).collect::<String>();
         let (ours, theirs) = (short(&ours), short(&theirs));
         Some(format!("{what} is {ours} for shard {own} and {theirs} for shard {index} on {}", clean(&other.host)))
-    }
-}
-
-/// Waits for a while, and bears with an exchange that fails for a shorter one.
-struct Waiting {
-    until: Instant,
-    failing_since: Option<Instant>,
-}
-
-impl Waiting {
-    fn new(timeout: Duration) -> Self {
-        Self { until: Instant::now() + timeout, failing_since: None }
-    }
-
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-
-    /// Nothing where the exchange failed and may come back.
-    fn look<T>(&mut self, found: Result<T, MeetError>) -> Result<Option<T>, MeetError> {
-        match found {
-            Ok(found) => {
-                self.failing_since = None;
-                Ok(Some(found))
-            }
-            Err(error @ MeetError::Store(_)) => {
-                let since = *self.failing_since.get_or_insert_with(Instant::now);
-                tracing::debug!(%error, "the exchange failed");
-                if since.elapsed() > PATIENCE || self.is_over() { Err(error) } else { Ok(None) }
-            }
-            Err(error) => Err(error),
-        }
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `preflight.json` | shard 0 | what can be asked |
 //! | `turns/<place>/...` | as above | the same before each turn |
 //! | `turns/<place>/enough/<i>` | shard i | it has its share of `min_samples` |
-//! | `alive/<i>` | shard i | a number that grows while it works |
+//! | `alive/<i>` | shard i | its heartbeat, with its progress |
 //! | `left/<i>.json` | shard i | it went before the end; why |
 //! | `shards/<i>/...` | shard i | its results; `shard.json` last: the commit mark |
 //!
@@ -21,6 +21,8 @@ mod barrier;
 pub(crate) mod clock;
 mod deliver;
 mod detect;
+mod heartbeat;
+mod retry;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -28,4 +30,6 @@ mod tests;
 pub(crate) use barrier::{Hello, Kind, MeetError, Member, Start};
 pub(crate) use deliver::{Left, MARK, Mark, build, expected, fetch, held, left, send, verify};
 pub(crate) use detect::{DetectError, detect, tasks_beside};
+pub(crate) use heartbeat::Progress;
+pub(crate) use retry::PATIENCE;
 pub(crate) use store::{BucketAccess, Exchange, StoreError, is_address};

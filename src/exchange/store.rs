@@ -1,6 +1,7 @@
 //! A place that all machines of a run reach: a shared directory or a bucket. Keys are created once; whoever
 //! comes second is told so.
 
+use super::retry::{self, Backoff, PATIENCE, retry};
 use crate::files::{Directory, is_temporary};
 use crate::units::Secrets;
 use crate::units::url::HttpUrl;
@@ -11,10 +12,14 @@ use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::buffered::BufWriter;
 use object_store::path::Path as Key;
-use object_store::{ClientConfigKey, CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{
+    BackoffConfig, ClientConfigKey, CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    RetryConfig,
+};
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +46,16 @@ pub(crate) enum StoreError {
         url: String,
         /// The reason, with secrets masked: a store repeats what it was sent.
         message: String,
+        /// Whether it may work again by itself.
+        is_transient: bool,
+    },
+    /// It kept failing.
+    #[error("{message} (after {attempts} attempts)")]
+    Unreachable {
+        /// Number of attempts.
+        attempts: u32,
+        /// How the last one failed.
+        message: String,
     },
     /// A file on this machine.
     #[error("{}: {source}", path.display())]
@@ -55,23 +70,35 @@ pub(crate) enum StoreError {
 /// The longest text that shards leave for each other, bytes.
 const MAX_KEY_BYTES: u64 = 1 << 27;
 
+impl StoreError {
+    /// Whether the same operation may succeed later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { is_transient, .. } => *is_transient,
+            Self::File { source, .. } => retry::is_transient(source),
+            Self::Address { .. } | Self::Unreachable { .. } => false,
+        }
+    }
+}
+
 /// An open exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
-    store: Store,
+    pub(super) store: Store,
     /// What is masked in its errors.
     secrets: Secrets,
     /// As it was given.
     pub(crate) url: String,
-    /// How often it may be asked.
-    pub(super) poll: Duration,
-    /// How long before a common start it must be said.
+    /// The shortest and the longest wait between two polls.
+    pub(super) polls: (Duration, Duration),
+    /// Time from the decision to the common start. It is longer than the longest wait between two polls and the poll
+    /// itself: every shard knows of the start before it.
     pub(super) lead: Duration,
 }
 
 /// What holds the keys.
 #[derive(Debug, Clone)]
-enum Store {
+pub(super) enum Store {
     /// Each key is a file. Its owner alone can read it.
     Directory(Directory),
     /// A bucket, with what every key begins with.
@@ -140,7 +167,7 @@ impl Exchange {
                 store: Store::Directory(opened),
                 secrets: secrets.clone(),
                 url: url.into(),
-                poll: Duration::from_millis(20),
+                polls: (Duration::from_millis(20), Duration::from_millis(200)),
                 lead: Duration::from_secs(1),
             });
         }
@@ -187,13 +214,13 @@ impl Exchange {
         }
         // Whatever was installed before is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let store = builder.build().map_err(refused)?;
+        let store = builder.with_retry(request_retries()).build().map_err(refused)?;
         Ok(Self {
             store: Store::Bucket { store: Arc::new(store), prefix: prefix.trim_matches('/').into() },
             secrets: secrets.clone(),
             url: url.into(),
-            poll: Duration::from_millis(250),
-            lead: if is_aws { Duration::from_secs(5) } else { Duration::from_secs(2) },
+            polls: (Duration::from_millis(250), Duration::from_secs(if is_aws { 3 } else { 1 })),
+            lead: Duration::from_secs(if is_aws { 5 } else { 2 }),
         })
     }
 
@@ -208,6 +235,11 @@ impl Exchange {
             Store::Directory(dir) => Some(dir),
             Store::Bucket { .. } => None,
         }
+    }
+
+    /// Waits between polls while nothing changes.
+    pub(super) fn poll(&self) -> Backoff {
+        Backoff::new(self.polls.0, self.polls.1)
     }
 
     fn refused(&self, source: &object_store::Error) -> StoreError {
@@ -225,11 +257,28 @@ impl Exchange {
         done.map_err(io::Error::other).flatten().map_err(|source| StoreError::File { path, source })
     }
 
-    /// Creates a key; returns whether it did. If the key exists, its content stays.
+    /// Creates a key; returns whether it did. If the key exists, its content stays: it may be what an earlier attempt
+    /// wrote.
     ///
     /// # Errors
-    /// When the exchange refuses.
+    /// When the exchange refuses, or keeps failing.
     pub(super) async fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, StoreError> {
+        self.create_within(PATIENCE, name, bytes).await
+    }
+
+    /// As [`Exchange::create`], with a bound of the caller's.
+    pub(super) async fn create_within(
+        &self,
+        patience: Duration,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        let bytes = Bytes::from(bytes);
+        retry(&self.url, patience, || self.create_once(name, bytes.clone())).await
+    }
+
+    /// As [`Exchange::create`], with one attempt.
+    pub(super) async fn create_once(&self, name: &str, bytes: Bytes) -> Result<bool, StoreError> {
         let (store, prefix) = match &self.store {
             Store::Directory(dir) => return Self::on(dir, name, move |dir, name| dir.create_whole(name, &bytes)).await,
             Store::Bucket { store, prefix } => (store, prefix),
@@ -243,7 +292,7 @@ impl Exchange {
         }
     }
 
-    /// Writes a key, whatever was under it.
+    /// Writes a key, whatever was under it, with one attempt.
     ///
     /// # Errors
     /// When the exchange refuses.
@@ -260,8 +309,12 @@ impl Exchange {
     /// What is under a key; nothing where there is no such key.
     ///
     /// # Errors
-    /// When the exchange refuses.
+    /// When the exchange refuses, or keeps failing.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        retry(&self.url, PATIENCE, || self.get_once(name)).await
+    }
+
+    async fn get_once(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
         let (store, prefix) = match &self.store {
             Store::Directory(dir) => {
                 let read = |dir: &Directory, name: &str| {
@@ -280,7 +333,7 @@ impl Exchange {
             let found = store.get(&Store::key(prefix, name)).await?;
             if found.meta.size > MAX_KEY_BYTES {
                 let why = format!("`{name}` has {} bytes: expected {MAX_KEY_BYTES} at most", found.meta.size);
-                return Err(object_store::Error::Generic { store: "exchange", source: why.into() });
+                return Err(object_store::Error::NotSupported { source: why.into() });
             }
             found.bytes().await
         };
@@ -294,8 +347,13 @@ impl Exchange {
     /// The names below a folder, without it.
     ///
     /// # Errors
-    /// When the exchange refuses.
+    /// When the exchange refuses, or keeps failing.
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        retry(&self.url, PATIENCE, || self.list_once(folder)).await
+    }
+
+    /// As [`Exchange::list`], with one attempt.
+    pub(super) async fn list_once(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let (store, prefix) = match &self.store {
             Store::Directory(dir) => return Self::on(dir, folder, list).await,
             Store::Bucket { store, prefix } => (store, prefix),
@@ -312,8 +370,12 @@ impl Exchange {
     /// Copies a file of a directory there, whatever its size.
     ///
     /// # Errors
-    /// When the file cannot be read, or the exchange refuses.
+    /// When the file cannot be read, or the exchange refuses or keeps failing.
     pub(super) async fn upload(&self, name: &str, from: &Directory, file: &str) -> Result<(), StoreError> {
+        retry(&self.url, PATIENCE, || self.upload_once(name, from, file)).await
+    }
+
+    async fn upload_once(&self, name: &str, from: &Directory, file: &str) -> Result<(), StoreError> {
         let path = from.path().join(file);
         let at = |source| StoreError::File { path: path.clone(), source };
         let mut source = from.read(file).map_err(at)?;
@@ -348,14 +410,22 @@ impl Exchange {
     /// Copies what is under a key of a bucket into a new file of a directory.
     ///
     /// # Errors
-    /// When the exchange refuses or is a directory itself, or the file cannot be written.
+    /// When the exchange refuses, keeps failing or is a directory itself, or the file cannot be written.
     pub(super) async fn download(&self, name: &str, to: &Directory, file: &str) -> Result<(), StoreError> {
         let path = to.path().join(file);
-        let at = |source| StoreError::File { path: path.clone(), source };
+        let created = to.create_new(file).map_err(|source| StoreError::File { path: path.clone(), source })?;
+        retry(&self.url, PATIENCE, || self.download_once(name, &created, &path)).await
+    }
+
+    async fn download_once(&self, name: &str, created: &File, path: &Path) -> Result<(), StoreError> {
+        let at = |source| StoreError::File { path: path.to_owned(), source };
         let Store::Bucket { store, prefix } = &self.store else { return Err(at(io::ErrorKind::Unsupported.into())) };
         let found = store.get(&Store::key(prefix, name)).await.map_err(|source| self.refused(&source))?;
         let mut stream = found.into_stream();
-        let mut file = tokio::fs::File::from_std(to.create_new(file).map_err(at)?);
+        // What an earlier attempt wrote is a part.
+        let emptied = created.set_len(0).and_then(|()| created.try_clone());
+        let emptied = emptied.and_then(|mut file| file.rewind().map(|()| file));
+        let mut file = tokio::fs::File::from_std(emptied.map_err(at)?);
         while let Some(piece) = stream.try_next().await.map_err(|source| self.refused(&source))? {
             file.write_all(&piece).await.map_err(at)?;
         }
@@ -364,7 +434,14 @@ impl Exchange {
 }
 
 fn refused(url: &str, secrets: &Secrets, source: &object_store::Error) -> StoreError {
-    StoreError::Refused { url: url.into(), message: secrets.redact(&source.to_string(), LONGEST_MESSAGE) }
+    let message = secrets.redact(&source.to_string(), LONGEST_MESSAGE);
+    StoreError::Refused { url: url.into(), message, is_transient: retry::is_transient(source) }
+}
+
+/// Retries of one HTTP request within an attempt; [`retry`] bounds and reports the attempts.
+fn request_retries() -> RetryConfig {
+    let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
+    RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(15) }
 }
 
 /// The files below a folder, relative to it; none if there is no such folder.

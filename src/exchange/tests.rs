@@ -1,9 +1,22 @@
 //! The barrier under races: whatever the order and the delays, there is one decision.
 
-use super::{Exchange, Hello, Kind, MeetError, Member};
+use super::store::Store;
+use super::{BucketAccess, Exchange, Hello, Kind, Mark, MeetError, Member, Progress};
 use crate::matrix::Shard;
+use crate::units::url::HttpUrl;
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path as Key;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result as StoreResult,
+};
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 fn hello(count: u32, index: u32) -> Hello {
@@ -15,9 +28,28 @@ fn hello(count: u32, index: u32) -> Hello {
     }
 }
 
+fn open(url: &str, access: BucketAccess) -> Exchange {
+    Exchange::open(url, &BTreeMap::new(), access, true, &crate::units::Secrets::default()).unwrap()
+}
+
 fn exchange(dir: &std::path::Path) -> Exchange {
-    let (access, secrets) = (super::BucketAccess::default(), crate::units::Secrets::default());
-    Exchange::open(&format!("file://{}", dir.display()), &BTreeMap::new(), access, true, &secrets).unwrap()
+    open(&format!("file://{}", dir.display()), BucketAccess::default())
+}
+
+/// A bucket on this machine.
+fn local() -> BucketAccess {
+    BucketAccess { endpoint: Some(HttpUrl::parse("http://127.0.0.1:1").unwrap()), ..BucketAccess::default() }
+}
+
+fn member(exchange: Exchange, index: u32, count: u32, timeout: Duration) -> Member {
+    Member {
+        exchange,
+        shard: Shard { index, count },
+        hello: hello(count, index),
+        timeout,
+        max_quiet: Duration::from_secs(3_600),
+        progress: Progress::default(),
+    }
 }
 
 async fn join(
@@ -26,7 +58,7 @@ async fn join(
     count: u32,
     timeout: Duration,
 ) -> Result<(Member, super::Start), MeetError> {
-    let member = Member { exchange, shard: Shard { index, count }, hello: hello(count, index), timeout };
+    let member = member(exchange, index, count, timeout);
     let start = member.join(&format!("run{index}")).await?;
     Ok((member, start))
 }
@@ -158,4 +190,187 @@ async fn who_shows_life_is_waited_for_and_who_does_not_is_named() {
     let told = one.turn(1, &start.run_id).await.unwrap_err().to_string();
     assert_eq!(told, "shard 2 of 3 did not come within 2s");
     working.abort();
+}
+
+#[tokio::test]
+async fn a_shard_that_heartbeats_without_progress_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let timeout = Duration::from_millis(800);
+    let (one, two) = tokio::join!(join(exchange(dir.path()), 0, 2, timeout), join(exchange(dir.path()), 1, 2, timeout));
+    let ((mut one, start), (two, _)) = (one.unwrap(), two.unwrap());
+    one.max_quiet = Duration::from_secs(3);
+    // It works for longer than may pass without progress, and comes.
+    let mut beating = tokio::task::JoinSet::new();
+    beating.spawn({
+        let two = two.clone();
+        async move { two.beat().await }
+    });
+    let late = async {
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            two.progress.advance();
+        }
+        two.turn(0, &start.run_id).await
+    };
+    let (first, second) = tokio::join!(one.turn(0, &start.run_id), late);
+    assert_eq!(first.unwrap(), second.unwrap());
+    // Now it hangs, and its heartbeat goes on.
+    let waiting = tokio::time::timeout(Duration::from_secs(60), one.turn(1, &start.run_id));
+    let message = waiting.await.expect("it is not waited for").unwrap_err().to_string();
+    let expected = "shard 1 (host host1) heartbeats but has made no progress for ";
+    assert!(message.starts_with(expected), "{message}");
+    let waiting = tokio::time::timeout(Duration::from_secs(60), one.hear::<u32>("never.json", 1));
+    let message = waiting.await.expect("it is not waited for").unwrap_err().to_string();
+    assert!(message.starts_with(expected), "{message}");
+}
+
+/// A store that fails.
+#[derive(Debug)]
+struct Faulty {
+    inner: Arc<dyn ObjectStore>,
+    fault: Fault,
+    /// The operations that have failed, each with its key.
+    failed: Mutex<BTreeSet<(&'static str, String)>>,
+    /// Calls of any operation.
+    calls: AtomicUsize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    None,
+    /// The first time of every operation on every key, as a network does.
+    First,
+    /// Every time, as a bucket without permission does.
+    Denied,
+}
+
+impl Faulty {
+    /// A bucket in memory, polled as a directory is, whose operations fail in this way.
+    fn bucket(inner: &Arc<dyn ObjectStore>, fault: Fault) -> (Exchange, Arc<Self>) {
+        let inner = Arc::clone(inner);
+        let faulty = Arc::new(Self { inner, fault, failed: Mutex::default(), calls: AtomicUsize::new(0) });
+        let mut exchange = open("s3://bucket", local());
+        exchange.store = Store::Bucket { store: Arc::<Self>::clone(&faulty), prefix: String::new() };
+        exchange.polls = (Duration::from_millis(20), Duration::from_millis(200));
+        (exchange, faulty)
+    }
+
+    fn check(&self, operation: &'static str, key: &Key) -> StoreResult<()> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.fault {
+            Fault::Denied => {
+                let source = "403 Forbidden".into();
+                Err(object_store::Error::PermissionDenied { path: key.to_string(), source })
+            }
+            Fault::First if self.failed.lock().unwrap().insert((operation, key.to_string())) => {
+                let source = std::io::Error::from(std::io::ErrorKind::StaleNetworkFileHandle).into();
+                Err(object_store::Error::Generic { store: "faulty", source })
+            }
+            Fault::None | Fault::First => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for Faulty {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("faulty")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, key: &Key, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        self.check("put", key)?;
+        self.inner.put_opts(key, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        key: &Key,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.check("multipart", key)?;
+        self.inner.put_multipart_opts(key, options).await
+    }
+
+    async fn get_opts(&self, key: &Key, options: GetOptions) -> StoreResult<GetResult> {
+        self.check("get", key)?;
+        self.inner.get_opts(key, options).await
+    }
+
+    fn delete_stream(&self, keys: BoxStream<'static, StoreResult<Key>>) -> BoxStream<'static, StoreResult<Key>> {
+        self.inner.delete_stream(keys)
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        match self.check("list", prefix.unwrap_or(&Key::default())) {
+            Ok(()) => self.inner.list(prefix),
+            Err(error) => futures_util::stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> StoreResult<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> StoreResult<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_ends_no_shard() {
+    let long = Duration::from_secs(60);
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let ((first, faulty), (second, _)) = (Faulty::bucket(&store, Fault::First), Faulty::bucket(&store, Fault::First));
+    let (one, two) = tokio::join!(join(first, 0, 2, long), join(second, 1, 2, long));
+    let ((one, start), (two, other)) = (one.unwrap(), two.unwrap());
+    assert_eq!(start, other);
+    one.tell("preflight.json", &vec![1, 2]).await.unwrap();
+    assert_eq!(two.hear::<Vec<u32>>("preflight.json", 0).await.unwrap(), [1, 2]);
+    let (first, other) = tokio::join!(one.turn(0, &start.run_id), two.turn(0, &start.run_id));
+    assert_eq!(first.unwrap(), other.unwrap());
+    let results = tempfile::tempdir().unwrap();
+    std::fs::write(results.path().join("token_data.jsonl"), "{}\n").unwrap();
+    let kind = one.hello.kind.clone();
+    let mark = Mark { index: 0, run_id: start.run_id.clone(), kind, files: BTreeMap::new() };
+    super::send(&one.exchange, results.path(), &["token_data.jsonl"], mark).await.unwrap();
+    one.leave("it is done").await.unwrap();
+    let held = super::held(&one.exchange).await.unwrap();
+    assert_eq!(held.len(), 1);
+    super::fetch(&one.exchange, &held[0], results.path()).await.unwrap();
+    assert_eq!(super::expected(&one.exchange).await.unwrap(), Some(2));
+    let failed = faulty.failed.lock().unwrap();
+    for operation in [("get", "start.json"), ("put", "ready/0.json"), ("list", "ready"), ("put", "left/0.json")] {
+        assert!(failed.contains(&(operation.0, operation.1.to_owned())), "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_ends_a_shard_at_once() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (exchange, faulty) = Faulty::bucket(&store, Fault::Denied);
+    let message = join(exchange, 0, 2, Duration::from_secs(60)).await.unwrap_err().to_string();
+    assert!(message.contains("lacked the necessary privileges") && message.contains("403"), "{message}");
+    assert_eq!(faulty.calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn polls_become_rare_while_nothing_changes() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (exchange, faulty) = Faulty::bucket(&store, Fault::None);
+    join(exchange, 0, 2, Duration::from_secs(3)).await.unwrap_err();
+    // Every 20 ms these would be 450 calls.
+    let calls = faulty.calls.load(Ordering::Relaxed);
+    assert!(calls < 120, "{calls}");
+}
+
+#[test]
+fn a_start_is_known_everywhere_before_it_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = |access| open("s3://bucket/x", access);
+    for exchange in [exchange(dir.path()), bucket(local()), bucket(BucketAccess::default())] {
+        assert!(exchange.lead >= exchange.polls.1 + Duration::from_millis(800), "{exchange:?}");
+        assert!(exchange.polls.0 < exchange.polls.1, "{exchange:?}");
+    }
 }

@@ -41,7 +41,17 @@ const VARIABLES: [&str; 6] = [
 
 /// Words of sentences about secrets, which are no secrets: "bearer token", "WebIdentityToken: the provider ...".
 const WORDS: [&str; 12] = [
-    "token", "tokens", "auth", "authentication", "authorization", "credentials", "scheme", "realm", "the", "not", "no",
+    "token",
+    "tokens",
+    "auth",
+    "authentication",
+    "authorization",
+    "credentials",
+    "scheme",
+    "realm",
+    "the",
+    "not",
+    "no",
     "none",
 ];
 

@@ -130,7 +130,8 @@ fn a_run_starts_once_everything_before_its_first_request_is_done() {
     let (port, _heard) = super::wire::listen();
     let scene = Scene::new().plan(SHORT);
     // Like a person at a prompt, the helper takes its time before anything can be sent.
-    let config = helper(&scene, &format!("if [ ! -e answered ]; then sleep 1.2; date +%s%3N > answered; fi\n{HAND_OUT}"));
+    let config =
+        helper(&scene, &format!("if [ ! -e answered ]; then sleep 1.2; date +%s%3N > answered; fi\n{HAND_OUT}"));
     let url = format!("http://127.0.0.1:{port}");
     let mut command = scene.run_command(&["--endpoint-url", &url, "--requests", "3"]);
     command.env("AWS_CONFIG_FILE", &config);

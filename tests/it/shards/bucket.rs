@@ -10,14 +10,14 @@ use std::process::{Child, Command, Stdio};
 const SHARDS: u32 = 16;
 
 /// A server that ends with this value.
-struct Bucket {
+pub(super) struct Bucket {
     process: Child,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Bucket {
     /// Nothing where moto is not installed, which is said.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         if !python_has("moto.server") || !python_has("boto3") {
             return None;
         }
@@ -35,7 +35,7 @@ impl Bucket {
         Some(Self { process, url: url.trim().to_owned() })
     }
 
-    fn environment(&self, command: &mut Command) {
+    pub(super) fn environment(&self, command: &mut Command) {
         command
             .env("AWS_ENDPOINT_URL_S3", &self.url)
             .env("AWS_ACCESS_KEY_ID", "test")

@@ -4,6 +4,7 @@ mod bucket;
 mod cluster;
 mod deploy;
 mod directory;
+mod faults;
 mod machines;
 mod slurm;
 mod submit;

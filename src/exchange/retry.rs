@@ -1,0 +1,239 @@
+//! Waiting between two looks at an exchange, and looking again after one that failed.
+
+use super::store::StoreError;
+use crate::units::duration;
+use aws_credential_types::provider::error::CredentialsError;
+use std::error::Error as StdError;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long an exchange may fail before a shard gives up: a file server that is restarted, or a bucket that
+/// throttles, takes less.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The least number of attempts, however long each of them takes.
+const MIN_ATTEMPTS: u32 = 3;
+
+/// Waits that grow by half up to a maximum. Each is shortened at random, so that shards do not look all at once.
+#[derive(Debug, Clone)]
+pub(super) struct Backoff {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, next: first }
+    }
+
+    /// Starts again from the shortest wait, since something has changed.
+    pub(super) fn reset(&mut self) {
+        self.next = self.first;
+    }
+
+    /// Waits, but not beyond `until`.
+    pub(super) async fn wait(&mut self, until: Instant) {
+        let due = Instant::now() + self.step();
+        tokio::time::sleep_until(due.min(until).into()).await;
+    }
+
+    fn step(&mut self) -> Duration {
+        let full = self.next;
+        self.next = full.mul_f64(1.5).min(self.longest);
+        full.mul_f64(rand::random_range(0.8..=1.0))
+    }
+}
+
+/// Tries until it succeeds, is refused for good, or has failed for as long as `patience`.
+///
+/// # Errors
+/// The refusal, or the last failure with the number of attempts.
+pub(super) async fn retry<T, F>(url: &str, patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let mut failing_since = None;
+    let mut failures = 0;
+    loop {
+        let error = match attempt().await {
+            Ok(found) => {
+                if failures > 0 {
+                    tracing::warn!("exchange {url} answers again; failed attempts: {failures}");
+                }
+                return Ok(found);
+            }
+            Err(error) => error,
+        };
+        if !error.is_transient() {
+            return Err(error);
+        }
+        let since = *failing_since.get_or_insert_with(Instant::now);
+        failures += 1;
+        if failures == 1 {
+            tracing::warn!("exchange {url} failed, retrying for up to {}: {error}", duration::format(patience));
+        }
+        if failures >= MIN_ATTEMPTS && since.elapsed() >= patience {
+            return Err(StoreError::Unreachable { attempts: failures, message: error.to_string() });
+        }
+        let until = if failures < MIN_ATTEMPTS { Instant::now() + patience } else { since + patience };
+        backoff.wait(until).await;
+    }
+}
+
+/// Whether an exchange that failed in this way may work again by itself: a network that is down, a server that is
+/// overloaded or restarted, a stale handle of a network file system. Refused for good are a lack of permission or
+/// credentials, a bucket that does not exist, a file where a directory should be, and requests that S3 finds wrong.
+pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<object_store::Error>()
+            && !matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
+        {
+            return false;
+        }
+        if let Some(error) = error.downcast_ref::<CredentialsError>() {
+            return !matches!(
+                error,
+                CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_)
+            );
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            if is_permanent(error.kind()) || is_link(error) {
+                return false;
+            }
+            let Some(inner) = error.get_ref() else { return true };
+            cause = Some(inner);
+            continue;
+        }
+        cause = error.source();
+    }
+    // The store's own type of a refused request is private; its text contains the status.
+    let text = error.to_string();
+    let status = text.split_once("status code: ").and_then(|(_, rest)| rest.get(..3)?.parse::<u16>().ok());
+    match status {
+        Some(400) => text.contains("RequestTimeout"),
+        Some(408 | 429) => true,
+        Some(status) => status >= 500,
+        None => !text.contains("redirect without LOCATION"),
+    }
+}
+
+/// Whether a link stands where a directory exchange has a file of its own. The kind of this error is not stable.
+#[cfg(unix)]
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(not(unix))]
+fn is_link(_: &io::Error) -> bool {
+    false
+}
+
+fn is_permanent(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::ReadOnlyFilesystem
+            | Kind::StorageFull
+            | Kind::QuotaExceeded
+            | Kind::FileTooLarge
+            | Kind::InvalidFilename
+            | Kind::InvalidInput
+            | Kind::Unsupported
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(source: impl Into<Box<dyn StdError + Send + Sync>>) -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: source.into() }
+    }
+
+    #[test]
+    fn failures_that_pass_are_told_from_refusals() {
+        /// `ESTALE`, `EIO`, `EACCES` and `ELOOP` as Linux numbers them.
+        const STALE: i32 = 116;
+        const IO: i32 = 5;
+        const ACCESS: i32 = 13;
+        const LOOP: i32 = 40;
+        let status = |text: &str| generic(format!("Server returned non-2xx status code: {text}"));
+        let passing = [
+            generic(io::Error::from_raw_os_error(STALE)),
+            generic(io::Error::from_raw_os_error(IO)),
+            generic(io::Error::from(io::ErrorKind::ConnectionReset)),
+            generic(io::Error::from(generic(io::Error::from_raw_os_error(STALE)))),
+            status("503 Service Unavailable: <Code>SlowDown</Code>"),
+            status("429 Too Many Requests"),
+            status("400 Bad Request: <Code>RequestTimeout</Code>"),
+            generic(CredentialsError::provider_timed_out(Duration::from_secs(1))),
+            generic("error decoding response body"),
+        ];
+        for error in passing {
+            assert!(is_transient(&error), "{error}");
+        }
+        let path = || "start.json".to_owned();
+        let refused = [
+            generic(io::Error::from_raw_os_error(ACCESS)),
+            generic(io::Error::from(io::ErrorKind::NotADirectory)),
+            generic(io::Error::from_raw_os_error(LOOP)),
+            generic(io::Error::from(generic(io::Error::from_raw_os_error(ACCESS)))),
+            status("400 Bad Request: <Code>ExpiredToken</Code>"),
+            status("301 Moved Permanently"),
+            generic("Received redirect without LOCATION, this normally indicates an incorrectly configured region"),
+            generic(CredentialsError::not_loaded("no providers in chain")),
+            object_store::Error::PermissionDenied { path: path(), source: "403 Forbidden".into() },
+            object_store::Error::NotFound { path: path(), source: "404 NoSuchBucket".into() },
+            generic(io::Error::from(object_store::Error::NotFound { path: path(), source: "404".into() })),
+        ];
+        for error in refused {
+            assert!(!is_transient(&error), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_fails_for_a_moment_is_tried_again() {
+        let attempt = |kinds: Vec<io::ErrorKind>| {
+            let mut kinds = kinds.into_iter();
+            let mut attempts = 0;
+            async move {
+                let found = retry("file:///x", Duration::from_millis(1), || {
+                    attempts += 1;
+                    let failure = kinds.next().map(io::Error::from);
+                    let path = "x".into();
+                    std::future::ready(failure.map_or(Ok(7), |source| Err(StoreError::File { path, source })))
+                });
+                let found = found.await.map_err(|error| error.to_string());
+                (found, attempts)
+            }
+        };
+        let stale = io::ErrorKind::StaleNetworkFileHandle;
+        assert_eq!(attempt(vec![stale; 2]).await, (Ok(7), 3));
+        let (found, attempts) = attempt(vec![stale; 20]).await;
+        assert!(attempts >= MIN_ATTEMPTS && attempts < 20, "{attempts}");
+        assert!(found.unwrap_err().ends_with(&format!("(after {attempts} attempts)")));
+        assert_eq!(attempt(vec![io::ErrorKind::PermissionDenied]).await.1, 1);
+    }
+
+    #[test]
+    fn waits_grow_to_their_maximum_and_start_again() {
+        let longest = Duration::from_secs(3);
+        let mut backoff = Backoff::new(Duration::from_millis(250), longest);
+        let mut full = Duration::from_millis(250);
+        for _ in 0..20 {
+            let wait = backoff.step();
+            assert!(wait <= full && wait >= full.mul_f64(0.8), "{wait:?} {full:?}");
+            full = full.mul_f64(1.5).min(longest);
+        }
+        assert_eq!(backoff.next, longest);
+        backoff.reset();
+        assert!(backoff.step() <= Duration::from_millis(250));
+    }
+}
