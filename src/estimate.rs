@@ -1,19 +1,19 @@
-//! Seconds, requests, tokens and money that a plan will take, before it runs, and the assumptions
-//! behind each. Knows plan, matrix, prompts and prices.
+//! Seconds, requests, tokens and money that a plan will take, before it runs: what is expected, with the assumption
+//! behind it, and what a run takes at most, with the setting that bounds it. Knows plan, matrix, prompts and prices.
 
 use crate::matrix::Cell;
-use crate::plan::Plan;
+use crate::plan::{Arrivals, Endpoint, Plan};
 use crate::prices::{self, Prices, Usage};
 use crate::prompts::Prompts;
 use serde::Serialize;
 
-/// What a request is assumed to take before anything is known, seconds.
-pub(crate) const ASSUMED_LATENCY_S: f64 = 1.0;
+/// The latency of a request that is assumed before anything is known, seconds.
+const ASSUMED_LATENCY_S: f64 = 1.0;
 
-/// What a reply is assumed to have before anything is known, tokens; `max_tokens` where that is less.
+/// The length of a reply that is assumed before anything is known, tokens; `max_tokens` where that is less.
 pub(crate) const ASSUMED_OUTPUT_TOKENS: u32 = 256;
 
-/// Before anything is sent.
+/// The expectation and the upper bounds of a run, before anything is sent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Estimate {
     /// Cells times repetitions.
@@ -23,22 +23,44 @@ pub(crate) struct Estimate {
     pub(crate) seconds: f64,
     /// The same with every drain and every `min_samples` at its bound.
     pub(crate) seconds_at_most: f64,
-    /// If a request takes a second: users x time / (latency + think time), or arrivals x time.
+    /// The latency behind all expected figures, seconds: the mean over the cells.
+    pub(crate) assumed_latency_s: f64,
+    /// Expected: users x time / (latency + think time), or arrivals x time.
     pub(crate) requests: u64,
-    /// Of these, without a cache: four characters a token.
+    /// The upper bound, however fast the replies come; nothing if there is none.
+    pub(crate) requests_at_most: Option<u64>,
+    /// The setting that bounds the requests of the run.
+    pub(crate) bounded_by: Bound,
+    /// Of the expected requests, without a cache: four characters per token.
     pub(crate) input_tokens: u64,
-    /// Of these, with replies of [`ASSUMED_OUTPUT_TOKENS`].
+    /// Of the expected requests, with replies of [`ASSUMED_OUTPUT_TOKENS`], or of the simulator's mean length.
     pub(crate) output_tokens: u64,
-    /// Of these, with every reply as long as `max_tokens`.
-    pub(crate) output_tokens_at_most: u64,
-    /// US dollars, of the cells that have a price.
+    /// The upper bound: every reply of the most requests as long as `max_tokens`.
+    pub(crate) output_tokens_at_most: Option<u64>,
+    /// Expected, US dollars, of the cells that have a price.
     pub(crate) cost_usd: Option<f64>,
-    /// The same with every reply as long as `max_tokens`.
+    /// The upper bound, US dollars: the budget, or all requests at most with replies as long as `max_tokens`.
     pub(crate) cost_usd_at_most: Option<f64>,
+    /// The budget is what bounds the cost.
+    pub(crate) is_cost_bounded_by_budget: bool,
     /// What has no price: model, prefix and tier.
     pub(crate) unpriced: Vec<String>,
     /// The most that is taken of the account's quota.
     pub(crate) reserved: Option<Reserved>,
+}
+
+/// The setting that bounds the requests of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    /// `budget.max_requests`.
+    Budget,
+    /// `load.requests` in every cell.
+    Requests,
+    /// The duration: with the shortest think time, or with the arrival rate.
+    Duration,
+    /// Nothing: some cell has no think time.
+    Nothing,
 }
 
 /// What a cell takes of a quota while it is at its peak. Bedrock reserves the prompt and `max_tokens`
@@ -47,13 +69,13 @@ pub(crate) struct Estimate {
 pub(crate) struct Reserved {
     /// The cell that reserves most.
     pub(crate) test_id: String,
-    /// Prompt and `max_tokens` of all starts of a minute.
+    /// Prompt and `max_tokens` of all expected starts of a minute.
     pub(crate) tokens_per_minute: u64,
-    /// Prompt and reply of all ends of a minute, with replies of [`ASSUMED_OUTPUT_TOKENS`].
+    /// Prompt and reply of all expected ends of a minute.
     pub(crate) settled_tokens_per_minute: u64,
     /// How often a token of a reply counts.
     pub(crate) burndown: f64,
-    /// Starts of a minute.
+    /// Expected starts of a minute.
     pub(crate) requests_per_minute: u64,
 }
 
@@ -66,12 +88,20 @@ impl Reserved {
 
 /// One cell, one repetition.
 struct Share {
+    latency_s: f64,
     requests: f64,
+    requests_at_most: Option<f64>,
     /// Of one request.
     each_input: f64,
     input: f64,
     output: f64,
-    output_at_most: f64,
+    max_tokens: f64,
+}
+
+impl Share {
+    fn output_at_most(&self) -> Option<f64> {
+        self.requests_at_most.map(|requests| requests * self.max_tokens)
+    }
 }
 
 /// Estimates the cells of a plan.
@@ -85,42 +115,67 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         cells.iter().map(|cell| cell.longest().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>() * repetitions;
     let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
     let input = |cell: &Cell| prompts.about_tokens(&cell.prompt_size, &plan.mix, cell.request.system.as_deref());
-    let shares: Vec<Share> = cells.iter().map(|cell| share(cell, input(cell))).collect();
+    let shares: Vec<Share> = cells.iter().map(|cell| share(cell, plan, input(cell))).collect();
     let sum = |of: fn(&Share) -> f64| (shares.iter().map(of).sum::<f64>() * repetitions).round() as u64;
+    let most = |of: fn(&Share) -> Option<f64>| {
+        shares.iter().map(of).sum::<Option<f64>>().map(|sum| (sum * repetitions).ceil() as u64)
+    };
     let (costs, unpriced) = costs(cells, &shares, plan);
+    let by_load = most(|share| share.requests_at_most);
+    let requests_at_most = smaller(by_load, plan.budget.max_requests);
+    let cost_by_load = costs.and_then(|(_, most)| most).map(|most| most * repetitions);
+    let max_cost = plan.budget.max_cost;
+    let is_cost_bounded_by_budget = max_cost.is_some_and(|max| cost_by_load.is_none_or(|most| max < most));
     Estimate {
         turns,
         seconds: load + pauses,
         seconds_at_most: load + pauses + drains + extensions,
-        requests: sum(|share| share.requests),
+        assumed_latency_s: shares.iter().map(|share| share.latency_s).sum::<f64>() / shares.len().max(1) as f64,
+        requests: sum(|share| share.requests).min(requests_at_most.unwrap_or(u64::MAX)),
+        requests_at_most,
+        bounded_by: match requests_at_most {
+            None => Bound::Nothing,
+            Some(most) if by_load != Some(most) => Bound::Budget,
+            Some(_) if cells.iter().all(|cell| cell.load.requests.is_some()) => Bound::Requests,
+            Some(_) => Bound::Duration,
+        },
         input_tokens: sum(|share| share.input),
         output_tokens: sum(|share| share.output),
-        output_tokens_at_most: sum(|share| share.output_at_most),
+        output_tokens_at_most: smaller(most(Share::output_at_most), plan.budget.max_output_tokens),
         cost_usd: costs.map(|(expected, _)| expected * repetitions),
-        cost_usd_at_most: costs.map(|(_, most)| most * repetitions),
+        cost_usd_at_most: if is_cost_bounded_by_budget { max_cost } else { cost_by_load },
+        is_cost_bounded_by_budget,
         unpriced,
         // Of equals the first.
         reserved: cells.iter().rev().map(|cell| reserved(cell, input(cell), plan)).max_by_key(Reserved::most),
     }
 }
 
+/// The smaller of two bounds, either of which may be missing.
+fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
 /// Expected and at most, US dollars, and what has no price. Each cell's replies are assumed to come
 /// from the tier that it asks for.
-fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, Vec<String>) {
+fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, Option<f64>)>, Vec<String>) {
     let prices = Prices::of(plan);
-    let mut costs: Option<(f64, f64)> = None;
+    let mut costs: Option<(f64, Option<f64>)> = None;
     let mut unpriced: Vec<String> = Vec::new();
     for (cell, share) in cells.iter().zip(shares) {
-        let usage = |output: f64| Usage {
-            input: share.input.round() as u64,
+        let usage = |requests: f64, output: f64| Usage {
+            input: (requests * share.each_input).round() as u64,
             output: output.round() as u64,
             ..Usage::default()
         };
         let price = prices.find((&cell.model_id, &cell.region_prefix, &cell.service_tier), share.each_input).ok();
-        let cost = |output| price.and_then(|price| price.cost(usage(output)).ok()).map(crate::units::Usd::as_f64);
-        if let (Some(expected), Some(most)) = (cost(share.output), cost(share.output_at_most)) {
-            let sum = costs.unwrap_or_default();
-            costs = Some((sum.0 + expected, sum.1 + most));
+        let cost = |requests, output| {
+            price.and_then(|price| price.cost(usage(requests, output)).ok()).map(crate::units::Usd::as_f64)
+        };
+        if let Some(expected) = cost(share.requests, share.output) {
+            let at_most = share.requests_at_most.and_then(|requests| cost(requests, requests * share.max_tokens));
+            let (sum, sum_at_most) = costs.unwrap_or((0.0, Some(0.0)));
+            costs = Some((sum + expected, sum_at_most.zip(at_most).map(|(sum, most)| sum + most)));
         } else {
             let what = format!("{} with the prefix {} on {}", cell.model_id, cell.region_prefix, cell.service_tier);
             if !unpriced.contains(&what) {
@@ -132,41 +187,104 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, f64)>, 
 }
 
 /// `input_tokens` of one request, on average.
-fn share(cell: &Cell, input_tokens: f64) -> Share {
-    let requests = requests(cell);
-    let output = assumed_output(cell);
+fn share(cell: &Cell, plan: &Plan, input_tokens: f64) -> Share {
+    let latency_s = latency_s(cell, plan, input_tokens);
+    let requests = requests(cell, latency_s);
     Share {
+        latency_s,
         requests,
+        requests_at_most: requests_at_most(cell),
         each_input: input_tokens,
         input: requests * input_tokens,
-        output: requests * output,
-        output_at_most: requests * f64::from(cell.request.max_tokens),
+        output: requests * expected_output(cell, plan),
+        max_tokens: f64::from(cell.request.max_tokens),
     }
 }
 
-/// Of one reply, tokens.
-fn assumed_output(cell: &Cell) -> f64 {
-    f64::from(cell.request.max_tokens.min(ASSUMED_OUTPUT_TOKENS))
+/// The simulator of the plan will answer.
+fn is_simulated(plan: &Plan) -> bool {
+    plan.target.endpoint == Endpoint::Simulated
 }
 
-fn requests(cell: &Cell) -> f64 {
-    let level_s: f64 =
-        cell.course().pieces().iter().map(|piece| piece.from.midpoint(piece.to) * piece.length.as_secs_f64()).sum();
-    let requests = if cell.is_open() { level_s } else { level_s / cycle_s(cell) };
+/// The mean length of a reply, tokens.
+fn expected_output(cell: &Cell, plan: &Plan) -> f64 {
+    let length = if is_simulated(plan) {
+        plan.simulator.output_tokens * mean_of_log_normal(plan.simulator.output_tokens_sigma)
+    } else {
+        f64::from(ASSUMED_OUTPUT_TOKENS)
+    };
+    length.min(f64::from(cell.request.max_tokens))
+}
+
+/// The mean of a log-normal distribution with median 1.
+fn mean_of_log_normal(sigma: f64) -> f64 {
+    (sigma * sigma / 2.0).exp()
+}
+
+/// The latency that is assumed: the plan's, the simulator's own, or [`ASSUMED_LATENCY_S`]. Seconds.
+fn latency_s(cell: &Cell, plan: &Plan, input_tokens: f64) -> f64 {
+    if let Some(latency) = plan.run.assume_latency {
+        return latency.as_secs_f64();
+    }
+    if !is_simulated(plan) {
+        return ASSUMED_LATENCY_S;
+    }
+    let model = &plan.simulator;
+    let factor = match cell.service_tier.as_str() {
+        "priority" => model.priority_factor,
+        "flex" => model.flex_factor,
+        _ => 1.0,
+    };
+    let first = model.ttft.as_secs_f64() * mean_of_log_normal(model.ttft_sigma)
+        + model.prefill_per_token.as_secs_f64() * input_tokens;
+    let per_token = model.tpot.as_secs_f64() * mean_of_log_normal(model.tpot_sigma);
+    let idle = factor * (first + (expected_output(cell, plan) - 1.0).max(0.0) * per_token);
+    // Above its capacity C all times grow with the requests in flight, U L / (L + Z) of U users with think time Z:
+    // L = idle U / C - Z.
+    let queued = idle * cell.peak() / f64::from(model.capacity) - cell.load.think_time.mean().as_secs_f64();
+    if cell.is_open() || model.capacity == 0 { idle } else { idle.max(queued) }
+}
+
+/// The load over time: user seconds, or arrivals.
+fn level_s(cell: &Cell) -> f64 {
+    cell.course().pieces().iter().map(|piece| piece.from.midpoint(piece.to) * piece.length.as_secs_f64()).sum()
+}
+
+fn requests(cell: &Cell, latency_s: f64) -> f64 {
+    let level_s = level_s(cell);
+    let requests = if cell.is_open() { level_s } else { level_s / cycle_s(cell, latency_s) };
     cell.load.requests.map_or(requests, |most| requests.min(most as f64))
 }
 
+/// The most requests of a cell, however fast the replies come: each user waits at least its shortest think time
+/// between two of them. Nothing if nothing bounds them.
+fn requests_at_most(cell: &Cell) -> Option<f64> {
+    let extension_s = cell.longest().saturating_sub(cell.length()).as_secs_f64();
+    let level_s = level_s(cell) + cell.peak() * extension_s;
+    let think_s = cell.load.think_time.min.as_secs_f64();
+    let by_duration = if cell.is_open() {
+        // The number of Poisson arrivals varies; six standard deviations are never exceeded.
+        let spread = if cell.load.arrivals == Arrivals::Poisson { 6.0 * level_s.sqrt() } else { 0.0 };
+        Some((level_s + spread).ceil())
+    } else {
+        (think_s > 0.0).then(|| (level_s / think_s + cell.peak()).ceil())
+    };
+    let by_requests = cell.load.requests.map(|requests| requests as f64);
+    by_duration.into_iter().chain(by_requests).min_by(f64::total_cmp)
+}
+
 /// From one start of a user to its next, seconds.
-fn cycle_s(cell: &Cell) -> f64 {
-    ASSUMED_LATENCY_S + cell.load.think_time.mean().as_secs_f64()
+fn cycle_s(cell: &Cell, latency_s: f64) -> f64 {
+    latency_s + cell.load.think_time.mean().as_secs_f64()
 }
 
 fn reserved(cell: &Cell, input_tokens: f64, plan: &Plan) -> Reserved {
-    let per_second = if cell.is_open() { cell.peak() } else { cell.peak() / cycle_s(cell) };
+    let per_second =
+        if cell.is_open() { cell.peak() } else { cell.peak() / cycle_s(cell, latency_s(cell, plan, input_tokens)) };
     let per_minute = per_second * 60.0;
     let at_start = input_tokens + f64::from(cell.request.max_tokens);
     let burndown = plan.quota.burndown.unwrap_or_else(|| prices::burndown(&cell.model_id));
-    let at_end = input_tokens + burndown * assumed_output(cell);
+    let at_end = input_tokens + burndown * expected_output(cell, plan);
     Reserved {
         test_id: cell.id.clone(),
         tokens_per_minute: (per_minute * at_start).round() as u64,
@@ -183,9 +301,15 @@ mod tests {
     use crate::plan::tests::plan;
     use crate::prompts::Files;
 
+    fn plan_for_aws() -> Plan {
+        let mut plan = plan();
+        plan.target.endpoint = Endpoint::Aws;
+        plan
+    }
+
     #[test]
     fn the_default_matrix_takes_some_27_minutes() {
-        let plan = plan();
+        let plan = plan_for_aws();
         let estimate = estimate(&expand(&plan), &plan, &Prompts::shipped());
         assert_eq!(estimate.turns, 27);
         assert!((estimate.seconds - (27.0 * 60.0 + 26.0 * 2.0)).abs() < 1e-9, "{estimate:?}");
@@ -195,7 +319,7 @@ mod tests {
 
     #[test]
     fn money_and_quota_follow_from_requests_and_tokens() {
-        let mut plan = plan();
+        let mut plan = plan_for_aws();
         plan.matrix.model_ids = vec!["amazon.nova-pro-v1:0".into()];
         plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "reserved".into()];
         plan.matrix.prompt_sizes = vec!["small".into()];
@@ -208,11 +332,15 @@ mod tests {
         let estimate = estimate(&expand(&plan), &plan, &prompts);
         // 50 users for 60 s, each asking every 1 + 1.5 s: 1,200 requests a cell.
         assert_eq!((estimate.requests, estimate.input_tokens), (3_600, 360_000));
-        assert_eq!((estimate.output_tokens, estimate.output_tokens_at_most), (3_600 * 256, 3_600_000));
-        // 120,000 tokens in at 0.80 and 0.40, 307,200 or 1,200,000 out at 3.20 and 1.60, per million.
+        assert_eq!(estimate.output_tokens, 3_600 * 256);
+        // Replies that come at once leave a think time of 1 s: 60 requests per user, and the one before the first pause.
+        assert_eq!((estimate.requests_at_most, estimate.bounded_by), (Some(3 * 3_050), Bound::Duration));
+        assert_eq!(estimate.output_tokens_at_most, Some(3 * 3_050_000));
+        // 120,000 tokens in at 0.80 and 0.40, 307,200 out at 3.20 and 1.60, per million.
         let near = |value: Option<f64>, wanted: f64| (value.unwrap() - wanted).abs() < 1e-4;
         assert!(near(estimate.cost_usd, 0.144 + 0.3072 * 4.8), "{estimate:?}");
-        assert!(near(estimate.cost_usd_at_most, 0.144 + 1.2 * 4.8), "{estimate:?}");
+        // 305,000 tokens in, 3,050,000 out.
+        assert!(near(estimate.cost_usd_at_most, 0.305 * 1.2 + 3.05 * 4.8), "{estimate:?}");
         assert_eq!(estimate.unpriced, ["amazon.nova-pro-v1:0 with the prefix us on reserved"]);
         let reserved = estimate.reserved.unwrap();
         assert_eq!((reserved.requests_per_minute, reserved.tokens_per_minute), (1_200, 1_200 * 1_100));
@@ -221,5 +349,44 @@ mod tests {
         plan.quota.burndown = Some(10.0);
         let estimate = super::estimate(&expand(&plan), &plan, &prompts);
         assert_eq!(estimate.reserved.unwrap().settled_tokens_per_minute, 1_200 * 2_660);
+    }
+
+    #[test]
+    fn an_upper_bound_is_a_bound_or_missing() {
+        let mut plan = plan_for_aws();
+        plan.matrix.user_counts = vec![90];
+        plan.matrix.prompt_sizes = vec!["small".into()];
+        plan.matrix.service_tiers = vec!["default".into()];
+        let of = |plan: &Plan| estimate(&expand(plan), plan, &Prompts::shipped());
+        plan.load.think_time = crate::units::ThinkTime::parse("0s").unwrap();
+        let unbounded = of(&plan);
+        assert_eq!((unbounded.requests_at_most, unbounded.bounded_by), (None, Bound::Nothing));
+        assert_eq!((unbounded.output_tokens_at_most, unbounded.cost_usd_at_most), (None, None));
+        plan.load.requests = Some(500);
+        let by_requests = of(&plan);
+        assert_eq!((by_requests.requests_at_most, by_requests.bounded_by), (Some(500), Bound::Requests));
+        plan.budget.max_requests = Some(100);
+        plan.budget.max_cost = Some(0.01);
+        let by_budget = of(&plan);
+        assert_eq!((by_budget.requests, by_budget.requests_at_most), (100, Some(100)));
+        assert_eq!((by_budget.bounded_by, by_budget.cost_usd_at_most), (Bound::Budget, Some(0.01)));
+        assert!(by_budget.is_cost_bounded_by_budget);
+    }
+
+    #[test]
+    fn the_latency_is_the_plans_or_the_simulators() {
+        let mut plan = plan_for_aws();
+        plan.matrix.user_counts = vec![30];
+        let of = |plan: &Plan| estimate(&expand(plan), plan, &Prompts::shipped());
+        assert!((of(&plan).assumed_latency_s - 1.0).abs() < 1e-9);
+        plan.target.endpoint = Endpoint::Simulated;
+        plan.matrix.service_tiers = vec!["default".into()];
+        let default = of(&plan).assumed_latency_s;
+        // 350 ms and about 188 tokens of 8 ms, each with its mean.
+        assert!((1.7..2.2).contains(&default), "{default}");
+        plan.matrix.service_tiers = vec!["flex".into()];
+        assert!((of(&plan).assumed_latency_s / default - 1.6).abs() < 0.05);
+        plan.run.assume_latency = Some(std::time::Duration::from_secs(4));
+        assert!((of(&plan).assumed_latency_s - 4.0).abs() < 1e-9);
     }
 }

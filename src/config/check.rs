@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Keys that have no default.
-const OPTIONAL: [&str; 39] = [
+const OPTIONAL: [&str; 40] = [
     "extends",
     "description",
     "prompts_file",
@@ -40,6 +40,7 @@ const OPTIONAL: [&str; 39] = [
     "request.performance",
     "request.additional_fields",
     "request.request_metadata",
+    "run.assume_latency",
     "run.allow_unknown",
     "report.percentiles",
     "goodput.ttft",

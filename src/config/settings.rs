@@ -339,6 +339,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Find out first how far this machine's numbers are off at the plan's peak load"
     ),
     setting!(
+        "run.assume_latency",
+        ["assume-latency"],
+        [],
+        Duration,
+        "TIME",
+        "-",
+        "Latency that the estimate before a run assumes [the simulator's own, else 1s]"
+    ),
+    setting!(
         "run.allow_unknown",
         ["allow-unknown"],
         [],

@@ -316,6 +316,10 @@ pub(crate) struct Run {
     pub(crate) on_unsupported: OnUnsupported,
     /// Find out first how far this machine's numbers are off at this load.
     pub(crate) calibrate: bool,
+    /// The latency that estimates assume; left out, the simulator's own or one second.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
+    #[schemars(with = "duration::Text")]
+    pub(crate) assume_latency: Option<Duration>,
     /// Service tiers and region prefixes that are sent although this version does not know them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allow_unknown: Vec<String>,
@@ -440,6 +444,7 @@ pub(crate) mod tests {
                 preflight: true,
                 on_unsupported: OnUnsupported::Continue,
                 calibrate: false,
+                assume_latency: None,
                 allow_unknown: Vec::new(),
             },
             record: Recording { text: false },

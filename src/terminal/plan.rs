@@ -1,7 +1,7 @@
 //! A resolved plan as text: each value with its origin, the cells, the estimate. `show` prints it, and
 //! `run` before it asks.
 
-use crate::estimate::{Estimate, Reserved};
+use crate::estimate::{Bound, Estimate, Reserved};
 use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
@@ -106,38 +106,66 @@ fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
 }
 
 fn estimate_line(estimate: &Estimate) -> String {
-    let requests = crate::report::view::text::thousands(estimate.requests as f64, 0);
     format!(
-        "\nabout {}, at most {} if every drain takes its whole time; some {requests} {} if one takes a second",
+        "\ntime        expected {}, at most {} (every drain takes its whole time)",
         span(estimate.seconds),
-        span(estimate.seconds_at_most),
-        if estimate.requests == 1 { "request" } else { "requests" }
+        span(estimate.seconds_at_most)
     )
+}
+
+/// An upper bound with its reason.
+fn at_most(most: Option<String>, by: &str) -> String {
+    match most {
+        Some(most) => format!("at most {most} (by {by})"),
+        None => "no upper bound: think time is 0, and neither load.requests nor a budget is set".into(),
+    }
 }
 
 /// Tokens, money and quota, each with what is assumed.
 fn expectations(estimate: &Estimate, plan: &Plan) -> String {
+    let by = match estimate.bounded_by {
+        Bound::Budget => "budget",
+        Bound::Requests => "load.requests",
+        Bound::Duration | Bound::Nothing => "duration",
+    };
+    let reply = if plan.target.endpoint == Endpoint::Simulated {
+        "the simulator's mean reply".to_owned()
+    } else {
+        format!("{} per reply, or max_tokens", crate::estimate::ASSUMED_OUTPUT_TOKENS)
+    };
     let mut lines = vec![
-        ("tokens in", format!("about {} (4 characters each, nothing from a cache)", number(estimate.input_tokens))),
+        (
+            "requests",
+            format!(
+                "expected {} (assuming a latency of {}), {}",
+                number(estimate.requests),
+                latency(estimate.assumed_latency_s),
+                at_most(estimate.requests_at_most.map(number), by)
+            ),
+        ),
+        (
+            "tokens in",
+            format!("expected {} (4 characters per token, nothing from a cache)", number(estimate.input_tokens)),
+        ),
         (
             "tokens out",
             format!(
-                "about {} ({} a reply, or max_tokens), {} if every reply is as long as max_tokens",
+                "expected {} ({reply}), {}",
                 number(estimate.output_tokens),
-                crate::estimate::ASSUMED_OUTPUT_TOKENS,
-                number(estimate.output_tokens_at_most)
+                at_most(estimate.output_tokens_at_most.map(number), &format!("{by}, max_tokens per reply"))
             ),
         ),
     ];
-    if let (Some(expected), Some(most)) = (estimate.cost_usd, estimate.cost_usd_at_most) {
-        let whose =
-            if plan.prices.is_unset() { "a third party's list" } else { "the plan's, and a third party's list" };
+    if let Some(expected) = estimate.cost_usd {
+        let whose = if plan.prices.is_unset() { "third-party list" } else { "the plan's, then a third-party list" };
         let date = crate::prices::DATE;
         let cost = format!(
-            "about {} USD on Amazon Bedrock if a request takes a second, {} USD if every reply is as long as max_tokens, \
-             more if they come faster (prices of {date}: {whose})",
+            "expected {} USD on Amazon Bedrock, {} (prices of {date}: {whose})",
             usd(expected),
-            usd(most)
+            at_most(
+                estimate.cost_usd_at_most.map(|most| format!("{} USD", usd(most))),
+                if estimate.is_cost_bounded_by_budget { "budget" } else { by }
+            )
         );
         lines.push(("cost", cost));
     }
@@ -153,7 +181,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
 /// What the run will reserve of a quota, beside it.
 fn quota(reserved: &Reserved, plan: &Plan) -> String {
     format!(
-        "reserves up to {} and {} (prompt and max_tokens at each start, in {})",
+        "expected to reserve {} and {} (prompt and max_tokens at each start, in {})",
         beside(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
         beside(reserved.requests_per_minute, plan.quota.requests_per_minute, "requests"),
         reserved.test_id
@@ -183,6 +211,12 @@ fn beside(wanted: u64, quota: Option<u64>, what: &str) -> String {
 
 fn number(value: u64) -> String {
     crate::report::view::text::thousands(value as f64, 0)
+}
+
+/// `1s`, `1s250ms`.
+fn latency(seconds: f64) -> String {
+    let ms = (seconds * 1e3).round().max(1.0) as u64;
+    crate::units::duration::format(std::time::Duration::from_millis(ms))
 }
 
 fn usd(value: f64) -> String {
