@@ -111,6 +111,10 @@ fn blocked_replies_are_successes_outside_the_latencies() {
         assert!(records.iter().all(|record| record["success"] == true && record["outcome"] == "succeeded"), "{api}");
         assert_eq!(records.iter().filter(|record| record["validity"] == "blocked").count(), 40, "{api}");
         let row = &scene.rows()[0];
+        // A machine that is too busy for the test makes the cell INVALID: then no verdict is given.
+        let is_invalid = row["validity"].starts_with("INVALID");
+        let expected = if is_invalid { (Some(0), "INCONCLUSIVE") } else { (Some(99), "FAIL") };
+        assert_eq!((output.status.code(), &*row["slo"]), expected, "{api}");
         assert_eq!(
             (&*row["success_count"], &*row["failure_count"], &*row["blocked_count"]),
             ("80", "0", "40"),
