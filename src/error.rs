@@ -335,6 +335,7 @@ impl Error {
     }
 
     /// What to do next.
+    #[allow(clippy::too_many_lines)] // one row per error
     pub(crate) fn hint(&self) -> Option<String> {
         let simulated = "`--simulated` needs neither an account nor a network";
         Some(match self {

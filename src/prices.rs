@@ -140,7 +140,11 @@ impl Prices {
         match [service_tier, "default"].map(by_tier) {
             [Ok(one), Ok(other)] => Ok(one.max(other)),
             [Ok(cost), Err(Unpriced::Model)] | [Err(Unpriced::Model), Ok(cost)] => Ok(cost),
-            [Err(Unpriced::Model), Err(unpriced)] | [Err(unpriced), _] | [_, Err(unpriced)] => Err(unpriced),
+            // What a known model lacks says more than that the model is not known.
+            [one, other] => {
+                let own = one.err().filter(|unpriced| !matches!(unpriced, Unpriced::Model));
+                Err(own.or(other.err()).unwrap_or(Unpriced::Model))
+            }
         }
     }
 

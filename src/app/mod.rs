@@ -307,7 +307,9 @@ fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
     let mut is_used = vec![false; patterns.len()];
     let mut matches = |cell: &&Cell| {
         let matching = set.matches(&cell.id);
-        matching.iter().for_each(|pattern| is_used[*pattern] = true);
+        for pattern in &matching {
+            is_used[*pattern] = true;
+        }
         !matching.is_empty()
     };
     let picked: Vec<Cell> = cells.iter().filter(&mut matches).cloned().collect();

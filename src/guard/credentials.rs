@@ -87,7 +87,9 @@ mod tests {
         }
         assert!(gate.admit().is_ok(), "90 users, and one provider that did not answer for 9 s");
         let lost = |second: u32| end(Some("ExpiredTokenException"), 1e9 + 200.0 + f64::from(second));
-        [0, 11, 12, 13].into_iter().for_each(|second| gate.settle(&lost(second)));
+        for second in [0, 11, 12, 13] {
+            gate.settle(&lost(second));
+        }
         assert!(gate.admit().is_ok(), "four are few");
         gate.settle(&lost(14));
         let refusal = gate.admit().unwrap_err();

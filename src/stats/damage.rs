@@ -1,6 +1,7 @@
 //! What damaged and duplicate lines of the journal mean for the cells that they may belong to.
 
-use super::summary::{CellSummary, Summary, Warning};
+use super::summary::{CellSummary, Summary};
+use super::warning::Warning;
 use crate::record::damage::Damage;
 
 impl Summary {

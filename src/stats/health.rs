@@ -6,7 +6,7 @@ use super::latency::{Latency, Metric, Population};
 use super::machine::{self, Machine};
 use super::overhead::Growth;
 use super::stalls::{Stalls, Standstill};
-use super::summary::Warning;
+use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Outcome;

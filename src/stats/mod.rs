@@ -27,6 +27,7 @@ pub(crate) mod student;
 mod summary;
 pub(crate) mod timeline;
 mod validity;
+mod warning;
 pub(crate) mod window;
 
 pub(crate) use collect::{Collector, ErrorCount, Sample};
@@ -41,5 +42,6 @@ pub(crate) use slowest::Slow;
 pub(crate) use spend::{Spend, may_be_charged};
 pub(crate) use stages::StageSummary;
 pub(crate) use stalls::TICK_MS;
-pub(crate) use summary::{CellSummary, Counts, Pool, Summary, Warning, samples_wanted};
+pub(crate) use summary::{CellSummary, Counts, Pool, Summary, samples_wanted};
 pub(crate) use validity::Validity;
+pub(crate) use warning::Warning;

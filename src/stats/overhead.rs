@@ -4,7 +4,8 @@
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
 use super::percentile::{Percentile, Quality};
-use super::summary::{CellSummary, Warning};
+use super::summary::CellSummary;
+use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::AXES;
 use std::collections::{BTreeMap, HashMap};

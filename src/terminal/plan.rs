@@ -117,7 +117,7 @@ fn estimate_line(estimate: &Estimate) -> String {
 fn at_most(most: Option<String>, by: &str) -> String {
     match most {
         Some(most) => format!("at most {most} (by {by})"),
-        None => "no upper bound: think time is 0, and neither load.requests nor a budget is set".into(),
+        None => "no upper bound".into(),
     }
 }
 
@@ -140,7 +140,10 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
                 "expected {} (assuming a latency of {}), {}",
                 number(estimate.requests),
                 latency(estimate.assumed_latency_s),
-                at_most(estimate.requests_at_most.map(number), by)
+                match estimate.requests_at_most {
+                    None => "no upper bound: think time is 0, and neither load.requests nor a budget is set".into(),
+                    most => at_most(most.map(number), by),
+                }
             ),
         ),
         (

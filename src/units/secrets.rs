@@ -39,7 +39,7 @@ const VARIABLES: [&str; 6] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 ];
 
-/// Words of sentences about secrets, which are no secrets: "bearer token", "WebIdentityToken: the provider ...".
+/// Words of sentences about secrets, which are no secrets: "bearer token", "identity token: the provider ...".
 const WORDS: [&str; 12] = [
     "token",
     "tokens",
@@ -283,16 +283,9 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let code = tail.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
+        let escaped = code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%');
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -34,7 +34,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let bytes = error.as_bytes();
-        let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = bytes[..valid].split(|byte| *byte == b'\n').count();
         format!(
             "it is not UTF-8 (byte 0x{:02x} in line {line}; Latin-1 or Windows-1252?): save it as UTF-8",
             bytes[valid]

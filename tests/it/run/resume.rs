@@ -82,7 +82,7 @@ fn a_run_that_is_killed_at_any_moment_is_made_whole() {
         let text = std::fs::read_to_string(scene.path("results/token_data.jsonl")).unwrap_or_default();
         let whole: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
         let moment = format!("kill {number}, after {} lines", whole.len());
-        scene.run(0, &[&cells[..], &["--resume"]].concat());
+        scene.run(0, &[&cells[..], &["--resume-or-start"]].concat());
         assert_whole(&scene, &moment);
         assert_eq!(file_names(&scene), files, "{moment}");
         let after = std::fs::read_to_string(scene.path("results/token_data.jsonl")).unwrap();
