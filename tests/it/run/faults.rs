@@ -256,7 +256,7 @@ fn every_fault_of_a_reply_has_its_class_and_costs_no_other_request() {
     let text = |length: usize| format!(r#"{{"message":"{}"}}"#, "x".repeat(length)).into_bytes();
     let endless =
         |head: &str, piece: &[u8]| Answer { bytes: [head.as_bytes(), piece].concat(), then: Then::Repeat(piece.len()) };
-    let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x1_0000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x1_0000], b"\r\n"].concat();
     let rare = |name: &str, class, fault| Case { requests: 4, ..case(name, class, fault) };
     cases.extend([
         // Its text is evidence, and 500 characters of it are enough.

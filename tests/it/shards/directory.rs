@@ -574,7 +574,7 @@ fn a_merge_writes_only_where_it_may() {
     fs::write(shard.join("manifest.json"), &evil).unwrap();
     let mut mark = machines.json("exchange/shards/0/shard.json");
     let digest = <sha2::Sha256 as sha2::Digest>::digest(&evil);
-    mark["files"]["manifest.json"] = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    mark["files"]["manifest.json"] = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")).into();
     fs::write(shard.join("shard.json"), mark.to_string()).unwrap();
     let message = code(&machines.merge("a/b/c/d", &[]), 2);
     assert!(message.contains("`x/../../../../evil` is not the id of a cell"), "{message}");
