@@ -13,6 +13,7 @@ mod recorder;
 mod report;
 mod resume;
 mod run;
+mod runtime;
 mod screen;
 mod sessions;
 mod shards;

@@ -9,7 +9,6 @@ use crate::record::dir::{self, DirError, JOURNAL, RunDir};
 use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::stats::live::Live;
-use crate::terminal::Handle;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,7 +107,7 @@ impl Drop for StopsRun {
 }
 
 /// Reports a recorder that falls behind, at once, and that it has caught up again.
-pub(super) async fn watch(backlog: Arc<Backlog>, display: Handle) {
+pub(super) async fn watch(backlog: Arc<Backlog>, say: impl Fn(&str)) {
     let (mut taken, mut since) = (0, Instant::now());
     let (mut is_behind, mut is_full) = (false, false);
     loop {
@@ -120,18 +119,17 @@ pub(super) async fn watch(backlog: Arc<Backlog>, display: Handle) {
         let mib = bytes as f64 / f64::from(1 << 20);
         if !is_behind && (since.elapsed() >= BEHIND || bytes >= MUCH) {
             is_behind = true;
-            display
-                .say(&format!("the disk is slow: {mib:.1} MiB of records wait to be written, and a crash loses them"));
+            say(&format!("the disk is slow: {mib:.1} MiB of records wait to be written, and a crash loses them"));
         }
         if !is_full && backlog.is_full() {
             is_full = true;
-            display.say(&format!(
+            say(&format!(
                 "the disk is too slow: {mib:.0} MiB of records wait, so that requests start late and the cell is INVALID"
             ));
         }
         if is_behind && bytes == 0 {
             (is_behind, is_full) = (false, false);
-            display.say("the disk has caught up: all records are written");
+            say("the disk has caught up: all records are written");
         }
     }
 }
@@ -247,9 +245,13 @@ mod tests {
     fn started(stop: &Stop) -> (tempfile::TempDir, Recorder) {
         let dir = tempfile::tempdir().unwrap();
         let taken = dir::take(dir.path(), false).unwrap();
+        (dir, started_in(taken, stop, Arc::default()))
+    }
+
+    fn started_in(taken: RunDir, stop: &Stop, backlog: Arc<Backlog>) -> Recorder {
         let live = Arc::new(Mutex::new(Live::new(Prices::kept(&[]))));
         let manifest: Manifest = crate::report::tests::manifest();
-        (dir, Recorder::start(taken, manifest, live, stop.clone(), Arc::default()).unwrap())
+        Recorder::start(taken, manifest, live, stop.clone(), backlog).unwrap()
     }
 
     #[tokio::test]
@@ -263,6 +265,98 @@ mod tests {
         stop.waiting.cancelled().await;
         let error = recorder.finish(&stop).map(drop).unwrap_err();
         assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "internal error: the recorder panicked"));
+    }
+
+    /// A disk that stands still: a pipe in the journal's place, which nobody reads while it is only held open.
+    #[cfg(unix)]
+    fn pipe_for(dir: &std::path::Path) -> (RunDir, std::fs::File) {
+        use std::fs::{File, remove_file};
+        let mut taken = dir::take(dir, false).unwrap();
+        let path = dir.join(JOURNAL);
+        remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let held = File::options().read(true).write(true).open(&path).unwrap();
+        taken.journal = File::options().write(true).open(&path).unwrap();
+        (taken, held)
+    }
+
+    /// Waits for a line that contains a text.
+    #[cfg(unix)]
+    fn said(lines: &Receiver<String>, text: &str) -> String {
+        let line = lines.iter().find(|line| line.contains(text));
+        line.unwrap_or_else(|| panic!("nobody said {text:?}"))
+    }
+
+    #[cfg(unix)]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_stands_still_is_reported_and_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (taken, _held) = pipe_for(dir.path());
+        let stop = Stop::default();
+        let backlog = Arc::new(Backlog::with_limit(2 << 20));
+        let recorder = started_in(taken, &stop, Arc::clone(&backlog));
+        let (lines, heard) = channel();
+        let watching = tokio::spawn(watch(Arc::clone(&backlog), move |line| drop(lines.send(line.to_owned()))));
+        let tell = recorder.tell();
+        let record = crate::record::request::tests::record();
+        let send = || tell(Event::Ended { cell: 0, record: Box::new(record.clone()) });
+        // More than the pipe and the writer's buffer take.
+        while !backlog.is_full() {
+            (0..1_000).for_each(|_| send());
+            tokio::task::yield_now().await;
+        }
+        let (report, heard) =
+            tokio::task::spawn_blocking(move || (said(&heard, "the disk is too slow"), heard)).await.unwrap();
+        assert!(report.contains("2 MiB of records wait") && report.contains("the cell is INVALID"), "{report}");
+        drop((tell, heard));
+        // What a second Ctrl-C does.
+        stop.waiting.cancel();
+        let finished = tokio::task::spawn_blocking(move || recorder.finish(&stop).map(drop)).await.unwrap();
+        let error = finished.unwrap_err();
+        assert_eq!(error.exit_code(), 130);
+        assert!(error.to_string().starts_with("interrupted before the disk took the last 2."), "{error}");
+        watching.abort();
+    }
+
+    #[cfg(unix)]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_has_caught_up_is_reported_too() {
+        use std::io::Read;
+        let dir = tempfile::tempdir().unwrap();
+        let (taken, mut held) = pipe_for(dir.path());
+        let stop = Stop::default();
+        let backlog = Arc::default();
+        let recorder = started_in(taken, &stop, Arc::clone(&backlog));
+        let (lines, heard) = channel();
+        let watching = tokio::spawn(watch(Arc::clone(&backlog), move |line| drop(lines.send(line.to_owned()))));
+        let tell = recorder.tell();
+        let record = crate::record::request::tests::record();
+        (0..2_000).for_each(|_| tell(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
+        let heard = tokio::task::spawn_blocking(move || {
+            said(&heard, "the disk is slow");
+            heard
+        });
+        let heard = heard.await.unwrap();
+        std::thread::spawn(move || while held.read(&mut [0; 4_096]).is_ok_and(|length| length > 0) {});
+        tokio::task::spawn_blocking(move || said(&heard, "the disk has caught up")).await.unwrap();
+        assert_eq!(backlog.bytes(), 0);
+        watching.abort();
+    }
+
+    #[test]
+    fn a_journal_that_is_replaced_stops_the_run() {
+        let stop = Stop::default();
+        let (dir, recorder) = started(&stop);
+        let journal = dir.path().join(JOURNAL);
+        std::fs::rename(&journal, dir.path().join("elsewhere")).unwrap();
+        std::fs::write(&journal, "").unwrap();
+        let tell = recorder.tell();
+        while !stop.waiting.is_cancelled() {
+            std::thread::yield_now();
+        }
+        drop(tell);
+        let error = recorder.finish(&stop).map(drop).unwrap_err();
+        assert!(error.to_string().contains("it was removed or replaced during the run"), "{error}");
     }
 
     #[test]

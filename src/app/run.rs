@@ -2,6 +2,7 @@
 
 use super::outcome::CellEnd;
 use super::recorder::{self, Recorder};
+use super::runtime::BackgroundRuntime;
 use super::screen::Screen;
 use super::shards::{self, Asked, Part};
 use super::signals::{self, Signals};
@@ -27,7 +28,6 @@ use crate::units::{Secrets, timestamp};
 use aws_credential_types::Token;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
@@ -89,23 +89,6 @@ pub(super) struct Connected {
     pub(super) bedrock: Arc<Bedrock>,
 }
 
-/// A runtime whose end waits for nothing: a name that the system's resolver still looks up would hold the process.
-pub(super) struct BackgroundRuntime(Option<Runtime>);
-
-impl Deref for BackgroundRuntime {
-    type Target = Runtime;
-
-    fn deref(&self) -> &Runtime {
-        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken when it is dropped"))
-    }
-}
-
-impl Drop for BackgroundRuntime {
-    fn drop(&mut self) {
-        self.0.take().into_iter().for_each(Runtime::shutdown_background);
-    }
-}
-
 /// Makes room for the connections of the cells, and gets ready to ask.
 pub(super) fn connect(
     resolved: &Resolved,
@@ -115,8 +98,7 @@ pub(super) fn connect(
     shard: Shard,
 ) -> Result<Connected, Error> {
     limits::make_room(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
-    let runtime = BackgroundRuntime(Some(runtime));
+    let runtime = BackgroundRuntime::new().map_err(Error::Internal)?;
     let simulator = match resolved.plan.target.endpoint {
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
         _ => None,
@@ -353,7 +335,8 @@ fn drive(
     });
     let mut watching = JoinSet::new();
     watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
-    watching.spawn_on(recorder::watch(backlog, display.handle()), runtime.handle());
+    let say = display.handle();
+    watching.spawn_on(recorder::watch(backlog, move |line| say.say(line)), runtime.handle());
     let execution = runtime.block_on(async {
         let say = display.handle();
         let beating = part.map(Part::beat);

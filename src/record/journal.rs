@@ -109,11 +109,7 @@ impl Journal {
     /// As [`Self::append`].
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.out.flush()?;
-        match self.out.get_ref().sync_data() {
-            // A pipe or a device has no disk behind it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            result => result,
-        }
+        self.out.get_ref().sync_data()
     }
 }
 

@@ -27,6 +27,23 @@ fn a_full_disk_ends_the_run_at_once_and_says_so() {
     row("a full disk", "(ends the run, exit 1)", None, 0);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_simulator_whose_truth_cannot_be_written_ends() {
+    let scene = Scene::new().plan(SHORT);
+    // Every write to this device answers that there is no space left.
+    let mut command = scene.command(&["simulate", "--port", "0", "--truth", "/dev/full"]);
+    let mut server = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap();
+    scene.run_command(&["--endpoint-url", url, "--requests", "1"]).output().unwrap();
+    assert_eq!(super::scene::exit_code(&mut server), Some(2));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(said.contains("cannot write /dev/full"), "{said}");
+}
+
 #[test]
 fn a_directory_that_is_removed_under_the_run_is_said() {
     let scene = Scene::new().plan(SHORT);

@@ -26,11 +26,9 @@ pub(crate) mod scene;
 mod screen;
 mod secrets;
 mod sessions;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod signals;
 mod slo;
-#[cfg(target_os = "linux")]
-mod slow_disk;
 pub(crate) mod stalls;
 mod streams;
 mod summaries;

@@ -189,13 +189,6 @@ pub(crate) fn exit_code(process: &mut Child) -> Option<i32> {
     None
 }
 
-/// A pipe in place of a file: who writes more than 64 KiB waits until somebody reads.
-#[cfg(unix)]
-pub(crate) fn pipe(path: &Path) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-}
-
 /// Waits until a file has at least so many lines. What is waited for must happen, or the test hangs and is killed.
 pub(crate) fn wait_for_lines(path: &Path, lines: usize) {
     while std::fs::read_to_string(path).map_or(0, |text| text.lines().count()) < lines {

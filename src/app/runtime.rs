@@ -1,0 +1,50 @@
+//! The runtime of a run.
+
+use std::io;
+use std::ops::Deref;
+use tokio::runtime::{Builder, Runtime};
+
+/// A runtime whose end waits for nothing: a name that the system's resolver still looks up would hold the process.
+pub(super) struct BackgroundRuntime(Option<Runtime>);
+
+impl BackgroundRuntime {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Some(Builder::new_multi_thread().enable_all().build()?)))
+    }
+}
+
+impl Deref for BackgroundRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().unwrap_or_else(|| unreachable!("it is taken when it is dropped"))
+    }
+}
+
+impl Drop for BackgroundRuntime {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_look_up_that_hangs_does_not_hold_the_end() {
+        let (answer, hangs) = channel::<()>();
+        let (told, began) = channel();
+        let runtime = BackgroundRuntime::new().unwrap();
+        // As the system's resolver does.
+        runtime.spawn_blocking(move || {
+            told.send(()).unwrap();
+            let _ = hangs.recv();
+        });
+        began.recv().unwrap();
+        // Without a limit if it waited for it.
+        drop(runtime);
+        drop(answer);
+    }
+}
