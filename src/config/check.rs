@@ -130,14 +130,14 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
 }
 
 /// Adds the endpoint that AWS's own configuration sets: variables replace that of a plan, the profile only the default.
-/// Returns warnings.
+/// A plan that is `simulated` stays so: it promises that nothing leaves this machine, and every shell of a team may
+/// set these variables. Returns warnings.
 fn aws_endpoint(sources: &Sources<'_>, layered: &mut Layered<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
     let target = &layered.merged.tree["target"];
     let layer = layered.layer(ENDPOINT);
-    if layer > Layer::File {
+    if layer > Layer::File || target["endpoint"] == "simulated" {
         return Vec::new();
     }
-    let is_simulated = target["endpoint"] == "simulated";
     let profile = target["profile"].as_str();
     let found = match aws_endpoint::read(aws_endpoint::BEDROCK_RUNTIME, sources.environment, profile) {
         Ok(found) => found,
@@ -146,21 +146,13 @@ fn aws_endpoint(sources: &Sources<'_>, layered: &mut Layered<'_>, problems: &mut
             return Vec::new();
         }
     };
-    let mut warnings: Vec<String> = found.warning.into_iter().collect();
+    let warnings: Vec<String> = found.warning.into_iter().collect();
     let mut add = |layer, configured: aws_endpoint::Configured| {
         let origin = Origin { layer, name: Some(configured.name) };
         layered.add(Entry { key: ENDPOINT.into(), value: configured.url.into(), origin });
     };
     match (found.environment, found.profile) {
-        (Some(configured), _) => {
-            if is_simulated {
-                warnings.push(format!(
-                    "{} overrides `simulated` of the plan: requests leave this process; --simulated overrides the variable",
-                    configured.name
-                ));
-            }
-            add(Layer::Env, configured);
-        }
+        (Some(configured), _) => add(Layer::Env, configured),
         (None, Some(configured)) if layer == Layer::Default => add(Layer::Profile, configured),
         _ => {}
     }

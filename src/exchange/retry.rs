@@ -217,7 +217,7 @@ mod tests {
         let stale = io::ErrorKind::StaleNetworkFileHandle;
         assert_eq!(attempt(vec![stale; 2]).await, (Ok(7), 3));
         let (found, attempts) = attempt(vec![stale; 20]).await;
-        assert!(attempts >= MIN_ATTEMPTS && attempts < 20, "{attempts}");
+        assert!((MIN_ATTEMPTS..20).contains(&attempts), "{attempts}");
         assert!(found.unwrap_err().ends_with(&format!("(after {attempts} attempts)")));
         assert_eq!(attempt(vec![io::ErrorKind::PermissionDenied]).await.1, 1);
     }

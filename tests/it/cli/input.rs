@@ -222,3 +222,13 @@ fn every_pattern_of_only_selects_a_cell() {
     let text = refused(dir.path(), &["show", "--only", "us_flex_*", "--only", "us_felx_*"]);
     assert!(text.contains("no cell matches `us_felx_*`") && !text.contains("us_flex_*`"), "{text}");
 }
+
+#[test]
+fn a_simulated_plan_stays_simulated_whatever_aws_variables_are_set() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "plan.toml", "[target]\nendpoint = \"simulated\"\n");
+    let mut show = command(dir.path(), &["show", "plan.toml", "--format", "json"]);
+    let output = show.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().unwrap();
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["plan"]["target"]["endpoint"], "simulated");
+}

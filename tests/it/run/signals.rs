@@ -43,7 +43,7 @@ fn full(scene: &Scene) -> std::fs::File {
     let path = scene.path("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let mut pipe = std::fs::File::options().read(true).write(true).open(path).unwrap();
-    pipe.write_all(&[b'.'; 65_536]).unwrap();
+    pipe.write_all(&vec![b'.'; 65_536]).unwrap();
     pipe
 }
 
