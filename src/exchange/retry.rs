@@ -88,11 +88,6 @@ where
 pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<object_store::Error>()
-            && !matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
-        {
-            return false;
-        }
         if let Some(error) = error.downcast_ref::<CredentialsError>() {
             return !matches!(
                 error,
@@ -121,14 +116,10 @@ pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Whether a link stands where a directory exchange has a file of its own. The kind of this error is not stable.
-#[cfg(unix)]
 fn is_link(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
-#[cfg(not(unix))]
-fn is_link(_: &io::Error) -> bool {
-    false
+    /// `ELOOP`.
+    const LOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
+    cfg!(unix) && error.raw_os_error() == Some(LOOP)
 }
 
 fn is_permanent(kind: io::ErrorKind) -> bool {
@@ -151,6 +142,7 @@ fn is_permanent(kind: io::ErrorKind) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::store::is_transient;
     use super::*;
 
     fn generic(source: impl Into<Box<dyn StdError + Send + Sync>>) -> object_store::Error {

@@ -402,8 +402,9 @@ impl Exchange {
             writer.shutdown().await
         };
         sent.await.map_err(|source| {
-            let refused = object_store::Error::Generic { store: "exchange", source: Box::new(source) };
-            self.refused(&refused)
+            let generic = |source| object_store::Error::Generic { store: "exchange", source: Box::new(source) };
+            // The writer wraps the store's own error.
+            self.refused(&source.downcast::<object_store::Error>().unwrap_or_else(generic))
         })
     }
 
@@ -435,7 +436,13 @@ impl Exchange {
 
 fn refused(url: &str, secrets: &Secrets, source: &object_store::Error) -> StoreError {
     let message = secrets.redact(&source.to_string(), LONGEST_MESSAGE);
-    StoreError::Refused { url: url.into(), message, is_transient: retry::is_transient(source) }
+    StoreError::Refused { url: url.into(), message, is_transient: is_transient(source) }
+}
+
+/// Whether a bucket may serve the same request later; every named kind of error is an answer.
+pub(super) fn is_transient(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
+        && retry::is_transient(error)
 }
 
 /// Retries of one HTTP request within an attempt; [`retry`] bounds and reports the attempts.
