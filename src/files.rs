@@ -106,7 +106,11 @@ impl Directory {
             cap_fs_ext::OpenOptionsSyncExt::nonblock(options, true);
         }
         let file = parent.dir.open_with(last, options).map_err(|error| parent.explain(last, error))?.into_std();
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+        }
     }
 
     /// Opens a file for reading.
