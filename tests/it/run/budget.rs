@@ -13,7 +13,8 @@ use std::time::Duration;
 /// included, and this one is the next.
 fn received(url: &str) -> usize {
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
-    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+    let head = "POST /model/m/converse HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n";
+    write!(stream, "{head}content-length: 2\r\nconnection: close\r\n\r\n{{}}").unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).unwrap();
     let id = reply.lines().find_map(|line| line.strip_prefix("x-amzn-requestid: ")).unwrap();
