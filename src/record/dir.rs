@@ -147,7 +147,6 @@ pub(crate) fn check_files(path: &Path, files: &[String], existing: OnExisting) -
 
 fn ownership(dir: &Directory, files: &[String], existing: OnExisting) -> Result<Owned, DirError> {
     let path = dir.path();
-    let owned = Owned::read(dir).map_err(at(path))?;
     let mut names = files.to_vec();
     let journal = match dir.read(JOURNAL).and_then(|journal| journal.metadata()) {
         Ok(journal) => journal.len(),
@@ -157,6 +156,7 @@ fn ownership(dir: &Directory, files: &[String], existing: OnExisting) -> Result<
     if journal > 0 {
         names.push(JOURNAL.to_owned());
     }
+    let owned = Owned::read(dir).map_err(at(path))?;
     if existing == OnExisting::Refuse && (owned.has_run() || !owned.own(dir, &names).map_err(at(path))?.is_empty()) {
         return Err(DirError::Occupied { dir: path.to_owned() });
     }

@@ -165,7 +165,7 @@ fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
     let scene = Scene::new().plan(SHORT);
     let config = helper(&scene, &format!("if [ -e gone ]; then echo 'session expired' >&2; exit 1; fi\n{HAND_OUT}"));
     let url = format!("http://127.0.0.1:{port}");
-    let more = ["--endpoint-url", &url, "--user-counts", "2,3", "--requests", "180", "--test-duration", "10m"];
+    let more = ["--endpoint-url", &url, "--user-counts", "2,3", "--requests", "300", "--test-duration", "10m"];
     // The loss has to last for ten seconds.
     let mut command = scene.run_command(&[&more[..], &["--think-time", "150ms"]].concat());
     command.env("AWS_CONFIG_FILE", &config);
@@ -193,7 +193,7 @@ fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
     let mut command = scene.run_command(&[&more[..], &["--think-time", "150ms", "--resume"]].concat());
     command.env("AWS_CONFIG_FILE", &config);
     scene.expect(0, command);
-    assert!(scene.rows().iter().all(|row| row["total_requests"] == "180" && row["failure_count"] == "0"));
+    assert!(scene.rows().iter().all(|row| row["total_requests"] == "300" && row["failure_count"] == "0"));
 }
 
 /// A server that answers one request for each word; it says when one arrives.

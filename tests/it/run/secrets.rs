@@ -154,6 +154,7 @@ fn no_secret_that_a_server_repeats_leaves_the_program() {
     let more = [
         "--endpoint-url",
         "http://bedrock.example",
+        "--allow-http",
         "--requests",
         &requests,
         "--user-counts",

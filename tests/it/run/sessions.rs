@@ -66,6 +66,7 @@ pub(super) fn change(scene: &Scene, name: &str, change: impl Fn(&mut Value)) {
 /// request took as long as the server says that it did.
 pub(super) fn quiet(scene: &Scene, name: &str) {
     change(scene, name, |manifest| {
+        manifest["format"] = 1.into();
         for turn in manifest["turns"].as_array_mut().unwrap() {
             turn.as_object_mut().unwrap().remove("disturbances");
             for second in turn["series"].as_array_mut().unwrap() {
@@ -76,6 +77,7 @@ pub(super) fn quiet(scene: &Scene, name: &str) {
     let path = scene.path(name).join("token_data.jsonl");
     let quiet = |line: &str| {
         let mut record: Value = serde_json::from_str(line).unwrap();
+        record.as_object_mut().unwrap().remove("crc");
         record["send_lag_ms"] = 0.1.into();
         if let Some(server_ms) = record["server_latency_ms"].as_f64() {
             record["response_time_ms"] = server_ms.into();

@@ -27,8 +27,11 @@ fn calm_report(scene: &Scene, code: i32) -> String {
             second["cpu_ms"] = 1.into();
         }
     }
+    // The records are changed here, and the lines of this format have no checksum.
+    manifest["format"] = 1.into();
     std::fs::write(scene.path("results/manifest.json"), manifest.to_string()).unwrap();
     let quiet = |mut record: serde_json::Value| {
+        record.as_object_mut().unwrap().remove("crc");
         record["send_lag_ms"] = 0.1.into();
         format!("{record}\n")
     };
