@@ -107,9 +107,10 @@ impl Gate for Abort {
     }
 
     fn settle(&self, record: &Record) {
-        // A request that met a closing connection says nothing of the service.
-        let is_race = record.error_class.as_deref() == Some(class::KEEP_ALIVE_RACE);
-        if record.outcome == Outcome::Censored || is_race {
+        // A request that met a closing connection says nothing of the service, and one without credentials is
+        // judged by the gate of the credentials.
+        let is_excluded = |name: &str| name == class::KEEP_ALIVE_RACE || class::is_unsigned(name);
+        if record.outcome == Outcome::Censored || record.error_class.as_deref().is_some_and(is_excluded) {
             return;
         }
         self.with(|state| {
