@@ -64,11 +64,11 @@ fn starts_beyond_the_cap_are_dropped_and_counted() {
 #[test]
 fn a_rate_that_no_machine_reaches_ends_with_its_cell() {
     let scene = Scene::new().plan(SHORT);
-    scene.run(0, &["--arrival-rates", "1e12", "--max-in-flight", "5"]);
+    scene.run(0, &["--arrival-rates", "1e6", "--max-in-flight", "5"]);
     let started = scene.records().len() as u64;
     assert!(started >= 5);
     let dropped: u64 = scene.rows()[0]["dropped_count"].parse().unwrap();
-    assert_eq!(started + dropped, 1_000_000_000_000, "every arrival of the second is counted");
+    assert_eq!(started + dropped, 1_000_000, "every arrival of the second is counted");
 }
 
 #[cfg(unix)]
