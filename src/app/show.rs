@@ -78,7 +78,7 @@ pub(super) fn toml(plan: &Plan) -> String {
     toml::to_string(plan).unwrap_or_else(|error| unreachable!("a plan is plain data: {error}"))
 }
 
-/// As [`toml`], for a file in a directory: what the plan names is written relative to it.
+/// As [`toml()`], for a file in a directory: what the plan names is written relative to it.
 pub(super) fn toml_in(dir: &Path, plan: &Plan) -> String {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());

@@ -445,7 +445,7 @@ pub(super) fn is_transient(error: &object_store::Error) -> bool {
         && retry::is_transient(error)
 }
 
-/// Retries of one HTTP request within an attempt; [`retry`] bounds and reports the attempts.
+/// Retries of one HTTP request within an attempt; [`retry()`] bounds and reports the attempts.
 fn request_retries() -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
     RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(15) }

@@ -1,5 +1,5 @@
 //! `token_data.jsonl`: one line per request, appended as it ends. A line is the identity of its cell
-//! (run, test id, axes), which is serialised once, the record, and a [checksum](super::checksum).
+//! (run, test id, axes), which is serialised once, the record, and a checksum ([`super::checksum`]).
 
 use super::manifest::Manifest;
 use super::probe::Probe;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Units with their nanoseconds. [`format`] leaves out the days: its texts are part of cell hashes.
+/// Units with their nanoseconds. [`format()`] leaves out the days: its texts are part of cell hashes.
 const UNITS: [(&str, u64); 6] = [
     ("d", 86_400_000_000_000),
     ("h", 3_600_000_000_000),

@@ -44,7 +44,7 @@ pub(crate) fn bytes(file: File) -> io::Result<Vec<u8>> {
 /// Reads a file of text whole.
 ///
 /// # Errors
-/// As [`bytes`]; `InvalidData` for text that is not UTF-8.
+/// As [`bytes()`]; `InvalidData` for text that is not UTF-8.
 pub(crate) fn text(file: File) -> io::Result<String> {
     String::from_utf8(bytes(file)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
