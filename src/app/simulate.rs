@@ -7,8 +7,11 @@ use std::io::{BufWriter, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
+
+/// Requests that may be in flight or wait to be written, together: some 40 MB.
+const MAX_TRUTHS: usize = 1 << 18;
 
 /// What `simulate` is told.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
             simulator::run(listener, model, stop).await;
             return Ok(0);
         };
-        let (told, heard) = unbounded_channel();
+        let (told, heard) = channel(MAX_TRUTHS);
         let stopper = stop.clone();
         let writer = tokio::task::spawn_blocking(move || {
             // A server whose truth is lost is of no use: it ends with the writer, whatever ends that.
@@ -79,8 +82,8 @@ fn open(path: &std::path::Path) -> Result<File, Error> {
     File::create(path).map_err(|source| Error::File { path: path.display().to_string(), source })
 }
 
-/// Writes what it hears until nobody speaks any more. No request waits for it.
-fn write(file: File, mut heard: UnboundedReceiver<Truth>) -> std::io::Result<()> {
+/// Writes what it hears until nobody speaks any more. A request waits for it only when [`MAX_TRUTHS`] are not written.
+fn write(file: File, mut heard: Receiver<Truth>) -> std::io::Result<()> {
     let mut out = BufWriter::new(file);
     writeln!(out, "{}", Truth::HEADER)?;
     while let Some(truth) = heard.blocking_recv() {

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::{UnboundedSender, channel};
+use tokio::sync::mpsc::{OwnedPermit, Sender, channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +33,10 @@ pub async fn run(listener: TcpListener, model: Model, stop: CancellationToken) {
     serve(listener, model, stop, None, Limits::default()).await;
 }
 
-/// As [`run`], and tells what it did with each request.
-pub async fn run_with_truth(
-    listener: TcpListener,
-    model: Model,
-    stop: CancellationToken,
-    truth: UnboundedSender<Truth>,
-) {
+/// As [`run`], and reports what it did with each request. Every request holds a place in the channel from its arrival on:
+/// while none is free, requests wait, and the truth reports that time as the server's. The capacity must exceed the number
+/// of requests in flight.
+pub async fn run_with_truth(listener: TcpListener, model: Model, stop: CancellationToken, truth: Sender<Truth>) {
     serve(listener, model, stop, Some(truth), Limits::default()).await;
 }
 
@@ -47,7 +44,7 @@ async fn serve(
     listener: TcpListener,
     model: Model,
     stop: CancellationToken,
-    truth: Option<UnboundedSender<Truth>>,
+    truth: Option<Sender<Truth>>,
     limits: Limits,
 ) {
     let house = Arc::new(House::new(model, truth));
@@ -96,11 +93,11 @@ struct House {
     in_flight: AtomicU32,
     bucket: Option<Mutex<Bucket>>,
     cache: Mutex<Cache>,
-    truth: Option<UnboundedSender<Truth>>,
+    truth: Option<Sender<Truth>>,
 }
 
 impl House {
-    fn new(model: Model, truth: Option<UnboundedSender<Truth>>) -> Self {
+    fn new(model: Model, truth: Option<Sender<Truth>>) -> Self {
         let started = Instant::now();
         let bucket = (model.throttle_rate > 0.0)
             .then(|| Mutex::new(Bucket::new(model.throttle_rate, model.throttle_burst, started)));
@@ -194,6 +191,8 @@ struct Exchange {
     house: Arc<House>,
     id: String,
     received: Instant,
+    /// The place of its truth in the channel; none where nobody listens.
+    place: Mutex<Option<OwnedPermit<Truth>>>,
 }
 
 impl Exchange {
@@ -205,10 +204,10 @@ impl Exchange {
             None => (None, 0, None),
         };
         let first_token = Arc::clone(first_token);
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::new(move || {
-            if let Some(truth) = &house.truth {
-                // Nobody listens any more only when the server is going down.
-                let _ = truth.send(Truth {
+            if let Some(place) = place {
+                place.send(Truth {
                     request_id: id,
                     received_us: house.us(received),
                     first_token_us: first_token.get().map(|instant| house.us(*instant)),
@@ -285,7 +284,12 @@ async fn admit(
     let received = Instant::now();
     let number = house.number.fetch_add(1, Ordering::Relaxed);
     let id = format!("{:08x}-51b0-4000-8000-{number:012x}", house.session);
-    let exchange = Exchange { house: Arc::clone(&house), id, received };
+    let place = match &house.truth {
+        // An error: nobody listens any more, since the server is going down.
+        Some(truth) => truth.clone().reserve_owned().await.ok(),
+        None => None,
+    };
+    let exchange = Exchange { house: Arc::clone(&house), id, received, place: Mutex::new(place) };
     house.freezer().thaw().await;
     let Some((model_id, operation)) = target else {
         return Ok(exchange.refuse(&Refusal::unknown_path()));
@@ -303,7 +307,7 @@ async fn admit(
         Some(Fault::Refused(refusal)) => Ok(exchange.refuse(&refusal)),
         Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Stall) => {
-            drop(request);
+            drop((request, exchange));
             std::future::pending().await
         }
         Some(Fault::Garbage) => {
@@ -440,6 +444,36 @@ mod tests {
         let model = Model { ttft: Duration::from_millis(900), ttft_sigma: 0.0, ..Model::default() };
         tokio::spawn(serve(listener, model, CancellationToken::new(), None, limits));
         address
+    }
+
+    #[tokio::test]
+    async fn the_account_of_requests_is_bounded_and_complete() {
+        const REQUESTS: usize = 12;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let model = Model { ttft: Duration::from_millis(1), ttft_sigma: 0.0, ..Model::default() };
+        let (told, mut truth) = channel(2);
+        tokio::spawn(run_with_truth(listener, model, CancellationToken::new(), told));
+        let request = format!(
+            "POST /model/m/converse HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+            BODY.len()
+        );
+        let mut clients = JoinSet::new();
+        for _ in 0..REQUESTS {
+            let request = request.clone();
+            clients.spawn(async move { until_closed(address, &request).await });
+        }
+        // Two are served while nobody listens; the others wait for a place.
+        for _ in 0..2 {
+            assert!(clients.join_next().await.unwrap().unwrap().starts_with("HTTP/1.1 200 "));
+        }
+        assert_eq!(truth.len(), 2);
+        let mut ids = std::collections::BTreeSet::new();
+        for _ in 0..REQUESTS {
+            ids.insert(truth.recv().await.unwrap().request_id);
+        }
+        assert_eq!(ids.len(), REQUESTS, "none is lost");
+        assert!(clients.join_all().await.iter().all(|reply| reply.starts_with("HTTP/1.1 200 ")));
     }
 
     /// Sends this much and waits until the server closes the connection. Returns what it sent.

@@ -10,13 +10,13 @@ use aws_smithy_types::body::SdkBody;
 use bedrock_plan::simulator::{self, Model, Truth};
 use hyper_util::client::legacy::connect::HttpConnector as Tcp;
 use hyper_util::rt::TokioExecutor;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
 
 /// A running simulator.
 pub(super) struct Server {
     pub(super) url: String,
-    pub(super) truth: UnboundedReceiver<Truth>,
+    pub(super) truth: Receiver<Truth>,
     stop: CancellationToken,
 }
 
@@ -25,7 +25,7 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let (told, truth) = unbounded_channel();
+        let (told, truth) = channel(1 << 10);
         tokio::spawn(simulator::run_with_truth(listener, model, stop.clone(), told));
         Self { url, truth, stop }
     }
