@@ -3,6 +3,7 @@
 use super::rules::Rules;
 use crate::matrix::{AXES, AxisValue, Named, size};
 use crate::plan::{MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Plan};
+use crate::units::number;
 
 /// Counts cells and cell runs before anything is expanded: a few lines of TOML can mean billions. Returns
 /// whether the plan may be expanded.
@@ -41,7 +42,8 @@ pub(super) fn values(plan: &Plan, values: &[Named], rules: &mut Rules) {
                 rules.hold(*users <= u64::from(MAX_USERS), &[at], message, "use fewer users");
             }
             ("arrival_rate", AxisValue::Rate(rate)) => {
-                let message = format!("a cell has `{rate}` arrivals per second, and the limit is {MAX_RATE}");
+                let message =
+                    format!("a cell has `{}` arrivals per second, and the limit is {MAX_RATE}", number(rate.0));
                 rules.hold(!rate.0.is_finite() || rate.0 <= MAX_RATE, &[at], message, "use a lower rate");
             }
             _ => {}
@@ -56,7 +58,7 @@ pub(super) fn values(plan: &Plan, values: &[Named], rules: &mut Rules) {
         let message = format!(
             "the profile `{}` has `{}` arrivals per second, and the limit is {MAX_RATE}",
             profile.name,
-            profile.peak()
+            number(profile.peak())
         );
         let holds = !profile.is_open() || !profile.peak().is_finite() || profile.peak() <= MAX_RATE;
         rules.hold(holds, &[&at], message, "use a lower rate");

@@ -4,8 +4,9 @@ use super::names::PREFIXES;
 use super::problem::nearest;
 use super::{asked, bounds, costs, forms, ids, names};
 use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
-use crate::plan::{Load, Plan, Profile, Request, Rule, SCHEMA};
+use crate::plan::{Load, MIN_SPAWN_RATE, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
+use crate::units::number;
 use std::time::Duration;
 
 /// Axes that stand aside where a rival is used.
@@ -93,7 +94,7 @@ impl Rules {
         self.hold(
             value > 0.0 && value.is_finite(),
             &[at],
-            format!("`{key}` is {value}: it must be greater than zero"),
+            format!("`{key}` is {}: it must be greater than zero", number(value)),
             "",
         );
     }
@@ -319,13 +320,15 @@ fn load(some: &Alike<'_>, rules: &mut Rules) {
     bounds::spawn_rate(&some.at("load.spawn_rate"), load.spawn_rate, rules);
     let most = some.cells.iter().filter_map(|cell| cell.users).max().unwrap_or(0);
     let ramp_s = f64::from(most) / load.spawn_rate;
-    let holds = load.spawn_rate <= 0.0 || load.test_duration.is_zero() || ramp_s <= load.test_duration.as_secs_f64();
+    // A rate that is too low is reported as such.
+    let holds =
+        load.spawn_rate < MIN_SPAWN_RATE || load.test_duration.is_zero() || ramp_s <= load.test_duration.as_secs_f64();
     rules.hold(
         holds,
         &[&some.at("load.test_duration"), &some.at("load.spawn_rate"), "matrix.user_counts"],
         format!(
             "the ramp is longer than the test: {most} users at {} per second take {ramp_s:.1} s, and the test ends after {}",
-            load.spawn_rate,
+            number(load.spawn_rate),
             crate::units::duration::format(load.test_duration)
         ),
         "test longer, spawn faster, or use fewer users",

@@ -55,3 +55,24 @@ pub(crate) fn ms(duration: Duration) -> f64 {
 pub(crate) fn ms_of_us(us: u64) -> f64 {
     us as f64 / 1_000.0
 }
+
+/// A number in few characters: very large and very small ones with an exponent, not with three hundred digits.
+pub(crate) fn number(value: f64) -> String {
+    let is_short = value == 0.0 || !value.is_finite() || (1e-6..1e15).contains(&value.abs());
+    if is_short { value.to_string() } else { format!("{value:e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn a_number_takes_few_characters() {
+        for (value, text) in
+            [(0.0, "0"), (10.0, "10"), (0.25, "0.25"), (1e-6, "0.000001"), (1e-300, "1e-300"), (-2.5e300, "-2.5e300")]
+        {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(number(f64::INFINITY), "inf");
+    }
+}
