@@ -38,9 +38,10 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<Budget,
         }
         let damaged = records.damage().lines;
         if damaged > 0 {
+            budget.count_damaged(damaged);
             let _ = writeln!(
                 std::io::stderr(),
-                "warning: {} of {JOURNAL} cannot be read: what these requests cost is not part of the spent budget",
+                "warning: {} of {JOURNAL} cannot be read: each counts in the budget as a request at its worst case",
                 count(damaged as usize, "damaged line")
             );
         }

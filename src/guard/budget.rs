@@ -94,6 +94,12 @@ impl Budget {
         });
     }
 
+    /// Lines of the journal that cannot be read: each may have been a request of any cell.
+    pub(crate) fn count_damaged(&self, lines: u64) {
+        let worst = self.worst_of_all().times(lines);
+        self.with(|state| state.spent = state.spent + worst);
+    }
+
     /// Starts a session that reserves on the disk what it may spend. Counts as spent what earlier sessions may have
     /// spent beyond the requests that [`Self::remember`] was given, and returns how much that is.
     ///

@@ -115,6 +115,26 @@ fn damaged_reservations_count_as_the_whole_budget() {
 }
 
 #[test]
+fn damaged_lines_of_the_journal_count_at_their_worst_case() {
+    let scene = Scene::new().plan(SHORT);
+    let load = ["--user-counts", "2", "--requests", "20", "--test-duration", "10m", "--max-requests", "10"];
+    scene.run(3, &load);
+    // As left by a version without reservations: the journal alone shows what is spent.
+    std::fs::remove_file(scene.path("results/reservations.jsonl")).unwrap();
+    let journal = scene.path("results/token_data.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    assert_eq!(text.lines().count(), 10);
+    std::fs::write(&journal, text.replacen("\"timestamp\"", "\"damaged\"", 3)).unwrap();
+    let output = scene.run(3, &[&load[..7], &["15", "--resume"]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        stderr.contains("3 damaged lines of token_data.jsonl cannot be read: each counts in the budget"),
+        "{stderr}"
+    );
+    assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 15, "10 were sent before");
+}
+
+#[test]
 fn reservations_exist_only_with_a_budget_and_belong_to_one_run() {
     let scene = Scene::new().plan(SHORT);
     let file = scene.path("results/reservations.jsonl");
