@@ -4,11 +4,47 @@
 use super::paint::Paint;
 use super::{State, bar::Bar, plain::Plain};
 use crate::units::text::clean;
+use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const REFRESH: Duration = Duration::from_millis(200);
+
+/// How long a display may take to end. A terminal that is paused takes nothing, for hours.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is checked whether it has ended.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What became of a display that did not end in order. The run goes on without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DisplayFailure {
+    /// It panicked.
+    #[error(
+        "the progress display panicked during the run: its last lines are missing, the records and results are complete"
+    )]
+    Panicked,
+    /// It does not end.
+    #[error(
+        "the progress display hangs (a paused terminal?): its last lines are missing, the records and results are complete"
+    )]
+    Hung,
+}
+
+impl DisplayFailure {
+    /// Reports the failure on stderr, on a thread of its own: a display that hangs may hold stderr for ever.
+    pub(crate) fn report(self) {
+        let (told, done) = channel();
+        let print = move || {
+            let _ = writeln!(std::io::stderr(), "warning: {self}");
+            let _ = told.send(());
+        };
+        if std::thread::Builder::new().name("warning".into()).spawn(print).is_ok() {
+            let _ = done.recv_timeout(PATIENCE);
+        }
+    }
+}
 
 /// How a run is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,9 +73,11 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// One line for people. A display that is gone hears nothing.
+    /// One line for people. Without a display, which has panicked, it is printed as it is.
     pub(crate) fn say(&self, line: &str) {
-        let _ = self.words.send(line.to_owned());
+        if let Err(unsent) = self.words.send(line.to_owned()) {
+            let _ = writeln!(std::io::stderr(), "{}", clean(&unsent.0));
+        }
     }
 
     /// As [`Self::say`], of what a quiet display keeps to itself.
@@ -96,11 +134,24 @@ impl Display {
     }
 
     /// Clears what moves. All handles must be gone.
-    pub(crate) fn finish(self) {
+    ///
+    /// # Errors
+    /// If the display has panicked, or does not end in time: it is given up.
+    pub(crate) fn finish(self) -> Result<(), DisplayFailure> {
+        self.finish_within(PATIENCE)
+    }
+
+    fn finish_within(self, patience: Duration) -> Result<(), DisplayFailure> {
         drop(self.words);
-        if let Some(thread) = self.thread {
-            let _ = thread.join();
+        let Some(thread) = self.thread else { return Ok(()) };
+        let asked = Instant::now();
+        while !thread.is_finished() {
+            if asked.elapsed() > patience {
+                return Err(DisplayFailure::Hung);
+            }
+            std::thread::sleep(POLL);
         }
+        thread.join().map_err(|_| DisplayFailure::Panicked)
     }
 }
 
@@ -109,4 +160,20 @@ pub(super) trait Show {
     fn draw(&mut self, state: &State);
     fn say(&mut self, line: &str);
     fn finish(&mut self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_display_that_panics_or_hangs_is_reported_and_not_waited_for() {
+        for mode in [Mode::Lines, Mode::Block] {
+            let panics = Display::start(mode, Paint::Plain, || panic!("a display that panics")).unwrap();
+            assert_eq!(panics.finish(), Err(DisplayFailure::Panicked));
+            let (_held, never) = channel::<State>();
+            let hangs = Display::start(mode, Paint::Plain, move || never.recv().unwrap()).unwrap();
+            assert_eq!(hangs.finish_within(Duration::from_millis(20)), Err(DisplayFailure::Hung));
+        }
+    }
 }

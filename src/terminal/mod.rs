@@ -11,7 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod table;
 
 pub(crate) use block::{Done, Phase, State};
-pub(crate) use display::{Display, Handle, Mode};
+pub(crate) use display::{Display, DisplayFailure, Handle, Mode};
 
 /// Columns to use for tables: the terminal's, or 100 where there is none.
 pub(crate) fn width() -> usize {
