@@ -2,10 +2,11 @@
 //! behind it, and what a run takes at most, with the setting that bounds it. Knows plan, matrix, prompts and prices.
 
 use crate::matrix::Cell;
-use crate::plan::{Arrivals, Endpoint, Plan};
+use crate::plan::{Arrivals, CacheMode, Endpoint, Plan};
 use crate::prices::{self, Prices, Usage};
 use crate::prompts::Prompts;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// The latency of a request that is assumed before anything is known, seconds.
 const ASSUMED_LATENCY_S: f64 = 1.0;
@@ -47,6 +48,22 @@ pub(crate) struct Estimate {
     pub(crate) unpriced: Vec<String>,
     /// The most that is taken of the account's quota.
     pub(crate) reserved: Option<Reserved>,
+    /// The prompt sizes that have several prompts or a data set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) prompts: Vec<ExpectedPrompts>,
+}
+
+/// How often the prompts of a prompt size are expected to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ExpectedPrompts {
+    /// The name.
+    pub(crate) prompt_size: String,
+    /// How many distinct prompts there are.
+    pub(crate) distinct: usize,
+    /// Expected requests of a cell run, the most of all cells.
+    pub(crate) requests: u64,
+    /// A data set is expected to repeat in a cell whose cache mode does not make its prompts distinct.
+    pub(crate) is_repeated: bool,
 }
 
 /// The setting that bounds the requests of a run.
@@ -146,9 +163,33 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         cost_usd_at_most: if is_cost_bounded_by_budget { max_cost } else { cost_by_load },
         is_cost_bounded_by_budget,
         unpriced,
+        prompts: expected_prompts(cells, &shares, plan, prompts),
         // Of equals the first.
         reserved: cells.iter().rev().map(|cell| reserved(cell, input(cell), plan)).max_by_key(Reserved::most),
     }
+}
+
+/// Of the prompt sizes that have several prompts or a data set, in the order of the cells.
+fn expected_prompts(cells: &[Cell], shares: &[Share], plan: &Plan, prompts: &Prompts) -> Vec<ExpectedPrompts> {
+    let mut sizes: Vec<ExpectedPrompts> = Vec::new();
+    let mut has_dataset: Vec<bool> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (cell, share) in cells.iter().zip(shares) {
+        let at = *places.entry(&cell.prompt_size).or_insert_with(|| {
+            let (distinct, of_dataset) = prompts.distinct(&cell.prompt_size, &plan.mix);
+            let prompt_size = cell.prompt_size.clone();
+            sizes.push(ExpectedPrompts { prompt_size, distinct, requests: 0, is_repeated: false });
+            has_dataset.push(of_dataset);
+            sizes.len() - 1
+        });
+        let size = &mut sizes[at];
+        let requests = share.requests.round() as u64;
+        size.requests = size.requests.max(requests);
+        size.is_repeated |= has_dataset[at] && requests > size.distinct as u64 && cell.cache_mode == CacheMode::AsIs;
+    }
+    let mut has_dataset = has_dataset.into_iter();
+    sizes.retain(|size| has_dataset.next().unwrap_or(false) || size.distinct > 1);
+    sizes
 }
 
 /// The smaller of two bounds, either of which may be missing.

@@ -3,7 +3,7 @@
 
 use crate::matrix::Cell;
 use crate::plan::{Api, CacheMode, Performance};
-use crate::prompts::{Drawing, Message as Said, Prompt, Role, Source};
+use crate::prompts::{Choice, Drawing, Message as Said, Prompt, Role, Source};
 use aws_sdk_bedrockruntime::types::{
     CachePointBlock, CachePointType, ContentBlock, ConversationRole, InferenceConfiguration, Message,
     PerformanceConfigLatency, PerformanceConfiguration, ServiceTier, ServiceTierType, SystemContentBlock,
@@ -120,9 +120,9 @@ impl Prepared {
         }
     }
 
-    /// The name of a prompt and its line in a data set.
-    pub(super) fn name(&self, which: usize) -> (Option<&str>, Option<u32>) {
-        self.source.choices().get(which).map_or((None, None), |choice| (Some(choice.name.as_str()), choice.line))
+    /// A prompt with its name and its line in a data set.
+    pub(super) fn choice(&self, which: usize) -> Option<&Choice> {
+        self.source.choices().get(which)
     }
 
     /// What a request says as one text, where it is to be kept.

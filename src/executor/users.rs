@@ -349,6 +349,7 @@ impl Shared {
             prompt_text: None,
             reply_text: answer.text,
             prompt_line: None,
+            prompt_same_as: None,
             response_bytes: facts.response_bytes,
             connection: facts.connection,
             protocol: facts.protocol.map(str::to_owned),
@@ -363,9 +364,10 @@ impl Shared {
 
     /// Which of several prompts it was.
     fn add_prompt(&self, record: &mut Record, number: Number) {
-        let (name, line) = self.prepared.name(self.prepared.which(number));
-        record.prompt = name.filter(|name| *name != self.planned.prompt_size).map(str::to_owned);
-        record.prompt_line = line;
+        if let Some(choice) = self.prepared.choice(self.prepared.which(number)) {
+            record.prompt = (choice.name != self.planned.prompt_size).then(|| choice.name.clone());
+            (record.prompt_line, record.prompt_same_as) = (choice.line, choice.same_as);
+        }
         let secrets = &self.bedrock.secrets;
         record.prompt_text = self.prepared.text(number).map(|text| secrets.mask_values(&text).into_owned());
     }

@@ -15,6 +15,7 @@ pub(crate) use source::{Choice, Drawing, Source, TEMPLATE};
 use crate::plan::Mix;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Characters per token: as good a guess as any without the model's tokenizer.
@@ -44,7 +45,7 @@ struct Line {
 }
 
 /// One prompt as it is sent, before a cache mode adds to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Prompt {
     /// What the model is told first; nothing leaves it to the plan's `request.system`.
     pub(crate) system: Option<String>,
@@ -53,7 +54,7 @@ pub(crate) struct Prompt {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object such as {\"role\": \"user\", \"text\": \"...\"}")]
 pub(crate) struct Message {
     /// Who says it.
@@ -63,7 +64,7 @@ pub(crate) struct Message {
 }
 
 /// Who says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// The one who asks.
@@ -181,6 +182,17 @@ impl Prompts {
         self.parts(size, mixes).into_iter().map(tokens).min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
+    /// How many distinct prompts requests of a size may get, and whether a data set is among them.
+    pub(crate) fn distinct(&self, size: &str, mixes: &[Mix]) -> (usize, bool) {
+        let parts = self.parts(size, mixes);
+        let distinct = |entry: &Entry| match entry {
+            Entry::One(_) | Entry::Generated { .. } => 1,
+            Entry::Dataset(lines) => lines.iter().map(|line| &line.prompt).collect::<HashSet<_>>().len(),
+        };
+        let has_dataset = parts.iter().any(|(.., entry)| matches!(entry, Entry::Dataset(_)));
+        (parts.iter().map(|(.., entry)| distinct(entry)).sum(), has_dataset)
+    }
+
     /// All that determines what requests of a size are sent, for a hash.
     pub(crate) fn canonical(&self, size: &str, mixes: &[Mix]) -> Value {
         if mixes.iter().any(|mix| mix.name == size) {
@@ -193,8 +205,12 @@ impl Prompts {
     /// What requests of a size are drawn from in a run with this seed.
     pub(crate) fn source(&self, size: &str, mixes: &[Mix], seed: u64) -> Source {
         let parts = self.parts(size, mixes).into_iter().map(|(name, weight, entry)| {
-            let choice =
-                |line: Option<u32>, prompt: &Prompt| Choice { name: name.to_owned(), line, prompt: prompt.clone() };
+            let choice = |line: Option<u32>, prompt: &Prompt| Choice {
+                name: name.to_owned(),
+                line,
+                same_as: None,
+                prompt: prompt.clone(),
+            };
             let choices = match entry {
                 Entry::One(prompt) => vec![choice(None, prompt)],
                 Entry::Generated { system, input_tokens } => {

@@ -6,6 +6,7 @@ use super::Prompt;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashMap;
 
 /// The streams of the run's seed from which prompts are drawn: one per repetition for the weights of a
 /// mix, and one for the order of each data set.
@@ -31,6 +32,8 @@ pub(crate) struct Choice {
     pub(crate) name: String,
     /// Its line in a data set, from 1.
     pub(crate) line: Option<u32>,
+    /// The first line with the same prompt, if it is another one.
+    pub(crate) same_as: Option<u32>,
     /// What is sent.
     pub(crate) prompt: Prompt,
 }
@@ -46,7 +49,8 @@ struct Part {
 impl Source {
     pub(super) fn new(parts: Vec<(f64, Vec<Choice>)>) -> Self {
         let mut source = Self { choices: Vec::new(), parts: Vec::new() };
-        for (weight, choices) in parts {
+        for (weight, mut choices) in parts {
+            mark_repeated(&mut choices);
             source.parts.push(Part { weight, first: source.choices.len(), count: choices.len() });
             source.choices.extend(choices);
         }
@@ -55,7 +59,7 @@ impl Source {
 
     /// One text for all.
     pub(crate) fn of_text(text: &str) -> Self {
-        let choice = Choice { name: "text".into(), line: None, prompt: Prompt::of_text(text) };
+        let choice = Choice { name: "text".into(), line: None, same_as: None, prompt: Prompt::of_text(text) };
         Self::new(vec![(1.0, vec![choice])])
     }
 
@@ -97,6 +101,18 @@ impl Source {
     }
 }
 
+/// Notes which lines of a data set repeat the prompt of an earlier line.
+fn mark_repeated(choices: &mut [Choice]) {
+    let mut first: HashMap<&Prompt, u32> = HashMap::new();
+    let mut same_as: Vec<Option<u32>> = Vec::new();
+    for Choice { line, prompt, .. } in &*choices {
+        same_as.push(line.and_then(|line| Some(*first.entry(prompt).or_insert(line)).filter(|first| *first != line)));
+    }
+    for (choice, same_as) in choices.iter_mut().zip(same_as) {
+        choice.same_as = same_as;
+    }
+}
+
 /// The draws of one repetition, each of which can be asked for by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Drawing {
@@ -132,6 +148,7 @@ mod tests {
             (0..count).map(move |line| Choice {
                 name: name.to_string(),
                 line: Some(line as u32),
+                same_as: None,
                 prompt: Prompt::of_text("x"),
             })
         };

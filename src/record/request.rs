@@ -174,6 +174,9 @@ pub(crate) struct Record {
     /// The line of a data set that was drawn, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt_line: Option<u32>,
+    /// The first line of the data set with the same prompt, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_same_as: Option<u32>,
     /// Bytes of the reply's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) response_bytes: Option<u64>,

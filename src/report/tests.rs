@@ -157,6 +157,7 @@ fn record(cell: usize, seq: u64, sent_ms: f64, took_ms: f64, outcome: Outcome) -
         chunk_gap_max_ms: None,
         prompt: None,
         prompt_line: None,
+        prompt_same_as: None,
         prompt_text: None,
         reply_text: None,
         response_bytes: success.then_some(400),

@@ -1,10 +1,12 @@
 //! Takes records in, keeps what the numbers need.
 
-use super::slowest::{self, Slow};
+use super::prompts::PromptCounts;
+use super::slowest::Slowest;
 use super::spend::Spend;
+use super::stalls::Stalls;
 use super::summary::{self, Summary};
 use crate::prices::Prices;
-use crate::record::manifest::Manifest;
+use crate::record::manifest::{Manifest, PlannedCell, TurnReport};
 use crate::record::probe::Probe;
 use crate::record::{Outcome, Phase, Record, Unfit, class, is_blocked};
 use std::collections::{BTreeMap, HashMap};
@@ -82,8 +84,7 @@ pub(crate) struct ErrorCount {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gathered {
     pub(super) samples: Vec<Sample>,
-    /// The slowest first.
-    pub(super) slowest: Vec<Slow>,
+    pub(super) slowest: Slowest,
     /// What was spoken, and how often.
     pub(super) protocols: BTreeMap<String, u64>,
     pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
@@ -97,6 +98,8 @@ pub(super) struct Gathered {
     pub(super) blocked: BTreeMap<String, u64>,
     /// Reported values that were dropped because they are implausible.
     pub(super) implausible: u64,
+    /// How often each prompt was sent.
+    pub(super) prompts: PromptCounts,
 }
 
 /// Stop reasons of blocked replies that are counted apart; further ones are counted together.
@@ -110,6 +113,8 @@ pub(crate) struct Collector<'a> {
     /// The last attempt of turns that were run again, by cell and repetition.
     attempts: HashMap<(usize, u32), u32>,
     cells: Vec<Gathered>,
+    /// Of cells whose machine stood still.
+    stalls: HashMap<usize, Stalls>,
     preflight: Spend,
 }
 
@@ -120,7 +125,7 @@ impl<'a> Collector<'a> {
         let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
         let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
         let cells = vec![Gathered::default(); manifest.cells.len()];
-        Self { manifest, prices, attempts, cells, preflight: Spend::default() }
+        Self { manifest, prices, attempts, cells, stalls: stalls(manifest), preflight: Spend::default() }
     }
 
     /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
@@ -144,7 +149,8 @@ impl<'a> Collector<'a> {
             *gathered.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
         }
         gathered.samples.push(sample);
-        slowest::keep(&mut gathered.slowest, record);
+        gathered.prompts.add(record);
+        gathered.slowest.keep(record, self.stalls.get(&cell));
         if let Some(protocol) = &record.protocol {
             match gathered.protocols.get_mut(protocol) {
                 Some(count) => *count += 1,
@@ -174,6 +180,19 @@ impl<'a> Collector<'a> {
         summary.preflight = self.preflight;
         summary
     }
+}
+
+/// The stalls that may matter, by cell; most have none.
+fn stalls(manifest: &Manifest) -> HashMap<usize, Stalls> {
+    let mut by_id: HashMap<&str, Vec<&TurnReport>> = HashMap::new();
+    let has_stalls = |turn: &&TurnReport| turn.machines().iter().any(|part| !part.disturbances.stalls.is_empty());
+    for turn in manifest.turns.iter().filter(has_stalls) {
+        by_id.entry(&turn.test_id).or_default().push(turn);
+    }
+    let of = |(cell, planned): (usize, &PlannedCell)| {
+        Some((cell, Stalls::of_turns(by_id.get(planned.cell.id.as_str())?.iter().copied())))
+    };
+    manifest.cells.iter().enumerate().filter_map(of).collect()
 }
 
 impl Sample {

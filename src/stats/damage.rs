@@ -21,6 +21,7 @@ impl CellSummary {
         self.warnings.iter().find_map(|warning| match warning {
             Warning::DamagedRecords => Some("some of its records may be damaged"),
             Warning::DuplicateRecords => Some("some of its records are in the journal twice"),
+            Warning::RecordsMissing => Some("some of its records are missing in the journal"),
             _ => None,
         })
     }

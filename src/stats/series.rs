@@ -49,7 +49,7 @@ pub(crate) struct Row {
 }
 
 /// The rows of all turns, one after the other. Times are of successes, with `include_failures` of the
-/// failed and throttled too.
+/// failed and throttled too, and of none that was in flight while this machine stood still.
 pub(super) fn history(turns: &[TurnReport], samples: &[Sample], include_failures: bool) -> Vec<Row> {
     turns.iter().flat_map(|turn| one_turn(turn, samples, include_failures)).collect()
 }
@@ -121,8 +121,8 @@ fn seconds(turn: &TurnReport) -> u64 {
 }
 
 fn is_timed(sample: &Sample, include_failures: bool) -> bool {
-    (sample.outcome == Outcome::Succeeded && sample.unfit.is_none())
-        || (include_failures && sample.outcome.is_failure())
+    sample.unfit.is_none()
+        && (sample.outcome == Outcome::Succeeded || (include_failures && sample.outcome.is_failure()))
 }
 
 fn percentiles(recent: &VecDeque<&Sample>, include_failures: bool) -> Option<[f64; LEVELS.len()]> {
@@ -175,5 +175,26 @@ impl Total {
             self.max_ms = self.max_ms.max(sample.response_ms);
             self.times.add(sample.response_ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::collect::tests::{sample, turn};
+    use super::*;
+    use crate::record::Unfit;
+
+    #[test]
+    fn requests_in_flight_during_a_stall_are_counted_and_not_timed() {
+        let failed = |unfit, response_ms| Sample { outcome: Outcome::Failed, unfit, response_ms, ..sample() };
+        let turn = TurnReport { ended_ms: 1_000, ..turn() };
+        let samples = [
+            failed(Some(Unfit::ClientStalled), 9_000.0),
+            Sample { unfit: Some(Unfit::ClientStalled), response_ms: 8_000.0, ..sample() },
+            failed(None, 7.0),
+        ];
+        let rows = history(&[turn], &samples, true);
+        assert_eq!((rows[0].total_requests, rows[0].total_failures, rows[0].total_max_ms), (3, 2, Some(7.0)));
+        assert_eq!(rows[0].percentiles_ms.map(|percentiles| percentiles[LEVELS.len() - 1]), Some(7.0));
     }
 }

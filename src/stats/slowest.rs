@@ -1,5 +1,7 @@
-//! The slowest requests of a cell, with what a support case asks for.
+//! The slowest requests of a cell, with what a support case asks for. Requests that were in flight while this machine
+//! stood still are excluded: their times are those of the machine.
 
+use super::stalls::Stalls;
 use crate::record::{Outcome, Phase, Record};
 
 /// How many are kept of a cell.
@@ -28,10 +30,47 @@ pub(crate) struct Slow {
     pub(crate) server_ms: Option<i64>,
     /// Tokens, where the reply said.
     pub(crate) output_tokens: Option<u64>,
+    repetition: u32,
+    shard: Option<u16>,
 }
 
-/// Takes a request in, if it is one of the slowest.
-pub(super) fn keep(slowest: &mut Vec<Slow>, record: &Record) {
+/// The slowest requests while records come in, those that met a stall apart, so that none of these takes the place of
+/// one that did not. Whether a stall counts is known at the end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slowest {
+    calm: Vec<Slow>,
+    stalled: Vec<Slow>,
+}
+
+impl Slowest {
+    /// Takes a request in, if it is one of the slowest. `stalls` are all that may count.
+    pub(super) fn keep(&mut self, record: &Record, stalls: Option<&Stalls>) {
+        let start_ms = record.due_ms.unwrap_or(record.sent_ms);
+        let met = |stalls: &Stalls| {
+            stalls.touches((record.repetition, shard(record)), start_ms, start_ms + record.response_time_ms)
+        };
+        keep(if stalls.is_some_and(met) { &mut self.stalled } else { &mut self.calm }, record);
+    }
+
+    /// Returns the slowest requests that met no stall that counts, the slowest first.
+    pub(super) fn finish(self, stalls: &Stalls) -> Vec<Slow> {
+        let met = |slow: &Slow| {
+            stalls.touches((slow.repetition, slow.shard), slow.start_ms, slow.start_ms + slow.response_ms)
+        };
+        let mut slowest = self.calm;
+        slowest.extend(self.stalled);
+        slowest.retain(|slow| !met(slow));
+        slowest.sort_by(|a, b| b.response_ms.total_cmp(&a.response_ms));
+        slowest.truncate(KEPT);
+        slowest
+    }
+}
+
+fn shard(record: &Record) -> Option<u16> {
+    record.shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX))
+}
+
+fn keep(slowest: &mut Vec<Slow>, record: &Record) {
     let ms = record.response_time_ms;
     if slowest.len() >= KEPT && slowest.last().is_some_and(|last| last.response_ms >= ms) {
         return;
@@ -49,6 +88,8 @@ pub(super) fn keep(slowest: &mut Vec<Slow>, record: &Record) {
         ttft_ms: record.ttft_ms,
         server_ms: record.server_latency_ms,
         output_tokens: record.output_tokens,
+        repetition: record.repetition,
+        shard: shard(record),
     };
     slowest.insert(at, slow);
     slowest.truncate(KEPT);
@@ -57,15 +98,34 @@ pub(super) fn keep(slowest: &mut Vec<Slow>, record: &Record) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::disturbance::Stall;
     use crate::record::request::tests::record;
 
     #[test]
     fn the_slowest_are_kept_in_order() {
-        let mut slowest = Vec::new();
+        let mut slowest = Slowest::default();
         for ms in (0..100_u32).map(|n| f64::from(n * 37 % 100)) {
-            keep(&mut slowest, &Record { response_time_ms: ms, ..record() });
+            slowest.keep(&Record { response_time_ms: ms, ..record() }, None);
         }
-        let kept: Vec<f64> = slowest.iter().map(|slow| slow.response_ms).collect();
+        let kept: Vec<f64> = slowest.finish(&Stalls::default()).iter().map(|slow| slow.response_ms).collect();
         assert_eq!(kept, (90..100).rev().map(f64::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn requests_that_met_a_stall_take_no_place() {
+        let mut turn = super::super::collect::tests::turn();
+        turn.disturbances.stalls = vec![Stall { from_ms: 1_000.0, length_ms: 5_000.0, suspended_ms: 0.0 }];
+        let (all, counting) = (Stalls::of_turns([&turn]), Stalls::of_turns([&turn]));
+        let mut slowest = Slowest::default();
+        // Twenty of 6 s that were in flight during the stall, then twelve of up to 1.2 s after it.
+        for n in 0..32 {
+            let (sent_ms, response_time_ms) =
+                if n < 20 { (500.0, 6_000.0) } else { (7_000.0, f64::from(n - 19) * 100.0) };
+            slowest.keep(&Record { sent_ms, due_ms: None, response_time_ms, ..record() }, Some(&all));
+        }
+        let kept: Vec<f64> = slowest.clone().finish(&counting).iter().map(|slow| slow.response_ms).collect();
+        assert_eq!(kept, (3..=12).rev().map(|n| f64::from(n) * 100.0).collect::<Vec<_>>());
+        // A stall that turns out not to count excludes none.
+        assert!(slowest.finish(&Stalls::default()).iter().all(|slow| slow.response_ms > 5_999.0));
     }
 }

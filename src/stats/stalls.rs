@@ -57,7 +57,7 @@ impl Stalls {
             return Self { limit_ms: STALL_MS, ..Self::default() };
         }
         // The p50 of a cell whose requests all met a stall contains the stalls: it is taken without them.
-        let all = Self::longer_than(0.0, turns);
+        let all = Self::longer_than(0.0, turns.iter());
         let mut times: Vec<f64> = samples
             .iter()
             .filter(|sample| sample.outcome == Outcome::Succeeded && sample.unfit.is_none())
@@ -65,16 +65,22 @@ impl Stalls {
             .collect();
         times.sort_by(f64::total_cmp);
         let p50_ms = if times.is_empty() { 0.0 } else { times[nearest_rank(times.len(), 0.5)] };
-        let stalls = Self::longer_than(STALL_MS.max(STALL_SHARE * p50_ms), turns);
+        let stalls = Self::longer_than(STALL_MS.max(STALL_SHARE * p50_ms), turns.iter());
         for sample in samples.iter_mut().filter(|sample| sample.unfit.is_none()) {
-            if stalls.touches(sample) {
+            let (start_ms, end_ms) = (sample.start_ms, sample.start_ms + sample.response_ms);
+            if stalls.touches((sample.repetition, sample.shard), start_ms, end_ms) {
                 sample.unfit = Some(Unfit::ClientStalled);
             }
         }
         stalls
     }
 
-    fn longer_than(limit_ms: f64, turns: &[TurnReport]) -> Self {
+    /// All stalls of these turns that may matter, whatever the p50 of their cell is.
+    pub(super) fn of_turns<'t>(turns: impl IntoIterator<Item = &'t TurnReport>) -> Self {
+        Self::longer_than(STALL_MS, turns)
+    }
+
+    fn longer_than<'t>(limit_ms: f64, turns: impl IntoIterator<Item = &'t TurnReport>) -> Self {
         let mut by_machine = HashMap::new();
         for turn in turns {
             for part in turn.machines() {
@@ -116,14 +122,13 @@ impl Stalls {
         self.by_machine.get(&(repetition, shard)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a request was in flight during a stall. What ended within a tick before the late one may have ended in
+    /// Whether a request of a repetition and a machine was in flight during a stall. What ended within a tick before the late one may have ended in
     /// the stall, and what was sent when the machine ran again was not delayed by it. In an open loop a request is in
     /// flight from its intended start.
-    fn touches(&self, sample: &Sample) -> bool {
-        let spans = self.of(sample.repetition, sample.shard);
-        let end_ms = sample.start_ms + sample.response_ms;
+    pub(super) fn touches(&self, (repetition, shard): (u32, Option<u16>), start_ms: f64, end_ms: f64) -> bool {
+        let spans = self.of(repetition, shard);
         let begun = spans.partition_point(|span| span.from_ms - TICK_MS < end_ms);
-        begun > 0 && spans[begun - 1].reaches_ms > sample.start_ms
+        begun > 0 && spans[begun - 1].reaches_ms > start_ms
     }
 
     /// How much of a request's time was stalled, milliseconds.
@@ -436,7 +441,7 @@ mod tests {
                         && start_ms < from_ms + length_ms
                         && start_ms + response_ms > from_ms - TICK_MS
                 };
-                prop_assert_eq!(index.touches(&sent(start_ms, response_ms)), stalls.iter().any(touches));
+                prop_assert_eq!(index.touches((1, None), start_ms, start_ms + response_ms), stalls.iter().any(touches));
             }
         }
 

@@ -9,6 +9,7 @@ use super::machine;
 use super::overhead::{self, Growth};
 use super::percentile;
 use super::phases::{self, PhaseSummary};
+use super::prompts::PromptUses;
 use super::replies::{self, Replies};
 use super::series::{self, Row};
 use super::slowest::Slow;
@@ -180,6 +181,8 @@ pub(crate) struct CellSummary {
     pub(crate) stages: Vec<StageSummary>,
     /// The phases of its life.
     pub(crate) phases: Vec<PhaseSummary>,
+    /// How often each of its prompts was sent; nothing where nothing was.
+    pub(crate) prompts: Option<PromptUses>,
     /// The slowest requests of any outcome, the slowest first.
     pub(crate) slowest: Vec<Slow>,
     /// The successes of the window as an interval log of `HdrHistogram`.
@@ -352,8 +355,19 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 
 #[allow(clippy::too_many_lines)] // one figure after the other
 fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
-    let Gathered { mut samples, slowest, errors, protocols, answered, untold_tiers, spend, blocked, implausible } =
-        gathered;
+    let Gathered {
+        mut samples,
+        slowest,
+        errors,
+        protocols,
+        answered,
+        untold_tiers,
+        spend,
+        blocked,
+        implausible,
+        prompts,
+    } = gathered;
+    let prompts = prompts.finish();
     machine::end_together(turns, &mut samples);
     let mut stalls = Stalls::exclude(turns, &mut samples);
     let report = &manifest.plan.report;
@@ -408,6 +422,9 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     warn(!blocked.is_empty(), Warning::Blocked);
     warn(implausible > 0, Warning::Implausible);
     warn(turns.iter().map(|turn| turn.requests).sum::<u64>() > counts.total, Warning::RecordsMissing);
+    // The other modes add a text that makes prompts distinct, or repeat them on purpose.
+    let repeats = prompts.is_some_and(|prompts| prompts.repeats_dataset());
+    warn(repeats && cell.cache_mode == CacheMode::AsIs, Warning::RepeatedPrompts);
     warnings.extend(health.warnings(client_stalled, overhead.as_ref()));
     CellSummary {
         cell: cell.clone(),
@@ -428,7 +445,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         stall_ms,
         stages: stages::of(cell, turns.len(), &samples, settled),
         phases: phases::of(&samples, settled),
-        slowest,
+        slowest: slowest.finish(&stalls),
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
         health,
         latency,
@@ -446,6 +463,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
         overhead,
         blocked,
         implausible,
+        prompts,
         errors: by_frequency(errors),
         validity,
         missing,

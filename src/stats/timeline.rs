@@ -4,8 +4,8 @@
 
 use super::collect::Sample;
 use super::summary::Summary;
-use crate::record::Outcome;
 use crate::record::manifest::TurnReport;
+use crate::record::{Outcome, Unfit};
 
 /// The most buckets that a time line has.
 const MOST: usize = 240;
@@ -43,7 +43,7 @@ pub(crate) struct Stretch {
 pub(crate) struct Bucket {
     /// How long it is, seconds: the last one takes what is left, between half and one and a half of the others.
     pub(crate) covered_s: f64,
-    /// Successes that ended in it.
+    /// Successes that ended in it, without blocked replies.
     pub(crate) succeeded: u64,
     /// Refused with 429.
     pub(crate) throttled: u64,
@@ -53,8 +53,10 @@ pub(crate) struct Bucket {
     pub(crate) failed: u64,
     /// Cut off.
     pub(crate) censored: u64,
-    /// The medians of the service's own time and of what came on top of it, over the successes that say
-    /// the former, milliseconds.
+    /// Blocked replies that ended in it.
+    pub(crate) blocked: u64,
+    /// The medians of the service's own time and of what came on top of it, over the successes that report
+    /// the former and are in the latencies of their cell, milliseconds.
     pub(crate) shares_ms: Option<(f64, f64)>,
     /// The worst lateness of a send or of the ticker, milliseconds.
     pub(crate) lag_ms: Option<f64>,
@@ -113,13 +115,14 @@ impl Gathered {
     fn end(&mut self, sample: &Sample) {
         let counts = &mut self.counts;
         *match sample.outcome {
+            Outcome::Succeeded if sample.unfit == Some(Unfit::Blocked) => &mut counts.blocked,
             Outcome::Succeeded => &mut counts.succeeded,
             Outcome::Throttled => &mut counts.throttled,
             Outcome::Failed if sample.overloaded => &mut counts.overloaded,
             Outcome::Failed => &mut counts.failed,
             Outcome::Censored => &mut counts.censored,
         } += 1;
-        if let (Outcome::Succeeded, Some(server_ms)) = (sample.outcome, sample.server_ms) {
+        if let (Outcome::Succeeded, None, Some(server_ms)) = (sample.outcome, sample.unfit, sample.server_ms) {
             let server_ms = f64::from(server_ms);
             self.server.push(server_ms);
             self.beyond.push((sample.service_ms - server_ms).max(0.0));
@@ -172,9 +175,12 @@ mod tests {
             ended(Outcome::Failed, false),
             ended(Outcome::Failed, false),
             ended(Outcome::Censored, false),
+            // A reply that a guardrail blocked, and a request in flight while this machine stood still.
+            Sample { unfit: Some(Unfit::Blocked), ..success(1.0, 0.0, 0.0) },
+            Sample { unfit: Some(Unfit::ClientStalled), ..success(9_000.0, 1.0, 0.0) },
         ]);
         let counts = (bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored);
-        assert_eq!(counts, (3, 1, 1, 2, 1));
+        assert_eq!((counts, bucket.blocked), ((4, 1, 1, 2, 1), 1));
         assert_eq!(bucket.shares_ms, Some((120.0, 10.0)));
         assert_eq!(bucket.lag_ms, Some(7.5));
         assert_eq!(super::tests::bucket(&[]).shares_ms, None, "nothing is not zero");

@@ -45,6 +45,8 @@ pub(crate) enum Warning {
     DamagedRecords,
     /// The journal holds records of this cell twice.
     DuplicateRecords,
+    /// Prompts of a data set were sent more than once.
+    RepeatedPrompts,
 }
 
 impl Warning {
@@ -72,6 +74,7 @@ impl Warning {
             Self::ClientOverhead => "client_overhead",
             Self::DamagedRecords => "damaged_records",
             Self::DuplicateRecords => "duplicate_records",
+            Self::RepeatedPrompts => "repeated_prompts",
         }
     }
 
@@ -119,7 +122,7 @@ impl Warning {
                 "implausible values: some replies report negative or impossibly large tokens or latencies; these values are dropped: check what lies between this machine and Bedrock"
             }
             Self::RecordsMissing => {
-                "records missing: the manifest counts more requests of this cell than the journal holds, so that these numbers are of a part; the journal was cut or changed after the run"
+                "records missing: the manifest counts more requests of this cell than the journal holds, so that these numbers are of a part, and the thresholds of the cell are INCONCLUSIVE; the journal was cut or changed after the run"
             }
             Self::ClientStalled => {
                 "client stalled: some requests were in flight while this machine stood still; they are counted, and excluded from these latencies"
@@ -135,6 +138,9 @@ impl Warning {
             }
             Self::DuplicateRecords => {
                 "duplicate records: token_data.jsonl contains records of this cell twice; each is counted once, and the thresholds of the cell are INCONCLUSIVE"
+            }
+            Self::RepeatedPrompts => {
+                "repeated prompts: the data set has fewer distinct prompts than requests were sent; prompt caching or memorised replies may make these latencies better than in production: use a larger data set, or cache_modes = [\"cold\"]"
             }
             Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
         }

@@ -1,7 +1,7 @@
 //! A resolved plan as text: each value with its origin, the cells, the estimate. `show` prints it, and
 //! `run` before it asks.
 
-use crate::estimate::{Bound, Estimate, Reserved};
+use crate::estimate::{Bound, Estimate, ExpectedPrompts, Reserved};
 use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
@@ -172,6 +172,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
         );
         lines.push(("cost", cost));
     }
+    lines.extend(estimate.prompts.iter().map(|prompts| ("prompts", expected_prompts(prompts))));
     for what in &estimate.unpriced {
         lines.push(("no price", format!("of {what}: in no cost; [prices] in the plan can say it")));
     }
@@ -179,6 +180,22 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
         lines.extend([("quota", quota(reserved, plan)), ("settled", settled(reserved, plan))]);
     }
     lines.iter().fold(String::new(), |all, (label, text)| all + &format!("{label:<11} {text}\n"))
+}
+
+/// How many distinct prompts there are, and how often each is expected to be sent.
+fn expected_prompts(prompts: &ExpectedPrompts) -> String {
+    let ExpectedPrompts { prompt_size, distinct, requests, is_repeated } = prompts;
+    let uses = *requests as f64 / (*distinct).max(1) as f64;
+    let uses = match uses {
+        uses if uses > 1.0 => format!("each expected to be sent {} times per cell", number(uses.round() as u64)),
+        _ => "each expected to be sent once per cell at most".into(),
+    };
+    let warning = if *is_repeated {
+        "; prompt caching or memorised replies may make latencies better than in production"
+    } else {
+        ""
+    };
+    format!("{prompt_size}: {}, {uses}{warning}", count(*distinct, "distinct prompt"))
 }
 
 /// What the run will reserve of a quota, beside it.

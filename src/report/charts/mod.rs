@@ -20,6 +20,7 @@ pub(crate) use figure::{
     Axis, Bar, BarFigure, BarPanel, Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Group, HeatFigure,
     HeatPanel, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series, Span, TimelineFigure,
 };
+pub(crate) use style::BLOCKED;
 
 /// A fault of this tool: numbers were there and could not be drawn.
 #[derive(Debug, thiserror::Error)]

@@ -61,8 +61,11 @@ const PALES: [Colour; 8] = [
     (0xb9, 0xad, 0xd5),
 ];
 
-/// Succeeded, 429, 503, failed otherwise, cut off; of time: the service's own, and what is on top.
-const OUTCOMES: [Colour; 7] = [
+/// The index of blocked replies among [`OUTCOMES`].
+pub(crate) const BLOCKED: usize = 7;
+
+/// Succeeded, 429, 503, failed otherwise, cut off; of time: the service's own, and what is on top; blocked.
+const OUTCOMES: [Colour; 8] = [
     (0xa9, 0xc4, 0xd8),
     (0xe6, 0x9f, 0x00),
     (0xd5, 0x3e, 0x00),
@@ -70,6 +73,7 @@ const OUTCOMES: [Colour; 7] = [
     (0x8a, 0x93, 0x9e),
     (0x8f, 0xae, 0xc4),
     (0x1c, 0x24, 0x30),
+    (0x00, 0x7a, 0x6a),
 ];
 
 /// A light-to-dark scale, perceived as even.

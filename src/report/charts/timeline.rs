@@ -3,7 +3,7 @@
 
 use super::figure::{Bucket, TimelineFigure};
 use super::ink::{Ink, Spot, Type};
-use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
+use super::style::{BLOCKED, LABEL, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 const AXIS: f64 = 62.0;
 const PLOT: f64 = 960.0;
@@ -70,12 +70,14 @@ pub(super) fn draw(ink: &mut Ink, figure: &TimelineFigure, series: usize, at: Sp
     let mut below = level(&|_| 0.0);
     for outcome in 0..outcomes {
         let values = level(&|bucket| bucket.rates.get(outcome).copied().unwrap_or(0.0));
-        below = layer(ink, &rates, (left, slot), &below, &values, Some(outcome), Paint::Outcome(outcome));
+        // Behind the five that are always there.
+        let hue = if outcome < 5 { outcome } else { BLOCKED };
+        below = layer(ink, &rates, (left, slot), &below, &values, Some(outcome), Paint::Outcome(hue));
     }
     let server = level(&|bucket| bucket.shares.map_or(0.0, |(server, _)| server));
     let client = level(&|bucket| bucket.shares.map_or(0.0, |(_, client)| client));
-    let below = layer(ink, &shares, (left, slot), &level(&|_| 0.0), &server, Some(5), Paint::Outcome(5));
-    layer(ink, &shares, (left, slot), &below, &client, Some(6), Paint::Outcome(6));
+    let below = layer(ink, &shares, (left, slot), &level(&|_| 0.0), &server, Some(outcomes), Paint::Outcome(5));
+    layer(ink, &shares, (left, slot), &below, &client, Some(outcomes + 1), Paint::Outcome(6));
     let late = |spoiled: bool| {
         let limit = figure.lag_limit_ms;
         level(&|bucket| bucket.lag_ms.filter(|lag| (*lag > limit) == spoiled).unwrap_or(0.0))

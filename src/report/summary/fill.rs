@@ -1,8 +1,8 @@
 //! A view as the types of `summary.json`. Rounds, and computes nothing.
 
 use super::{
-    Cell, Client, Coordinate, Cost, Difference, Failure, Machine, MachineHealth, Percentile, Quantity, Raw, Requests,
-    Run, Shards, Stage, Summary, Threshold, Tier, Times, Tokens, VERSION, Verdicts, Warning,
+    Cell, Client, Coordinate, Cost, Difference, Failure, Machine, MachineHealth, Percentile, Prompts, Quantity, Raw,
+    Requests, Run, Shards, Stage, Summary, Threshold, Tier, Times, Tokens, VERSION, Verdicts, Warning,
 };
 use crate::matrix::AxisValue;
 use crate::report::view::View;
@@ -163,6 +163,12 @@ impl<'a> Cell<'a> {
                 implausible_value_count: cell.implausible,
                 cache_read_count: cell.cache_reads,
             },
+            prompts: cell.prompts.map(|prompts| Prompts {
+                distinct_count: prompts.distinct,
+                min_uses_count: prompts.min,
+                median_uses_count: prompts.median,
+                max_uses_count: prompts.max,
+            }),
             response_time: Times::of(&cell.latency),
             success_response_time: Times::of(&cell.success),
             service_time: times(&cell.service),

@@ -264,6 +264,9 @@ struct Cell<'a> {
     warnings: Vec<Warning<'a>>,
     /// How many requests ended how, ramp and drain included.
     requests: Requests<'a>,
+    /// How many distinct prompts were sent, and how often each; left out where nothing was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompts: Option<Prompts>,
     /// Of the latency window.
     response_time: Times,
     /// Of its successes alone.
@@ -319,6 +322,19 @@ struct Warning<'a> {
     key: &'static str,
     /// For people.
     text: &'a str,
+}
+
+/// How often each distinct prompt was sent.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Prompts {
+    /// Distinct prompts; a cache-busting text before them is not counted.
+    distinct_count: u64,
+    /// How often the least used was sent.
+    min_uses_count: u64,
+    /// Median of the uses.
+    median_uses_count: u64,
+    /// How often the most used was sent.
+    max_uses_count: u64,
 }
 
 /// How many requests ended how.

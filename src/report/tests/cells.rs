@@ -94,6 +94,7 @@ fn a_long_test_has_a_small_page() {
 fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
     let mut manifest = manifest();
     manifest.turns[2].end = TurnEnd::Finished;
+    (manifest.turns[0].requests, manifest.turns[2].requests) = (13, 6);
     let few = |cell: usize, n: u64| {
         (0..n).map(move |seq| (cell, record(cell, seq, 500.0 + seq as f64 * 50.0, 100.0, Outcome::Succeeded)))
     };

@@ -85,6 +85,9 @@ pub(crate) struct CellView {
     pub(crate) warm_misses: u64,
     /// Requests that were in flight while this machine stood still.
     pub(crate) client_stalled: u64,
+    /// How often each of its prompts was sent.
+    #[serde(skip)]
+    pub(crate) prompts: Option<crate::stats::PromptUses>,
     /// Blocked replies by stop reason.
     pub(crate) blocked: BTreeMap<String, u64>,
     /// Reported values that were dropped because they are implausible.
@@ -285,6 +288,7 @@ pub(super) fn view(
         cache_contaminated: summary.cache_contaminated,
         warm_misses: summary.warm_misses,
         client_stalled: summary.client_stalled,
+        prompts: summary.prompts,
         blocked: summary.blocked.clone(),
         implausible: summary.implausible,
         errors: errors(summary),
@@ -374,6 +378,10 @@ fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> Stri
         (Warning::Interrupted, _) if manifest.shards.is_some() => {
             "the run was cut short inside this cell, on one machine at least; run the plan again".into()
         }
+        (Warning::RepeatedPrompts, _) => match summary.prompts {
+            Some(prompts) => format!("{prompts}. {}", warning.text()),
+            None => warning.text().into(),
+        },
         (Warning::Blocked, _) => {
             let reasons = summary.blocked.iter().map(|(reason, n)| format!("{reason}: {n}"));
             let reasons = reasons.collect::<Vec<_>>().join(", ");
@@ -406,6 +414,7 @@ fn facts(summary: &CellSummary) -> Vec<Entry> {
         Entry::new("model id sent", cell.full_model_id()),
         Entry::new("test duration", duration::format(cell.length())),
     ];
+    facts.extend(summary.prompts.map(|prompts| Entry::new("prompts", prompts.to_string())));
     if cell.is_open() {
         let arrivals = match load.arrivals {
             Arrivals::Constant => "evenly spaced",

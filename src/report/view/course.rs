@@ -4,7 +4,9 @@ use super::cell::CellView;
 use super::figures::{Frame, find_or_push};
 use super::tiers::{TierRow, TierView, TiersView};
 use super::{names, text};
-use crate::report::charts::{Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure};
+use crate::report::charts::{
+    BLOCKED, Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure,
+};
 use crate::stats::Summary;
 use crate::stats::timeline;
 use serde::Serialize;
@@ -27,18 +29,21 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
         name: name(stretch),
         hue: names::hue(&summary.cells[stretch.cell].cell.service_tier),
     };
+    let has_blocked = line.buckets.iter().any(|bucket| bucket.blocked > 0);
+    let outcomes = outcomes(has_blocked);
     let bucket = |(index, bucket): (usize, &timeline::Bucket)| {
         let per_second = |n: u64| if bucket.covered_s > 0.0 { n as f64 / bucket.covered_s } else { 0.0 };
-        let rates =
-            [bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored].map(per_second);
+        let timeline::Bucket { succeeded, throttled, overloaded, failed, censored, blocked, .. } = *bucket;
+        let mut rates = [succeeded, throttled, overloaded, failed, censored, blocked].map(per_second).to_vec();
+        rates.truncate(outcomes.len());
         let start_s = index as f64 * line.bucket_s;
         let cells = line.turns.iter().filter(|turn| turn.start_s < start_s + line.bucket_s && turn.end_s > start_s);
         let mut words = format!("{} s", text::thousands(start_s, usize::from(line.bucket_s < 1.0)));
         for cell in cells.take(2) {
             words += &format!(", {}", name(cell));
         }
-        for (series, rate) in outcomes().iter().zip(rates).filter(|(_, rate)| *rate > 0.0) {
-            words += &format!("; {} {}/s", series.name, text::ms(rate));
+        for (series, rate) in outcomes.iter().zip(&rates).filter(|(_, rate)| **rate > 0.0) {
+            words += &format!("; {} {}/s", series.name, text::ms(*rate));
         }
         if let Some((server, client)) = bucket.shares_ms {
             words += &format!("; median {} + {} ms", text::ms(server), text::ms(client));
@@ -46,7 +51,7 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
         if let Some(lag) = bucket.lag_ms {
             words += &format!("; {} ms late", text::ms(lag));
         }
-        Bucket { rates: rates.to_vec(), shares: bucket.shares_ms, lag_ms: bucket.lag_ms, words }
+        Bucket { rates, shares: bucket.shares_ms, lag_ms: bucket.lag_ms, words }
     };
     let figure = TimelineFigure {
         bucket_s: line.bucket_s,
@@ -59,15 +64,17 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
     let notes = vec![format!(
         "The bars above are the cells in the colours of their tiers. Below: sends and a 10 ms ticker of {whose}; above the dashed line {what} was late by more than 5 ms."
     )];
-    let mut series = outcomes();
+    let mut series = outcomes;
     series.extend([Series::new("the service's own time", 5), Series::new("on top of it", 6)]);
     Some(frame.figure("The run in time", notes, series, Body::Timeline(Box::new(figure))))
 }
 
-/// How requests end, 429 apart from 503.
-fn outcomes() -> Vec<Series> {
+/// How requests end, 429 apart from 503, and blocked replies apart from other successes where there are any.
+fn outcomes(has_blocked: bool) -> Vec<Series> {
     let names = ["succeeded", "throttled (429)", "overloaded (503)", "failed otherwise", "cut off"];
-    names.into_iter().enumerate().map(|(index, name)| Series::new(name, index)).collect()
+    let mut series: Vec<Series> = names.into_iter().enumerate().map(|(index, name)| Series::new(name, index)).collect();
+    series.extend(has_blocked.then(|| Series::new("blocked", BLOCKED)));
+    series
 }
 
 /// Each tier over `default`, with intervals; nothing where nothing could be compared.

@@ -19,6 +19,7 @@ mod numbers;
 mod overview;
 mod page;
 mod price;
+mod prompts;
 mod ran;
 pub(crate) mod slo;
 mod tables;
@@ -179,6 +180,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .collect(),
         notes: machines::notes(manifest, machines.as_ref())
             .into_iter()
+            .chain(prompts::note(summary))
             .chain(preflight(manifest))
             .chain(tiers::untold(summary))
             .chain(summary.is_cut.then(|| CUT.to_owned()))

@@ -37,6 +37,8 @@ pub(crate) struct PageView {
     pub(crate) phases: Vec<PhaseRow>,
     /// The slowest first.
     pub(crate) slowest: Vec<SlowRow>,
+    /// Requests were in flight while this machine stood still: they are excluded from the slowest.
+    pub(crate) excludes_stalled: bool,
     /// By the stem of their names.
     #[serde(skip)]
     pub(crate) figures: Vec<(&'static str, Figure)>,
@@ -97,6 +99,7 @@ pub(super) fn view(frame: &Frame, summary: &CellSummary) -> PageView {
         percentiles: LEVELS.map(level).into(),
         phases: summary.phases.iter().map(|of| phase(of, summary)).collect(),
         slowest: summary.slowest.iter().map(slow).collect(),
+        excludes_stalled: summary.client_stalled > 0,
         figures: figures(frame, summary),
     }
 }

@@ -310,3 +310,67 @@ fn shares_of_replies_are_in_the_files_and_warned_of_where_they_mislead() {
     let (row, ..) = more(&["--set", "simulator.reasoning=1", "--max-tokens", "40"]);
     assert!(row["warnings"].contains("no_answer") && row["reasoning_time_share"].is_empty(), "{row:?}");
 }
+
+/// A scene with a data set of three distinct prompts in four lines: the last repeats the first.
+fn three_prompts() -> Scene {
+    let plan = format!("{SHORT}\n[[dataset]]\nname = \"qa\"\nfile = \"qa.jsonl\"\n").replace("\"small\"", "\"qa\"");
+    let scene = Scene::new().plan(&plan);
+    let lines = ["One?", "Two?", "Three?", "One?"].map(|text| json!({ "text": text }).to_string());
+    std::fs::write(scene.path("qa.jsonl"), lines.join("\n")).unwrap();
+    scene
+}
+
+const MANY: [&str; 8] = ["--requests", "300", "--user-counts", "10", "--think-time", "0s", "--spawn-rate", "1000"];
+
+#[test]
+fn all_output_states_how_many_distinct_prompts_were_sent_and_how_often() {
+    let scene = three_prompts();
+    let output = scene.run(0, &[&MANY[..], &["--test-duration", "5m"]].concat());
+    // 300 requests of four lines; two lines are one prompt.
+    let uses = "3 distinct prompts, each sent 75 to 150 times (median 75)";
+    let results = |name: &str| std::fs::read_to_string(scene.path("results").join(name)).unwrap();
+    for name in ["report.html", "summary.md", "summary.json", "test_us_default_qa_u10_report.html"] {
+        assert!(results(name).contains(uses), "{name}");
+    }
+    let summary: Value = serde_json::from_str(&results("summary.json")).unwrap();
+    let expected = json!({
+        "distinct_count": 3, "min_uses_count": 75, "median_uses_count": 75, "max_uses_count": 150,
+    });
+    assert_eq!(summary["cells"][0]["prompts"], expected);
+    let warning = "prompt caching or memorised replies may make these latencies better than in production";
+    assert!(String::from_utf8(output.stdout).unwrap().contains(warning));
+    assert!(results("summary.md").contains(warning) && results("report.html").contains(warning));
+    assert!(scene.rows()[0]["warnings"].contains("repeated_prompts"));
+}
+
+#[test]
+fn a_data_set_that_does_not_repeat_and_prompts_that_are_made_distinct_are_not_warned_of() {
+    let scene = three_prompts();
+    for (more, uses) in [
+        (&["--requests", "2"][..], "2 distinct prompts, each sent once"),
+        (&["--requests", "12", "--cache-modes", "cold", "--overwrite"], "3 distinct prompts, each sent 3 to 6 times"),
+    ] {
+        scene.run(0, &[more, &["--test-duration", "5m"]].concat());
+        let row = &scene.rows()[0];
+        assert!(!row["warnings"].contains("repeated_prompts"), "{row:?}");
+        let summary = std::fs::read_to_string(scene.path("results/summary.md")).unwrap();
+        assert!(summary.contains(uses), "{summary}");
+    }
+}
+
+#[test]
+fn show_states_how_often_the_prompts_of_a_data_set_are_expected() {
+    let scene = three_prompts();
+    let show = |more: &[&str]| {
+        let arguments = [&["show", "plan.toml"], more, &["--test-duration", "5m"]].concat();
+        String::from_utf8(scene.expect(0, scene.command(&arguments)).stdout).unwrap()
+    };
+    let expected = "qa: 3 distinct prompts, each expected to be sent 100 times per cell; \
+                    prompt caching or memorised replies may make latencies better than in production";
+    assert!(show(&MANY).contains(expected), "{}", show(&MANY));
+    let few = show(&["--requests", "3"]);
+    assert!(few.contains("qa: 3 distinct prompts, each expected to be sent once per cell at most\n"), "{few}");
+    let shown: Value = serde_json::from_str(&show(&[&MANY[..], &["--format", "json"]].concat())).unwrap();
+    let prompts = json!([{ "prompt_size": "qa", "distinct": 3, "requests": 300, "is_repeated": true }]);
+    assert_eq!(shown["estimate"]["prompts"], prompts);
+}

@@ -124,6 +124,8 @@ fn blocked_replies_are_successes_outside_the_latencies() {
         let timed: u64 = row["latency_n"].parse().unwrap();
         let stalled: u64 = row["client_stalled"].parse().unwrap();
         assert!(timed <= 40 && timed + stalled >= 40, "{api}: {timed} and {stalled} stalled");
+        let page = std::fs::read_to_string(scene.path("results/report.html")).unwrap();
+        assert!(page.contains("; blocked "), "a series of its own in the chart over time");
         let reasons = "content_filtered=10;guardrail_intervened=10;malformed_tool_use=10;refusal=10";
         assert_eq!(row["blocked_stop_reasons"], reasons, "{api}");
         assert!(row["warnings"].contains("blocked_replies"), "{api}: {}", row["warnings"]);

@@ -200,3 +200,20 @@ fn a_run_exits_as_its_report_does() {
     let output = scene.run(99, &["--test-duration", "3s"]);
     assert!(stdout(&output).contains("<= 1.00 ms"), "{}", stdout(&output));
 }
+
+#[test]
+fn a_threshold_does_not_decide_on_a_part_of_the_records() {
+    let scene = Scene::new().plan(&plan("p50 = \"60s\""));
+    run(&scene, &["--requests", "60", "--user-counts", "6"]);
+    calm_report(&scene, 0);
+    assert_eq!(verdicts(&scene)[0]["verdict"], "PASS");
+    let journal = scene.path("results/token_data.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let kept: Vec<&str> = text.split_inclusive('\n').skip(1).collect();
+    std::fs::write(&journal, kept.concat()).unwrap();
+    calm_report(&scene, 0);
+    assert!(scene.rows()[0]["warnings"].contains("records_missing"));
+    let row = verdicts(&scene).remove(0);
+    assert_eq!(row["verdict"], "INCONCLUSIVE", "{row:?}");
+    assert!(row["reason"].contains("some of its records are missing in the journal"), "{row:?}");
+}

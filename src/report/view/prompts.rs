@@ -1,0 +1,39 @@
+//! How many distinct prompts a run sent and how often each, for the whole run: of data sets and mixes, whose prompts are
+//! several.
+
+use crate::stats::Summary;
+use std::collections::HashMap;
+
+/// Prompt sizes that are listed.
+const LISTED: usize = 5;
+
+/// A sentence on the prompts of each prompt size that has several or a data set; nothing where none has.
+pub(super) fn note(summary: &Summary) -> Option<String> {
+    let mut sizes: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for cell in &summary.cells {
+        let Some(prompts) = cell.prompts.filter(|prompts| prompts.distinct > 1 || prompts.has_dataset) else {
+            continue;
+        };
+        let (size, uses) = (cell.cell.prompt_size.as_str(), prompts.to_string());
+        let at = *places.entry(size).or_insert_with(|| {
+            sizes.push((size, Vec::new()));
+            sizes.len() - 1
+        });
+        let known = &mut sizes[at].1;
+        if known.len() < 2 && !known.contains(&uses) {
+            known.push(uses);
+        }
+    }
+    if sizes.is_empty() {
+        return None;
+    }
+    let more = sizes.len().saturating_sub(LISTED);
+    let line = |(size, uses): &(&str, Vec<String>)| {
+        let others = if uses.len() > 1 { ", in other cells another number" } else { "" };
+        format!("{size}: {}{others}", uses[0])
+    };
+    let lines: Vec<String> = sizes.iter().take(LISTED).map(line).collect();
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    Some(format!("Prompts per cell: {}{more}", lines.join("; ")))
+}
