@@ -10,6 +10,7 @@ use crate::record::merge::MergeError;
 use crate::record::read::ReadError;
 use crate::report::ReportError;
 use crate::report::ci::Kind;
+use crate::units::nearest;
 use crate::verdict::baseline::BaselineError;
 
 /// Why a subcommand cannot go on.
@@ -328,7 +329,9 @@ impl Error {
             Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
             Self::Unrecorded { .. } => 130,
             Self::Missing { .. } => 3,
-            Self::Setup(SetupError::UntrustedEndpoint(_) | SetupError::SessionTokenOverHttp(_)) => 2,
+            Self::Setup(
+                SetupError::UntrustedEndpoint(_) | SetupError::SessionTokenOverHttp(_) | SetupError::CaBundle(_),
+            ) => 2,
             Self::Setup(_) | Self::Exchange(_) | Self::Meet(_) => 4,
             _ => 2,
         }
@@ -377,8 +380,19 @@ impl Error {
                 format!("set AWS_REGION, --region, or the profile's region; {simulated}")
             }
             Self::Setup(SetupError::NoCredentials(_)) => format!(
-                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; {simulated}"
+                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; -v prints what the AWS SDK reports; {simulated}"
             ),
+            Self::Setup(SetupError::UnknownProfile { name, known, .. }) => {
+                let near = nearest(name, known.iter().map(String::as_str));
+                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+                format!("{near}AWS_PROFILE, --profile or `profile` in [target] selects the profile; {simulated}")
+            }
+            Self::Setup(SetupError::Unreachable { .. }) => {
+                "check the endpoint, the network and the proxy, or choose another --results-dir to run all the same".into()
+            }
+            Self::Setup(SetupError::CaBundle(error)) => {
+                format!("name a PEM file with the certificates to trust, or unset {}", error.name)
+            }
             Self::Setup(SetupError::UntrustedEndpoint(url)) => {
                 format!("pass `--endpoint-url {url}` if you trust this host with your credentials; {simulated}")
             }

@@ -5,7 +5,7 @@
 use crate::cli::CalibrateFormat;
 use crate::config::Resolved;
 use crate::error::Error;
-use crate::executor::connect::ProxySettings;
+use crate::executor::connect::NetworkSettings;
 use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
@@ -173,7 +173,7 @@ fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, 
         regions: Vec::new(),
         profile: None,
         bearer_token: None,
-        proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
+        network: NetworkSettings::default(),
         secrets: crate::units::Secrets::default(),
     };
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);

@@ -6,6 +6,7 @@ mod calibrate;
 mod compare;
 mod limits;
 mod merge;
+mod network;
 mod outcome;
 mod outputs;
 mod preflight;

@@ -6,13 +6,13 @@ use super::runtime::BackgroundRuntime;
 use super::screen::Screen;
 use super::shards::{self, Asked, Part};
 use super::signals::{self, Signals};
-use super::{budget, calibrate, limits, outcome, preflight, report, resume, simulated, watch};
+use super::{budget, calibrate, limits, network, outcome, preflight, report, resume, simulated, watch};
 use crate::config::{Resolved, expand_home};
 use crate::error::Error;
 use crate::estimate::estimate;
-use crate::executor::connect::{self, ProxySettings};
+use crate::executor::connect::{self, NetworkSettings};
 use crate::executor::port::{Gate, Stop};
-use crate::executor::{Bedrock, Execution, Job, Target, Tell, execute};
+use crate::executor::{Bedrock, Execution, Job, Tell, execute};
 use crate::guard::{Abort, All, Credentials, DailyQuota, Early, Extend};
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
@@ -23,9 +23,7 @@ use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
 use crate::record::owned;
 use crate::stats::live::Live;
 use crate::terminal;
-use crate::units::url::HttpUrl;
 use crate::units::{Secrets, timestamp};
-use aws_credential_types::Token;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -103,7 +101,12 @@ pub(super) fn connect(
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
         _ => None,
     };
-    let target = target(resolved, cells, simulator.as_ref().map(simulated::Simulated::url), environment, secrets);
+    let network = match simulator {
+        Some(_) => NetworkSettings::default(),
+        None => network::settings(environment, resolved.plan.target.profile.as_deref())?,
+    };
+    let url = simulator.as_ref().map(simulated::Simulated::url);
+    let target = network::target(resolved, cells, url, network, environment, secrets);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     Ok(Connected { runtime, simulator, bedrock })
 }
@@ -129,15 +132,7 @@ pub(crate) fn run(
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, options.shard.as_ref(), launched_ms, environment);
     let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
-    let mut before = if let There::Resume { rerun, or_start } = &options.there {
-        let is_known = !resolved.plan.results_dir.contains("{started}");
-        if is_known && !or_start && !results.join(dir::MANIFEST).exists() {
-            return Err(Error::NothingToResume { dir: results });
-        }
-        resume::look(&results, &options.only, rerun, resolved, &all_cells)?
-    } else {
-        None
-    };
+    let mut before = earlier(options, resolved, &results, &all_cells)?;
     if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
         before.manifest.interrupted &= before.manifest.has_unfinished();
         if options.no_report {
@@ -159,6 +154,10 @@ pub(crate) fn run(
         introduce(resolved, &cells, before.as_ref(), &results);
     }
     confirm(options.yes)?;
+    // A server that cannot be reached must not cost the results that are there.
+    if options.there == There::Overwrite && dir::is_occupied(&results) {
+        runtime.block_on(bedrock.check_reachable())?;
+    }
     let calibration = calibrated(resolved)?;
     let resumed = before.is_some();
     let mut part = None;
@@ -205,7 +204,7 @@ pub(crate) fn run(
     dir::write_manifest(&results, &manifest)?;
     // After the manifest, which lists it: a kill leaves no file that is nobody's.
     dir::write(&results, Path::new(dir::PLAN), super::show::toml_in(&results, &resolved.plan).as_bytes())?;
-    let (mut manifest, ends, execution) =
+    let Driven { mut manifest, ends, execution, display } =
         drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
     drop(simulator);
 
@@ -213,14 +212,33 @@ pub(crate) fn run(
     manifest.interrupted = execution.interrupted && manifest.has_unfinished();
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
-    if let Some(part) = part {
-        return part.finish(&results, &mut manifest, &ends, execution.parted.as_deref());
-    }
-    if options.no_report {
+    let code = if let Some(part) = part {
+        part.finish(&results, &mut manifest, &ends, execution.parted.as_deref())
+    } else if options.no_report {
         unreported(&results, &manifest, &ends, resumed)
     } else {
         report::render(&results, &results, &manifest, means)
+    };
+    // Last: it may be that stderr takes nothing any more.
+    if let Err(failure) = display {
+        failure.report();
     }
+    code
+}
+
+/// The run to continue, if there is one.
+fn earlier(
+    options: &Options,
+    resolved: &Resolved,
+    results: &Path,
+    all_cells: &[Cell],
+) -> Result<Option<resume::Before>, Error> {
+    let There::Resume { rerun, or_start } = &options.there else { return Ok(None) };
+    let is_known = !resolved.plan.results_dir.contains("{started}");
+    if is_known && !or_start && !results.join(dir::MANIFEST).exists() {
+        return Err(Error::NothingToResume { dir: results.to_owned() });
+    }
+    resume::look(results, &options.only, rerun, resolved, all_cells)
 }
 
 /// Checks that a new run may write its results, and that nothing is erased for one that can send nothing.
@@ -294,6 +312,15 @@ fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before
     let _ = writeln!(err);
 }
 
+/// What became of a job.
+struct Driven {
+    manifest: Manifest,
+    ends: Vec<CellEnd>,
+    execution: Execution,
+    /// Whether the display has ended in order.
+    display: Result<(), terminal::DisplayFailure>,
+}
+
 /// Executes the job with a recorder and a display beside it.
 fn drive(
     runtime: &Runtime,
@@ -303,7 +330,7 @@ fn drive(
     manifest: Manifest,
     screen: Screen,
     part: Option<&Part>,
-) -> Result<(Manifest, Vec<CellEnd>, Execution), Error> {
+) -> Result<Driven, Error> {
     let stop = Stop::default();
     let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
     let budget = Arc::new(budget::open(&taken.path, &manifest, &job)?);
@@ -358,60 +385,21 @@ fn drive(
     // What is left is the report, which can be made again.
     signals.end_at_next();
     runtime.block_on(watching.shutdown());
-    display.finish();
+    let display = display.finish();
     let (manifest, ends) = recorded?;
     // After the journal is synced: what it contains counts from here on.
     budget.close()?;
-    Ok((manifest, ends, execution))
-}
-
-/// The regions that cells name, each once.
-fn regions(cells: &[Cell]) -> Vec<String> {
-    let mut regions: Vec<String> = Vec::new();
-    for region in cells.iter().filter_map(|cell| cell.region.as_ref()) {
-        if !regions.contains(region) {
-            regions.push(region.clone());
-        }
-    }
-    regions
+    Ok(Driven { manifest, ends, execution, display })
 }
 
 /// The regions that a run calls, for people; `resolved` is that of cells that name none.
 fn called(cells: &[Cell], resolved: &str) -> String {
-    let mut regions = regions(cells);
+    let mut regions = network::regions(cells);
     if regions.is_empty() || cells.iter().any(|cell| cell.region.is_none()) {
         regions.insert(0, resolved.to_owned());
     }
     regions.dedup();
     regions.join(", ")
-}
-
-fn target(
-    resolved: &Resolved,
-    cells: &[Cell],
-    simulator: Option<HttpUrl>,
-    environment: &BTreeMap<String, String>,
-    secrets: &Secrets,
-) -> Target {
-    let plan = &resolved.plan;
-    let endpoint_url = match &plan.target.endpoint {
-        Endpoint::Url(url) => Some(url.clone()),
-        Endpoint::Aws | Endpoint::Simulated => simulator,
-    };
-    let bearer_token = environment.get("AWS_BEARER_TOKEN_BEDROCK").map(|token| token.trim());
-    Target {
-        endpoint_url,
-        simulated: plan.target.endpoint == Endpoint::Simulated,
-        is_trusted: resolved.is_endpoint_trusted(),
-        allow_http: resolved.allow_http,
-        // Where the cells name theirs nobody else need name one.
-        region: plan.target.region.clone().or_else(|| regions(cells).into_iter().next()),
-        regions: regions(cells),
-        profile: plan.target.profile.clone(),
-        bearer_token: bearer_token.filter(|token| !token.is_empty()).map(|token| Token::new(token, None)),
-        proxies: ProxySettings::from_environment(environment),
-        secrets: secrets.clone(),
-    }
 }
 
 /// `results_dir` with its placeholders filled in; of several machines each has its own below it.

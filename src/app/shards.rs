@@ -10,7 +10,6 @@ use crate::exchange::{
     self, BucketAccess, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, PATIENCE, Progress, Start,
     StoreError, clock,
 };
-use crate::executor::connect::ProxySettings;
 use crate::executor::credentials;
 use crate::executor::port::{Event, Meet, Stop};
 use crate::matrix::{Cell, Shard};
@@ -171,10 +170,12 @@ pub(super) async fn open(url: &str, access: &Access<'_>, make: bool) -> Result<E
     let mut bucket = BucketAccess::default();
     if Exchange::is_bucket(url) {
         let Access { profile, allow_http, environment, secrets } = *access;
-        let proxies = ProxySettings::from_environment(environment);
+        let network = super::network::settings(environment, profile)?;
         bucket.endpoint = config::s3_endpoint(environment, profile)?;
+        bucket.certificates =
+            network.ca_bundle.iter().flat_map(|bundle| bundle.certificates().map(<[u8]>::to_vec)).collect();
         (bucket.provider, bucket.region) =
-            credentials(profile, &proxies, secrets, bucket.endpoint.as_ref(), allow_http).await;
+            credentials(profile, &network, secrets, bucket.endpoint.as_ref(), allow_http).await;
     }
     Exchange::open(url, access.environment, bucket, make, access.secrets).map_err(Error::Exchange)
 }

@@ -1,14 +1,12 @@
 //! Endpoints that AWS's own configuration sets: the variables `AWS_ENDPOINT_URL*`, and `endpoint_url` of the profile and of
 //! its `services` section. The SDK is never left to resolve them itself: what is found here is shown, recorded and passed on.
 
+use super::aws_profile::{boolean, load};
 use super::problem::Problem;
 use super::settings::IGNORE_ENDPOINTS as IGNORE;
 use aws_config::profile::ProfileSet;
-use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_runtime::env_config::property::PropertiesKey;
-use aws_types::os_shim_internal::{Env, Fs};
-use futures_util::FutureExt;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A service of AWS.
 #[derive(Debug, Clone, Copy)]
@@ -67,19 +65,7 @@ pub(super) fn read(
     if ignored == Some(true) {
         return Ok(AwsEndpoints::default());
     }
-    // As the SDK reads it: nothing is hidden from the profile, so that it is the one that signs.
-    let env = Env::from(environment.clone().into_iter().collect::<HashMap<_, _>>());
-    let (fs, files) = (Fs::real(), EnvConfigFiles::default());
-    let selected = profile.map(|name| name.to_owned().into());
-    let loading = aws_config::profile::load(&fs, &env, &files, selected);
-    // The future reads files where it is polled and never waits: it needs no runtime, and may be polled within one.
-    let loaded = match loading.now_or_never() {
-        Some(Ok(sections)) => Ok(sections),
-        // The SDK ignores such a file as a whole: credentials come from elsewhere, and so does the endpoint.
-        Some(Err(error)) => Err(sources(&error)),
-        None => Err("it is not there yet".into()),
-    };
-    let sections = match loaded {
+    let sections = match load(environment, profile) {
         Ok(sections) => sections,
         Err(reason) => {
             let warning = format!("cannot read the AWS profile, which is ignored: {reason}");
@@ -115,21 +101,6 @@ fn of_services_section<'a>(sections: &'a ProfileSet, section: &str, service: &st
         .sub_property_name("endpoint_url")
         .build();
     sections.other_sections().get(&key.ok()?).map(String::as_str)
-}
-
-fn boolean(name: &str, text: &str) -> Result<bool, Problem> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Problem::named(name, format!("`{text}` is not true or false"))),
-    }
-}
-
-/// An error and its causes, on one line.
-fn sources(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::paths::expand_home;
 use super::problem::{Place, Problem, Problems, Source};
 use super::sources::Entry;
 use super::tree::{leaves, set, unknown_keys};
-use super::{Resolved, Sources, asked, aws_endpoint, names, rules, sources};
+use super::{Resolved, Sources, asked, aws_endpoint, aws_profile, names, rules, sources};
 use crate::plan::{Endpoint, Layer, Origin, Plan};
 use crate::prompts::{Files, Prompts};
 use crate::simulator;
@@ -99,6 +99,18 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     layered.settle_rivals(&mut problems);
     let mut notes = aws_endpoint(sources, &mut layered, &mut problems);
     let (plan, bad) = layered.plan(&defaults, &mut problems);
+    if plan.target.endpoint != Endpoint::Simulated {
+        let set_by = match layered.place(ENDPOINT) {
+            Place::Name(name) => format!("`{name}`"),
+            Place::File(..) => "the plan".into(),
+        };
+        let url = match &plan.target.endpoint {
+            Endpoint::Url(url) => Some((url, set_by.as_str())),
+            _ => None,
+        };
+        let profile = plan.target.profile.as_deref();
+        problems.extend(aws_profile::check_variants(sources.environment, profile, url));
+    }
     let prompts =
         prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
     if let Err(message) = expand_home(&plan.results_dir, sources.environment) {

@@ -3,6 +3,7 @@
 
 mod asked;
 mod aws_endpoint;
+mod aws_profile;
 mod bounds;
 mod check;
 mod costs;
@@ -22,6 +23,7 @@ mod slo;
 mod sources;
 mod tree;
 
+pub(crate) use aws_profile::{AwsSettings, CaBundlePath, UnknownProfile};
 pub(crate) use paths::{expand_home, relative_to};
 pub(crate) use problem::Problems;
 pub(crate) use schema::schema;
@@ -95,6 +97,7 @@ pub(crate) fn s3_endpoint(
     let problems = |problem: Problem| Problems(vec![problem]);
     let found = aws_endpoint::read(aws_endpoint::S3, environment, profile).map_err(problems)?;
     let Some(configured) = found.environment.or(found.profile) else { return Ok(None) };
+    let set_by = format!("`{}`", configured.name);
     let url = HttpUrl::parse(&configured.url).map_err(|error| {
         let message = match error {
             // The text is not quoted.
@@ -103,7 +106,20 @@ pub(crate) fn s3_endpoint(
         };
         problems(Problem::named(configured.name, message).hint(Some("write a URL such as `https://s3.example`")))
     })?;
-    Ok(Some(url))
+    let conflicts = aws_profile::check_variants(environment, profile, Some((&url, &set_by)));
+    if conflicts.is_empty() { Ok(Some(url)) } else { Err(Problems(conflicts)) }
+}
+
+/// What AWS's own configuration sets for connections beside endpoints. Without a profile name `AWS_PROFILE` or `default`
+/// selects the profile.
+///
+/// # Errors
+/// If a path names a home directory that is not known.
+pub(crate) fn aws_settings(
+    environment: &BTreeMap<String, String>,
+    profile: Option<&str>,
+) -> Result<AwsSettings, Problems> {
+    aws_profile::read(environment, profile).map_err(|problem| Problems(vec![problem]))
 }
 
 /// Whether the environment allows session tokens over plain http, for commands that read no plan.

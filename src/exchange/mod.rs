@@ -22,6 +22,7 @@ pub(crate) mod clock;
 mod deliver;
 mod detect;
 mod heartbeat;
+mod http;
 mod retry;
 mod store;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Waiting between two looks at an exchange, and looking again after one that failed.
 
+use super::http::TOO_LONG;
 use super::store::StoreError;
 use crate::units::duration;
 use aws_credential_types::provider::error::CredentialsError;
@@ -111,7 +112,7 @@ pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
         Some(400) => text.contains("RequestTimeout"),
         Some(408 | 429) => true,
         Some(status) => status >= 500,
-        None => !text.contains("redirect without LOCATION"),
+        None => !text.contains("redirect without LOCATION") && !text.contains(TOO_LONG),
     }
 }
 

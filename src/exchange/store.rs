@@ -1,6 +1,7 @@
 //! A place that all machines of a run reach: a shared directory or a bucket. Keys are created once; whoever
 //! comes second is told so.
 
+use super::http::Connector;
 use super::retry::{self, Backoff, PATIENCE, retry};
 use crate::files::{Directory, is_temporary};
 use crate::units::Secrets;
@@ -70,6 +71,9 @@ pub(crate) enum StoreError {
 /// The longest text that shards leave for each other, bytes.
 const MAX_KEY_BYTES: u64 = 1 << 27;
 
+/// The most keys below a folder that are listed: a shard leaves some hundred files.
+const MAX_KEYS: usize = 1_000_000;
+
 impl StoreError {
     /// Whether the same operation may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
@@ -124,6 +128,8 @@ pub(crate) struct BucketAccess {
     pub(crate) region: Option<String>,
     /// The server that holds it; nothing selects AWS's.
     pub(crate) endpoint: Option<HttpUrl>,
+    /// The certificates that are trusted, in DER format; none selects the system's.
+    pub(crate) certificates: Vec<Vec<u8>>,
 }
 
 /// The scheme of an address in lower case, and what follows.
@@ -179,7 +185,7 @@ impl Exchange {
             return Err(wrong("it names no bucket"));
         }
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
-        let BucketAccess { provider, region, endpoint } = access;
+        let BucketAccess { provider, region, endpoint, certificates } = access;
         let is_set = |(name, value): &(&String, &String)| name.starts_with("AWS_") && !value.trim().is_empty();
         for (name, value) in environment.iter().filter(is_set) {
             match name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
@@ -200,20 +206,15 @@ impl Exchange {
             builder = builder.with_credentials(Arc::new(Provider(provider)));
         }
         let is_aws = endpoint.as_ref().is_none_or(HttpUrl::is_aws);
+        let is_loopback = endpoint.as_ref().is_some_and(HttpUrl::is_loopback);
         // A server on this machine or in this network has no certificate; AWS is never asked without one.
         builder = builder.with_allow_http(endpoint.as_ref().is_some_and(HttpUrl::is_plain_http));
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint.as_str());
-            if endpoint.is_loopback() {
-                // The client reads the proxies of the environment, and knows no other way to leave them out.
-                let excludes = AmazonS3ConfigKey::Client(ClientConfigKey::ProxyExcludes);
-                builder = builder
-                    .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ProxyUrl), endpoint.as_str())
-                    .with_config(excludes, endpoint.host());
-            }
         }
         // Whatever was installed before is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        builder = builder.with_http_connector(Connector { certificates, is_loopback, secrets: secrets.clone() });
         let store = builder.with_retry(request_retries()).build().map_err(refused)?;
         Ok(Self {
             store: Store::Bucket { store: Arc::new(store), prefix: prefix.trim_matches('/').into() },
@@ -359,7 +360,15 @@ impl Exchange {
             Store::Bucket { store, prefix } => (store, prefix),
         };
         let folder = Store::key(prefix, folder);
-        let found: Vec<_> = store.list(Some(&folder)).try_collect().await.map_err(|source| self.refused(&source))?;
+        let mut found = Vec::new();
+        let mut listed = store.list(Some(&folder));
+        while let Some(meta) = listed.try_next().await.map_err(|source| self.refused(&source))? {
+            if found.len() >= MAX_KEYS {
+                let why = format!("`{folder}` contains more than {MAX_KEYS} keys");
+                return Err(self.refused(&object_store::Error::NotSupported { source: why.into() }));
+            }
+            found.push(meta);
+        }
         let name = |location: &Key| {
             let parts = location.prefix_match(&folder)?;
             Some(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))

@@ -4,9 +4,10 @@
 //! connector, from the signed request's hand-over to the last byte, so that building, signing and
 //! parsing on this machine are not counted as the service's time.
 
-use super::connect::{self, Connections, causes, chain};
+use super::connect::{self, Connections, NetworkSettings, causes, chain};
 use super::exchange::{Exchange, Facts};
 use super::prepared::{Number, Prepared};
+use super::redact::LONGEST_MESSAGE;
 use super::reported::Reported;
 use super::scan::ScanReply;
 use super::signing::{self, SetupError, Target};
@@ -15,10 +16,11 @@ use crate::plan::Api;
 use crate::record::{class, is_blocked};
 use crate::units::Secrets;
 use crate::units::url::HttpUrl;
-use aws_config::Region;
+use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::StalledStreamProtectionConfig;
+use aws_sdk_bedrockruntime::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
 use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
@@ -44,6 +46,9 @@ pub(crate) struct Bedrock {
     pub(crate) region: String,
     /// What is masked in records.
     pub(super) secrets: Secrets,
+    network: NetworkSettings,
+    /// The URLs that requests are sent to; none of the simulator's.
+    servers: Vec<String>,
 }
 
 /// How one request ended, as the service and the connector say.
@@ -147,7 +152,7 @@ impl Bedrock {
     /// # Errors
     /// No region or no credentials.
     pub(crate) async fn connect(target: &Target) -> Result<Self, SetupError> {
-        let (http_client, connections) = connect::client(&target.proxies);
+        let (http_client, connections) = connect::client(&target.network);
         let (config, bearer_token) = signing::configuration(target, http_client).await?;
         let region = config.region().ok_or(SetupError::NoRegion)?.to_string();
         let endpoint = target.endpoint_url.as_ref().map_or("AWS", HttpUrl::as_str);
@@ -167,8 +172,35 @@ impl Bedrock {
             (region.clone(), Client::from_conf(config))
         };
         let by_region = target.regions.iter().map(in_region).collect();
-        let secrets = target.secrets.clone();
-        Ok(Self { client: Client::from_conf(builder.build()), by_region, connections, region, secrets })
+        let servers = match &target.endpoint_url {
+            _ if target.simulated => Vec::new(),
+            Some(url) => vec![url.to_string()],
+            None if target.regions.is_empty() => vec![aws_url(&region, &config).await],
+            None => futures_util::future::join_all(target.regions.iter().map(|region| aws_url(region, &config))).await,
+        };
+        let (secrets, network) = (target.secrets.clone(), target.network.clone());
+        let client = Client::from_conf(builder.build());
+        Ok(Self { client, by_region, connections, region, secrets, network, servers })
+    }
+
+    /// Checks that a connection to every server can be opened, TLS included; no request is sent.
+    ///
+    /// # Errors
+    /// The first server that cannot be reached, once all were tried.
+    pub(crate) async fn check_reachable(&self) -> Result<(), SetupError> {
+        let check = async |url: &String| {
+            let server = url.parse().map_err(|_| "it is not a URL".to_owned());
+            let checked = match server {
+                Ok(server) => connect::check(&self.network, &server).await,
+                Err(reason) => Err(reason),
+            };
+            checked.map_err(|reason| SetupError::Unreachable {
+                url: url.clone(),
+                reason: self.secrets.redact(&reason, LONGEST_MESSAGE),
+            })
+        };
+        let checked = futures_util::future::join_all(self.servers.iter().map(check)).await;
+        checked.into_iter().collect()
     }
 
     /// The client of the region that a cell names.
@@ -249,7 +281,7 @@ impl Bedrock {
             .set_request_metadata(prepared.metadata.clone());
         match call.send().await {
             Ok(output) => read(&output, prepared.keeps_text, exchange.facts().reported),
-            Err(error) => Err(Box::new(failure(&error, &exchange.facts()))),
+            Err(error) => Err(Box::new(failure(&error, &exchange.facts(), &self.secrets))),
         }
     }
 
@@ -272,10 +304,23 @@ impl Bedrock {
             .set_performance_config(prepared.performance.clone())
             .set_additional_model_request_fields(prepared.additional.clone())
             .set_request_metadata(prepared.metadata.clone());
-        let opened = call.send().await.map_err(|error| Box::new(failure(&error, &exchange.facts())))?;
+        let opened = call.send().await;
+        let opened = opened.map_err(|error| Box::new(failure(&error, &exchange.facts(), &self.secrets)))?;
         tally.read(opened, exchange).await?;
         Ok(tally.answer.clone())
     }
+}
+
+/// The URL of AWS's server in a region, as the SDK resolves it.
+async fn aws_url(region: &str, config: &SdkConfig) -> String {
+    let params =
+        Params::builder().region(region).set_use_fips(config.use_fips()).set_use_dual_stack(config.use_dual_stack());
+    let resolved = match params.build() {
+        Ok(params) => DefaultResolver::new().resolve_endpoint(&params).await.map(|endpoint| endpoint.url().to_owned()),
+        Err(error) => Err(error.into()),
+    };
+    // Requests would fail for the same reason, which they report.
+    resolved.unwrap_or_else(|_| format!("https://bedrock-runtime.{region}.amazonaws.com"))
 }
 
 enum End {
@@ -320,7 +365,7 @@ fn is_empty(block: &ContentBlock) -> bool {
 
 /// The class and message of an error. What the connector saw is nearer to the cause than what the
 /// SDK made of it.
-fn failure<E>(error: &SdkError<E>, facts: &Facts) -> Failure
+fn failure<E>(error: &SdkError<E>, facts: &Facts, secrets: &Secrets) -> Failure
 where
     E: ProvideErrorMetadata + StdError + 'static,
     SdkError<E>: RequestId,
@@ -339,6 +384,10 @@ where
             None if http_status == Some(429) => {
                 (class::TOO_MANY_REQUESTS.into(), "HTTP 429 without an error type".into())
             }
+            None if http_status == Some(407) => (
+                "http_error".into(),
+                "HTTP 407: the proxy requires a login (user and password in the URL of the proxy)".into(),
+            ),
             None => ("http_error".into(), format!("HTTP {} without an error code", http_status.unwrap_or(0))),
         },
         SdkError::TimeoutError(_) => ("timeout".into(), deepest(error)),
@@ -346,6 +395,12 @@ where
         SdkError::ResponseError(_) => ("decode".into(), deepest(error)),
         SdkError::DispatchFailure(_) => ("connect".into(), deepest(error)),
         _ => ("other".into(), chain(error).join(": ")),
+    };
+    let location = error.raw_response().and_then(|response| response.headers().get("location"));
+    let message = match location.filter(|_| http_status.is_some_and(|status| (300..400).contains(&status))) {
+        // Masked before it is cut: a part of a secret would not be recognised.
+        Some(location) => format!("{message}; the redirect to `{}` is not followed", secrets.redact(location, 200)),
+        None => message,
     };
     Failure { class, message, http_status, request_id, answer: Answer::default() }
 }

@@ -1,7 +1,7 @@
 //! Where requests go and how they are signed: the credentials that an endpoint may receive. Nothing is left for the SDK to
 //! resolve behind our back: an endpoint, a bearer token and credentials are handed to it explicitly.
 
-use super::connect::{self, ProxySettings, chain};
+use super::connect::{self, CaBundleError, NetworkSettings, chain};
 use super::redact::LONGEST_MESSAGE;
 use crate::units::Secrets;
 use crate::units::secrets::DUMMY;
@@ -36,8 +36,8 @@ pub(crate) struct Target {
     pub(crate) profile: Option<String>,
     /// The bearer token for Bedrock; never sent over plain http.
     pub(crate) bearer_token: Option<Token>,
-    /// Proxies of the environment.
-    pub(crate) proxies: ProxySettings,
+    /// Proxies and trusted certificates.
+    pub(crate) network: NetworkSettings,
     /// What is masked; credentials are added as they are provided.
     pub(crate) secrets: Secrets,
 }
@@ -48,9 +48,30 @@ pub(crate) enum SetupError {
     /// Neither plan, environment nor profile names a region.
     #[error("no AWS region: neither the plan, AWS_REGION nor the profile names one")]
     NoRegion,
-    /// The provider chain has nothing.
+    /// The selected profile does not exist.
+    #[error("no AWS profile is called `{name}`: {}", known_profiles(files, known))]
+    UnknownProfile {
+        /// Its name.
+        name: String,
+        /// The files that were read.
+        files: [String; 2],
+        /// The profiles that they define.
+        known: Vec<String>,
+    },
+    /// The certificates to trust cannot be read.
+    #[error(transparent)]
+    CaBundle(#[from] CaBundleError),
+    /// The provider chain has nothing; what it reported is in the log.
     #[error("no AWS credentials: {0}")]
     NoCredentials(String),
+    /// No connection can be opened, and earlier results would be erased for that.
+    #[error("cannot connect to `{url}`, and the earlier results are kept: {reason}")]
+    Unreachable {
+        /// The server.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
     /// A plan alone selects where the credentials of this machine would go.
     #[error(
         "no AWS credentials are sent to `{0}`: only the plan sets this endpoint, and it is not a host of Amazon Bedrock"
@@ -59,6 +80,19 @@ pub(crate) enum SetupError {
     /// A session token would be readable on the way.
     #[error("no AWS session token is sent to `{0}` over http")]
     SessionTokenOverHttp(HttpUrl),
+}
+
+/// Lists the profiles that exist, bounded.
+fn known_profiles(files: &[String; 2], known: &[String]) -> String {
+    const MOST: usize = 10;
+    let [config, credentials] = files;
+    if known.is_empty() {
+        return format!("neither `{config}` nor `{credentials}` defines any");
+    }
+    let first: Vec<String> = known.iter().take(MOST).map(|name| format!("`{name}`")).collect();
+    let more = known.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("`{config}` and `{credentials}` define {}{more}", first.join(", "))
 }
 
 /// The configuration of all clients, and the bearer token if requests carry it in place of a signature.
@@ -140,7 +174,7 @@ async fn from_environment(
             dummy_credentials()
         }
         Err(reason) if target.bearer_token.is_some() => {
-            let reason = format!("a bearer token is never sent over http, and there is nothing else: {reason}");
+            let reason = format!("a bearer token is never sent over http, and {reason}");
             return Err(SetupError::NoCredentials(reason));
         }
         Err(reason) => return Err(SetupError::NoCredentials(reason)),
@@ -152,12 +186,12 @@ async fn from_environment(
 /// Without `allow_http` no session token is provided for an endpoint over plain http that is not on this machine.
 pub(crate) async fn credentials(
     profile: Option<&str>,
-    proxies: &ProxySettings,
+    network: &NetworkSettings,
     secrets: &Secrets,
     endpoint: Option<&HttpUrl>,
     allow_http: bool,
 ) -> (Option<SharedCredentialsProvider>, Option<String>) {
-    let (http_client, _) = connect::client(proxies);
+    let (http_client, _) = connect::client(network);
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client);
     if let Some(profile) = profile {
         loader = loader.profile_name(profile);
@@ -212,9 +246,21 @@ async fn resolve(config: &SdkConfig, secrets: &Secrets) -> Result<(SharedCredent
             // Some of the SDK's messages carry a whole debug dump in parentheses.
             let causes = chain(&error);
             let plain: Vec<&str> = causes.iter().filter_map(|cause| cause.split(" (").next()).collect();
-            Err(secrets.redact(&plain.join(": "), LONGEST_MESSAGE))
+            let reported = secrets.redact(&plain.join(": "), LONGEST_MESSAGE);
+            tracing::debug!(reported, "no AWS credentials");
+            Err(summary(&error).to_owned())
         }
         Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
+    }
+}
+
+/// What happened to the credentials, on one line.
+fn summary(error: &CredentialsError) -> &'static str {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => "no source of the AWS SDK provides any",
+        CredentialsError::ProviderTimedOut(_) => "their source did not answer in time",
+        CredentialsError::InvalidConfiguration(_) => "the configuration of their source is invalid",
+        _ => "their source failed",
     }
 }
 

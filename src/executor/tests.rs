@@ -1,6 +1,6 @@
 //! The executor against a server of the test's own, over real sockets and through the real SDK.
 
-use super::connect::ProxySettings;
+use super::connect::NetworkSettings;
 use super::port::{Event, Gate, Refusal, Stop};
 use super::{Backlog, Bedrock, Job, Target, execute};
 use crate::matrix::{Shard, expand, order};
@@ -87,7 +87,7 @@ async fn bedrock(url: String) -> Arc<Bedrock> {
         regions: Vec::new(),
         profile: None,
         bearer_token: None,
-        proxies: ProxySettings::from_environment(&std::collections::BTreeMap::new()),
+        network: NetworkSettings::default(),
         secrets: crate::units::Secrets::default(),
     };
     Arc::new(Bedrock::connect(&target).await.unwrap())

@@ -124,7 +124,8 @@ pub(crate) fn check(dir: &Path, overwrite: bool) -> Result<(), DirError> {
     Ok(())
 }
 
-fn is_occupied(dir: &Path) -> bool {
+/// Whether a directory holds a run or records.
+pub(crate) fn is_occupied(dir: &Path) -> bool {
     Directory::open(dir).is_ok_and(|dir| {
         let has_records = || dir.read(JOURNAL).and_then(|journal| journal.metadata()).is_ok_and(|file| file.len() > 0);
         dir.has(MANIFEST).unwrap_or(true) || has_records()

@@ -270,7 +270,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ),
     ("cap_std", &["src/files.rs"]),
     ("cap_fs_ext", &["src/files.rs"]),
-    ("object_store", &["src/exchange/store.rs"]),
+    ("object_store", &["src/exchange/store.rs", "src/exchange/http.rs"]),
     ("rtime_clock", &["src/exchange/clock.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
     ("quick_xml", &["src/report/ci/junit.rs"]),

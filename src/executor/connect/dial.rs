@@ -1,8 +1,9 @@
 //! Opening a connection: name, TCP, proxy, TLS, with the time it took and the part that failed.
 
-use super::causes;
 use super::dns::{DnsError, Resolver};
 use super::proxy::ProxySettings;
+use super::roots::CaBundle;
+use super::{NetworkSettings, causes};
 use hyper::Uri;
 use hyper::http;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -96,7 +97,7 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    pub(super) fn new(proxies: &ProxySettings) -> Self {
+    pub(super) fn new(network: &NetworkSettings) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -105,19 +106,23 @@ impl Dial {
         tcp.set_keepalive(Some(KEEP_ALIVE));
         tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
         tcp.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
-        Self { tcp: Tcp(tcp), tls: Arc::new(tls_config()), proxies: proxies.clone() }
+        let tls = Arc::new(tls_config(network.ca_bundle.as_ref()));
+        Self { tcp: Tcp(tcp), tls, proxies: network.proxies.clone() }
     }
 }
 
-/// The platform's roots, no ALPN. Without any root every handshake fails with a class and a hint of
+/// The platform's roots or those of a file, no ALPN. Without any root every handshake fails with a class and a hint of
 /// its own, so that a machine without certificates still serves plain http.
-fn tls_config() -> rustls::ClientConfig {
+fn tls_config(ca_bundle: Option<&CaBundle>) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = || {
         rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)
             .unwrap_or_else(|_| unreachable!("ring serves the default versions"))
     };
+    if let Some(bundle) = ca_bundle {
+        return versions().with_root_certificates(Arc::clone(&bundle.roots)).with_no_client_auth();
+    }
     match versions().with_native_roots() {
         Ok(config) => config.with_no_client_auth(),
         Err(error) => {

@@ -12,9 +12,11 @@ mod dial;
 mod dns;
 mod limit;
 mod proxy;
+mod roots;
 
 pub(super) use limit::TOO_LONG;
 pub(crate) use proxy::ProxySettings;
+pub(crate) use roots::{CaBundle, CaBundleError};
 
 use super::exchange::Exchange;
 use crate::record::Connection;
@@ -29,6 +31,7 @@ use bytes::Bytes;
 use dial::{Dial, DialError, Opened};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::http;
+use hyper::http::header::PROXY_AUTHORIZATION;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use limit::{BodyError, BodyLimit};
@@ -38,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tower_service::Service;
 
 /// How long an idle connection is kept: less than the 60 s after which load balancers close one, so that no request
 /// meets a connection that is being closed.
@@ -74,8 +78,17 @@ impl Connections {
     }
 }
 
+/// How connections leave this machine, from values that were read elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NetworkSettings {
+    /// Proxies of the environment.
+    pub(crate) proxies: ProxySettings,
+    /// Nothing selects the certificates that the system trusts.
+    pub(crate) ca_bundle: Option<CaBundle>,
+}
+
 /// The client for the SDK and for `aws-config`, with its counters.
-pub(crate) fn client(proxies: &ProxySettings) -> (SharedHttpClient, Arc<Connections>) {
+pub(crate) fn client(network: &NetworkSettings) -> (SharedHttpClient, Arc<Connections>) {
     let connections = Arc::new(Connections::default());
     let client = Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)
@@ -83,24 +96,39 @@ pub(crate) fn client(proxies: &ProxySettings) -> (SharedHttpClient, Arc<Connecti
         .pool_timer(TokioTimer::new())
         .retry_canceled_requests(false)
         .http1_read_buf_exact_size(READ_BUFFER)
-        .build(Dial::new(proxies));
-    let connector = SharedHttpConnector::new(Connector { client, connections: Arc::clone(&connections) });
+        .build(Dial::new(network));
+    let proxies = network.proxies.clone();
+    let connector = SharedHttpConnector::new(Connector { client, proxies, connections: Arc::clone(&connections) });
     (http_client_fn(move |_, _| connector.clone()), connections)
+}
+
+/// Opens a connection to a server as a request would, with its TLS and its proxy, and closes it: nothing is sent.
+///
+/// # Errors
+/// Why it cannot be opened, for people.
+pub(super) async fn check(network: &NetworkSettings, server: &hyper::Uri) -> Result<(), String> {
+    let opened = Dial::new(network).call(server.clone()).await;
+    opened.map(drop).map_err(|error| chain(&error).join(": "))
 }
 
 #[derive(Debug, Clone)]
 struct Connector {
     client: Client<Dial, SdkBody>,
+    proxies: ProxySettings,
     connections: Arc<Connections>,
 }
 
 impl SdkConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let exchange = Exchange::current();
-        let request = match request.try_into_http1x() {
+        let mut request = match request.try_into_http1x() {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
+        // A tunnel is logged in to when it is opened; over plain http each request carries the login.
+        if let Some(login) = self.proxies.login_of_plain_http(request.uri()) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, login);
+        }
         let connections = Arc::clone(&self.connections);
         if let Some(exchange) = &exchange {
             exchange.note(|facts| facts.sent = Some(Instant::now()));

@@ -3,6 +3,8 @@
 
 use crate::units::url::is_loopback;
 use hyper::Uri;
+use hyper::http::HeaderValue;
+use hyper::http::uri::Scheme;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +35,25 @@ impl ProxySettings {
 
     pub(super) fn intercept(&self, destination: &Uri) -> Option<Intercept> {
         if destination.host().is_some_and(is_loopback) { None } else { self.0.intercept(destination) }
+    }
+}
+
+impl ProxySettings {
+    /// Returns the login that a request over plain http needs, if a proxy takes it and has one.
+    pub(super) fn login_of_plain_http(&self, destination: &Uri) -> Option<HeaderValue> {
+        let is_plain_http = destination.scheme() == Some(&Scheme::HTTP);
+        let proxy = self.intercept(destination).filter(|_| is_plain_http)?;
+        let mut login = proxy.basic_auth()?.clone();
+        // It is in no log.
+        login.set_sensitive(true);
+        Some(login)
+    }
+}
+
+impl Default for ProxySettings {
+    /// No proxies.
+    fn default() -> Self {
+        Self::from_environment(&BTreeMap::new())
     }
 }
 

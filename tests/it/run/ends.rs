@@ -82,6 +82,35 @@ fn an_occupied_directory_is_refused_unless_told_otherwise() {
 }
 
 #[test]
+fn results_are_kept_if_the_endpoint_cannot_be_reached() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &["--requests", "3"]);
+    let journal = || std::fs::read(scene.path("results/token_data.jsonl")).unwrap();
+    let (before, manifest) = (journal(), scene.manifest());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (port, seen) = super::tls::start(&runtime, &scene.path("untrusted.pem"));
+    for (url, reason) in [
+        (closed, "the connection could not be opened"),
+        (format!("https://localhost:{port}"), "the TLS handshake failed"),
+        ("http://no-such-host.invalid".into(), "the name could not be resolved"),
+    ] {
+        let mut command = scene.run_command(&["--overwrite", "--endpoint-url", &url, "--region", "us-east-1"]);
+        command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+        let message = stderr(&scene.expect(4, command));
+        let expected = format!("cannot connect to `{url}`, and the earlier results are kept: {reason}");
+        assert!(message.contains(&expected), "{message}");
+        assert!(journal() == before && scene.manifest() == manifest && scene.path("results/report.html").exists());
+    }
+    assert!(seen.authorizations.lock().unwrap().is_empty(), "no request is sent to find out");
+    // In an empty directory there is nothing to lose: what cannot be reached is recorded.
+    scene.run(4, &["--endpoint-url", &format!("https://localhost:{port}"), "--results-dir", "other", "--overwrite"]);
+    assert!(scene.path("other/token_data.jsonl").exists());
+}
+
+#[test]
 fn missing_parents_are_created_and_only_picks_cells() {
     let scene = Scene::new().plan(SHORT);
     let arguments = ["run", "plan.toml", "--yes", "--results-dir", "a/b/c", "--user-counts", "1,2", "--only", "*_u2"];

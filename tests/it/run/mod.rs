@@ -15,6 +15,7 @@ pub(crate) mod links;
 mod loads;
 mod machine;
 mod money;
+mod network;
 mod nothing_lost;
 mod outputs;
 mod ownership;

@@ -16,7 +16,7 @@ const PASSWORD: &str = "pr0xy-passw0rd";
 const FOREIGN: &str = "f0re1gn-s3cret";
 
 /// Answers the n-th request as told. The function gets the head and the number of the request.
-fn serve(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> String {
+pub(super) fn serve(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
     let (answer, count) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
@@ -47,7 +47,7 @@ fn serve(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> Str
     address
 }
 
-fn http(status: u16, headers: &str, body: &str) -> Vec<u8> {
+pub(super) fn http(status: u16, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
