@@ -3,6 +3,7 @@
 //! interval. Knows numbers only.
 
 use serde::Serialize;
+use statrs::distribution::{Binomial, DiscreteCDF};
 
 /// What a 95 % interval leaves out on either side.
 pub(crate) const TAIL: f64 = 0.025;
@@ -191,29 +192,13 @@ fn effective_size(in_order: &[Observation]) -> f64 {
     if r1 > 0.0 { n * (1.0 - r1) / (1.0 + r1) } else { n }
 }
 
-/// The order-statistics interval: j the largest rank with BinomCDF(j-1; n, p) <= `tail`, k the
-/// smallest with BinomCDF(k-1; n, p) >= 1 - `tail`. A rank that does not exist is an open end.
+/// Returns the order-statistics interval: j the largest rank with BinomCDF(j-1; n, p) <= `tail`, k the smallest
+/// with BinomCDF(k-1; n, p) >= 1 - `tail`. A rank that does not exist is an open end.
 fn order_statistics(n: usize, p: f64, tail: f64) -> (Option<usize>, Option<usize>) {
-    let (mut low, mut high) = (None, None);
-    let (ln_p, ln_q) = (p.ln(), (1.0 - p).ln());
-    // ln of the binomial coefficient, built up term by term.
-    let mut ln_choose = 0.0_f64;
-    let mut cdf = 0.0_f64;
-    for successes in 0..n {
-        if successes > 0 {
-            ln_choose += ((n - successes + 1) as f64).ln() - (successes as f64).ln();
-        }
-        cdf += (ln_choose + successes as f64 * ln_p + (n - successes) as f64 * ln_q).exp();
-        let rank = successes + 1;
-        if cdf <= tail {
-            low = Some(rank);
-        }
-        if cdf >= 1.0 - tail {
-            high = Some(rank);
-            break;
-        }
-    }
-    (low, high)
+    let binomial = Binomial::new(p, n as u64).expect("a probability");
+    let low = binomial.inverse_cdf(tail) as usize;
+    let high = binomial.inverse_cdf(1.0 - tail) as usize + 1;
+    ((low > 0).then_some(low), (high <= n).then_some(high))
 }
 
 /// The smallest n at which the interval of `p` has both ends. The upper end exists once `p^n <= TAIL`, the lower

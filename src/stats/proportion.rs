@@ -2,6 +2,8 @@
 //! Clopper and Pearson (Biometrika 26, 1934), the same binomial that the intervals of percentiles are
 //! read from; autocorrelation widens it as it does those. Knows numbers only.
 
+use statrs::distribution::{Beta, ContinuousCDF};
+
 /// Answers of yes or no in order, as counters: nothing is kept of each.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
@@ -68,36 +70,14 @@ fn scaled(hits: u64, n: u64, of: u64, round: fn(f64) -> f64) -> u64 {
     if n == of { hits } else { (round(hits as f64 * n as f64 / of as f64) as u64).min(n) }
 }
 
-/// The largest p for which at most `hits` of `n` still have the chance `alpha`.
+/// Returns the largest p for which at most `hits` of `n` still have the chance `alpha`: a quantile of
+/// Beta(hits + 1, n - hits).
 fn upper(hits: u64, n: u64, alpha: f64) -> f64 {
     if hits >= n {
         return 1.0;
     }
-    let ln_choose = ln_choose(n, hits);
-    let (mut low, mut high) = (hits as f64 / n as f64, 1.0);
-    for _ in 0..60 {
-        let p = f64::midpoint(low, high);
-        if at_most(hits, n, p, ln_choose) > alpha { low = p } else { high = p }
-    }
-    high
-}
-
-/// P(X <= hits) for p above hits / n, where the terms fall from `hits` downwards.
-fn at_most(hits: u64, n: u64, p: f64, ln_choose: f64) -> f64 {
-    let mut term = (ln_choose + hits as f64 * p.ln() + (n - hits) as f64 * (1.0 - p).ln()).exp();
-    let mut sum = term;
-    for k in (1..=hits).rev() {
-        term *= k as f64 / (n - k + 1) as f64 * (1.0 - p) / p;
-        sum += term;
-        if term < sum * 1e-16 {
-            break;
-        }
-    }
-    sum
-}
-
-fn ln_choose(n: u64, k: u64) -> f64 {
-    (1..=k.min(n - k)).map(|i| ((n - i + 1) as f64).ln() - (i as f64).ln()).sum()
+    let beta = Beta::new((hits + 1) as f64, (n - hits) as f64).expect("positive shapes");
+    beta.inverse_cdf(1.0 - alpha)
 }
 
 #[cfg(test)]
