@@ -8,6 +8,8 @@
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
+use std::sync::LazyLock;
 
 /// The streams of the run's seed from which texts are written, one per name.
 const STREAMS: u64 = 1 << 60;
@@ -27,149 +29,20 @@ const WORDS_PER_TOKEN: f64 = 0.8;
 /// What is asked about the notes. Bounded, so that replies are of one length whatever the size.
 const TASK: &str = "Task: say in at most 40 words which of these notes matters most, and why.";
 
-const WHO: [&str; 28] = [
-    "the north team",
-    "a new client",
-    "the night shift",
-    "our supplier in Lyon",
-    "the finance desk",
-    "a visitor",
-    "the old mill",
-    "the shop on Main Street",
-    "the second plant",
-    "a driver",
-    "the school board",
-    "our legal adviser",
-    "the port office",
-    "the test group",
-    "a farmer from Ohio",
-    "the support line",
-    "the branch in Porto",
-    "the chief engineer",
-    "a local paper",
-    "the city council",
-    "the repair crew",
-    "the ferry company",
-    "a former manager",
-    "the warehouse",
-    "the sales office",
-    "an outside auditor",
-    "the harbour master",
-    "the design studio",
-];
-const DID: [&str; 28] = [
-    "moved",
-    "sold",
-    "counted",
-    "checked",
-    "returned",
-    "delayed",
-    "painted",
-    "repaired",
-    "ordered",
-    "cancelled",
-    "measured",
-    "replaced",
-    "described",
-    "shipped",
-    "refused",
-    "compared",
-    "reported",
-    "planned",
-    "opened",
-    "closed",
-    "lost",
-    "found",
-    "tested",
-    "approved",
-    "rejected",
-    "promised",
-    "stored",
-    "unpacked",
-];
-const WHAT: [&str; 32] = [
-    "pumps",
-    "blue crates",
-    "copper pipes",
-    "train tickets",
-    "wool coats",
-    "steel doors",
-    "solar panels",
-    "glass jars",
-    "paper files",
-    "garden tools",
-    "spare wheels",
-    "kitchen chairs",
-    "water meters",
-    "cheap radios",
-    "boxes of tea",
-    "bags of seed",
-    "silver coins",
-    "road signs",
-    "letters",
-    "oak tables",
-    "phone lines",
-    "parking permits",
-    "invoices",
-    "safety helmets",
-    "paint cans",
-    "winter tyres",
-    "window frames",
-    "hand drills",
-    "books",
-    "maps of the coast",
-    "light bulbs",
-    "fishing nets",
-];
-const WHEN: [&str; 20] = [
-    "on Monday",
-    "in early May",
-    "last week",
-    "after the storm",
-    "before lunch",
-    "at the end of June",
-    "during the strike",
-    "in the third quarter",
-    "by noon",
-    "over the holidays",
-    "two days late",
-    "in the spring",
-    "at first light",
-    "since April",
-    "before the audit",
-    "for the first time",
-    "after a long talk",
-    "without a word",
-    "as agreed",
-    "in one afternoon",
-];
-const THEN: [&str; 24] = [
-    "nobody had asked for it",
-    "the price fell by a third",
-    "the bridge was still shut",
-    "that was cheaper than we had hoped",
-    "the old plan was kept",
-    "two people left the project",
-    "the numbers did not add up",
-    "the weather was to blame",
-    "it took the whole day",
-    "a second look is due in the autumn",
-    "the board was not told",
-    "all of them were paid in full",
-    "half of the stock is gone",
-    "the contract runs out soon",
-    "the roof has leaked since then",
-    "a better offer came too late",
-    "the water was cut off",
-    "no one could find the key",
-    "the machine stood still for hours",
-    "there is room for more",
-    "the report has no page on it",
-    "a copy was sent to the bank",
-    "the road was clear again",
-    "this had happened before",
-];
-const JOIN: [&str; 6] = ["because", "although", "and", "but", "so that", "while"];
+/// The parts of sentences.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    subjects: Vec<String>,
+    verbs: Vec<String>,
+    objects: Vec<String>,
+    times: Vec<String>,
+    clauses: Vec<String>,
+    conjunctions: Vec<String>,
+}
+
+static WORDS: LazyLock<Words> =
+    LazyLock::new(|| toml::from_str(include_str!("words.toml")).expect("the embedded words are TOML"));
 
 /// About so many tokens, for a prompt of this name in a run with this seed.
 pub(super) fn text(name: &str, input_tokens: u32, seed: u64) -> String {
@@ -203,18 +76,23 @@ pub(super) fn text(name: &str, input_tokens: u32, seed: u64) -> String {
 }
 
 fn sentence(rng: &mut ChaCha8Rng) -> String {
-    let mut one = |from: &[&'static str]| from.choose(rng).copied().unwrap_or_default();
-    let (who, did, what, when, join, then) = (one(&WHO), one(&DID), one(&WHAT), one(&WHEN), one(&JOIN), one(&THEN));
+    let words = &*WORDS;
+    let mut one = |from: &'static [String]| from.choose(rng).map(String::as_str).unwrap_or_default();
+    let (subject, verb, object) = (one(&words.subjects), one(&words.verbs), one(&words.objects));
+    let (time, conjunction, clause) = (one(&words.times), one(&words.conjunctions), one(&words.clauses));
     let number = rng.random_range(2..=980_u32);
-    let who_first = {
-        let mut letters = who.chars();
+    let capitalized = {
+        let mut letters = subject.chars();
         letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     };
     match rng.random_range(0..4_u32) {
-        0 => format!("{who_first} {did} {number} {what} {when}."),
-        1 => format!("{who_first} {did} the {what} {when}, {join} {then}."),
-        2 => format!("Of {number} {what}, {who} {did} one in {}, {join} {then}.", rng.random_range(2..=9_u32)),
-        _ => format!("It was {who} who {did} {number} {what} {when}, {join} {then}."),
+        0 => format!("{capitalized} {verb} {number} {object} {time}."),
+        1 => format!("{capitalized} {verb} the {object} {time}, {conjunction} {clause}."),
+        2 => format!(
+            "Of {number} {object}, {subject} {verb} one in {}, {conjunction} {clause}.",
+            rng.random_range(2..=9_u32)
+        ),
+        _ => format!("It was {subject} who {verb} {number} {object} {time}, {conjunction} {clause}."),
     }
 }
 
@@ -244,6 +122,12 @@ mod tests {
                 assert!(text.ends_with(TASK));
             }
         }
+    }
+
+    /// `cell_hash` counts on it: a text that changes needs another [`VERSION`].
+    #[test]
+    fn the_text_of_this_version_stays() {
+        assert_eq!((VERSION, fnv(&text("a", 500, 1)), fnv(&text("size", 10_000, 7))), (1, 205_870_999, 3_312_899_994));
     }
 
     #[test]
