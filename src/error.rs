@@ -282,30 +282,30 @@ pub(crate) enum Error {
     #[error("{0}")]
     To(DirError),
     /// A time limit that Slurm would not understand.
-    #[error("--time {0}: no time limit")]
+    #[error("invalid --time `{0}`: expected HH:MM:SS or D-HH:MM:SS")]
     TimeLimit(String),
-    /// An exchange of a kind that there is not.
-    #[error("--exchange {0}: neither file:///DIR nor s3://BUCKET/PREFIX")]
+    /// An exchange that is not a known kind of URL.
+    #[error("invalid --exchange `{0}`: expected file:///DIR or s3://BUCKET/PREFIX")]
     ExchangeUrl(String),
-    /// An option of `sbatch` that the script decides.
-    #[error("`{0}` is not for the command line: the script says it")]
+    /// An option of `sbatch` that the script sets itself.
+    #[error("invalid sbatch option `{0}`: the script sets it")]
     SbatchOption(String),
-    /// Something that no script can hold.
-    #[error("{0:?} cannot be said in a job script")]
+    /// A text that cannot be quoted for a shell.
+    #[error("`{}` cannot be part of a job script", .0.escape_debug())]
     NotForScripts(String),
-    /// A file of somebody else's in the script's place.
-    #[error("{} is there, and not a script of this command", .0.display())]
+    /// The script's path is a file that this command did not write.
+    #[error("`{}` exists and is not a script of this command", .0.display())]
     NotOurScript(std::path::PathBuf),
     /// `sbatch` cannot be run.
     #[error("cannot run sbatch: {0}")]
     NoSbatch(std::io::Error),
-    /// `sbatch` said no.
-    #[error("sbatch refused {}: {said}", script.display())]
+    /// `sbatch` failed.
+    #[error("sbatch refused `{}`: {message}", script.display())]
     Sbatch {
-        /// What was handed in.
+        /// The submitted script.
         script: std::path::PathBuf,
-        /// Why not, in its words.
-        said: String,
+        /// What `sbatch` printed to stderr.
+        message: String,
     },
     /// The system refused something that it never refuses.
     #[error("internal error: {0}")]
@@ -441,13 +441,13 @@ impl Error {
                 format!("`bedrock-plan merge URL --to DIR --with {}` takes them from there", dir.display())
             }
             Self::IntoItself { .. } | Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
-            Self::TimeLimit(_) => "HH:MM:SS, or D-HH:MM:SS".into(),
+            Self::TimeLimit(_) => "for example --time 02:30:00".into(),
             Self::SbatchOption(_) => {
-                "a run is one job of --tasks tasks that start together, and never by themselves again".into()
+                "set the number of machines with --tasks; they start together and are never requeued".into()
             }
-            Self::NotForScripts(_) => "choose a name without control characters".into(),
-            Self::NotOurScript(_) => "say where else: --script FILE, or --print".into(),
-            Self::NoSbatch(_) => "the script is written: hand it in where Slurm's commands are".into(),
+            Self::NotForScripts(_) => "use names without control characters".into(),
+            Self::NotOurScript(_) => "choose another path with --script FILE, or use --print".into(),
+            Self::NoSbatch(_) => "the script is written: submit it on a machine that has Slurm's commands".into(),
             Self::Unrecorded { dir, .. } => format!("`bedrock-plan report {}` renders what is written", dir.display()),
             Self::Disk(DirError::Removed { .. }) => {
                 "the run was stopped, since nothing could be recorded: run it again, and leave its directory in place".into()

@@ -1,170 +1,129 @@
-//! The Slurm job of a run on several machines, as a script: one job whose tasks start all together or
-//! not at all. Pure text; knows nothing of plans. What each flag is for stands in the script itself,
-//! since that is what people read when a job went wrong.
+//! The Slurm job of a run on several machines, as a script: one job whose tasks all start together, or none.
+//! Knows no plan. The comments of the script explain its flags, since people read it when a job has failed.
 
+use minijinja::{Environment, UndefinedBehavior, context};
 use std::borrow::Cow;
 
-/// The second line of each script: by it a script of ours is known.
-pub(super) const MARK: &str = "# Written by `bedrock-plan submit`";
+/// The beginning of the second line of each script, which identifies a script of this program.
+pub(super) const SCRIPT_MARK: &str = "# Written by `bedrock-plan submit`";
 
-/// What a path or a URL has where the shell puts the job's id in.
-pub(super) const JOB: &str = "job_SLURM_JOB_ID";
+/// Placeholder for the job's id in a path or a URL; the shell fills it in.
+pub(super) const JOB_PLACEHOLDER: &str = "job_SLURM_JOB_ID";
 
-/// What `sbatch` would be told twice: a gang job whose parts are counted by its tasks.
-const DECIDED: [&str; 7] = ["--array", "-a", "--ntasks", "-n", "--ntasks-per-node", "--requeue", "--wrap"];
+/// Options of `sbatch` that the script itself sets: the machines start together and are counted by task.
+const RESERVED_OPTIONS: [&str; 7] = ["--array", "-a", "--ntasks", "-n", "--ntasks-per-node", "--requeue", "--wrap"];
 
 /// A job.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Of the plan, safe in a file name.
+    /// The plan's name, safe in a file name.
     pub(super) name: String,
-    /// Machines.
+    /// Number of machines.
     pub(super) tasks: u32,
-    /// As Slurm reads it.
-    pub(super) time: String,
-    /// What the plan takes of it at most, for the script's reader.
-    pub(super) takes: String,
-    /// How long machines wait for each other, for the script's reader.
-    pub(super) late: String,
-    /// So long before its end the machines are told to end, seconds.
+    /// Time limit in Slurm's notation.
+    pub(super) time_limit: String,
+    /// Longest duration of the plan, for the reader.
+    pub(super) planned: String,
+    /// How long machines wait for each other, for the reader.
+    pub(super) start_wait: String,
+    /// Seconds before the time limit at which the machines are signalled to end.
     pub(super) notice_s: u64,
-    /// Options of `sbatch` beside these.
+    /// Further options of `sbatch`.
     pub(super) options: Vec<String>,
-    /// Variables that the plan was read with.
+    /// Environment variables that the plan was read with.
     pub(super) environment: Vec<(String, String)>,
-    /// What relative paths are relative to; absolute.
+    /// Directory that relative paths refer to; absolute.
     pub(super) working_dir: String,
     /// This program; absolute.
     pub(super) program: String,
     /// The plan; absolute.
     pub(super) plan: String,
-    /// Flags of `run` beside those that every job has.
+    /// Further flags of `run`.
     pub(super) flags: Vec<String>,
-    /// Where each machine's own results go, with [`JOB`] in it; absolute.
+    /// Results directory of each machine, with [`JOB_PLACEHOLDER`] in it; absolute.
     pub(super) results: String,
-    /// Where they meet, a URL with [`JOB`] in it; below the results where it is not said.
+    /// URL of the exchange, with [`JOB_PLACEHOLDER`] in it; `None`: below the results.
     pub(super) exchange: Option<String>,
-    /// Where the merged results go, if not where each machine's are; absolute.
-    pub(super) to: Option<String>,
+    /// Directory of the merged results, if not that of each machine; absolute.
+    pub(super) merged: Option<String>,
 }
 
-/// Why there is no script.
+/// Why a script cannot be written.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unsaid {
-    /// The script decides this option itself.
-    Decided(String),
-    /// A text with a NUL or, in an option of `sbatch`, a line's end.
-    Text(String),
+pub(super) enum ScriptError {
+    /// The script itself sets this option.
+    ReservedOption(String),
+    /// A text with a NUL or, in an option of `sbatch`, a line break.
+    UnsafeText(String),
 }
 
-/// What `sbatch` is told beside the script's own must not be the script's.
-pub(super) fn decided(options: &[String]) -> Option<&String> {
+/// Returns the first option that the script itself sets.
+pub(super) fn reserved_option(options: &[String]) -> Option<&String> {
     options.iter().find(|option| {
         let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
-        let glued = |known: &str| known.len() == 2 && !option.starts_with("--") && option.starts_with(known);
-        DECIDED.iter().any(|known| name == *known || glued(known))
+        let has_attached_value =
+            |known: &str| known.len() == 2 && !option.starts_with("--") && option.starts_with(known);
+        RESERVED_OPTIONS.iter().any(|known| name == *known || has_attached_value(known))
     })
 }
 
 impl Job {
-    /// The script.
-    pub(super) fn script(&self) -> Result<String, Unsaid> {
-        if let Some(option) = decided(&self.options) {
-            return Err(Unsaid::Decided(option.clone()));
+    /// Returns the text of the script.
+    pub(super) fn script(&self) -> Result<String, ScriptError> {
+        if let Some(option) = reserved_option(&self.options) {
+            return Err(ScriptError::ReservedOption(option.clone()));
         }
-        let results = of_job(&self.results)?;
-        let exchange = match &self.exchange {
-            Some(url) => of_job(url)?,
-            None => of_job(&format!("file://{}/exchange", self.results))?,
-        };
-        let to = match &self.to {
+        if let Some(option) = self.options.iter().find(|option| option.chars().any(char::is_control)) {
+            return Err(ScriptError::UnsafeText(option.clone()));
+        }
+        let exchange = self.exchange.clone().unwrap_or_else(|| format!("file://{}/exchange", self.results));
+        let merged = match &self.merged {
             Some(dir) => quoted(dir)?.into_owned(),
             None => r#""$results""#.to_owned(),
         };
-        let environment = self
-            .environment
-            .iter()
-            .map(|(name, value)| Ok(format!("export {name}={}\n", quoted(value)?)))
-            .collect::<Result<String, Unsaid>>()?;
-        let program = quoted(&self.program)?;
-        let flags = self.flags.iter().map(|flag| Ok(format!(" {}", quoted(flag)?))).collect::<Result<String, _>>()?;
-        Ok(format!(
-            r#"#!/bin/bash
-{MARK}, {version}: hand it in with sbatch.
-# The plan {name} on {tasks}, as one job: all of them start, or none. This program, the plan and
-# the results must be where every machine sees them.
-#
-#SBATCH --job-name={name}
-#SBATCH --ntasks={n}
-#SBATCH --ntasks-per-node=1
-# A load that was sent is never sent again by itself.
-#SBATCH --no-requeue
-# Who loses a machine loses its part, not the others'.
-#SBATCH --no-kill
-# The plan takes {takes} at most. Beside that: machines that come late, {late} at most, the first
-# requests, the start of each cell on all machines at once, and the merge.
-#SBATCH --time={time}
-# So many seconds before that nothing new starts, what is in flight ends, and records are kept.
-#SBATCH --signal=TERM@{notice}
-{options}
-results={results}
-exchange={exchange}
-{environment}cd {dir} || exit
-
-# scancel asks this shell to end as well: it waits for the machines and merges what they leave. (A
-# trap that does something, so that the machines are not deaf to the signal.)
-trap : TERM
-# What srun itself does not pass on: the cores of a task.
-[ -z "${{SLURM_CPUS_PER_TASK-}}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
-
-# One machine's end is not the others', however it ends. Each line says whose it is.
-srun --label --no-kill --wait=0 --kill-on-bad-exit=0 \
-    {program} run {plan} --yes \
-    --results-dir "$results" --exchange "$exchange"{flags}
-
-# Whether all is there is seen here alone, since srun does not say it: this code is the job's.
-{program} merge "$exchange" --to {to}
-"#,
-            version = env!("CARGO_PKG_VERSION"),
-            name = self.name,
-            tasks = crate::units::text::count(self.tasks as usize, "machine"),
-            n = self.tasks,
-            takes = self.takes,
-            late = self.late,
-            time = self.time,
-            notice = self.notice_s,
-            options = self.options()?,
-            dir = quoted(&self.working_dir)?,
-            plan = quoted(&self.plan)?,
-        ))
-    }
-
-    /// The line of the options that `sbatch` was to be told.
-    fn options(&self) -> Result<String, Unsaid> {
-        if self.options.is_empty() {
-            return Ok(String::new());
-        }
-        let mut line = "#SBATCH".to_owned();
-        for option in &self.options {
-            if option.chars().any(char::is_control) {
-                return Err(Unsaid::Text(option.clone()));
-            }
-            line.push(' ');
-            line.push_str(&quoted(option)?);
-        }
-        line.push('\n');
-        Ok(line)
+        let all_quoted = |texts: &[String]| -> Result<Vec<String>, ScriptError> {
+            texts.iter().map(|text| Ok(quoted(text)?.into_owned())).collect()
+        };
+        let (options, flags) = (all_quoted(&self.options)?, all_quoted(&self.flags)?);
+        let environment = self.environment.iter().map(|(name, value)| Ok((name.clone(), quoted(value)?.into_owned())));
+        let environment: Vec<_> = environment.collect::<Result<_, ScriptError>>()?;
+        let values = context! {
+            first_line => format!("{SCRIPT_MARK},"),
+            version => env!("CARGO_PKG_VERSION"),
+            name => &self.name,
+            machines => crate::units::text::count(self.tasks as usize, "machine"),
+            tasks => self.tasks,
+            planned => &self.planned,
+            start_wait => &self.start_wait,
+            time_limit => &self.time_limit,
+            notice_s => self.notice_s,
+            options,
+            results => with_job_id(&self.results)?,
+            exchange => with_job_id(&exchange)?,
+            environment,
+            working_dir => &*quoted(&self.working_dir)?,
+            program => &*quoted(&self.program)?,
+            plan => &*quoted(&self.plan)?,
+            flags,
+            merged,
+        };
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        // The engine removes one line break at the end.
+        let script = templates.render_str(include_str!("slurm.sbatch"), values).expect("the embedded template renders");
+        Ok(script + "\n")
     }
 }
 
-/// A text for the shell, which puts the job's id in.
-fn of_job(text: &str) -> Result<String, Unsaid> {
-    let parts = text.split(JOB).map(|part| if part.is_empty() { Ok(Cow::Borrowed("")) } else { quoted(part) });
+/// Quotes a text for the shell, which fills in the job's id.
+fn with_job_id(text: &str) -> Result<String, ScriptError> {
+    let quoted_or_empty = |part| if str::is_empty(part) { Ok(Cow::Borrowed("")) } else { quoted(part) };
+    let parts = text.split(JOB_PLACEHOLDER).map(quoted_or_empty);
     Ok(parts.collect::<Result<Vec<_>, _>>()?.join("job_${SLURM_JOB_ID}"))
 }
 
-fn quoted(text: &str) -> Result<Cow<'_, str>, Unsaid> {
-    shlex::try_quote(text).map_err(|_| Unsaid::Text(text.to_owned()))
+fn quoted(text: &str) -> Result<Cow<'_, str>, ScriptError> {
+    shlex::try_quote(text).map_err(|_| ScriptError::UnsafeText(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -172,15 +131,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_job_s_id_is_for_the_shell_and_nothing_else_is() {
-        assert_eq!(of_job("/r/job_SLURM_JOB_ID").unwrap(), "/r/job_${SLURM_JOB_ID}");
-        assert_eq!(of_job("/r $x/job_SLURM_JOB_ID.d").unwrap(), "'/r $x/'job_${SLURM_JOB_ID}.d");
-        assert_eq!(of_job("/r\0"), Err(Unsaid::Text("/r\0".into())));
+    fn only_the_job_id_is_left_to_the_shell() {
+        assert_eq!(with_job_id("/r/job_SLURM_JOB_ID").unwrap(), "/r/job_${SLURM_JOB_ID}");
+        assert_eq!(with_job_id("/r $x/job_SLURM_JOB_ID.d").unwrap(), "'/r $x/'job_${SLURM_JOB_ID}.d");
+        assert_eq!(with_job_id("/r\0"), Err(ScriptError::UnsafeText("/r\0".into())));
     }
 
     #[test]
-    fn what_the_script_decides_is_found_in_every_form() {
-        let found = |option: &str| decided(&["-p".into(), option.into()]).is_some();
+    fn reserved_options_are_found_in_every_form() {
+        let found = |option: &str| reserved_option(&["-p".into(), option.into()]).is_some();
         for option in ["--array=0-3", "--array", "-a", "-a0-3", "-n4", "--ntasks=8", "--requeue"] {
             assert!(found(option), "{option}");
         }

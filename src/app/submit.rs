@@ -1,7 +1,7 @@
-//! `submit`: the Slurm job of a plan that several machines run together. The plan is read and checked
-//! as `run` does it before anything is written; nothing is sent.
+//! `submit`: writes the Slurm job of a plan that several machines run together. The plan is read and checked
+//! as by `run` before the script is written. No request is sent.
 
-use super::slurm::{self, Job, Unsaid};
+use super::slurm::{self, Job, ScriptError};
 use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
 use crate::config::{Resolved, expand_home, settings};
 use crate::error::Error;
@@ -20,25 +20,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// To come together once, where nobody is late.
-const MEETING: Duration = Duration::from_secs(10);
+/// Allowance for one barrier that no machine reaches late.
+const BARRIER: Duration = Duration::from_secs(10);
 
-/// To start, to hand over the records, and to merge them.
-const AROUND: Duration = Duration::from_secs(300);
+/// Allowance for the start of the job, the delivery of the records and their merge.
+const OVERHEAD: Duration = Duration::from_secs(300);
 
-/// What a limit is rounded up to.
-const ROUND_S: u64 = 300;
+/// The time limit is rounded up to a multiple of this.
+const TIME_LIMIT_STEP_S: u64 = 300;
 
-/// To write and hand over what was recorded, after the last request ended.
-const HANDING_OVER: Duration = Duration::from_secs(30);
+/// Allowance for writing and delivering the records after the last request ended.
+const DELIVERY: Duration = Duration::from_secs(30);
 
-/// Notice of a job's end: the least.
-const NOTICE: Duration = Duration::from_secs(45);
+/// Shortest notice of the job's end.
+const SHORTEST_NOTICE: Duration = Duration::from_secs(45);
 
-/// Slurm gives notice so much earlier than it was told.
-const EARLY: Duration = Duration::from_secs(60);
+/// Slurm may send the notice earlier than requested by this much.
+const EARLY_NOTICE: Duration = Duration::from_secs(60);
 
-/// Writes the script, or prints it, and hands it in if asked.
+/// Writes the script or prints it, and submits it with `--sbatch`.
 pub(super) fn submit(
     args: &SubmitArgs,
     resolved: &Resolved,
@@ -50,9 +50,9 @@ pub(super) fn submit(
         dir::check(Path::new(to), false).map_err(Error::To)?;
     }
     let (job, warnings) = job(args, resolved, &cells, to, environment)?;
-    let script = job.script().map_err(|unsaid| match unsaid {
-        Unsaid::Decided(option) => Error::SbatchOption(option),
-        Unsaid::Text(text) => Error::NotForScripts(text),
+    let script = job.script().map_err(|error| match error {
+        ScriptError::ReservedOption(option) => Error::SbatchOption(option),
+        ScriptError::UnsafeText(text) => Error::NotForScripts(text),
     })?;
     let mut err = std::io::stderr();
     let _ = write!(err, "{}", super::show::warnings(resolved));
@@ -66,14 +66,14 @@ pub(super) fn submit(
     let path = args.script.clone().unwrap_or_else(|| PathBuf::from(format!("{}.sbatch", job.name)));
     write(&path, &script)?;
     if args.sbatch {
-        hand_in(&path)?;
+        run_sbatch(&path)?;
     } else {
-        let _ = writeln!(err, "{} is written; `sbatch {}` hands it in", path.display(), shown(&path));
+        let _ = writeln!(err, "wrote {}; submit it with `sbatch {}`", path.display(), shell_quoted(&path));
     }
     Ok(0)
 }
 
-/// The job, and what will probably not do what was meant.
+/// Returns the job, and warnings about settings that are probably mistakes.
 fn job(
     args: &SubmitArgs,
     resolved: &Resolved,
@@ -86,28 +86,27 @@ fn job(
     let barrier = duration::parse(barrier).map_err(Error::BarrierTimeout)?;
     let expected = estimate(cells, plan, &resolved.prompts);
     let at_most = Duration::from_secs_f64(expected.seconds_at_most.ceil());
-    let turns = u32::try_from(expected.turns).unwrap_or(u32::MAX);
-    let asking = if plan.run.preflight {
+    let cell_runs = u32::try_from(expected.turns).unwrap_or(u32::MAX);
+    let preflight = if plan.run.preflight {
         let each = cells.iter().map(|cell| cell.request.timeout).max().unwrap_or_default().min(PATIENCE);
         each * probes(cells).len() as u32
     } else {
         Duration::ZERO
     };
-    let draining = cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout)).max().unwrap_or_default();
-    let notice = (draining + HANDING_OVER).max(NOTICE);
-    let needs = at_most + MEETING * turns + barrier + asking + AROUND + notice + EARLY;
-    let mut warnings = idle(cells, args.tasks);
+    let drain = cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout)).max().unwrap_or_default();
+    let notice = (drain + DELIVERY).max(SHORTEST_NOTICE);
+    let needed = at_most + BARRIER * cell_runs + barrier + preflight + OVERHEAD + notice + EARLY_NOTICE;
+    let mut warnings: Vec<String> = idle_machines(cells, args.tasks).into_iter().collect();
     if plan.target.endpoint == Endpoint::Simulated {
-        warnings
-            .push("each machine asks a simulated Bedrock of its own: endpoint = \"http://...\" is one for all".into());
+        warnings.push("each machine starts a simulator of its own: share one with endpoint = \"http://...\"".into());
     }
-    let time = match &args.time {
-        None => clock(needs.as_secs().next_multiple_of(ROUND_S)),
+    let time_limit = match &args.time {
+        None => clock(needed.as_secs().next_multiple_of(TIME_LIMIT_STEP_S)),
         Some(text) => {
             let limit = seconds(text).ok_or_else(|| Error::TimeLimit(text.clone()))?;
             if limit < at_most.as_secs() {
                 warnings.push(format!(
-                    "the plan takes {} at most, and the job ends after {}",
+                    "the plan may take {}, but the job ends after {}",
                     clock(at_most.as_secs()),
                     clock(limit)
                 ));
@@ -119,64 +118,64 @@ fn job(
     let job = Job {
         name: id::file_safe(&plan.name),
         tasks: args.tasks,
-        time,
-        takes: clock(at_most.as_secs()),
-        late: duration::format(barrier),
+        time_limit,
+        planned: clock(at_most.as_secs()),
+        start_wait: duration::format(barrier),
         notice_s: notice.as_secs(),
         options: args.sbatch_args.clone(),
-        environment: said(resolved, environment),
+        environment: variables(resolved, environment),
         working_dir: text(&working_dir)?,
         program: text(&std::env::current_exe().map_err(Error::Internal)?)?,
         plan: absolute(&args.plan)?,
         flags: flags(args, resolved),
         results: absolute(Path::new(&*expand_home(&results(plan), environment).unwrap_or_default()))?,
         exchange: args.exchange.as_deref().map(exchange).transpose()?,
-        to,
+        merged: to,
     };
     Ok((job, warnings))
 }
 
-/// Where each job's results go. Machines do not start at one moment, so that the job's name stands for it.
+/// Returns the results directory of a job. Its id replaces `{started}`, since machines do not start at the same moment.
 fn results(plan: &Plan) -> String {
     let dir = plan.results_dir.replace("{name}", &id::file_safe(&plan.name));
     if dir.contains("{started}") {
-        dir.replace("{started}", slurm::JOB)
+        dir.replace("{started}", slurm::JOB_PLACEHOLDER)
     } else {
-        format!("{}/{}", dir.trim_end_matches('/'), slurm::JOB)
+        format!("{}/{}", dir.trim_end_matches('/'), slurm::JOB_PLACEHOLDER)
     }
 }
 
-/// A place of each job's own below what was said.
+/// Returns the exchange of one job, below the URL that the user gave.
 fn exchange(url: &str) -> Result<String, Error> {
     if !crate::exchange::is_address(url) {
         return Err(Error::ExchangeUrl(url.to_owned()));
     }
-    Ok(format!("{}/{}", url.trim_end_matches('/'), slurm::JOB))
+    Ok(format!("{}/{}", url.trim_end_matches('/'), slurm::JOB_PLACEHOLDER))
 }
 
-/// What the environment said of the plan: the script says it again, so that what was checked is what runs.
-/// Where the results go is said by the script itself.
-fn said(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let of = |(key, origin): (&String, &crate::plan::Origin)| {
+/// Returns the environment variables that the plan was read with. The script exports them, so that the checked
+/// plan is the one that runs. The script sets the results directory itself.
+fn variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let variable = |(key, origin): (&String, &crate::plan::Origin)| {
         let name = origin.name.as_deref().filter(|_| origin.layer == Layer::Env && key != RESULTS)?;
         Some((name.to_owned(), environment.get(name)?.clone()))
     };
-    let mut said: BTreeMap<String, String> = resolved.origins.iter().filter_map(of).collect();
+    let mut variables: BTreeMap<String, String> = resolved.origins.iter().filter_map(variable).collect();
     if resolved.allow_http {
-        said.insert(settings::ALLOW_HTTP.into(), "true".into());
+        variables.insert(settings::ALLOW_HTTP.into(), "true".into());
     }
-    // It decides whether the machines of the job read their profiles.
-    said.extend(
+    // It decides whether the machines of the job use the endpoint of their profiles.
+    variables.extend(
         environment.get_key_value(settings::IGNORE_ENDPOINTS).map(|(name, value)| (name.clone(), value.clone())),
     );
-    said.into_iter().collect()
+    variables.into_iter().collect()
 }
 
 const RESULTS: &str = "results_dir";
 
-/// What `run` is told beside what every job tells it.
+/// Returns the flags of `run` beyond those of every job.
 fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
-    let place = settings::find(RESULTS).map_or(&[][..], |setting| setting.flags);
+    let results_flags = settings::find(RESULTS).map_or(&[][..], |setting| setting.flags);
     let mut flags = Vec::new();
     if let Some(barrier) = &args.barrier_timeout {
         flags.extend(["--barrier-timeout".to_owned(), barrier.clone()]);
@@ -184,13 +183,13 @@ fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
     for (flag, value) in &args.settings.flags {
         match flag.as_str() {
             "simulated" => flags.push("--simulated".into()),
-            // The environment of the job allows it, to `merge` too.
+            // Exported as a variable, since `merge` needs it too.
             "allow-http" => {}
-            flag if place.contains(&flag) => {}
+            flag if results_flags.contains(&flag) => {}
             flag => flags.push(format!("--{flag}={value}")),
         }
     }
-    // Only this machine is known to have the profile.
+    // The other machines may lack the profile.
     if resolved.origins.get("target.endpoint").is_some_and(|origin| origin.layer == Layer::Profile) {
         flags.push(format!("--endpoint-url={}", resolved.plan.target.endpoint));
     }
@@ -201,42 +200,40 @@ fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
     flags
 }
 
-/// Cells in which some machines would have nothing to do.
-fn idle(cells: &[Cell], tasks: u32) -> Vec<String> {
-    let few = |cell: &&Cell| !cell.is_open() && cell.peak() < f64::from(tasks);
-    let mut few: Vec<&Cell> = cells.iter().filter(few).collect();
-    few.sort_by(|a, b| a.peak().total_cmp(&b.peak()));
-    let Some(least) = few.first() else { return Vec::new() };
-    let idle = f64::from(tasks) - least.peak();
-    let more = match few.len() - 1 {
+/// Returns a warning if some cell has fewer users than there are machines.
+fn idle_machines(cells: &[Cell], tasks: u32) -> Option<String> {
+    let too_small = |cell: &&Cell| !cell.is_open() && cell.peak() < f64::from(tasks);
+    let smallest = cells.iter().filter(too_small).min_by(|a, b| a.peak().total_cmp(&b.peak()))?;
+    let idle = f64::from(tasks) - smallest.peak();
+    let more = match cells.iter().filter(too_small).count() - 1 {
         0 => String::new(),
         more => format!(", and some of them in {} more", count(more, "cell")),
     };
-    let (users, machines) = (count(least.peak() as usize, "user"), count(tasks as usize, "machine"));
-    vec![format!("{} has {users}: {idle} of {machines} have nothing to do in it{more}", least.id)]
+    let (users, machines) = (count(smallest.peak() as usize, "user"), count(tasks as usize, "machine"));
+    Some(format!("{} has {users}: {idle} of {machines} have nothing to do in it{more}", smallest.id))
 }
 
-/// Beside and renamed; what is there already is replaced only if it is a script of ours.
+/// Writes the script beside its target and renames it. Replaces an existing file only if it is such a script.
 fn write(path: &Path, script: &str) -> Result<(), Error> {
     let at = |source| Error::File { path: path.display().to_string(), source };
     match std::fs::read(path) {
-        Ok(there) if !is_ours(&there) => return Err(Error::NotOurScript(path.to_owned())),
+        Ok(existing) if !is_script(&existing) => return Err(Error::NotOurScript(path.to_owned())),
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(error)),
         _ => {}
     }
     replace_named(path, script.as_bytes()).map_err(at)
 }
 
-fn is_ours(script: &[u8]) -> bool {
-    script.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(slurm::MARK.as_bytes()))
+fn is_script(script: &[u8]) -> bool {
+    script.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(slurm::SCRIPT_MARK.as_bytes()))
 }
 
-/// Runs `sbatch`, and prints what it answers.
-fn hand_in(script: &Path) -> Result<(), Error> {
+/// Runs `sbatch` and prints its output.
+fn run_sbatch(script: &Path) -> Result<(), Error> {
     let output = Command::new("sbatch").arg(script).output().map_err(Error::NoSbatch)?;
-    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let trimmed = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
-        return Err(Error::Sbatch { script: script.to_owned(), said: words(&output.stderr) });
+        return Err(Error::Sbatch { script: script.to_owned(), message: trimmed(&output.stderr) });
     }
     let _ = std::io::stderr().write_all(&output.stderr);
     super::print(&output.stdout)
@@ -250,18 +247,17 @@ fn text(path: &Path) -> Result<String, Error> {
     path.to_str().map(str::to_owned).ok_or_else(|| Error::NotForScripts(path.to_string_lossy().into_owned()))
 }
 
-/// For a shell.
-fn shown(path: &Path) -> String {
+fn shell_quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     shlex::try_quote(&text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned)
 }
 
-/// `HH:MM:SS`.
+/// Formats as `HH:MM:SS`.
 fn clock(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-/// A time limit as Slurm reads it: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
+/// Parses a time limit in Slurm's notation to seconds: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
 fn seconds(text: &str) -> Option<u64> {
     let (days, rest) = match text.split_once('-') {
         Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
@@ -284,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_limits_are_slurm_s() {
+    fn time_limits_follow_slurm() {
         for (text, wanted) in [
             ("90", Some(5_400)),
             ("2:30", Some(150)),
