@@ -104,7 +104,10 @@
 
   // A link into a part that is folded unfolds it; so does printing.
   const unfold = () => {
-    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let id = location.hash.slice(1);
+    // An address that is no valid encoding names no part of the page.
+    try { id = decodeURIComponent(id); } catch {}
+    const target = id && document.getElementById(id);
     for (let at = target && target.parentElement; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
     if (target) target.scrollIntoView({ block: "center" });
   };

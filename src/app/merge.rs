@@ -59,7 +59,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     let lines = merge::lines(&dirs, &whole).map_err(Error::Merge)?;
     let mut taken = dir::take_for(&options.to, &files, existing).map_err(Error::To)?;
     let records = lines.write(&dirs, &mut taken)?;
-    dir::write(&options.to, Path::new(PLAN), super::show::toml_in(&options.to, &whole.plan).as_bytes())?;
+    dir::write(&options.to, Path::new(PLAN), report::plan_text(&options.to, &whole).as_bytes())?;
     // The manifest last: without it a directory holds no run.
     dir::write_manifest(&options.to, &whole)?;
     drop(taken);

@@ -66,24 +66,24 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u
     let answered = ends.iter().any(|cell| cell.answered);
     // A machine that has none of a cell's users sends nothing of it.
     let is_part = manifest.shards.as_ref().is_some_and(|shards| shards.count > 1 && shards.parts.len() == 1);
+    let excluded = manifest.excluded();
     let is_bad = |(end, PlannedCell { cell, .. }): (&CellEnd, &PlannedCell)| {
-        if manifest.is_unsupported(cell) {
+        if excluded.is_unsupported(cell) {
             return is_tier_set(&manifest.plan, &manifest.origins, cell);
         }
         (!is_part || end.sent > 0) && (end.succeeded == 0 || end.invalid)
     };
+    let reports = manifest.last_reports();
     if manifest.interrupted {
         130
-    } else if manifest.last_reports().any(|turn| turn.end == TurnEnd::LostCredentials)
+    } else if reports.iter().any(|turn| turn.end == TurnEnd::LostCredentials)
         || sent == 0 && manifest.is_grounded()
         || sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials))
     {
         4
     } else if ends.iter().zip(&manifest.cells).any(is_bad)
         || manifest.ended_ms.is_some() && manifest.has_unfinished()
-        || manifest
-            .last_reports()
-            .any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget | TurnEnd::DailyQuota))
+        || reports.iter().any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget | TurnEnd::DailyQuota))
     {
         3
     } else if fails {

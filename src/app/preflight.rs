@@ -13,19 +13,21 @@ use crate::executor::{Bedrock, Job, Tell, preflight};
 use crate::guard::{All, Budget};
 use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
-use crate::record::probe::{Checked, Finding, grounds, probes};
+use crate::record::probe::{Checked, Finding, Probe, asking, grounds, probes};
 use crate::terminal::Handle;
 use crate::units::Secrets;
 use crate::units::text::count;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Enters into the manifest who is asked for these turns' cells. What an earlier session found of them is
 /// asked anew; what it found of others stays.
 pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
+    let known = manifest.preflight.iter().enumerate();
+    let places: HashMap<Probe, usize> = known.map(|(place, known)| (known.probe.clone(), place)).collect();
     for fresh in probes(cells) {
-        match manifest.preflight.iter_mut().find(|known| known.probe == fresh.probe) {
-            Some(known) => *known = fresh,
+        match places.get(&fresh.probe) {
+            Some(place) => manifest.preflight[*place] = fresh,
             None if manifest.plan.run.preflight => manifest.preflight.push(fresh),
             None => {}
         }
@@ -34,7 +36,7 @@ pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
 
 /// The cells that each probe is asked for, by their place; a probe that nobody asks any more counts to the first.
 pub(super) fn first_cells(manifest: &Manifest) -> Vec<usize> {
-    manifest.preflight.iter().map(|checked| manifest.asking(&checked.probe).next().unwrap_or(0)).collect()
+    manifest.asking().iter().map(|cells| cells.first().copied().unwrap_or(0)).collect()
 }
 
 /// Asks for whatever has no answer in `checked` yet, and returns it with what came of it.
@@ -48,9 +50,10 @@ pub(super) async fn ask(
 ) -> Vec<Checked> {
     let open: Vec<(usize, Cell)> = checked
         .iter()
+        .zip(asking(checked, cells))
         .enumerate()
-        .filter(|(_, checked)| checked.finding.is_none())
-        .filter_map(|(index, checked)| Some((index, cells.iter().find(|cell| checked.probe.fits(cell))?.clone())))
+        .filter(|(_, (checked, _))| checked.finding.is_none())
+        .filter_map(|(index, (_, asking))| Some((index, cells[*asking.first()?].clone())))
         .collect();
     let learned = Arc::new(Mutex::new(checked.to_vec()));
     let learning = Arc::clone(&learned);
@@ -98,18 +101,15 @@ pub(super) async fn before(
             found
         }
     };
-    for checked in &manifest.preflight {
-        if let Some(sentence) = checked.sentence(asking(checked, &job.cells)) {
+    for (checked, asking) in manifest.preflight.iter().zip(asking(&manifest.preflight, &job.cells)) {
+        if let Some(sentence) = checked.sentence(asking.len()) {
             say.say(&format!("pre-flight: {sentence}"));
         }
     }
     let grounded = manifest.is_grounded();
-    job.turns.retain(|place| !grounded && manifest.left_out(&job.cells[job.order[*place].cell]).is_none());
+    let excluded = manifest.excluded();
+    job.turns.retain(|place| !grounded && excluded.get(&job.cells[job.order[*place].cell]).is_none());
     Ok(())
-}
-
-fn asking(checked: &Checked, cells: &[Cell]) -> usize {
-    cells.iter().filter(|cell| checked.probe.fits(cell)).count()
 }
 
 /// Asks, says what came of it, and ends: 0 where all that the plan asks for can be asked or is left out by it, else
@@ -125,14 +125,15 @@ pub(super) fn only(
         super::run::connect(resolved, &cells, environment, secrets, Shard::WHOLE)?;
     let asked = probes(&cells);
     let sources = super::sources(resolved, &cells, 0);
-    let first = |checked: &Checked| cells.iter().position(|cell| checked.probe.fits(cell)).unwrap_or(0);
-    let budget = Budget::new(&resolved.plan, &cells, &sources, asked.iter().map(first).collect(), Shard::WHOLE);
+    let asking = asking(&asked, &cells);
+    let first = asking.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
+    let budget = Budget::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
     let gate: Arc<dyn Gate> = Arc::new(All(vec![Arc::new(budget)]));
     let tell: Tell = Arc::new(|_| {});
     let stop = Stop::default();
     let signals = Signals::listen(2);
     let found = runtime.block_on(async {
-        let asking = ask(&bedrock, &asked, &cells, &gate, &tell, &stop);
+        let found = ask(&bedrock, &asked, &cells, &gate, &tell, &stop);
         let interrupted = async {
             signals.nth(1).await;
             stop.starting.cancel();
@@ -140,19 +141,17 @@ pub(super) fn only(
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            found = asking => found,
+            found = found => found,
             () = interrupted => Vec::new(),
         }
     });
     drop(simulator);
-    let lines = found.iter().map(|checked| checked.line(asking(checked, &cells)) + "\n");
+    let lines = found.iter().zip(&asking).map(|(checked, asking)| checked.line(asking.len()) + "\n");
     super::print(lines.collect::<String>().as_bytes())?;
     let is = |finding| found.iter().any(|checked| checked.finding == Some(finding));
-    let is_refused_tier = |checked: &Checked| {
+    let is_refused_tier = |(checked, asking): (&Checked, &Vec<usize>)| {
         checked.finding == Some(Finding::Unsupported)
-            && cells
-                .iter()
-                .any(|cell| checked.probe.fits(cell) && outcome::is_tier_set(&resolved.plan, &resolved.origins, cell))
+            && asking.iter().any(|cell| outcome::is_tier_set(&resolved.plan, &resolved.origins, &cells[*cell]))
     };
     Ok(if stop.starting.is_cancelled() {
         130
@@ -160,7 +159,8 @@ pub(super) fn only(
         4
     } else if is(Finding::Refused)
         || is(Finding::Unreachable)
-        || found.iter().any(|checked| checked.finding.is_none() || is_refused_tier(checked))
+        || found.iter().any(|checked| checked.finding.is_none())
+        || found.iter().zip(&asking).any(is_refused_tier)
     {
         3
     } else {

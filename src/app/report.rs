@@ -8,7 +8,7 @@ use crate::record::manifest::Manifest;
 use crate::record::owned;
 use crate::record::read::{self, Of, Records};
 use crate::report::templates::Templates;
-use crate::report::{FORMATS, ci, outside, view};
+use crate::report::{FORMATS, ReportError, ci, outside, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
 use crate::terminal::paint::Paint;
@@ -69,19 +69,43 @@ impl Output {
 /// Renders a run directory. Returns the exit code that its run would have.
 pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let means = options.output.open(environment)?;
-    let mut manifest = read::manifest(&options.dir)?;
+    let manifest = read::manifest(&options.dir)?;
+    let out = options.out.as_deref().unwrap_or(&options.dir);
+    let mut shown = manifest.clone();
     if let Some(include) = options.include_failures {
-        manifest.plan.report.include_failures = include;
+        shown.plan.report.include_failures = include;
     }
     if let Some(include) = options.include_ramp {
-        manifest.plan.report.include_ramp = include;
+        shown.plan.report.include_ramp = include;
     }
-    let rendered = render(&options.dir, options.out.as_deref().unwrap_or(&options.dir), &manifest, means);
+    let is_public = options.output.public;
+    let rendered = render(&options.dir, out, &shown, means).and_then(|code| {
+        if !is_public {
+            write_plan(out, &manifest)?;
+        }
+        Ok(code)
+    });
     rendered.map_err(|error| match error {
         // Nothing was sent and nothing is written.
         Error::Disk(foreign @ DirError::Foreign { .. }) => Error::Results(foreign),
         error => error,
     })
+}
+
+/// Writes the resolved plan as the run did, whatever the flags of this report are; a plan of the user's stays. With
+/// `--public` there is none: a masked plan cannot run, and its paths are those of this machine.
+fn write_plan(out: &Path, manifest: &Manifest) -> Result<(), Error> {
+    if !owned::may_write_plan(out, &manifest.run_id)? {
+        let mut err = std::io::stderr();
+        let _ = writeln!(err, "warning: {} stays: no run of bedrock-plan wrote it", out.join(dir::PLAN).display());
+        return Ok(());
+    }
+    Ok(dir::write(out, Path::new(dir::PLAN), plan_text(out, manifest).as_bytes())?)
+}
+
+/// The resolved plan of a run, for a file in a directory.
+pub(super) fn plan_text(dir: &Path, manifest: &Manifest) -> String {
+    owned::plan_note(&manifest.run_id) + &super::show::toml_in(dir, &manifest.plan)
 }
 
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
@@ -97,14 +121,23 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
     owned::check_report(out, manifest)?;
     quarantine(dir, out, summary, means.public);
     for format in FORMATS {
-        match format(&view, &means.templates) {
-            Ok(files) => {
-                for file in files {
-                    dir::write(out, &file.path, &file.bytes)?;
-                    written.push(file.path);
+        let files = match format(&view, &means.templates) {
+            Ok(files) => files,
+            Err(ReportError::Pictures { drawn, failed }) => {
+                let mut err = std::io::stderr();
+                for picture in failed {
+                    let _ = writeln!(err, "warning: cannot draw {picture}");
                 }
+                drawn
             }
-            Err(error) => failed.push(error),
+            Err(error) => {
+                failed.push(error);
+                continue;
+            }
+        };
+        for file in files {
+            dir::write(out, &file.path, &file.bytes)?;
+            written.push(file.path);
         }
     }
     let end = terminal::table::summary(&view, terminal::width());

@@ -14,7 +14,7 @@ use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{Manifest, PlannedCell};
 use crate::record::resume::{self, Found, ResumeError};
 use crate::stats::Validity;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -59,14 +59,20 @@ pub(super) fn look(
         return Err(Error::OtherPlan { dir: results.to_owned(), differences });
     }
     // What is not part of the comparison (thresholds, budget, report) may have changed.
+    let known = by_id(all_cells);
     for planned in &mut manifest.cells {
-        if let Some(cell) = all_cells.iter().find(|cell| cell.id == planned.cell.id) {
-            planned.cell = cell.clone();
+        if let Some(cell) = known.get(planned.cell.id.as_str()) {
+            planned.cell = (*cell).clone();
         }
     }
-    let again = again(results, rerun, &manifest)?;
-    let (order, turns) = resume::outstanding(results, &manifest, |id| again.iter().any(|known| known == id))?;
+    let again: HashSet<String> = again(results, rerun, &manifest)?.into_iter().collect();
+    let (order, turns) = resume::outstanding(results, &manifest, |id| again.contains(id))?;
     Ok(Some(Before { dir, manifest, order, turns }))
+}
+
+/// Cells by their ids.
+fn by_id(cells: &[Cell]) -> HashMap<&str, &Cell> {
+    cells.iter().map(|cell| (cell.id.as_str(), cell)).collect()
 }
 
 /// The cells that `--rerun` means.
@@ -108,16 +114,17 @@ fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_ce
     let now: BTreeMap<&str, String> = all_cells.iter().map(|cell| (cell.id.as_str(), hash(cell))).collect();
     let hashes: Vec<String> = all_cells.iter().map(hash).collect();
     if plan_hash(&hashes) != manifest.plan_hash {
+        let cells = by_id(all_cells);
         let changed = |planned: &&PlannedCell| now.get(planned.cell.id.as_str()) != Some(&planned.cell_hash);
         for planned in manifest.cells.iter().filter(changed).take(5) {
             let id = &planned.cell.id;
-            differences.push(match all_cells.iter().find(|cell| cell.id == *id) {
+            differences.push(match cells.get(id.as_str()) {
                 None => format!("{id} is not in the plan any more"),
                 Some(cell) => format!("{id} is another one now: {}", changes(&planned.cell, cell)),
             });
         }
-        let known = |id: &str| manifest.cells.iter().any(|planned| planned.cell.id == id);
-        let new = all_cells.iter().filter(|cell| manifest.only.is_empty() && !known(&cell.id));
+        let known: HashSet<&str> = manifest.cells.iter().map(|planned| planned.cell.id.as_str()).collect();
+        let new = all_cells.iter().filter(|cell| manifest.only.is_empty() && !known.contains(cell.id.as_str()));
         differences.extend(new.take(5).map(|cell| format!("{} is new in the plan", cell.id)));
         if differences.is_empty() {
             differences

@@ -203,7 +203,7 @@ pub(crate) fn run(
     preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
     // After the manifest, which lists it: a kill leaves no file that is nobody's.
-    dir::write(&results, Path::new(dir::PLAN), super::show::toml_in(&results, &resolved.plan).as_bytes())?;
+    dir::write(&results, Path::new(dir::PLAN), report::plan_text(&results, &manifest).as_bytes())?;
     let Driven { mut manifest, ends, execution, display } =
         drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
     drop(simulator);

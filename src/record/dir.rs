@@ -225,6 +225,23 @@ pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirE
     written.map_err(at(&dir.join(MANIFEST)))
 }
 
+/// The most panels of a picture: a chart with more has several pictures.
+pub(crate) const PANELS_PER_PICTURE: usize = 24;
+
+/// The most panels of a chart per cell of the run: three numbers, in a panel each.
+const PANELS_PER_CELL: usize = 3;
+
+/// The name of a picture of a chart without its ending, relative to the run directory. Pictures are counted from 0; the name
+/// of the first does not depend on how many there are.
+pub(crate) fn picture_name(stem: &str, picture: usize) -> String {
+    if picture == 0 { format!("{CHARTS}/{stem}") } else { format!("{CHARTS}/{stem}_{}", picture + 1) }
+}
+
+/// The most pictures of a chart of a run with so many cells.
+pub(super) fn most_pictures(cells: usize) -> usize {
+    (cells * PANELS_PER_CELL).div_ceil(PANELS_PER_PICTURE).max(1)
+}
+
 /// The charts of a run, which a user's own may lie beside.
 pub(crate) const CHART_STEMS: [&str; 12] = [
     "avg_latency_by_config",

@@ -2,7 +2,8 @@
 //! request, rewritten whole and renamed when a cell ends.
 
 use super::disturbance::Disturbances;
-use super::probe::{Checked, Finding, Probe, grounds};
+use super::last_reports::LastReports;
+use super::probe::{self, Checked, Excluded, grounds};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
 use crate::plan::{Endpoint, Origins, Plan, Price};
@@ -376,54 +377,29 @@ impl TurnReport {
 }
 
 impl Manifest {
-    /// How the turns of a cell went, each at its last attempt.
-    pub(crate) fn reports<'a>(&'a self, test_id: &'a str) -> impl Iterator<Item = &'a TurnReport> {
-        let is_last = |report: &&TurnReport| report.attempt == self.attempt(&report.test_id, report.repetition);
-        self.turns.iter().filter(move |report| report.test_id == test_id).filter(is_last)
-    }
-
-    /// How one turn went at its last attempt.
-    pub(crate) fn report(&self, test_id: &str, repetition: u32) -> Option<&TurnReport> {
-        self.turns.iter().find(|report| {
-            report.test_id == test_id
-                && report.repetition == repetition
-                && report.attempt == self.attempt(test_id, repetition)
-        })
-    }
-
-    /// How all turns went, each at its last attempt.
-    pub(crate) fn last_reports(&self) -> impl Iterator<Item = &TurnReport> {
-        self.turns.iter().filter(|report| report.attempt == self.attempt(&report.test_id, report.repetition))
-    }
-
-    /// The last attempt that was begun.
-    fn attempt(&self, test_id: &str, repetition: u32) -> u32 {
-        let is = |turn: &&Turn| turn.repetition == repetition && self.cells[turn.cell].cell.id == test_id;
-        self.order.iter().find(is).map_or(1, |turn| turn.attempt)
+    /// Indexes the reports of the last attempt of every cell run. A loop over cells builds the index once, before it.
+    pub(crate) fn last_reports(&self) -> LastReports<'_> {
+        LastReports::new(self)
     }
 
     /// Some turn that may run did not come to its end.
     pub(crate) fn has_unfinished(&self) -> bool {
+        let (reports, excluded) = (self.last_reports(), self.excluded());
         self.order.iter().any(|turn| {
             let cell = &self.cells[turn.cell].cell;
-            let report = self.report(&cell.id, turn.repetition);
-            self.left_out(cell).is_none() && report.is_none_or(|report| report.end.is_broken())
+            let report = reports.get(&cell.id, turn.repetition);
+            excluded.get(cell).is_none() && report.is_none_or(|report| report.end.is_broken())
         })
     }
 
-    /// What took a cell out of the run before it began.
-    pub(crate) fn left_out(&self, cell: &Cell) -> Option<&Checked> {
-        self.preflight.iter().find(|checked| checked.is_out() && checked.probe.fits(cell))
+    /// Indexes the findings of the pre-flight that exclude cells. A loop over cells builds the index once, before it.
+    pub(crate) fn excluded(&self) -> Excluded<'_> {
+        Excluded::new(&self.preflight)
     }
 
-    /// The service does not have the cell's tier: nothing failed.
-    pub(crate) fn is_unsupported(&self, cell: &Cell) -> bool {
-        self.left_out(cell).is_some_and(|checked| checked.finding == Some(Finding::Unsupported))
-    }
-
-    /// Cells that ask as a probe did.
-    pub(crate) fn asking<'a>(&'a self, probe: &'a Probe) -> impl Iterator<Item = usize> + 'a {
-        self.cells.iter().enumerate().filter(|(_, planned)| probe.fits(&planned.cell)).map(|(index, _)| index)
+    /// The indices of the cells that ask as each probe of the pre-flight did, by probe.
+    pub(crate) fn asking(&self) -> Vec<Vec<usize>> {
+        probe::asking(&self.preflight, self.cells.iter().map(|planned| &planned.cell))
     }
 
     /// The pre-flight ended the run.

@@ -12,6 +12,7 @@ pub(crate) mod dir;
 pub(crate) mod disturbance;
 pub(crate) mod hash;
 pub(crate) mod journal;
+mod last_reports;
 mod lines;
 pub(crate) mod manifest;
 pub(crate) mod merge;
@@ -24,5 +25,6 @@ pub(crate) mod resume;
 mod seen;
 mod unfit;
 
+pub(crate) use last_reports::LastReports;
 pub(crate) use request::{Connection, Outcome, Phase, Record};
 pub(crate) use unfit::{Unfit, is_blocked};

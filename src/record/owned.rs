@@ -5,16 +5,21 @@
 use super::damage::QUARANTINE;
 use super::dir::{
     CHART_STEMS, CHARTS, DirError, HISTOGRAMS, JOURNAL, MANIFEST, PLAN, RESERVATIONS, SHARD_MARK, SUMMARY,
+    most_pictures, picture_name,
 };
 use super::manifest::Manifest;
 use crate::files::Directory;
 use crate::units::id::is_id;
+use crate::units::text::clean;
 use crate::units::timestamp;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::HashSet;
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+
+/// A longer first line of a plan is not [`plan_note`].
+const MAX_NOTE_BYTES: u64 = 1 << 10;
 
 /// What a run writes beside its journal.
 const RUN: [&str; 3] = [MANIFEST, PLAN, RESERVATIONS];
@@ -39,9 +44,14 @@ const PER_CELL: [(&str, &str); 5] = [
 pub(crate) fn report_files<'a>(started_ms: u64, ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut names: Vec<String> = REPORT.iter().map(ToString::to_string).collect();
     names.push(format!("consolidated_results_{}.csv", timestamp::compact(started_ms)));
-    names.extend(CHART_STEMS.iter().flat_map(|stem| ["png", "svg"].map(|kind| format!("{CHARTS}/{stem}.{kind}"))));
+    let mut cells = 0;
     for id in ids {
+        cells += 1;
         names.extend(PER_CELL.iter().map(|(before, after)| format!("{before}{id}{after}")));
+    }
+    for picture in 0..most_pictures(cells) {
+        let names_of = |stem: &&str| ["png", "svg"].map(|kind| format!("{}.{kind}", picture_name(stem, picture)));
+        names.extend(CHART_STEMS.iter().flat_map(names_of));
     }
     names
 }
@@ -58,6 +68,11 @@ pub(crate) fn run_files<'a>(started_ms: u64, ids: impl IntoIterator<Item = &'a s
 pub(crate) fn files_of(manifest: &Manifest) -> Vec<String> {
     let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
     run_files(manifest.started_ms, ids, manifest.shards.is_some())
+}
+
+/// The first line of `plan.toml`: it shows that the file is no plan of the user's where no manifest is beside it.
+pub(crate) fn plan_note(run_id: &str) -> String {
+    format!("# The resolved plan of the run {}, written by bedrock-plan.\n", clean(run_id))
 }
 
 /// The part of a manifest, of any version, from which the names of its files follow.
@@ -119,6 +134,7 @@ impl Owned {
         if let Some(report) = &report {
             let started_ms = timestamp::parse_iso(&report.run.started).unwrap_or(0);
             owned.add_report(started_ms, &report.cells);
+            owned.names.extend(is_plan_of(dir, &report.run.run_id)?.then(|| PLAN.to_owned()));
             owned.report_of = Some(report.run.run_id.clone());
         }
         if let Some(run) = run {
@@ -212,6 +228,22 @@ fn has_records(dir: &Directory, name: &str) -> io::Result<bool> {
     Ok(matches!(first, Some(Ok(_))))
 }
 
+/// Whether a directory has a plan that a report of a run wrote.
+fn is_plan_of(dir: &Directory, run_id: &str) -> io::Result<bool> {
+    let mut line = String::new();
+    match dir.read(PLAN) {
+        Ok(file) => {
+            BufReader::new(file.take(MAX_NOTE_BYTES)).read_line(&mut line).or_else(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Ok(0),
+                _ => Err(error),
+            })?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(line == plan_note(run_id))
+}
+
 /// The head of a JSON file; nothing if there is no such file, or if it is something else.
 fn head<T: DeserializeOwned>(dir: &Directory, name: &str) -> io::Result<Option<T>> {
     match dir.read(name) {
@@ -234,6 +266,16 @@ pub(crate) fn check_report(path: &Path, manifest: &Manifest) -> Result<(), DirEr
     }
     let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
     refuse_foreign(&dir, &owned, &report_files(manifest.started_ms, ids))
+}
+
+/// Whether a report of a run may write the plan into a directory: none is there, or one that this tool wrote.
+///
+/// # Errors
+/// [`DirError::Io`] if the directory cannot be read.
+pub(crate) fn may_write_plan(path: &Path, run_id: &str) -> Result<bool, DirError> {
+    let may_write =
+        |dir: Directory| Ok(!dir.has(PLAN)? || Owned::read(&dir)?.names.contains(PLAN) || is_plan_of(&dir, run_id)?);
+    Directory::open(path).and_then(may_write).map_err(|source| DirError::Io { path: path.to_owned(), source })
 }
 
 /// Refuses names that exist and belong to the user.

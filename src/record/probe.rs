@@ -5,9 +5,10 @@ use super::{Record, class};
 use crate::matrix::Cell;
 use crate::plan::{Api, OnUnsupported};
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 
 /// A way to ask: what a service may refuse whatever the load and the prompt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Probe {
     /// The AWS region that is called; nothing is the profile's. First, so that no probe's text begins another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,6 +21,37 @@ pub(crate) struct Probe {
     pub(crate) service_tier: String,
     /// The operation.
     pub(crate) api: Api,
+}
+
+/// The way in which a cell asks, for look-ups: model, prefix, tier, api and region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ProbeKey<'a>(&'a str, &'a str, &'a str, Api, Option<&'a str>);
+
+impl<'a> ProbeKey<'a> {
+    pub(super) fn of(cell: &'a Cell) -> Self {
+        Self(&cell.model_id, &cell.region_prefix, &cell.service_tier, cell.api, cell.region.as_deref())
+    }
+}
+
+/// The findings of a pre-flight that exclude cells from the run.
+#[derive(Debug)]
+pub(crate) struct Excluded<'a>(HashMap<ProbeKey<'a>, &'a Checked>);
+
+impl<'a> Excluded<'a> {
+    pub(super) fn new(preflight: &'a [Checked]) -> Self {
+        let excluding = preflight.iter().rev().filter(|checked| checked.is_out());
+        Self(excluding.map(|checked| (checked.probe.key(), checked)).collect())
+    }
+
+    /// What took a cell out of the run before it began.
+    pub(crate) fn get(&self, cell: &Cell) -> Option<&'a Checked> {
+        self.0.get(&ProbeKey::of(cell)).copied()
+    }
+
+    /// The service does not have the cell's tier: nothing failed.
+    pub(crate) fn is_unsupported(&self, cell: &Cell) -> bool {
+        self.get(cell).is_some_and(|checked| checked.finding == Some(Finding::Unsupported))
+    }
 }
 
 /// What an end says of the cells that ask so.
@@ -70,10 +102,9 @@ impl Probe {
         }
     }
 
-    /// Whether a cell asks so.
-    pub(crate) fn fits(&self, cell: &Cell) -> bool {
-        (&self.model_id, &self.region_prefix, &self.service_tier, self.api, &self.region)
-            == (&cell.model_id, &cell.region_prefix, &cell.service_tier, cell.api, &cell.region)
+    /// What a cell must have to ask so.
+    pub(super) fn key(&self) -> ProbeKey<'_> {
+        ProbeKey(&self.model_id, &self.region_prefix, &self.service_tier, self.api, self.region.as_deref())
     }
 
     /// `us.amazon.nova-pro-v1:0 on flex, converse, in us-west-2`.
@@ -89,13 +120,27 @@ impl Probe {
 /// How cells ask, each way once, in their order.
 pub(crate) fn probes<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<Checked> {
     let mut probes: Vec<Checked> = Vec::new();
+    let mut known = HashSet::new();
     for cell in cells {
-        if !probes.iter().any(|known| known.probe.fits(cell)) {
+        if known.insert(ProbeKey::of(cell)) {
             let probe = Probe::of(cell);
             probes.push(Checked { probe, finding: None, error_class: None, error_message: None, served_by: None });
         }
     }
     probes
+}
+
+/// The indices of the cells that ask as each probe does, by probe.
+pub(crate) fn asking<'a>(preflight: &[Checked], cells: impl IntoIterator<Item = &'a Cell>) -> Vec<Vec<usize>> {
+    let probes = preflight.iter().enumerate().map(|(index, checked)| (checked.probe.key(), index));
+    let probes: HashMap<ProbeKey, usize> = probes.collect();
+    let mut asking = vec![Vec::new(); preflight.len()];
+    for (index, cell) in cells.into_iter().enumerate() {
+        if let Some(probe) = probes.get(&ProbeKey::of(cell)) {
+            asking[*probe].push(index);
+        }
+    }
+    asking
 }
 
 impl Checked {
@@ -200,7 +245,7 @@ mod tests {
         let cells = crate::matrix::expand(&plan);
         let probes = probes(&cells);
         assert_eq!(probes.len(), 2 * plan.matrix.service_tiers.len(), "neither users nor prompts are asked");
-        assert!(cells.iter().all(|cell| probes.iter().any(|checked| checked.probe.fits(cell))));
+        assert!(cells.iter().all(|cell| probes.iter().any(|checked| checked.probe.key() == ProbeKey::of(cell))));
     }
 
     #[test]

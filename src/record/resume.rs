@@ -124,17 +124,18 @@ pub(crate) fn outstanding(
             *counts.entry((cell, record.repetition, record.cell_attempt)).or_default() += 1;
         }
     }
+    let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
     let mut order = manifest.order.clone();
     let mut places = Vec::new();
     for (place, turn) in order.iter_mut().enumerate() {
         let id = &manifest.cells[turn.cell].cell.id;
-        let report = manifest.report(id, turn.repetition);
+        let report = reports.get(id, turn.repetition);
         // What the service does not have is done with, until somebody asks for it again.
         let is_whole = |report: &TurnReport| {
             let there = counts.get(&(turn.cell, turn.repetition, report.attempt)).copied().unwrap_or(0);
             !report.end.is_broken() && there >= report.requests
         };
-        let done = report.is_some_and(is_whole) || manifest.is_unsupported(&manifest.cells[turn.cell].cell);
+        let done = report.is_some_and(is_whole) || excluded.is_unsupported(&manifest.cells[turn.cell].cell);
         if done && !again(id) {
             continue;
         }

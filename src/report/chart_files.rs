@@ -1,18 +1,32 @@
 //! `charts/*.png` and `charts/*.svg`: every chart of a run, the five of the old tool among them.
 
+use super::charts::{self, ChartError, Figure};
 use super::templates::Templates;
 use super::view::View;
-use super::{Rendered, ReportError, charts};
+use super::{Rendered, ReportError};
+use crate::record::dir::picture_name;
 
-/// Each chart as a picture, and as SVG.
+/// Each chart as pictures, and as SVG. A picture that cannot be drawn keeps no other from being drawn.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
-    let mut files = Vec::new();
+    draw(view, charts::png)
+}
+
+/// As [`render`], with what draws a picture of a figure.
+pub(super) fn draw(
+    view: &View,
+    png: impl Fn(&Figure, usize) -> Result<Vec<u8>, ChartError>,
+) -> Result<Vec<Rendered>, ReportError> {
+    let (mut drawn, mut failed) = (Vec::new(), Vec::new());
     for (stem, figure) in &view.charts {
-        files.push(Rendered { path: format!("charts/{stem}.png").into(), bytes: charts::png(figure)? });
-        files.push(Rendered {
-            path: format!("charts/{stem}.svg").into(),
-            bytes: charts::svg::file(figure).into_bytes(),
-        });
+        for picture in 0..charts::pictures_count(figure) {
+            let name = picture_name(stem, picture);
+            match png(figure, picture) {
+                Ok(bytes) => drawn.push(Rendered { path: format!("{name}.png").into(), bytes }),
+                Err(error) => failed.push(format!("{name}.png: {error}")),
+            }
+            let bytes = charts::svg::file(figure, picture).into_bytes();
+            drawn.push(Rendered { path: format!("{name}.svg").into(), bytes });
+        }
     }
-    Ok(files)
+    if failed.is_empty() { Ok(drawn) } else { Err(ReportError::Pictures { drawn, failed }) }
 }

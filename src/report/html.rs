@@ -10,11 +10,12 @@ use super::view::{
     CellView, ErrorClass, MachinesView, Overview, PriceView, RanView, RunView, TierView, TiersView, View,
 };
 use super::{Rendered, ReportError};
+use crate::record::dir::picture_name;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What every page has around it.
 #[derive(Serialize)]
@@ -51,8 +52,23 @@ struct Chart<'a> {
     legend: Vec<(String, String)>,
     /// What the colours of a heat map go from and to.
     scale: Option<(String, String)>,
-    /// SVG.
+    /// SVG, those of the first picture.
     panels: Vec<String>,
+    /// How many panels there are.
+    count: usize,
+    /// The pictures with the others.
+    more: Vec<Picture>,
+}
+
+/// A picture beside the page.
+#[derive(Serialize)]
+struct Picture {
+    /// Its file.
+    path: String,
+    /// The numbers of its first and last panel.
+    first: usize,
+    /// As above.
+    last: usize,
 }
 
 /// What a cell's page knows.
@@ -68,13 +84,19 @@ struct CellPage<'a> {
     charts: BTreeMap<&'static str, Chart<'a>>,
 }
 
-fn chart(figure: &Figure) -> Chart<'_> {
+fn chart<'a>(stem: &str, figure: &'a Figure) -> Chart<'a> {
+    let picture = |picture: usize| {
+        let panels = charts::panels_of_picture(figure, picture);
+        Picture { path: format!("{}.svg", picture_name(stem, picture)), first: panels.start + 1, last: panels.end }
+    };
     Chart {
         title: &figure.title,
         notes: &figure.notes,
         legend: charts::legend(figure),
         scale: charts::scale(figure),
         panels: charts::svg::panels(figure),
+        count: charts::panels_count(figure),
+        more: (1..charts::pictures_count(figure)).map(picture).collect(),
     }
 }
 
@@ -147,19 +169,20 @@ pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, R
         errors: &view.errors,
         ran: &view.ran,
         machines: view.machines.as_ref(),
-        charts: view.charts.iter().map(|(stem, figure)| (*stem, chart(figure))).collect(),
+        charts: view.charts.iter().map(|(stem, figure)| (*stem, chart(stem, figure))).collect(),
     };
     Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])
 }
 
 /// One page per cell.
 pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
+    let tiers: HashMap<&str, &TierView> = view.tiers.tiers.iter().map(|tier| (tier.id.as_str(), tier)).collect();
     view.cells
         .iter()
         .map(|cell| {
-            let tier = view.tiers.tiers.iter().find(|tier| tier.id == cell.id);
+            let tier = tiers.get(cell.id.as_str()).copied();
             let frame = frame(templates);
-            let charts = cell.page.figures.iter().map(|(stem, figure)| (*stem, chart(figure))).collect();
+            let charts = cell.page.figures.iter().map(|(stem, figure)| (*stem, chart(stem, figure))).collect();
             let page = CellPage { frame, run: &view.run, cell, tier, caption: &view.tiers.caption, charts };
             let path = format!("test_{}_report.html", cell.id).into();
             Ok(Rendered { path, bytes: templates.render("cell.html", &page)? })

@@ -49,9 +49,14 @@ pub(crate) enum ReportError {
     /// A template, with its file and line.
     #[error("{0}")]
     Template(String),
-    /// A picture.
-    #[error("a chart could not be drawn: {0}")]
-    Chart(#[from] charts::ChartError),
+    /// Some pictures; the others are drawn.
+    #[error("cannot draw {}", failed.join(", "))]
+    Pictures {
+        /// The others.
+        drawn: Vec<Rendered>,
+        /// The name of each with the reason.
+        failed: Vec<String>,
+    },
 }
 
 impl From<csv::Error> for ReportError {

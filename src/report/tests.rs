@@ -7,6 +7,7 @@ mod damage;
 mod disturbances;
 mod hostile;
 mod machines;
+mod many_cells;
 mod pages;
 mod summaries;
 
@@ -366,7 +367,10 @@ fn every_chart() {
     use crate::report::charts::svg;
     let charts = view_of(&manifest(), &records()).charts;
     for (stem, figure) in &charts {
-        insta::assert_snapshot!(format!("chart_{stem}"), svg::file(figure).replace(svg::STYLE, "").replace('>', ">\n"));
+        insta::assert_snapshot!(
+            format!("chart_{stem}"),
+            svg::file(figure, 0).replace(svg::STYLE, "").replace('>', ">\n")
+        );
         assert!(crate::record::dir::CHART_STEMS.contains(stem), "--overwrite leaves {stem}");
     }
     let pictures = files().iter().filter(|file| file.path.starts_with("charts"));

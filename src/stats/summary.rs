@@ -24,8 +24,9 @@ use crate::plan::{Api, CacheMode, Goodput};
 use crate::record::damage::Damage;
 use crate::record::disturbance::Disturbances;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
-use crate::record::{Outcome, Unfit};
-use crate::units::Samples;
+use crate::record::probe::Excluded;
+use crate::record::{LastReports, Outcome, Unfit};
+use crate::units::{Keyed, Samples};
 use std::collections::BTreeMap;
 
 /// A share of cache reads among successes from which a cell carries a warning.
@@ -261,15 +262,12 @@ impl Summary {
 
     fn groups(&self, fields: &[&str]) -> Vec<(Vec<AxisValue>, Vec<&CellSummary>)> {
         let axes: Vec<_> = fields.iter().filter_map(|field| axis(field)).collect();
-        let mut groups: Vec<(Vec<AxisValue>, Vec<&CellSummary>)> = Vec::new();
+        let mut groups: Keyed<Vec<AxisValue>, (Vec<AxisValue>, Vec<&CellSummary>)> = Keyed::default();
         for cell in &self.cells {
             let key: Vec<AxisValue> = axes.iter().map(|axis| (axis.get)(&cell.cell)).collect();
-            match groups.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, cells)) => cells.push(cell),
-                None => groups.push((key, vec![cell])),
-            }
+            groups.entry(key.clone(), || (key, Vec::new())).1.push(cell);
         }
-        groups
+        groups.items
     }
 
     fn pool_of(&self, key: Vec<AxisValue>, cells: &[&CellSummary]) -> Pool {
@@ -293,13 +291,14 @@ fn population(include_failures: bool) -> Population {
 }
 
 pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary {
+    let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
     let mut cells: Vec<CellSummary> = manifest
         .cells
         .iter()
         .zip(gathered)
         .map(|(planned, gathered)| {
-            let turns: Vec<TurnReport> = turns(manifest, &planned.cell, &gathered.samples);
-            cell(manifest, &planned.cell, &turns, gathered)
+            let turns: Vec<TurnReport> = turns(&reports, &planned.cell, &gathered.samples);
+            cell(manifest, &excluded, &planned.cell, &turns, gathered)
         })
         .collect();
     overhead::compare_loads(&mut cells);
@@ -313,8 +312,8 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
 }
 
 /// The turns of a cell. One that was killed left records but no report: it is told by its records.
-fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
-    let mut turns: Vec<TurnReport> = manifest.reports(&cell.id).cloned().collect();
+fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
+    let mut turns: Vec<TurnReport> = reports.of_cell(&cell.id).iter().map(|report| (*report).clone()).collect();
     let mut untold: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
     untold.sort_unstable();
     untold.dedup();
@@ -354,7 +353,13 @@ fn turns(manifest: &Manifest, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport
 }
 
 #[allow(clippy::too_many_lines)] // one figure after the other
-fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gathered) -> CellSummary {
+fn cell(
+    manifest: &Manifest,
+    left_out: &Excluded,
+    cell: &Cell,
+    turns: &[TurnReport],
+    gathered: Gathered,
+) -> CellSummary {
     let Gathered {
         mut samples,
         slowest,
@@ -392,7 +397,7 @@ fn cell(manifest: &Manifest, cell: &Cell, turns: &[TurnReport], gathered: Gather
     stalls.compare(&window, &samples, settled, ttft.is_some());
     let health = Health::of(cell, manifest, turns, &window, &samples, median_ms, &stalls);
     let missing = machine::missing(manifest, turns);
-    let validity = Validity::of(manifest, cell, turns, missing.as_deref(), &health);
+    let validity = Validity::of(left_out, cell, turns, missing.as_deref(), &health);
     let replies = Replies::of(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5), &stalls);

@@ -2,7 +2,8 @@
 
 use super::health::Health;
 use crate::matrix::Cell;
-use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+use crate::record::manifest::{TurnEnd, TurnReport};
+use crate::record::probe::Excluded;
 
 /// Whether a cell's numbers may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Validity {
 
     /// Of a cell, by the turns that it had, the machines that they lack, and what they did to those that are here.
     pub(super) fn of(
-        manifest: &Manifest,
+        excluded: &Excluded,
         cell: &Cell,
         turns: &[TurnReport],
         missing: Option<&str>,
@@ -44,7 +45,7 @@ impl Validity {
     ) -> Self {
         let spoiled = || health.invalid.iter().map(String::as_str);
         match turns {
-            [] => not_run(manifest, cell),
+            [] => not_run(excluded, cell),
             _ if missing.is_some() => {
                 Self::Invalid(missing.into_iter().chain(spoiled()).collect::<Vec<_>>().join("; "))
             }
@@ -56,12 +57,12 @@ impl Validity {
 }
 
 /// Why a cell has no turn.
-fn not_run(manifest: &Manifest, cell: &Cell) -> Validity {
-    let Some(checked) = manifest.left_out(cell) else { return Validity::NotRun };
+fn not_run(excluded: &Excluded, cell: &Cell) -> Validity {
+    let Some(checked) = excluded.get(cell) else { return Validity::NotRun };
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let said = match text(&checked.error_message) {
         message if message.is_empty() => text(&checked.error_class),
         message => message,
     };
-    if manifest.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
+    if excluded.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
 }

@@ -24,6 +24,7 @@ use text_or_seconds_schema;
 pub(crate) mod duration;
 pub(crate) mod file;
 pub(crate) mod id;
+mod keyed;
 mod money;
 mod nearest;
 mod optional;
@@ -36,6 +37,7 @@ mod think_time;
 pub(crate) mod timestamp;
 pub(crate) mod url;
 
+pub(crate) use keyed::Keyed;
 pub(crate) use money::Usd;
 pub(crate) use nearest::{nearest, similarity};
 pub(crate) use optional::NoneOr;

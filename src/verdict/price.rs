@@ -5,6 +5,7 @@
 use crate::matrix::{AXES, AxisValue, Cell};
 use crate::plan::{Bound, Plan, Timed};
 use crate::stats::{Interval, Summary, Validity};
+use crate::units::Keyed;
 
 /// What can be bought: the axes that a buyer chooses.
 const OFFERED: [&str; 2] = ["model_id", "service_tier"];
@@ -77,20 +78,16 @@ pub(crate) fn questions(summary: &Summary, limits: &[f64]) -> Vec<Question> {
     let key = |cell: &Cell| -> Vec<AxisValue> {
         AXES.iter().filter(|axis| !OFFERED.contains(&axis.field)).map(|axis| (axis.get)(cell)).collect()
     };
-    let mut groups: Vec<(Vec<AxisValue>, Vec<Offer>)> = Vec::new();
+    let mut groups: Keyed<Vec<AxisValue>, Vec<Offer>> = Keyed::default();
     for (index, cell) in summary.cells.iter().enumerate() {
         let p95 =
             (cell.validity == Validity::Ok && cell.doubt().is_none()).then(|| cell.latency.bounded(0.95)).flatten();
         let meets = limits.iter().map(|limit| meets(p95, *limit)).collect();
         let offer = Offer { cell: index, cost: cell.spend.per_1k_requests(), p95, meets };
-        let key = key(&cell.cell);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, offers)) => offers.push(offer),
-            None => groups.push((key, vec![offer])),
-        }
+        groups.entry(key(&cell.cell), Vec::new).push(offer);
     }
     let answers = |offers: &[Offer]| (0..limits.len()).map(|limit| answer(offers, limit)).collect();
-    groups.into_iter().map(|(_, offers)| Question { answers: answers(&offers), offers }).collect()
+    groups.items.into_iter().map(|offers| Question { answers: answers(&offers), offers }).collect()
 }
 
 fn meets(p95: Option<Interval>, limit: f64) -> Meets {

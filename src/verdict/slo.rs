@@ -52,11 +52,12 @@ pub(crate) struct Judgement {
 /// Every bound of every threshold in every cell that it is meant for, in the plan's order.
 pub(crate) fn judge(manifest: &Manifest, summary: &Summary) -> Vec<Judgement> {
     let mut judgements = Vec::new();
+    let reports = manifest.last_reports();
     for (slo, threshold) in manifest.plan.slo.iter().enumerate() {
         for (index, cell) in summary.cells.iter().enumerate().filter(|(_, cell)| matches(&threshold.when, &cell.cell)) {
             for (bound, asked) in threshold.bounds.iter().enumerate() {
                 let measured = measure(cell, asked);
-                let ended = ended_for(manifest, &cell.cell.id, slo, &asked.key());
+                let ended = ended_for(reports.of_cell(&cell.cell.id), slo, &asked.key());
                 let (verdict, reason) = verdict(cell, asked, measured, ended);
                 judgements.push(Judgement { slo, bound, cell: index, measured, verdict, reason });
             }
@@ -92,16 +93,16 @@ struct Ended<'a> {
     in_part: Option<u32>,
 }
 
-fn ended_for<'a>(manifest: &'a Manifest, id: &'a str, slo: usize, metric: &str) -> Option<Ended<'a>> {
+fn ended_for<'a>(reports: &[&'a TurnReport], slo: usize, metric: &str) -> Option<Ended<'a>> {
     let is_it = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
     let did = |turn: &&TurnReport| turn.failed.as_ref().is_some_and(is_it);
-    let ended = |turn: &'a TurnReport| {
+    let ended = |turn: &&'a TurnReport| {
         let part = turn.machines().iter().find(did)?;
         let others = turn.machines().iter().filter(|part| part.requests > 0 && !did(part));
         let in_part = part.shard.filter(|_| others.count() > 0);
         Some(Ended { reason: part.reason.as_deref().unwrap_or_default(), in_part })
     };
-    let turns: Vec<Ended> = manifest.reports(id).filter_map(ended).collect();
+    let turns: Vec<Ended> = reports.iter().filter_map(ended).collect();
     turns.iter().find(|ended| ended.in_part.is_none()).or(turns.first()).copied()
 }
 

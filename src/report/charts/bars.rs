@@ -49,29 +49,42 @@ impl Plot {
     }
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, series: &[Series], index: usize, at: Spot) {
+/// What all panels share.
+pub(super) struct Scales {
+    /// The width of a panel.
+    width: f64,
+    /// See [`slot`].
+    slot: f64,
+    ticks: Vec<f64>,
+}
+
+pub(super) fn scales(figure: &BarFigure) -> Scales {
     let bars =
         || figure.panels.iter().flat_map(|panel| &panel.groups).flat_map(|group| &group.bars).map(|(_, bar)| bar);
     let tops = bars().flat_map(|bar| [bar.value, bar.interval.and_then(|(_, high)| high)]).flatten();
     let highest = tops.filter(|value| value.is_finite()).fold(0.0, f64::max);
     // Room for the numbers above the bars.
-    let ticks = ticks(highest * 1.08);
+    Scales { width: size(figure).0, slot: slot(figure), ticks: ticks(highest * 1.08) }
+}
+
+pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, scales: &Scales, series: &[Series], index: usize, at: Spot) {
+    let ticks = &scales.ticks;
     let plot = Plot {
         left: at.0 + AXIS,
         top: at.1 + PANEL_TITLE_ROOM,
-        width: size(figure).0 - AXIS,
+        width: scales.width - AXIS,
         highest: ticks.last().copied().unwrap_or(1.0),
     };
     let step = ticks.get(1).copied().unwrap_or(1.0);
     let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + plot.width, plot.y(*tick))];
     ink.strokes(ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
     ink.strokes(vec![across(&0.0)], 1.0, Paint::Soft);
-    for tick in &ticks {
+    for tick in ticks {
         let y = plot.y(*tick);
         ink.text(&tick_text(*tick, step), plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
     }
     ink.text(&figure.unit, at.0 + 6.0, plot.top + PLOT / 2.0, Type::new(LABEL, Paint::Soft).centred().upright());
-    groups(ink, &figure.panels[index], series, slot(figure), &plot);
+    groups(ink, &figure.panels[index], series, scales.slot, &plot);
 }
 
 fn groups(ink: &mut Ink, panel: &BarPanel, series: &[Series], slot: f64, plot: &Plot) {

@@ -26,8 +26,18 @@ fn end(figure: &ForestFigure) -> f64 {
     ENDS.into_iter().find(|end| *end >= furthest).unwrap_or(100.0)
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &ForestFigure, series: &[Series], index: usize, at: Spot) {
-    let end = end(figure);
+/// What all panels share.
+pub(super) struct Scales {
+    /// The ratio at the right edge.
+    end: f64,
+}
+
+pub(super) fn scales(figure: &ForestFigure) -> Scales {
+    Scales { end: end(figure) }
+}
+
+pub(super) fn draw(ink: &mut Ink, figure: &ForestFigure, scales: &Scales, series: &[Series], index: usize, at: Spot) {
+    let end = scales.end;
     let (left, top) = (at.0 + NAME, at.1 + PANEL_TITLE_ROOM);
     let panel = &figure.panels[index];
     let bottom = top + panel.rows.len() as f64 * ROW;

@@ -3,8 +3,10 @@
 
 use super::figure::{Body, Figure, Series};
 use super::ink::{Ink, Type};
-use super::panel;
+use super::panel::{self, Measured};
 use super::style::{HEAT_STEPS, Paint, fit, width};
+use super::{panels_of_picture, pictures_count};
+use std::ops::Range;
 
 const MARGIN: f64 = 24.0;
 const TITLE: f64 = 20.0;
@@ -17,27 +19,38 @@ const SWATCH: f64 = 12.0;
 /// What panels beside each other take at most.
 const WIDEST: f64 = 1_500.0;
 
+/// The most series that a legend names.
+const MOST_NAMES: usize = 48;
+
 /// Where everything goes.
 pub(super) struct Layout {
     pub(super) width: f64,
     pub(super) height: f64,
-    legend: Vec<Vec<(usize, String)>>,
+    /// Lines of series with their names; what is no series tells how many have no room.
+    legend: Vec<Vec<(Option<usize>, String)>>,
     scale: Option<(String, String)>,
     notes: Vec<String>,
     body_top: f64,
     columns: usize,
-    panel: (f64, f64),
+    title: String,
+    panels: Range<usize>,
+    measured: Measured,
 }
 
-/// Measures a figure.
-pub(super) fn layout(figure: &Figure) -> Layout {
-    let (count, panel) = (panel::count(&figure.body), panel::size(figure));
+/// Measures a picture of a figure, counted from 0. All pictures of a figure have the same scales.
+pub(super) fn layout(figure: &Figure, picture: usize) -> Layout {
+    let (panels, measured) = (panels_of_picture(figure, picture), panel::measure(figure));
+    let (count, panel) = (panels.len(), measured.size);
     let columns = columns(count, panel.0);
     let rows = count.max(1).div_ceil(columns);
     let banner = figure.banner.as_ref().map_or(0.0, |banner| width(banner, SMALL, true) + 40.0);
     let wanted = columns as f64 * (panel.0 + GAP) - GAP;
-    let title = width(&figure.title, TITLE, true) + banner;
-    let width = wanted.max(title).max(560.0) + 2.0 * MARGIN;
+    let title = match pictures_count(figure) {
+        1 => figure.title.clone(),
+        all => format!("{} ({} of {all})", figure.title, picture + 1),
+    };
+    let titled = width(&title, TITLE, true) + banner;
+    let width = wanted.max(titled).max(560.0) + 2.0 * MARGIN;
     let scale = match &figure.body {
         Body::Heat(heat) => super::heat::ends(heat),
         _ => None,
@@ -48,7 +61,7 @@ pub(super) fn layout(figure: &Figure) -> Layout {
     let body_top = MARGIN + TITLE + 8.0 + LINE + 10.0 + lines as f64 * LINE + 14.0;
     let body = rows as f64 * (panel.1 + GAP) - GAP;
     let height = body_top + body + 16.0 + notes.len() as f64 * LINE + MARGIN;
-    Layout { width, height, legend, scale, notes, body_top, columns, panel }
+    Layout { width, height, legend, scale, notes, body_top, columns, title, panels, measured }
 }
 
 /// Draws a figure.
@@ -56,7 +69,7 @@ pub(super) fn draw(figure: &Figure, layout: &Layout) -> Ink {
     let mut ink = Ink::default();
     let inner = layout.width - 2.0 * MARGIN;
     let mut y = MARGIN + TITLE / 2.0;
-    ink.text(&fit(&figure.title, TITLE, true, inner), MARGIN, y, Type::new(TITLE, Paint::Ink).bold());
+    ink.text(&fit(&layout.title, TITLE, true, inner), MARGIN, y, Type::new(TITLE, Paint::Ink).bold());
     if let Some(banner) = &figure.banner {
         let room = width(banner, SMALL, true) + 20.0;
         ink.block(layout.width - MARGIN - room, y - 13.0, room, 26.0, Paint::WarnPaper);
@@ -68,8 +81,10 @@ pub(super) fn draw(figure: &Figure, layout: &Layout) -> Ink {
     for line in &layout.legend {
         let mut x = MARGIN;
         for (index, name) in line {
-            ink.of(Some(*index));
-            swatch(&mut ink, &figure.body, &figure.series[*index], x, y);
+            ink.of(*index);
+            if let Some(index) = index {
+                swatch(&mut ink, &figure.body, &figure.series[*index], x, y);
+            }
             ink.text(name, x + SWATCH + 6.0, y, Type::new(SMALL, Paint::Ink));
             x += SWATCH + 6.0 + width(name, SMALL, false) + 18.0;
         }
@@ -79,10 +94,11 @@ pub(super) fn draw(figure: &Figure, layout: &Layout) -> Ink {
     if let Some((low, high)) = &layout.scale {
         scale(&mut ink, low, high, y);
     }
-    for index in 0..panel::count(&figure.body).max(1) {
-        let left = MARGIN + (index % layout.columns) as f64 * (layout.panel.0 + GAP);
-        let top = layout.body_top + (index / layout.columns) as f64 * (layout.panel.1 + GAP);
-        panel::draw(&mut ink, figure, index, (left, top));
+    let (wide, high) = layout.measured.size;
+    for (place, index) in layout.panels.clone().enumerate() {
+        let left = MARGIN + (place % layout.columns) as f64 * (wide + GAP);
+        let top = layout.body_top + (place / layout.columns) as f64 * (high + GAP);
+        panel::draw(&mut ink, figure, &layout.measured, index, (left, top));
     }
     let mut y = layout.height - MARGIN - layout.notes.len() as f64 * LINE + LINE / 2.0;
     for note in &layout.notes {
@@ -133,14 +149,17 @@ fn columns(count: usize, width: f64) -> usize {
 }
 
 /// The legend's lines. One series needs none.
-fn legend(series: &[Series], room: f64) -> Vec<Vec<(usize, String)>> {
+fn legend(series: &[Series], room: f64) -> Vec<Vec<(Option<usize>, String)>> {
     if series.len() < 2 {
         return Vec::new();
     }
-    let mut lines: Vec<Vec<(usize, String)>> = vec![Vec::new()];
+    let named = series.iter().enumerate().take(MOST_NAMES).map(|(index, series)| (Some(index), series.name.clone()));
+    let more = series.len().saturating_sub(MOST_NAMES);
+    let more = (more > 0).then(|| (None, format!("and {more} more")));
+    let mut lines: Vec<Vec<(Option<usize>, String)>> = vec![Vec::new()];
     let mut used = 0.0;
-    for (index, series) in series.iter().enumerate() {
-        let name = fit(&series.name, SMALL, false, 320.0);
+    for (index, name) in named.chain(more) {
+        let name = fit(&name, SMALL, false, 320.0);
         let wanted = SWATCH + 6.0 + width(&name, SMALL, false) + 18.0;
         if used + wanted > room && used > 0.0 {
             lines.push(Vec::new());

@@ -37,13 +37,25 @@ pub(super) fn ends(figure: &HeatFigure) -> Option<(String, String)> {
     Some((format!("{}: {}", figure.unit, number(low)), number(high)))
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &HeatFigure, index: usize, at: Spot) {
+/// What all panels share.
+pub(super) struct Scales {
+    /// Room for the names of the rows.
+    names: f64,
+    /// The lowest and the highest value.
+    extremes: Option<(f64, f64)>,
+}
+
+pub(super) fn scales(figure: &HeatFigure) -> Scales {
+    Scales { names: names_room(figure), extremes: extremes(figure) }
+}
+
+pub(super) fn draw(ink: &mut Ink, figure: &HeatFigure, scales: &Scales, index: usize, at: Spot) {
     let panel = &figure.panels[index];
-    let step = |value: f64| match extremes(figure) {
+    let step = |value: f64| match scales.extremes {
         Some((low, high)) if high > low => ((value - low) / (high - low) * HEAT_STEPS as f64).round() as usize,
         _ => HEAT_STEPS / 2,
     };
-    let names = names_room(figure);
+    let names = scales.names;
     let corner = |row: usize, column: usize| {
         (at.0 + names + column as f64 * SQUARE.0, at.1 + PANEL_TITLE_ROOM + row as f64 * SQUARE.1)
     };

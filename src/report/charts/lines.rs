@@ -46,7 +46,13 @@ impl Plot<'_> {
     }
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, series: &[Series], index: usize, at: Spot) {
+/// What all panels share.
+pub(super) struct Scales {
+    x_ticks: Vec<f64>,
+    y_ticks: Vec<f64>,
+}
+
+pub(super) fn scales(figure: &LineFigure) -> Scales {
     let points = || figure.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
     let ends = |interval: Option<(f64, Option<f64>)>| interval.and_then(|(_, high)| high);
     let top = |values: &mut dyn Iterator<Item = f64>| values.filter(|value| value.is_finite()).fold(0.0, f64::max);
@@ -55,15 +61,19 @@ pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, series: &[Series], index:
     let y_top = top(&mut points().flat_map(|point| [point.y, ends(point.interval)]).flatten());
     // A limit far above everything would flatten what it is to judge.
     let y_top = top(&mut limits.filter(|limit| *limit <= 2.5 * y_top).chain([y_top]));
-    let (x_ticks, y_ticks) = (ticks(x_top), ticks(y_top * 1.04));
+    Scales { x_ticks: ticks(x_top), y_ticks: ticks(y_top * 1.04) }
+}
+
+pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, scales: &Scales, series: &[Series], index: usize, at: Spot) {
+    let Scales { x_ticks, y_ticks } = scales;
     let last = |ticks: &[f64]| ticks.last().copied().unwrap_or(1.0);
     let plot = Plot {
         left: at.0 + AXIS,
         top: at.1 + PANEL_TITLE_ROOM,
         scale: &figure.x.scale,
-        ends: (last(&x_ticks), last(&y_ticks)),
+        ends: (last(x_ticks), last(y_ticks)),
     };
-    axes(ink, figure, &plot, &x_ticks, &y_ticks, at);
+    axes(ink, figure, &plot, x_ticks, y_ticks, at);
     let panel = &figure.panels[index];
     limits_of(ink, panel, series, &plot);
     for line in &panel.lines {

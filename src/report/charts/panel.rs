@@ -17,16 +17,33 @@ pub(super) fn count(body: &Body) -> usize {
     }
 }
 
-/// Every panel has the size of the largest: width and height.
-pub(super) fn size(figure: &Figure) -> (f64, f64) {
-    match &figure.body {
-        _ if count(&figure.body) == 0 => (320.0, 60.0),
-        Body::Bars(bars) => bars::size(bars),
-        Body::Heat(heat) => heat::size(heat),
-        Body::Lines(lines) => lines::size(lines),
-        Body::Forest(forest) => forest::size(forest),
-        Body::Timeline(_) => timeline::SIZE,
-    }
+/// What is the same for all panels of a figure: it takes a look at every one of them.
+pub(super) struct Measured {
+    /// Every panel has the size of the largest: width and height.
+    pub(super) size: (f64, f64),
+    scales: Scales,
+}
+
+/// The scales of a kind of drawing.
+enum Scales {
+    None,
+    Bars(bars::Scales),
+    Heat(heat::Scales),
+    Lines(lines::Scales),
+    Forest(forest::Scales),
+}
+
+/// Measures all panels of a figure.
+pub(super) fn measure(figure: &Figure) -> Measured {
+    let (size, scales) = match &figure.body {
+        _ if count(&figure.body) == 0 => ((320.0, 60.0), Scales::None),
+        Body::Bars(bars) => (bars::size(bars), Scales::Bars(bars::scales(bars))),
+        Body::Heat(heat) => (heat::size(heat), Scales::Heat(heat::scales(heat))),
+        Body::Lines(lines) => (lines::size(lines), Scales::Lines(lines::scales(lines))),
+        Body::Forest(forest) => (forest::size(forest), Scales::Forest(forest::scales(forest))),
+        Body::Timeline(_) => (timeline::SIZE, Scales::None),
+    };
+    Measured { size, scales }
 }
 
 /// What a panel is called; may be empty.
@@ -42,20 +59,23 @@ pub(super) fn title(body: &Body, index: usize) -> &str {
 }
 
 /// Draws one panel with its upper left corner at a spot.
-pub(super) fn draw(ink: &mut Ink, figure: &Figure, index: usize, at: Spot) {
-    let (width, height) = size(figure);
+pub(super) fn draw(ink: &mut Ink, figure: &Figure, measured: &Measured, index: usize, at: Spot) {
+    let (width, height) = measured.size;
     if index >= count(&figure.body) {
         ink.text("no data", at.0 + 8.0, at.1 + height / 2.0, Type::new(PANEL_TITLE, Paint::Soft));
         return;
     }
     let name = fit(title(&figure.body, index), PANEL_TITLE, true, width - 4.0);
     ink.text(&name, at.0 + 2.0, at.1 + 9.0, Type::new(PANEL_TITLE, Paint::Ink).bold());
-    match &figure.body {
-        Body::Bars(bars) => bars::draw(ink, bars, &figure.series, index, at),
-        Body::Heat(heat) => heat::draw(ink, heat, index, at),
-        Body::Lines(lines) => lines::draw(ink, lines, &figure.series, index, at),
-        Body::Forest(forest) => forest::draw(ink, forest, &figure.series, index, at),
-        Body::Timeline(timeline) => timeline::draw(ink, timeline, figure.series.len(), at),
+    match (&figure.body, &measured.scales) {
+        (Body::Bars(bars), Scales::Bars(scales)) => bars::draw(ink, bars, scales, &figure.series, index, at),
+        (Body::Heat(heat), Scales::Heat(scales)) => heat::draw(ink, heat, scales, index, at),
+        (Body::Lines(lines), Scales::Lines(scales)) => lines::draw(ink, lines, scales, &figure.series, index, at),
+        (Body::Forest(forest), Scales::Forest(scales)) => {
+            forest::draw(ink, forest, scales, &figure.series, index, at);
+        }
+        (Body::Timeline(timeline), _) => timeline::draw(ink, timeline, figure.series.len(), at),
+        _ => {}
     }
     ink.of(None);
 }

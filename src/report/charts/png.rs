@@ -1,60 +1,72 @@
 //! PNG: shapes onto tiny-skia. Text is set here, with the font that layout measures with.
 
-use super::ChartError;
 use super::figure::Figure;
 use super::frame;
 use super::ink::{Align, Ink, Shape, Spot, Type};
 use super::style::{Paint as Named, face, scale};
+use super::{ChartError, MOST_PIXELS};
 use ab_glyph::{Font, ScaleFont, point};
 use tiny_skia::{
     Color, FillRule, Paint, Path, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Stroke, StrokeDash, Transform,
 };
 
-/// Device pixels per CSS pixel.
-const PIXELS: f32 = 2.0;
+/// Device pixels per CSS pixel, where the picture does not become too large.
+const PIXELS: f64 = 2.0;
 
-pub(super) fn render(figure: &Figure) -> Result<Vec<u8>, ChartError> {
-    let layout = frame::layout(figure);
-    let size = |css: f64| (css * f64::from(PIXELS)).ceil() as u32;
-    let mut pixmap = Pixmap::new(size(layout.width), size(layout.height))
-        .ok_or_else(|| ChartError(format!("{} x {} is no size of a picture", layout.width, layout.height)))?;
+pub(super) fn render(figure: &Figure, picture: usize) -> Result<Vec<u8>, ChartError> {
+    let layout = frame::layout(figure, picture);
+    let most = (MOST_PIXELS / (layout.width * layout.height)).sqrt();
+    let pixels = most.min(PIXELS);
+    let size = |css: f64| if most < PIXELS { (css * pixels).floor() } else { (css * pixels).ceil() } as u32;
+    let pixmap = Pixmap::new(size(layout.width), size(layout.height))
+        .ok_or_else(|| ChartError::no_size(layout.width, layout.height))?;
+    let mut canvas = Canvas { pixmap, pixels: pixels as f32 };
     let (r, g, b) = Named::Paper.light();
-    pixmap.fill(Color::from_rgba8(r, g, b, 255));
-    draw(&mut pixmap, &frame::draw(figure, &layout));
-    pixmap.encode_png().map_err(|error| ChartError(error.to_string()))
+    canvas.pixmap.fill(Color::from_rgba8(r, g, b, 255));
+    draw(&mut canvas, &frame::draw(figure, &layout));
+    canvas.pixmap.encode_png().map_err(|error| ChartError(error.to_string()))
 }
 
-fn draw(pixmap: &mut Pixmap, ink: &Ink) {
-    for (_, shape) in &ink.shapes {
-        match shape {
-            Shape::Block([left, top, width, height], paint) => {
-                let [left, top, width, height] = [left, top, width, height].map(|value| device(*value));
-                if let Some(rect) = Rect::from_xywh(left, top, width, height) {
-                    pixmap.fill_rect(rect, &colour(*paint), Transform::identity(), None);
-                }
-            }
-            Shape::Area(spots, paint) => fill(pixmap, outline(spots, true), *paint),
-            Shape::Strokes { lines, thickness, dashed, paint } => {
-                for line in lines {
-                    stroke(pixmap, outline(line, false), *thickness, *dashed, *paint);
-                }
-            }
-            Shape::Disc { at: (x, y), radius, hollow, paint } => {
-                let disc = PathBuilder::from_circle(device(*x), device(*y), device(*radius));
-                if *hollow {
-                    fill(pixmap, disc.clone(), Named::Paper);
-                    stroke(pixmap, disc, 1.5, false, *paint);
-                } else {
-                    fill(pixmap, disc, *paint);
-                }
-            }
-            Shape::Text { text, at, set } => write(pixmap, text, *at, *set),
-        }
+/// What is drawn on.
+struct Canvas {
+    pixmap: Pixmap,
+    /// Device pixels per CSS pixel.
+    pixels: f32,
+}
+
+impl Canvas {
+    fn device(&self, css: f64) -> f32 {
+        css as f32 * self.pixels
     }
 }
 
-fn device(css: f64) -> f32 {
-    css as f32 * PIXELS
+fn draw(canvas: &mut Canvas, ink: &Ink) {
+    for (_, shape) in &ink.shapes {
+        match shape {
+            Shape::Block([left, top, width, height], paint) => {
+                let [left, top, width, height] = [left, top, width, height].map(|value| canvas.device(*value));
+                if let Some(rect) = Rect::from_xywh(left, top, width, height) {
+                    canvas.pixmap.fill_rect(rect, &colour(*paint), Transform::identity(), None);
+                }
+            }
+            Shape::Area(spots, paint) => fill(canvas, outline(canvas, spots, true), *paint),
+            Shape::Strokes { lines, thickness, dashed, paint } => {
+                for line in lines {
+                    stroke(canvas, outline(canvas, line, false), *thickness, *dashed, *paint);
+                }
+            }
+            Shape::Disc { at: (x, y), radius, hollow, paint } => {
+                let disc = PathBuilder::from_circle(canvas.device(*x), canvas.device(*y), canvas.device(*radius));
+                if *hollow {
+                    fill(canvas, disc.clone(), Named::Paper);
+                    stroke(canvas, disc, 1.5, false, *paint);
+                } else {
+                    fill(canvas, disc, *paint);
+                }
+            }
+            Shape::Text { text, at, set } => write(canvas, text, *at, *set),
+        }
+    }
 }
 
 fn colour(paint: Named) -> Paint<'static> {
@@ -65,13 +77,13 @@ fn colour(paint: Named) -> Paint<'static> {
     paint
 }
 
-fn outline(spots: &[Spot], close: bool) -> Option<Path> {
+fn outline(canvas: &Canvas, spots: &[Spot], close: bool) -> Option<Path> {
     let mut builder = PathBuilder::new();
     for (index, (x, y)) in spots.iter().enumerate() {
         if index == 0 {
-            builder.move_to(device(*x), device(*y));
+            builder.move_to(canvas.device(*x), canvas.device(*y));
         } else {
-            builder.line_to(device(*x), device(*y));
+            builder.line_to(canvas.device(*x), canvas.device(*y));
         }
     }
     if close {
@@ -80,23 +92,23 @@ fn outline(spots: &[Spot], close: bool) -> Option<Path> {
     builder.finish()
 }
 
-fn fill(pixmap: &mut Pixmap, path: Option<Path>, paint: Named) {
+fn fill(canvas: &mut Canvas, path: Option<Path>, paint: Named) {
     if let Some(path) = path {
-        pixmap.fill_path(&path, &colour(paint), FillRule::Winding, Transform::identity(), None);
+        canvas.pixmap.fill_path(&path, &colour(paint), FillRule::Winding, Transform::identity(), None);
     }
 }
 
-fn stroke(pixmap: &mut Pixmap, path: Option<Path>, thickness: f64, dashed: bool, paint: Named) {
+fn stroke(canvas: &mut Canvas, path: Option<Path>, thickness: f64, dashed: bool, paint: Named) {
     if let Some(path) = path {
-        let dash = dashed.then(|| StrokeDash::new(vec![device(5.0), device(4.0)], 0.0)).flatten();
-        let stroke = Stroke { width: device(thickness), dash, ..Stroke::default() };
-        pixmap.stroke_path(&path, &colour(paint), &stroke, Transform::identity(), None);
+        let dash = dashed.then(|| StrokeDash::new(vec![canvas.device(5.0), canvas.device(4.0)], 0.0)).flatten();
+        let stroke = Stroke { width: canvas.device(thickness), dash, ..Stroke::default() };
+        canvas.pixmap.stroke_path(&path, &colour(paint), &stroke, Transform::identity(), None);
     }
 }
 
 /// A line of text, glyph by glyph.
-fn write(pixmap: &mut Pixmap, text: &str, (x, y): Spot, set: Type) {
-    let size = scale(set.bold, set.size * f64::from(PIXELS));
+fn write(canvas: &mut Canvas, text: &str, (x, y): Spot, set: Type) {
+    let size = scale(set.bold, set.size * f64::from(canvas.pixels));
     let scaled = face(set.bold).as_scaled(size);
     let (mut pen, mut last, mut glyphs) = (0.0_f32, None, Vec::new());
     for c in text.chars() {
@@ -112,8 +124,8 @@ fn write(pixmap: &mut Pixmap, text: &str, (x, y): Spot, set: Type) {
         Align::Right => -pen,
     };
     // Digits and capitals look centred when their height is, not when the line's is.
-    let baseline = device(0.357 * set.size);
-    let (origin_x, origin_y) = (device(x), device(y));
+    let baseline = canvas.device(0.357 * set.size);
+    let (origin_x, origin_y) = (canvas.device(x), canvas.device(y));
     for (id, offset) in glyphs {
         let glyph = id.with_scale_and_position(size, point(start + offset, baseline));
         let Some(outline) = scaled.font.outline_glyph(glyph) else { continue };
@@ -122,7 +134,7 @@ fn write(pixmap: &mut Pixmap, text: &str, (x, y): Spot, set: Type) {
             let (along, across) = (bounds.min.x + dx as f32, bounds.min.y + dy as f32);
             let (px, py) =
                 if set.upright { (origin_x + across, origin_y - along) } else { (origin_x + along, origin_y + across) };
-            blend(pixmap, px.round() as i32, py.round() as i32, coverage, set.paint);
+            blend(&mut canvas.pixmap, px.round() as i32, py.round() as i32, coverage, set.paint);
         });
     }
 }

@@ -4,15 +4,15 @@
 use super::figure::Figure;
 use super::ink::{Align, Ink, Shape, Spot, Type};
 use super::style::LABEL;
-use super::{frame, panel};
+use super::{frame, panel, panels_of_picture};
 use std::fmt::Write;
 
 /// Colours for light and dark; pages bring the same file.
 pub(crate) const STYLE: &str = include_str!("../../../templates/chart.css");
 
-/// A whole figure as a file of its own.
-pub(crate) fn file(figure: &Figure) -> String {
-    let layout = frame::layout(figure);
+/// A picture of a figure, counted from 0, as a file of its own.
+pub(crate) fn file(figure: &Figure, picture: usize) -> String {
+    let layout = frame::layout(figure, picture);
     let ink = frame::draw(figure, &layout);
     let body = shapes(&ink);
     let (width, height) = (layout.width.ceil(), layout.height.ceil());
@@ -22,13 +22,14 @@ pub(crate) fn file(figure: &Figure) -> String {
     )
 }
 
-/// Each panel of a figure, to stand in a page.
+/// The panels of the first picture of a figure, each to stand in a page.
 pub(crate) fn panels(figure: &Figure) -> Vec<String> {
-    (0..panel::count(&figure.body).max(1))
+    let measured = panel::measure(figure);
+    panels_of_picture(figure, 0)
         .map(|index| {
-            let (width, height) = panel::size(figure);
+            let (width, height) = measured.size;
             let mut ink = Ink::default();
-            panel::draw(&mut ink, figure, index, (0.0, 0.0));
+            panel::draw(&mut ink, figure, &measured, index, (0.0, 0.0));
             let (width, height) = (width.ceil(), height.ceil());
             let name = panel::title(&figure.body, index);
             let name = if name.is_empty() { figure.title.clone() } else { format!("{}: {name}", figure.title) };

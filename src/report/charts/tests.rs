@@ -4,7 +4,7 @@ use super::ink::{Align, Ink, Shape};
 use super::style::{Paint, width};
 use super::{
     Axis, Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel, Join, Limit, Line, LineFigure,
-    LinePanel, Point, Scale, Series, frame, panel, png, svg,
+    LinePanel, Point, Scale, Series, frame, panel, panels_count, pictures_count, png, svg,
 };
 use tiny_skia::Pixmap;
 
@@ -22,7 +22,7 @@ fn figure(series: Vec<Series>, body: Body) -> Figure {
 
 /// A file without its style, which is a file of its own.
 fn drawn(figure: &Figure) -> String {
-    svg::file(figure).replace(svg::STYLE, "").replace('>', ">\n")
+    svg::file(figure, 0).replace(svg::STYLE, "").replace('>', ">\n")
 }
 
 fn two() -> Vec<Series> {
@@ -111,7 +111,7 @@ fn nothing_to_draw_is_said() {
         Body::Heat(HeatFigure { unit: "ms".into(), panels: vec![] }),
     ];
     for body in bodies {
-        assert!(svg::file(&figure(vec![], body)).contains("no data"));
+        assert!(svg::file(&figure(vec![], body), 0).contains("no data"));
     }
 }
 
@@ -124,8 +124,8 @@ fn a_picture_has_the_ink_of_its_bars_and_is_the_same_again() {
         panels: vec![BarPanel { title: String::new(), groups: vec![Group { label: "30".into(), hue: None, bars }] }],
     });
     let figure = figure(vec![Series::new("default", 0), Series::new("flex", 2)], body);
-    let bytes = png(&figure).unwrap();
-    assert_eq!(bytes, png(&figure).unwrap());
+    let bytes = png(&figure, 0).unwrap();
+    assert_eq!(bytes, png(&figure, 0).unwrap());
     let picture = Pixmap::decode_png(&bytes).unwrap();
     let area =
         |colour: (u8, u8, u8)| picture.pixels().iter().filter(|p| (p.red(), p.green(), p.blue()) == colour).count();
@@ -155,12 +155,16 @@ fn every_colour_has_a_value_for_light_that_is_the_pictures_and_one_for_dark() {
 
 /// Texts of a figure that run into each other or out of their picture, as one file and panel by panel.
 pub(crate) fn collisions(figure: &Figure) -> Vec<String> {
-    let layout = frame::layout(figure);
-    let mut found = of_ink(&frame::draw(figure, &layout), layout.width, layout.height);
-    for index in 0..panel::count(&figure.body).max(1) {
+    let mut found = Vec::new();
+    for picture in 0..pictures_count(figure) {
+        let layout = frame::layout(figure, picture);
+        found.extend(of_ink(&frame::draw(figure, &layout), layout.width, layout.height));
+    }
+    let measured = panel::measure(figure);
+    for index in 0..panels_count(figure) {
         let mut ink = Ink::default();
-        panel::draw(&mut ink, figure, index, (0.0, 0.0));
-        let (width, height) = panel::size(figure);
+        panel::draw(&mut ink, figure, &measured, index, (0.0, 0.0));
+        let (width, height) = measured.size;
         found.extend(of_ink(&ink, width, height));
     }
     found

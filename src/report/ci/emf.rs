@@ -3,9 +3,10 @@
 
 use super::rounded;
 use crate::report::ReportError;
-use crate::report::compare::CompareView;
+use crate::report::compare::{CompareView, RowView};
 use crate::report::view::{CellView, View};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// Where the metrics are.
 const NAMESPACE: &str = "bedrock-plan";
@@ -50,10 +51,14 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
     let Some(session) = view.new.last() else { return Ok(Vec::new()) };
     let mut ids: Vec<&str> = view.rows.iter().map(|row| row.test_id.as_str()).collect();
     ids.dedup();
+    let mut by_cell: HashMap<&str, Vec<&RowView>> = HashMap::new();
+    for row in &view.rows {
+        by_cell.entry(row.test_id.as_str()).or_default().push(row);
+    }
     let line = |id: &str| {
-        let row = |metric: &str| view.rows.iter().find(|row| row.test_id == id && row.metric == metric);
+        let rows = || by_cell.get(id).into_iter().flatten();
+        let row = |metric: &str| rows().find(|row| row.metric == metric);
         let change = |metric: &str| row(metric).and_then(|row| row.change).map(|share| share * 100.0);
-        let rows = || view.rows.iter().filter(|row| row.test_id == id);
         let count = |verdict: &str| rows().filter(|row| row.verdict == verdict).count() as f64;
         let called = |verdict: &str| view.judged.then(|| count(verdict));
         let verdicts = rows()

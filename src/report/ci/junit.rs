@@ -5,6 +5,7 @@
 use crate::report::ReportError;
 use crate::report::compare::{CompareView, RowView};
 use crate::report::view::{CellView, View};
+use crate::units::Keyed;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use std::io;
@@ -36,7 +37,7 @@ struct Suite {
 
 /// A run.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
-    let mut suites: Vec<Suite> = Vec::new();
+    let mut suites = Suites::default();
     for cell in &view.cells {
         let context: Vec<(String, String)> = cell
             .axes
@@ -48,37 +49,38 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     }
     if view.run.not_aws {
         // The name of a suite stays: histories are kept by it.
-        for suite in &mut suites {
+        for suite in &mut suites.items {
             suite.properties.push(("not_aws".into(), view.run.endpoint.clone()));
         }
     }
-    write(&view.run.name, &view.run.started, &suites)
+    write(&view.run.name, &view.run.started, &suites.items)
 }
 
 /// A comparison.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
-    let mut suites: Vec<Suite> = Vec::new();
+    let mut suites = Suites::default();
     for row in &view.rows {
         let context = row.context.iter().map(|entry| (entry.name.clone(), entry.value.clone())).collect();
         suite(&mut suites, context).cases.push(compared(row, &view.baseline));
     }
     if view.not_aws {
-        for suite in &mut suites {
+        for suite in &mut suites.items {
             suite.properties.push(("not_aws".into(), "true".into()));
         }
     }
     let started = view.new.first().map_or("", |session| &session.started);
-    write(&view.name, started, &suites)
+    write(&view.name, started, &suites.items)
 }
 
+/// The suites by their context.
+type Suites = Keyed<Vec<(String, String)>, Suite>;
+
 /// The suite of a context, which is made where it is not there.
-fn suite(suites: &mut Vec<Suite>, context: Vec<(String, String)>) -> &mut Suite {
-    let place = suites.iter().position(|suite| suite.properties == context).unwrap_or_else(|| {
+fn suite(suites: &mut Suites, context: Vec<(String, String)>) -> &mut Suite {
+    suites.entry(context.clone(), || {
         let name = context.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
-        suites.push(Suite { name, properties: context, cases: Vec::new() });
-        suites.len() - 1
-    });
-    &mut suites[place]
+        Suite { name, properties: context, cases: Vec::new() }
+    })
 }
 
 fn cases(cell: &CellView) -> Vec<Case> {

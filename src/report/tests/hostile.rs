@@ -93,7 +93,7 @@ fn outputs(view: &View) -> Vec<(String, String)> {
         .filter(|file| file.path.extension().is_none_or(|extension| extension != "png"))
         .map(|file| (file.path.display().to_string(), String::from_utf8(file.bytes).unwrap()))
         .collect();
-    texts.extend(view.charts.iter().map(|(stem, figure)| (format!("{stem}.svg"), svg::file(figure))));
+    texts.extend(view.charts.iter().map(|(stem, figure)| (format!("{stem}.svg"), svg::file(figure, 0))));
     for (kind, name) in [(Kind::Junit, "junit.xml"), (Kind::Benchmark, "benchmark.json"), (Kind::Emf, "emf.jsonl")] {
         texts.push((name.into(), String::from_utf8(ci::of_run(kind, view, &built_in()).unwrap()).unwrap()));
     }

@@ -150,7 +150,7 @@ fn text_from_outside_stays_text() {
     }
     let view = view_of(&manifest, &records);
     let page = String::from_utf8(html::run(&view, &built_in()).unwrap().remove(0).bytes).unwrap();
-    let drawn = view.charts.iter().map(|(_, figure)| crate::report::charts::svg::file(figure));
+    let drawn = view.charts.iter().map(|(_, figure)| crate::report::charts::svg::file(figure, 0));
     for text in drawn.chain([page]) {
         // A page has one script of its own, and its style ends once.
         assert!(text.matches("<script").count() <= 1 && !text.contains("<script>hacked"));

@@ -240,6 +240,7 @@ pub(crate) struct Shown {
 
 pub(super) fn view(
     manifest: &Manifest,
+    turns: &[&TurnReport],
     frame: &Frame,
     further: &[f64],
     slo: &SloView,
@@ -250,8 +251,7 @@ pub(super) fn view(
     let latency = &summary.latency;
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
     let numbers = |latency: &Option<Latency>| latency.as_ref().map(|latency| Numbers::of(latency, further));
-    let turns: Vec<&TurnReport> = manifest.reports(&cell.id).collect();
-    let slo: Vec<SloRow> = slo.rows.iter().filter(|row| row.test_id == cell.id).cloned().collect();
+    let slo = slo.of_cell(&cell.id);
     CellView {
         id: cell.id.clone(),
         axes: AXES
@@ -295,7 +295,7 @@ pub(super) fn view(
         slo_verdict: slo::word(&slo),
         slo,
         validity: summary.validity.key(),
-        warnings: warnings(manifest, summary, &turns),
+        warnings: warnings(manifest, summary, turns),
         shown: Shown {
             average: text::ms_or_nothing(latency.mean_ms),
             min: text::ms_or_nothing(latency.min_ms),
@@ -316,7 +316,7 @@ pub(super) fn view(
         tokens: tokens(summary),
         cost: cost::cell(&summary.spend),
         costs: cost::entries(summary),
-        measured: measured(manifest, summary, &turns),
+        measured: measured(manifest, summary, turns),
         machines: machines::of_cell(manifest, summary),
         page: page::view(frame, summary),
         history: summary.history.clone(),

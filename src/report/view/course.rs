@@ -9,6 +9,7 @@ use crate::report::charts::{
 };
 use crate::stats::Summary;
 use crate::stats::timeline;
+use crate::units::Keyed;
 use serde::Serialize;
 
 /// A send later than this is held against a cell, milliseconds; see `stats::health`.
@@ -78,43 +79,35 @@ fn outcomes(has_blocked: bool) -> Vec<Series> {
 }
 
 /// Each tier over `default`, with intervals; nothing where nothing could be compared.
-pub(super) fn forest(frame: &Frame, summary: &Summary, tiers: &TiersView) -> Option<Figure> {
+pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
     let compared = |row: &&TierRow| row.metric.starts_with('p') || row.metric.starts_with("ttft");
-    let mut series: Vec<Series> = Vec::new();
-    let mut panels: Vec<ForestPanel> = Vec::new();
+    let mut series: Keyed<String, Series> = Keyed::default();
+    let mut panels: Keyed<String, ForestPanel> = Keyed::default();
     let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER]).collect();
-    let fields = names::varying(summary, &but);
+    let fields = frame.names.varying(&but);
     for tier in &tiers.tiers {
         let key: Vec<_> =
             fields.iter().filter_map(|field| tier.context.iter().find(|(known, _)| known == field)).collect();
         let values: Vec<_> = key.iter().map(|(_, value)| value.clone()).collect();
-        let title = names::title(summary, &fields, &values);
-        let at = find_or_push(
-            &mut panels,
-            |panel| panel.title == title,
-            || ForestPanel { title: title.clone(), rows: Vec::new() },
-        );
-        let of = find_or_push(
-            &mut series,
-            |known| known.name == tier.tier,
-            || Series::new(tier.tier.clone(), names::hue(&tier.tier)),
-        );
+        let title = frame.names.title(&fields, &values);
+        let panel = panels.entry(title.clone(), || ForestPanel { title, rows: Vec::new() });
+        let of = series.place(tier.tier.clone(), || Series::new(tier.tier.clone(), names::hue(&tier.tier)));
         let rows = tier.rows.iter().filter(compared);
         if tier.is_compared {
-            panels[at].rows.extend(rows.map(|row| forest_row(of, tier, row)));
+            panel.rows.extend(rows.map(|row| forest_row(of, tier, row)));
         } else {
-            panels[at].rows.extend(rows.take(1).map(|row| ForestRow {
+            panel.rows.extend(rows.take(1).map(|row| ForestRow {
                 label: format!("{}, {}", tier.tier, load_of(tier)),
                 words: format!("{}: {}", tier.id, tier.sentence),
                 ..forest_row(of, tier, row)
             }));
         }
     }
-    if !panels.iter().flat_map(|panel| &panel.rows).any(|row| row.ratio.is_some()) {
+    if !panels.items.iter().flat_map(|panel| &panel.rows).any(|row| row.ratio.is_some()) {
         return None;
     }
-    let body = ForestFigure { sides: ("slower".into(), "faster".into()), panels };
-    Some(frame.figure("Tiers against default", vec![format!("{}.", tiers.caption)], series, Body::Forest(body)))
+    let body = ForestFigure { sides: ("slower".into(), "faster".into()), panels: panels.items };
+    Some(frame.figure("Tiers against default", vec![format!("{}.", tiers.caption)], series.items, Body::Forest(body)))
 }
 
 /// `20 users`.

@@ -2,10 +2,12 @@
 //! does not name and that has several values adds panels.
 
 use super::RunView;
-use super::names::{self, TIER, group, join, label, title, varying};
+use super::names::{self, Coordinates, TIER, group, join, label};
 use super::text;
-use crate::report::charts::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel, Series};
+use crate::report::charts::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel, Series, split};
 use crate::stats::{Pool, Summary};
+use crate::units::Keyed;
+use std::collections::HashMap;
 
 /// The axes that the old tool's charts know.
 const NAMED: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
@@ -13,15 +15,20 @@ const NAMED: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users
 /// What is drawn of a pool: a number, its interval, and what is written.
 type Value = fn(&Pool) -> Bar;
 
+/// The most values of an axis that a note names.
+const NAMED_VALUES: usize = 20;
+
 /// Charts of a run, each with what heads it.
 pub(super) struct Frame<'a> {
     run: &'a RunView,
+    /// What titles are made of.
+    pub(super) names: &'a Coordinates,
     /// What every chart must say.
     marks: Vec<String>,
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(run: &'a RunView) -> Self {
+    pub(super) fn new(run: &'a RunView, names: &'a Coordinates) -> Self {
         let mut marks = match run.invalid.len() {
             0..=3 => run.invalid.clone(),
             n => {
@@ -29,7 +36,7 @@ impl<'a> Frame<'a> {
             }
         };
         marks.extend(Some(run.calibration.clone()).filter(|said| !said.is_empty()));
-        Self { run, marks }
+        Self { run, names, marks }
     }
 
     /// A chart with what heads it.
@@ -45,7 +52,7 @@ impl<'a> Frame<'a> {
             notes,
             marks: self.marks.clone(),
             series,
-            body,
+            body: split(body),
         }
     }
 }
@@ -57,7 +64,7 @@ pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Fi
     } else {
         "Of the successes in each cell's latency window. Hatched is what is not there, or not to be trusted."
     };
-    let pooled = |over: &[&str]| pooled_over(summary, over, who);
+    let pooled = |over: &[&str]| pooled_over(frame.names, over, who);
     let ended = "Requests of any outcome that ended in each cell's latency window.";
     let figure = |title: &str, notes, (series, body)| frame.figure(title, notes, series, body);
     vec![
@@ -66,7 +73,7 @@ pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Fi
             figure(
                 "Average response time by configuration",
                 pooled(&[]),
-                bars(summary, &["region_prefix", "prompt_size"], &["users"], &[TIER], ms, &[("", average)]),
+                bars(frame, summary, &["region_prefix", "prompt_size"], &["users"], &[TIER], ms, &[("", average)]),
             ),
         ),
         (
@@ -74,19 +81,39 @@ pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Fi
             figure(
                 "P50 and P95 response time",
                 pooled(&["users"]),
-                bars(summary, &["prompt_size"], &[TIER, "region_prefix"], &[], ms, &[("P50", p50), ("P95", p95)]),
+                bars(
+                    frame,
+                    summary,
+                    &["prompt_size"],
+                    &[TIER, "region_prefix"],
+                    &[],
+                    ms,
+                    &[("P50", p50), ("P95", p95)],
+                ),
             ),
         ),
         (
             "latency_by_prompt_size",
-            figure("Response time by prompt size", pooled(&["users", "region_prefix"]), by_prompt_size(summary, ms)),
+            figure(
+                "Response time by prompt size",
+                pooled(&["users", "region_prefix"]),
+                by_prompt_size(frame, summary, ms),
+            ),
         ),
         (
             "throughput_comparison",
             figure(
                 "Throughput",
-                pooled_over(summary, &["prompt_size"], ended),
-                bars(summary, &[], &["users"], &[TIER, "region_prefix"], "requests per second", &[("", throughput)]),
+                pooled_over(frame.names, &["prompt_size"], ended),
+                bars(
+                    frame,
+                    summary,
+                    &[],
+                    &["users"],
+                    &[TIER, "region_prefix"],
+                    "requests per second",
+                    &[("", throughput)],
+                ),
             ),
         ),
         (
@@ -94,18 +121,22 @@ pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Fi
             figure(
                 "Average response time by tier and prompt size",
                 pooled(&["users"]),
-                (Vec::new(), heat(summary, ms)),
+                (Vec::new(), heat(frame, summary, ms)),
             ),
         ),
     ]
 }
 
 /// What a chart takes together, if the cells differ there.
-fn pooled_over(summary: &Summary, fields: &[&str], who: &str) -> Vec<String> {
+fn pooled_over(names: &Coordinates, fields: &[&str], who: &str) -> Vec<String> {
     let several: Vec<String> = fields
         .iter()
         .filter_map(|field| {
-            let keys: Vec<String> = summary.values(field).iter().map(ToString::to_string).collect();
+            let values = names.values(field);
+            let mut keys: Vec<String> = values.iter().take(NAMED_VALUES).map(ToString::to_string).collect();
+            if values.len() > NAMED_VALUES {
+                keys.push(format!("and {} more", values.len() - NAMED_VALUES));
+            }
             (keys.len() > 1).then(|| format!("{} {}", label(field), keys.join(", ")))
         })
         .collect();
@@ -159,13 +190,14 @@ fn percentile(pool: &Pool, p: f64) -> Bar {
 }
 
 /// Axes that a chart does not name and on which the cells differ.
-fn extra(summary: &Summary) -> Vec<&'static str> {
-    varying(summary, &NAMED)
+fn extra(names: &Coordinates) -> Vec<&'static str> {
+    names.varying(&NAMED)
 }
 
 /// Panels, groups and series by axes; `values` adds a series each where it has several. The tier gives
 /// the colour, wherever it stands.
 fn bars(
+    frame: &Frame,
     summary: &Summary,
     panels: &[&str],
     groups: &[&str],
@@ -173,13 +205,13 @@ fn bars(
     unit: &str,
     values: &[(&str, Value)],
 ) -> (Vec<Series>, Body) {
-    let extra = extra(summary);
+    let extra = extra(frame.names);
     let panels: Vec<&str> = extra.iter().copied().chain(panels.iter().copied()).collect();
     let fields: Vec<&str> = panels.iter().chain(groups).chain(series).copied().collect();
     let (in_panel, in_group) = (panels.len(), panels.len() + groups.len());
     let mut builder = Builder::new(unit);
     for pool in summary.pool(&fields) {
-        let panel = title(summary, &panels, &pool.key[..in_panel]);
+        let panel = frame.names.title(&panels, &pool.key[..in_panel]);
         let group = group(groups, &pool.key[in_panel..in_group]);
         let tier = groups.iter().position(|field| *field == TIER).map(|at| pool.key[in_panel + at].to_string());
         let of = &pool.key[in_group..];
@@ -198,15 +230,15 @@ fn bars(
 }
 
 /// Average, P50 and P95 in a panel each: bars by tier, grouped by prompt size.
-fn by_prompt_size(summary: &Summary, unit: &str) -> (Vec<Series>, Body) {
-    let extra = extra(summary);
+fn by_prompt_size(frame: &Frame, summary: &Summary, unit: &str) -> (Vec<Series>, Body) {
+    let extra = extra(frame.names);
     let fields: Vec<&str> = extra.iter().copied().chain(["prompt_size", TIER]).collect();
     let mut builder = Builder::new(unit);
     let pools = summary.pool(&fields);
     for (name, value) in [("Average", average as Value), ("P50", p50), ("P95", p95)] {
         for pool in &pools {
             let (front, rest) = pool.key.split_at(extra.len());
-            let front = title(summary, &extra, front);
+            let front = frame.names.title(&extra, front);
             let panel = if front.is_empty() { name.to_owned() } else { format!("{name}, {front}") };
             let tier = rest[1].to_string();
             let series = builder.of_tier(&tier, tier.clone());
@@ -218,19 +250,25 @@ fn by_prompt_size(summary: &Summary, unit: &str) -> (Vec<Series>, Body) {
 
 /// Bars as they come, by panel, group and series.
 struct Builder {
-    series: Vec<Series>,
-    figure: BarFigure,
+    unit: String,
+    series: Keyed<String, Series>,
+    /// How many series have each hue.
+    hues: HashMap<usize, usize>,
+    panels: Keyed<String, (String, Keyed<String, Group>)>,
 }
 
 impl Builder {
     fn new(unit: &str) -> Self {
-        Self { series: Vec::new(), figure: BarFigure { unit: unit.into(), panels: Vec::new() } }
+        Self { unit: unit.into(), series: Keyed::default(), hues: HashMap::new(), panels: Keyed::default() }
     }
 
     /// A series of a tier. Several of the same, such as one per region, take turns in tone.
     fn of_tier(&self, tier: &str, name: String) -> Series {
+        if let Some(place) = self.series.find(&name) {
+            return self.series.items[place].clone();
+        }
         let hue = names::hue(tier);
-        let before = self.series.iter().take_while(|known| known.name != name).filter(|known| known.hue == hue).count();
+        let before = self.hues.get(&hue).copied().unwrap_or(0);
         Series { pale: before % 2 == 1, ..Series::new(name, hue) }
     }
 
@@ -239,41 +277,52 @@ impl Builder {
         let parts = [panel, group, series.name.as_str()];
         let place = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
         bar.words = format!("{place}: {}{}{}", bar.label, range.unwrap_or_default(), bar.words);
-        let series = find_or_push(&mut self.series, |known| known.name == series.name, || series.clone());
-        let panels = &mut self.figure.panels;
-        let panel =
-            find_or_push(panels, |known| known.title == panel, || BarPanel { title: panel.into(), groups: Vec::new() });
-        let groups = &mut panels[panel].groups;
-        let group =
-            find_or_push(groups, |known| known.label == group, || Group { label: group.into(), hue, bars: Vec::new() });
-        groups[group].bars.push((series, bar));
+        let hues = &mut self.hues;
+        let series = self.series.place(series.name.clone(), || {
+            *hues.entry(series.hue).or_default() += 1;
+            series.clone()
+        });
+        let (_, groups) = self.panels.entry(panel.to_owned(), || (panel.to_owned(), Keyed::default()));
+        let group = groups.entry(group.to_owned(), || Group { label: group.into(), hue, bars: Vec::new() });
+        group.bars.push((series, bar));
     }
 
     fn done(self) -> (Vec<Series>, Body) {
-        (self.series, Body::Bars(self.figure))
+        let panels = self.panels.items.into_iter().map(|(title, groups)| BarPanel { title, groups: groups.items });
+        (self.series.items, Body::Bars(BarFigure { unit: self.unit, panels: panels.collect() }))
     }
 }
 
-fn heat(summary: &Summary, unit: &str) -> Body {
-    let panels: Vec<&str> = extra(summary).into_iter().chain(["region_prefix"]).collect();
+/// A panel of a heat map while its squares come.
+#[derive(Default)]
+struct HeatBuilder {
+    title: String,
+    rows: Keyed<String, String>,
+    columns: Keyed<String, String>,
+    squares: Vec<(usize, usize, Bar)>,
+}
+
+fn heat(frame: &Frame, summary: &Summary, unit: &str) -> Body {
+    let panels: Vec<&str> = extra(frame.names).into_iter().chain(["region_prefix"]).collect();
     let fields: Vec<&str> = panels.iter().copied().chain([TIER, "prompt_size"]).collect();
-    let mut figure = HeatFigure { unit: unit.into(), panels: Vec::new() };
+    let mut built: Keyed<String, HeatBuilder> = Keyed::default();
     for pool in summary.pool(&fields) {
         let (front, rest) = pool.key.split_at(panels.len());
-        let title = title(summary, &panels, front);
-        let index = find_or_push(
-            &mut figure.panels,
-            |panel| panel.title == title,
-            || HeatPanel { title: title.clone(), ..HeatPanel::default() },
-        );
-        let panel = &mut figure.panels[index];
-        let row = find_or_push(&mut panel.rows, |row| *row == rest[0].to_string(), || rest[0].to_string());
-        let column = find_or_push(&mut panel.columns, |column| *column == rest[1].to_string(), || rest[1].to_string());
+        let title = frame.names.title(&panels, front);
+        let panel = built.entry(title.clone(), || HeatBuilder { title, ..HeatBuilder::default() });
+        let row = panel.rows.place(rest[0].to_string(), || rest[0].to_string());
+        let column = panel.columns.place(rest[1].to_string(), || rest[1].to_string());
         let square = drawn(&pool, average);
         let words = format!("{} / {}: {}{}", rest[0], rest[1], square.label, square.words);
         panel.squares.push((row, column, Bar { words, ..square }));
     }
-    Body::Heat(figure)
+    let done = |HeatBuilder { title, rows, columns, squares }| HeatPanel {
+        title,
+        rows: rows.items,
+        columns: columns.items,
+        squares,
+    };
+    Body::Heat(HeatFigure { unit: unit.into(), panels: built.items.into_iter().map(done).collect() })
 }
 
 /// The index of an item, which is made where there is none.

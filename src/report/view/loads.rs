@@ -2,7 +2,7 @@
 
 use super::cell::CellView;
 use super::figures::{Frame, find_or_push};
-use super::names::{self, LOADS, TIER};
+use super::names::{self, Coordinates, LOADS, TIER};
 use super::overview::{context, load, load_name};
 use super::{slo, text};
 use crate::matrix::AxisValue;
@@ -11,7 +11,9 @@ use crate::plan::{Flow, Plan};
 use crate::report::charts::{Axis, Body, Figure, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Latency, Summary, Validity};
+use crate::units::Keyed;
 use crate::verdict::price::is_p95;
+use std::collections::HashMap;
 
 /// The percentiles of a curve; those that a sample does not allow are left out.
 const CURVE: [f64; 14] = [0.0, 0.1, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999];
@@ -25,17 +27,10 @@ pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[Ce
         ("p50", true, |cell| percentile(Some(&cell.latency), 0.50)),
         ("p95", false, |cell| percentile(Some(&cell.latency), 0.95)),
     ];
-    let (series, mut figure) = by_load(summary, &drawn, "response time, ms");
-    let fields = panel_fields(summary);
-    for panel in &mut figure.panels {
-        let inside = || {
-            summary
-                .cells
-                .iter()
-                .zip(cells)
-                .filter(|(cell, _)| names::title(summary, &fields, &context(cell, &fields)) == panel.title)
-        };
-        let found: Vec<(&CellSummary, &CellView)> = inside().collect();
+    let (series, mut figure, inside) = by_load(frame.names, summary, &drawn, "response time, ms");
+    for (panel, inside) in figure.panels.iter_mut().zip(inside) {
+        let found: Vec<(&CellSummary, &CellView)> =
+            inside.into_iter().map(|index| (&summary.cells[index], &cells[index])).collect();
         panel.limits = limits(plan, &found, &series);
         panel.says = if plan.slo.is_empty() { Vec::new() } else { highest(&found) };
     }
@@ -52,7 +47,7 @@ pub(super) fn first_token(frame: &Frame, summary: &Summary) -> Option<Figure> {
             ("p50", true, |cell| percentile(cell.ttft.as_ref(), 0.50)),
             ("p95", false, |cell| percentile(cell.ttft.as_ref(), 0.95)),
         ];
-        let (series, figure) = by_load(summary, &drawn, "time to first token, ms");
+        let (series, figure, _) = by_load(frame.names, summary, &drawn, "time to first token, ms");
         let notes = vec!["From the send to the first content that is not empty, reasoning included.".into()];
         frame.figure("Time to first token against load", notes, series, Body::Lines(figure))
     })
@@ -72,35 +67,31 @@ pub(super) fn output_tokens(frame: &Frame, summary: &Summary) -> Figure {
             ..Point::default()
         }
     })];
-    let (series, figure) = by_load(summary, &drawn, "output tokens per second");
+    let (series, figure, _) = by_load(frame.names, summary, &drawn, "output tokens per second");
     let notes = vec!["Of the successes that ended in each cell's latency window.".into()];
     frame.figure("Output tokens per second against load", notes, series, Body::Lines(figure))
 }
 
 /// Percentile curves laid over each other: a panel per load and context, a line per tier.
 pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
-    let fields = panel_fields(summary);
-    let mut series: Vec<Series> = Vec::new();
-    let mut panels: Vec<LinePanel> = Vec::new();
+    let fields = panel_fields(frame.names);
+    let mut series: Keyed<String, Series> = Keyed::default();
+    let mut panels: Keyed<String, LinePanel> = Keyed::default();
     for cell in &summary.cells {
         let of = series_of(&mut series, &cell.cell.service_tier, "", false);
-        let title = join(&[names::title(summary, &fields, &context(cell, &fields)), load_name(cell)]);
-        let panel = find_or_push(
-            &mut panels,
-            |panel| panel.title == title,
-            || LinePanel { title: title.clone(), ..LinePanel::default() },
-        );
-        panels[panel].lines.push(Line { series: of, join: Join::Plain, points: curve(cell) });
+        let title = join(&[frame.names.title(&fields, &context(cell, &fields)), load_name(cell)]);
+        let panel = panels.entry(title.clone(), || LinePanel { title, ..LinePanel::default() });
+        panel.lines.push(Line { series: of, join: Join::Plain, points: curve(cell) });
     }
     let figure = LineFigure {
         x: Axis { label: "percentile".into(), scale: Scale::Nines },
         y: Axis { label: "response time, ms".into(), scale: Scale::Linear },
-        panels,
+        panels: panels.items,
     };
     let notes = vec![
         "Each nine of the percentile has the same room; a curve ends where the sample does not allow more.".into(),
     ];
-    frame.figure("Percentiles of the response time", notes, series, Body::Lines(figure))
+    frame.figure("Percentiles of the response time", notes, series.items, Body::Lines(figure))
 }
 
 fn curve(cell: &CellSummary) -> Vec<Point> {
@@ -118,9 +109,9 @@ fn curve(cell: &CellSummary) -> Vec<Point> {
 }
 
 /// The axes that make a panel: all but tier and load.
-fn panel_fields(summary: &Summary) -> Vec<&'static str> {
+fn panel_fields(names: &Coordinates) -> Vec<&'static str> {
     let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
-    names::varying(summary, &but)
+    names.varying(&but)
 }
 
 /// Puts together what is not empty.
@@ -128,36 +119,49 @@ fn join(parts: &[String]) -> String {
     parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(", ")
 }
 
-fn series_of(series: &mut Vec<Series>, tier: &str, part: &str, pale: bool) -> usize {
+fn series_of(series: &mut Keyed<String, Series>, tier: &str, part: &str, pale: bool) -> usize {
     let name = if part.is_empty() { tier.to_owned() } else { format!("{tier} {part}") };
-    find_or_push(series, |known| known.name == name, || Series { pale, ..Series::new(name.clone(), names::hue(tier)) })
+    series.place(name.clone(), || Series { pale, ..Series::new(name, names::hue(tier)) })
 }
 
-/// The place of a load on the x axis.
-fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, LineFigure) {
-    let (label, scale) = axis_of(summary);
-    let fields = panel_fields(summary);
-    let tiers = summary.values(TIER);
+/// A panel against load while its points come.
+struct LoadPanel {
+    title: String,
+    /// By series.
+    lines: Keyed<usize, Line>,
+    /// The indices of its cells.
+    cells: Vec<usize>,
+}
+
+/// A panel per context, with the series, and the indices of the cells of each panel.
+fn by_load(
+    names: &Coordinates,
+    summary: &Summary,
+    drawn: &[Drawn],
+    unit: &str,
+) -> (Vec<Series>, LineFigure, Vec<Vec<usize>>) {
+    let (label, scale, places) = axis_of(summary);
+    let fields = panel_fields(names);
+    let tiers = names.values(TIER);
+    let tier_places: HashMap<String, usize> =
+        tiers.iter().enumerate().map(|(place, tier)| (tier.to_string(), place)).collect();
     // What has but a name lies in no order, and nothing lies between two of it.
     let join = if scale == Scale::Linear { Join::Marked } else { Join::Apart };
-    let mut series = Vec::new();
-    let mut panels: Vec<LinePanel> = Vec::new();
-    for cell in &summary.cells {
-        let title = names::title(summary, &fields, &context(cell, &fields));
-        let index = find_or_push(
-            &mut panels,
-            |panel| panel.title == title,
-            || LinePanel { title: title.clone(), ..LinePanel::default() },
-        );
+    let mut series = Keyed::default();
+    let mut panels: Keyed<String, LoadPanel> = Keyed::default();
+    for (index, cell) in summary.cells.iter().enumerate() {
+        let title = names.title(&fields, &context(cell, &fields));
+        let panel = panels.entry(title.clone(), || LoadPanel { title, lines: Keyed::default(), cells: Vec::new() });
+        panel.cells.push(index);
         for (part, pale, value) in drawn {
             let of = series_of(&mut series, &cell.cell.service_tier, part, *pale);
             let mut point = value(cell);
             point.x = match (&scale, load(cell).1) {
-                (Scale::Names(names), _) => {
+                (Scale::Names(_), _) => {
                     // Tiers stand beside each other where a load is but a name.
-                    let beside = tiers.iter().position(|tier| tier.to_string() == cell.cell.service_tier).unwrap_or(0);
+                    let beside = tier_places.get(&cell.cell.service_tier).copied().unwrap_or(0);
                     let shift = (beside as f64 + 0.5) / tiers.len().max(1) as f64 - 0.5;
-                    names.iter().position(|name| *name == load_name(cell)).unwrap_or(0) as f64 + 0.6 * shift
+                    places.find(&load_name(cell)).unwrap_or(0) as f64 + 0.6 * shift
                 }
                 (_, AxisValue::Count(count)) => count as f64,
                 (_, AxisValue::Rate(rate)) => rate.0,
@@ -167,37 +171,41 @@ fn by_load(summary: &Summary, drawn: &[Drawn], unit: &str) -> (Vec<Series>, Line
             let state = if point.hollow { format!(" ({})", cell.validity.key()) } else { String::new() };
             let part = if part.is_empty() { String::new() } else { format!(" {part}") };
             point.words = format!("{}, {}{part}: {}{state}", cell.cell.service_tier, load_name(cell), point.words);
-            let lines = &mut panels[index].lines;
-            let line = find_or_push(lines, |line| line.series == of, || Line { series: of, join, points: Vec::new() });
-            lines[line].points.push(point);
+            panel.lines.entry(of, || Line { series: of, join, points: Vec::new() }).points.push(point);
         }
     }
+    let (mut panels, inside): (Vec<LinePanel>, Vec<Vec<usize>>) = panels
+        .items
+        .into_iter()
+        .map(|LoadPanel { title, lines, cells }| {
+            (LinePanel { title, lines: lines.items, ..LinePanel::default() }, cells)
+        })
+        .unzip();
     if scale == Scale::Linear {
         for line in panels.iter_mut().flat_map(|panel| &mut panel.lines) {
             line.points.sort_by(|a, b| a.x.total_cmp(&b.x));
         }
     }
     let figure = LineFigure { x: Axis { label, scale }, y: Axis { label: unit.into(), scale: Scale::Linear }, panels };
-    (series, figure)
+    (series.items, figure, inside)
 }
 
-/// Numbers of one kind stand on a scale; several kinds, profiles and a single load have names.
-fn axis_of(summary: &Summary) -> (String, Scale) {
-    let mut loads: Vec<String> = Vec::new();
+/// The label and the scale of the x axis, and the place of each load by its name. Numbers of one kind stand on a scale; several kinds, profiles and a single load have names.
+fn axis_of(summary: &Summary) -> (String, Scale, Keyed<String, String>) {
+    let mut loads: Keyed<String, String> = Keyed::default();
     for cell in &summary.cells {
         let name = load_name(cell);
-        if !loads.contains(&name) {
-            loads.push(name);
-        }
+        loads.place(name.clone(), || name);
     }
     let first = summary.cells.first().map(load);
     let same = first.as_ref().is_some_and(|(field, value)| {
         !matches!(value, AxisValue::Text(_)) && summary.cells.iter().all(|cell| load(cell).0 == *field)
     });
-    match first {
-        Some((field, _)) if same && loads.len() > 1 => (names::label(field).into(), Scale::Linear),
-        _ => ("load".into(), Scale::Names(loads)),
-    }
+    let (label, scale) = match first {
+        Some((field, _)) if same && loads.items.len() > 1 => (names::label(field).into(), Scale::Linear),
+        _ => ("load".into(), Scale::Names(loads.items.clone())),
+    };
+    (label, scale, loads)
 }
 
 /// A percentile with its interval; one that is refused is not drawn.
@@ -245,19 +253,18 @@ fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -
     limits
 }
 
+/// The cells of a tier.
+type TierCells<'a> = (&'a str, Vec<&'a (&'a CellSummary, &'a CellView)>);
+
 /// For each tier the highest load up to which every one holds.
 fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
-    let mut tiers: Vec<&str> = Vec::new();
-    for (cell, _) in cells {
-        if !tiers.contains(&cell.cell.service_tier.as_str()) {
-            tiers.push(&cell.cell.service_tier);
-        }
+    let mut tiers: Keyed<&str, TierCells> = Keyed::default();
+    for entry in cells {
+        let tier = entry.0.cell.service_tier.as_str();
+        tiers.entry(tier, || (tier, Vec::new())).1.push(entry);
     }
-    let said = |tier: &&str| {
-        let mut of: Vec<&(&CellSummary, &CellView)> = cells
-            .iter()
-            .filter(|(cell, view)| cell.cell.service_tier == **tier && !view.slo_verdict.is_empty())
-            .collect();
+    let said = |(tier, of): TierCells| {
+        let mut of: Vec<_> = of.into_iter().filter(|(_, view)| !view.slo_verdict.is_empty()).collect();
         of.sort_by(|a, b| load(a.0).1.cmp(&load(b.0).1));
         let first = of.first()?;
         if matches!(load(first.0).1, AxisValue::Text(_)) {
@@ -274,5 +281,5 @@ fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
             (held, Some(next)) => format!("{tier} holds up to {}; {next}", load_name(of[held - 1].0)),
         })
     };
-    tiers.iter().filter_map(said).collect()
+    tiers.items.into_iter().filter_map(said).collect()
 }

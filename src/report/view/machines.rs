@@ -87,7 +87,7 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary) -> Option<MachinesVie
     Some(MachinesView {
         count: shards.count,
         complete: shards.complete,
-        start_skew_ms: manifest.last_reports().filter_map(TurnReport::start_skew_ms).max_by(f64::total_cmp),
+        start_skew_ms: manifest.last_reports().iter().filter_map(TurnReport::start_skew_ms).max_by(f64::total_cmp),
         shown: shards.shown(),
         missing,
         rows: (0..shards.count)

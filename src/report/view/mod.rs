@@ -41,7 +41,7 @@ use super::charts::Figure;
 use crate::record::damage::{Damage, QUARANTINE};
 use crate::record::manifest::Manifest;
 use crate::record::probe::Checked;
-use crate::stats::{Summary, Validity};
+use crate::stats::{CellSummary, Summary, Validity};
 use crate::units::timestamp;
 use crate::verdict::slo::Judgement;
 use serde::Serialize;
@@ -130,8 +130,13 @@ pub(crate) struct RunView {
 
 /// What the pre-flight found that a reader should know.
 fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
-    let sentence = |checked: &Checked| checked.sentence(manifest.asking(&checked.probe).count());
-    manifest.preflight.iter().filter_map(sentence).map(|sentence| format!("pre-flight: {sentence}"))
+    let sentence = |(checked, asking): (&Checked, Vec<usize>)| checked.sentence(asking.len());
+    manifest
+        .preflight
+        .iter()
+        .zip(manifest.asking())
+        .filter_map(sentence)
+        .map(|sentence| format!("pre-flight: {sentence}"))
 }
 
 /// How many lines of the journal are not counted.
@@ -188,44 +193,45 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .collect(),
     };
     let slo = slo::view(&manifest.plan, summary, judgements);
-    let frame = figures::Frame::new(&run);
-    let cells: Vec<CellView> =
-        summary.cells.iter().map(|cell| cell::view(manifest, &frame, &run.further, &slo, cell)).collect();
+    let (names, reports) = (names::Coordinates::new(summary), manifest.last_reports());
+    let frame = figures::Frame::new(&run, &names);
+    let cell =
+        |cell: &CellSummary| cell::view(manifest, reports.of_cell(&cell.cell.id), &frame, &run.further, &slo, cell);
+    let cells: Vec<CellView> = summary.cells.iter().map(cell).collect();
     let tiers = tiers::view(manifest, summary);
     View {
-        overview: overview::view(manifest, summary, &cells, &slo, &tiers),
-        price: price::view(&manifest.plan, summary),
+        overview: overview::view(manifest, summary, &names, &cells, &slo, &tiers),
+        price: price::view(&manifest.plan, summary, &names),
         errors: course::errors(summary, &cells),
         ran: ran::view(manifest),
         machines,
-        charts: charts(&run, manifest, summary, &cells, &tiers),
+        charts: charts(&frame, manifest, summary, &cells, &tiers),
         failures: failures::view(&cells),
         cells,
         tiers,
         slo,
-        tables: tables::tables(summary),
+        tables: tables::tables(summary, &names),
         run,
     }
 }
 
 /// Every chart that there is something for, by the stem of its file.
 fn charts(
-    run: &RunView,
+    frame: &figures::Frame,
     manifest: &Manifest,
     summary: &Summary,
     cells: &[CellView],
     tiers: &TiersView,
 ) -> Vec<(&'static str, Figure)> {
-    let frame = figures::Frame::new(run);
-    let mut charts = figures::figures(&frame, summary);
+    let mut charts = figures::figures(frame, summary);
     let more = [
-        ("cost_and_latency", money::figure(&frame, summary)),
-        ("latency_by_load", Some(loads::latency(&frame, &manifest.plan, summary, cells))),
-        ("tiers_against_default", course::forest(&frame, summary, tiers)),
-        ("percentiles", Some(loads::percentiles(&frame, summary))),
-        ("first_token", loads::first_token(&frame, summary)),
-        ("output_tokens", Some(loads::output_tokens(&frame, summary))),
-        ("timeline", course::timeline(&frame, summary)),
+        ("cost_and_latency", money::figure(frame, summary)),
+        ("latency_by_load", Some(loads::latency(frame, &manifest.plan, summary, cells))),
+        ("tiers_against_default", course::forest(frame, tiers)),
+        ("percentiles", Some(loads::percentiles(frame, summary))),
+        ("first_token", loads::first_token(frame, summary)),
+        ("output_tokens", Some(loads::output_tokens(frame, summary))),
+        ("timeline", course::timeline(frame, summary)),
     ];
     charts.extend(more.into_iter().filter_map(|(stem, figure)| Some((stem, figure?))));
     charts

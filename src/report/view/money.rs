@@ -1,13 +1,18 @@
 //! Cost per thousand replies against p95: at each load a point per model and tier, and the efficient
 //! frontier, which joins those that nothing beats in both.
 
-use super::figures::{Frame, find_or_push};
+use super::figures::Frame;
 use super::names::{self, LOADS, TIER};
 use super::overview::{context, load_name};
 use super::{cost, text};
 use crate::report::charts::{Axis, Body, Figure, Join, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Summary, Validity};
+use crate::units::Keyed;
+use std::collections::HashMap;
+
+/// The title of a panel and what is in it.
+type PanelPoints<'a> = (String, Vec<&'a (&'a CellSummary, Point)>);
 
 /// Nothing where no cell has both numbers.
 pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
@@ -17,20 +22,20 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
         return None;
     }
     let but: Vec<&str> = LOADS.into_iter().chain([TIER, "model_id"]).collect();
-    let fields = names::varying(summary, &but);
-    let models: Vec<String> = summary.values("model_id").iter().map(ToString::to_string).collect();
+    let fields = frame.names.varying(&but);
+    let models = frame.names.values("model_id").iter().enumerate();
+    let models: HashMap<String, usize> = models.map(|(place, model)| (model.to_string(), place)).collect();
     let panels_by = |with_load: bool| {
-        let mut panels: Vec<(String, Vec<&(&CellSummary, Point)>)> = Vec::new();
+        let mut panels: Keyed<String, PanelPoints> = Keyed::default();
         for entry in &points {
-            let mut title = names::title(summary, &fields, &context(entry.0, &fields));
+            let mut title = frame.names.title(&fields, &context(entry.0, &fields));
             if with_load {
                 let load = load_name(entry.0);
                 title = if title.is_empty() { load } else { format!("{title}, {load}") };
             }
-            let at = find_or_push(&mut panels, |(known, _)| *known == title, || (title.clone(), Vec::new()));
-            panels[at].1.push(entry);
+            panels.entry(title.clone(), || (title, Vec::new())).1.push(entry);
         }
-        panels
+        panels.items
     };
     let mut panels = panels_by(true);
     // Where there is nothing to choose between at a load, loads stand beside each other instead.
@@ -38,7 +43,7 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
     if !is_choice {
         panels = panels_by(false);
     }
-    let mut series: Vec<Series> = Vec::new();
+    let mut series: Keyed<String, Series> = Keyed::default();
     let panels: Vec<LinePanel> = panels
         .into_iter()
         .map(|(title, points)| {
@@ -47,7 +52,7 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
                 lines.extend(frontier(&points).map(|points| Line { series: 0, join: Join::Dashed, points }));
             }
             for (cell, point) in points {
-                let of = series_of(&mut series, summary, &models, cell);
+                let of = series_of(&mut series, frame, &models, cell);
                 lines.push(Line { series: of, join: Join::Apart, points: vec![point.clone()] });
             }
             LinePanel { title, lines, ..LinePanel::default() }
@@ -60,18 +65,23 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
     if is_choice {
         notes.insert(0, "The dashed line is the efficient frontier: what nothing beats in both, cost and p95. Lower left is better.".into());
     }
-    Some(frame.figure("Cost against latency", notes, series, Body::Lines(figure)))
+    Some(frame.figure("Cost against latency", notes, series.items, Body::Lines(figure)))
 }
 
-fn series_of(series: &mut Vec<Series>, summary: &Summary, models: &[String], cell: &CellSummary) -> usize {
+fn series_of(
+    series: &mut Keyed<String, Series>,
+    frame: &Frame,
+    models: &HashMap<String, usize>,
+    cell: &CellSummary,
+) -> usize {
     let tier = &cell.cell.service_tier;
-    let shape = models.iter().position(|model| *model == cell.cell.model_id).unwrap_or(0);
+    let shape = models.get(&cell.cell.model_id).copied().unwrap_or(0);
     let name = if models.len() > 1 {
-        format!("{} {tier}", names::title(summary, &["model_id"], &context(cell, &["model_id"])))
+        format!("{} {tier}", frame.names.title(&["model_id"], &context(cell, &["model_id"])))
     } else {
         tier.clone()
     };
-    find_or_push(series, |known| known.name == name, || Series { shape, ..Series::new(name.clone(), names::hue(tier)) })
+    series.place(name.clone(), || Series { shape, ..Series::new(name, names::hue(tier)) })
 }
 
 fn point(cell: &CellSummary) -> Option<Point> {

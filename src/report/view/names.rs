@@ -1,7 +1,8 @@
 //! How coordinates of cells are called where several stand beside each other.
 
-use crate::matrix::{AXES, AxisValue, InId, axis};
+use crate::matrix::{AXES, Axis, AxisValue, InId, axis};
 use crate::stats::Summary;
+use std::collections::HashMap;
 
 /// The axes that say how much is asked; a cell is on one of them.
 pub(super) const LOADS: [&str; 3] = ["users", "arrival_rate", "profile"];
@@ -18,10 +19,60 @@ pub(super) fn hue(tier: &str) -> usize {
     KNOWN.iter().position(|known| *known == tier).unwrap_or(if tier == "none" { NEUTRAL } else { 4 })
 }
 
-/// The axes on which cells differ, without those in `but`, in matrix order.
-pub(super) fn varying(summary: &Summary, but: &[&str]) -> Vec<&'static str> {
-    let fields = AXES.iter().map(|axis| axis.field).filter(|field| !but.contains(field));
-    fields.filter(|field| summary.values(field).len() > 1).collect()
+/// The coordinates that the cells of a run have, and what each is called beside the others: computed once for all titles.
+pub(super) struct Coordinates(Vec<AxisNames>);
+
+struct AxisNames {
+    field: &'static str,
+    /// In matrix order.
+    values: Vec<AxisValue>,
+    /// Those whose name in a title depends on the others.
+    names: HashMap<AxisValue, String>,
+}
+
+impl Coordinates {
+    pub(super) fn new(summary: &Summary) -> Self {
+        let axis = |axis: &'static Axis| {
+            let values = summary.values(axis.field);
+            let short = |value: &AxisValue| (axis.id_part)(value);
+            let mut alike: HashMap<String, usize> = HashMap::new();
+            for value in &values {
+                *alike.entry(short(value)).or_default() += 1;
+            }
+            // In full where two would look the same.
+            let name = |value: &AxisValue| Some(short(value)).filter(|short| alike[short] == 1);
+            let named = values.iter().filter(|_| axis.in_id == InId::WhenSeveral);
+            let names = named.map(|value| (value.clone(), name(value).unwrap_or_else(|| value.to_string()))).collect();
+            AxisNames { field: axis.field, values, names }
+        };
+        Self(AXES.iter().map(axis).collect())
+    }
+
+    fn axis(&self, field: &str) -> Option<&AxisNames> {
+        self.0.iter().find(|axis| axis.field == field)
+    }
+
+    /// The values that an axis takes over all cells, in matrix order.
+    pub(super) fn values(&self, field: &str) -> &[AxisValue] {
+        self.axis(field).map_or(&[], |axis| &axis.values)
+    }
+
+    /// The axes on which cells differ, without those in `but`, in matrix order.
+    pub(super) fn varying(&self, but: &[&str]) -> Vec<&'static str> {
+        let varying = self.0.iter().filter(|axis| axis.values.len() > 1 && !but.contains(&axis.field));
+        varying.map(|axis| axis.field).collect()
+    }
+
+    /// `nova-2-lite, prefix us, prompt small`: what stands in an id only where it varies stands here as
+    /// there, since model ids are long; in full where two would look the same.
+    pub(super) fn title(&self, fields: &[&str], key: &[AxisValue]) -> String {
+        let name = |(field, value): (&&str, &AxisValue)| match self.axis(field) {
+            _ if *value == AxisValue::Absent => String::new(),
+            Some(axis) if axis.names.contains_key(value) => axis.names[value].clone(),
+            _ => format!("{} {value}", label(field)),
+        };
+        fields.iter().zip(key).map(name).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Values one after the other.
@@ -41,21 +92,6 @@ pub(super) fn counted(field: &str, value: &AxisValue) -> String {
         AxisValue::Count(_) | AxisValue::Rate(_) => format!("{value} {}", label(field)),
         AxisValue::Text(_) | AxisValue::Absent => value.to_string(),
     }
-}
-
-/// `nova-2-lite, prefix us, prompt small`: what stands in an id only where it varies stands here as
-/// there, since model ids are long; in full where two would look the same.
-pub(super) fn title(summary: &Summary, fields: &[&str], key: &[AxisValue]) -> String {
-    let name = |(field, value): (&&str, &AxisValue)| match axis(field) {
-        _ if *value == AxisValue::Absent => String::new(),
-        Some(axis) if axis.in_id == InId::WhenSeveral => {
-            let short = (axis.id_part)(value);
-            let alike = summary.values(field).iter().filter(|value| (axis.id_part)(value) == short).count();
-            if alike > 1 { value.to_string() } else { short }
-        }
-        _ => format!("{} {value}", label(field)),
-    };
-    fields.iter().zip(key).map(name).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// What people call an axis.

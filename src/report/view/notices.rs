@@ -109,7 +109,7 @@ fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, said
     let found = notices.iter_mut().find(|notice| notice.title == title && notice.level == level);
     if let Some(notice) = found {
         // What cells say differently each says for itself.
-        if notice.text != said {
+        if notice.text != said && !notice.text.is_empty() {
             let shared = std::mem::take(&mut notice.text);
             for cell in notice.cells.iter_mut().filter(|cell| cell.text.is_empty()) {
                 cell.text.clone_from(&shared);

@@ -2,7 +2,7 @@
 //! and every cell in one table.
 
 use super::cell::{CellView, Entry};
-use super::names::{self, LOADS, TIER};
+use super::names::{self, Coordinates, LOADS, TIER};
 use super::notices::{self, Notice};
 use super::slo::{SloRow, SloView};
 use super::tiers::TiersView;
@@ -11,7 +11,7 @@ use crate::matrix::{AXES, AxisValue, axis};
 use crate::record::manifest::Manifest;
 use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Latency, Summary, Validity};
-use crate::units::duration;
+use crate::units::{Keyed, duration};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -138,6 +138,7 @@ fn told(tiers: &TiersView) -> String {
 pub(super) fn view(
     manifest: &Manifest,
     summary: &Summary,
+    names: &Coordinates,
     cells: &[CellView],
     slo: &SloView,
     tiers: &TiersView,
@@ -147,12 +148,12 @@ pub(super) fn view(
         headline,
         state,
         facts: facts(manifest, summary),
-        common: common(summary),
-        grid: grid(summary, cells),
+        common: common(names),
+        grid: grid(summary, names, cells),
         notices: notices::view(summary, cells),
-        matrix: matrix(summary, cells),
+        matrix: matrix(summary, names, cells),
         tiers: told(tiers),
-        several_models: summary.values("model_id").len() > 1,
+        several_models: names.values("model_id").len() > 1,
     }
 }
 
@@ -214,14 +215,14 @@ fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {
 }
 
 /// What does not vary, as far as people ask for it.
-fn common(summary: &Summary) -> String {
+fn common(names: &Coordinates) -> String {
     let fields: Vec<&str> = AXES
         .iter()
         .map(|axis| axis.field)
-        .filter(|field| summary.values(field).len() == 1 && !LOADS.contains(field))
+        .filter(|field| names.values(field).len() == 1 && !LOADS.contains(field))
         .collect();
-    let key: Vec<AxisValue> = fields.iter().flat_map(|field| summary.values(field)).collect();
-    names::title(summary, &fields, &key)
+    let key: Vec<AxisValue> = fields.iter().flat_map(|field| names.values(field)).cloned().collect();
+    names.title(&fields, &key)
 }
 
 /// The load of a cell: which axis, and where on it.
@@ -244,39 +245,44 @@ pub(super) fn context(cell: &CellSummary, fields: &[&str]) -> Vec<AxisValue> {
     fields.iter().filter_map(|field| axis(field)).map(|axis| (axis.get)(&cell.cell)).collect()
 }
 
-fn grid(summary: &Summary, cells: &[CellView]) -> Vec<GridContext> {
-    let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
-    let fields = names::varying(summary, &but);
-    let mut keys: Vec<Vec<AxisValue>> = Vec::new();
-    let mut grid: Vec<GridContext> = Vec::new();
-    for (cell, view) in summary.cells.iter().zip(cells) {
-        let key = context(cell, &fields);
-        let index = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
-            let title = names::title(summary, &fields, &key);
-            grid.push(GridContext { title, columns: Vec::new(), rows: Vec::new() });
-            keys.push(key);
-            grid.len() - 1
-        });
-        grid[index].put(&cell.cell.service_tier, load_name(cell), square(cell, view));
-    }
-    grid
+/// A context of the grid while its cells come.
+struct GridBuilder {
+    title: String,
+    columns: Keyed<String, String>,
+    /// Each tier with its squares and their columns.
+    rows: Keyed<String, (String, Vec<(usize, GridSquare)>)>,
 }
 
-impl GridContext {
-    fn put(&mut self, tier: &str, column: String, square: GridSquare) {
-        let at = self.columns.iter().position(|known| *known == column).unwrap_or_else(|| {
-            self.columns.push(column);
-            for row in &mut self.rows {
-                row.squares.push(None);
+fn grid(summary: &Summary, names: &Coordinates, cells: &[CellView]) -> Vec<GridContext> {
+    let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
+    let fields = names.varying(&but);
+    let mut grid: Keyed<Vec<AxisValue>, GridBuilder> = Keyed::default();
+    for (cell, view) in summary.cells.iter().zip(cells) {
+        let key = context(cell, &fields);
+        let title = || names.title(&fields, &key);
+        let new = || GridBuilder { title: title(), columns: Keyed::default(), rows: Keyed::default() };
+        let context = grid.entry(key.clone(), new);
+        let load = load_name(cell);
+        let column = context.columns.place(load.clone(), || load);
+        let tier = &cell.cell.service_tier;
+        let (_, squares) = context.rows.entry(tier.clone(), || (tier.clone(), Vec::new()));
+        squares.push((column, square(cell, view)));
+    }
+    grid.items.into_iter().map(GridBuilder::done).collect()
+}
+
+impl GridBuilder {
+    fn done(self) -> GridContext {
+        let columns = self.columns.items;
+        let row = |(tier, placed): (String, Vec<(usize, GridSquare)>)| {
+            let mut squares: Vec<Option<GridSquare>> = columns.iter().map(|_| None).collect();
+            for (column, square) in placed {
+                squares[column] = Some(square);
             }
-            self.columns.len() - 1
-        });
-        let row = self.rows.iter().position(|row| row.tier == tier).unwrap_or_else(|| {
-            let squares = self.columns.iter().map(|_| None).collect();
-            self.rows.push(GridRow { tier: tier.into(), squares });
-            self.rows.len() - 1
-        });
-        self.rows[row].squares[at] = Some(square);
+            GridRow { tier, squares }
+        };
+        let rows = self.rows.items.into_iter().map(row).collect();
+        GridContext { title: self.title, rows, columns }
     }
 }
 
@@ -376,8 +382,8 @@ fn is_number(value: &AxisValue) -> bool {
     matches!(value, AxisValue::Count(_) | AxisValue::Rate(_))
 }
 
-fn matrix(summary: &Summary, cells: &[CellView]) -> MatrixView {
-    let varies = names::varying(summary, &[]);
+fn matrix(summary: &Summary, names: &Coordinates, cells: &[CellView]) -> MatrixView {
+    let varies = names.varying(&[]);
     let axes: Vec<_> = AXES.iter().filter(|axis| varies.contains(&axis.field)).collect();
     let mut numbers: Vec<(&str, Value)> = NUMBERS.to_vec();
     if summary.cells.iter().any(|cell| cell.ttft.is_some()) {

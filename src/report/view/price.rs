@@ -1,10 +1,12 @@
 //! The price of a threshold as a table: at each load and for each limit on p95, who meets it for the
 //! least money, with the evidence.
 
+use super::names::Coordinates;
 use super::overview::{context, load_name};
 use super::{cost, names, text};
 use crate::plan::Plan;
 use crate::stats::{Interval, Summary};
+use crate::units::Keyed;
 use crate::verdict::price::{Answer, Meets, Question, is_p95, limits, questions};
 use serde::Serialize;
 
@@ -62,12 +64,12 @@ pub(crate) struct OfferView {
     pub(crate) meets: Vec<&'static str>,
 }
 
-pub(super) fn view(plan: &Plan, summary: &Summary) -> PriceView {
+pub(super) fn view(plan: &Plan, summary: &Summary, names: &Coordinates) -> PriceView {
     let limits_ms = limits(plan);
     let questions = questions(summary, &limits_ms);
     let limits: Vec<String> = limits_ms.iter().map(|ms| limit(*ms)).collect();
     let of_plan = plan.slo.iter().flat_map(|slo| &slo.bounds).any(is_p95);
-    let rows: Vec<PriceRow> = questions.iter().map(|question| row(summary, question)).collect();
+    let rows: Vec<PriceRow> = questions.iter().map(|question| row(summary, names, question)).collect();
     PriceView {
         headline: headline(&rows, &limits),
         caption: if of_plan {
@@ -91,14 +93,12 @@ fn headline(rows: &[PriceRow], limits: &[String]) -> String {
     let Some(limit) = (0..limits.len()).find(|limit| certain(*limit).next().is_some()) else {
         return "nobody surely meets a limit at a known price".into();
     };
-    let mut winners: Vec<(&str, usize)> = Vec::new();
+    let mut winners: Keyed<&str, (&str, usize)> = Keyed::default();
     for row in certain(limit) {
         let who = row.answers[limit].who.as_str();
-        match winners.iter_mut().find(|(known, _)| *known == who) {
-            Some((_, count)) => *count += 1,
-            None => winners.push((who, 1)),
-        }
+        winners.entry(who, || (who, 0)).1 += 1;
     }
+    let mut winners = winners.items;
     winners.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let of = |(who, count): &(&str, usize)| format!("{who} at {count} of {} loads", rows.len());
     format!(
@@ -108,19 +108,19 @@ fn headline(rows: &[PriceRow], limits: &[String]) -> String {
     )
 }
 
-fn row(summary: &Summary, question: &Question) -> PriceRow {
+fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow {
     let cell = |index: usize| &summary.cells[question.offers[index].cell];
     let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER, "model_id"]).collect();
-    let fields = names::varying(summary, &but);
+    let fields = names.varying(&but);
     let first = cell(0);
-    let models = summary.values("model_id").len() > 1;
+    let models = names.values("model_id").len() > 1;
     let who = |index: usize| {
         let cell = cell(index);
         let tier = &cell.cell.service_tier;
         if !models {
             return tier.clone();
         }
-        let model = names::title(summary, &["model_id"], &context(cell, &["model_id"]));
+        let model = names.title(&["model_id"], &context(cell, &["model_id"]));
         format!("{model} {tier}")
     };
     let answer = |answer: &Answer| {
@@ -159,7 +159,7 @@ fn row(summary: &Summary, question: &Question) -> PriceRow {
         }
     };
     PriceRow {
-        context: names::title(summary, &fields, &context(first, &fields)),
+        context: names.title(&fields, &context(first, &fields)),
         load: load_name(first),
         answers: question.answers.iter().map(answer).collect(),
         offers: (0..question.offers.len()).map(offer).collect(),

@@ -97,12 +97,13 @@ fn plain(value: &Value) -> String {
 }
 
 fn order(manifest: &Manifest) -> Vec<TurnView> {
+    let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
     let several = manifest.order.iter().any(|turn| turn.repetition > 1);
     manifest
         .order
         .iter()
         .map(|turn| {
-            let id = manifest.cells[turn.cell].cell.id.clone();
+            let id = &manifest.cells[turn.cell].cell.id;
             let mut note = Vec::new();
             if several {
                 note.push(format!("repetition {}", turn.repetition));
@@ -110,7 +111,7 @@ fn order(manifest: &Manifest) -> Vec<TurnView> {
             if turn.attempt > 1 {
                 note.push(format!("attempt {}", turn.attempt));
             }
-            match manifest.report(&id, turn.repetition).map(|report| report.end) {
+            match reports.get(id, turn.repetition).map(|report| report.end) {
                 Some(TurnEnd::Finished) => {}
                 Some(TurnEnd::Aborted) => note.push("aborted".into()),
                 Some(TurnEnd::FailedEarly) => note.push("ended early by a threshold".into()),
@@ -118,10 +119,10 @@ fn order(manifest: &Manifest) -> Vec<TurnView> {
                 Some(TurnEnd::OutOfBudget) => note.push("out of budget".into()),
                 Some(TurnEnd::LostCredentials) => note.push("no credentials".into()),
                 Some(TurnEnd::DailyQuota) => note.push("daily quota used up".into()),
-                None if manifest.left_out(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
+                None if excluded.get(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
                 None => note.push("not run".into()),
             }
-            TurnView { id, note: note.join(", ") }
+            TurnView { id: id.clone(), note: note.join(", ") }
         })
         .collect()
 }

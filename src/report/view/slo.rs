@@ -7,6 +7,7 @@ use crate::stats::{Interval, Summary};
 use crate::units::duration;
 use crate::verdict::slo::{Judgement, Verdict};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// One bound of one threshold in one cell.
 #[derive(Debug, Clone, Serialize)]
@@ -50,6 +51,9 @@ pub(crate) struct SloRow {
 pub(crate) struct SloView {
     /// In the plan's order.
     pub(crate) rows: Vec<SloRow>,
+    /// The indices of those of each cell, by its id.
+    #[serde(skip)]
+    by_cell: HashMap<String, Vec<usize>>,
     /// Their indices in the order in which people should read them: failures first.
     #[serde(skip)]
     order: Vec<usize>,
@@ -58,6 +62,12 @@ pub(crate) struct SloView {
 }
 
 impl SloView {
+    /// Those of one cell.
+    pub(super) fn of_cell(&self, test_id: &str) -> Vec<SloRow> {
+        let indices = self.by_cell.get(test_id).map_or(&[][..], Vec::as_slice);
+        indices.iter().map(|index| self.rows[*index].clone()).collect()
+    }
+
     /// As people should read them: failures first.
     pub(crate) fn rows_in_order(&self) -> impl Iterator<Item = &SloRow> {
         self.order.iter().map(|index| &self.rows[*index])
@@ -71,7 +81,12 @@ pub(super) fn view(plan: &Plan, summary: &Summary, judgements: &[Judgement]) -> 
         Verdict::ALL.iter().map(|verdict| format!("{} {}", count(*verdict), verdict.key())).collect();
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|index| judgements[*index].verdict);
+    let mut by_cell: HashMap<String, Vec<usize>> = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        by_cell.entry(row.test_id.clone()).or_default().push(index);
+    }
     SloView {
+        by_cell,
         counts: if rows.is_empty() { String::new() } else { format!("thresholds: {}", counts.join(", ")) },
         order,
         rows,

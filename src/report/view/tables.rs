@@ -1,6 +1,7 @@
 //! The tables that the old tool printed at the end of a run. They pool samples, never average
 //! percentiles or averages.
 
+use super::names::Coordinates;
 use super::text;
 use crate::stats::{Pool, Summary};
 use serde::Serialize;
@@ -17,7 +18,7 @@ pub(crate) struct Table {
 type Number = fn(&Pool) -> String;
 
 /// In the order of the old tool.
-pub(super) fn tables(summary: &Summary) -> Vec<Table> {
+pub(super) fn tables(summary: &Summary, names: &Coordinates) -> Vec<Table> {
     let average: Number = |pool| with_unit(text::ms_or_nothing(pool.latency.mean_ms));
     let p95: Number = |pool| with_unit(text::percentile(pool.latency.percentile(0.95), pool.latency.observations()));
     let failures: Number = |pool| {
@@ -27,8 +28,7 @@ pub(super) fn tables(summary: &Summary) -> Vec<Table> {
         |pool| pool.tokens.avg_input.map_or_else(|| text::NOTHING.into(), |mean| text::thousands(mean, 1));
     let output: Number =
         |pool| pool.tokens.avg_output.map_or_else(|| text::NOTHING.into(), |mean| text::thousands(mean, 1));
-    let all: Vec<&str> =
-        crate::matrix::AXES.iter().map(|axis| axis.field).filter(|field| varies(summary, field)).collect();
+    let all = names.varying(&[]);
     let configuration = if all.is_empty() { vec!["service_tier"] } else { all };
     let table = |title: &str, fields: &[&str], number: Number| Table {
         title: title.into(),
@@ -48,11 +48,6 @@ pub(super) fn tables(summary: &Summary) -> Vec<Table> {
 /// Milliseconds have their unit; a refusal has none.
 fn with_unit(shown: String) -> String {
     if shown.starts_with(text::NOTHING) { shown } else { format!("{shown} ms") }
-}
-
-/// Whether the cells differ on an axis.
-fn varies(summary: &Summary, field: &str) -> bool {
-    summary.values(field).len() > 1
 }
 
 fn name(pool: &Pool) -> String {

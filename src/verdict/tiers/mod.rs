@@ -14,10 +14,11 @@
 #[cfg(test)]
 mod tests;
 
-use crate::matrix::{AXES, Cell};
+use crate::matrix::{AXES, AxisValue, Cell};
 use crate::stats::latency::Metric;
 use crate::stats::repeated::{Closed, Figure, Lacking};
 use crate::stats::{CellSummary, Summary, Validity, student};
+use std::collections::HashMap;
 
 /// How often a context may have a tier called different that is not, as the intervals are asked. The bench found
 /// .044 to .056 with .05: sample percentiles are not quite normal, and what is promised is at most 5 %.
@@ -188,10 +189,19 @@ pub(crate) fn compare(summary: &Summary) -> Vec<Comparison> {
     if !cells.iter().any(is_default) {
         return Vec::new();
     }
+    // The cell of `default` of each context, and how many others it has.
+    let mut contexts: HashMap<Vec<AxisValue>, (Option<usize>, usize)> = HashMap::new();
+    for (index, cell) in cells.iter().enumerate() {
+        let (default, rivals) = contexts.entry(context(&cell.cell)).or_default();
+        if is_default(cell) {
+            default.get_or_insert(index);
+        } else {
+            *rivals += 1;
+        }
+    }
     let others = cells.iter().enumerate().filter(|(_, cell)| !is_default(cell));
     let compared = others.map(|(index, tier)| {
-        let default = cells.iter().position(|cell| is_default(cell) && same_context(&cell.cell, &tier.cell));
-        let rivals = cells.iter().filter(|cell| !is_default(cell) && same_context(&cell.cell, &tier.cell)).count();
+        let (default, rivals) = contexts.get(&context(&tier.cell)).copied().unwrap_or_default();
         let row = |compared| Row { compared, outcome: contrast(compared, default.map(|at| &cells[at]), tier, rivals) };
         Comparison {
             cell: index,
@@ -208,9 +218,9 @@ pub(crate) fn compare(summary: &Summary) -> Vec<Comparison> {
     compared.collect()
 }
 
-/// All axes but the tier agree.
-fn same_context(one: &Cell, other: &Cell) -> bool {
-    AXES.iter().filter(|axis| axis.field != "service_tier").all(|axis| (axis.get)(one) == (axis.get)(other))
+/// Where a cell is on all axes but the tier.
+fn context(cell: &Cell) -> Vec<AxisValue> {
+    AXES.iter().filter(|axis| axis.field != "service_tier").map(|axis| (axis.get)(cell)).collect()
 }
 
 fn length(default: &CellSummary, tier: &CellSummary) -> Option<f64> {

@@ -92,6 +92,25 @@ fn until(
     (0..200).find_map(|_| try_once()).unwrap_or_else(|| panic!("{expression} never says what is wanted"))
 }
 
+/// An address that no program encoded so: the script goes on, and tables can be sorted.
+#[test]
+fn an_address_that_is_no_valid_encoding_does_not_stop_the_script() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path());
+    let page = dir.path().join("results/report.html");
+    browser.open(&page, 1280, "light");
+    let address = json!({ "url": format!("file://{}#%zz", page.display()) });
+    browser.call("Page.navigate", &address);
+    until(&mut browser, "location.hash + document.readyState", |said| said == "#%zzcomplete", |_| ());
+    browser.evaluate("dispatchEvent(new Event('hashchange'))");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    browser.call("Page.reload", &json!({}));
+    let sorts = "String(document.readyState === 'complete' && document.querySelectorAll('th button').length > 0)";
+    until(&mut browser, sorts, |said| said == "true", |_| ());
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
 #[test]
 fn every_chart_has_its_marks_and_says_them() {
     let Some(mut browser) = Chromium::start() else { return };

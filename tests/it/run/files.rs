@@ -47,6 +47,36 @@ fn every_file_of_the_old_tool_is_there() {
     ");
 }
 
+/// The plan is the run's, whatever flags change this report.
+#[test]
+fn a_report_writes_the_plan_again_and_leaves_one_of_the_user() {
+    let scene = Scene::new().plan(SHORT);
+    scene.run(0, &[]);
+    let plan = |dir: &str| std::fs::read_to_string(scene.path(dir).join("plan.toml")).unwrap();
+    let first = plan("results");
+    std::fs::remove_file(scene.path("results/plan.toml")).unwrap();
+    scene.expect(0, scene.command(&["report", "results", "--include-failures"]));
+    assert_eq!(plan("results"), first);
+    // Elsewhere too, as often as one likes; a run may replace that report with its plan.
+    for _ in 0..2 {
+        scene.expect(0, scene.command(&["report", "results", "--out", "again"]));
+        assert_eq!(plan("again"), first);
+    }
+    scene.expect(0, scene.command(&["run", "plan.toml", "--yes", "--results-dir", "again", "--overwrite"]));
+    assert_ne!(plan("again"), first, "it names its run");
+    // Beside a plan of the user's.
+    std::fs::create_dir(scene.path("mine")).unwrap();
+    std::fs::write(scene.path("mine/plan.toml"), SHORT).unwrap();
+    for _ in 0..2 {
+        let output = scene.expect(0, scene.command(&["report", "results", "--out", "mine"]));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("plan.toml stays: no run of bedrock-plan wrote it"), "{told}");
+        assert_eq!(plan("mine"), SHORT);
+    }
+    scene.expect(0, scene.command(&["report", "results", "--out", "shared", "--public"]));
+    assert!(!scene.path("shared/plan.toml").exists());
+}
+
 #[test]
 fn a_report_gives_the_same_bytes_again_and_sends_nothing() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nthrottling = 0.3\n"));

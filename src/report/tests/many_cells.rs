@@ -1,0 +1,128 @@
+//! Runs of many cells: pictures of a bounded size, and no work that grows with the square of the cells.
+
+use super::{FORMATS, built_in, manifest, view_of};
+use crate::matrix::{expand, order::turns};
+use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
+use crate::report::view::View;
+use crate::report::{Rendered, ReportError, chart_files, charts};
+use std::time::Duration;
+
+/// A run that was killed before its first request, of three tiers at one load, and so many models and limits of tokens.
+fn unsent(models: usize, limits: u32) -> Manifest {
+    let mut manifest = manifest();
+    let matrix = &mut manifest.plan.matrix;
+    matrix.model_ids = (0..models).map(|model| format!("amazon.nova-x{model}-v1:0")).collect();
+    matrix.service_tiers = ["default", "priority", "flex"].map(str::to_owned).to_vec();
+    matrix.max_tokens = (1..=limits).collect();
+    matrix.user_counts = vec![2];
+    let cells = expand(&manifest.plan);
+    manifest.order = turns(&cells, &manifest.plan.load, 1);
+    manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    manifest.turns.clear();
+    manifest.ended_ms = None;
+    manifest
+}
+
+/// Width and height of a PNG, pixels.
+fn size(png: &[u8]) -> (u64, u64) {
+    let number = |at: usize| u64::from(u32::from_be_bytes(png[at..at + 4].try_into().unwrap()));
+    (number(16), number(20))
+}
+
+#[test]
+fn a_picture_has_at_most_24_panels_and_20_megapixels() {
+    let manifest = unsent(10, 4);
+    let view = view_of(&manifest, &[]);
+    let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
+    let find = |name: &str| files.iter().find(|file| file.path.to_str() == Some(name));
+    let pictures: Vec<&Rendered> =
+        files.iter().filter(|file| file.path.extension().is_some_and(|end| end == "png")).collect();
+    assert!(pictures.len() > view.charts.len(), "some chart has several pictures");
+    for picture in &pictures {
+        let (width, height) = size(&picture.bytes);
+        assert!(width * height <= 20_000_000, "{} has {width} x {height} pixels", picture.path.display());
+    }
+    // 40 contexts: a panel each.
+    let svg = |name: &str| String::from_utf8(find(name).unwrap_or_else(|| panic!("no {name}")).bytes.clone()).unwrap();
+    let panels = |name: &str| svg(name).matches(">percentile</text>").count();
+    assert_eq!([panels("charts/percentiles.svg"), panels("charts/percentiles_2.svg")], [24, 16]);
+    assert!(find("charts/percentiles_3.svg").is_none() && find("charts/percentiles_2.png").is_some());
+    assert!(svg("charts/percentiles_2.svg").contains("(2 of 2)"));
+    // The page shows the first picture, and links the others.
+    let page = svg("report.html").replace("&#x2f;", "/");
+    assert!(page.contains("<a href=\"charts/percentiles_2.svg\">25 to 40</a>"));
+    assert!(page.matches(">percentile</text>").count() == 24);
+    let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
+    let own = crate::record::owned::report_files(manifest.started_ms, ids);
+    let foreign: Vec<_> =
+        files.iter().filter(|file| !own.iter().any(|name| file.path == std::path::Path::new(name))).collect();
+    assert!(foreign.is_empty(), "{:?}", foreign.iter().map(|file| &file.path).collect::<Vec<_>>());
+}
+
+/// 2,400 cells took minutes to hours when every title, context and report was looked for among all cells.
+#[test]
+fn a_view_of_many_cells_takes_seconds() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let view = view_of(&unsent(800, 1), &[]);
+        done.send(view.cells.len()).unwrap();
+    });
+    assert_eq!(finished.recv_timeout(Duration::from_secs(60)), Ok(2_400));
+}
+
+#[test]
+fn a_picture_that_cannot_be_drawn_keeps_no_other_from_being_drawn() {
+    let view = view_of(&manifest(), &super::records());
+    let broken = |figure: &charts::Figure, picture: usize| match figure.title.as_str() {
+        "Throughput" => Err(charts::ChartError::no_size(0.0, 10.0)),
+        _ => charts::png(figure, picture),
+    };
+    let names = |files: &[Rendered]| files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    let all = names(&chart_files::render(&view, &built_in()).unwrap());
+    let Err(ReportError::Pictures { drawn, failed }) = chart_files::draw(&view, broken) else { panic!("one failed") };
+    assert_eq!(failed, ["charts/throughput_comparison.png: 0 x 10 is no size of a picture"]);
+    let expected: Vec<_> = all.into_iter().filter(|path| !path.ends_with("throughput_comparison.png")).collect();
+    assert_eq!(names(&drawn), expected);
+}
+
+/// Reports of earlier attempts do not count, and are found by cell and repetition.
+#[test]
+fn the_last_attempt_of_every_cell_run_counts() {
+    let mut manifest = manifest();
+    let mut again = manifest.turns[1].clone();
+    (again.attempt, again.requests, manifest.order[1].attempt) = (2, 7, 2);
+    manifest.turns.push(again);
+    let reports = manifest.last_reports();
+    let id = |index: usize| manifest.cells[index].cell.id.as_str();
+    let requests = |index: usize| reports.of_cell(id(index)).iter().map(|report| report.requests).collect::<Vec<_>>();
+    assert_eq!([requests(0), requests(1), requests(2), requests(3)], [vec![40], vec![7], vec![5], vec![]]);
+    assert_eq!(reports.get(id(1), 1).map(|report| report.requests), Some(7));
+    assert!(reports.get(id(1), 2).is_none() && reports.get("other", 1).is_none());
+    assert_eq!(reports.iter().map(|report| report.requests).collect::<Vec<_>>(), [40, 5, 7]);
+    assert!(manifest.has_unfinished(), "the last cell never ran");
+    assert_eq!(reports.of_cell(id(2))[0].end, TurnEnd::Aborted);
+}
+
+/// One context with more loads and prompts than a panel has room for.
+#[test]
+fn a_panel_that_is_too_large_is_cut() {
+    let mut manifest = unsent(1, 1);
+    manifest.plan.matrix.user_counts = (1..=100).collect();
+    manifest.plan.matrix.prompt_sizes = (0..40).map(|prompt| format!("p{prompt}")).collect();
+    let cells: Vec<_> =
+        expand(&manifest.plan).into_iter().filter(|cell| cell.prompt_size == "p0" || cell.users == Some(1)).collect();
+    manifest.order = turns(&cells, &manifest.plan.load, 1);
+    manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
+    let view: View = view_of(&manifest, &[]);
+    let figure = |stem: &str| &view.charts.iter().find(|(known, _)| *known == stem).unwrap().1;
+    let charts::Body::Bars(throughput) = &figure("throughput_comparison").body else { panic!("bars") };
+    let titles: Vec<&str> = throughput.panels.iter().map(|panel| panel.title.as_str()).collect();
+    assert_eq!(titles, ["1 of 5", "2 of 5", "3 of 5", "4 of 5", "5 of 5"]);
+    assert_eq!(throughput.panels.iter().map(|panel| panel.groups.len()).sum::<usize>(), 100);
+    let charts::Body::Heat(heat) = &figure("latency_heatmap").body else { panic!("a heat map") };
+    assert_eq!(heat.panels.iter().map(|panel| panel.columns.len()).collect::<Vec<_>>(), [16, 16, 8]);
+    assert_eq!(heat.panels.iter().map(|panel| panel.squares.len()).sum::<usize>(), 120);
+    assert!(heat.panels.iter().all(|panel| {
+        panel.squares.iter().all(|(row, column, _)| *row < panel.rows.len() && *column < panel.columns.len())
+    }));
+}
