@@ -187,7 +187,9 @@ fn expected_prompts(prompts: &ExpectedPrompts) -> String {
     let ExpectedPrompts { prompt_size, distinct, requests, is_repeated } = prompts;
     let uses = *requests as f64 / (*distinct).max(1) as f64;
     let uses = match uses {
-        uses if uses > 1.0 => format!("each expected to be sent {} times per cell", number(uses.round() as u64)),
+        uses if uses > 1.0 => {
+            format!("each expected to be sent {} times per cell on average", number(uses.round() as u64))
+        }
         _ => "each expected to be sent once per cell at most".into(),
     };
     let warning = if *is_repeated {

@@ -54,9 +54,10 @@ fn manifest(run: &Run) -> Manifest {
     let turns: Vec<_> = order
         .iter()
         .map(|turn| {
+            // No number of requests: tests leave records out, and a cell whose records are missing is not compared.
             json!({
                 "test_id": cells[turn.cell].id, "repetition": turn.repetition, "started_ms": 0, "ended_ms": 1_000,
-                "load_ms": 100.0 * run.n as f64, "end": "finished", "requests": run.n,
+                "load_ms": 100.0 * run.n as f64, "end": "finished", "requests": 0,
                 "connections_opened": 1, "connections_reused": 1, "series": [],
             })
         })
