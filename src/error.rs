@@ -116,7 +116,7 @@ pub(crate) enum Error {
         path: std::path::PathBuf,
     },
     /// A run of which nothing can be kept.
-    #[error("no cell of the run in {} can be used:\n    {}", dir.display(), reasons.join("\n    "))]
+    #[error("no cell of the run in {} can be used:\n    {}", dir.display(), bounded(reasons).join("\n    "))]
     NothingToAdd {
         /// The run.
         dir: std::path::PathBuf,
@@ -312,8 +312,21 @@ pub(crate) enum Error {
     Internal(std::io::Error),
 }
 
+/// The most lines of one error.
+const MOST_LINES: usize = 20;
+
 fn lines(errors: &[impl ToString]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
+    bounded(errors).join("\nerror: ")
+}
+
+/// The first texts, and how many there are beside them.
+fn bounded(texts: &[impl ToString]) -> Vec<String> {
+    let mut shown: Vec<String> = texts.iter().take(MOST_LINES).map(ToString::to_string).collect();
+    let left_out = texts.len() - shown.len();
+    if left_out > 0 {
+        shown.push(format!("... and {left_out} more"));
+    }
+    shown
 }
 
 impl From<Problems> for Error {
@@ -416,7 +429,7 @@ impl Error {
                 format!("`bedrock-plan baseline remove {id} --from {}` takes it out first", path.display())
             }
             Self::NoSession { known, .. } if known.is_empty() => "it has none".into(),
-            Self::NoSession { known, .. } => format!("it has {}", known.join(", ")),
+            Self::NoSession { known, .. } => format!("it has {}", bounded(known).join(", ")),
             Self::TwoRuns(_) => "name two runs, or a baseline: --baseline FILE".into(),
             Self::NothingInCommon { .. } => {
                 "two cells are compared only if every setting that affects latency is equal; the differences are listed above".into()

@@ -4,6 +4,7 @@ use super::sessions::{of_run, read_baseline, write_baseline};
 use crate::error::Error;
 use crate::report::compare::{side, tally};
 use crate::terminal;
+use crate::terminal::table::MOST_NOTES;
 use crate::units::text::count;
 use crate::verdict::baseline::{Session, sort, too_close};
 use crate::verdict::compare::SECOND_LOOK;
@@ -28,8 +29,12 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
         if left_out.len() == session.cells.len() {
             return Err(Error::NothingToAdd { dir: dir.clone(), reasons: left_out });
         }
-        for reason in left_out {
+        for reason in left_out.iter().take(MOST_NOTES) {
             let _ = writeln!(err, "! left out: {reason}");
+        }
+        let more = left_out.len().saturating_sub(MOST_NOTES);
+        if more > 0 {
+            let _ = writeln!(err, "! ... and {more} more cells left out; summary.json in {} lists them", dir.display());
         }
         new.push(session);
     }
@@ -50,7 +55,7 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
 pub(super) fn show(path: &Path) -> Result<u8, Error> {
     let sessions = read_baseline(path)?;
     let sides: Vec<_> = sessions.iter().map(side).collect();
-    let text = terminal::compare::baseline(&sides, &tally(&sessions), terminal::width());
+    let text = terminal::compare::baseline(&sides, &tally(&sessions), terminal::width(), &path.display().to_string());
     super::print(text.as_bytes())?;
     Ok(0)
 }

@@ -15,6 +15,7 @@ use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
 use crate::record::probe::{Checked, Finding, Probe, asking, grounds, probes};
 use crate::terminal::Handle;
+use crate::terminal::table::MOST_NOTES;
 use crate::units::Secrets;
 use crate::units::text::count;
 use std::collections::{BTreeMap, HashMap};
@@ -101,10 +102,18 @@ pub(super) async fn before(
             found
         }
     };
-    for (checked, asking) in manifest.preflight.iter().zip(asking(&manifest.preflight, &job.cells)) {
-        if let Some(sentence) = checked.sentence(asking.len()) {
-            say.say(&format!("pre-flight: {sentence}"));
-        }
+    let asking = asking(&manifest.preflight, &job.cells);
+    let sentences: Vec<String> = manifest
+        .preflight
+        .iter()
+        .zip(&asking)
+        .filter_map(|(checked, cells)| checked.sentence(cells.len()))
+        .collect();
+    for sentence in sentences.iter().take(MOST_NOTES) {
+        say.say(&format!("pre-flight: {sentence}"));
+    }
+    if sentences.len() > MOST_NOTES {
+        say.say(&format!("pre-flight: ... and {} more in manifest.json", sentences.len() - MOST_NOTES));
     }
     let grounded = manifest.is_grounded();
     let excluded = manifest.excluded();

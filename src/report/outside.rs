@@ -7,9 +7,11 @@ use super::ReportError;
 use super::texts::mask_texts;
 use crate::record::manifest::Manifest;
 use crate::stats::{CellSummary, Summary};
+use crate::units::pattern::{PLACEHOLDERS, pattern};
 use crate::units::text::clean;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Resources whose names people gave, or that belong to one account.
 const OWN: [&str; 13] = [
@@ -101,6 +103,7 @@ fn each_of(summary: &mut Summary, with: &mut impl FnMut(&mut String)) {
         for error in errors {
             with(&mut error.class);
             with(&mut error.message);
+            with(&mut error.pattern);
         }
         spend.unpriced_tier.iter_mut().for_each(&mut *with);
         *protocols = std::mem::take(protocols)
@@ -128,6 +131,9 @@ struct Mask {
     counts: [usize; 4],
 }
 
+/// A shorter pattern of a name is a placeholder or stands for too many words, in bytes.
+const SHORTEST_PATTERN: usize = 4;
+
 /// Kinds of what is masked, and how they are called then.
 const ACCOUNT: (usize, &str) = (0, "account");
 const NAME: (usize, &str) = (1, "name");
@@ -138,66 +144,96 @@ impl Mask {
     fn put(&mut self, text: &str, (kind, label): (usize, &str)) {
         if !text.is_empty() && !self.known.contains_key(text) {
             self.counts[kind] += 1;
-            self.known.insert(text.to_owned(), format!("{label}-{}", self.counts[kind]));
+            self.insert(text, format!("{label}-{}", self.counts[kind]));
         }
+    }
+
+    /// Messages of errors may contain its pattern instead. What is a number or an id has none that tells anything.
+    fn insert(&mut self, text: &str, label: String) {
+        let pattern = pattern(text);
+        if pattern.len() >= SHORTEST_PATTERN {
+            self.known.entry(pattern).or_insert_with(|| label.clone());
+        }
+        self.known.insert(text.to_owned(), label);
     }
 
     /// A profile that is called like a tier or a region prefix is masked where it is a profile, and nowhere else.
     fn profile(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|name| name.len() >= 4 && !["default", "priority", "flex"].contains(name)) {
-            self.known.insert(name.to_owned(), "profile-1".into());
+            self.insert(name, "profile-1".into());
         }
     }
 
     /// Finds what is to be masked.
     fn learn(&mut self, text: &str) {
+        let is_account = |word: &&str| word.len() == 12 && word.bytes().all(|b| b.is_ascii_digit());
         for arn in text.split("arn:").skip(1) {
             let end = arn.find(|c: char| c.is_whitespace() || "\"'`,;()[]<>".contains(c)).unwrap_or(arn.len());
             // partition:service:region:account:resource
             let fields: Vec<&str> = arn[..end].splitn(5, ':').collect();
             let [_, _, _, account, resource] = fields[..] else { continue };
-            self.put(account, ACCOUNT);
+            if is_account(&account) {
+                self.put(account, ACCOUNT);
+            }
             let resource = resource.trim_end_matches('.');
             let mut parts = resource.split(['/', ':']);
             match parts.next() {
                 Some(kind) if OWN.contains(&kind) => {
                     let label = if kind.contains("model") || kind.contains("pro") { ID } else { NAME };
-                    parts.for_each(|part| self.put(part, label));
+                    parts.filter(|part| !PLACEHOLDERS.contains(part)).for_each(|part| self.put(part, label));
                 }
                 // `us.amazon.nova-lite-v1:0` is AWS's own, and says which model it was.
                 Some("inference-profile") => {
-                    if let Some(id) = parts.next().filter(|id| !id.contains('.')) {
+                    if let Some(id) = parts.next().filter(|id| !id.contains('.') && !PLACEHOLDERS.contains(id)) {
                         self.put(id, ID);
                     }
                 }
                 _ => {}
             }
         }
-        let is_account = |word: &&str| word.len() == 12 && word.bytes().all(|b| b.is_ascii_digit());
         text.split(|c: char| !c.is_alphanumeric()).filter(is_account).for_each(|account| self.put(account, ACCOUNT));
     }
 
-    /// Replaces what is known, where it stands as a word.
+    /// Replaces what is known where it is a word, the longest first. The time does not depend on how much is known.
     fn apply(&self, text: &str) -> String {
-        let mut known: Vec<(&String, &String)> = self.known.iter().collect();
-        known.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
-        let mut masked = text.to_owned();
-        for (secret, label) in known {
-            let mut rest = masked.as_str();
-            let mut next = String::new();
-            while let Some(at) = rest.find(secret.as_str()) {
-                let after = at + secret.len();
-                let within = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-                let is_word = !within(rest[..at].chars().next_back()) && !within(rest[after..].chars().next());
-                next += &rest[..at];
-                next += if is_word { label } else { secret };
-                rest = &rest[after..];
-            }
-            next += rest;
-            masked = next;
+        let mut masked = String::with_capacity(text.len());
+        let mut before = None;
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let known = if is_of_word(before) { None } else { self.longest(rest) };
+            let end = if let Some((secret, label)) = known {
+                masked += label;
+                secret.len()
+            } else {
+                masked.push(first);
+                first.len_utf8()
+            };
+            before = rest[..end].chars().next_back();
+            rest = &rest[end..];
         }
         masked
     }
+
+    /// The longest of what is known that a text starts with, and its label. No word may continue behind it.
+    fn longest(&self, text: &str) -> Option<(&String, &String)> {
+        let mut start = text;
+        while !start.is_empty() {
+            let (secret, label) = self.known.range::<str, _>((Bound::Unbounded, Bound::Included(start))).next_back()?;
+            if start.starts_with(secret.as_str()) && !is_of_word(text[secret.len()..].chars().next()) {
+                return Some((secret, label));
+            }
+            // Whatever else the text may start with is a part of what both have in common.
+            let common = start.chars().zip(secret.chars()).take_while(|(one, other)| one == other);
+            let common = common.map(|(c, _)| c.len_utf8()).sum::<usize>();
+            let shorter = if common < secret.len() { common } else { start[..common].char_indices().next_back()?.0 };
+            start = &start[..shorter];
+        }
+        None
+    }
+}
+
+fn is_of_word(c: Option<char>) -> bool {
+    c.is_some_and(char::is_alphanumeric)
 }
 
 #[cfg(test)]

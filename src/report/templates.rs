@@ -6,6 +6,7 @@
 
 use super::ReportError;
 use super::markdown;
+use super::view::text;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior};
@@ -65,6 +66,8 @@ impl Templates {
             _ => AutoEscape::None,
         });
         environment.set_formatter(format);
+        environment.add_filter("clipped", |text: String| text::clipped(&text));
+        environment.add_filter("thousands", |number: u64| text::thousands(number as f64, 0));
         if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
             environment.set_syntax(syntax);
         }

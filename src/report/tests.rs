@@ -1,6 +1,7 @@
 //! Every format of a small run whose numbers are known by hand, as snapshots; and that nothing is
 //! lost between records and rows.
 
+mod bounds;
 mod cells;
 mod ci;
 mod damage;

@@ -1,5 +1,6 @@
 //! Takes records in, keeps what the numbers need.
 
+use super::errors::ErrorKinds;
 use super::prompts::PromptCounts;
 use super::slowest::Slowest;
 use super::spend::Spend;
@@ -65,21 +66,6 @@ pub(crate) struct Sample {
     pub(crate) is_late: bool,
 }
 
-/// One kind of failure in a cell.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ErrorCount {
-    /// See `record::class`.
-    pub(crate) class: String,
-    /// What was said.
-    pub(crate) message: String,
-    /// How often.
-    pub(crate) count: u64,
-    /// Epoch seconds.
-    pub(crate) first_s: f64,
-    /// Epoch seconds.
-    pub(crate) last_s: f64,
-}
-
 /// What is known of a cell while records come in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gathered {
@@ -87,7 +73,7 @@ pub(super) struct Gathered {
     pub(super) slowest: Slowest,
     /// What was spoken, and how often.
     pub(super) protocols: BTreeMap<String, u64>,
-    pub(super) errors: BTreeMap<(String, String), (u64, f64, f64)>,
+    pub(super) errors: ErrorKinds,
     /// Some reply came with an HTTP status.
     pub(super) answered: bool,
     /// Successes that name no tier though one was asked for.
@@ -158,13 +144,8 @@ impl<'a> Collector<'a> {
             }
         }
         if record.outcome.is_failure() {
-            let text = |field: &Option<String>| field.clone().unwrap_or_default();
-            let entry = gathered.errors.entry((text(&record.error_class), text(&record.error_message))).or_insert((
-                0,
-                f64::INFINITY,
-                f64::NEG_INFINITY,
-            ));
-            *entry = (entry.0 + 1, entry.1.min(record.timestamp), entry.2.max(record.timestamp));
+            let (class, message) = (record.error_class.as_deref(), record.error_message.as_deref());
+            gathered.errors.add(class.unwrap_or_default(), message.unwrap_or_default(), record.timestamp);
         }
     }
 

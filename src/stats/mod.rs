@@ -5,6 +5,7 @@
 
 mod collect;
 mod damage;
+mod errors;
 mod health;
 mod histogram;
 pub(crate) mod interval;
@@ -31,7 +32,8 @@ mod validity;
 mod warning;
 pub(crate) mod window;
 
-pub(crate) use collect::{Collector, ErrorCount, Sample};
+pub(crate) use collect::{Collector, Sample};
+pub(crate) use errors::{ErrorCount, OTHER_MESSAGES};
 pub(crate) use health::{Health, Raw};
 pub(crate) use histogram::Times;
 pub(crate) use interval::Interval;

@@ -1,7 +1,8 @@
 //! What is said of every cell, and of pools of cells. Pools take samples together; percentiles are
 //! never averaged.
 
-use super::collect::{ErrorCount, Gathered, Sample};
+use super::collect::{Gathered, Sample};
+use super::errors::ErrorCount;
 use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
@@ -469,7 +470,7 @@ fn cell(
         blocked,
         implausible,
         prompts,
-        errors: by_frequency(errors),
+        errors: errors.by_frequency(),
         validity,
         missing,
         warnings,
@@ -522,13 +523,4 @@ pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
         && meets(goodput.ttft, sample.ttft_ms.map(from_start))
         && meets(goodput.tpot, tpot)
         && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))
-}
-
-fn by_frequency(errors: BTreeMap<(String, String), (u64, f64, f64)>) -> Vec<ErrorCount> {
-    let mut counts: Vec<ErrorCount> = errors
-        .into_iter()
-        .map(|((class, message), (count, first_s, last_s))| ErrorCount { class, message, count, first_s, last_s })
-        .collect();
-    counts.sort_by_key(|error| std::cmp::Reverse(error.count));
-    counts
 }

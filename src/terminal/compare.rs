@@ -1,10 +1,14 @@
 //! A comparison, and a baseline, as text. Pure.
 
-use super::table::wrapped;
+use super::table::{MOST_NOTES, MOST_ROWS, put_more, wrapped};
 use crate::report::compare::{CompareView, RowView, Side};
 use crate::report::view::NOT_AWS;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::collections::HashMap;
 use std::fmt::Write;
+
+/// What lists everything.
+const ALL: &str = "the output of `compare --format json`";
 
 /// Everything that `compare` prints.
 pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
@@ -17,9 +21,10 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     }
     let _ = writeln!(text, "{} against {}", sides(&view.new), view.baseline);
     let _ = writeln!(text, "  ({})\n", sides(&view.base));
-    for warning in &view.warnings {
+    for warning in view.warnings.iter().take(MOST_NOTES) {
         hanging(&mut text, "! ", warning, width);
     }
+    put_more(&mut text, view.warnings.len().saturating_sub(MOST_NOTES), ALL);
     if !view.warnings.is_empty() {
         text.push('\n');
     }
@@ -28,18 +33,22 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     }
     if !view.rows.is_empty() {
         let _ = writeln!(text, "{}", rows(view, width));
+        put_more(&mut text, view.rows.len().saturating_sub(MOST_ROWS), ALL);
     }
     for drift in &view.drift {
         let _ = writeln!(text, "{}", drift.shown);
     }
-    for (cell, verdict, reason, metrics) in reasons(&view.rows_in_order()) {
+    let reasons = reasons(&view.rows_in_order());
+    for (cell, verdict, reason, metrics) in reasons.iter().take(MOST_NOTES) {
         hanging(&mut text, "! ", &format!("{cell} {metrics}: {verdict}: {reason}"), width);
     }
-    for cell in &view.unmatched {
+    put_more(&mut text, reasons.len().saturating_sub(MOST_NOTES), ALL);
+    for cell in view.unmatched.iter().take(MOST_NOTES) {
         let where_from = if cell.side == "new" { "not in the baseline" } else { "not in the new sessions" };
         let differs = if cell.differs.is_empty() { String::new() } else { format!(": {}", cell.differs) };
         hanging(&mut text, "! ", &format!("{} is {where_from}{differs}", cell.test_id), width);
     }
+    put_more(&mut text, view.unmatched.len().saturating_sub(MOST_NOTES), ALL);
     for next in &view.next {
         text.push('\n');
         hanging(&mut text, "", &next.why, width);
@@ -65,7 +74,7 @@ fn rows(view: &CompareView, width: usize) -> String {
     let header = ["cell", "metric", "base ms", "now ms", "change", "90 % interval", "visible from", "verdict"];
     let kept = if view.judged { header.len() } else { 5 };
     table.set_header(&header[..kept]);
-    for row in view.rows_in_order() {
+    for row in view.rows_in_order().into_iter().take(MOST_ROWS) {
         let fields = [
             &row.test_id,
             row.metric,
@@ -86,14 +95,16 @@ fn rows(view: &CompareView, width: usize) -> String {
 
 /// Cell, verdict and reason, with the metrics that have it.
 fn reasons<'a>(rows: &[&'a RowView]) -> Vec<(&'a str, &'a str, &'a str, String)> {
-    let mut told: Vec<(&str, &str, &str, String)> = Vec::new();
+    let mut reasons: Vec<(&str, &str, &str, String)> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
     for row in rows.iter().filter(|row| !row.reason.is_empty()) {
-        match told.iter_mut().find(|(cell, _, reason, _)| *cell == row.test_id && *reason == row.reason) {
+        let place = *places.entry((&row.test_id, &row.reason)).or_insert(reasons.len());
+        match reasons.get_mut(place) {
             Some((.., metrics)) => *metrics += &format!(", {}", row.metric),
-            None => told.push((&row.test_id, row.verdict, &row.reason, row.metric.to_owned())),
+            None => reasons.push((&row.test_id, row.verdict, &row.reason, row.metric.to_owned())),
         }
     }
-    told
+    reasons
 }
 
 /// A text whose further lines begin below its first.
@@ -104,11 +115,11 @@ fn hanging(text: &mut String, mark: &str, words: &str, width: usize) {
 }
 
 /// What `baseline show` prints.
-pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usize) -> String {
+pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usize, file: &str) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["session", "started", "cells", "endpoint", "region", "tool"]);
-    for session in sessions {
+    for session in sessions.iter().take(MOST_ROWS) {
         table.add_row([
             session.id.clone(),
             session.started.clone(),
@@ -118,13 +129,16 @@ pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usiz
             session.tool_version.clone(),
         ]);
     }
-    let mut text = format!("{}\n\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let mut text = format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    put_more(&mut text, sessions.len().saturating_sub(MOST_ROWS), file);
+    text.push('\n');
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["cell", "sessions"]);
-    for (id, count) in cells {
+    for (id, count) in cells.iter().take(MOST_ROWS) {
         table.add_row([id.clone(), count.to_string()]);
     }
     text += &format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    put_more(&mut text, cells.len().saturating_sub(MOST_ROWS), file);
     text
 }

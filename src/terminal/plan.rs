@@ -1,11 +1,13 @@
 //! A resolved plan as text: each value with its origin, the cells, the estimate. `show` prints it, and
 //! `run` before it asks.
 
+use super::table::MOST_ROWS;
 use crate::estimate::{Bound, Estimate, ExpectedPrompts, Reserved};
 use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
 use crate::report::view::slo::shown;
+use crate::report::view::text::more;
 use crate::units::text::clean_lines;
 use crate::units::text::count;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -101,8 +103,12 @@ fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
         let said: Vec<String> = said.collect();
         format!("  {:widest$}  {}", cell.id, said.join(", ")).trim_end().to_owned()
     };
-    let lines = cells.iter().map(line).collect::<Vec<_>>().join("\n");
-    format!("{}:\n{lines}", count(cells.len(), "cell"))
+    let lines = cells.iter().take(MOST_ROWS).map(line).collect::<Vec<_>>().join("\n");
+    let mut text = format!("{}:\n{lines}", count(cells.len(), "cell"));
+    if cells.len() > MOST_ROWS {
+        text += &format!("\n  {}", more(cells.len() - MOST_ROWS, "the output of `bedrock-plan show --format json`"));
+    }
+    text
 }
 
 fn estimate_line(estimate: &Estimate) -> String {

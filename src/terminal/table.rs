@@ -1,10 +1,19 @@
 //! The end of a run as text: a row per cell, then the old tool's tables. Pure.
 
 use crate::report::view::slo::{SloRow, SloView};
-use crate::report::view::{CellView, NOT_AWS, View};
+use crate::report::view::text::{clipped, more, some_of};
+use crate::report::view::{NOT_AWS, View};
+use crate::units::pattern::pattern;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+/// The most rows of a table,
+pub(super) const MOST_ROWS: usize = 100;
+
+/// and the most lines of a list.
+pub(crate) const MOST_NOTES: usize = 20;
 
 /// Everything that `run` and `report` print at the end.
 pub(crate) fn summary(view: &View, width: usize) -> String {
@@ -22,15 +31,13 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     if !view.run.calibration.is_empty() {
         text += &format!("{}\n", view.run.calibration);
     }
-    for note in &view.run.notes {
-        let _ = writeln!(text, "{note}");
+    for sentences in [&view.run.notes, &view.run.cost] {
+        for sentence in sentences.iter().take(MOST_NOTES) {
+            let _ = writeln!(text, "{sentence}");
+        }
+        put_more(&mut text, sentences.len().saturating_sub(MOST_NOTES), SUMMARY);
     }
-    for sentence in &view.run.cost {
-        let _ = writeln!(text, "{sentence}");
-    }
-    for cell in &view.cells {
-        notes(cell, &mut text);
-    }
+    notes(view, &mut text);
     text += &tiers(view, width);
     if !view.slo.rows.is_empty() {
         text += &thresholds(&view.slo, width);
@@ -38,9 +45,10 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     for table in &view.tables {
         let _ = writeln!(text, "\n{}", table.title);
         let widest = table.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        for (name, value) in &table.rows {
+        for (name, value) in table.rows.iter().take(MOST_ROWS) {
             let _ = writeln!(text, "  {name:<widest$}  {value}");
         }
+        put_more(&mut text, table.rows.len().saturating_sub(MOST_ROWS), &consolidated(view));
     }
     text
 }
@@ -70,7 +78,7 @@ fn cells(view: &View, width: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["cell", "requests", "failed", "average ms", "p50 ms", "p95 ms", "p99 ms", "req/s"]);
-    for cell in &view.cells {
+    for cell in view.cells.iter().take(MOST_ROWS) {
         table.add_row([
             cell.id.clone(),
             cell.counts.total.to_string(),
@@ -85,7 +93,14 @@ fn cells(view: &View, width: usize) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+    let mut text = format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    put_more(&mut text, view.cells.len().saturating_sub(MOST_ROWS), &consolidated(view));
+    text
+}
+
+/// The file with a row per cell.
+fn consolidated(view: &View) -> String {
+    format!("consolidated_results_{}.csv", view.run.started_compact)
 }
 
 /// Each tier against `default`; nothing where there is no `default`, or nothing else.
@@ -95,12 +110,14 @@ fn tiers(view: &View, width: usize) -> String {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
-    for tier in &view.tiers.tiers {
+    let shown = || view.tiers.tiers.iter().take(MOST_NOTES);
+    for tier in shown() {
         table.add_row([&tier.id, &tier.sentence]);
     }
     let rows = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect::<Vec<_>>().join("\n");
     let mut text = format!("\nTiers against default\n{rows}\n");
-    for tier in &view.tiers.tiers {
+    put_more(&mut text, view.tiers.tiers.len().saturating_sub(MOST_NOTES), "tiers.csv");
+    for tier in shown() {
         for warning in &tier.warnings {
             let _ = writeln!(text, "! {}: {}", tier.id, warning.text);
         }
@@ -117,7 +134,7 @@ fn thresholds(slo: &SloView, width: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["verdict", "cell", "threshold", "bound", "measured", "95 % interval"]);
-    for row in slo.rows_in_order() {
+    for row in slo.rows_in_order().take(MOST_ROWS) {
         let threshold = format!("{}: {}", row.title, row.metric);
         table.add_row([
             row.verdict.to_owned(),
@@ -130,19 +147,57 @@ fn thresholds(slo: &SloView, width: usize) -> String {
     }
     let mut text =
         format!("\n{}\n{}\n", slo.counts, table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
-    // One line for all bounds of a cell that have one reason.
-    let mut told: Vec<(&SloRow, String)> = Vec::new();
+    put_more(&mut text, slo.rows.len().saturating_sub(MOST_ROWS), THRESHOLDS);
+    let reasons = reasons(slo);
+    for Reason { verdict, text: why, cells, bounds, .. } in reasons.iter().take(MOST_NOTES) {
+        let whose = if let [cell] = cells.as_slice() { cell.clone() } else { several(cells) };
+        let _ = writeln!(text, "! {whose}: {verdict}: {why}: {}", clipped(bounds));
+    }
+    put_more(&mut text, reasons.len().saturating_sub(MOST_NOTES), THRESHOLDS);
+    text
+}
+
+/// The file that lists every threshold of every cell.
+const THRESHOLDS: &str = "slo.csv";
+
+/// Why bounds have their verdict, in all cells where it is the same.
+struct Reason {
+    verdict: &'static str,
+    /// That of the first cell; where cells differ in its numbers it names that cell.
+    text: String,
+    is_same: bool,
+    cells: Vec<String>,
+    bounds: String,
+}
+
+/// One entry for all bounds of a cell that have one reason, and for all cells that have such an entry.
+fn reasons(slo: &SloView) -> Vec<Reason> {
+    let mut of_cells: Vec<(&SloRow, String)> = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
     for row in slo.rows_in_order().filter(|row| !row.reason.is_empty()) {
         let bound = format!("{} {}", row.title, row.metric);
-        match told.iter_mut().find(|(first, _)| first.test_id == row.test_id && first.reason == row.reason) {
+        let place = *places.entry((&row.test_id, &row.reason)).or_insert(of_cells.len());
+        match of_cells.get_mut(place) {
             Some((_, bounds)) => *bounds += &format!(", {bound}"),
-            None => told.push((row, bound)),
+            None => of_cells.push((row, bound)),
         }
     }
-    for (row, bounds) in told {
-        let _ = writeln!(text, "! {}: {}: {}: {bounds}", row.test_id, row.verdict, row.reason);
+    let mut reasons: Vec<Reason> = Vec::new();
+    let mut places: HashMap<(&str, String, String), usize> = HashMap::new();
+    for (row, bounds) in of_cells {
+        let place = *places.entry((row.verdict, pattern(&row.reason), bounds.clone())).or_insert(reasons.len());
+        if let Some(reason) = reasons.get_mut(place) {
+            if reason.text != row.reason && reason.is_same {
+                reason.text += &format!(" (in {})", reason.cells[0]);
+                reason.is_same = false;
+            }
+            reason.cells.push(row.test_id.clone());
+        } else {
+            let (verdict, text) = (row.verdict, row.reason.clone());
+            reasons.push(Reason { verdict, text, is_same: true, cells: vec![row.test_id.clone()], bounds });
+        }
     }
-    text
+    reasons
 }
 
 /// Lines of at most `width` columns, two of which are left free.
@@ -159,22 +214,42 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// What a reader of the row above must know.
-fn notes(cell: &CellView, text: &mut String) {
-    match cell.validity.as_str() {
-        "not_run" => drop(writeln!(text, "! {}: not run", cell.id)),
-        left_out if left_out.starts_with("unsupported") || left_out.starts_with("refused") => {
-            let _ = writeln!(text, "! {}: left out: {left_out}", cell.id);
-        }
-        _ => {}
+/// The file that lists every warning and every kind of failure.
+const SUMMARY: &str = "summary.json";
+
+/// What a reader of the rows above must know: each kind of warning, then each kind of failure, with the cells that
+/// have it.
+fn notes(view: &View, text: &mut String) {
+    let groups = view.warnings.iter().take(MOST_NOTES);
+    for group in groups {
+        let _ = match group.cells.as_slice() {
+            [cell] => writeln!(text, "! {cell}: {}", group.text),
+            cells if group.is_same => writeln!(text, "! {}: {}", several(cells), group.text),
+            cells => writeln!(text, "! {}: {} (in {})", several(cells), group.text, cells[0]),
+        };
     }
-    for warning in &cell.warnings {
-        let _ = writeln!(text, "! {}: {}", cell.id, warning.text);
-    }
-    for error in &cell.errors {
-        let _ = writeln!(text, "! {}: {} x {}: {}", cell.id, error.count, error.class, error.message);
-        if !error.hint.is_empty() {
-            let _ = writeln!(text, "    {}", error.hint);
+    put_more(text, view.warnings.len().saturating_sub(MOST_NOTES), SUMMARY);
+    for failure in view.failures.iter().take(MOST_NOTES) {
+        let what = format!("{} x {}: {}", failure.count, failure.class, clipped(&failure.message));
+        let _ = match failure.cells.as_slice() {
+            [cell] => writeln!(text, "! {cell}: {what}"),
+            cells => writeln!(text, "! {}: {what}", several(cells)),
+        };
+        if !failure.hint.is_empty() {
+            let _ = writeln!(text, "    {}", failure.hint);
         }
+    }
+    put_more(text, view.failures.len().saturating_sub(MOST_NOTES), SUMMARY);
+}
+
+/// `27 cells (a, b, c and 24 more)`.
+fn several(cells: &[String]) -> String {
+    format!("{} cells ({})", cells.len(), some_of(cells))
+}
+
+/// Ends a list of which some entries are not shown.
+pub(super) fn put_more(text: &mut String, left_out: usize, file: &str) {
+    if left_out > 0 {
+        let _ = writeln!(text, "{}", more(left_out, file));
     }
 }

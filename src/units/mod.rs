@@ -28,6 +28,7 @@ mod keyed;
 mod money;
 mod nearest;
 mod optional;
+pub(crate) mod pattern;
 mod rate;
 mod samples;
 pub(crate) mod secrets;

@@ -7,6 +7,7 @@ mod view;
 pub(crate) use json::{json, schema};
 pub(crate) use view::{About, CompareView, RowView, Side, build, side, tally};
 
+use super::markdown::bounded;
 use super::templates::Templates;
 use super::{ReportError, html};
 
@@ -15,7 +16,8 @@ use super::{ReportError, html};
 /// # Errors
 /// When the template is wrong.
 pub(crate) fn markdown(view: &CompareView, templates: &Templates) -> Result<Vec<u8>, ReportError> {
-    templates.render("compare.md", &Page { view, rows: view.rows_in_order() })
+    let markdown = templates.render("compare.md", &Page { view, rows: view.rows_in_order() })?;
+    Ok(bounded(markdown, "`compare --format json` prints all of it"))
 }
 
 /// A page, from `templates/compare.html`.

@@ -15,9 +15,10 @@ use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
 use crate::stats::machine::listed;
 use crate::stats::series::Row;
 use crate::stats::{CellSummary, Health, Latency, StageSummary, Validity, Warning};
+use crate::units::pattern::pattern;
 use crate::units::{duration, timestamp};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One cell, ready to be drawn.
 #[derive(Debug, Serialize)]
@@ -190,8 +191,11 @@ pub(crate) struct StageView {
 pub(crate) struct ErrorView {
     /// See `record::class`.
     pub(crate) class: String,
-    /// What was said.
+    /// The message, or its pattern where messages of this kind differ.
     pub(crate) message: String,
+    /// The pattern of the message: with the class it identifies the kind.
+    #[serde(skip)]
+    pub(crate) pattern: String,
     /// How often.
     pub(crate) count: u64,
     /// `2026-11-24T09:16:03Z`.
@@ -329,6 +333,7 @@ fn errors(summary: &CellSummary) -> Vec<ErrorView> {
     let view = |error: &crate::stats::ErrorCount| ErrorView {
         class: error.class.clone(),
         message: error.message.clone(),
+        pattern: error.pattern.clone(),
         count: error.count,
         first_seen: time(error.first_s),
         last_seen: time(error.last_s),
@@ -338,13 +343,6 @@ fn errors(summary: &CellSummary) -> Vec<ErrorView> {
 }
 
 fn warnings(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
-    let told = turns.iter().filter_map(|turn| {
-        let (key, what) = match turn.end {
-            TurnEnd::FailedEarly => ("failed_early", "ended early, and these numbers are of what ran until then"),
-            _ => ("aborted", "stopped early"),
-        };
-        Some(WarningView { key, text: format!("{what}: {}", turn.reason.as_ref()?) })
-    });
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => {
             Some(WarningView { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
@@ -353,7 +351,7 @@ fn warnings(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
     };
     invalid
         .into_iter()
-        .chain(told)
+        .chain(stops(turns))
         .chain(
             summary
                 .warnings
@@ -361,6 +359,26 @@ fn warnings(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
                 .map(|warning| WarningView { key: warning.key(), text: told_of(*warning, manifest, summary) }),
         )
         .collect()
+}
+
+/// Why repetitions of a cell stopped early: one warning of each kind, however many repetitions have it.
+fn stops(turns: &[&TurnReport]) -> impl Iterator<Item = WarningView> {
+    const REASONS: usize = 3;
+    let kinds =
+        [("failed_early", "ended early, and these numbers are of what ran until then"), ("aborted", "stopped early")];
+    kinds.into_iter().filter_map(|(key, what)| {
+        let is_of_kind = |turn: &&&TurnReport| (turn.end == TurnEnd::FailedEarly) == (key == "failed_early");
+        let reasons: Vec<&str> = turns.iter().filter(is_of_kind).filter_map(|turn| turn.reason.as_deref()).collect();
+        let mut patterns = BTreeSet::new();
+        let mut different: Vec<&str> =
+            reasons.iter().copied().filter(|reason| patterns.insert(pattern(reason))).collect();
+        different.truncate(REASONS);
+        let times = match turns.len() {
+            1 => String::new(),
+            of => format!(" ({} of {of} repetitions)", reasons.len()),
+        };
+        (!reasons.is_empty()).then(|| WarningView { key, text: format!("{what}: {}{times}", different.join("; ")) })
+    })
 }
 
 /// A warning as it is said of a cell.

@@ -1,6 +1,7 @@
 //! What happened when, as a chart; tiers against `default` as another; and what went wrong, by class.
 
 use super::cell::CellView;
+use super::failures::Failure;
 use super::figures::{Frame, find_or_push};
 use super::tiers::{TierRow, TierView, TiersView};
 use super::{names, text};
@@ -11,6 +12,7 @@ use crate::stats::Summary;
 use crate::stats::timeline;
 use crate::units::Keyed;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// A send later than this is held against a cell, milliseconds; see `stats::health`.
 const LATE_MS: f64 = 5.0;
@@ -160,44 +162,53 @@ pub(crate) struct ErrorClass {
     pub(crate) hint: String,
 }
 
-/// What went wrong, the most frequent first.
-pub(super) fn errors(summary: &Summary, cells: &[CellView]) -> Vec<ErrorClass> {
+/// What went wrong, the most frequent first. `failures` are those of the same cells.
+pub(super) fn errors(summary: &Summary, cells: &[CellView], failures: &[Failure]) -> Vec<ErrorClass> {
     const LISTED: usize = 3;
     let total: u64 = summary.cells.iter().map(|cell| cell.counts.total).sum();
     let mut classes: Vec<ErrorClass> = Vec::new();
-    for cell in cells {
-        let mut seen: Vec<usize> = Vec::new();
-        for error in &cell.errors {
-            let at = find_or_push(
-                &mut classes,
-                |known| known.class == error.class && known.hint == error.hint,
-                || ErrorClass {
-                    class: error.class.clone(),
-                    count: 0,
-                    share: String::new(),
-                    cells: 0,
-                    messages: Vec::new(),
-                    more: 0,
-                    first_seen: error.first_seen.clone(),
-                    last_seen: error.last_seen.clone(),
-                    hint: error.hint.clone(),
-                },
-            );
-            let class = &mut classes[at];
-            class.count += error.count;
-            let message =
-                find_or_push(&mut class.messages, |(known, _)| *known == error.message, || (error.message.clone(), 0));
-            class.messages[message].1 += error.count;
-            class.first_seen = class.first_seen.clone().min(error.first_seen.clone());
-            class.last_seen = class.last_seen.clone().max(error.last_seen.clone());
-            class.cells += usize::from(!seen.contains(&at));
-            seen.push(at);
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    // The last cell that each class was counted in.
+    let mut counted: Vec<Option<usize>> = Vec::new();
+    for (index, error) in
+        cells.iter().enumerate().flat_map(|(index, cell)| cell.errors.iter().map(move |error| (index, error)))
+    {
+        let place = *places.entry((&error.class, &error.hint)).or_insert_with(|| {
+            classes.push(ErrorClass {
+                class: error.class.clone(),
+                count: 0,
+                share: String::new(),
+                cells: 0,
+                messages: Vec::new(),
+                more: 0,
+                first_seen: error.first_seen.clone(),
+                last_seen: error.last_seen.clone(),
+                hint: error.hint.clone(),
+            });
+            counted.push(None);
+            classes.len() - 1
+        });
+        let class = &mut classes[place];
+        class.count += error.count;
+        if error.first_seen < class.first_seen {
+            class.first_seen.clone_from(&error.first_seen);
+        }
+        if error.last_seen > class.last_seen {
+            class.last_seen.clone_from(&error.last_seen);
+        }
+        class.cells += usize::from(counted[place] != Some(index));
+        counted[place] = Some(index);
+    }
+    for failure in failures {
+        let Some(place) = places.get(&(failure.class.as_str(), failure.hint.as_str())) else { continue };
+        let class = &mut classes[*place];
+        if class.messages.len() < LISTED {
+            class.messages.push((failure.message.clone(), failure.count));
+        } else {
+            class.more += 1;
         }
     }
     for class in &mut classes {
-        class.messages.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        class.more = class.messages.len().saturating_sub(LISTED);
-        class.messages.truncate(LISTED);
         class.share = text::percent((total > 0).then(|| class.count as f64 / total as f64));
     }
     classes.sort_by_key(|class| std::cmp::Reverse(class.count));

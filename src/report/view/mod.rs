@@ -10,6 +10,7 @@ mod course;
 mod disturbances;
 mod failures;
 mod figures;
+mod groups;
 mod loads;
 mod machines;
 mod money;
@@ -71,6 +72,8 @@ pub(crate) struct View {
     pub(crate) machines: Option<MachinesView>,
     /// What failed, each kind once with the cells in which it did.
     pub(crate) failures: Vec<failures::Failure>,
+    /// What to know about the numbers of cells, each kind once.
+    pub(crate) warnings: Vec<groups::WarningGroup>,
     /// The charts, by the stem of their file.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
@@ -199,14 +202,16 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         |cell: &CellSummary| cell::view(manifest, reports.of_cell(&cell.cell.id), &frame, &run.further, &slo, cell);
     let cells: Vec<CellView> = summary.cells.iter().map(cell).collect();
     let tiers = tiers::view(manifest, summary);
+    let failures = failures::view(&cells);
     View {
         overview: overview::view(manifest, summary, &names, &cells, &slo, &tiers),
         price: price::view(&manifest.plan, summary, &names),
-        errors: course::errors(summary, &cells),
+        errors: course::errors(summary, &cells, &failures),
         ran: ran::view(manifest),
         machines,
         charts: charts(&frame, manifest, summary, &cells, &tiers),
-        failures: failures::view(&cells),
+        failures,
+        warnings: groups::view(&cells),
         cells,
         tiers,
         slo,

@@ -58,6 +58,32 @@ pub(crate) fn number(value: f64) -> String {
     ((value * 1e3).round() / 1e3).to_string()
 }
 
+/// The longest text of a service or a plan in a list for people, in characters.
+const LONGEST: usize = 300;
+
+/// A text that a list has room for. The whole text is in the files.
+pub(crate) fn clipped(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The line that ends a list of which `left_out` entries are not shown; empty where all are.
+pub(crate) fn more(left_out: usize, file: &str) -> String {
+    if left_out == 0 { String::new() } else { format!("... and {} more in {file}", thousands(left_out as f64, 0)) }
+}
+
+/// Some ids and the number of the others: `a, b, c and 24 more`.
+pub(crate) fn some_of(ids: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = ids[..ids.len().min(SHOWN)].join(", ");
+    match ids.len().saturating_sub(SHOWN) {
+        0 => shown,
+        others => format!("{shown} and {} more", thousands(others as f64, 0)),
+    }
+}
+
 /// `12,345.6` with so many decimals.
 pub(crate) fn thousands(value: f64, decimals: usize) -> String {
     let plain = format!("{value:.decimals$}");

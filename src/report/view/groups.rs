@@ -1,0 +1,47 @@
+//! The warnings of all cells by kind: how many cells have it, and the text of the first as an example.
+
+use super::cell::CellView;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// A warning with the cells that have it.
+#[derive(Debug, Serialize)]
+pub(crate) struct WarningGroup {
+    /// For machines.
+    pub(crate) key: &'static str,
+    /// That of the first cell.
+    pub(crate) text: String,
+    /// The text is the same in every cell.
+    pub(crate) is_same: bool,
+    /// Ids, in matrix order.
+    pub(crate) cells: Vec<String>,
+}
+
+/// In the order in which kinds occur first.
+pub(super) fn view(cells: &[CellView]) -> Vec<WarningGroup> {
+    let mut groups: Vec<WarningGroup> = Vec::new();
+    let mut places: HashMap<&'static str, usize> = HashMap::new();
+    let mut put = |key: &'static str, cell: &CellView, text: String| {
+        let place = *places.entry(key).or_insert(groups.len());
+        if let Some(group) = groups.get_mut(place) {
+            group.is_same &= group.text == text;
+            group.cells.push(cell.id.clone());
+        } else {
+            groups.push(WarningGroup { key, text, is_same: true, cells: vec![cell.id.clone()] });
+        }
+    };
+    for cell in cells {
+        match cell.validity.as_str() {
+            "not_run" => put("not_run", cell, "not run".into()),
+            excluded if excluded.starts_with("unsupported") => {
+                put("unsupported", cell, format!("left out: {excluded}"))
+            }
+            excluded if excluded.starts_with("refused") => put("refused", cell, format!("left out: {excluded}")),
+            _ => {}
+        }
+        for warning in &cell.warnings {
+            put(warning.key, cell, warning.text.clone());
+        }
+    }
+    groups
+}

@@ -1,0 +1,143 @@
+//! The failures of a cell by kind: a class, and a message without what differs from request to request.
+
+use crate::record::class;
+use crate::units::pattern::pattern;
+use std::collections::BTreeMap;
+
+/// Kinds of one cell that are counted separately. The messages of further ones are counted together, per class.
+pub(crate) const MAX_KINDS: usize = 100;
+
+/// The message of what is counted together.
+pub(crate) const OTHER_MESSAGES: &str = "other messages";
+
+/// The longest class and message that are kept, in characters. A journal is untrusted input.
+const LONGEST_CLASS: usize = 100;
+const LONGEST_MESSAGE: usize = 500;
+
+/// One kind of failure in a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ErrorCount {
+    /// See `record::class`.
+    pub(crate) class: String,
+    /// The message, or its pattern where messages of this kind differ.
+    pub(crate) message: String,
+    /// The pattern of the message: with the class it identifies the kind.
+    pub(crate) pattern: String,
+    /// How often.
+    pub(crate) count: u64,
+    /// Epoch seconds.
+    pub(crate) first_s: f64,
+    /// Epoch seconds.
+    pub(crate) last_s: f64,
+}
+
+/// Counts of failures by class and pattern.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ErrorKinds {
+    kinds: BTreeMap<(String, String), Kind>,
+}
+
+#[derive(Debug, Clone)]
+struct Kind {
+    /// `None` where messages differ.
+    message: Option<String>,
+    count: u64,
+    first_s: f64,
+    last_s: f64,
+}
+
+impl ErrorKinds {
+    /// Counts one failure that ended at `at_s`, epoch seconds.
+    pub(super) fn add(&mut self, class: &str, message: &str, at_s: f64) {
+        let (class, message) = (shortened(class, LONGEST_CLASS), shortened(message, LONGEST_MESSAGE));
+        let mut key = (class.to_owned(), pattern(message));
+        let mut message = message;
+        if self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&key) {
+            // A service may send any class.
+            let known = class::find(class).map_or("other", |class| class.name);
+            key = (known.to_owned(), OTHER_MESSAGES.to_owned());
+            message = OTHER_MESSAGES;
+        }
+        let kind = self.kinds.entry(key).or_insert_with(|| Kind {
+            message: Some(message.to_owned()),
+            count: 0,
+            first_s: f64::INFINITY,
+            last_s: f64::NEG_INFINITY,
+        });
+        kind.count += 1;
+        kind.first_s = kind.first_s.min(at_s);
+        kind.last_s = kind.last_s.max(at_s);
+        if kind.message.as_deref().is_some_and(|known| known != message) {
+            kind.message = None;
+        }
+    }
+
+    /// The kinds, the most frequent first. What is counted together comes last.
+    pub(super) fn by_frequency(self) -> Vec<ErrorCount> {
+        let count = |((class, pattern), kind): ((String, String), Kind)| ErrorCount {
+            class,
+            message: kind.message.unwrap_or_else(|| pattern.clone()),
+            pattern,
+            count: kind.count,
+            first_s: kind.first_s,
+            last_s: kind.last_s,
+        };
+        let mut counts: Vec<ErrorCount> = self.kinds.into_iter().map(count).collect();
+        counts.sort_by_key(|error| (error.pattern == OTHER_MESSAGES, std::cmp::Reverse(error.count)));
+        counts
+    }
+}
+
+/// The start of a text, of at most so many characters.
+fn shortened(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(errors: impl IntoIterator<Item = (&'static str, String)>) -> Vec<ErrorCount> {
+        let mut kinds = ErrorKinds::default();
+        for (index, (class, message)) in errors.into_iter().enumerate() {
+            kinds.add(class, &message, index as f64);
+        }
+        kinds.by_frequency()
+    }
+
+    #[test]
+    fn messages_that_differ_in_numbers_are_one_kind() {
+        let chunks = (1..=2_000).map(|n| ("stream_incomplete", format!("the stream ended after {n} chunks")));
+        let errors = counted(chunks.chain([("timeout", "no reply within 60 s".into())]));
+        let shown = |error: &ErrorCount| (error.message.clone(), error.count, error.first_s, error.last_s);
+        assert_eq!(
+            errors.iter().map(shown).collect::<Vec<_>>(),
+            [
+                ("the stream ended after N chunks".into(), 2_000, 0.0, 1_999.0),
+                ("no reply within 60 s".into(), 1, 2_000.0, 2_000.0),
+            ],
+            "a message that is always the same is shown as it is"
+        );
+    }
+
+    #[test]
+    fn kinds_are_bounded_and_no_failure_is_lost() {
+        let word =
+            |n: u32| [n / 26 % 26, n % 26, n / 676].map(|n| char::from(b'a' + n as u8)).iter().collect::<String>();
+        let errors = counted((0..2_000).map(|n| {
+            let class = if n % 2 == 0 { "ExpiredTokenException" } else { "AClassOfAnotherService" };
+            (class, format!("failed at {}", word(n)))
+        }));
+        assert_eq!(errors.len(), MAX_KINDS + 2);
+        assert_eq!(errors.iter().map(|error| error.count).sum::<u64>(), 2_000);
+        let together: Vec<_> = errors[MAX_KINDS..]
+            .iter()
+            .map(|error| (error.class.as_str(), error.message.as_str(), error.count))
+            .collect();
+        assert_eq!(
+            together,
+            [("ExpiredTokenException", OTHER_MESSAGES, 950), ("other", OTHER_MESSAGES, 950)],
+            "the class stays, since exit codes depend on it"
+        );
+    }
+}
