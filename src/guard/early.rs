@@ -36,7 +36,6 @@ pub(crate) struct Early {
     /// What is looked at in each of them.
     watches: Vec<Vec<Watch>>,
     include_ramp: bool,
-    include_failures: bool,
     state: Mutex<State>,
 }
 
@@ -101,7 +100,6 @@ impl Early {
             watches: cells.iter().map(watches).collect(),
             cells: cells.to_vec(),
             include_ramp: plan.report.include_ramp,
-            include_failures: plan.report.include_failures,
             state: Mutex::new(State::default()),
         }
     }
@@ -119,7 +117,7 @@ impl Early {
                     return None;
                 }
                 // What was cut off before the bound may have kept it.
-                let (ms, _) = interval::observe(of, sample, self.include_failures)?;
+                let (ms, _) = interval::observe(of, sample)?;
                 Some(ms > most_ms)
             }
         }
@@ -280,6 +278,18 @@ mod tests {
             early.settle(&record(40_000.0 + f64::from(n), 9_000.0, "censored"));
         }
         assert!(early.admit().is_err(), "what was cut off after the bound broke it");
+    }
+
+    #[test]
+    fn failed_requests_end_no_cell_for_its_latency() {
+        let mut plan = crate::plan::tests::plan();
+        plan.load.spawn_rate = 1e6;
+        plan.report.include_failures = true;
+        plan.slo = vec![toml::from_str("p95 = \"1s\"\nabort_on_fail = true").unwrap()];
+        let early = Early::new(&crate::matrix::expand(&plan), &plan);
+        early.begin(0);
+        (0..2_000).for_each(|n| early.settle(&record(40_000.0 + f64::from(n), 9_000.0, "throttled")));
+        assert!(early.admit().is_ok(), "the latencies that a report shows decide nothing");
     }
 
     #[test]

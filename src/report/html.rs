@@ -119,6 +119,7 @@ struct ComparePage<'a> {
 struct Banners {
     simulated: bool,
     not_aws: bool,
+    include_failures: bool,
     interrupted: bool,
 }
 
@@ -136,7 +137,13 @@ pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<V
     let states = BTreeMap::from(STATES);
     let page = ComparePage {
         frame: frame(templates),
-        run: Banners { simulated: compared.view.simulated, not_aws: compared.view.not_aws, interrupted: false },
+        run: Banners {
+            simulated: compared.view.simulated,
+            not_aws: compared.view.not_aws,
+            // Sessions are compared without failed requests.
+            include_failures: false,
+            interrupted: false,
+        },
         compared,
         state: states.get(compared.view.verdict).copied().unwrap_or("unknown"),
         states,

@@ -7,6 +7,7 @@ mod ci;
 mod damage;
 mod disturbances;
 mod hostile;
+mod include_failures;
 mod machines;
 mod many_cells;
 mod pages;

@@ -96,11 +96,10 @@ pub(crate) fn counts(of: Counted, sample: &Sample) -> bool {
 
 /// One kind of time of a request as a cell's summary takes it: milliseconds, and whether that is its
 /// true time or a lower bound. Nothing where the request is not of the population.
-pub(crate) fn observe(of: Timed, sample: &Sample, include_failures: bool) -> Option<(f64, bool)> {
-    let settled = if include_failures { Population::Pooled } else { Population::Settled };
+pub(crate) fn observe(of: Timed, sample: &Sample) -> Option<(f64, bool)> {
     let (metric, population) = match of {
-        Timed::Response => (Metric::Response, settled),
-        Timed::Service => (Metric::Service, settled),
+        Timed::Response => (Metric::Response, Population::Settled),
+        Timed::Service => (Metric::Service, Population::Settled),
         Timed::Ttft => (Metric::Ttft, Population::Settled),
         Timed::Ttfat => (Metric::Ttfat, Population::Settled),
         Timed::Tpot => (Metric::Tpot, Population::Successes),

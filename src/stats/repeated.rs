@@ -97,9 +97,8 @@ impl CellSummary {
 
     fn gathered(&self, metric: Metric, repetition: Option<u32>) -> Latency {
         let of_it = |sample: &&Sample| repetition.is_none_or(|repetition| sample.repetition == repetition);
-        let population = if metric == Metric::Response { self.population } else { Population::Settled };
         let taken = self.samples.iter().filter(|sample| self.window.takes(sample)).filter(of_it);
-        Latency::of_metric(taken, population, metric)
+        Latency::of_metric(taken, Population::Settled, metric)
     }
 
     /// When successes of a repetition ended inside the window, milliseconds from its start, and the

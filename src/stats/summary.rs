@@ -141,7 +141,7 @@ pub(crate) struct CellSummary {
     pub(crate) answered: bool,
     /// Which of them say something about latency.
     pub(crate) window: Window,
-    /// What `avg/min/max` and `p..` are of.
+    /// What every verdict is based on. Reports show [`Self::shown_latency`].
     pub(crate) latency: Latency,
     /// What `success_*` are of.
     pub(crate) success: Latency,
@@ -155,8 +155,10 @@ pub(crate) struct CellSummary {
     pub(crate) tokens: Tokens,
     /// What its requests cost.
     pub(crate) spend: Spend,
-    /// Response time from the send, in an open loop.
+    /// Response time from the send, in an open loop. Reports show [`Self::shown_service`].
     pub(crate) service: Option<Latency>,
+    /// The same two with failed and throttled requests as events; `None` without `include_failures`.
+    pub(super) pooled: Option<Pooled>,
     /// Time to the first content, of streams.
     pub(crate) ttft: Option<Latency>,
     /// Time to the first content that is no reasoning, of streams some of which began with reasoning.
@@ -220,13 +222,28 @@ pub(crate) struct CellSummary {
     pub(super) samples: Vec<Sample>,
     /// How its turns went.
     pub(super) turns: Vec<TurnReport>,
-    /// Who is in `latency`.
-    pub(super) population: Population,
     /// By repetition: from the first start to the moment after which nothing new started.
     pub(super) load_ms: BTreeMap<u32, f64>,
 }
 
+/// Latencies that include failed and throttled requests.
+#[derive(Debug)]
+pub(super) struct Pooled {
+    latency: Latency,
+    service: Option<Latency>,
+}
+
 impl CellSummary {
+    /// Returns the response times that reports show: with `include_failures` also those of failed requests.
+    pub(crate) fn shown_latency(&self) -> &Latency {
+        self.pooled.as_ref().map_or(&self.latency, |pooled| &pooled.latency)
+    }
+
+    /// Returns the service times that reports show, in an open loop.
+    pub(crate) fn shown_service(&self) -> Option<&Latency> {
+        self.pooled.as_ref().map_or(self.service.as_ref(), |pooled| pooled.service.as_ref())
+    }
+
     /// Returns the number of blocked replies.
     pub(crate) fn blocked_count(&self) -> u64 {
         self.blocked.values().sum()
@@ -240,7 +257,7 @@ pub(crate) struct Pool {
     pub(crate) key: Vec<AxisValue>,
     /// All requests.
     pub(crate) counts: Counts,
-    /// As `CellSummary::latency`, over the samples of all windows.
+    /// As `CellSummary::shown_latency`, over the samples of all windows.
     pub(crate) latency: Latency,
     /// Of the successes.
     pub(crate) tokens: Tokens,
@@ -279,7 +296,7 @@ impl Summary {
         Pool {
             key,
             counts: Counts::of(cells.iter().flat_map(|cell| &cell.samples)),
-            latency: Latency::of(windowed, population(self.include_failures)),
+            latency: Latency::of(windowed, shown_population(self.include_failures)),
             tokens: Tokens::of(cells.iter().flat_map(|cell| &cell.samples)),
             requests_per_sec: (length > 0.0).then(|| ended / length),
             invalid: cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_))).count(),
@@ -287,7 +304,8 @@ impl Summary {
     }
 }
 
-fn population(include_failures: bool) -> Population {
+/// The population of the latencies that reports show. Verdicts are always based on settled requests.
+fn shown_population(include_failures: bool) -> Population {
     if include_failures { Population::Pooled } else { Population::Settled }
 }
 
@@ -390,12 +408,12 @@ fn cell(
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
     let excluded = [Unfit::TierMismatch, Unfit::CacheContaminated, Unfit::WarmMiss, Unfit::ClientStalled].map(unfit);
     let [tier_mismatches, cache_contaminated, warm_misses, client_stalled] = excluded;
-    let settled = population(report.include_failures);
-    let latency = Latency::of(windowed(), settled);
+    let shown = shown_population(report.include_failures);
+    let latency = Latency::of(windowed(), Population::Settled);
     let of = |metric, population| Latency::of_metric(windowed(), population, metric);
     let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
-    stalls.compare(&window, &samples, settled, ttft.is_some());
+    stalls.compare(&window, &samples, Population::Settled, ttft.is_some());
     let health = Health::of(cell, manifest, turns, &window, &samples, median_ms, &stalls);
     let missing = machine::missing(manifest, turns);
     let validity = Validity::of(left_out, cell, turns, missing.as_deref(), &health);
@@ -436,7 +454,11 @@ fn cell(
         cell: cell.clone(),
         counts,
         answered,
-        service: cell.is_open().then(|| of(Metric::Service, settled)),
+        service: cell.is_open().then(|| of(Metric::Service, Population::Settled)),
+        pooled: report.include_failures.then(|| Pooled {
+            latency: of(Metric::Response, Population::Pooled),
+            service: cell.is_open().then(|| of(Metric::Service, Population::Pooled)),
+        }),
         tpot: ttft.is_some().then(|| of(Metric::Tpot, Population::Successes)),
         chunk_gap: ttft.is_some().then(|| of(Metric::ChunkGap, Population::Successes)),
         ttfat: windowed().any(replies::has_reasoned).then(|| of(Metric::Ttfat, Population::Settled)),
@@ -449,8 +471,8 @@ fn cell(
         dropped,
         protocols,
         stall_ms,
-        stages: stages::of(cell, turns.len(), &samples, settled),
-        phases: phases::of(&samples, settled),
+        stages: stages::of(cell, turns.len(), &samples, shown),
+        phases: phases::of(&samples, shown),
         slowest: slowest.finish(&stalls),
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
         health,
@@ -479,7 +501,6 @@ fn cell(
         window,
         samples,
         turns: turns.to_vec(),
-        population: settled,
         load_ms,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::text::{clipped, more, some_of};
-use crate::report::view::{NOT_AWS, View};
+use crate::report::view::{FAILURES_INCLUDED, NOT_AWS, View};
 use crate::units::pattern::pattern;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::collections::HashMap;
@@ -23,6 +23,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     }
     if view.run.not_aws {
         text += &format!("{NOT_AWS}\n\n");
+    }
+    if view.run.include_failures {
+        text += &format!("{FAILURES_INCLUDED}\n\n");
     }
     if view.run.interrupted {
         text += "INTERRUPTED: this is what there is.\n\n";

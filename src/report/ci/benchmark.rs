@@ -42,8 +42,8 @@ fn cell(cell: &CellView, label: &str) -> Vec<Point> {
             extra: extra.clone(),
         })
     };
-    let told = cell.latency.p95_quality == Some("ok");
-    let range = cell.latency.p95_low.zip(cell.latency.p95_high);
+    let told = cell.judged.p95_quality == Some("ok");
+    let range = cell.judged.p95_low.zip(cell.judged.p95_high);
     let range = range.map(|(low, high)| format!("{low:.1} to {high:.1}"));
     let failures = (cell.counts.total > 0).then(|| Point {
         name: format!("{} failures", cell.id),
@@ -53,8 +53,8 @@ fn cell(cell: &CellView, label: &str) -> Vec<Point> {
         extra: extra.clone(),
     });
     [
-        ms("p50", cell.latency.at(0.5), None),
-        ms("p95", cell.latency.at(0.95).filter(|_| told), range),
+        ms("p50", cell.judged.at(0.5), None),
+        ms("p95", cell.judged.at(0.95).filter(|_| told), range),
         ms("first token p50", cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)), None),
         failures,
     ]

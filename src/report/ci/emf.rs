@@ -27,13 +27,13 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
         let count = |verdict: &str| cell.slo.iter().filter(|row| row.verdict == verdict).count() as f64;
         let judged = |verdict: &str| (!cell.slo.is_empty()).then(|| count(verdict));
         let usable = |value: Option<f64>| value.filter(|_| cell.validity == "ok");
-        let p95 = cell.latency.at(0.95).filter(|_| cell.latency.p95_quality == Some("ok"));
+        let p95 = cell.judged.at(0.95).filter(|_| cell.judged.p95_quality == Some("ok"));
         let metrics = [
             ("requests", "Count", Some(cell.counts.total as f64)),
             ("failures", "Count", Some(cell.counts.failures as f64)),
             ("throttled", "Count", Some(cell.counts.throttled as f64)),
             ("blocked", "Count", Some(cell.blocked.values().sum::<u64>() as f64)),
-            ("p50", "Milliseconds", usable(cell.latency.at(0.5))),
+            ("p50", "Milliseconds", usable(cell.judged.at(0.5))),
             ("p95", "Milliseconds", usable(p95)),
             ("ttft_p50", "Milliseconds", usable(cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)))),
             ("requests_per_sec", "Count/Second", usable(cell.requests_per_sec)),

@@ -31,6 +31,10 @@ pub(crate) struct CellView {
     pub(crate) counts: CountsView,
     /// `avg/min/max` and `p..`.
     pub(crate) latency: Numbers,
+    /// The response times that verdicts are based on: never those of failed requests. For files whose readers raise
+    /// alarms.
+    #[serde(skip)]
+    pub(crate) judged: Numbers,
     /// `success_*`.
     pub(crate) success: Numbers,
     /// `service_*`, in an open loop.
@@ -252,9 +256,9 @@ pub(super) fn view(
 ) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
-    let latency = &summary.latency;
+    let latency = summary.shown_latency();
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
-    let numbers = |latency: &Option<Latency>| latency.as_ref().map(|latency| Numbers::of(latency, further));
+    let numbers = |latency: Option<&Latency>| latency.map(|latency| Numbers::of(latency, further));
     let slo = slo.of_cell(&cell.id);
     CellView {
         id: cell.id.clone(),
@@ -266,11 +270,12 @@ pub(super) fn view(
         counts: CountsView::of(counts),
         latency: Numbers::of(latency, further),
         success: Numbers::of(&summary.success, further),
-        service: numbers(&summary.service),
-        ttft: numbers(&summary.ttft),
-        ttfat: numbers(&summary.ttfat),
-        tpot: numbers(&summary.tpot),
-        chunk_gap: numbers(&summary.chunk_gap),
+        judged: Numbers::of(&summary.latency, further),
+        service: numbers(summary.shown_service()),
+        ttft: numbers(summary.ttft.as_ref()),
+        ttfat: numbers(summary.ttfat.as_ref()),
+        tpot: numbers(summary.tpot.as_ref()),
+        chunk_gap: numbers(summary.chunk_gap.as_ref()),
         reasoning_share: summary.replies.reasoning_share(),
         reasoning_time_share: summary.replies.reasoning_time_share,
         burst_share: summary.replies.burst_share(),
@@ -469,11 +474,12 @@ fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
     } else {
         format!("sent later than {:.1} s after the start", summary.window.start_ms / 1e3)
     };
-    let cut_off = match summary.latency.cut_off {
+    let latency = summary.shown_latency();
+    let cut_off = match latency.cut_off {
         0 => String::new(),
         n => format!("; {n} more were cut off and enter the percentiles as \"at least this long\" (Kaplan-Meier)"),
     };
-    format!("Of {} {who}, {window}{cut_off}", summary.latency.n)
+    format!("Of {} {who}, {window}{cut_off}", latency.n)
 }
 
 fn stage(stage: &StageSummary) -> StageView {

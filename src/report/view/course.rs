@@ -109,7 +109,8 @@ pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
         return None;
     }
     let body = ForestFigure { sides: ("slower".into(), "faster".into()), panels: panels.items };
-    Some(frame.figure("Tiers against default", vec![format!("{}.", tiers.caption)], series.items, Body::Forest(body)))
+    let notes = frame.of_verdicts(vec![format!("{}.", tiers.caption)]);
+    Some(frame.figure("Tiers against default", notes, series.items, Body::Forest(body)))
 }
 
 /// `20 users`.

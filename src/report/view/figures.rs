@@ -39,6 +39,22 @@ impl<'a> Frame<'a> {
         Self { run, names, marks }
     }
 
+    /// The notes of a chart of the latencies that reports show.
+    pub(super) fn of_latencies(&self, mut notes: Vec<String>) -> Vec<String> {
+        if self.run.include_failures {
+            notes.push("The latencies shown here include failed and throttled requests.".into());
+        }
+        notes
+    }
+
+    /// The notes of a chart of the latencies that verdicts are based on.
+    pub(super) fn of_verdicts(&self, mut notes: Vec<String>) -> Vec<String> {
+        if self.run.include_failures {
+            notes.push("The latencies compared here do not include failed requests.".into());
+        }
+        notes
+    }
+
     /// A chart with what heads it.
     pub(super) fn figure(&self, title: &str, notes: Vec<String>, series: Vec<Series>, body: Body) -> Figure {
         Figure {
@@ -60,11 +76,11 @@ impl<'a> Frame<'a> {
 pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Figure)> {
     let ms = "response time, ms";
     let who = if frame.run.include_failures {
-        "Of the requests in each cell's latency window, failed and throttled ones included. Hatched is what is not there, or not to be trusted."
+        "Of the requests in each cell's latency window. Hatched is what is not there, or not to be trusted."
     } else {
         "Of the successes in each cell's latency window. Hatched is what is not there, or not to be trusted."
     };
-    let pooled = |over: &[&str]| pooled_over(frame.names, over, who);
+    let pooled = |over: &[&str]| frame.of_latencies(pooled_over(frame.names, over, who));
     let ended = "Requests of any outcome that ended in each cell's latency window.";
     let figure = |title: &str, notes, (series, body)| frame.figure(title, notes, series, body);
     vec![

@@ -24,8 +24,8 @@ type Drawn = (&'static str, bool, fn(&CellSummary) -> Point);
 /// Latency against load, with the limits of the plan and the highest load that holds.
 pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[CellView]) -> Figure {
     let drawn: [Drawn; 2] = [
-        ("p50", true, |cell| percentile(Some(&cell.latency), 0.50)),
-        ("p95", false, |cell| percentile(Some(&cell.latency), 0.95)),
+        ("p50", true, |cell| percentile(Some(cell.shown_latency()), 0.50)),
+        ("p95", false, |cell| percentile(Some(cell.shown_latency()), 0.95)),
     ];
     let (series, mut figure, inside) = by_load(frame.names, summary, &drawn, "response time, ms");
     for (panel, inside) in figure.panels.iter_mut().zip(inside) {
@@ -37,7 +37,7 @@ pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[Ce
     let notes = vec![
         "Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted, a cross for one without the number.".into(),
     ];
-    frame.figure("Response time against load", notes, series, Body::Lines(figure))
+    frame.figure("Response time against load", frame.of_latencies(notes), series, Body::Lines(figure))
 }
 
 /// Time to the first token against load; nothing where no cell streams.
@@ -91,11 +91,11 @@ pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
     let notes = vec![
         "Each nine of the percentile has the same room; a curve ends where the sample does not allow more.".into(),
     ];
-    frame.figure("Percentiles of the response time", notes, series.items, Body::Lines(figure))
+    frame.figure("Percentiles of the response time", frame.of_latencies(notes), series.items, Body::Lines(figure))
 }
 
 fn curve(cell: &CellSummary) -> Vec<Point> {
-    let latency = &cell.latency;
+    let latency = cell.shown_latency();
     let n = latency.observations();
     let allowed =
         |p: f64| p < 0.5 || latency.percentile(p).is_some_and(|percentile| percentile.quality != Quality::TooFew);

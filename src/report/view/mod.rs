@@ -87,6 +87,9 @@ const CUT: &str =
 pub(crate) const NOT_AWS: &str =
     "NOT AWS: these numbers come from another server, which its endpoint names, not from Amazon Bedrock.";
 
+/// What heads a report whose latencies include failed requests.
+pub(crate) const FAILURES_INCLUDED: &str = "FAILURES INCLUDED: the latencies shown include failed and throttled requests; thresholds, tier comparison and prices do not.";
+
 /// What heads a report.
 #[derive(Debug, Clone, Serialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template

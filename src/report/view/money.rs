@@ -65,7 +65,7 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
     if is_choice {
         notes.insert(0, "The dashed line is the efficient frontier: what nothing beats in both, cost and p95. Lower left is better.".into());
     }
-    Some(frame.figure("Cost against latency", notes, series.items, Body::Lines(figure)))
+    Some(frame.figure("Cost against latency", frame.of_verdicts(notes), series.items, Body::Lines(figure)))
 }
 
 fn series_of(

@@ -30,7 +30,7 @@ pub(crate) struct NoticeCell {
     pub(crate) text: String,
 }
 
-pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
+pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool) -> Vec<Notice> {
     let pairs = || summary.cells.iter().zip(cells);
     let mut notices = Vec::new();
     let mut collect = |level, title: &str, text: &str, says: &dyn Fn(&CellSummary) -> Option<String>| {
@@ -70,7 +70,11 @@ pub(super) fn view(summary: &Summary, cells: &[CellView]) -> Vec<Notice> {
     collect(
         "warn",
         "throttled",
-        "Bedrock refused requests with HTTP 429, since a quota was used up; latencies are of the others alone",
+        if include_failures {
+            "Bedrock refused requests with HTTP 429, since a quota was used up; the latencies shown include them"
+        } else {
+            "Bedrock refused requests with HTTP 429, since a quota was used up; latencies are of the others alone"
+        },
         &|cell| {
             let (throttled, total) = (cell.counts.throttled, cell.counts.total);
             (throttled > 0).then(|| of(throttled, total))

@@ -85,15 +85,12 @@ pub(crate) struct SlowRow {
 }
 
 pub(super) fn view(frame: &Frame, summary: &CellSummary) -> PageView {
-    let n = summary.latency.observations();
+    let latency = summary.shown_latency();
+    let n = latency.observations();
     let level = |p: f64| Entry {
         label: format!("{}%", text::number(p * 100.0)),
         // The largest is what it is, however few there are.
-        value: if p < 1.0 {
-            text::percentile(summary.latency.percentile(p), n)
-        } else {
-            text::ms_or_nothing(summary.latency.max_ms)
-        },
+        value: if p < 1.0 { text::percentile(latency.percentile(p), n) } else { text::ms_or_nothing(latency.max_ms) },
     };
     PageView {
         percentiles: LEVELS.map(level).into(),
@@ -152,7 +149,7 @@ fn figures(frame: &Frame, summary: &CellSummary) -> Vec<(&'static str, Figure)> 
     if !rows.is_empty() {
         figures.extend(over_time(frame, summary, &rows));
     }
-    figures.extend(distribution(frame, &summary.latency).map(|figure| ("distribution", figure)));
+    figures.extend(distribution(frame, summary.shown_latency()).map(|figure| ("distribution", figure)));
     figures.extend(curves(frame, summary).map(|figure| ("curves", figure)));
     figures
 }
@@ -194,7 +191,10 @@ fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&Row]) -> Vec<(&'stat
     let late: [Drawn; 1] = [("ticker", BLUE, &ticker)];
     let figures = [
         ("requests", timed(frame, rows, "Requests per second", "per second", &rates, &rate, over_ten())),
-        ("times", timed(frame, rows, "Response times", "response time, ms", &times, &ms, over_ten())),
+        (
+            "times",
+            timed(frame, rows, "Response times", "response time, ms", &times, &ms, frame.of_latencies(over_ten())),
+        ),
         ("users", timed(frame, rows, title, unit, there, &count, Vec::new())),
         ("lag", timed(frame, rows, whose, "late by, ms", &late, &ms, vec![lag.to_owned()])),
     ];
@@ -275,7 +275,7 @@ fn distribution(frame: &Frame, latency: &Latency) -> Option<Figure> {
     };
     Some(frame.figure(
         "Distribution of the response times",
-        notes,
+        frame.of_latencies(notes),
         vec![Series::new("requests", BLUE)],
         Body::Lines(body),
     ))
@@ -299,7 +299,7 @@ fn curves(frame: &Frame, summary: &CellSummary) -> Option<Figure> {
         let points = CURVE.into_iter().take_while(|p| allowed(*p)).filter_map(point).collect();
         Line { series, join: Join::Plain, points }
     };
-    let mut lines = vec![of(&summary.latency, 0, "response time")];
+    let mut lines = vec![of(summary.shown_latency(), 0, "response time")];
     let mut series = vec![Series::new("response time", BLUE)];
     if let Some(ttft) = &summary.ttft {
         lines.push(of(ttft, 1, "first token"));
@@ -314,7 +314,7 @@ fn curves(frame: &Frame, summary: &CellSummary) -> Option<Figure> {
         panels: vec![LinePanel { lines, ..LinePanel::default() }],
     };
     let notes = vec!["Each nine has the same room; a curve ends where the sample does not allow more.".to_owned()];
-    Some(frame.figure("Percentiles", notes, series, Body::Lines(body)))
+    Some(frame.figure("Percentiles", frame.of_latencies(notes), series, Body::Lines(body)))
 }
 
 #[cfg(test)]

@@ -60,29 +60,29 @@ pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) ->
             "Response times, ms"
         },
         caption,
-        rows: rows(&summary.latency, further),
+        rows: rows(summary.shown_latency(), further),
     }];
     let others = [
-        ("Service times, ms (from the send)", "Of the same requests", &summary.service),
+        ("Service times, ms (from the send)", "Of the same requests", summary.shown_service()),
         (
             "Time to first token, ms",
             "From the send to the first content that is not empty, reasoning included",
-            &summary.ttft,
+            summary.ttft.as_ref(),
         ),
-        ("Time to first answer token, ms", "As above, reasoning left out", &summary.ttfat),
+        ("Time to first answer token, ms", "As above, reasoning left out", summary.ttfat.as_ref()),
         (
             "Time per output token, ms",
             "(last content - first content) / (output tokens - 1), of streams that did not come all at once",
-            &summary.tpot,
+            summary.tpot.as_ref(),
         ),
         (
             "Longest gap between two chunks, ms",
             "Of each successful stream; a chunk need not be one token",
-            &summary.chunk_gap,
+            summary.chunk_gap.as_ref(),
         ),
     ];
     for (title, caption, latency) in others {
-        tables.extend(latency.as_ref().map(|latency| of(title, caption, latency)));
+        tables.extend(latency.map(|latency| of(title, caption, latency)));
     }
     tables
 }
