@@ -17,6 +17,7 @@ use super::slowest::Slow;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
 use super::stalls::Stalls;
+use super::stopped::Stopped;
 use super::validity::Validity;
 use super::warning::Warning;
 use super::window::Window;
@@ -211,6 +212,8 @@ pub(crate) struct CellSummary {
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
     pub(crate) validity: Validity,
+    /// What left it incomplete: such a cell is compared with no other. `None` where it never started.
+    pub(crate) stopped: Option<Stopped>,
     /// Machines whose part of it is not here; nothing where all are.
     pub(crate) missing: Option<String>,
     /// What to know about them.
@@ -242,6 +245,22 @@ impl CellSummary {
     /// Returns the service times that reports show, in an open loop.
     pub(crate) fn shown_service(&self) -> Option<&Latency> {
         self.pooled.as_ref().map_or(self.service.as_ref(), |pooled| pooled.service.as_ref())
+    }
+
+    /// Returns why the cell is compared with no other cell, as a predicate: `is INVALID`.
+    pub(crate) fn incomparable(&self) -> Option<String> {
+        let excluded = match &self.validity {
+            Validity::NotRun => "was not run".into(),
+            Validity::Unsupported(why) | Validity::Refused(why) => format!("was left out: {why}"),
+            Validity::Aborted => Stopped::AbortRule.predicate().into(),
+            Validity::Invalid(_) => "is INVALID".into(),
+            Validity::Ok => match (self.stopped, self.doubt()) {
+                (Some(stopped), _) => stopped.predicate().into(),
+                (None, Some(why)) => return Some(format!("is doubtful: {why}")),
+                (None, None) => return None,
+            },
+        };
+        Some(excluded)
     }
 
     /// Returns the number of blocked replies.
@@ -311,13 +330,16 @@ fn shown_population(include_failures: bool) -> Population {
 
 pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary {
     let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
+    let mut repetitions = vec![0; manifest.cells.len()];
+    manifest.order.iter().for_each(|turn| repetitions[turn.cell] += 1);
     let mut cells: Vec<CellSummary> = manifest
         .cells
         .iter()
         .zip(gathered)
-        .map(|(planned, gathered)| {
+        .zip(repetitions)
+        .map(|((planned, gathered), repetitions)| {
             let turns: Vec<TurnReport> = turns(&reports, &planned.cell, &gathered.samples);
-            cell(manifest, &excluded, &planned.cell, &turns, gathered)
+            cell(manifest, &excluded, &planned.cell, &turns, repetitions, gathered)
         })
         .collect();
     overhead::compare_loads(&mut cells);
@@ -377,6 +399,7 @@ fn cell(
     left_out: &Excluded,
     cell: &Cell,
     turns: &[TurnReport],
+    planned: usize,
     gathered: Gathered,
 ) -> CellSummary {
     let Gathered {
@@ -494,6 +517,7 @@ fn cell(
         prompts,
         errors: errors.by_frequency(),
         validity,
+        stopped: if turns.is_empty() { None } else { Stopped::of(turns, planned) },
         missing,
         warnings,
         history: series::history(turns, &samples, report.include_failures),

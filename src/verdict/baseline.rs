@@ -7,7 +7,7 @@
 use crate::matrix::Cell;
 use crate::plan::Endpoint;
 use crate::record::hash;
-use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
+use crate::record::manifest::{Manifest, PlannedCell};
 use crate::stats::{CellSummary, Summary, Validity};
 use crate::units::timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,14 +94,7 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
         Ok(Endpoint::Url(_)) => "url",
         _ => &manifest.endpoint,
     };
-    let reports = manifest.last_reports();
-    // How the cell runs of each cell ended; nothing for one that did not.
-    let mut ends: Vec<Vec<Option<TurnEnd>>> = vec![Vec::new(); manifest.cells.len()];
-    for turn in &manifest.order {
-        let report = reports.get(&manifest.cells[turn.cell].cell.id, turn.repetition);
-        ends[turn.cell].push(report.map(|report| report.end));
-    }
-    let measured = |((planned, cell), ends): ((&PlannedCell, &CellSummary), &Vec<Option<TurnEnd>>)| {
+    let measured = |(planned, cell): (&PlannedCell, &CellSummary)| {
         let location = cell.location();
         let numbers = Numbers {
             n: location.n,
@@ -114,7 +107,7 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
             cell_hash: planned.cell_hash.clone(),
             test_id: cell.cell.id.clone(),
             asked: asked(&planned.cell, manifest),
-            numbers: unfit(manifest, ends, cell).map_or(Ok(numbers), Err),
+            numbers: unfit(manifest, cell).map_or(Ok(numbers), Err),
         }
     };
     Session {
@@ -123,7 +116,7 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
         tool_version: manifest.tool_version.clone(),
         endpoint: endpoint.to_owned(),
         region: manifest.region.clone(),
-        cells: manifest.cells.iter().zip(&summary.cells).zip(&ends).map(measured).collect(),
+        cells: manifest.cells.iter().zip(&summary.cells).map(measured).collect(),
     }
 }
 
@@ -142,7 +135,7 @@ fn fine(share: f64) -> f64 {
 }
 
 /// Why a cell's numbers are not compared.
-fn unfit(manifest: &Manifest, ends: &[Option<TurnEnd>], summary: &CellSummary) -> Option<String> {
+fn unfit(manifest: &Manifest, summary: &CellSummary) -> Option<String> {
     match &summary.validity {
         Validity::NotRun => return Some("it was not run".into()),
         Validity::Unsupported(why) | Validity::Refused(why) => return Some(format!("it was left out: {why}")),
@@ -150,15 +143,14 @@ fn unfit(manifest: &Manifest, ends: &[Option<TurnEnd>], summary: &CellSummary) -
         Validity::Invalid(reason) => return Some(format!("INVALID: {reason}")),
         Validity::Ok => {}
     }
-    let any = |wanted: &[Option<TurnEnd>]| ends.iter().any(|end| wanted.contains(end));
-    if ends.iter().any(|end| end.is_none_or(TurnEnd::is_broken)) {
-        // Machines begin together: what several made is not gone on with.
-        let what_to_do = if manifest.shards.is_none() { "; `run --resume` finishes it" } else { "" };
-        Some(format!("it was cut short{what_to_do}"))
-    } else if any(&[Some(TurnEnd::FailedEarly)]) {
-        Some("a threshold ended it early".into())
-    } else {
-        summary.doubt().map(str::to_owned)
+    match summary.stopped {
+        Some(stopped) if stopped.is_resumable() => {
+            // Machines begin together: what several made is not gone on with.
+            let what_to_do = if manifest.shards.is_none() { "; `run --resume` finishes it" } else { "" };
+            Some(format!("it was cut short{what_to_do}"))
+        }
+        Some(_) => Some("a threshold ended it early".into()),
+        None => summary.doubt().map(str::to_owned),
     }
 }
 

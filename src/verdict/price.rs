@@ -80,8 +80,7 @@ pub(crate) fn questions(summary: &Summary, limits: &[f64]) -> Vec<Question> {
     };
     let mut groups: Keyed<Vec<AxisValue>, Vec<Offer>> = Keyed::default();
     for (index, cell) in summary.cells.iter().enumerate() {
-        let p95 =
-            (cell.validity == Validity::Ok && cell.doubt().is_none()).then(|| cell.latency.bounded(0.95)).flatten();
+        let p95 = cell.incomparable().is_none().then(|| cell.latency.bounded(0.95)).flatten();
         let meets = limits.iter().map(|limit| meets(p95, *limit)).collect();
         let offer = Offer { cell: index, cost: cell.spend.per_1k_requests(), p95, meets };
         groups.entry(key(&cell.cell), Vec::new).push(offer);

@@ -105,3 +105,23 @@ fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
     let view = view_of(&manifest, &few(0, 13).chain(few(2, 6)).collect::<Vec<_>>());
     insta::assert_snapshot!(view.tiers.tiers[0].sentence, @"flex is not compared at p50 (6 samples of flex are too few for an interval), not compared at p95 (13 samples of default are too few for an interval); it costs 1.00x per reply");
 }
+
+#[test]
+fn every_list_of_contrasts_says_which_cell_was_stopped() {
+    let mut manifest = manifest();
+    manifest.turns[2].end = TurnEnd::FailedEarly;
+    let view = view_of(&manifest, &records());
+    const WHY: &str = "flex was ended early by a threshold (abort_on_fail)";
+    assert_eq!(view.tiers.tiers[0].sentence, format!("flex is not compared: {WHY}"));
+    let files: Vec<_> = crate::report::FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
+    for name in ["tiers.csv", "summary.json", "summary.md", "report.html", "test_us_flex_small_u2_report.html"] {
+        let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
+        let text = String::from_utf8_lossy(&file.bytes).replace('\\', "");
+        assert!(text.contains(WHY), "{name}: {text}");
+    }
+    let terminal = crate::terminal::table::summary(&view, 200);
+    assert!(terminal.contains(WHY), "{terminal}");
+    let offer =
+        view.price.rows.iter().flat_map(|row| &row.offers).find(|offer| offer.id == "us_flex_small_u2").unwrap();
+    assert_eq!(offer.interval, "was ended early by a threshold (abort_on_fail)");
+}

@@ -89,7 +89,12 @@ fn point(cell: &CellSummary) -> Option<Point> {
         cell.latency.percentile(0.95).filter(|p95| !matches!(p95.quality, Quality::TooFew | Quality::Censored))?;
     let usd = cell.spend.per_1k_requests()?;
     let interval = cell.spend.per_1k_interval();
-    let unfit = if cell.validity == Validity::Ok { String::new() } else { format!(" ({})", cell.validity.key()) };
+    let why = cell.incomparable();
+    let unfit = match (&cell.validity, &why) {
+        (Validity::Ok, Some(why)) => format!(" ({why})"),
+        (Validity::Ok, None) => String::new(),
+        (validity, _) => format!(" ({})", validity.key()),
+    };
     let range = interval.map_or_else(String::new, |(low, high)| {
         format!(" (95 %: {} to {})", cost::shown(Some(low)), cost::shown(Some(high)))
     });
@@ -98,7 +103,7 @@ fn point(cell: &CellSummary) -> Option<Point> {
         y: Some(usd),
         across: p95.low_ms.map(|low| (low, p95.high_ms)),
         interval: interval.map(|(low, high)| (low, Some(high))),
-        hollow: cell.validity != Validity::Ok,
+        hollow: why.is_some(),
         words: format!(
             "{}: p95 {} ms (95 %: {}), {} USD{range}{unfit}",
             cell.cell.id,

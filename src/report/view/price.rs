@@ -5,7 +5,7 @@ use super::names::Coordinates;
 use super::overview::{context, load_name};
 use super::{cost, names, text};
 use crate::plan::Plan;
-use crate::stats::{Interval, Summary};
+use crate::stats::{Interval, Summary, Validity};
 use crate::units::Keyed;
 use crate::verdict::price::{Answer, Meets, Question, is_p95, limits, questions};
 use serde::Serialize;
@@ -137,7 +137,11 @@ fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow 
     };
     let offer = |index: usize| {
         let (offer, cell) = (&question.offers[index], cell(index));
-        let missing = || if cell.validity.key() == "ok" { "no samples".to_owned() } else { cell.validity.key() };
+        let missing = || match (&cell.validity, cell.incomparable()) {
+            (Validity::Ok, Some(why)) => why,
+            (Validity::Ok, None) => "no samples".into(),
+            (validity, _) => validity.key(),
+        };
         OfferView {
             id: cell.cell.id.clone(),
             who: who(index),

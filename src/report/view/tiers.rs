@@ -6,7 +6,7 @@ use crate::matrix::{AXES, AxisValue};
 use crate::plan::Order;
 use crate::record::manifest::Manifest;
 use crate::stats::repeated::Lacking;
-use crate::stats::{CellSummary, Summary, Validity};
+use crate::stats::{CellSummary, Stopped, Summary, Validity};
 use crate::verdict::tiers::{Basis, Comparison, Contrast, Missing, Row, Side, Verdict, compare};
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -284,11 +284,12 @@ fn reason(missing: &Missing, tier: &str) -> String {
             match validity {
                 Validity::NotRun => format!("{name} was not run"),
                 Validity::Unsupported(why) | Validity::Refused(why) => format!("{name} was left out: {why}"),
-                Validity::Aborted => format!("{name} was stopped early"),
+                Validity::Aborted => format!("{name} {}", Stopped::AbortRule.predicate()),
                 Validity::Invalid(_) => format!("{name} is INVALID"),
                 Validity::Ok => format!("{name} has no such number"),
             }
         }
+        Missing::Stopped(side, stopped) => format!("{} {}", name(*side), stopped.predicate()),
         Missing::Doubtful(side, why) => format!("{}: {why}", name(*side)),
         Missing::Lacking(side, Lacking::TooFew(n)) => {
             format!("{n} samples of {} are too few for an interval", name(*side))

@@ -17,7 +17,7 @@ mod tests;
 use crate::matrix::{AXES, AxisValue, Cell};
 use crate::stats::latency::Metric;
 use crate::stats::repeated::{Closed, Figure, Lacking};
-use crate::stats::{CellSummary, Summary, Validity, student};
+use crate::stats::{CellSummary, Stopped, Summary, Validity, student};
 use std::collections::HashMap;
 
 /// How often a context may have a tier called different that is not, as the intervals are asked. The bench found
@@ -142,6 +142,8 @@ pub(crate) enum Missing {
     NoDefault,
     /// A cell's numbers may not be used.
     Unfit(Side, Validity),
+    /// A cell is incomplete: what stopped it may be what would be compared.
+    Stopped(Side, Stopped),
     /// A cell's records may be damaged, or are there twice.
     Doubtful(Side, &'static str),
     /// A cell has no such number.
@@ -202,6 +204,7 @@ pub(crate) fn compare(summary: &Summary) -> Vec<Comparison> {
     let others = cells.iter().enumerate().filter(|(_, cell)| !is_default(cell));
     let compared = others.map(|(index, tier)| {
         let (default, rivals) = contexts.get(&context(&tier.cell)).copied().unwrap_or_default();
+        let complete = default.map(|at| &cells[at]).filter(|default| default.stopped.or(tier.stopped).is_none());
         let row = |compared| Row { compared, outcome: contrast(compared, default.map(|at| &cells[at]), tier, rivals) };
         Comparison {
             cell: index,
@@ -211,8 +214,8 @@ pub(crate) fn compare(summary: &Summary) -> Vec<Comparison> {
                 .filter(|compared| tier.ttft.is_some() || compared.figure != Figure::Percentile(Metric::Ttft, 0.50))
                 .map(row)
                 .collect(),
-            price: default.and_then(|at| cells[at].spend.per_1k_requests().zip(tier.spend.per_1k_requests())),
-            length: default.and_then(|at| length(&cells[at], tier)),
+            price: complete.and_then(|default| default.spend.per_1k_requests().zip(tier.spend.per_1k_requests())),
+            length: complete.and_then(|default| length(default, tier)),
         }
     });
     compared.collect()
@@ -238,6 +241,9 @@ fn contrast(
     for (side, cell) in [(Side::Default, default), (Side::Tier, tier)] {
         if cell.validity != Validity::Ok {
             return Err(Missing::Unfit(side, cell.validity.clone()));
+        }
+        if let Some(stopped) = cell.stopped {
+            return Err(Missing::Stopped(side, stopped));
         }
         if let Some(why) = cell.doubt() {
             return Err(Missing::Doubtful(side, why));

@@ -290,3 +290,91 @@ fn tiers_that_are_the_same_are_seldom_called_different_and_flex_that_is_slower_i
         assert!(share(found) >= least, "{found:?}");
     }
 }
+
+/// A run of two tiers and one context in which the turn of flex ended otherwise.
+fn ended(change: impl Fn(&mut Manifest)) -> Summary {
+    let run = Run { contexts: 1, tiers: &["default", "flex"], flex: 2.0, ..RUN };
+    let mut manifest = manifest(&run);
+    change(&mut manifest);
+    run_with(&run, &manifest, |_, _| true)
+}
+
+#[test]
+fn a_stopped_cell_is_compared_with_no_other() {
+    use crate::record::manifest::TurnEnd;
+    use crate::verdict::price::{Meets, questions};
+    let flex = |manifest: &Manifest| {
+        manifest.cells.iter().find(|planned| planned.cell.service_tier == "flex").unwrap().cell.id.clone()
+    };
+    let of_flex = |end: TurnEnd| {
+        ended(|manifest| {
+            let id = flex(manifest);
+            manifest.turns.iter_mut().filter(|turn| turn.test_id == id).for_each(|turn| turn.end = end);
+        })
+    };
+    let limit_ms = 60_000.0;
+    let meets = |summary: &Summary| -> Vec<Meets> {
+        questions(summary, &[limit_ms])[0].offers.iter().map(|offer| offer.meets[0]).collect()
+    };
+    let whole = ended(|_| {});
+    assert!(compare(&whole)[0].is_different());
+    assert_eq!(meets(&whole), [Meets::Yes, Meets::Yes]);
+    for (end, stopped) in [
+        (TurnEnd::FailedEarly, Stopped::Threshold),
+        (TurnEnd::Interrupted, Stopped::Interrupted),
+        (TurnEnd::OutOfBudget, Stopped::Budget),
+        (TurnEnd::LostCredentials, Stopped::Credentials),
+        (TurnEnd::DailyQuota, Stopped::DailyQuota),
+    ] {
+        let summary = of_flex(end);
+        let comparison = &compare(&summary)[0];
+        for row in &comparison.rows {
+            assert_eq!(row.outcome, Err(Missing::Stopped(Side::Tier, stopped)), "{end:?}");
+        }
+        assert_eq!((comparison.price, comparison.length), (None, None), "{end:?}");
+        assert_eq!(meets(&summary), [Meets::Yes, Meets::Unknown], "{end:?}");
+    }
+    // Killed in its second attempt, which has left neither a report nor a record.
+    let resumed = ended(|manifest| {
+        let cell = manifest.cells.iter().position(|planned| planned.cell.service_tier == "flex").unwrap();
+        manifest.order.iter_mut().filter(|turn| turn.cell == cell).for_each(|turn| turn.attempt = 2);
+    });
+    assert_eq!(compare(&resumed)[0].rows[0].outcome, Err(Missing::Unfit(Side::Tier, Validity::NotRun)));
+    // Of two repetitions the second was killed.
+    let half = ended(|manifest| {
+        let mut again = manifest.order.clone();
+        again.iter_mut().for_each(|turn| turn.repetition = 2);
+        manifest.order.extend(again);
+        let id = flex(manifest);
+        let second: Vec<_> = manifest
+            .turns
+            .iter()
+            .filter(|turn| turn.test_id != id)
+            .map(|turn| crate::record::manifest::TurnReport { repetition: 2, ..turn.clone() })
+            .collect();
+        manifest.turns.extend(second);
+    });
+    let half_done = half.cells.iter().find(|cell| cell.cell.service_tier == "flex").unwrap();
+    assert_eq!(half_done.counts.total, 600, "the records of the killed repetition are there");
+    assert_eq!(compare(&half)[0].rows[0].outcome, Err(Missing::Stopped(Side::Tier, Stopped::Interrupted)));
+}
+
+#[test]
+fn a_resumed_cell_that_came_to_its_end_is_compared() {
+    let run = Run { contexts: 1, tiers: &["default", "flex"], flex: 2.0, ..RUN };
+    let mut manifest = manifest(&run);
+    manifest.order.iter_mut().for_each(|turn| turn.attempt = 2);
+    let interrupted = manifest
+        .turns
+        .clone()
+        .into_iter()
+        .map(|turn| crate::record::manifest::TurnReport { end: crate::record::manifest::TurnEnd::Interrupted, ..turn });
+    let interrupted: Vec<_> = interrupted.collect();
+    manifest.turns.iter_mut().for_each(|turn| turn.attempt = 2);
+    manifest.turns.splice(0..0, interrupted);
+    let summary = run_with(&run, &manifest, |_, record| {
+        record.cell_attempt = 2;
+        true
+    });
+    assert!(compare(&summary)[0].is_different());
+}
