@@ -109,7 +109,7 @@ impl Early {
     }
 
     /// What a request says of a bound: whether it breaks it, or nothing.
-    fn breaks(&self, watch: &Watch, sample: &Sample, window_ms: Option<f64>) -> Option<bool> {
+    fn breaks(watch: &Watch, sample: &Sample, window_ms: Option<f64>) -> Option<bool> {
         match watch.what {
             What::Counted(of) => (sample.outcome != Outcome::Censored).then(|| interval::counts(of, sample)),
             What::Longer(of, most_ms) => {
@@ -162,7 +162,7 @@ impl Gate for Early {
             }
             let sample = Sample::of(record);
             for (watch, count) in watches.iter().zip(&mut state.counts) {
-                let Some(broken) = self.breaks(watch, &sample, state.window_ms) else { continue };
+                let Some(broken) = Self::breaks(watch, &sample, state.window_ms) else { continue };
                 count.tally.add(broken);
                 if count.tally.n() < count.next_look {
                     continue;

@@ -116,6 +116,7 @@ struct ComparePage<'a> {
 
 /// What heads every page.
 #[derive(Serialize)]
+#[allow(clippy::struct_excessive_bools)] // each is a banner of its own
 struct Banners {
     simulated: bool,
     not_aws: bool,

@@ -21,6 +21,7 @@ pub(crate) mod proportion;
 pub(crate) mod repeated;
 mod replies;
 pub(crate) mod series;
+mod shown;
 mod slowest;
 mod spend;
 mod stages;

@@ -1,6 +1,8 @@
 //! Whether a cell ran as long as its plan says. One that did not is not compared with others: what stopped it (a slow
 //! tier that broke a threshold, a budget that a dear tier used up) depends on what would be compared.
 
+use super::summary::CellSummary;
+use super::validity::Validity;
 use crate::record::manifest::{TurnEnd, TurnReport};
 
 /// What left a cell incomplete.
@@ -25,7 +27,7 @@ pub(crate) enum Stopped {
 impl Stopped {
     /// Returns what stopped a cell; `None` if each of its planned repetitions came to its end. `turns` are those of the
     /// last attempts.
-    pub(super) fn of(turns: &[TurnReport], planned: usize) -> Option<Self> {
+    pub(super) fn from_turns(turns: &[TurnReport], planned: usize) -> Option<Self> {
         let has = |end: TurnEnd| turns.iter().any(|turn| turn.end == end);
         // A cell that can be completed is called so, whatever else ended it.
         let causes = [
@@ -56,5 +58,23 @@ impl Stopped {
             Self::DailyQuota => "was stopped, since the daily token quota is used up",
             Self::Unfinished => "lacks a repetition",
         }
+    }
+}
+
+impl CellSummary {
+    /// Returns why the cell is compared with no other cell, as a predicate: `is INVALID`.
+    pub(crate) fn incomparable(&self) -> Option<String> {
+        let excluded = match &self.validity {
+            Validity::NotRun => "was not run".into(),
+            Validity::Unsupported(why) | Validity::Refused(why) => format!("was left out: {why}"),
+            Validity::Aborted => Stopped::AbortRule.predicate().into(),
+            Validity::Invalid(_) => "is INVALID".into(),
+            Validity::Ok => match (self.stopped, self.doubt()) {
+                (Some(stopped), _) => stopped.predicate().into(),
+                (None, Some(why)) => return Some(format!("is doubtful: {why}")),
+                (None, None) => return None,
+            },
+        };
+        Some(excluded)
     }
 }

@@ -13,6 +13,7 @@ use super::phases::{self, PhaseSummary};
 use super::prompts::PromptUses;
 use super::replies::{self, Replies};
 use super::series::{self, Row};
+use super::shown::{Pooled, shown_population};
 use super::slowest::Slow;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
@@ -229,40 +230,7 @@ pub(crate) struct CellSummary {
     pub(super) load_ms: BTreeMap<u32, f64>,
 }
 
-/// Latencies that include failed and throttled requests.
-#[derive(Debug)]
-pub(super) struct Pooled {
-    latency: Latency,
-    service: Option<Latency>,
-}
-
 impl CellSummary {
-    /// Returns the response times that reports show: with `include_failures` also those of failed requests.
-    pub(crate) fn shown_latency(&self) -> &Latency {
-        self.pooled.as_ref().map_or(&self.latency, |pooled| &pooled.latency)
-    }
-
-    /// Returns the service times that reports show, in an open loop.
-    pub(crate) fn shown_service(&self) -> Option<&Latency> {
-        self.pooled.as_ref().map_or(self.service.as_ref(), |pooled| pooled.service.as_ref())
-    }
-
-    /// Returns why the cell is compared with no other cell, as a predicate: `is INVALID`.
-    pub(crate) fn incomparable(&self) -> Option<String> {
-        let excluded = match &self.validity {
-            Validity::NotRun => "was not run".into(),
-            Validity::Unsupported(why) | Validity::Refused(why) => format!("was left out: {why}"),
-            Validity::Aborted => Stopped::AbortRule.predicate().into(),
-            Validity::Invalid(_) => "is INVALID".into(),
-            Validity::Ok => match (self.stopped, self.doubt()) {
-                (Some(stopped), _) => stopped.predicate().into(),
-                (None, Some(why)) => return Some(format!("is doubtful: {why}")),
-                (None, None) => return None,
-            },
-        };
-        Some(excluded)
-    }
-
     /// Returns the number of blocked replies.
     pub(crate) fn blocked_count(&self) -> u64 {
         self.blocked.values().sum()
@@ -321,11 +289,6 @@ impl Summary {
             invalid: cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_))).count(),
         }
     }
-}
-
-/// The population of the latencies that reports show. Verdicts are always based on settled requests.
-fn shown_population(include_failures: bool) -> Population {
-    if include_failures { Population::Pooled } else { Population::Settled }
 }
 
 pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary {
@@ -478,10 +441,7 @@ fn cell(
         counts,
         answered,
         service: cell.is_open().then(|| of(Metric::Service, Population::Settled)),
-        pooled: report.include_failures.then(|| Pooled {
-            latency: of(Metric::Response, Population::Pooled),
-            service: cell.is_open().then(|| of(Metric::Service, Population::Pooled)),
-        }),
+        pooled: report.include_failures.then(|| Pooled::new(cell, &window, &samples)),
         tpot: ttft.is_some().then(|| of(Metric::Tpot, Population::Successes)),
         chunk_gap: ttft.is_some().then(|| of(Metric::ChunkGap, Population::Successes)),
         ttfat: windowed().any(replies::has_reasoned).then(|| of(Metric::Ttfat, Population::Settled)),
@@ -517,7 +477,7 @@ fn cell(
         prompts,
         errors: errors.by_frequency(),
         validity,
-        stopped: if turns.is_empty() { None } else { Stopped::of(turns, planned) },
+        stopped: if turns.is_empty() { None } else { Stopped::from_turns(turns, planned) },
         missing,
         warnings,
         history: series::history(turns, &samples, report.include_failures),

@@ -4,7 +4,7 @@
 
 use crate::matrix::{AXES, AxisValue, Cell};
 use crate::plan::{Bound, Plan, Timed};
-use crate::stats::{Interval, Summary, Validity};
+use crate::stats::{Interval, Summary};
 use crate::units::Keyed;
 
 /// What can be bought: the axes that a buyer chooses.

@@ -108,10 +108,10 @@ fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
 
 #[test]
 fn every_list_of_contrasts_says_which_cell_was_stopped() {
+    const WHY: &str = "flex was ended early by a threshold (abort_on_fail)";
     let mut manifest = manifest();
     manifest.turns[2].end = TurnEnd::FailedEarly;
     let view = view_of(&manifest, &records());
-    const WHY: &str = "flex was ended early by a threshold (abort_on_fail)";
     assert_eq!(view.tiers.tiers[0].sentence, format!("flex is not compared: {WHY}"));
     let files: Vec<_> = crate::report::FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     for name in ["tiers.csv", "summary.json", "summary.md", "report.html", "test_us_flex_small_u2_report.html"] {

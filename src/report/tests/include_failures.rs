@@ -62,7 +62,9 @@ fn run(include_failures: bool) -> (Manifest, Vec<(usize, Record)>) {
 fn summarise(include_failures: bool) -> (Manifest, Summary) {
     let (manifest, records) = run(include_failures);
     let mut collector = Collector::new(&manifest);
-    records.iter().for_each(|(cell, record)| collector.add(*cell, record));
+    for (cell, record) in &records {
+        collector.add(*cell, record);
+    }
     let summary = collector.finish();
     (manifest, summary)
 }

@@ -34,7 +34,7 @@ pub(super) fn view(cells: &[CellView]) -> Vec<WarningGroup> {
         match cell.validity.as_str() {
             "not_run" => put("not_run", cell, "not run".into()),
             excluded if excluded.starts_with("unsupported") => {
-                put("unsupported", cell, format!("left out: {excluded}"))
+                put("unsupported", cell, format!("left out: {excluded}"));
             }
             excluded if excluded.starts_with("refused") => put("refused", cell, format!("left out: {excluded}")),
             _ => {}

@@ -27,6 +27,7 @@ mod tables;
 pub(crate) mod text;
 mod tiers;
 mod timing;
+mod warnings;
 
 pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
 pub(crate) use course::ErrorClass;

@@ -1,7 +1,7 @@
 //! Tiers against `default` as numbers and as sentences.
 
-use super::cell::WarningView;
 use super::text;
+use super::warnings::WarningView;
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Order;
 use crate::record::manifest::Manifest;

@@ -343,7 +343,9 @@ fn a_stopped_cell_is_compared_with_no_other() {
     // Of two repetitions the second was killed.
     let half = ended(|manifest| {
         let mut again = manifest.order.clone();
-        again.iter_mut().for_each(|turn| turn.repetition = 2);
+        for turn in &mut again {
+            turn.repetition = 2;
+        }
         manifest.order.extend(again);
         let id = flex(manifest);
         let second: Vec<_> = manifest

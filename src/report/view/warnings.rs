@@ -1,0 +1,103 @@
+//! What to know about the numbers of one cell, in sentences.
+
+use super::disturbances;
+use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+use crate::stats::machine::listed;
+use crate::stats::{CellSummary, Validity, Warning};
+use crate::units::pattern::pattern;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What to know about the numbers.
+#[derive(Debug, Serialize)]
+pub(crate) struct WarningView {
+    /// For machines.
+    pub(crate) key: &'static str,
+    /// For people.
+    pub(crate) text: String,
+}
+
+/// What spoils the numbers first, then what stopped the cell, then the rest.
+pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
+    let invalid = match &summary.validity {
+        Validity::Invalid(reason) => {
+            Some(WarningView { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
+        }
+        _ => None,
+    };
+    invalid
+        .into_iter()
+        .chain(stops(turns))
+        .chain(
+            summary
+                .warnings
+                .iter()
+                .map(|warning| WarningView { key: warning.key(), text: told_of(*warning, manifest, summary) }),
+        )
+        .collect()
+}
+
+/// Why repetitions of a cell stopped early: one warning of each kind, however many repetitions have it.
+fn stops(turns: &[&TurnReport]) -> impl Iterator<Item = WarningView> {
+    const REASONS: usize = 3;
+    let kinds =
+        [("failed_early", "ended early, and these numbers are of what ran until then"), ("aborted", "stopped early")];
+    kinds.into_iter().filter_map(|(key, what)| {
+        let is_of_kind = |turn: &&&TurnReport| (turn.end == TurnEnd::FailedEarly) == (key == "failed_early");
+        let reasons: Vec<&str> = turns.iter().filter(is_of_kind).filter_map(|turn| turn.reason.as_deref()).collect();
+        let mut patterns = BTreeSet::new();
+        let mut different: Vec<&str> =
+            reasons.iter().copied().filter(|reason| patterns.insert(pattern(reason))).collect();
+        different.truncate(REASONS);
+        let times = match turns.len() {
+            1 => String::new(),
+            of => format!(" ({} of {of} repetitions)", reasons.len()),
+        };
+        (!reasons.is_empty()).then(|| WarningView { key, text: format!("{what}: {}{times}", different.join("; ")) })
+    })
+}
+
+/// A warning as it is said of a cell.
+fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> String {
+    let idle = summary.health.machines.iter().filter(|machine| machine.is_idle()).map(|machine| machine.shard);
+    match (warning, idle.collect::<Vec<_>>()) {
+        (Warning::Idle, shards) if !shards.is_empty() => format!(
+            "idle: users of {} spent more than 2 % of their time neither thinking nor waiting for an answer; {} too slow for so many",
+            listed(&shards),
+            if shards.len() == 1 { "the machine is" } else { "the machines are" }
+        ),
+        (Warning::ClientStalled | Warning::ClockJump | Warning::ClientOverhead, _) => {
+            disturbances::warning(warning, summary)
+        }
+        (Warning::Interrupted, _) if manifest.shards.is_some() => {
+            "the run was cut short inside this cell, on one machine at least; run the plan again".into()
+        }
+        (Warning::RepeatedPrompts, _) => match summary.prompts {
+            Some(prompts) => format!("{prompts}. {}", warning.text()),
+            None => warning.text().into(),
+        },
+        (Warning::Blocked, _) => {
+            let reasons = summary.blocked.iter().map(|(reason, n)| format!("{reason}: {n}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            let (n, total) = (summary.blocked_count(), summary.counts.total);
+            format!("{n} of {total} requests were blocked ({reasons}). {}", warning.text())
+        }
+        _ => warning.text().into(),
+    }
+}
+
+/// What spoiled the numbers of a cell, and what to do.
+fn spoiled(manifest: &Manifest, summary: &CellSummary, reason: &str) -> String {
+    let hint = disturbances::hint(&summary.health);
+    match (&summary.missing, &manifest.shards) {
+        (Some(_), _) => format!("{reason}: the load was another than the plan's"),
+        (None, Some(_)) => {
+            let hint = hint.unwrap_or("use fewer users, or more or larger machines");
+            format!("a machine spoiled the numbers ({reason}); {hint}")
+        }
+        (None, None) => {
+            let hint = hint.unwrap_or("use fewer users, or a larger machine");
+            format!("this machine spoiled the numbers ({reason}); {hint}")
+        }
+    }
+}
