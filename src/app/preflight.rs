@@ -103,12 +103,8 @@ pub(super) async fn before(
         }
     };
     let asking = asking(&manifest.preflight, &job.cells);
-    let sentences: Vec<String> = manifest
-        .preflight
-        .iter()
-        .zip(&asking)
-        .filter_map(|(checked, cells)| checked.sentence(cells.len()))
-        .collect();
+    let sentences: Vec<String> =
+        manifest.preflight.iter().zip(&asking).filter_map(|(checked, cells)| checked.sentence(cells.len())).collect();
     for sentence in sentences.iter().take(MOST_NOTES) {
         say.say(&format!("pre-flight: {sentence}"));
     }

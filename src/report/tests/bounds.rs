@@ -22,7 +22,8 @@ fn many(cells: u32, error: impl Fn(u64) -> Option<(String, String)>) -> (Manifes
     let cells = expand(plan);
     manifest.order = turns(&cells, &plan.load, 1);
     let first = manifest.turns[0].clone();
-    manifest.turns = cells.iter().map(|cell| TurnReport { test_id: cell.id.clone(), requests: 5, ..first.clone() }).collect();
+    manifest.turns =
+        cells.iter().map(|cell| TurnReport { test_id: cell.id.clone(), requests: 5, ..first.clone() }).collect();
     let mut records = Vec::new();
     for index in 0..cells.len() {
         for seq in 0..5 {

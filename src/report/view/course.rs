@@ -2,7 +2,7 @@
 
 use super::cell::CellView;
 use super::failures::Failure;
-use super::figures::{Frame, find_or_push};
+use super::figures::Frame;
 use super::tiers::{TierRow, TierView, TiersView};
 use super::{names, text};
 use crate::report::charts::{
