@@ -209,6 +209,10 @@ impl Writer {
                 self.journal.sync().map_err(|source| self.lost(source))?;
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
+            Event::SimulatorFound(name) => {
+                self.manifest.simulator = Some(name);
+                dir::write_manifest(&self.dir, &self.manifest)?;
+            }
             Event::TurnEnded(report) => {
                 self.journal.sync().map_err(|source| self.lost(source))?;
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).end(&report);

@@ -51,6 +51,8 @@ pub(super) struct Means {
     outputs: Outputs,
     paint: Paint,
     public: bool,
+    /// The run is in progress.
+    is_in_progress: bool,
 }
 
 impl Output {
@@ -62,15 +64,19 @@ impl Output {
             outputs,
             paint: self.paint,
             public: self.public,
+            is_in_progress: false,
         })
     }
 }
 
 /// Renders a run directory. Returns the exit code that its run would have.
 pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
-    let means = options.output.open(environment)?;
+    let mut means = options.output.open(environment)?;
+    let is_locked = dir::is_in_progress(&options.dir);
     let manifest = read::manifest(&options.dir)?;
     let out = options.out.as_deref().unwrap_or(&options.dir);
+    // A run that has ended holds the lock while it renders its own report.
+    means.is_in_progress = is_locked && manifest.ended_ms.is_none();
     let mut shown = manifest.clone();
     if let Some(include) = options.include_failures {
         shown.plan.report.include_failures = include;
@@ -111,7 +117,10 @@ pub(super) fn plan_text(dir: &Path, manifest: &Manifest) -> String {
 /// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
 /// be made keeps no other from being written.
 pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) -> Result<u8, Error> {
-    let summary = summarise(dir, manifest)?;
+    let mut summary = summarise(dir, manifest)?;
+    if means.is_in_progress {
+        summary.mark_in_progress(manifest);
+    }
     let (manifest, summary) =
         &outside::clean_all(manifest, summary, means.public).map_err(|error| Error::Report(vec![error]))?;
     let judgements = slo::judge(manifest, summary);

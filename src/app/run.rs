@@ -360,6 +360,7 @@ fn drive(
         }
         record(event);
     });
+    let tell = simulated::announce(Arc::clone(&bedrock), &known.plan, tell);
     let mut watching = JoinSet::new();
     watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
     let say = display.handle();
@@ -451,6 +452,7 @@ fn manifest(
         resumed_ms: Vec::new(),
         ended_ms: None,
         interrupted: false,
+        simulator: None,
         endpoint: plan.target.endpoint.to_string(),
         region: (!simulated).then(|| region.to_owned()),
         connection_policy: connect::POLICY.into(),

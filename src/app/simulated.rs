@@ -2,9 +2,14 @@
 //! own, so that it does not wait behind the users that it serves.
 
 use crate::error::Error;
+use crate::executor::port::Event;
+use crate::executor::{Bedrock, Tell};
+use crate::plan::Plan;
 use crate::simulator::{self, Model};
 use crate::units::url::HttpUrl;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +35,20 @@ impl Drop for Simulated {
             let _ = thread.join();
         }
     }
+}
+
+/// Passes events on; ahead of the first that follows a reply of a simulator at a URL, that it is one.
+pub(super) fn announce(bedrock: Arc<Bedrock>, plan: &Plan, tell: Tell) -> Tell {
+    if !plan.target.endpoint.is_other_server() {
+        return tell;
+    }
+    let is_told = AtomicBool::new(false);
+    Arc::new(move |event| {
+        if let Some(name) = bedrock.simulator().filter(|_| !is_told.swap(true, Ordering::Relaxed)) {
+            tell(Event::SimulatorFound(name.to_owned()));
+        }
+        tell(event);
+    })
 }
 
 /// Binds a free port and serves from there.

@@ -208,6 +208,11 @@ impl Bedrock {
         prepared.region.as_ref().and_then(|region| self.by_region.get(region)).unwrap_or(&self.client)
     }
 
+    /// The simulator that replied, if one did.
+    pub(crate) fn simulator(&self) -> Option<&str> {
+        self.connections.simulator()
+    }
+
     /// Connections opened and reused until now.
     pub(crate) fn connections(&self) -> (u64, u64) {
         (self.connections.opened(), self.connections.reused())

@@ -25,6 +25,8 @@ pub(crate) enum Event {
         /// What is written of it.
         record: Box<Record>,
     },
+    /// The server at a URL turned out to be a simulator, which names itself so. Comes before the end of its first reply.
+    SimulatorFound(String),
     /// A pre-flight request ended.
     Probed {
         /// Its place in the manifest.
@@ -52,6 +54,7 @@ impl Event {
                 }
                 Self::TurnEnded(report) => size_of::<TurnReport>() + size_of_val(&report.series[..]),
                 Self::PreflightEnded(checked) => size_of_val(&checked[..]),
+                Self::SimulatorFound(name) => name.len(),
                 Self::TurnStarted { .. } | Self::Second(_) => 0,
             }
     }

@@ -117,7 +117,11 @@ async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRe
         Arc::new(move |event: Event| match event {
             Event::Ended { record, .. } => heard.lock().unwrap().0.push(*record),
             Event::TurnEnded(report) => heard.lock().unwrap().1.push(*report),
-            Event::TurnStarted { .. } | Event::Probed { .. } | Event::PreflightEnded(_) | Event::Second(_) => {}
+            Event::TurnStarted { .. }
+            | Event::Probed { .. }
+            | Event::PreflightEnded(_)
+            | Event::SimulatorFound(_)
+            | Event::Second(_) => {}
         })
     };
     execute(bedrock(url).await, job, Arc::new(Open), tell, stop).await;

@@ -201,6 +201,13 @@ pub(super) fn lock(path: &Path) -> Result<RunDir, DirError> {
     }
 }
 
+/// Whether another process holds the lock of a run directory: its run is in progress.
+pub(crate) fn is_in_progress(path: &Path) -> bool {
+    let journal = Directory::open(path).and_then(|dir| dir.read(JOURNAL));
+    // Dropping the file gives the lock back at once.
+    journal.is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> DirError {
     let path = path.to_owned();
     move |source| DirError::Io { path, source }

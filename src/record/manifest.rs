@@ -40,6 +40,9 @@ pub(crate) struct Manifest {
     /// A person or CI stopped it.
     #[serde(default)]
     pub(crate) interrupted: bool,
+    /// What the server at a URL calls itself, where it is a simulator: `bedrock-plan/0.1.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) simulator: Option<String>,
     /// Where the requests went; `simulated` for the simulator inside this process.
     pub(crate) endpoint: String,
     /// The AWS region that was resolved.
@@ -409,11 +412,29 @@ impl Manifest {
 
     /// Whether all output is labelled NOT AWS: requests went to a server that is not AWS's.
     pub(crate) fn is_other_server(&self) -> bool {
-        Endpoint::parse(&self.endpoint).map_or(true, |endpoint| endpoint.is_other_server())
+        let is_other = || Endpoint::parse(&self.endpoint).map_or(true, |endpoint| endpoint.is_other_server());
+        !self.simulated() && is_other()
     }
 
-    /// Whether people must be told that no Bedrock was asked.
+    /// Whether all output is labelled SIMULATED: the replies are those of the simulator, in this process or at a URL.
     pub(crate) fn simulated(&self) -> bool {
-        self.endpoint == "simulated"
+        self.endpoint == "simulated" || self.simulator.is_some()
+    }
+
+    /// How many cells have come to their end, and how many are to run.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let (reports, excluded) = (self.last_reports(), self.excluded());
+        let (mut all, mut open) = (HashSet::new(), HashSet::new());
+        for turn in &self.order {
+            let cell = &self.cells[turn.cell].cell;
+            if excluded.get(cell).is_some() {
+                continue;
+            }
+            all.insert(turn.cell);
+            if reports.get(&cell.id, turn.repetition).is_none_or(|report| report.end.is_broken()) {
+                open.insert(turn.cell);
+            }
+        }
+        (all.len() - open.len(), all.len())
     }
 }

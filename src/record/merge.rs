@@ -106,6 +106,7 @@ fn two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError> {
     // Where lines of one may lack a checksum, lines of both may.
     one.format = one.format.min(other.format);
     one.interrupted |= other.interrupted;
+    one.simulator = one.simulator.or(other.simulator);
     one.ended_ms = one.ended_ms.zip(other.ended_ms).map(|(one, other)| one.max(other));
     // The first shard alone asks before the load.
     for (ours, theirs) in one.preflight.iter_mut().zip(other.preflight) {

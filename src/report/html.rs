@@ -122,6 +122,7 @@ struct Banners {
     not_aws: bool,
     include_failures: bool,
     interrupted: bool,
+    running: &'static str,
 }
 
 /// How the verdicts of a comparison are drawn.
@@ -144,6 +145,7 @@ pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<V
             // Sessions are compared without failed requests.
             include_failures: false,
             interrupted: false,
+            running: "",
         },
         compared,
         state: states.get(compared.view.verdict).copied().unwrap_or("unknown"),

@@ -235,6 +235,7 @@ fn response(id: &str, status: u16, content_type: &str, body: ReplyBody) -> Respo
         .status(status)
         .header("content-type", content_type)
         .header("x-amzn-requestid", id)
+        .header("x-simulator", concat!("bedrock-plan/", env!("CARGO_PKG_VERSION")))
         .body(body)
         .unwrap_or_else(|error| unreachable!("status and headers are valid: {error}"))
 }

@@ -52,6 +52,8 @@ pub(crate) struct Summary {
     pub(crate) damage: Damage,
     /// What the pre-flight cost: it is in no cell.
     pub(crate) preflight: Spend,
+    /// The run is in progress: what is not there yet may come.
+    pub(crate) is_in_progress: bool,
     include_failures: bool,
 }
 
@@ -255,6 +257,20 @@ pub(crate) struct Pool {
 }
 
 impl Summary {
+    /// Takes the run for one in progress: a cell run without a report is running, and nothing cut it short.
+    pub(crate) fn mark_in_progress(&mut self, manifest: &Manifest) {
+        self.is_in_progress = true;
+        let reports = manifest.last_reports();
+        for cell in &mut self.cells {
+            if reports.of_cell(&cell.cell.id).iter().any(|report| report.end.is_broken()) {
+                continue;
+            }
+            for warning in cell.warnings.iter_mut().filter(|warning| **warning == Warning::Interrupted) {
+                *warning = Warning::InProgress;
+            }
+        }
+    }
+
     /// Pools the samples of all cells by the axes with these fields, in matrix order.
     pub(crate) fn pool(&self, fields: &[&str]) -> Vec<Pool> {
         self.groups(fields).into_iter().map(|(key, cells)| self.pool_of(key, &cells)).collect()
@@ -311,6 +327,7 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
         is_cut: false,
         damage: Damage::default(),
         preflight: Spend::default(),
+        is_in_progress: false,
         include_failures: manifest.plan.report.include_failures,
     }
 }

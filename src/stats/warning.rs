@@ -15,6 +15,8 @@ pub(crate) enum Warning {
     WarmMiss,
     /// The run was stopped inside this cell.
     Interrupted,
+    /// The cell is still running.
+    InProgress,
     /// Streams came all at once.
     Bursts,
     /// Starts were dropped, since too many requests were in flight, or since they were overdue when the load ended.
@@ -59,6 +61,7 @@ impl Warning {
             Self::CacheContaminated => "cache_contaminated",
             Self::WarmMiss => "warm_miss",
             Self::Interrupted => "interrupted",
+            Self::InProgress => "in_progress",
             Self::Bursts => "bursts",
             Self::Dropped => "dropped_starts",
             Self::Idle => "idle",
@@ -97,6 +100,9 @@ impl Warning {
                 "not warm: some replies read nothing from the prompt cache; they are counted, and left out of these latencies (the shared prompt may be below the model's minimum of 1,024 tokens or more)"
             }
             Self::Interrupted => "the run was cut short inside this cell; `run --resume` runs it again",
+            Self::InProgress => {
+                "in progress: the cell is still running, and its numbers are of the requests that have ended"
+            }
             Self::Bursts => {
                 "bursts: 1 % or more of the streams came all at once; they have no time per token: compare whole replies"
             }

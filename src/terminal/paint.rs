@@ -62,6 +62,7 @@ impl Paint {
                 .or_else(|| start("SIMULATED", Ink::Warning))
                 .or_else(|| start("NOT AWS", Ink::Warning))
                 .or_else(|| start("FAILURES INCLUDED", Ink::Warning))
+                .or_else(|| start("RUNNING", Ink::Warning))
                 .or_else(|| start("!", Ink::Warning))
                 .unwrap_or_else(|| line.to_owned())
         };

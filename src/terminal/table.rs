@@ -27,6 +27,9 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     if view.run.include_failures {
         text += &format!("{FAILURES_INCLUDED}\n\n");
     }
+    if !view.run.running.is_empty() {
+        text += &format!("RUNNING: {}; these numbers are of the requests that have ended.\n\n", view.run.running);
+    }
     if view.run.interrupted {
         text += "INTERRUPTED: this is what there is.\n\n";
     }

@@ -91,6 +91,7 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
     // The host is not kept in a file that is shared; whether it is AWS's is.
     let endpoint = match Endpoint::parse(&manifest.endpoint) {
         Ok(Endpoint::Url(url)) if url.is_aws() => "aws",
+        Ok(Endpoint::Url(_)) if manifest.simulated() => "simulated",
         Ok(Endpoint::Url(_)) => "url",
         _ => &manifest.endpoint,
     };

@@ -37,8 +37,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use limit::{BodyError, BodyLimit};
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tower_service::Service;
@@ -56,6 +56,11 @@ const LONGEST_RACE: Duration = Duration::from_secs(1);
 /// Every request in flight holds one; hyper's own begins at 8 KiB.
 const READ_BUFFER: usize = 4 << 10;
 
+/// The header in which the simulator names itself, how its name starts, and the longest name, bytes.
+const SIMULATOR: &str = "x-simulator";
+const SIMULATOR_NAME: &str = "bedrock-plan/";
+const MAX_NAME_BYTES: usize = 64;
+
 /// What the manifest says of all this.
 pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight, idle 50 s, no resend";
 
@@ -64,12 +69,27 @@ pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight,
 pub(crate) struct Connections {
     opened: AtomicU64,
     reused: AtomicU64,
+    /// What a simulator calls itself, as some reply says.
+    simulator: OnceLock<String>,
 }
 
 impl Connections {
     /// Opened until now.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// The simulator that replied, if one did: `bedrock-plan/0.1.0`.
+    pub(crate) fn simulator(&self) -> Option<&str> {
+        self.simulator.get().map(String::as_str)
+    }
+
+    fn note_simulator(&self, headers: &http::HeaderMap) {
+        let Some(value) = headers.get(SIMULATOR).filter(|_| self.simulator.get().is_none()) else { return };
+        let name = value.to_str().ok().filter(|name| name.starts_with(SIMULATOR_NAME) && name.len() <= MAX_NAME_BYTES);
+        if let Some(name) = name {
+            let _ = self.simulator.set(name.to_owned());
+        }
     }
 
     /// Requests that found an idle connection until now.
@@ -156,6 +176,7 @@ impl SdkConnector for Connector {
             })?;
             if let Some(exchange) = &exchange {
                 note_connection(exchange, &connections, response.extensions().get::<Opened>());
+                connections.note_simulator(response.headers());
                 exchange.note(|facts| facts.protocol = Some(protocol(response.version())));
             }
             let limit = BodyLimit::new(&response);

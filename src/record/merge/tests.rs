@@ -50,6 +50,7 @@ fn begun(index: u32, count: u32) -> Manifest {
         resumed_ms: vec![],
         ended_ms: part.ended_ms,
         interrupted: false,
+        simulator: None,
         endpoint: "simulated".into(),
         region: None,
         connection_policy: "test".into(),

@@ -22,8 +22,9 @@ struct Point {
 
 /// A run: what can be told of each cell.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
-    let label = if view.run.not_aws { "NOT AWS: " } else { "" };
-    json_bytes(&view.cells.iter().flat_map(|one| cell(one, label)).collect::<Vec<_>>())
+    let running = if view.run.running.is_empty() { String::new() } else { format!("RUNNING: {}: ", view.run.running) };
+    let label = running + if view.run.not_aws { "NOT AWS: " } else { "" };
+    json_bytes(&view.cells.iter().flat_map(|one| cell(one, &label)).collect::<Vec<_>>())
 }
 
 /// `label` heads the tooltip of each point.

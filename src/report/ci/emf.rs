@@ -24,6 +24,9 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
             cell.axes.iter().map(|axis| (axis.field.to_owned(), json!(axis.value))).collect();
         facts.insert("run_id".into(), json!(view.run.run_id));
         facts.insert("validity".into(), json!(cell.validity));
+        if !view.run.running.is_empty() {
+            facts.insert("running".into(), json!(view.run.running));
+        }
         let count = |verdict: &str| cell.slo.iter().filter(|row| row.verdict == verdict).count() as f64;
         let judged = |verdict: &str| (!cell.slo.is_empty()).then(|| count(verdict));
         let usable = |value: Option<f64>| value.filter(|_| cell.validity == "ok");

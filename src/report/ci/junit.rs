@@ -53,6 +53,11 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
             suite.properties.push(("not_aws".into(), view.run.endpoint.clone()));
         }
     }
+    if !view.run.running.is_empty() {
+        for suite in &mut suites.items {
+            suite.properties.push(("running".into(), view.run.running.clone()));
+        }
+    }
     write(&view.run.name, &view.run.started, &suites.items)
 }
 

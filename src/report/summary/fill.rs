@@ -37,6 +37,7 @@ impl<'a> Summary<'a> {
                 simulated: run.simulated,
                 not_aws: run.not_aws,
                 interrupted: run.interrupted,
+                running: Some(run.running.as_str()).filter(|running| !running.is_empty()),
                 tool_version: &run.tool_version,
                 include_failures: run.include_failures,
                 include_ramp: run.include_ramp,

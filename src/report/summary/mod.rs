@@ -78,6 +78,9 @@ struct Run<'a> {
     not_aws: bool,
     /// It was stopped before its end.
     interrupted: bool,
+    /// How far a run in progress is: `in progress, 3 of 27 cells`; absent where it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<&'a str>,
     /// The version of the tool.
     tool_version: &'a str,
     /// Response times include failed requests.

@@ -35,6 +35,7 @@ impl<'a> Frame<'a> {
                 vec![format!("INVALID: this machine spoiled the numbers of {n} cells; the first is {}", run.invalid[0])]
             }
         };
+        marks.extend((!run.running.is_empty()).then(|| format!("RUNNING: {}", run.running)));
         marks.extend(Some(run.calibration.clone()).filter(|said| !said.is_empty()));
         Self { run, names, marks }
     }

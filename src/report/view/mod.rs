@@ -117,6 +117,8 @@ pub(crate) struct RunView {
     pub(crate) not_aws: bool,
     /// It was stopped.
     pub(crate) interrupted: bool,
+    /// `in progress, 3 of 27 cells`; empty where it has ended.
+    pub(crate) running: String,
     /// The version of this tool.
     pub(crate) tool_version: String,
     /// Latencies include failed requests.
@@ -133,6 +135,12 @@ pub(crate) struct RunView {
     pub(crate) invalid: Vec<String>,
     /// What holds for the whole run and is said once.
     pub(crate) notes: Vec<String>,
+}
+
+/// How far a run in progress is.
+fn progress(manifest: &Manifest) -> String {
+    let (ended, all) = manifest.progress();
+    format!("in progress, {ended} of {all} {}", if all == 1 { "cell" } else { "cells" })
 }
 
 /// What the pre-flight found that a reader should know.
@@ -177,7 +185,9 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
         simulated: manifest.simulated(),
         not_aws: manifest.is_other_server(),
         // A run that was killed could not say so itself.
-        interrupted: manifest.interrupted || manifest.ended_ms.is_none() && manifest.has_unfinished(),
+        interrupted: !summary.is_in_progress
+            && (manifest.interrupted || manifest.ended_ms.is_none() && manifest.has_unfinished()),
+        running: if summary.is_in_progress { progress(manifest) } else { String::new() },
         tool_version: manifest.tool_version.clone(),
         include_failures: manifest.plan.report.include_failures,
         include_ramp: manifest.plan.report.include_ramp,

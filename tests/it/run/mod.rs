@@ -9,6 +9,7 @@ mod ends;
 mod faults;
 mod files;
 mod fit;
+mod in_progress;
 mod limits;
 #[cfg(unix)]
 pub(crate) mod links;

@@ -62,6 +62,7 @@ async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
         for (name, value) in head.headers.iter().filter(|(name, _)| *name != "date") {
             let value = match name.as_str() {
                 "x-amzn-requestid" => "[id]",
+                "x-simulator" => "bedrock-plan/[version]",
                 "content-length" => {
                     assert_eq!(value.to_str().unwrap(), body.len().to_string());
                     &length
