@@ -4,6 +4,7 @@
 #[cfg(unix)]
 mod browser;
 mod cli;
+mod compatibility_pins;
 mod rooms;
 mod run;
 #[cfg(unix)]
