@@ -2,7 +2,7 @@
 //! a request is data and never comes here.
 
 use crate::config::Problems;
-use crate::exchange::{DetectError, MeetError, StoreError};
+use crate::exchange::{BarrierError, DetectError, StoreError};
 use crate::executor::SetupError;
 use crate::matrix::Shard;
 use crate::record::dir::DirError;
@@ -166,8 +166,8 @@ pub(crate) enum Error {
     /// Which shard this is.
     #[error("{0}")]
     Shard(DetectError),
-    /// `--shard` without a place to meet.
-    #[error("shard {shard} of what? Machines meet in an exchange, and --exchange was not said")]
+    /// `--shard` without an exchange.
+    #[error("`--shard {shard}` requires `--exchange`")]
     NoExchange {
         /// Which.
         shard: Shard,
@@ -184,9 +184,9 @@ pub(crate) enum Error {
     /// An exchange that cannot be used, before anything was sent.
     #[error("{0}")]
     Exchange(StoreError),
-    /// The machines did not come together, before anything was sent.
+    /// The barrier failed before anything was sent.
     #[error("{0}")]
-    Meet(MeetError),
+    Barrier(BarrierError),
     /// A shard's results that are not in the exchange.
     #[error("the results are in {} and could not be left in the exchange: {source}", dir.display())]
     NotDelivered {
@@ -345,7 +345,7 @@ impl Error {
             Self::Setup(
                 SetupError::UntrustedEndpoint(_) | SetupError::SessionTokenOverHttp(_) | SetupError::CaBundle(_),
             ) => 2,
-            Self::Setup(_) | Self::Exchange(_) | Self::Meet(_) => 4,
+            Self::Setup(_) | Self::Exchange(_) | Self::Barrier(_) => 4,
             _ => 2,
         }
     }
@@ -371,7 +371,7 @@ impl Error {
             }
             Self::ResumeWhere => "name the run's directory: --results-dir DIR".into(),
             Self::ResumeShards { .. } => {
-                "machines begin together or not at all: run the plan again, with a new exchange and another directory".into()
+"the shards of a run start together and cannot be resumed: run the plan again with a new exchange and another directory".into()
             }
             Self::OtherPlan { .. } => {
                 "only the same cells can be gone on with: undo the change, or choose another --results-dir".into()
@@ -434,19 +434,19 @@ impl Error {
             Self::NothingInCommon { .. } => {
                 "two cells are compared only if every setting that affects latency is equal; the differences are listed above".into()
             }
-            Self::Shard(DetectError::NoStep(_)) => "start it with `srun`, as the script of `bedrock-plan submit` does".into(),
-            Self::Shard(DetectError::NoCount(_)) => {
-                "set BEDROCK_PLAN_SHARDS to the number of completions, or say --shard INDEX/COUNT".into()
+            Self::Shard(DetectError::BatchScript(_)) => "start it with `srun`, as the script of `bedrock-plan submit` does".into(),
+            Self::Shard(DetectError::CountNotSet(_)) => {
+                "set BEDROCK_PLAN_SHARDS to the number of completions, or pass --shard INDEX/COUNT".into()
             }
-            Self::Shard(DetectError::Unknown) => "say --shard INDEX/COUNT, from 0/8 to 7/8".into(),
+            Self::Shard(DetectError::NotSet) => "pass --shard INDEX/COUNT, for example 0/8 to 7/8".into(),
             Self::NoExchange { .. } => {
-                "--exchange file:///shared/dir, or s3://bucket/prefix: a place that all machines reach".into()
+                "pass --exchange file:///shared/dir or s3://bucket/prefix, which all machines can reach".into()
             }
             Self::TasksBeside { .. } => {
-                "--exchange URL makes them one run; --shard 0/1 lets each run the whole plan".into()
+                "--exchange URL makes them shards of one run; --shard 0/1 runs the whole plan in each task".into()
             }
-            Self::Meet(MeetError::Used { .. }) => "each run has an exchange of its own: name a new place".into(),
-            Self::Meet(MeetError::Parted(_)) => "nothing was sent; a later start needs a new exchange".into(),
+            Self::Barrier(BarrierError::Used { .. }) => "each run needs its own exchange: name a new one".into(),
+            Self::Barrier(BarrierError::Aborted(_)) => "nothing was sent; start again with a new exchange".into(),
             Self::Missing { .. } => {
                 "--with DIR takes in what a shard has on its own machine; --allow-missing merges the rest, INCONCLUSIVE".into()
             }

@@ -129,9 +129,10 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
     let drains: f64 =
         cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout).as_secs_f64()).sum::<f64>() * repetitions;
     let extensions: f64 =
-        cells.iter().map(|cell| cell.longest().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>() * repetitions;
+        cells.iter().map(|cell| cell.max_length().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>()
+            * repetitions;
     let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
-    let input = |cell: &Cell| prompts.about_tokens(&cell.prompt_size, &plan.mix, cell.request.system.as_deref());
+    let input = |cell: &Cell| prompts.estimated_tokens(&cell.prompt_size, &plan.mix, cell.request.system.as_deref());
     let shares: Vec<Share> = cells.iter().map(|cell| share(cell, plan, input(cell))).collect();
     let sum = |of: fn(&Share) -> f64| (shares.iter().map(of).sum::<f64>() * repetitions).round() as u64;
     let most = |of: fn(&Share) -> Option<f64>| {
@@ -288,7 +289,11 @@ fn latency_s(cell: &Cell, plan: &Plan, input_tokens: f64) -> f64 {
 
 /// The load over time: user seconds, or arrivals.
 fn level_s(cell: &Cell) -> f64 {
-    cell.course().pieces().iter().map(|piece| piece.from.midpoint(piece.to) * piece.length.as_secs_f64()).sum()
+    cell.load_shape()
+        .segments()
+        .iter()
+        .map(|segment| segment.from.midpoint(segment.to) * segment.length.as_secs_f64())
+        .sum()
 }
 
 fn requests(cell: &Cell, latency_s: f64) -> f64 {
@@ -300,7 +305,7 @@ fn requests(cell: &Cell, latency_s: f64) -> f64 {
 /// The most requests of a cell, however fast the replies come: each user waits at least its shortest think time
 /// between two of them. Nothing if nothing bounds them.
 fn requests_at_most(cell: &Cell) -> Option<f64> {
-    let extension_s = cell.longest().saturating_sub(cell.length()).as_secs_f64();
+    let extension_s = cell.max_length().saturating_sub(cell.length()).as_secs_f64();
     let level_s = level_s(cell) + cell.peak() * extension_s;
     let think_s = cell.load.think_time.min.as_secs_f64();
     let by_duration = if cell.is_open() {

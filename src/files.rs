@@ -126,7 +126,7 @@ impl Directory {
     /// # Errors
     /// As [`Self::read`], and if it is not UTF-8 or larger than 512 MiB.
     pub(crate) fn read_to_string(&self, name: impl AsRef<Path>) -> io::Result<String> {
-        file::text(self.read(name)?)
+        file::read_text(self.read(name)?)
     }
 
     /// Opens a file for reading and appending, and creates it where it is missing.

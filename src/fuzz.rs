@@ -287,18 +287,18 @@ fn exchanges(n: u32) {
         runtime.block_on(async {
             let exchange =
                 Exchange::open(&url, &BTreeMap::new(), BucketAccess::default(), false, &Secrets::default()).unwrap();
-            match exchange::held(&exchange).await {
+            match exchange::list_commit_markers(&exchange).await {
                 Ok(marks) => {
                     for mark in marks {
-                        assert!(mark.index < mark.kind.count && mark.kind.count <= Shard::MAX_COUNT);
+                        assert!(mark.index < mark.fingerprint.count && mark.fingerprint.count <= Shard::MAX_COUNT);
                         drop(exchange::fetch(&exchange, &mark, dir.path()).await);
                     }
                 }
                 Err(error) => assert!(error.to_string().len() > 8),
             }
-            let expected = exchange::expected(&exchange).await.unwrap();
+            let expected = exchange::expected_shards(&exchange).await.unwrap();
             assert!(expected.is_none_or(|count| count <= Shard::MAX_COUNT));
-            drop(exchange::left(&exchange, 1).await.unwrap());
+            drop(exchange::missing_shard(&exchange, 1).await.unwrap());
         });
     });
 }

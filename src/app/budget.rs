@@ -4,7 +4,7 @@ use crate::config::Resolved;
 use crate::error::Error;
 use crate::executor::Job;
 use crate::executor::port::Gate;
-use crate::guard::Budget;
+use crate::guard::BudgetGate;
 use crate::matrix::{Cell, Shard};
 use crate::record::dir::{JOURNAL, OnExisting, RESERVATIONS};
 use crate::record::manifest::Manifest;
@@ -16,13 +16,13 @@ use std::path::Path;
 
 /// Opens the budget of a run whose directory is locked. Without a budget there is no file, unless an earlier session
 /// of the run had one.
-pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<Budget, Error> {
+pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<BudgetGate, Error> {
     let is_resumed = !manifest.resumed_ms.is_empty();
     if !is_resumed {
         Reservations::remove(dir)?;
     }
     let probes = super::preflight::first_cells(manifest);
-    let mut budget = Budget::new(&manifest.plan, &job.cells, &job.prompts, probes.clone(), job.shard);
+    let mut budget = BudgetGate::new(&manifest.plan, &job.cells, &job.prompts, probes.clone(), job.shard);
     if manifest.plan.budget.is_unset() && !Reservations::exist(dir) {
         return Ok(budget);
     }
@@ -34,7 +34,7 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<Budget,
                 Of::Cell(cell) => cell,
                 Of::Probe(probe) => probes[probe],
             };
-            budget.remember(cell, &record);
+            budget.add_earlier_request(cell, &record);
         }
         let damaged = records.damage().lines;
         if damaged > 0 {
@@ -75,10 +75,10 @@ pub(super) fn check(existing: OnExisting, resolved: &Resolved, cells: &[Cell], s
         return Ok(());
     }
     let sources = super::sources(resolved, cells, 0);
-    let budget = Budget::new(&resolved.plan, cells, &sources, Vec::new(), shard);
-    let refusals: Option<Vec<_>> = (0..cells.len()).map(|cell| budget.could_admit(cell).err()).collect();
+    let budget = BudgetGate::new(&resolved.plan, cells, &sources, Vec::new(), shard);
+    let refusals: Option<Vec<_>> = (0..cells.len()).map(|cell| budget.check_cell(cell).err()).collect();
     match refusals.and_then(|refusals| refusals.into_iter().next()) {
-        Some(refusal) => Err(Error::Unaffordable { reason: refusal.reason }),
+        Some(refusal) => Err(Error::Unaffordable { reason: refusal.message }),
         None => Ok(()),
     }
 }

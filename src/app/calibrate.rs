@@ -10,14 +10,14 @@ use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard, expand};
-use crate::plan::Then;
+use crate::plan::AfterAbort;
 use crate::record::manifest::{Calibration, Paired, PercentileError};
 use crate::record::{Outcome, Record};
 use crate::report::view;
 use crate::simulator::{Faults, Model, Truth};
 use crate::stats::percentile::{Curve, Observation, Quality};
 use crate::units::url::HttpUrl;
-use crate::units::{Rate, ms_of_us};
+use crate::units::{Rate, us_to_ms};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -154,7 +154,7 @@ fn read_truth(path: &Path) -> Result<HashMap<String, Truth>, Error> {
 struct Open;
 
 impl Gate for Open {
-    fn begin(&self, _cell: usize) {}
+    fn start_cell(&self, _cell: usize) {}
     fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
@@ -180,7 +180,7 @@ fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, 
     let seed = resolved.plan.load.seed.unwrap_or(1);
     let job = Job {
         shard: Shard::WHOLE,
-        meet: None,
+        barrier: None,
         backlog: Arc::default(),
         prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
@@ -189,7 +189,7 @@ fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, 
         seed,
         cool_down: Duration::ZERO,
         keeps_text: false,
-        then: Then::Continue,
+        then: AfterAbort::Continue,
     };
     let records = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&records);
@@ -211,11 +211,11 @@ fn compare(cell: &Cell, records: &[Record], truth: &HashMap<String, Truth>) -> C
     let client = |record: &Record| record.service_time_ms.unwrap_or(record.response_time_ms);
     let times: Vec<(f64, f64)> = matched
         .iter()
-        .map(|(record, truth)| (client(record), ms_of_us(truth.replied_us - truth.received_us)))
+        .map(|(record, truth)| (client(record), us_to_ms(truth.replied_us - truth.received_us)))
         .collect();
     let first: Vec<(f64, f64)> = matched
         .iter()
-        .filter_map(|(record, truth)| Some((record.ttft_ms?, ms_of_us(truth.first_token_us? - truth.received_us))))
+        .filter_map(|(record, truth)| Some((record.ttft_ms?, us_to_ms(truth.first_token_us? - truth.received_us))))
         .collect();
     let served = truth.values().filter(|truth| truth.status == 200).count();
     let unit = if cell.is_open() { "requests/s" } else { "users" };

@@ -4,7 +4,7 @@ use super::report::{self, Output};
 use super::shards;
 use crate::config;
 use crate::error::Error;
-use crate::exchange::{self, Exchange, Left, MARK, Mark};
+use crate::exchange::{self, COMMIT_MARKER, CommitMarker, Exchange, MissingShard};
 use crate::files::Directory;
 use crate::record::dir::{self, JOURNAL, MANIFEST, OnExisting, PLAN};
 use crate::record::manifest::Manifest;
@@ -98,14 +98,14 @@ async fn gather(
         secrets,
     };
     let exchange = shards::open(&options.url, &access, false).await?;
-    let marks = exchange::held(&exchange).await.map_err(Error::Meet)?;
-    let differs = |other: &Mark| Some((other.index, marks[0].differs(other)?));
+    let marks = exchange::list_commit_markers(&exchange).await.map_err(Error::Barrier)?;
+    let differs = |other: &CommitMarker| Some((other.index, marks[0].difference(other)?));
     if let Some((other, what)) = marks.iter().find_map(differs) {
         return Err(Error::OtherShards { one: marks[0].index, other, what });
     }
     let mut parts = Vec::new();
     for mark in &marks {
-        let dir = exchange::fetch(&exchange, mark, copies).await.map_err(Error::Meet)?;
+        let dir = exchange::fetch(&exchange, mark, copies).await.map_err(Error::Barrier)?;
         let manifest = read::manifest(&dir)?;
         parts.push((dir, manifest));
     }
@@ -116,7 +116,7 @@ async fn gather(
     let whole = if manifests.is_empty() { None } else { Some(merge::manifests(manifests).map_err(Error::Merge)?) };
     let missing = match whole.as_ref().and_then(|whole| whole.shards.as_ref()) {
         Some(shards) => shards.missing(),
-        None => (0..exchange::expected(&exchange).await.map_err(Error::Meet)?.unwrap_or(0)).collect(),
+        None => (0..exchange::expected_shards(&exchange).await.map_err(Error::Barrier)?.unwrap_or(0)).collect(),
     };
     let mut untold = Vec::new();
     for index in missing {
@@ -130,10 +130,10 @@ async fn gather(
 
 /// What is known of a shard that left no results.
 async fn told(exchange: &Exchange, index: u32) -> Result<String, Error> {
-    Ok(match exchange::left(exchange, index).await.map_err(Error::Meet)? {
-        Left::NeverCame => format!("shard {index} never came"),
-        Left::CutOff { host } => format!("shard {index} came, on {}, and left no results", clean(&host)),
-        Left::Went { reason } => format!("shard {index} went ({}) and left no results", clean(&reason)),
+    Ok(match exchange::missing_shard(exchange, index).await.map_err(Error::Barrier)? {
+        MissingShard::NeverJoined => format!("shard {index} never came"),
+        MissingShard::Interrupted { host } => format!("shard {index} came, on {}, and left no results", clean(&host)),
+        MissingShard::Left { reason } => format!("shard {index} went ({}) and left no results", clean(&reason)),
     })
 }
 
@@ -143,10 +143,10 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
     if manifest.shards.as_ref().is_none_or(|shards| shards.parts.len() != 1) {
         return Err(Error::Merge(MergeError::NoShard(dir.to_owned())));
     }
-    if let Ok(text) = Directory::open(dir).and_then(|dir| dir.read_to_string(MARK)) {
+    if let Ok(text) = Directory::open(dir).and_then(|dir| dir.read_to_string(COMMIT_MARKER)) {
         let altered = |(name, message): (String, String)| Error::Altered { path: dir.join(name), message };
         // A kill may have cut the mark itself: then there is none.
-        if let Ok(mark) = serde_json::from_str::<Mark>(&text) {
+        if let Ok(mark) = serde_json::from_str::<CommitMarker>(&text) {
             exchange::verify(dir, &mark).map_err(altered)?;
         }
     }

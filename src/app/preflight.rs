@@ -7,10 +7,10 @@ use super::shards::Part;
 use super::signals::Signals;
 use crate::config::Resolved;
 use crate::error::Error;
-use crate::exchange::MeetError;
+use crate::exchange::BarrierError;
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, Job, Tell, preflight};
-use crate::guard::{All, Budget};
+use crate::guard::{AllGates, BudgetGate};
 use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
 use crate::record::probe::{Checked, Finding, Probe, asking, grounds, probes};
@@ -83,7 +83,7 @@ pub(super) async fn before(
     stop: &Stop,
     say: &Handle,
     part: Option<&Part>,
-) -> Result<(), MeetError> {
+) -> Result<(), BarrierError> {
     manifest.preflight = match part {
         Some(part) if part.shard().index > 0 => {
             let heard = part.hear_found(stop).await.inspect_err(|_| job.turns.clear())?;
@@ -132,8 +132,8 @@ pub(super) fn only(
     let sources = super::sources(resolved, &cells, 0);
     let asking = asking(&asked, &cells);
     let first = asking.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
-    let budget = Budget::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
-    let gate: Arc<dyn Gate> = Arc::new(All(vec![Arc::new(budget)]));
+    let budget = BudgetGate::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
+    let gate: Arc<dyn Gate> = Arc::new(AllGates(vec![Arc::new(budget)]));
     let tell: Tell = Arc::new(|_| {});
     let stop = Stop::default();
     let signals = Signals::listen(2);

@@ -13,7 +13,7 @@ use crate::estimate::estimate;
 use crate::executor::connect::{self, NetworkSettings};
 use crate::executor::port::{Gate, Stop};
 use crate::executor::{Bedrock, Execution, Job, Tell, execute};
-use crate::guard::{Abort, All, Credentials, DailyQuota, Early, Extend};
+use crate::guard::{AbortGate, AllGates, CredentialsGate, DailyQuotaGate, EarlyStopGate, ExtensionGate};
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
@@ -195,7 +195,7 @@ pub(crate) fn run(
         keeps_text: resolved.plan.record.text,
         then: resolved.plan.abort.then,
         shard,
-        meet: part.as_ref().map(Part::meet),
+        barrier: part.as_ref().map(Part::meet),
         backlog: Arc::default(),
         cells,
     };
@@ -213,7 +213,7 @@ pub(crate) fn run(
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
     let code = if let Some(part) = part {
-        part.finish(&results, &mut manifest, &ends, execution.parted.as_deref())
+        part.finish(&results, &mut manifest, &ends, execution.barrier_error.as_deref())
     } else if options.no_report {
         unreported(&results, &manifest, &ends, resumed)
     } else {
@@ -332,20 +332,20 @@ fn drive(
     part: Option<&Part>,
 ) -> Result<Driven, Error> {
     let stop = Stop::default();
-    let extend = Extend::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
+    let extend = ExtensionGate::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
     let budget = Arc::new(budget::open(&taken.path, &manifest, &job)?);
     let mut gates: Vec<Arc<dyn Gate>> = vec![
-        Arc::new(DailyQuota::new(&job.cells)),
-        Arc::new(Credentials::default()),
-        Arc::new(Abort::new(manifest.plan.abort)),
+        Arc::new(DailyQuotaGate::new(&job.cells)),
+        Arc::new(CredentialsGate::default()),
+        Arc::new(AbortGate::new(manifest.plan.abort)),
         Arc::new(extend),
         Arc::clone(&budget) as Arc<dyn Gate>,
     ];
     // Whether a threshold can still be met nobody knows who sees a part of the requests.
     if !job.shard.is_part() {
-        gates.push(Arc::new(Early::new(&job.cells, &manifest.plan)));
+        gates.push(Arc::new(EarlyStopGate::new(&job.cells, &manifest.plan)));
     }
-    let gate: Arc<dyn Gate> = Arc::new(All(gates));
+    let gate: Arc<dyn Gate> = Arc::new(AllGates(gates));
     let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
@@ -374,8 +374,8 @@ fn drive(
             parted = found.err().map(|error| error.to_string());
         }
         let mut execution = execute(bedrock, job, gate, tell, &stop).await;
-        execution.parted = execution.parted.or(parted);
-        for why in execution.parted.iter().chain(&execution.refused) {
+        execution.barrier_error = execution.barrier_error.or(parted);
+        for why in execution.barrier_error.iter().chain(&execution.refused) {
             say.say(why);
         }
         drop(say);

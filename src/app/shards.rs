@@ -7,11 +7,11 @@ use super::signals::Signals;
 use crate::config::{self, Resolved};
 use crate::error::Error;
 use crate::exchange::{
-    self, BucketAccess, DetectError, Exchange, Hello, Kind, Mark, MeetError, Member, PATIENCE, Progress, Start,
-    StoreError, clock,
+    self, BarrierError, BucketAccess, CommitMarker, DetectError, Exchange, JoinRequest, Member, Progress,
+    RETRY_TIMEOUT, RunFingerprint, Start, StoreError, clock,
 };
 use crate::executor::credentials;
-use crate::executor::port::{Event, Meet, Stop};
+use crate::executor::port::{Barrier, Event, Stop};
 use crate::matrix::{Cell, Shard};
 use crate::plan::Plan;
 use crate::record::dir;
@@ -59,17 +59,17 @@ impl Asked {
     ) -> Result<Option<Self>, Error> {
         let timeout = crate::units::duration::parse(timeout).map_err(Error::BarrierTimeout)?;
         let Some(url) = exchange else {
-            return match (shard, exchange::tasks_beside(environment)) {
+            return match (shard, exchange::slurm_step_tasks(environment)) {
                 (Some(said), _) => match said.parse::<Shard>() {
                     Ok(shard) if shard.is_part() => Err(Error::NoExchange { shard }),
                     Ok(_) => Ok(None),
-                    Err(message) => Err(Error::Shard(DetectError::Malformed { whence: "--shard", message })),
+                    Err(message) => Err(Error::Shard(DetectError::Malformed { origin: "--shard", message })),
                 },
                 (None, Some(tasks)) => Err(Error::TasksBeside { tasks }),
                 (None, None) => Ok(None),
             };
         };
-        let shard = exchange::detect(shard, environment).map_err(Error::Shard)?;
+        let shard = exchange::detect_shard(shard, environment).map_err(Error::Shard)?;
         Ok(Some(Self { url, shard, timeout }))
     }
 
@@ -132,13 +132,14 @@ pub(super) struct Access<'a> {
 /// person may give up the waiting: nothing is returned.
 pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Result<Option<Part>, Error> {
     let Asked { url, shard, timeout } = meeting.asked;
-    let kind = Kind {
+    let fingerprint = RunFingerprint {
         count: shard.count,
         tool_version: env!("CARGO_PKG_VERSION").into(),
-        build: exchange::build(),
+        build: exchange::program_hash(),
         plan_hash: meeting.plan_hash.clone(),
     };
-    let hello = Hello { kind, seed: begun.seed, host: host(), nonce: format!("{:016x}", rand::random::<u64>()) };
+    let join_request =
+        JoinRequest { fingerprint, seed: begun.seed, host: host(), nonce: format!("{:016x}", rand::random::<u64>()) };
     let signals = Signals::listen(3);
     runtime.block_on(async {
         let exchange = open(url, &meeting.access, true).await?;
@@ -147,13 +148,13 @@ pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Resul
         let member = Member {
             exchange,
             shard: *shard,
-            hello,
+            join_request,
             timeout: *timeout,
-            max_quiet: timeout.saturating_add(meeting.longest_quiet),
+            progress_timeout: timeout.saturating_add(meeting.longest_quiet),
             progress: Progress::default(),
         };
         let start = tokio::select! {
-            start = member.join(&begun.run_id) => start.map_err(Error::Meet)?,
+            start = member.join(&begun.run_id) => start.map_err(Error::Barrier)?,
             () = signals.nth(1) => {
                 signals.end_at_next();
                 member.leave(STOPPED).await.map_err(Error::Exchange)?;
@@ -190,7 +191,7 @@ impl Part {
     pub(super) fn enter(&self, manifest: &mut Manifest) {
         let part = ShardPart {
             index: self.shard().index,
-            host: self.member.hello.host.clone(),
+            host: self.member.join_request.host.clone(),
             machine: manifest.machine.clone(),
             clock: self.clock,
             started_ms: crate::units::timestamp::now_ms(),
@@ -209,7 +210,7 @@ impl Part {
     /// Says that this machine is alive, until it is aborted.
     pub(super) fn beat(&self) -> JoinHandle<()> {
         let member = self.member.clone();
-        self.runtime.spawn(async move { member.beat().await })
+        self.runtime.spawn(async move { member.send_heartbeats().await })
     }
 
     /// What moves the progress that the heartbeats report.
@@ -223,7 +224,7 @@ impl Part {
     }
 
     /// What the executor waits at.
-    pub(super) fn meet(&self) -> Arc<dyn Meet> {
+    pub(super) fn meet(&self) -> Arc<dyn Barrier> {
         Arc::new(Turns {
             member: self.member.clone(),
             run_id: self.start.run_id.clone(),
@@ -233,16 +234,16 @@ impl Part {
     }
 
     /// Tells the others what the pre-flight found: one machine alone asks.
-    pub(super) async fn tell_found(&self, found: &[Checked]) -> Result<(), MeetError> {
-        Ok(self.member.tell(PREFLIGHT, &found).await?)
+    pub(super) async fn tell_found(&self, found: &[Checked]) -> Result<(), BarrierError> {
+        Ok(self.member.publish(PREFLIGHT, &found).await?)
     }
 
     /// Hears what the pre-flight of that machine found; nothing where somebody wants to stop.
-    pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<Checked>>, MeetError> {
+    pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<Checked>>, BarrierError> {
         tokio::select! {
             biased;
             () = stop.starting.cancelled() => Ok(None),
-            heard = self.member.hear(PREFLIGHT, 0) => heard.map(Some),
+            heard = self.member.receive(PREFLIGHT, 0) => heard.map(Some),
         }
     }
 
@@ -274,14 +275,14 @@ impl Part {
                     Some(why) => self.member.leave(why).await,
                     None => Ok(()),
                 };
-                let mark = Mark {
+                let mark = CommitMarker {
                     index: self.shard().index,
                     run_id: manifest.run_id.clone(),
-                    kind: self.member.hello.kind.clone(),
+                    fingerprint: self.member.join_request.fingerprint.clone(),
                     files: BTreeMap::new(),
                 };
                 // Whatever becomes of the message, the records are what counts.
-                let sent = exchange::send(&self.member.exchange, results, &super::merge::FILES, mark).await;
+                let sent = exchange::deliver(&self.member.exchange, results, &super::merge::FILES, mark).await;
                 sent.and(told)
             })
             .map_err(|source| Error::NotDelivered { dir: results.to_owned(), source })?;
@@ -316,7 +317,7 @@ pub(super) struct Work {
 
 impl Work {
     fn new(progress: Progress, cells: &[Cell]) -> Self {
-        let longest = cells.iter().map(|cell| cell.longest().as_secs() + 1).collect();
+        let longest = cells.iter().map(|cell| cell.max_length().as_secs() + 1).collect();
         Self { progress, longest, seconds_left: AtomicU64::new(0) }
     }
 
@@ -349,7 +350,7 @@ struct Turns {
 impl Turns {
     async fn look_for_enough(&self, place: usize) -> bool {
         let is_announced = self.announced.load(Ordering::Relaxed) == place;
-        let looked = tokio::time::timeout(ENOUGH_TIMEOUT, self.member.enough(place, is_announced)).await;
+        let looked = tokio::time::timeout(ENOUGH_TIMEOUT, self.member.announce_samples(place, is_announced)).await;
         let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
         match looked {
             Ok(Ok(have_all)) => {
@@ -359,17 +360,19 @@ impl Turns {
             }
             // An exchange that fails for long, or for good, keeps no cell going.
             Ok(Err(error)) if !StoreError::is_transient(&error) => true,
-            _ => failing_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE,
+            _ => failing_since.get_or_insert_with(Instant::now).elapsed() >= RETRY_TIMEOUT,
         }
     }
 }
 
-impl Meet for Turns {
-    fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
-        Box::pin(async move { self.member.turn(place, &self.run_id).await.map_err(|error| error.to_string()) })
+impl Barrier for Turns {
+    fn wait(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
+        Box::pin(
+            async move { self.member.wait_for_cell_run(place, &self.run_id).await.map_err(|error| error.to_string()) },
+        )
     }
 
-    fn enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+    fn all_have_enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(self.look_for_enough(place))
     }
 }

@@ -43,7 +43,7 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         fields.retain(|_, value| !value.is_null());
         let changed = overrides.get(cell.id.as_str()).copied().unwrap_or_default();
         // `by` is a key of `origin`.
-        let overridden: Map<String, Value> = Override::together(&resolved.plan.overrides, changed)
+        let overridden: Map<String, Value> = Override::combined(&resolved.plan.overrides, changed)
             .into_iter()
             .map(|(key, value, index)| (key.to_owned(), json!({ "value": value, "by": format!("override[{index}]") })))
             .collect();

@@ -3,12 +3,12 @@
 
 use super::problem::nearest;
 use super::rules::Rules;
-use crate::matrix::{Named, expand};
+use crate::matrix::{NamedValue, expand};
 use crate::plan::{CacheMode, Plan, Request};
 use crate::prompts::{Prompts, minimum_prefix};
 
 /// Without prompts (they could not be read) nothing is said about their names.
-pub(super) fn check(plan: &Plan, values: &[Named], prompts: Option<&Prompts>, rules: &mut Rules) {
+pub(super) fn check(plan: &Plan, values: &[NamedValue], prompts: Option<&Prompts>, rules: &mut Rules) {
     let named = |name: &str| plan.mix.iter().any(|mix| mix.name == name);
     for (index, mix) in plan.mix.iter().enumerate() {
         let (at, name) = (format!("mix[{index}]"), &mix.name);
@@ -43,13 +43,13 @@ pub(super) fn check(plan: &Plan, values: &[Named], prompts: Option<&Prompts>, ru
     for (index, mix) in plan.mix.iter().enumerate() {
         let name = &mix.name;
         rules.hold(
-            !prompts.has(name),
+            !prompts.contains(name),
             &[&format!("mix[{index}].name")],
             format!("a prompt is called `{name}` already"),
             "give the mix a name of its own",
         );
         for size in mix.sizes.keys() {
-            let is_mix = named(size) && !prompts.has(size);
+            let is_mix = named(size) && !prompts.contains(size);
             rules.hold(
                 !is_mix,
                 &[&format!("mix[{index}].sizes.{size}")],
@@ -57,17 +57,17 @@ pub(super) fn check(plan: &Plan, values: &[Named], prompts: Option<&Prompts>, ru
                 "a mix is of prompts",
             );
             rules.hold(
-                is_mix || prompts.has(size),
+                is_mix || prompts.contains(size),
                 &[&format!("mix[{index}].sizes.{size}")],
                 format!("no prompt is called `{size}`"),
                 &hint(size, &known()),
             );
         }
     }
-    for Named { value, at, .. } in values.iter().filter(|named| named.axis.field == "prompt_size") {
+    for NamedValue { value, at, .. } in values.iter().filter(|named| named.axis.field == "prompt_size") {
         let size = value.to_string();
         rules.hold(
-            prompts.has(&size) || named(&size) || size.trim().is_empty(),
+            prompts.contains(&size) || named(&size) || size.trim().is_empty(),
             &[at, "prompts_file"],
             format!("no prompt is called `{size}`"),
             &hint(&size, &known()),

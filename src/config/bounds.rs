@@ -1,14 +1,14 @@
 //! What a plan may ask for at most, checked before anything is allocated for it.
 
 use super::rules::Rules;
-use crate::matrix::{AXES, AxisValue, Named, size};
+use crate::matrix::{AXES, AxisValue, NamedValue, count_cells};
 use crate::plan::{MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Plan};
 use crate::units::number;
 
 /// Counts cells and cell runs before anything is expanded: a few lines of TOML can mean billions. Returns
 /// whether the plan may be expanded.
 pub(super) fn size_of_run(plan: &Plan, max_cells: u64, rules: &mut Rules) -> bool {
-    let cells = size(plan);
+    let cells = count_cells(plan);
     let hint = |number: u64| format!("use fewer values, or raise the limit: --max-cells {number}");
     if cells > max_cells {
         let several = AXES.iter().filter(|axis| (axis.values)(plan).len() > 1);
@@ -34,8 +34,8 @@ pub(super) fn spawn_rate(at: &str, rate: f64, rules: &mut Rules) {
 }
 
 /// Values that take memory or time in proportion to themselves.
-pub(super) fn values(plan: &Plan, values: &[Named], rules: &mut Rules) {
-    for Named { axis, value, at } in values {
+pub(super) fn values(plan: &Plan, values: &[NamedValue], rules: &mut Rules) {
+    for NamedValue { axis, value, at } in values {
         match (axis.field, value) {
             ("users", AxisValue::Count(users)) => {
                 let message = format!("a cell has `{users}` users, and the limit is {MAX_USERS}");

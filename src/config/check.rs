@@ -246,7 +246,7 @@ fn datasets(plan: &Plan, mut prompts: Prompts, layered: &Layered<'_>, problems: 
         let at = |key: &str| layered.place(&format!("dataset[{index}].{key}"));
         if name.trim().is_empty() {
             problems.push(Problem::new(at("name"), "a data set needs a name"));
-        } else if prompts.has(name) {
+        } else if prompts.contains(name) {
             problems.push(Problem::new(at("name"), format!("a prompt is called `{name}` already")));
         } else if let Err(errors) = prompts.add_dataset(name, &dataset.file) {
             for wrong in errors {

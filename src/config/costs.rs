@@ -15,7 +15,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
     let mut tokens = |size: String, system: Option<String>| {
         let Some(prompts) = prompts else { return 1 };
         let source = || prompts.source(&size, &plan.mix, 0);
-        *longest.entry((size.clone(), system.clone())).or_insert_with(|| source().most_tokens(system.as_deref()))
+        *longest.entry((size.clone(), system.clone())).or_insert_with(|| source().max_tokens(system.as_deref()))
     };
     // Of the cells, not of the axes: some are added, go together with others, or are left out.
     let mut messages = BTreeSet::new();

@@ -4,8 +4,8 @@
 use super::layered::describe;
 use super::problem::nearest;
 use super::rules::Rules;
-use crate::matrix::{AXES, Axis, Cell, DEMANDS, NoCell, added, expand, listed, product, rows, rule};
-use crate::plan::{Keys, Load, Override, Plan, RUN_KEYS, Request, fields, laid_over};
+use crate::matrix::{AXES, AddError, Axis, Cell, LOAD_FIELDS, added_cell, expand, parse_values, product, rows, rule};
+use crate::plan::{Keys, Load, Override, Plan, RUN_KEYS, Request, apply_keys, field_names};
 use serde_json::Value;
 
 /// All that does not hold of them.
@@ -77,13 +77,13 @@ fn zip(plan: &Plan, rules: &mut Rules) {
 fn values(plan: &Plan, axis: &Axis, list: &Value, at: &str, rules: &mut Rules) {
     let key = format!("matrix.{}", axis.key);
     let Some(items) = list.as_array() else {
-        if let Err(error) = listed(plan, axis, list) {
+        if let Err(error) = parse_values(plan, axis, list) {
             rules.hold(false, &[at], describe(&key, &error.to_string()), "");
         }
         return;
     };
     for (index, item) in items.iter().enumerate() {
-        if let Err(error) = listed(plan, axis, &Value::Array(vec![item.clone()])) {
+        if let Err(error) = parse_values(plan, axis, &Value::Array(vec![item.clone()])) {
             rules.hold(false, &[&format!("{at}[{index}]")], describe(&key, &error.to_string()), "");
         }
     }
@@ -102,12 +102,12 @@ fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
             let hint = known(name, &attributes, "a cell has");
             rules.hold(false, &[&format!("{at}.{name}")], format!("no cell has an attribute `{name}`"), &hint);
         }
-        let demands: Vec<&str> = DEMANDS.into_iter().filter(|field| keys.get(field).is_some()).collect();
+        let demands: Vec<&str> = LOAD_FIELDS.into_iter().filter(|field| keys.get(field).is_some()).collect();
         if let [first, second, ..] = demands[..] {
             let message = format!("`{first}` and `{second}` are both set, and one takes the other's place");
             rules.hold(false, &[&format!("{at}.{second}")], message, "leave one of them out");
         }
-        match added(plan, keys) {
+        match added_cell(plan, keys) {
             Ok(cell) => {
                 let same = |other: &Cell| AXES.iter().all(|axis| (axis.get)(other) == (axis.get)(&cell));
                 if let Some(found) = before.iter().position(same) {
@@ -121,11 +121,11 @@ fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
                 }
                 before.push(cell);
             }
-            Err(NoCell::Wrong(field, message)) => {
+            Err(AddError::Invalid(field, message)) => {
                 let key = AXES.iter().find(|axis| axis.field == field).map_or(field.as_str(), |axis| axis.key);
                 rules.hold(false, &[&format!("{at}.{field}")], describe(&format!("matrix.{key}"), &message), "");
             }
-            Err(NoCell::Missing(field, values)) if is_known => {
+            Err(AddError::Missing(field, values)) if is_known => {
                 let values = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
                 rules.hold(
                     false,
@@ -134,7 +134,7 @@ fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
                     "what an added cell does not say is the only value of its axis",
                 );
             }
-            Err(NoCell::Missing(..)) => {}
+            Err(AddError::Missing(..)) => {}
         }
     }
 }
@@ -165,8 +165,12 @@ fn overrides(plan: &Plan, rules: &mut Rules) {
 
 /// The keys of an override, as `[load]` and `[request]` read them.
 fn changes(plan: &Plan, keys: &Keys, at: &str, rules: &mut Rules) {
-    let names: Vec<&str> =
-        fields::<Load>().iter().chain(fields::<Request>()).copied().filter(|name| !RUN_KEYS.contains(name)).collect();
+    let names: Vec<&str> = field_names::<Load>()
+        .iter()
+        .chain(field_names::<Request>())
+        .copied()
+        .filter(|name| !RUN_KEYS.contains(name))
+        .collect();
     let axis = AXES.iter().find(|axis| axis.key == "max_tokens");
     let is_axis = axis.is_some_and(|axis| {
         !plan.matrix.max_tokens.is_empty() || plan.matrix.zip.iter().any(|zip| zip.get(axis.key).is_some())
@@ -183,17 +187,17 @@ fn changes(plan: &Plan, keys: &Keys, at: &str, rules: &mut Rules) {
             continue;
         }
         let said = || std::iter::once((key, value));
-        let read = if fields::<Load>().contains(&key) {
-            laid_over(&plan.load, said()).map(|_| "load")
-        } else if fields::<Request>().contains(&key) {
-            laid_over(&plan.request, said()).map(|_| "request")
+        let read = if field_names::<Load>().contains(&key) {
+            apply_keys(&plan.load, said()).map(|_| "load")
+        } else if field_names::<Request>().contains(&key) {
+            apply_keys(&plan.request, said()).map(|_| "request")
         } else {
             let hint = known(key, &names, "an override has `when` and");
             rules.hold(false, &[&place], format!("unknown key `{key}` in [[override]]"), &hint);
             continue;
         };
         if let Err(error) = read {
-            let table = if fields::<Load>().contains(&key) { "load" } else { "request" };
+            let table = if field_names::<Load>().contains(&key) { "load" } else { "request" };
             rules.hold(false, &[&place], describe(&format!("{table}.{key}"), &error.to_string()), "");
         }
     }

@@ -1,12 +1,12 @@
 //! Ids of cells name files. Some file systems do not tell `A` from `a`, so ids that differ in nothing else are refused.
 
 use super::rules::Rules;
-use crate::matrix::{AXES, Cell, Expanded, Named};
+use crate::matrix::{AXES, Cell, Expanded, NamedValue};
 use std::collections::HashMap;
 
-pub(super) fn check(named: &[Named], cells: &[Expanded], rules: &mut Rules) {
+pub(super) fn check(named: &[NamedValue], cells: &[Expanded], rules: &mut Rules) {
     for axis in AXES {
-        let mut known: HashMap<String, &Named> = HashMap::new();
+        let mut known: HashMap<String, &NamedValue> = HashMap::new();
         for named in named.iter().filter(|named| named.axis.key == axis.key) {
             let (value, at) = (&named.value, &named.at);
             let other = &known.entry(value.to_string().to_lowercase()).or_insert(named).value;

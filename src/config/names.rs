@@ -2,7 +2,7 @@
 //! warning. A name that is nearly a known one is taken for a typing error.
 
 use super::rules::Rules;
-use crate::matrix::{Named, named};
+use crate::matrix::{NamedValue, named_values};
 use crate::plan::Plan;
 
 /// Prefixes of Bedrock's inference profiles today; `none` sends the bare model id.
@@ -32,8 +32,8 @@ fn probably_meant(name: &str, known: &'static [&'static str]) -> Option<&'static
 /// The values of a plan that no vocabulary contains, with the noun and the names that are known.
 fn unknown<'a>(
     plan: &'a Plan,
-    values: &'a [Named],
-) -> impl Iterator<Item = (String, &'a Named, &'static str, &'static [&'static str])> {
+    values: &'a [NamedValue],
+) -> impl Iterator<Item = (String, &'a NamedValue, &'static str, &'static [&'static str])> {
     values.iter().filter_map(|value| {
         let (noun, known) = vocabulary(value.axis.field)?;
         let name = value.value.to_string();
@@ -43,8 +43,8 @@ fn unknown<'a>(
 }
 
 /// Refuses names that are probably typing errors.
-pub(super) fn check(plan: &Plan, values: &[Named], rules: &mut Rules) {
-    for (name, Named { at, .. }, noun, known) in unknown(plan, values) {
+pub(super) fn check(plan: &Plan, values: &[NamedValue], rules: &mut Rules) {
+    for (name, NamedValue { at, .. }, noun, known) in unknown(plan, values) {
         if let Some(meant) = probably_meant(&name, known) {
             rules.hold(
                 false,
@@ -58,7 +58,7 @@ pub(super) fn check(plan: &Plan, values: &[Named], rules: &mut Rules) {
 
 /// A warning for each name that is sent although no version of Bedrock that this tool knows has it.
 pub(super) fn warnings(plan: &Plan) -> Vec<String> {
-    let values = named(plan);
+    let values = named_values(plan);
     let mut warnings: Vec<String> = Vec::new();
     for (name, _, noun, known) in unknown(plan, &values) {
         let warning = format!("`{name}` is not a known {noun} ({}); it is sent as written", known.join(", "));

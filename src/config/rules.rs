@@ -3,7 +3,7 @@
 use super::names::PREFIXES;
 use super::problem::nearest;
 use super::{asked, bounds, costs, forms, ids, names};
-use crate::matrix::{AXES, AxisValue, Cell, DEMANDS, Expanded, Named, expand_all, named, rule};
+use crate::matrix::{AXES, AxisValue, Cell, Expanded, LOAD_FIELDS, NamedValue, expand_all, named_values, rule};
 use crate::plan::{Load, MIN_SPAWN_RATE, Plan, Profile, Request, Rule, SCHEMA};
 use crate::prompts::Prompts;
 use crate::units::number;
@@ -118,7 +118,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, max_cells: u64) -> V
         "",
     );
     rules.hold(!plan.name.trim().is_empty(), &["name"], "`name` is empty", "");
-    let (named, cells) = (named(plan), expand_all(plan));
+    let (named, cells) = (named_values(plan), expand_all(plan));
     axes(plan, &named, &mut rules);
     names::check(plan, &named, &mut rules);
     bounds::values(plan, &named, &mut rules);
@@ -152,12 +152,12 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, max_cells: u64) -> V
     once
 }
 
-fn axes(plan: &Plan, named: &[Named], rules: &mut Rules) {
+fn axes(plan: &Plan, named: &[NamedValue], rules: &mut Rules) {
     for axis in AXES {
         let zipped = plan.matrix.zip.iter().any(|zip| zip.get(axis.key).is_some());
         rules.axis(&format!("matrix.{}", axis.key), &(axis.values)(plan), zipped);
     }
-    for Named { axis, value, at } in named {
+    for NamedValue { axis, value, at } in named {
         match (axis.field, value) {
             ("users", AxisValue::Count(0)) => {
                 rules.hold(false, &[at], "0 users send nothing: a user count is one or more", "");
@@ -180,7 +180,7 @@ fn axes(plan: &Plan, named: &[Named], rules: &mut Rules) {
         }
     }
     rules.hold(
-        named.iter().any(|named| DEMANDS.contains(&named.axis.field)),
+        named.iter().any(|named| LOAD_FIELDS.contains(&named.axis.field)),
         &["matrix.user_counts", "matrix.arrival_rates", "matrix.profiles"],
         "nothing says how much load there is",
         "set one of user_counts, arrival_rates and profiles to one value at least",
@@ -229,8 +229,8 @@ impl Alike<'_> {
     }
 }
 
-fn profiles(plan: &Plan, named: &[Named], rules: &mut Rules) {
-    for Named { value, at, .. } in named.iter().filter(|named| named.axis.field == "profile") {
+fn profiles(plan: &Plan, named: &[NamedValue], rules: &mut Rules) {
+    for NamedValue { value, at, .. } in named.iter().filter(|named| named.axis.field == "profile") {
         let wanted = value.to_string();
         let known = plan.profile.iter().map(|profile| format!("`{}`", profile.name)).collect::<Vec<_>>().join(", ");
         let hint = if known.is_empty() { "the plan has no [[profile]]".into() } else { format!("there are {known}") };
@@ -281,8 +281,8 @@ fn stages(profile: &Profile, at: &str, rules: &mut Rules) {
 }
 
 /// An ARN, or an id that has a prefix already, cannot get another one.
-fn models(named: &[Named], cells: &[Expanded], rules: &mut Rules) {
-    for Named { value, at, .. } in named.iter().filter(|named| named.axis.field == "model_id") {
+fn models(named: &[NamedValue], cells: &[Expanded], rules: &mut Rules) {
+    for NamedValue { value, at, .. } in named.iter().filter(|named| named.axis.field == "model_id") {
         let model = value.to_string();
         let mut prefixes = cells.iter().map(|expanded| &expanded.cell).filter(|cell| cell.model_id == model);
         let Some(prefix) = prefixes.find(|cell| cell.region_prefix != "none").map(|cell| &cell.region_prefix) else {

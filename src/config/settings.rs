@@ -129,7 +129,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Texts,
         "PREFIX,...",
         "us",
-        "Region prefixes: us, eu, apac, jp, au, us-gov, global; none sends the model id bare"
+        "Region prefixes: us, eu, apac, jp, au, us-gov, global; none sends the model id without prefix"
     ),
     setting!(
         "matrix.service_tiers",
@@ -138,7 +138,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Texts,
         "TIER,...",
         "default,priority,flex",
-        "Service tiers: default, priority, flex, reserved; none sends no tier"
+        "Service tiers: default, priority, flex, reserved; none omits the tier"
     ),
     setting!(
         "matrix.prompt_sizes",
@@ -156,7 +156,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Texts,
         "MODE,...",
         "as_is",
-        "Prompt cache: as_is (verbatim), cold (a first line of its own), warm (a last line of its own), explicit (warm with a cache point)"
+        "Prompt cache: as_is (verbatim), cold (unique first line), warm (unique last line), explicit (warm with a cache point)"
     ),
     setting!(
         "matrix.max_tokens",
@@ -165,7 +165,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Counts,
         "N,...",
         "-",
-        "Upper bounds of a reply to compare, in tokens; instead of request.max_tokens"
+        "Maximum reply lengths to compare, in tokens; instead of request.max_tokens"
     ),
     setting!(
         "matrix.user_counts",
@@ -183,7 +183,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Numbers,
         "N,...",
         "-",
-        "Requests started per second, whatever the answers do (open loop); instead of user counts"
+        "Requests started per second, independent of replies (open loop); instead of user counts"
     ),
     setting!(
         "matrix.profiles",
@@ -201,7 +201,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Duration,
         "TIME",
         "1m",
-        "Length of each cell, ramp included"
+        "Duration of each cell, ramp included"
     ),
     setting!("load.spawn_rate", ["spawn-rate"], ["SPAWN_RATE"], Number, "N", "10", "Users started per second"),
     setting!(
@@ -211,7 +211,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ThinkTime,
         "TIME[..TIME]",
         "1s..2s",
-        "Pause of each user after each request: uniform in a range, or constant"
+        "Pause of each user after each request, constant or uniform in a range"
     ),
     setting!(
         "load.arrivals",
@@ -220,7 +220,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         "KIND",
         "constant",
-        "Spacing of the starts of an open loop: constant, poisson"
+        "Distribution of the starts of an open loop: constant, poisson"
     ),
     setting!(
         "load.max_in_flight",
@@ -229,7 +229,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Whole,
         "N",
         "10000",
-        "Requests in flight at which an open loop drops starts, and counts them"
+        "Maximum requests in flight (open loop); further arrivals are dropped and counted"
     ),
     setting!(
         "load.requests",
@@ -238,7 +238,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Whole,
         "N",
         "-",
-        "A cell ends after so many requests, test_duration at the latest"
+        "Number of requests after which a cell ends, at the latest after test_duration"
     ),
     setting!(
         "load.min_samples",
@@ -247,7 +247,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Samples,
         "N",
         "-",
-        "A cell goes on until its latency window holds so many successes; p99: until a p99 can be told"
+        "Minimum successes in the latency window, for which a cell is extended; p99: as many as a p99 needs"
     ),
     setting!(
         "load.max_duration",
@@ -256,7 +256,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Duration,
         "TIME",
         "4 x test_duration",
-        "The cap of min_samples"
+        "Maximum duration of a cell that is extended for min_samples"
     ),
     setting!("load.cool_down", ["cool-down"], [], Duration, "TIME", "2s", "Pause between cells"),
     setting!(
@@ -266,7 +266,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Duration,
         "TIME",
         "60s",
-        "How long requests in flight at the deadline may take to end"
+        "Maximum time for requests in flight at the end of the load to finish"
     ),
     setting!(
         "load.order",
@@ -277,8 +277,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "blocked",
         "Order of the cells: blocked (tiers adjacent, the rest shuffled), random, matrix"
     ),
-    setting!("load.seed", ["seed"], [], Whole, "N", "drawn and kept", "Seed of everything that is drawn"),
-    setting!("load.repetitions", ["repetitions"], [], Whole, "N", "1", "How often the whole matrix is run"),
+    setting!("load.seed", ["seed"], [], Whole, "N", "random and recorded", "Seed of all random draws"),
+    setting!("load.repetitions", ["repetitions"], [], Whole, "N", "1", "Number of repetitions of the whole matrix"),
     setting!(
         "request.max_tokens",
         ["max-tokens"],
@@ -286,13 +286,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Whole,
         "N",
         "4096",
-        "Upper bound of a reply, in tokens"
+        "Maximum length of a reply, in tokens"
     ),
-    setting!("request.temperature", ["temperature"], [], NumberOrNone, "N", "none", "Temperature; none leaves it out"),
-    setting!("request.top_p", ["top-p"], [], NumberOrNone, "N", "none", "Top-p; none leaves it out"),
-    setting!("request.timeout", ["timeout"], [], Duration, "TIME", "840s", "From a request's send to its last byte"),
-    setting!("request.system", ["system"], [], Text, "TEXT", "-", "System text of prompts that have none"),
-    setting!("request.stop_sequences", ["stop-sequences"], [], Texts, "TEXT,...", "-", "Texts at which a reply ends"),
+    setting!("request.temperature", ["temperature"], [], NumberOrNone, "N", "none", "Temperature; none omits it"),
+    setting!("request.top_p", ["top-p"], [], NumberOrNone, "N", "none", "Top-p; none omits it"),
+    setting!(
+        "request.timeout",
+        ["timeout"],
+        [],
+        Duration,
+        "TIME",
+        "840s",
+        "Maximum time from the send of a request to the last byte of the reply"
+    ),
+    setting!("request.system", ["system"], [], Text, "TEXT", "-", "System prompt of prompts without their own"),
+    setting!("request.stop_sequences", ["stop-sequences"], [], Texts, "TEXT,...", "-", "Texts that end a reply"),
     setting!(
         "request.performance",
         ["performance"],
@@ -309,7 +317,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         "WHAT",
         "warn",
-        "What becomes of a cell whose numbers this machine spoiled: warn, or fail (exit code 3)"
+        "What to do when this machine was too slow for a cell: warn, or fail with exit code 3"
     ),
     setting!(
         "run.preflight",
@@ -318,7 +326,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Bool,
         "BOOL",
         "true",
-        "Ask first, once per model, prefix, tier, api and region, whether it can be asked at all"
+        "Send one small test request per model, prefix, tier, api and region before the load"
     ),
     setting!(
         "run.on_unsupported",
@@ -327,7 +335,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         "WHAT",
         "continue",
-        "What follows where that is refused: continue without those cells, or stop (exit code 4)"
+        "What to do when the pre-flight finds unsupported cells: continue without them, or stop with exit code 4"
     ),
     setting!(
         "run.calibrate",
@@ -336,7 +344,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Bool,
         "BOOL",
         "false",
-        "Find out first how far this machine's numbers are off at the plan's peak load"
+        "Measure this machine's own overhead at the plan's peak load first"
     ),
     setting!(
         "run.assume_latency",
@@ -345,7 +353,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Duration,
         "TIME",
         "-",
-        "Latency that the estimate before a run assumes [the simulator's own, else 1s]"
+        "Latency assumed by the estimate before a run [the simulator's own, otherwise 1s]"
     ),
     setting!(
         "run.allow_unknown",
@@ -356,15 +364,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "-",
         "Service tiers and region prefixes to send although this version does not know them"
     ),
-    setting!(
-        "record.text",
-        ["record-text"],
-        [],
-        Bool,
-        "BOOL",
-        "false",
-        "Write prompts and replies into the records, too"
-    ),
+    setting!("record.text", ["record-text"], [], Bool, "BOOL", "false", "Include prompts and replies in the records"),
     setting!(
         "report.include_failures",
         ["include-failures"],
@@ -372,7 +372,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Bool,
         "BOOL",
         "false",
-        "Failed requests join the latency metrics"
+        "Include failed and throttled requests in the displayed latencies"
     ),
     setting!(
         "report.include_ramp",
@@ -381,7 +381,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Bool,
         "BOOL",
         "false",
-        "Requests of the ramp join the latency metrics"
+        "Include requests of the ramp in the latencies"
     ),
     setting!(
         "report.percentiles",
@@ -390,7 +390,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Numbers,
         "P,...",
         "-",
-        "Percentiles beside p50, p95 and p99: 90,99.5"
+        "Percentiles beside p50, p95 and p99, for example 90,99.5"
     ),
     setting!(
         "budget.max_cost",
@@ -399,7 +399,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Number,
         "USD",
         "-",
-        "At so many US dollars nothing new starts; what is in flight is counted at its worst"
+        "Stop starting requests when the cost, including the worst case of requests in flight, reaches this amount (USD)"
     ),
     setting!(
         "budget.max_requests",
@@ -408,7 +408,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Whole,
         "N",
         "-",
-        "After so many requests of the whole run nothing new starts"
+        "Stop starting requests after this number of requests in the whole run"
     ),
     setting!(
         "budget.max_output_tokens",
@@ -417,17 +417,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Whole,
         "N",
         "-",
-        "At so many output tokens of the whole run nothing new starts"
+        "Stop starting requests at this number of output tokens in the whole run"
     ),
-    setting!(
-        "goodput.ttft",
-        ["goodput-ttft"],
-        [],
-        Duration,
-        "TIME",
-        "-",
-        "Goodput counts successes whose first token came within this time"
-    ),
+    setting!("goodput.ttft", ["goodput-ttft"], [], Duration, "TIME", "-", "Goodput: maximum time to the first token"),
     setting!(
         "goodput.tpot",
         ["goodput-tpot"],
@@ -435,17 +427,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Duration,
         "TIME",
         "-",
-        "Goodput counts successes with at most so much time per further token"
+        "Goodput: maximum time per output token after the first"
     ),
-    setting!(
-        "goodput.e2e",
-        ["goodput-e2e"],
-        [],
-        Duration,
-        "TIME",
-        "-",
-        "Goodput counts successes whose last token came within this time"
-    ),
+    setting!("goodput.e2e", ["goodput-e2e"], [], Duration, "TIME", "-", "Goodput: maximum time to the last token"),
     setting!(
         "target.endpoint",
         ["endpoint-url"],
@@ -453,7 +437,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         "URL",
         "aws",
-        "aws, simulated, or a URL; --simulated is short for the second"
+        "Endpoint: aws, simulated (short: --simulated), or a URL"
     ),
     setting!("target.api", ["api"], [], Text, "API", "converse", "Operation: converse, converse-stream"),
     setting!("matrix.apis", ["apis"], [], Texts, "API,...", "-", "Operations to compare; instead of target.api"),
@@ -482,8 +466,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ["PROMPTS_FILE"],
         Path,
         "FILE",
-        "./prompts.json, else the shipped prompts",
-        "Prompts, as JSON"
+        "./prompts.json, otherwise the shipped prompts",
+        "Prompts file (JSON)"
     ),
     setting!(
         "results_dir",
@@ -492,7 +476,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         "DIR",
         "test_results",
-        "Where the results go; may contain {name} and {started}"
+        "Results directory; may contain {name} and {started}"
     ),
 ];
 

@@ -1,10 +1,10 @@
-//! All begin at one moment, or nobody does, without anyone who leads: each says that it is there, and
-//! whoever sees all of them first writes when it begins. Whoever waited too long writes, under the same
-//! key, that nothing does; so there is one decision.
+//! A barrier without a coordinator: all shards start at the same time, or none does. Each shard registers. The first one
+//! that sees all of them writes the start time. A shard whose timeout expires writes an abort under the same key, so that
+//! there is exactly one decision.
 
-use super::heartbeat::{Heartbeat, Progress, Watch, heartbeat_key};
+use super::heartbeat::{Heartbeat, HeartbeatWatch, Progress, heartbeat_key};
 use super::store::{Exchange, StoreError};
-use crate::matrix::{Shard, listed_shards};
+use crate::matrix::{Shard, format_shards};
 use crate::units::text::clean;
 use crate::units::{duration, timestamp};
 use serde::de::DeserializeOwned;
@@ -12,61 +12,59 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a shard tries to report that it leaves: whoever stops it waits for that.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(10);
-/// Whoever learns of a start so long after it stays away: the others have begun without it.
-const TOO_LATE: Duration = Duration::from_secs(10);
-/// So often a shard says that it is alive, or four times within the timeout.
-const BEAT: Duration = Duration::from_secs(15);
-/// More names than these say no more.
-pub(super) const NAMED: usize = 6;
+/// Maximum time for delivering a leave notice: the process that stops the shard waits for it.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time after the common start at which a shard may still start.
+const MAX_START_DELAY: Duration = Duration::from_secs(10);
+/// Interval of heartbeats; at least four are sent per timeout.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// Maximum number of shards listed in a message.
+pub(super) const MAX_LISTED: usize = 6;
 
-/// What all shards of a run agree in.
+/// Facts that must be equal for all shards of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Kind {
-    /// How many there are.
+pub(crate) struct RunFingerprint {
+    /// Number of shards.
     pub(crate) count: u32,
-    /// The version of this tool.
+    /// Version of this tool.
     pub(crate) tool_version: String,
     /// SHA-256 of the program.
     pub(crate) build: String,
-    /// SHA-256 of all that the plan says.
+    /// SHA-256 of the resolved plan.
     pub(crate) plan_hash: String,
 }
 
-/// What a shard says of itself when it comes.
+/// A shard's request to join a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Hello {
-    /// What it shares with the others.
+pub(crate) struct JoinRequest {
     #[serde(flatten)]
-    pub(crate) kind: Kind,
-    /// The seed that it would take.
+    pub(crate) fingerprint: RunFingerprint,
+    /// The seed of the run if this shard decides.
     pub(crate) seed: u64,
-    /// The name of its machine.
+    /// Name of the machine.
     pub(crate) host: String,
-    /// Tells it from another process that says to be the same shard.
+    /// Random value that distinguishes two processes with the same shard index.
     pub(crate) nonce: String,
 }
 
-/// What a shard says that goes before the end.
+/// The notice of a shard that leaves before the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Farewell {
-    /// Its machine.
+pub(super) struct LeaveNotice {
+    /// Name of the machine.
     pub(super) host: String,
-    /// Why.
     pub(super) reason: String,
 }
 
-/// What all begin with.
+/// The common start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Start {
-    /// The moment, epoch milliseconds.
+    /// Start time, in milliseconds since the epoch.
     pub(crate) t0_ms: u64,
-    /// As every [`Kind`] of the run has it.
+    /// Equal to that of each [`RunFingerprint`].
     pub(crate) plan_hash: String,
-    /// Of the whole run.
+    /// Id of the whole run.
     pub(crate) run_id: String,
-    /// The seed of everything that is drawn.
+    /// Seed of all random draws.
     pub(crate) seed: u64,
 }
 
@@ -75,94 +73,86 @@ pub(crate) struct Start {
 enum Decision {
     Start(Start),
     Abort {
-        /// By which shard.
+        /// Index of the shard that decided.
         by: u32,
         reason: String,
     },
 }
 
-/// Why the machines of a run did not come together.
+/// Why shards could not start or continue together.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MeetError {
-    /// The exchange.
+pub(crate) enum BarrierError {
+    /// The exchange failed.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// It was used before.
+    /// The exchange was used before.
     #[error("{url} {what}")]
     Used {
-        /// The exchange.
         url: String,
-        /// By whom.
+        /// Verb phrase: what it contains.
         what: String,
     },
-    /// The run does not begin, or does not go on.
+    /// The run was aborted before its start or before a cell run.
     #[error("{0}")]
-    Parted(String),
-    /// Something in the exchange that no shard writes.
+    Aborted(String),
+    /// The exchange contains data that no shard has written.
     #[error("{url}: {key}: {message}")]
-    Malformed {
-        /// The exchange.
-        url: String,
-        /// Which key.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
+    Malformed { url: String, key: String, message: String },
 }
 
-/// A shard of a run, at its exchange.
+/// A shard of a run, with access to its exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) exchange: Exchange,
     pub(crate) shard: Shard,
-    pub(crate) hello: Hello,
-    /// How long it waits for the others.
+    pub(crate) join_request: JoinRequest,
+    /// Maximum wait for another shard without a new heartbeat.
     pub(crate) timeout: Duration,
-    /// How long another shard may heartbeat without progress before it counts as gone.
-    pub(crate) max_quiet: Duration,
-    /// What this one's heartbeats report.
+    /// Maximum time for which another shard may send heartbeats without progress.
+    pub(crate) progress_timeout: Duration,
+    /// Progress reported in this shard's heartbeats.
     pub(crate) progress: Progress,
 }
 
 impl Member {
-    /// Comes, and waits until all are there. `run_id` is the one that the run has if this shard decides.
+    /// Registers and waits for all shards. `run_id` is the id of the run if this shard decides.
     ///
     /// # Errors
-    /// When the exchange was used before, shards do not fit each other, or not all come in time.
-    pub(crate) async fn join(&self, run_id: &str) -> Result<Start, MeetError> {
-        let used = |what: String| MeetError::Used { url: self.exchange.url.clone(), what };
+    /// Fails if the exchange was used before, if fingerprints differ, or if a shard does not join in time.
+    pub(crate) async fn join(&self, run_id: &str) -> Result<Start, BarrierError> {
+        let used = |what: String| BarrierError::Used { url: self.exchange.url.clone(), what };
         match read::<Decision>(&self.exchange, "start.json").await? {
             Some(Decision::Start(start)) => {
-                return Err(used(format!("already holds the run {}", clean(&start.run_id))));
+                return Err(used(format!("already contains the run {}", clean(&start.run_id))));
             }
             Some(Decision::Abort { reason, .. }) => {
-                return Err(used(format!("holds a run that was given up: {}", clean(&reason))));
+                return Err(used(format!("contains an aborted run: {}", clean(&reason))));
             }
             None => {}
         }
-        self.meet("", run_id).await
+        self.wait_at_barrier("", run_id).await
     }
 
-    /// Waits before a turn, which is named by its place in the order, until all are there. Returns when it begins.
+    /// Waits until all shards are ready for the cell run at this position in the order. Returns the common start time.
     ///
     /// # Errors
-    /// When somebody left, or not all come in time.
-    pub(crate) async fn turn(&self, place: usize, run_id: &str) -> Result<SystemTime, MeetError> {
-        let start = self.meet(&format!("turns/{place:05}/"), run_id).await?;
+    /// Fails if a shard has left or does not reach the barrier in time.
+    pub(crate) async fn wait_for_cell_run(&self, place: usize, run_id: &str) -> Result<SystemTime, BarrierError> {
+        let start = self.wait_at_barrier(&format!("turns/{place:05}/"), run_id).await?;
         let at = UNIX_EPOCH + Duration::from_millis(start.t0_ms);
         let early = at.duration_since(SystemTime::now()).unwrap_or_default();
-        if early > self.exchange.lead + TOO_LATE {
-            return Err(MeetError::Parted(format!(
-                "turn {} is to begin in {} by the clock of shard {}: the machines' clocks differ",
+        if early > self.exchange.start_delay + MAX_START_DELAY {
+            return Err(BarrierError::Aborted(format!(
+                "cell run {} starts in {} by the clock of shard {}: the clocks of the machines differ",
                 place + 1,
                 duration::format(Duration::from_secs(early.as_secs())),
                 self.shard.index
             )));
         }
         let late = SystemTime::now().duration_since(at).unwrap_or_default();
-        if late > TOO_LATE {
-            return Err(MeetError::Parted(format!(
-                "shard {} learned {} after the start that all had begun: its clock or the exchange is late",
+        if late > MAX_START_DELAY {
+            return Err(BarrierError::Aborted(format!(
+                "shard {} received the common start {} too late: its clock is wrong or the exchange is slow",
                 self.shard.index,
                 duration::format(late)
             )));
@@ -170,22 +160,22 @@ impl Member {
         Ok(at)
     }
 
-    /// Says that it is alive, again and again: who works longer than others is waited for.
-    pub(crate) async fn beat(&self) {
-        for beat in 0_u64.. {
-            let heartbeat = Heartbeat { host: self.hello.host.clone(), beat, progress: self.progress.count() };
-            // One that is missed is followed by another.
-            let _ = self.exchange.replace(&heartbeat_key(self.shard.index), text(&heartbeat)).await;
-            tokio::time::sleep((self.timeout / 4).min(BEAT)).await;
+    /// Sends heartbeats until the future is dropped, so that other shards wait for this one.
+    pub(crate) async fn send_heartbeats(&self) {
+        for number in 0_u64.. {
+            let heartbeat = Heartbeat { host: self.join_request.host.clone(), number, progress: self.progress.count() };
+            // A heartbeat that fails is followed by another.
+            let _ = self.exchange.replace(&heartbeat_key(self.shard.index), to_json_line(&heartbeat)).await;
+            tokio::time::sleep((self.timeout / 4).min(HEARTBEAT_INTERVAL)).await;
         }
     }
 
-    /// Says that it has as many samples of a turn as it should, unless it did. Returns whether all have. The load waits
-    /// for it: the caller repeats what failed.
+    /// Announces, unless it is announced already, that this shard has enough samples of a cell run. Returns whether all
+    /// shards have. One attempt only, since the load waits: the caller retries.
     ///
     /// # Errors
-    /// When the exchange fails or refuses.
-    pub(crate) async fn enough(&self, place: usize, is_announced: bool) -> Result<bool, StoreError> {
+    /// Fails if the exchange fails or refuses.
+    pub(crate) async fn announce_samples(&self, place: usize, is_announced: bool) -> Result<bool, StoreError> {
         let folder = format!("turns/{place:05}/enough");
         if !is_announced {
             self.exchange.create_once(&format!("{folder}/{}", self.shard.index), "1".into()).await?;
@@ -193,167 +183,173 @@ impl Member {
         Ok(self.exchange.list_once(&folder).await?.len() >= self.shard.count as usize)
     }
 
-    /// Says that it goes before the end, so that nobody waits for it.
+    /// Leaves a notice that this shard ends early, so that no other shard waits for it.
     ///
     /// # Errors
-    /// When the exchange refuses.
+    /// Fails if the exchange refuses.
     pub(crate) async fn leave(&self, reason: &str) -> Result<(), StoreError> {
-        let farewell = Farewell { host: self.hello.host.clone(), reason: reason.into() };
-        self.exchange.create_within(LEAVE_PATIENCE, &farewell_of(self.shard.index), text(&farewell)).await.map(drop)
+        let notice = LeaveNotice { host: self.join_request.host.clone(), reason: reason.into() };
+        self.exchange
+            .create_within(LEAVE_TIMEOUT, &leave_notice_key(self.shard.index), to_json_line(&notice))
+            .await
+            .map(drop)
     }
 
-    /// Tells all others what only this shard found out.
+    /// Publishes a value for all other shards.
     ///
     /// # Errors
-    /// When the exchange refuses.
-    pub(crate) async fn tell<T: Serialize + Sync>(&self, key: &str, what: &T) -> Result<(), StoreError> {
-        self.exchange.create(key, text(what)).await.map(drop)
+    /// Fails if the exchange refuses.
+    pub(crate) async fn publish<T: Serialize + Sync>(&self, key: &str, value: &T) -> Result<(), StoreError> {
+        self.exchange.create(key, to_json_line(value)).await.map(drop)
     }
 
-    /// Waits for what another shard tells.
+    /// Waits for a value that another shard publishes.
     ///
     /// # Errors
-    /// When it left, or does not tell in time.
-    pub(crate) async fn hear<T: DeserializeOwned>(&self, key: &str, from: u32) -> Result<T, MeetError> {
-        let mut watch = self.watch();
-        watch.look(&self.exchange, &[from]).await?;
-        let mut polls = self.exchange.poll();
+    /// Fails if that shard has left or does not publish the value in time.
+    pub(crate) async fn receive<T: DeserializeOwned>(&self, key: &str, from: u32) -> Result<T, BarrierError> {
+        let mut watch = self.heartbeat_watch();
+        watch.check(&self.exchange, &[from]).await?;
+        let mut polls = self.exchange.poll_backoff();
         loop {
-            if let Some(heard) = read(&self.exchange, key).await? {
-                return Ok(heard);
+            if let Some(value) = read(&self.exchange, key).await? {
+                return Ok(value);
             }
-            if let Some(why) = self.somebody_left().await? {
-                return Err(MeetError::Parted(why));
+            if let Some(reason) = self.leave_reason().await? {
+                return Err(BarrierError::Aborted(reason));
             }
             if watch.is_due() {
-                let gone = watch.look(&self.exchange, &[from]).await?;
-                if !gone.silent.is_empty() {
+                let lost = watch.check(&self.exchange, &[from]).await?;
+                if !lost.silent.is_empty() {
                     let timeout = duration::format(self.timeout);
-                    return Err(MeetError::Parted(format!("shard {from} did not tell {key} within {timeout}")));
+                    return Err(BarrierError::Aborted(format!("shard {from} did not publish {key} within {timeout}")));
                 }
-                if let Some(why) = gone.stalled {
-                    return Err(MeetError::Parted(why));
+                if let Some(reason) = lost.stalled {
+                    return Err(BarrierError::Aborted(reason));
                 }
             }
-            polls.wait(watch.due()).await;
+            polls.wait(watch.next_check()).await;
         }
     }
 
-    async fn meet(&self, folder: &str, run_id: &str) -> Result<Start, MeetError> {
+    async fn wait_at_barrier(&self, folder: &str, run_id: &str) -> Result<Start, BarrierError> {
         let (ready, start) = (format!("{folder}ready"), format!("{folder}start.json"));
-        let mut polls = self.exchange.poll();
-        while !self.come(&ready).await? {
+        let mut polls = self.exchange.poll_backoff();
+        while !self.register(&ready).await? {
             polls.wait(Instant::now() + self.timeout).await;
         }
         let mut known = BTreeMap::new();
-        let mut watch = self.watch();
-        watch.look(&self.exchange, &self.absent(&known)).await?;
+        let mut watch = self.heartbeat_watch();
+        watch.check(&self.exchange, &self.missing_shards(&known)).await?;
         polls.reset();
         loop {
             match read::<Decision>(&self.exchange, &start).await? {
                 Some(Decision::Start(start)) => return Ok(start),
                 Some(Decision::Abort { by, reason }) => {
-                    let by = if by == self.shard.index { String::new() } else { format!(" (as shard {by} decided)") };
-                    return Err(MeetError::Parted(format!("{}{by}", clean(&reason))));
+                    let by = if by == self.shard.index { String::new() } else { format!(" (decided by shard {by})") };
+                    return Err(BarrierError::Aborted(format!("{}{by}", clean(&reason))));
                 }
                 None => {}
             }
             let before = known.len();
             let mut decision = self.decide(&ready, &mut known, run_id).await?;
             if decision.is_none() && watch.is_due() {
-                // All that are not here and make progress are at work, and will come.
-                let gone = watch.look(&self.exchange, &self.absent(&known)).await?;
-                let silent = (!gone.silent.is_empty()).then(|| self.did_not_come(&gone.silent));
-                decision = silent.or(gone.stalled).map(|reason| Decision::Abort { by: self.shard.index, reason });
+                // Missing shards that make progress are still at work and are waited for.
+                let lost = watch.check(&self.exchange, &self.missing_shards(&known)).await?;
+                let silent = (!lost.silent.is_empty()).then(|| self.timeout_message(&lost.silent));
+                decision = silent.or(lost.stalled).map(|reason| Decision::Abort { by: self.shard.index, reason });
             }
             if let Some(decision) = decision {
-                // Whether or not this one is the decision, it stands there from now on.
-                self.exchange.create(&start, text(&decision)).await?;
+                // From now on the key contains a decision, this one or another.
+                self.exchange.create(&start, to_json_line(&decision)).await?;
                 continue;
             }
             if known.len() > before {
                 polls.reset();
             }
-            polls.wait(watch.due()).await;
+            polls.wait(watch.next_check()).await;
         }
     }
 
-    /// Says that it is there. What a retry finds may be its own. Returns whether it is known to stand there.
-    async fn come(&self, ready: &str) -> Result<bool, MeetError> {
+    /// Registers this shard. Returns whether the registration is confirmed: a retry may find the shard's own entry.
+    async fn register(&self, ready: &str) -> Result<bool, BarrierError> {
         let key = format!("{ready}/{}.json", self.shard.index);
-        if self.exchange.create(&key, text(&self.hello)).await? {
+        if self.exchange.create(&key, to_json_line(&self.join_request)).await? {
             return Ok(true);
         }
-        match read::<Hello>(&self.exchange, &key).await? {
-            Some(other) if other.nonce != self.hello.nonce => Err(MeetError::Used {
+        match read::<JoinRequest>(&self.exchange, &key).await? {
+            Some(other) if other.nonce != self.join_request.nonce => Err(BarrierError::Used {
                 url: self.exchange.url.clone(),
-                what: format!("has a shard {} already, on {}", self.shard.index, clean(&other.host)),
+                what: format!("already has a shard {}, on host {}", self.shard.index, clean(&other.host)),
             }),
             found => Ok(found.is_some()),
         }
     }
 
-    /// What follows from who is there now; nothing while it is open.
+    /// Returns the decision that follows from the registered shards; `None` while it is open.
     async fn decide(
         &self,
         ready: &str,
-        known: &mut BTreeMap<u32, Hello>,
+        known: &mut BTreeMap<u32, JoinRequest>,
         run_id: &str,
-    ) -> Result<Option<Decision>, MeetError> {
+    ) -> Result<Option<Decision>, BarrierError> {
         let abort = |reason: String| Ok(Some(Decision::Abort { by: self.shard.index, reason }));
-        if let Some(why) = self.somebody_left().await? {
-            return abort(why);
+        if let Some(reason) = self.leave_reason().await? {
+            return abort(reason);
         }
         for name in self.exchange.list(ready).await? {
             let index = name.strip_suffix(".json").and_then(|name| name.parse::<u32>().ok());
             let Some(index) = index.filter(|index| !known.contains_key(index)) else { continue };
-            let Some(hello) = read::<Hello>(&self.exchange, &format!("{ready}/{name}")).await? else { continue };
-            if let Some(why) = self.hello.differs(self.shard.index, &hello, index) {
-                return abort(why);
+            let Some(join_request) = read::<JoinRequest>(&self.exchange, &format!("{ready}/{name}")).await? else {
+                continue;
+            };
+            if let Some(reason) = self.join_request.difference(self.shard.index, &join_request, index) {
+                return abort(reason);
             }
-            known.insert(index, hello);
+            known.insert(index, join_request);
         }
         if known.len() < self.shard.count as usize {
             return Ok(None);
         }
-        let t0_ms = timestamp::now_ms() + self.exchange.lead.as_millis() as u64;
-        let (plan_hash, seed) = (self.hello.kind.plan_hash.clone(), self.hello.seed);
+        let t0_ms = timestamp::now_ms() + self.exchange.start_delay.as_millis() as u64;
+        let (plan_hash, seed) = (self.join_request.fingerprint.plan_hash.clone(), self.join_request.seed);
         Ok(Some(Decision::Start(Start { t0_ms, plan_hash, run_id: run_id.into(), seed })))
     }
 
-    async fn somebody_left(&self) -> Result<Option<String>, MeetError> {
+    /// Returns a message about the first shard that has left, if any.
+    async fn leave_reason(&self) -> Result<Option<String>, BarrierError> {
         let Some(name) = self.exchange.list("left").await?.into_iter().min() else { return Ok(None) };
-        let Some(left) = read::<Farewell>(&self.exchange, &format!("left/{name}")).await? else { return Ok(None) };
+        let Some(left) = read::<LeaveNotice>(&self.exchange, &format!("left/{name}")).await? else { return Ok(None) };
         let index = name.trim_end_matches(".json");
         Ok(Some(format!("shard {} on {} left: {}", clean(index), clean(&left.host), clean(&left.reason))))
     }
 
-    fn watch(&self) -> Watch {
-        Watch::new(self.timeout, self.max_quiet)
+    fn heartbeat_watch(&self) -> HeartbeatWatch {
+        HeartbeatWatch::new(self.timeout, self.progress_timeout)
     }
 
-    fn absent(&self, known: &BTreeMap<u32, Hello>) -> Vec<u32> {
+    fn missing_shards(&self, known: &BTreeMap<u32, JoinRequest>) -> Vec<u32> {
         (0..self.shard.count).filter(|index| !known.contains_key(index)).collect()
     }
 
-    fn did_not_come(&self, shards: &[u32]) -> String {
+    fn timeout_message(&self, shards: &[u32]) -> String {
         format!(
-            "{} of {} did not come within {}",
-            listed_shards(shards, NAMED),
+            "{} of {} did not reach the barrier within {}",
+            format_shards(shards, MAX_LISTED),
             self.shard.count,
             duration::format(self.timeout)
         )
     }
 }
 
-/// Where a shard says that it goes.
-pub(super) fn farewell_of(index: u32) -> String {
+/// Returns the key of a shard's leave notice.
+pub(super) fn leave_notice_key(index: u32) -> String {
     format!("left/{index}.json")
 }
 
-impl Kind {
-    /// The first thing that is another for `other`, with both values.
-    pub(super) fn differs(&self, other: &Self) -> Option<(&'static str, String, String)> {
+impl RunFingerprint {
+    /// Returns the first fact that differs: its name and both values.
+    pub(super) fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
         let facts = [
             ("the number of shards", self.count.to_string(), other.count.to_string()),
             ("the version of bedrock-plan", self.tool_version.clone(), other.tool_version.clone()),
@@ -364,26 +360,26 @@ impl Kind {
     }
 }
 
-impl Hello {
-    /// Why two cannot be of one run.
-    fn differs(&self, own: u32, other: &Self, index: u32) -> Option<String> {
-        let (what, ours, theirs) = self.kind.differs(&other.kind)?;
+impl JoinRequest {
+    /// Returns a message about the first fact that differs, if any.
+    fn difference(&self, own: u32, other: &Self, index: u32) -> Option<String> {
+        let (what, ours, theirs) = self.fingerprint.difference(&other.fingerprint)?;
         let short = |text: &str| clean(text).chars().take(16).collect::<String>();
         let (ours, theirs) = (short(&ours), short(&theirs));
         Some(format!("{what} is {ours} for shard {own} and {theirs} for shard {index} on {}", clean(&other.host)))
     }
 }
 
-fn text<T: Serialize>(what: &T) -> Vec<u8> {
-    let mut text = serde_json::to_vec(what).unwrap_or_default();
+fn to_json_line<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.push(b'\n');
     text
 }
 
-/// What is under a key as it was meant; nothing where there is no such key.
-pub(super) async fn read<T: DeserializeOwned>(exchange: &Exchange, key: &str) -> Result<Option<T>, MeetError> {
+/// Reads and parses the value of a key; returns `None` if there is no such key.
+pub(super) async fn read<T: DeserializeOwned>(exchange: &Exchange, key: &str) -> Result<Option<T>, BarrierError> {
     let Some(bytes) = exchange.get(key).await? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| MeetError::Malformed {
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| BarrierError::Malformed {
         url: exchange.url.clone(),
         key: key.into(),
         message: error.to_string(),

@@ -1,7 +1,7 @@
-//! What each shard leaves in the exchange, and how it is got from there. The mark of a shard is written last:
-//! what has none was cut off.
+//! Delivery of each shard's results to the exchange, and their retrieval. The commit marker is written last: results
+//! without one are incomplete.
 
-use super::barrier::{Farewell, Hello, Kind, MeetError, farewell_of, read};
+use super::barrier::{BarrierError, JoinRequest, LeaveNotice, RunFingerprint, leave_notice_key, read};
 use super::store::{Exchange, StoreError};
 use crate::files::Directory;
 use crate::matrix::Shard;
@@ -13,125 +13,124 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The commit mark of a shard.
-pub(crate) const MARK: &str = "shard.json";
+/// File name of the commit marker.
+pub(crate) const COMMIT_MARKER: &str = "shard.json";
 
-/// What a shard says of its results when all of them are there.
+/// The commit marker of a shard: it is written once all results are in the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
-    /// From 0.
+pub(crate) struct CommitMarker {
+    /// Index of the shard, from 0.
     pub(crate) index: u32,
-    /// Of the whole run.
+    /// Id of the whole run.
     pub(crate) run_id: String,
-    /// What it shares with the others.
     #[serde(flatten)]
-    pub(crate) kind: Kind,
+    pub(crate) fingerprint: RunFingerprint,
     /// SHA-256 of each file.
     pub(crate) files: BTreeMap<String, String>,
 }
 
-impl Mark {
-    /// The first thing in which two are not of one run, with both values; nothing where they are.
-    pub(crate) fn differs(&self, other: &Self) -> Option<String> {
+impl CommitMarker {
+    /// Returns a message about the first fact that differs; `None` if both belong to the same run.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         let runs = || ("the run", self.run_id.clone(), other.run_id.clone());
-        let differing = self.kind.differs(&other.kind).or((self.run_id != other.run_id).then(runs));
+        let differing = self.fingerprint.difference(&other.fingerprint).or((self.run_id != other.run_id).then(runs));
         differing.map(|(what, own, others)| format!("{what} is {} and {}", clean(&own), clean(&others)))
     }
 }
 
-/// What is known of a shard without results.
+/// State of a shard without results.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Left {
-    /// Nobody ever saw it.
-    NeverCame,
-    /// It came, and was cut off.
-    CutOff {
-        /// Where it ran.
-        host: String,
-    },
-    /// It said that it went.
-    Went {
-        /// Why.
-        reason: String,
-    },
+pub(crate) enum MissingShard {
+    /// It never joined.
+    NeverJoined,
+    /// It joined and delivered no results.
+    Interrupted { host: String },
+    /// It left with a notice.
+    Left { reason: String },
 }
 
-/// Writes the mark of a shard's directory beside its files.
+/// Writes the commit marker into a shard's directory.
 ///
 /// # Errors
-/// When a file cannot be read or the mark cannot be written.
-fn mark(dir: &Directory, files: &[&str], mark: Mark) -> Result<(), StoreError> {
-    let mut mark = mark;
+/// Fails if a file cannot be read or the marker cannot be written.
+fn write_commit_marker(dir: &Directory, files: &[&str], marker: CommitMarker) -> Result<(), StoreError> {
+    let mut marker = marker;
     for name in files {
-        mark.files.insert((*name).to_owned(), sha256(dir, name)?);
+        marker.files.insert((*name).to_owned(), sha256(dir, name)?);
     }
-    let mut text = serde_json::to_vec_pretty(&mark).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(&marker).unwrap_or_default();
     text.push(b'\n');
-    dir.replace(MARK, &text).map_err(|source| StoreError::File { path: dir.path().join(MARK), source })
+    dir.replace(COMMIT_MARKER, &text)
+        .map_err(|source| StoreError::File { path: dir.path().join(COMMIT_MARKER), source })
 }
 
-/// Delivers the named files of a directory as a shard's results. The mark without `files` says whose they are.
+/// Delivers the named files of a directory as a shard's results. `marker` contains everything but the files.
 ///
 /// # Errors
-/// When a file cannot be read, or the exchange refuses: then no mark is there.
-pub(crate) async fn send(exchange: &Exchange, dir: &Path, files: &[&str], whose: Mark) -> Result<(), StoreError> {
+/// Fails if a file cannot be read or the exchange refuses. In that case no commit marker is written.
+pub(crate) async fn deliver(
+    exchange: &Exchange,
+    dir: &Path,
+    files: &[&str],
+    marker: CommitMarker,
+) -> Result<(), StoreError> {
     let dir = Directory::open(dir).map_err(|source| StoreError::File { path: dir.to_owned(), source })?;
-    let folder = format!("shards/{}", whose.index);
-    mark(&dir, files, whose)?;
+    let folder = format!("shards/{}", marker.index);
+    write_commit_marker(&dir, files, marker)?;
     for name in files {
         exchange.upload(&format!("{folder}/{name}"), &dir, name).await?;
     }
-    exchange.upload(&format!("{folder}/{MARK}"), &dir, MARK).await
+    exchange.upload(&format!("{folder}/{COMMIT_MARKER}"), &dir, COMMIT_MARKER).await
 }
 
-/// The marks of the shards that left results.
+/// Returns the commit markers in the exchange, sorted by shard.
 ///
 /// # Errors
-/// When the exchange cannot be read, or a mark is none.
-pub(crate) async fn held(exchange: &Exchange) -> Result<Vec<Mark>, MeetError> {
-    let mut marks: Vec<Mark> = Vec::new();
-    for name in exchange.list("shards").await?.iter().filter(|name| name.ends_with(&format!("/{MARK}"))) {
+/// Fails if the exchange cannot be read or a marker is invalid.
+pub(crate) async fn list_commit_markers(exchange: &Exchange) -> Result<Vec<CommitMarker>, BarrierError> {
+    let mut markers: Vec<CommitMarker> = Vec::new();
+    for name in exchange.list("shards").await?.iter().filter(|name| name.ends_with(&format!("/{COMMIT_MARKER}"))) {
         let key = format!("shards/{name}");
-        let Some(mark) = read::<Mark>(exchange, &key).await? else { continue };
-        if !name.starts_with(&format!("{}/", mark.index)) {
-            let message = format!("it is the mark of shard {}", mark.index);
-            return Err(MeetError::Malformed { url: exchange.url.clone(), key, message });
+        let Some(marker) = read::<CommitMarker>(exchange, &key).await? else { continue };
+        if !name.starts_with(&format!("{}/", marker.index)) {
+            let message = format!("the commit marker belongs to shard {}", marker.index);
+            return Err(BarrierError::Malformed { url: exchange.url.clone(), key, message });
         }
-        if mark.kind.count > Shard::MAX_COUNT || mark.index >= mark.kind.count {
+        if marker.fingerprint.count > Shard::MAX_COUNT || marker.index >= marker.fingerprint.count {
             let message = format!(
-                "shard `{}` of `{}` cannot be: expected 0 to {}",
-                mark.index,
-                mark.kind.count,
+                "invalid shard `{}` of `{}`: expected an index from 0 to {}",
+                marker.index,
+                marker.fingerprint.count,
                 Shard::MAX_COUNT - 1
             );
-            return Err(MeetError::Malformed { url: exchange.url.clone(), key, message });
+            return Err(BarrierError::Malformed { url: exchange.url.clone(), key, message });
         }
-        marks.push(mark);
+        markers.push(marker);
     }
-    marks.sort_by_key(|mark| mark.index);
-    Ok(marks)
+    markers.sort_by_key(|marker| marker.index);
+    Ok(markers)
 }
 
-/// The results of a shard as a directory of this machine: where they are, if the exchange is one, else copied below
-/// `to`. Their hashes are those of the mark.
+/// Returns the results of a shard as a local directory: inside the exchange if that is a directory, otherwise a copy
+/// below `to`. The files match the hashes of the marker.
 ///
 /// # Errors
-/// When they cannot be got, or are not what the shard left.
-pub(crate) async fn fetch(exchange: &Exchange, mark: &Mark, to: &Path) -> Result<PathBuf, MeetError> {
-    let folder = format!("shards/{}", mark.index);
+/// Fails if the files cannot be fetched or their hashes differ.
+pub(crate) async fn fetch(exchange: &Exchange, marker: &CommitMarker, to: &Path) -> Result<PathBuf, BarrierError> {
+    let folder = format!("shards/{}", marker.index);
     let dir = if let Some(shared) = exchange.directory() {
-        // Opened below the handle, so that neither of its two components is a link.
+        // Opened relative to the handle, so that neither of the two components is a link.
         let opened = shared.subdirectory(Path::new(&folder));
         opened.map_err(|source| StoreError::File { path: shared.path().join(&folder), source })?
     } else {
-        let path = to.join(mark.index.to_string());
+        let path = to.join(marker.index.to_string());
         let dir = Directory::create(&path).map_err(|source| StoreError::File { path, source })?;
-        for name in mark.files.keys().filter(|name| is_plain(name)) {
+        for name in marker.files.keys().filter(|name| is_plain(name)) {
             exchange.download(&format!("{folder}/{name}"), &dir, name).await?;
         }
         dir
     };
-    verify(dir.path(), mark).map_err(|(key, message)| MeetError::Malformed {
+    verify(dir.path(), marker).map_err(|(key, message)| BarrierError::Malformed {
         url: exchange.url.clone(),
         key: format!("{folder}/{key}"),
         message,
@@ -139,56 +138,56 @@ pub(crate) async fn fetch(exchange: &Exchange, mark: &Mark, to: &Path) -> Result
     Ok(dir.path().to_owned())
 }
 
-/// Whether the files beside a mark are those that it speaks of; else which is not, and why.
-pub(crate) fn verify(dir: &Path, mark: &Mark) -> Result<(), (String, String)> {
+/// Checks the files of a directory against a marker. An error contains the file name and the message.
+pub(crate) fn verify(dir: &Path, marker: &CommitMarker) -> Result<(), (String, String)> {
     let opened = Directory::open(dir).map_err(|error| (".".to_owned(), error.to_string()))?;
-    for (name, expected) in &mark.files {
+    for (name, expected) in &marker.files {
         if !is_plain(name) {
-            return Err((name.clone(), "no name of a file".into()));
+            return Err((name.clone(), "invalid file name".into()));
         }
         match sha256(&opened, name) {
             Ok(found) if found == *expected => {}
-            Ok(_) => return Err((name.clone(), "it is not what the shard left (SHA-256)".into())),
+            Ok(_) => return Err((name.clone(), "its SHA-256 differs from the commit marker".into())),
             Err(error) => return Err((name.clone(), error.to_string())),
         }
     }
     Ok(())
 }
 
-/// What is known of a shard that has no mark.
+/// Returns the state of a shard without a commit marker.
 ///
 /// # Errors
-/// When the exchange cannot be read.
-pub(crate) async fn left(exchange: &Exchange, index: u32) -> Result<Left, MeetError> {
-    if let Some(bytes) = exchange.get(&farewell_of(index)).await?
-        && let Ok(farewell) = serde_json::from_slice::<Farewell>(&bytes)
+/// Fails if the exchange cannot be read.
+pub(crate) async fn missing_shard(exchange: &Exchange, index: u32) -> Result<MissingShard, BarrierError> {
+    if let Some(bytes) = exchange.get(&leave_notice_key(index)).await?
+        && let Ok(notice) = serde_json::from_slice::<LeaveNotice>(&bytes)
     {
-        return Ok(Left::Went { reason: farewell.reason });
+        return Ok(MissingShard::Left { reason: notice.reason });
     }
-    let hello = exchange.get(&format!("ready/{index}.json")).await?;
-    Ok(match hello.map(|bytes| serde_json::from_slice::<Hello>(&bytes)) {
-        Some(Ok(hello)) => Left::CutOff { host: hello.host },
-        _ => Left::NeverCame,
+    let join_request = exchange.get(&format!("ready/{index}.json")).await?;
+    Ok(match join_request.map(|bytes| serde_json::from_slice::<JoinRequest>(&bytes)) {
+        Some(Ok(join_request)) => MissingShard::Interrupted { host: join_request.host },
+        _ => MissingShard::NeverJoined,
     })
 }
 
-/// How many shards there were to be, as any that came said; nothing where none came.
+/// Returns the expected number of shards according to any join request; `None` if no shard has joined.
 ///
 /// # Errors
-/// When the exchange cannot be read.
-pub(crate) async fn expected(exchange: &Exchange) -> Result<Option<u32>, MeetError> {
+/// Fails if the exchange cannot be read.
+pub(crate) async fn expected_shards(exchange: &Exchange) -> Result<Option<u32>, BarrierError> {
     for name in exchange.list("ready").await? {
         if let Some(bytes) = exchange.get(&format!("ready/{name}")).await?
-            && let Ok(hello) = serde_json::from_slice::<Hello>(&bytes)
-            && hello.kind.count <= Shard::MAX_COUNT
+            && let Ok(join_request) = serde_json::from_slice::<JoinRequest>(&bytes)
+            && join_request.fingerprint.count <= Shard::MAX_COUNT
         {
-            return Ok(Some(hello.kind.count));
+            return Ok(Some(join_request.fingerprint.count));
         }
     }
     Ok(None)
 }
 
-/// No path that leads elsewhere.
+/// Returns whether a name is a plain file name, not a path.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != ".."
 }
@@ -198,7 +197,7 @@ fn sha256(dir: &Directory, name: &str) -> Result<String, StoreError> {
     digest.map_err(|source| StoreError::File { path: dir.path().join(name), source })
 }
 
-/// SHA-256 in hexadecimal digits.
+/// Returns the SHA-256 in hexadecimal digits.
 fn digest(mut file: File) -> io::Result<String> {
     let (mut hasher, mut piece) = (Sha256::new(), vec![0; 1 << 18]);
     loop {
@@ -209,7 +208,7 @@ fn digest(mut file: File) -> io::Result<String> {
     }
 }
 
-/// SHA-256 of the program that runs: two builds of one version may measure differently.
-pub(crate) fn build() -> String {
+/// Returns the SHA-256 of the running program: two builds of the same version may measure differently.
+pub(crate) fn program_hash() -> String {
     std::env::current_exe().and_then(File::open).and_then(digest).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Heartbeats: a shard that works longer than others is waited for as long as it makes progress.
+//! Heartbeats: shards wait for a slower shard as long as it makes progress.
 
 use super::store::{Exchange, StoreError};
 use crate::units::duration;
@@ -9,88 +9,88 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A counter that moves with the work of a shard. Its clones share the count.
+/// A counter of a shard's work. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress(Arc<AtomicU64>);
 
 impl Progress {
-    /// Notes that a piece of work was done.
+    /// Counts one unit of work.
     pub(crate) fn advance(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The pieces of work done so far.
+    /// Returns the number of units so far.
     pub(crate) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The sign of life of a shard.
+/// The heartbeat of a shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Heartbeat {
-    /// Its machine.
+    /// Name of the machine.
     pub(super) host: String,
     /// Number of the heartbeat, from 0.
-    pub(super) beat: u64,
-    /// Its [`Progress`].
+    pub(super) number: u64,
+    /// Count of the shard's [`Progress`].
     pub(super) progress: u64,
 }
 
-/// The key of a shard's heartbeat.
+/// Returns the key of a shard's heartbeat.
 pub(super) fn heartbeat_key(index: u32) -> String {
     format!("alive/{index}")
 }
 
-/// The last heartbeat of a shard, and when it was first seen to be another. Times are of this machine's clock.
-struct Seen {
+/// The last heartbeat of a shard and the times of its last changes, by this machine's clock.
+struct ObservedHeartbeat {
     heartbeat: Option<Heartbeat>,
     alive_at: Instant,
     progress_at: Instant,
 }
 
-/// The shards that are gone.
+/// Shards that have stopped responding.
 #[derive(Debug, Default)]
-pub(super) struct Gone {
-    /// Those without a new heartbeat within the timeout.
+pub(super) struct LostShards {
+    /// Shards without a new heartbeat within the timeout.
     pub(super) silent: Vec<u32>,
-    /// Names the first that heartbeats without progress.
+    /// Message about the first shard that sends heartbeats without progress.
     pub(super) stalled: Option<String>,
 }
 
-/// Observes the heartbeats of shards that are waited for.
-pub(super) struct Watch {
+/// Observes the heartbeats of other shards.
+pub(super) struct HeartbeatWatch {
     timeout: Duration,
-    max_quiet: Duration,
-    seen: BTreeMap<u32, Seen>,
-    due: Instant,
+    progress_timeout: Duration,
+    seen: BTreeMap<u32, ObservedHeartbeat>,
+    next_check: Instant,
 }
 
-impl Watch {
-    pub(super) fn new(timeout: Duration, max_quiet: Duration) -> Self {
-        Self { timeout, max_quiet, seen: BTreeMap::new(), due: Instant::now() + timeout }
+impl HeartbeatWatch {
+    pub(super) fn new(timeout: Duration, progress_timeout: Duration) -> Self {
+        Self { timeout, progress_timeout, seen: BTreeMap::new(), next_check: Instant::now() + timeout }
     }
 
-    /// When the next look can find a shard gone.
-    pub(super) fn due(&self) -> Instant {
-        self.due
+    /// Returns the earliest time at which a check can find a lost shard.
+    pub(super) fn next_check(&self) -> Instant {
+        self.next_check
     }
 
     pub(super) fn is_due(&self) -> bool {
-        Instant::now() >= self.due
+        Instant::now() >= self.next_check
     }
 
-    /// Reads the heartbeats of these shards and returns those that are gone. The first look finds none gone.
+    /// Reads the heartbeats of these shards and returns the lost ones. The first check finds none.
     ///
     /// # Errors
-    /// When the exchange cannot be read.
-    pub(super) async fn look(&mut self, exchange: &Exchange, shards: &[u32]) -> Result<Gone, StoreError> {
-        let mut gone = Gone::default();
+    /// Fails if the exchange cannot be read.
+    pub(super) async fn check(&mut self, exchange: &Exchange, shards: &[u32]) -> Result<LostShards, StoreError> {
+        let mut lost = LostShards::default();
         let mut due = None;
         for index in shards.iter().copied() {
             let bytes = exchange.get(&heartbeat_key(index)).await?;
             let heartbeat = bytes.and_then(|bytes| serde_json::from_slice::<Heartbeat>(&bytes).ok());
             let now = Instant::now();
-            let seen = self.seen.entry(index).or_insert(Seen {
+            let seen = self.seen.entry(index).or_insert(ObservedHeartbeat {
                 heartbeat: heartbeat.clone(),
                 alive_at: now,
                 progress_at: now,
@@ -105,20 +105,20 @@ impl Watch {
             seen.heartbeat = heartbeat;
             let quiet = now - seen.progress_at;
             if now - seen.alive_at >= self.timeout {
-                gone.silent.push(index);
-            } else if let Some(heartbeat) = seen.heartbeat.as_ref().filter(|_| quiet >= self.max_quiet) {
-                gone.stalled.get_or_insert_with(|| {
+                lost.silent.push(index);
+            } else if let Some(heartbeat) = seen.heartbeat.as_ref().filter(|_| quiet >= self.progress_timeout) {
+                lost.stalled.get_or_insert_with(|| {
                     format!(
-                        "shard {index} (host {}) heartbeats but has made no progress for {}",
+                        "shard {index} (host {}) sends heartbeats but has made no progress for {}",
                         clean(&heartbeat.host),
                         duration::format(Duration::from_secs(quiet.as_secs()))
                     )
                 });
             }
-            let next = (seen.alive_at + self.timeout).min(seen.progress_at + self.max_quiet);
+            let next = (seen.alive_at + self.timeout).min(seen.progress_at + self.progress_timeout);
             due = Some(due.map_or(next, |due: Instant| due.min(next)));
         }
-        self.due = due.unwrap_or_else(|| Instant::now() + self.timeout);
-        Ok(gone)
+        self.next_check = due.unwrap_or_else(|| Instant::now() + self.timeout);
+        Ok(lost)
     }
 }

@@ -1,5 +1,5 @@
-//! HTTP for a bucket: no reply fills the memory of this machine, no redirect is followed, and the certificates of a file
-//! are trusted in place of the system's where one is named.
+//! HTTP for a bucket: replies are bounded, redirects are not followed, and a file of certificates, if given, replaces
+//! those of the system.
 
 use crate::units::Secrets;
 use async_trait::async_trait;
@@ -11,34 +11,34 @@ use object_store::client::{
 use object_store::{ClientConfigKey, ClientOptions};
 use std::time::Duration;
 
-/// The largest reply that is not the content of a key, in bytes: a page of a list with 1,000 long names takes 2 MiB.
+/// Maximum size of a reply that is not the content of a key, in bytes: a page of a list with 1,000 long names takes 2 MiB.
 const LARGEST_REPLY: u64 = 8 << 20;
 
-/// The largest body of an error (a status other than 2xx), in bytes.
+/// Maximum size of the body of an error (a status other than 2xx), in bytes.
 const LARGEST_ERROR: u64 = 1 << 20;
 
-/// The longest redirect target that is quoted, in characters.
+/// Maximum length of a quoted redirect target, in characters.
 const LONGEST_LOCATION: usize = 200;
 
-/// The store's own defaults.
+/// The defaults of `object_store`.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What opens the connections of a bucket.
+/// Opens the connections of a bucket.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    /// The certificates that are trusted in DER format; none selects the system's.
+    /// Trusted certificates in DER format; if empty, those of the system.
     pub(super) certificates: Vec<Vec<u8>>,
-    /// The server is this machine, which no proxy reaches.
+    /// Whether the server is this machine, which is never reached through a proxy.
     pub(super) is_loopback: bool,
-    /// What is masked in errors.
+    /// Masked in errors.
     pub(super) secrets: Secrets,
 }
 
-/// What an error of a reply that exceeds its bound contains: the same request would get the same reply.
+/// Part of the error for a reply that exceeds its bound. Such a request is not retried: the reply would be the same.
 pub(super) const TOO_LONG: &str = "the reply is longer than";
 
-/// A failure to send a request, or to read its reply.
+/// A reply that is refused.
 #[derive(Debug, thiserror::Error)]
 enum ReplyError {
     #[error("{TOO_LONG} {0} bytes")]
@@ -84,12 +84,12 @@ impl HttpService for Bounded {
         let response = self.client.execute(request).await?;
         let status = response.status();
         if let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) {
-            // Masked before it is cut: a part of a secret would not be recognised.
+            // Masked before it is cut: the mask does not recognise part of a secret.
             let location = self.secrets.redact(&String::from_utf8_lossy(location.as_bytes()), LONGEST_LOCATION);
             let error = ReplyError::Redirect { status: status.as_u16(), location };
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
         }
-        // The content of a key goes to the disk, or was checked by its length: it is as long as the reply announces.
+        // The content of a key is written to the disk, or its length was checked before: the announced length is the bound.
         let announced = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let largest = match announced {
             _ if !status.is_success() => LARGEST_ERROR,
@@ -119,8 +119,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A server that sends a head and then this many bytes, in chunks, to whoever connects. Returns a bucket there, and the
-    /// number of connections.
+    /// Starts a server that sends a head and then `bytes` bytes, in chunks, on each connection. Returns a bucket on it and
+    /// the number of connections.
     async fn bucket(head: &'static str, bytes: usize) -> (Exchange, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_or_an_error_without_end_is_cut_off() {
+    async fn list_and_error_replies_are_bounded() {
         for (head, bound) in [("200 OK", "longer than 8388608 bytes"), ("403 Forbidden", "longer than 1048576 bytes")] {
             let (exchange, connections) = bucket(head, 32 << 20).await;
             let error = exchange.list("shards").await.unwrap_err().to_string();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_content_of_a_key_is_no_longer_than_announced() {
+    async fn content_of_a_key_longer_than_announced_is_refused() {
         let (exchange, _) =
             bucket("200 OK\r\ncontent-length: 65536\r\nlast-modified: Thu, 26 Nov 2026 00:00:00 GMT", 32 << 20).await;
         let error = exchange.get("start.json").await.unwrap_err().to_string();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_of_a_bucket_is_shown_and_not_followed() {
+    async fn redirect_of_a_bucket_is_reported_and_not_followed() {
         let (exchange, connections) =
             bucket("307 Temporary Redirect\r\nlocation: http://127.0.0.1:1/elsewhere?token=abcdefghijkl", 0).await;
         let error = exchange.list("shards").await.unwrap_err().to_string();

@@ -1,21 +1,21 @@
-//! Where the machines of a run meet: which one this is, a place that all of them reach, waiting for each
-//! other without a leader, and what each leaves there. Knows the number of a shard and text; not what a
-//! run is, what is sent, or how it is measured.
+//! Several machines as the shards of one run: detection of the shard, the exchange (a store that all shards reach), the
+//! barrier, heartbeats, and delivery of results. It depends on shard numbers and text, not on what a run contains or how it
+//! is measured.
 //!
-//! What an exchange holds:
+//! Keys in an exchange:
 //!
-//! | key | by whom | what |
+//! | key | written by | content |
 //! |---|---|---|
-//! | `ready/<i>.json` | shard i | it is there; who it is |
-//! | `start.json` | whoever is first | the decision: all begin, or nobody |
-//! | `preflight.json` | shard 0 | what can be asked |
-//! | `turns/<place>/...` | as above | the same before each turn |
-//! | `turns/<place>/enough/<i>` | shard i | it has its share of `min_samples` |
+//! | `ready/<i>.json` | shard i | its join request |
+//! | `start.json` | the first shard to decide | the decision: common start or abort |
+//! | `preflight.json` | shard 0 | results of the pre-flight |
+//! | `turns/<place>/...` | as above | the same for each cell run |
+//! | `turns/<place>/enough/<i>` | shard i | shard i has its share of `min_samples` |
 //! | `alive/<i>` | shard i | its heartbeat, with its progress |
-//! | `left/<i>.json` | shard i | it went before the end; why |
-//! | `shards/<i>/...` | shard i | its results; `shard.json` last: the commit mark |
+//! | `left/<i>.json` | shard i | its leave notice, with the reason |
+//! | `shards/<i>/...` | shard i | its results; last `shard.json`, the commit marker |
 //!
-//! Each key but `alive` is created once and never changed, so that there is one decision whoever makes it.
+//! Each key except `alive` is created once and never changed, so that there is exactly one decision.
 
 mod barrier;
 pub(crate) mod clock;
@@ -28,9 +28,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use barrier::{Hello, Kind, MeetError, Member, Start};
-pub(crate) use deliver::{Left, MARK, Mark, build, expected, fetch, held, left, send, verify};
-pub(crate) use detect::{DetectError, detect, tasks_beside};
+pub(crate) use barrier::{BarrierError, JoinRequest, Member, RunFingerprint, Start};
+pub(crate) use deliver::{
+    COMMIT_MARKER, CommitMarker, MissingShard, deliver, expected_shards, fetch, list_commit_markers, missing_shard,
+    program_hash, verify,
+};
+pub(crate) use detect::{DetectError, detect_shard, slurm_step_tasks};
 pub(crate) use heartbeat::Progress;
-pub(crate) use retry::PATIENCE;
+pub(crate) use retry::RETRY_TIMEOUT;
 pub(crate) use store::{BucketAccess, Exchange, StoreError, is_address};

@@ -1,4 +1,4 @@
-//! Waiting between two looks at an exchange, and looking again after one that failed.
+//! Back-off between polls of an exchange, and retries after failures.
 
 use super::http::TOO_LONG;
 use super::store::StoreError;
@@ -8,14 +8,14 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long an exchange may fail before a shard gives up: a file server that is restarted, or a bucket that
-/// throttles, takes less.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time for which failing operations on an exchange are retried. A restart of a file server or throttling of a bucket
+/// takes less.
+pub(crate) const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The least number of attempts, however long each of them takes.
+/// Minimum number of attempts, however long each takes.
 const MIN_ATTEMPTS: u32 = 3;
 
-/// Waits that grow by half up to a maximum. Each is shortened at random, so that shards do not look all at once.
+/// Waits that grow by half up to a maximum. Each is shortened randomly, so that shards do not poll at the same time.
 #[derive(Debug, Clone)]
 pub(super) struct Backoff {
     first: Duration,
@@ -28,29 +28,29 @@ impl Backoff {
         Self { first, longest, next: first }
     }
 
-    /// Starts again from the shortest wait, since something has changed.
+    /// Restarts with the shortest wait.
     pub(super) fn reset(&mut self) {
         self.next = self.first;
     }
 
-    /// Waits, but not beyond `until`.
+    /// Waits, at most until `until`.
     pub(super) async fn wait(&mut self, until: Instant) {
-        let due = Instant::now() + self.step();
+        let due = Instant::now() + self.next_wait();
         tokio::time::sleep_until(due.min(until).into()).await;
     }
 
-    fn step(&mut self) -> Duration {
+    fn next_wait(&mut self) -> Duration {
         let full = self.next;
         self.next = full.mul_f64(1.5).min(self.longest);
         full.mul_f64(rand::random_range(0.8..=1.0))
     }
 }
 
-/// Tries until it succeeds, is refused for good, or has failed for as long as `patience`.
+/// Retries `attempt` until it succeeds, fails permanently, or has failed for longer than `timeout`.
 ///
 /// # Errors
-/// The refusal, or the last failure with the number of attempts.
-pub(super) async fn retry<T, F>(url: &str, patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+/// Returns the permanent failure, or the last transient one with the number of attempts.
+pub(super) async fn retry<T, F>(url: &str, timeout: Duration, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -61,7 +61,7 @@ where
         let error = match attempt().await {
             Ok(found) => {
                 if failures > 0 {
-                    tracing::warn!("exchange {url} answers again; failed attempts: {failures}");
+                    tracing::warn!("exchange {url} is available again after {failures} failed attempts");
                 }
                 return Ok(found);
             }
@@ -73,19 +73,19 @@ where
         let since = *failing_since.get_or_insert_with(Instant::now);
         failures += 1;
         if failures == 1 {
-            tracing::warn!("exchange {url} failed, retrying for up to {}: {error}", duration::format(patience));
+            tracing::warn!("exchange {url} failed, retrying for up to {}: {error}", duration::format(timeout));
         }
-        if failures >= MIN_ATTEMPTS && since.elapsed() >= patience {
+        if failures >= MIN_ATTEMPTS && since.elapsed() >= timeout {
             return Err(StoreError::Unreachable { attempts: failures, message: error.to_string() });
         }
-        let until = if failures < MIN_ATTEMPTS { Instant::now() + patience } else { since + patience };
+        let until = if failures < MIN_ATTEMPTS { Instant::now() + timeout } else { since + timeout };
         backoff.wait(until).await;
     }
 }
 
-/// Whether an exchange that failed in this way may work again by itself: a network that is down, a server that is
-/// overloaded or restarted, a stale handle of a network file system. Refused for good are a lack of permission or
-/// credentials, a bucket that does not exist, a file where a directory should be, and requests that S3 finds wrong.
+/// Returns whether a failure is transient: a network that is down, a server that is overloaded or restarted, a stale
+/// handle of a network file system. Permanent failures are missing permissions or credentials, a missing bucket, a file in
+/// place of a directory, and requests that S3 rejects as invalid.
 pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -105,7 +105,7 @@ pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
         }
         cause = error.source();
     }
-    // The store's own type of a refused request is private; its text contains the status.
+    // The store's error type for rejected requests is private; its text contains the status.
     let text = error.to_string();
     let status = text.split_once("status code: ").and_then(|(_, rest)| rest.get(..3)?.parse::<u16>().ok());
     match status {
@@ -116,7 +116,7 @@ pub(super) fn is_transient(error: &(dyn StdError + 'static)) -> bool {
     }
 }
 
-/// Whether a link stands where a directory exchange has a file of its own. The kind of this error is not stable.
+/// Returns whether the error is a symbolic link in place of a file. The kind of this error is not stable.
 fn is_link(error: &io::Error) -> bool {
     /// `ELOOP`.
     const LOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn failures_that_pass_are_told_from_refusals() {
+    fn transient_and_permanent_failures_are_distinguished() {
         /// `ESTALE`, `EIO`, `EACCES` and `ELOOP` as Linux numbers them.
         const STALE: i32 = 116;
         const IO: i32 = 5;
         const ACCESS: i32 = 13;
         const LOOP: i32 = 40;
         let status = |text: &str| generic(format!("Server returned non-2xx status code: {text}"));
-        let passing = [
+        let transient = [
             generic(io::Error::from_raw_os_error(STALE)),
             generic(io::Error::from_raw_os_error(IO)),
             generic(io::Error::from(io::ErrorKind::ConnectionReset)),
@@ -169,11 +169,11 @@ mod tests {
             generic(CredentialsError::provider_timed_out(Duration::from_secs(1))),
             generic("error decoding response body"),
         ];
-        for error in passing {
+        for error in transient {
             assert!(is_transient(&error), "{error}");
         }
         let path = || "start.json".to_owned();
-        let refused = [
+        let permanent = [
             generic(io::Error::from_raw_os_error(ACCESS)),
             generic(io::Error::from(io::ErrorKind::NotADirectory)),
             generic(io::Error::from_raw_os_error(LOOP)),
@@ -186,13 +186,13 @@ mod tests {
             object_store::Error::NotFound { path: path(), source: "404 NoSuchBucket".into() },
             generic(io::Error::from(object_store::Error::NotFound { path: path(), source: "404".into() })),
         ];
-        for error in refused {
+        for error in permanent {
             assert!(!is_transient(&error), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_directory_that_fails_for_a_moment_is_tried_again() {
+    async fn transient_failures_of_a_directory_are_retried() {
         let attempt = |kinds: Vec<io::ErrorKind>| {
             let mut kinds = kinds.into_iter();
             let mut attempts = 0;
@@ -216,17 +216,17 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_their_maximum_and_start_again() {
+    fn waits_grow_to_the_maximum_and_can_be_reset() {
         let longest = Duration::from_secs(3);
         let mut backoff = Backoff::new(Duration::from_millis(250), longest);
         let mut full = Duration::from_millis(250);
         for _ in 0..20 {
-            let wait = backoff.step();
+            let wait = backoff.next_wait();
             assert!(wait <= full && wait >= full.mul_f64(0.8), "{wait:?} {full:?}");
             full = full.mul_f64(1.5).min(longest);
         }
         assert_eq!(backoff.next, longest);
         backoff.reset();
-        assert!(backoff.step() <= Duration::from_millis(250));
+        assert!(backoff.next_wait() <= Duration::from_millis(250));
     }
 }

@@ -1,8 +1,8 @@
-//! A place that all machines of a run reach: a shared directory or a bucket. Keys are created once; whoever
-//! comes second is told so.
+//! The exchange: a shared directory or a bucket that all shards of a run reach. A key is created once; a second attempt to
+//! create it reports that it exists.
 
 use super::http::Connector;
-use super::retry::{self, Backoff, PATIENCE, retry};
+use super::retry::{self, Backoff, RETRY_TIMEOUT, retry};
 use crate::files::{Directory, is_temporary};
 use crate::units::Secrets;
 use crate::units::url::HttpUrl;
@@ -26,56 +26,44 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The longest message of a store that is kept, in characters.
-const LONGEST_MESSAGE: usize = 1_000;
+/// Maximum length of a store's message, in characters.
+const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// Why a place cannot be used.
+/// Why an exchange cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// No address of a place that this tool knows.
-    #[error("{url} is no exchange: {why}")]
-    Address {
-        /// As given.
-        url: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// It refuses, or cannot be reached.
+    /// The URL is invalid.
+    #[error("invalid exchange `{url}`: {message}")]
+    Address { url: String, message: String },
+    /// The exchange refuses an operation or cannot be reached.
     #[error("the exchange {url} cannot be used: {message}")]
     Refused {
-        /// As given.
         url: String,
-        /// The reason, with secrets masked: a store repeats what it was sent.
+        /// The reason, with secrets masked: a store may repeat the request.
         message: String,
-        /// Whether it may work again by itself.
+        /// Whether a retry may succeed.
         is_transient: bool,
     },
-    /// It kept failing.
+    /// All attempts failed.
     #[error("{message} (after {attempts} attempts)")]
     Unreachable {
-        /// Number of attempts.
         attempts: u32,
-        /// How the last one failed.
+        /// Message of the last failure.
         message: String,
     },
-    /// A file on this machine.
+    /// A file on this machine cannot be used.
     #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    File { path: PathBuf, source: std::io::Error },
 }
 
-/// The longest text that shards leave for each other, bytes.
+/// Maximum size of a key's value, in bytes.
 const MAX_KEY_BYTES: u64 = 1 << 27;
 
 /// The most keys below a folder that are listed: a shard leaves some hundred files.
 const MAX_KEYS: usize = 1_000_000;
 
 impl StoreError {
-    /// Whether the same operation may succeed later.
+    /// Returns whether a retry may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused { is_transient, .. } => *is_transient,
@@ -89,107 +77,106 @@ impl StoreError {
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(super) store: Store,
-    /// What is masked in its errors.
+    /// Values masked in error messages.
     secrets: Secrets,
-    /// As it was given.
     pub(crate) url: String,
-    /// The shortest and the longest wait between two polls.
-    pub(super) polls: (Duration, Duration),
-    /// Time from the decision to the common start. It is longer than the longest wait between two polls and the poll
-    /// itself: every shard knows of the start before it.
-    pub(super) lead: Duration,
+    /// Shortest and longest wait between two polls.
+    pub(super) poll_interval: (Duration, Duration),
+    /// Time from the decision to the common start. It is longer than the longest wait between two polls plus a poll, so that
+    /// every shard receives the decision before the start.
+    pub(super) start_delay: Duration,
 }
 
-/// What holds the keys.
+/// The backing store.
 #[derive(Debug, Clone)]
 pub(super) enum Store {
-    /// Each key is a file. Its owner alone can read it.
+    /// Each key is a file, readable only by its owner.
     Directory(Directory),
-    /// A bucket, with what every key begins with.
+    /// A bucket and the prefix of all keys.
     Bucket { store: Arc<dyn ObjectStore>, prefix: String },
 }
 
 impl Store {
-    /// The key of a name in a bucket.
+    /// Returns the key of a name in a bucket.
     fn key(prefix: &str, name: &str) -> Key {
         if prefix.is_empty() { Key::from(name) } else { Key::from(format!("{prefix}/{name}")) }
     }
 }
 
-/// Folders of an exchange are nested no deeper.
-const DEEPEST: usize = 4;
+/// Maximum depth of folders in an exchange.
+const MAX_DEPTH: usize = 4;
 
-/// How a bucket is reached.
+/// Access settings of a bucket.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BucketAccess {
-    /// Who signs; nothing leaves it to the store.
+    /// Credentials; `None` uses the store's defaults.
     pub(crate) provider: Option<SharedCredentialsProvider>,
-    /// Where the bucket is; nothing leaves it to the environment.
+    /// Region; `None` uses the environment.
     pub(crate) region: Option<String>,
-    /// The server that holds it; nothing selects AWS's.
+    /// S3 endpoint; `None` selects AWS.
     pub(crate) endpoint: Option<HttpUrl>,
     /// The certificates that are trusted, in DER format; none selects the system's.
     pub(crate) certificates: Vec<Vec<u8>>,
 }
 
-/// The scheme of an address in lower case, and what follows.
-fn split(url: &str) -> Option<(String, &str)> {
+/// Returns the scheme of a URL in lower case, and the rest.
+fn split_scheme(url: &str) -> Option<(String, &str)> {
     url.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest))
 }
 
-/// Whether an address is that of a directory or of a bucket, without opening it.
+/// Returns whether a URL names a directory or a bucket. Does not open it.
 pub(crate) fn is_address(url: &str) -> bool {
-    match split(url) {
+    match split_scheme(url) {
         Some((scheme, rest)) => (scheme == "file" && rest.starts_with('/')) || (scheme == "s3" && !rest.is_empty()),
         None => false,
     }
 }
 
 impl Exchange {
-    /// Opens `file:///a/directory`, which is made with its parents if wanted, or `s3://bucket/prefix`. `access` is that of
-    /// a bucket; no variable selects another endpoint.
+    /// Opens `file:///a/directory`, which is created with its parents if `create` is set, or `s3://bucket/prefix`. `access`
+    /// applies to buckets; no variable overrides its endpoint.
     ///
     /// # Errors
-    /// When it is no such address, or its directory cannot be made.
+    /// Fails if the URL is invalid or the directory cannot be opened or created.
     pub(crate) fn open(
         url: &str,
         environment: &BTreeMap<String, String>,
         access: BucketAccess,
-        make: bool,
+        create: bool,
         secrets: &Secrets,
     ) -> Result<Self, StoreError> {
-        let wrong = |why: &str| StoreError::Address { url: url.into(), why: why.into() };
+        let invalid = |message: &str| StoreError::Address { url: url.into(), message: message.into() };
         let refused = |source| refused(url, secrets, &source);
-        let (scheme, rest) = split(url).unwrap_or_default();
+        let (scheme, rest) = split_scheme(url).unwrap_or_default();
         if scheme == "file" {
             let path = rest;
             let dir = PathBuf::from(path);
             if !dir.is_absolute() {
-                return Err(wrong("a directory is named by its absolute path, file:///shared/dir"));
+                return Err(invalid("a directory needs an absolute path, such as file:///shared/dir"));
             }
-            let opened = if make { Directory::create(&dir) } else { Directory::open(&dir) };
+            let opened = if create { Directory::create(&dir) } else { Directory::open(&dir) };
             let opened = opened.map_err(|source| StoreError::File { path: dir, source })?;
             return Ok(Self {
                 store: Store::Directory(opened),
                 secrets: secrets.clone(),
                 url: url.into(),
-                polls: (Duration::from_millis(20), Duration::from_millis(200)),
-                lead: Duration::from_secs(1),
+                poll_interval: (Duration::from_millis(20), Duration::from_millis(200)),
+                start_delay: Duration::from_secs(1),
             });
         }
         if scheme != "s3" {
-            return Err(wrong("file:///shared/dir or s3://bucket/prefix is one"));
+            return Err(invalid("expected file:///shared/dir or s3://bucket/prefix"));
         }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
-            return Err(wrong("it names no bucket"));
+            return Err(invalid("the bucket is missing, expected s3://bucket/prefix"));
         }
         let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
         let BucketAccess { provider, region, endpoint, certificates } = access;
         let is_set = |(name, value): &(&String, &String)| name.starts_with("AWS_") && !value.trim().is_empty();
         for (name, value) in environment.iter().filter(is_set) {
             match name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-                // Where requests go is resolved already, by the rules of AWS.
+                // The endpoint is already resolved, by the rules of AWS.
                 Ok(
                     AmazonS3ConfigKey::Endpoint
                     | AmazonS3ConfigKey::S3Endpoint
@@ -207,12 +194,12 @@ impl Exchange {
         }
         let is_aws = endpoint.as_ref().is_none_or(HttpUrl::is_aws);
         let is_loopback = endpoint.as_ref().is_some_and(HttpUrl::is_loopback);
-        // A server on this machine or in this network has no certificate; AWS is never asked without one.
+        // A local server may have no certificate; requests to AWS always use https.
         builder = builder.with_allow_http(endpoint.as_ref().is_some_and(HttpUrl::is_plain_http));
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint.as_str());
         }
-        // Whatever was installed before is as good.
+        // A provider that is already installed is equally good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         builder = builder.with_http_connector(Connector { certificates, is_loopback, secrets: secrets.clone() });
         let store = builder.with_retry(request_retries()).build().map_err(refused)?;
@@ -220,17 +207,17 @@ impl Exchange {
             store: Store::Bucket { store: Arc::new(store), prefix: prefix.trim_matches('/').into() },
             secrets: secrets.clone(),
             url: url.into(),
-            polls: (Duration::from_millis(250), Duration::from_secs(if is_aws { 3 } else { 1 })),
-            lead: Duration::from_secs(if is_aws { 5 } else { 2 }),
+            poll_interval: (Duration::from_millis(250), Duration::from_secs(if is_aws { 3 } else { 1 })),
+            start_delay: Duration::from_secs(if is_aws { 5 } else { 2 }),
         })
     }
 
-    /// Whether an address is a bucket's, which needs credentials.
+    /// Returns whether a URL names a bucket, which needs credentials.
     pub(crate) fn is_bucket(url: &str) -> bool {
-        split(url).is_some_and(|(scheme, _)| scheme == "s3")
+        split_scheme(url).is_some_and(|(scheme, _)| scheme == "s3")
     }
 
-    /// The directory on this machine, if it is one.
+    /// Returns the directory, if the exchange is one.
     pub(super) fn directory(&self) -> Option<&Directory> {
         match &self.store {
             Store::Directory(dir) => Some(dir),
@@ -238,17 +225,17 @@ impl Exchange {
         }
     }
 
-    /// Waits between polls while nothing changes.
-    pub(super) fn poll(&self) -> Backoff {
-        Backoff::new(self.polls.0, self.polls.1)
+    /// Returns the back-off between polls.
+    pub(super) fn poll_backoff(&self) -> Backoff {
+        Backoff::new(self.poll_interval.0, self.poll_interval.1)
     }
 
     fn refused(&self, source: &object_store::Error) -> StoreError {
         refused(&self.url, &self.secrets, source)
     }
 
-    /// Works on a file of a directory, on a thread that may block.
-    async fn on<T: Send + 'static>(
+    /// Runs a file operation on a thread that may block.
+    async fn run_blocking<T: Send + 'static>(
         dir: &Directory,
         name: &str,
         work: impl FnOnce(&Directory, &str) -> io::Result<T> + Send + 'static,
@@ -258,48 +245,49 @@ impl Exchange {
         done.map_err(io::Error::other).flatten().map_err(|source| StoreError::File { path, source })
     }
 
-    /// Creates a key; returns whether it did. If the key exists, its content stays: it may be what an earlier attempt
-    /// wrote.
+    /// Creates a key. Returns false if it exists; its value is kept and may come from an earlier attempt.
     ///
     /// # Errors
-    /// When the exchange refuses, or keeps failing.
+    /// Fails if the exchange refuses or keeps failing.
     pub(super) async fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, StoreError> {
-        self.create_within(PATIENCE, name, bytes).await
+        self.create_within(RETRY_TIMEOUT, name, bytes).await
     }
 
-    /// As [`Exchange::create`], with a bound of the caller's.
+    /// Creates a key like [`Exchange::create`], with another timeout for retries.
     pub(super) async fn create_within(
         &self,
-        patience: Duration,
+        timeout: Duration,
         name: &str,
         bytes: Vec<u8>,
     ) -> Result<bool, StoreError> {
         let bytes = Bytes::from(bytes);
-        retry(&self.url, patience, || self.create_once(name, bytes.clone())).await
+        retry(&self.url, timeout, || self.create_once(name, bytes.clone())).await
     }
 
-    /// As [`Exchange::create`], with one attempt.
+    /// Creates a key like [`Exchange::create`], with one attempt.
     pub(super) async fn create_once(&self, name: &str, bytes: Bytes) -> Result<bool, StoreError> {
         let (store, prefix) = match &self.store {
-            Store::Directory(dir) => return Self::on(dir, name, move |dir, name| dir.create_whole(name, &bytes)).await,
+            Store::Directory(dir) => {
+                return Self::run_blocking(dir, name, move |dir, name| dir.create_whole(name, &bytes)).await;
+            }
             Store::Bucket { store, prefix } => (store, prefix),
         };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match store.put_opts(&Store::key(prefix, name), PutPayload::from(bytes), options).await {
             Ok(_) => Ok(true),
-            // A conflict (409) of two who create it at one moment has no other end: one of them did.
+            // After a conflict (409) of two concurrent attempts, one of them has created the key.
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
             Err(source) => Err(self.refused(&source)),
         }
     }
 
-    /// Writes a key, whatever was under it, with one attempt.
+    /// Writes a key, replacing its value, with one attempt.
     ///
     /// # Errors
-    /// When the exchange refuses.
+    /// Fails if the exchange refuses.
     pub(super) async fn replace(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
         match &self.store {
-            Store::Directory(dir) => Self::on(dir, name, move |dir, name| dir.replace(name, &bytes)).await,
+            Store::Directory(dir) => Self::run_blocking(dir, name, move |dir, name| dir.replace(name, &bytes)).await,
             Store::Bucket { store, prefix } => {
                 let put = store.put(&Store::key(prefix, name), PutPayload::from(bytes)).await;
                 put.map(drop).map_err(|source| self.refused(&source))
@@ -307,12 +295,12 @@ impl Exchange {
         }
     }
 
-    /// What is under a key; nothing where there is no such key.
+    /// Returns the value of a key, or `None` if it does not exist.
     ///
     /// # Errors
-    /// When the exchange refuses, or keeps failing.
+    /// Fails if the exchange refuses or keeps failing.
     pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        retry(&self.url, PATIENCE, || self.get_once(name)).await
+        retry(&self.url, RETRY_TIMEOUT, || self.get_once(name)).await
     }
 
     async fn get_once(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
@@ -326,14 +314,14 @@ impl Exchange {
                         read => read.map(|_| Some(Bytes::from(bytes))),
                     }
                 };
-                return Self::on(dir, name, read).await;
+                return Self::run_blocking(dir, name, read).await;
             }
             Store::Bucket { store, prefix } => (store, prefix),
         };
         let read = async {
             let found = store.get(&Store::key(prefix, name)).await?;
             if found.meta.size > MAX_KEY_BYTES {
-                let why = format!("`{name}` has {} bytes: expected {MAX_KEY_BYTES} at most", found.meta.size);
+                let why = format!("`{name}` has {} bytes: expected at most {MAX_KEY_BYTES}", found.meta.size);
                 return Err(object_store::Error::NotSupported { source: why.into() });
             }
             found.bytes().await
@@ -345,18 +333,18 @@ impl Exchange {
         }
     }
 
-    /// The names below a folder, without it.
+    /// Returns the names below a folder, relative to it.
     ///
     /// # Errors
-    /// When the exchange refuses, or keeps failing.
+    /// Fails if the exchange refuses or keeps failing.
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        retry(&self.url, PATIENCE, || self.list_once(folder)).await
+        retry(&self.url, RETRY_TIMEOUT, || self.list_once(folder)).await
     }
 
-    /// As [`Exchange::list`], with one attempt.
+    /// Lists like [`Exchange::list`], with one attempt.
     pub(super) async fn list_once(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let (store, prefix) = match &self.store {
-            Store::Directory(dir) => return Self::on(dir, folder, list).await,
+            Store::Directory(dir) => return Self::run_blocking(dir, folder, list_files).await,
             Store::Bucket { store, prefix } => (store, prefix),
         };
         let folder = Store::key(prefix, folder);
@@ -376,12 +364,12 @@ impl Exchange {
         Ok(found.iter().filter_map(|meta| name(&meta.location)).collect())
     }
 
-    /// Copies a file of a directory there, whatever its size.
+    /// Copies a file of any size from a directory to the exchange.
     ///
     /// # Errors
-    /// When the file cannot be read, or the exchange refuses or keeps failing.
+    /// Fails if the file cannot be read, or if the exchange refuses or keeps failing.
     pub(super) async fn upload(&self, name: &str, from: &Directory, file: &str) -> Result<(), StoreError> {
-        retry(&self.url, PATIENCE, || self.upload_once(name, from, file)).await
+        retry(&self.url, RETRY_TIMEOUT, || self.upload_once(name, from, file)).await
     }
 
     async fn upload_once(&self, name: &str, from: &Directory, file: &str) -> Result<(), StoreError> {
@@ -393,7 +381,7 @@ impl Exchange {
                 let copy = move |dir: &Directory, name: &str| {
                     dir.replace_with(Path::new(name), |to| io::copy(&mut source, to).map(drop))
                 };
-                return Self::on(dir, name, copy).await;
+                return Self::run_blocking(dir, name, copy).await;
             }
             Store::Bucket { store, prefix } => (store, prefix),
         };
@@ -417,14 +405,14 @@ impl Exchange {
         })
     }
 
-    /// Copies what is under a key of a bucket into a new file of a directory.
+    /// Copies the value of a key in a bucket to a new file in a directory.
     ///
     /// # Errors
-    /// When the exchange refuses, keeps failing or is a directory itself, or the file cannot be written.
+    /// Fails if the exchange refuses, keeps failing or is a directory, or if the file cannot be written.
     pub(super) async fn download(&self, name: &str, to: &Directory, file: &str) -> Result<(), StoreError> {
         let path = to.path().join(file);
         let created = to.create_new(file).map_err(|source| StoreError::File { path: path.clone(), source })?;
-        retry(&self.url, PATIENCE, || self.download_once(name, &created, &path)).await
+        retry(&self.url, RETRY_TIMEOUT, || self.download_once(name, &created, &path)).await
     }
 
     async fn download_once(&self, name: &str, created: &File, path: &Path) -> Result<(), StoreError> {
@@ -432,7 +420,7 @@ impl Exchange {
         let Store::Bucket { store, prefix } = &self.store else { return Err(at(io::ErrorKind::Unsupported.into())) };
         let found = store.get(&Store::key(prefix, name)).await.map_err(|source| self.refused(&source))?;
         let mut stream = found.into_stream();
-        // What an earlier attempt wrote is a part.
+        // Discard the partial result of an earlier attempt.
         let emptied = created.set_len(0).and_then(|()| created.try_clone());
         let emptied = emptied.and_then(|mut file| file.rewind().map(|()| file));
         let mut file = tokio::fs::File::from_std(emptied.map_err(at)?);
@@ -444,24 +432,24 @@ impl Exchange {
 }
 
 fn refused(url: &str, secrets: &Secrets, source: &object_store::Error) -> StoreError {
-    let message = secrets.redact(&source.to_string(), LONGEST_MESSAGE);
+    let message = secrets.redact(&source.to_string(), MAX_MESSAGE_CHARS);
     StoreError::Refused { url: url.into(), message, is_transient: is_transient(source) }
 }
 
-/// Whether a bucket may serve the same request later; every named kind of error is an answer.
+/// Returns whether a retry may succeed. Every named kind of error is a definite answer.
 pub(super) fn is_transient(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
         && retry::is_transient(error)
 }
 
-/// Retries of one HTTP request within an attempt; [`retry()`] bounds and reports the attempts.
+/// Returns the retry settings of one HTTP request within an attempt; [`retry()`] limits and reports the attempts.
 fn request_retries() -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
     RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(15) }
 }
 
-/// The files below a folder, relative to it; none if there is no such folder.
-fn list(dir: &Directory, folder: &str) -> io::Result<Vec<String>> {
+/// Returns the files below a folder, relative to it; none if there is no such folder.
+fn list_files(dir: &Directory, folder: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut open = match dir.subdirectory(Path::new(folder)) {
         Ok(below) => vec![(below, String::new(), 1)],
@@ -470,14 +458,14 @@ fn list(dir: &Directory, folder: &str) -> io::Result<Vec<String>> {
     };
     while let Some((dir, prefix, depth)) = open.pop() {
         found.extend(dir.files()?.iter().filter(|name| !is_temporary(name)).map(|name| format!("{prefix}{name}")));
-        for name in dir.directories()?.iter().filter(|_| depth < DEEPEST) {
+        for name in dir.directories()?.iter().filter(|_| depth < MAX_DEPTH) {
             open.push((dir.subdirectory(Path::new(name))?, format!("{prefix}{name}/"), depth + 1));
         }
     }
     Ok(found)
 }
 
-/// The credentials of whoever runs this, as the SDK finds them: profiles and SSO too.
+/// The SDK's credentials of this process, for the store.
 #[derive(Debug)]
 struct Provider(SharedCredentialsProvider);
 
@@ -488,9 +476,9 @@ impl CredentialProvider for Provider {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let found = self.0.provide_credentials().await;
         let found = found.map_err(|error| {
-            // The error itself names only its kind.
-            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            object_store::Error::Generic { store: "S3", source: why.into() }
+            // The error itself contains only its kind.
+            let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            object_store::Error::Generic { store: "S3", source: message.into() }
         })?;
         Ok(Arc::new(AwsCredential {
             key_id: found.access_key_id().into(),

@@ -4,7 +4,7 @@
 //! With L(t) the number of arrivals expected until t, the k-th constant arrival is at L(t) = k, and
 //! the k-th of a Poisson process at L(t) = the sum of k + 1 exponential gaps of mean 1.
 
-use crate::matrix::{Course, Piece};
+use crate::matrix::{LoadShape, Segment};
 use crate::plan::Arrivals;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +19,7 @@ const DRAWN: usize = 1_000_000;
 
 /// Intended starts, counted from a turn's start, ascending.
 pub(super) struct Schedule {
-    pieces: Vec<Piece>,
+    pieces: Vec<Segment>,
     arrivals: Arrivals,
     rng: ChaCha8Rng,
     /// The piece that is being walked, and how many arrivals were expected before it.
@@ -30,10 +30,10 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(course: &Course, arrivals: Arrivals, seed: u64, turn: usize) -> Self {
+    pub(super) fn new(shape: &LoadShape, arrivals: Arrivals, seed: u64, turn: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAMS | turn as u64);
-        let mut schedule = Self { pieces: course.pieces().to_vec(), arrivals, rng, piece: 0, before: 0.0, next: 0.0 };
+        let mut schedule = Self { pieces: shape.segments().to_vec(), arrivals, rng, piece: 0, before: 0.0, next: 0.0 };
         if arrivals == Arrivals::Poisson {
             schedule.next = schedule.gap();
         }
@@ -79,7 +79,7 @@ impl Iterator for Schedule {
 }
 
 /// How many arrivals a piece brings before `until`.
-fn expected(piece: &Piece, until: Duration) -> f64 {
+fn expected(piece: &Segment, until: Duration) -> f64 {
     let passed = until.saturating_sub(piece.start).min(piece.length).as_secs_f64();
     if passed <= 0.0 {
         return 0.0;
@@ -102,7 +102,7 @@ mod tests {
     use crate::plan::{Profile, Stage};
 
     fn schedule(rate: f64, arrivals: Arrivals, seconds: u64) -> Vec<f64> {
-        let course = Course::of_rate(rate, Duration::from_secs(seconds));
+        let course = LoadShape::from_rate(rate, Duration::from_secs(seconds));
         Schedule::new(&course, arrivals, 7, 0).map(|at| at.as_secs_f64()).collect()
     }
 
@@ -127,13 +127,13 @@ mod tests {
     #[test]
     fn arrivals_that_nobody_starts_are_counted_without_drawing_each() {
         for (rate, first) in [(4.0, 3), (1e9, 5), (1e12, 0)] {
-            let course = Course::of_rate(rate, Duration::from_secs(10));
+            let course = LoadShape::from_rate(rate, Duration::from_secs(10));
             let mut schedule = Schedule::new(&course, Arrivals::Constant, 7, 0);
             let taken = schedule.by_ref().take(first).count() as u64;
             let left = schedule.count_until(Duration::from_secs(2));
             assert_eq!(left, 2 * rate as u64 - taken, "{rate}");
         }
-        let course = Course::of_rate(1e12, Duration::from_secs(10));
+        let course = LoadShape::from_rate(1e12, Duration::from_secs(10));
         let left = Schedule::new(&course, Arrivals::Poisson, 7, 0).count_until(Duration::from_secs(2));
         assert!((left as f64 / 2e12 - 1.0).abs() < 1e-6, "{left}");
     }
@@ -147,7 +147,7 @@ mod tests {
             hold: Duration::from_secs(hold),
         };
         let stages = vec![stage(10.0, 10, 0), stage(10.0, 0, 5), stage(0.0, 4, 3)];
-        let course = Course::of_profile(&Profile { name: "ramp".into(), stages });
+        let course = LoadShape::from_profile(&Profile { name: "ramp".into(), stages });
         let at: Vec<f64> = Schedule::new(&course, Arrivals::Constant, 7, 0).map(|at| at.as_secs_f64()).collect();
         assert_eq!(at.len(), 50 + 50 + 20);
         assert_eq!(at.iter().filter(|at| **at < 5.0).count(), 13, "12.5 expected in the first half of the ramp");

@@ -5,7 +5,7 @@ use super::arrivals::Schedule;
 use super::bedrock::Bedrock;
 use super::deadline::ClosesOnPanic;
 use super::pacer::Pacer;
-use super::port::{Event, Gate, Stop, Why};
+use super::port::{Event, Gate, RefusalReason, Stop};
 use super::prepared::Prepared;
 use super::run::{Clock, Job, Tell};
 use super::users::{Seen, Shared, user};
@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 const EXTENSION: Duration = Duration::from_secs(1);
 
 /// Why the load of a turn did not begin.
-pub(super) enum NotBegun {
+pub(super) enum NotStarted {
     /// Somebody wanted to stop.
     Stopped,
     /// The machines of the run did not come together; why.
-    Parted(String),
+    BarrierFailed(String),
 }
 
 /// Runs one turn to its end: when this returns, nothing of it is in flight.
@@ -39,7 +39,7 @@ pub(super) async fn run_turn(
     gate: &Arc<dyn Gate>,
     tell: &Tell,
     stop: &Stop,
-) -> Result<TurnReport, NotBegun> {
+) -> Result<TurnReport, NotStarted> {
     let turn = job.order[index];
     let cell = &job.cells[turn.cell];
     // A run that is repeated with the same seed finds the cache of the one before: the time is what differs.
@@ -70,7 +70,7 @@ pub(super) async fn run_turn(
     if cell.cache_mode.is_primed() && job.shard.index == 0 {
         prime(&shared(), &prepared, stop).await;
     }
-    let agreed = meet(job, index, stop).await?;
+    let agreed = barrier(job, index, stop).await?;
     let shared = shared();
     let start = shared.start;
     let late = agreed.map(|agreed| SystemTime::now().duration_since(agreed).unwrap_or_default());
@@ -78,8 +78,8 @@ pub(super) async fn run_turn(
     let mut sampler = JoinSet::new();
     sampler.spawn(sample(Arc::clone(&shared)));
     let (end, load, mut tasks) = if cell.is_open() {
-        let course = cell.course().until(cell.longest());
-        let schedule = Schedule::new(&course, cell.load.arrivals, job.seed, index);
+        let shape = cell.load_shape().extended_to(cell.max_length());
+        let schedule = Schedule::new(&shape, cell.load.arrivals, job.seed, index);
         let pacer = Pacer::start(Arc::clone(&shared), schedule, shard);
         let end = wait(&shared, cell, stop).await;
         let load = shared.close();
@@ -98,13 +98,13 @@ pub(super) async fn run_turn(
     let (user_ms, think_ms) = shared.user_and_think_ms();
     let refusal = shared.refusal().filter(|_| matches!(end, End::Refused));
     let mut failed = None;
-    let end = match (end, refusal.as_ref().map(|refusal| &refusal.why)) {
+    let end = match (end, refusal.as_ref().map(|refusal| &refusal.reason)) {
         (End::Done, _) => TurnEnd::Finished,
         (End::Stopped, _) => TurnEnd::Interrupted,
-        (End::Refused, Some(Why::Budget)) => TurnEnd::OutOfBudget,
-        (End::Refused, Some(Why::Unsigned)) => TurnEnd::LostCredentials,
-        (End::Refused, Some(Why::DailyQuota)) => TurnEnd::DailyQuota,
-        (End::Refused, Some(Why::Failed(bound))) => {
+        (End::Refused, Some(RefusalReason::BudgetExhausted)) => TurnEnd::OutOfBudget,
+        (End::Refused, Some(RefusalReason::CredentialsLost)) => TurnEnd::LostCredentials,
+        (End::Refused, Some(RefusalReason::DailyQuotaExhausted)) => TurnEnd::DailyQuota,
+        (End::Refused, Some(RefusalReason::BoundFailed(bound))) => {
             failed = Some(bound.clone());
             TurnEnd::FailedEarly
         }
@@ -118,7 +118,7 @@ pub(super) async fn run_turn(
         ended_ms: clock.epoch_us(ended) / 1_000,
         load_ms: ms(load),
         end,
-        reason: refusal.map(|refusal| refusal.reason),
+        reason: refusal.map(|refusal| refusal.message),
         failed,
         requests: shared.started(),
         connections_opened: opened - opened_before,
@@ -136,17 +136,17 @@ pub(super) async fn run_turn(
 }
 
 /// Waits for the other machines of the run, and for the moment that they agreed on, which is returned.
-async fn meet(job: &Job, place: usize, stop: &Stop) -> Result<Option<SystemTime>, NotBegun> {
-    let Some(meet) = &job.meet else { return Ok(None) };
+async fn barrier(job: &Job, place: usize, stop: &Stop) -> Result<Option<SystemTime>, NotStarted> {
+    let Some(barrier) = &job.barrier else { return Ok(None) };
     let waiting = async {
-        let agreed = meet.meet(place).await.map_err(NotBegun::Parted)?;
+        let agreed = barrier.wait(place).await.map_err(NotStarted::BarrierFailed)?;
         // A moment that is over already is now.
         tokio::time::sleep(agreed.duration_since(SystemTime::now()).unwrap_or_default()).await;
         Ok(Some(agreed))
     };
     tokio::select! {
         biased;
-        () = stop.starting.cancelled() => Err(NotBegun::Stopped),
+        () = stop.starting.cancelled() => Err(NotStarted::Stopped),
         agreed = waiting => agreed,
     }
 }
@@ -182,10 +182,10 @@ async fn wait_until(shared: &Shared, cell: &Cell, stop: &Stop, until: Option<Ins
             () = stop.starting.cancelled() => return Some(End::Stopped),
             () = shared.deadline.closing.cancelled() => return Some(if shared.has_all() { End::Done } else { End::Refused }),
             () = sleep_until(deadline.into()) => {
-                let left = (shared.start + cell.longest()).saturating_duration_since(deadline);
+                let left = (shared.start + cell.max_length()).saturating_duration_since(deadline);
                 // Of several machines all go on until the last one has its share: the load stays the plan's.
                 let is_enough = || async { cell.load.min_samples.is_none() || shared.all_have_enough().await };
-                if left.is_zero() || !shared.goes_on() && is_enough().await {
+                if left.is_zero() || !shared.wants_extension() && is_enough().await {
                     return Some(End::Done);
                 }
                 shared.deadline.put_off(EXTENSION.min(left));
@@ -224,7 +224,7 @@ impl Users {
 
     /// Lets users join and leave until nothing new may start.
     async fn load(&mut self, cell: &Cell, stop: &Stop) -> End {
-        for change in cell.course().changes() {
+        for change in cell.load_shape().changes() {
             if let Some(end) = wait_until(&self.shared, cell, stop, Some(self.shared.start + change.at)).await {
                 return end;
             }
@@ -296,7 +296,7 @@ async fn sample(shared: Arc<Shared>) -> Vec<Second> {
     let of_ticker = Arc::clone(&shared);
     ticking.spawn(async move {
         let shared = of_ticker;
-        let notify = |stall: &Stall| shared.gate.stalled(stall.from_ms, stall.end_ms());
+        let notify = |stall: &Stall| shared.gate.exclude_stall(stall.from_ms, stall.end_ms());
         shared.ticker.run(shared.start, &shared.finished, notify).await;
     });
     loop {

@@ -6,7 +6,7 @@
 //! the tasks in its own queue, which show it as send lag; the other workers go on to run the ticker.
 
 use crate::record::disturbance::{ClockJump, Disturbances, Stall};
-use crate::units::{ms, ms_of_us};
+use crate::units::{ms, us_to_ms};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -49,7 +49,7 @@ impl Ticker {
             clocks = read.or(clocks);
             let from_ms = ms(due.min(now).saturating_duration_since(start));
             if late > STALL || step.suspended_us > 0 {
-                let suspended_ms = ms_of_us(step.suspended_us);
+                let suspended_ms = us_to_ms(step.suspended_us);
                 let stall = Stall { from_ms, length_ms: ms(late), suspended_ms };
                 self.with(|disturbances| disturbances.add_stall(stall));
                 notify(&stall);
@@ -70,7 +70,7 @@ impl Ticker {
 
     /// The worst since the last call, milliseconds.
     pub(super) fn take_ms(&self) -> f64 {
-        ms_of_us(self.worst_us.swap(0, Ordering::Relaxed))
+        us_to_ms(self.worst_us.swap(0, Ordering::Relaxed))
     }
 
     /// What it noticed since the start.

@@ -1,4 +1,4 @@
-//! How the executor meets the rest of the house: events out, permission in, and two ways to stop.
+//! The executor's interface: the events it emits, the gate it consults, and how it is stopped.
 
 use crate::matrix::order::Turn;
 use crate::record::Record;
@@ -8,42 +8,40 @@ use std::pin::Pin;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
-/// What happens, told through one callback. The callback must not block: requests wait for it.
+/// An event of a run, passed to one callback. The callback must not block: requests wait for it.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A cell begins.
+    /// A cell run has started.
     TurnStarted {
-        /// Its place in the order.
+        /// Position in the execution order.
         place: usize,
-        /// Which cell, and which attempt.
+        /// The cell, repetition and attempt.
         turn: Turn,
     },
-    /// A request ended, whatever its end.
+    /// A request of the load, or a priming request, has ended with any outcome.
     Ended {
         /// Index of the cell in matrix order.
         cell: usize,
-        /// What is written of it.
         record: Box<Record>,
     },
-    /// The server at a URL turned out to be a simulator, which names itself so. Comes before the end of its first reply.
+    /// The server at a URL has identified itself as a simulator with this name. Precedes the end of its first reply.
     SimulatorFound(String),
-    /// A pre-flight request ended.
+    /// A pre-flight probe has ended.
     Probed {
-        /// Its place in the manifest.
+        /// Index of the probe in the manifest.
         probe: usize,
-        /// What is written of it.
         record: Box<Record>,
     },
-    /// All of them did; what each says of the cells that ask so.
+    /// The pre-flight has ended, with the result of each probe.
     PreflightEnded(Vec<Checked>),
-    /// A second went by in the running cell.
+    /// Figures of one second of the running cell.
     Second(Second),
-    /// A cell ended and nothing of it is in flight any more.
+    /// A cell run has ended and nothing of it is in flight.
     TurnEnded(Box<TurnReport>),
 }
 
 impl Event {
-    /// Bytes of memory that it takes while it waits, about.
+    /// Returns the approximate size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         size_of::<Self>()
@@ -60,77 +58,76 @@ impl Event {
     }
 }
 
-/// Why nothing more may start in a cell.
+/// A refusal of a gate: nothing further may start in the cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// For people.
-    pub(crate) reason: String,
-    /// What follows from it.
-    pub(crate) why: Why,
+    /// Explanation for the user.
+    pub(crate) message: String,
+    pub(crate) reason: RefusalReason,
 }
 
-/// What follows from a refusal.
+/// Why a gate refused a request; it determines how the run continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The cell measures nothing.
-    GivenUp,
-    /// A bound that can no longer be met.
-    Failed(FailedBound),
-    /// Nothing more may be spent: the run ends.
-    Budget,
-    /// Nobody can be asked any more: the run ends.
-    Unsigned,
-    /// The daily quota of the cell's model is used up: the run goes on with other models.
-    DailyQuota,
-    /// The budget for it is not on the disk yet: the start is tried again after [`Gate::reserved`].
-    Unreserved,
+pub(crate) enum RefusalReason {
+    /// The abort rule applies to the cell.
+    Aborted,
+    /// A bound can no longer be met.
+    BoundFailed(FailedBound),
+    /// The budget is used up: the run ends.
+    BudgetExhausted,
+    /// Requests can no longer be signed: the run ends.
+    CredentialsLost,
+    /// The daily quota of the cell's model is used up: the run continues with other models.
+    DailyQuotaExhausted,
+    /// The reservation of the budget is not on the disk yet: retry after [`Gate::wait_for_reservation`].
+    NotReserved,
 }
 
-/// Decides whether a request may start, and learns how it ended.
+/// Decides whether a request may start, and receives its outcome.
 pub(crate) trait Gate: Send + Sync {
-    /// A cell begins: whatever was known of the one before is forgotten.
-    fn begin(&self, cell: usize);
-    /// Asked before a cell is run once more: whether anything could start. What it gave before counts until then.
-    fn could_admit(&self, _cell: usize) -> Result<(), Refusal> {
+    /// Starts a cell run and resets the state of the previous one.
+    fn start_cell(&self, cell: usize);
+    /// Checks before a cell run whether any request could start. A refusal keeps the results of earlier attempts.
+    fn check_cell(&self, _cell: usize) -> Result<(), Refusal> {
         Ok(())
     }
-    /// Asked before each start; the reason of a refusal ends the cell.
+    /// Decides whether a request may start. A refusal ends the cell, except [`RefusalReason::NotReserved`].
     fn admit(&self) -> Result<(), Refusal>;
-    /// Waits until a start that was refused with [`Why::Unreserved`] can be tried again.
-    fn reserved(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    /// Waits until a request that was refused with [`RefusalReason::NotReserved`] can be retried.
+    fn wait_for_reservation(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(std::future::ready(()))
     }
-    /// Asked when a cell's time is over: whether it goes on, for a second at a time.
-    fn goes_on(&self) -> bool {
+    /// Returns whether a cell whose time is over should run for a further second.
+    fn wants_extension(&self) -> bool {
         false
     }
-    /// Told of each end, of priming requests too.
+    /// Receives each record, priming requests included.
     fn settle(&self, record: &Record);
-    /// Reports that this machine stood still, from and to in milliseconds since the start of the cell run. Requests
-    /// that were in flight then may not count for latencies; some of them have been settled before this call.
-    fn stalled(&self, _from_ms: f64, _to_ms: f64) {}
-    /// Asked before a pre-flight request, which asks as this cell does.
+    /// Receives a stall of this machine: start and end in milliseconds since the start of the cell run. Requests in flight
+    /// during the stall may be excluded from latencies; some of them have been settled before this call.
+    fn exclude_stall(&self, _from_ms: f64, _to_ms: f64) {}
+    /// Decides whether a pre-flight probe may be sent.
     fn admit_probe(&self, _probe: usize) -> Result<(), Refusal> {
         Ok(())
     }
-    /// Told of its end.
+    /// Receives the record of a pre-flight probe.
     fn settle_probe(&self, _probe: usize, _record: &Record) {}
 }
 
-/// Where the machines of a run wait for each other.
-pub(crate) trait Meet: Send + Sync {
-    /// Waits before the load of a turn, which is named by its place in the order, until all are there. Returns when it
-    /// begins, by this machine's clock, or why it never will. May be dropped at any moment.
-    fn meet(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>>;
-    /// Says that this machine has as many samples of a turn as it should. Returns whether all have.
-    fn enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+/// The barrier at which the shards of a run wait for each other.
+pub(crate) trait Barrier: Send + Sync {
+    /// Waits until all shards are ready for the cell run at this position in the order. Returns the common start time by
+    /// this machine's clock, or the reason why there is none. The future may be dropped at any time.
+    fn wait(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>>;
+    /// Announces that this shard has enough samples of a cell run. Returns whether all shards have.
+    fn all_have_enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }
 
-/// A person's wish to stop, in two steps.
+/// Tokens that stop a run, in two steps.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
-    /// Nothing new starts; what is in flight is drained within the plan's bound.
+    /// Cancelled: nothing new starts; requests in flight are drained within the plan's bound.
     pub(crate) starting: CancellationToken,
-    /// What is in flight is given up at once, and counted as censored.
+    /// Cancelled: requests in flight are abandoned at once and counted as censored.
     pub(crate) waiting: CancellationToken,
 }

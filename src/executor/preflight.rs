@@ -47,7 +47,7 @@ pub(crate) async fn preflight(
         };
         let turn = Turn { cell: *probe, repetition: 1, attempt: 1 };
         let small = small(cell);
-        let prepared = Prepared::new(&small, &Arc::new(Source::of_text(PROMPT)), String::new(), 0, 1);
+        let prepared = Prepared::new(&small, &Arc::new(Source::from_text(PROMPT)), String::new(), 0, 1);
         let mut shared = Shared::new(
             Arc::clone(bedrock),
             Arc::new(prepared),

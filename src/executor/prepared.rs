@@ -3,7 +3,7 @@
 
 use crate::matrix::Cell;
 use crate::plan::{Api, CacheMode, Performance};
-use crate::prompts::{Choice, Drawing, Message as Said, Prompt, Role, Source};
+use crate::prompts::{Choice, Message as Said, Prompt, PromptDraws, Role, Source};
 use aws_sdk_bedrockruntime::types::{
     CachePointBlock, CachePointType, ContentBlock, ConversationRole, InferenceConfiguration, Message,
     PerformanceConfigLatency, PerformanceConfiguration, ServiceTier, ServiceTierType, SystemContentBlock,
@@ -36,7 +36,7 @@ pub(crate) struct Prepared {
     /// With a request's number behind it, a line that no other request has, of this run or another.
     mark: String,
     source: Arc<Source>,
-    drawing: Drawing,
+    drawing: PromptDraws,
     /// One for each choice of the source.
     turns: Vec<Turns>,
 }
@@ -90,7 +90,7 @@ impl Prepared {
             cache_mode: cell.cache_mode,
             mark,
             turns: source.choices().iter().map(|choice| turns(&choice.prompt)).collect(),
-            drawing: source.drawing(seed, repetition),
+            drawing: source.draws(seed, repetition),
             source: Arc::clone(source),
         }
     }

@@ -2,11 +2,11 @@
 
 use super::backlog::Backlog;
 use super::bedrock::Bedrock;
-use super::cell::{NotBegun, run_turn};
-use super::port::{Event, Gate, Meet, Stop, Why};
+use super::cell::{NotStarted, run_turn};
+use super::port::{Barrier, Event, Gate, RefusalReason, Stop};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
-use crate::plan::Then;
+use crate::plan::AfterAbort;
 use crate::prompts::Source;
 use crate::record::manifest::TurnEnd;
 use std::sync::Arc;
@@ -33,11 +33,11 @@ pub(crate) struct Job {
     /// What was said and answered is recorded.
     pub(crate) keeps_text: bool,
     /// What follows when a cell is given up.
-    pub(crate) then: Then,
+    pub(crate) then: AfterAbort,
     /// What of it is this machine's.
     pub(crate) shard: Shard,
     /// Where it waits for the others, if there are any.
-    pub(crate) meet: Option<Arc<dyn Meet>>,
+    pub(crate) barrier: Option<Arc<dyn Barrier>>,
     /// What waits for the recorder: while it is full no request starts.
     pub(crate) backlog: Arc<Backlog>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Execution {
     /// A person or CI stopped it.
     pub(crate) interrupted: bool,
     /// Why the machines of the run did not come together for a turn.
-    pub(crate) parted: Option<String>,
+    pub(crate) barrier_error: Option<String>,
     /// Why a cell was not run once more.
     pub(crate) refused: Option<String>,
 }
@@ -81,7 +81,7 @@ pub(crate) async fn execute(
     stop: &Stop,
 ) -> Execution {
     let clock = Clock::anchored_now();
-    let (mut parted, mut refused) = (None, None);
+    let (mut barrier_error, mut refused) = (None, None);
     let mut has_run = false;
     for place in job.turns.iter().copied() {
         let turn = job.order[place];
@@ -94,32 +94,32 @@ pub(crate) async fn execute(
         if stop.starting.is_cancelled() {
             break;
         }
-        if let Err(refusal) = gate.could_admit(turn.cell) {
+        if let Err(refusal) = gate.check_cell(turn.cell) {
             // Other machines wait for this one before every turn, so that there it begins, and ends at once.
-            if refusal.why == Why::DailyQuota && job.meet.is_none() {
-                refused.get_or_insert(format!("cells are left out: {}", refusal.reason));
+            if refusal.reason == RefusalReason::DailyQuotaExhausted && job.barrier.is_none() {
+                refused.get_or_insert(format!("cells are left out: {}", refusal.message));
                 continue;
             }
             // From its start on an attempt is all that counts of a turn: one that could send nothing must not begin.
             if turn.attempt > 1 {
-                refused = Some(format!("{} is not run again: {}", job.cells[turn.cell].id, refusal.reason));
+                refused = Some(format!("{} is not run again: {}", job.cells[turn.cell].id, refusal.message));
                 break;
             }
         }
         has_run = true;
         tell(Event::TurnStarted { place, turn });
-        gate.begin(turn.cell);
+        gate.start_cell(turn.cell);
         let report = match run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await {
             Ok(report) => report,
-            Err(NotBegun::Stopped) => break,
-            Err(NotBegun::Parted(why)) => {
-                parted = Some(why);
+            Err(NotStarted::Stopped) => break,
+            Err(NotStarted::BarrierFailed(why)) => {
+                barrier_error = Some(why);
                 break;
             }
         };
         let ends_run = match report.end {
             TurnEnd::OutOfBudget | TurnEnd::LostCredentials => true,
-            TurnEnd::Aborted => job.then == Then::Stop,
+            TurnEnd::Aborted => job.then == AfterAbort::Stop,
             _ => false,
         };
         tell(Event::TurnEnded(Box::new(report)));
@@ -127,5 +127,5 @@ pub(crate) async fn execute(
             break;
         }
     }
-    Execution { interrupted: stop.starting.is_cancelled(), parted, refused }
+    Execution { interrupted: stop.starting.is_cancelled(), barrier_error, refused }
 }

@@ -75,7 +75,7 @@ impl Tally {
             && tokens >= 2
         {
             let us = last.saturating_duration_since(first).as_micros() as f64 / (tokens - 1) as f64;
-            record.tpot_ms = Some(crate::units::ms_of_us(us.round() as u64));
+            record.tpot_ms = Some(crate::units::us_to_ms(us.round() as u64));
         }
     }
 

@@ -62,7 +62,7 @@ fn plan() -> Plan {
 struct Open;
 
 impl Gate for Open {
-    fn begin(&self, _cell: usize) {}
+    fn start_cell(&self, _cell: usize) {}
     fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }
@@ -96,7 +96,7 @@ async fn bedrock(url: String) -> Arc<Bedrock> {
 fn job(plan: &Plan, shard: Shard) -> Job {
     let cells = expand(plan);
     Job {
-        prompts: cells.iter().map(|_| Arc::new(Source::of_text("hello"))).collect(),
+        prompts: cells.iter().map(|_| Arc::new(Source::from_text("hello"))).collect(),
         turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
@@ -104,7 +104,7 @@ fn job(plan: &Plan, shard: Shard) -> Job {
         keeps_text: plan.record.text,
         then: plan.abort.then,
         shard,
-        meet: None,
+        barrier: None,
         backlog: Arc::default(),
         cells,
     }
@@ -314,7 +314,7 @@ async fn starts_wait_while_the_recorder_is_behind() {
 struct Broken;
 
 impl Gate for Broken {
-    fn begin(&self, _cell: usize) {}
+    fn start_cell(&self, _cell: usize) {}
     fn admit(&self) -> Result<(), Refusal> {
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::backlog::Backlog;
 use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::{ClosesOnPanic, Deadline};
 use super::health::{Ticker, cpu_time};
-use super::port::{Event, Gate, Meet, Refusal, Why};
+use super::port::{Barrier, Event, Gate, Refusal, RefusalReason};
 use super::prepared::{Number, Prepared};
 use super::redact::redact_record;
 use super::run::{Clock, Job, Tell};
@@ -41,7 +41,7 @@ pub(super) struct Shared {
     /// The machine, where several make the run.
     machine: Option<u32>,
     /// Where it meets the others, and the place of the turn.
-    meet: Option<(Arc<dyn Meet>, usize)>,
+    barrier: Option<(Arc<dyn Barrier>, usize)>,
     /// Which requests of the turn are started here.
     shard: Shard,
     /// Of all machines.
@@ -87,7 +87,7 @@ impl Shared {
             start,
             deadline: Deadline::new(start + cell.length()),
             machine: None,
-            meet: None,
+            barrier: None,
             shard: Shard::WHOLE,
             most_requests: cell.load.requests.unwrap_or(u64::MAX),
             most_in_flight: cell.load.max_in_flight,
@@ -111,7 +111,7 @@ impl Shared {
     /// The part of it that is a machine's, `shard`; one that has no users starts none of the requests either.
     pub(super) fn of(mut self, job: &Job, place: usize, shard: Shard, is_idle: bool) -> Self {
         self.machine = job.shard.is_part().then_some(job.shard.index);
-        self.meet = job.meet.clone().map(|meet| (meet, place));
+        self.barrier = job.barrier.clone().map(|barrier| (barrier, place));
         self.shard = shard;
         self.backlog = Arc::clone(&job.backlog);
         self.most_in_flight = shard.share(u64::from(self.most_in_flight)).max(1) as u32;
@@ -163,7 +163,7 @@ impl Shared {
 
     /// The time that users were there, and what they thought of it, milliseconds.
     pub(super) fn user_and_think_ms(&self) -> (f64, f64) {
-        let read = |us: &AtomicU64| crate::units::ms_of_us(us.load(Ordering::Relaxed));
+        let read = |us: &AtomicU64| crate::units::us_to_ms(us.load(Ordering::Relaxed));
         (read(&self.user_us), read(&self.think_us))
     }
 
@@ -194,7 +194,7 @@ impl Shared {
     /// last request that was asked for.
     fn next(&self) -> Start {
         if let Err(refusal) = self.gate.admit() {
-            if refusal.why == Why::Unreserved {
+            if refusal.reason == RefusalReason::NotReserved {
                 return Start::Unreserved;
             }
             self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
@@ -215,7 +215,7 @@ impl Shared {
     /// Waits until a start that was [`Start::Unreserved`] can be tried again, or nothing starts any more.
     pub(super) async fn reserved(&self) {
         tokio::select! {
-            () = self.gate.reserved() => {}
+            () = self.gate.wait_for_reservation() => {}
             () = self.deadline.closing.cancelled() => {}
         }
     }
@@ -224,8 +224,8 @@ impl Shared {
     async fn is_admitted(&self, ask: impl Fn() -> Result<(), Refusal>) -> bool {
         loop {
             match ask() {
-                Err(Refusal { why: Why::Unreserved, .. }) => tokio::select! {
-                    () = self.gate.reserved() => {}
+                Err(Refusal { reason: RefusalReason::NotReserved, .. }) => tokio::select! {
+                    () = self.gate.wait_for_reservation() => {}
                     () = self.giving_up.cancelled() => return false,
                 },
                 decided => return decided.is_ok(),
@@ -252,14 +252,14 @@ impl Shared {
     }
 
     /// Whether the gate wants the cell to go on past its time.
-    pub(super) fn goes_on(&self) -> bool {
-        self.gate.goes_on()
+    pub(super) fn wants_extension(&self) -> bool {
+        self.gate.wants_extension()
     }
 
     /// Whether no machine of the run wants the cell to go on; this one does not.
     pub(super) async fn all_have_enough(&self) -> bool {
-        match &self.meet {
-            Some((meet, place)) => meet.enough(*place).await,
+        match &self.barrier {
+            Some((barrier, place)) => barrier.all_have_enough(*place).await,
             None => true,
         }
     }

@@ -1,4 +1,4 @@
-//! Several gates as one: a start needs every permission, and a cell goes on if any gate wants it to.
+//! Several gates combined: a request is admitted if all gates admit it; a cell is extended if any gate wants it.
 
 use crate::executor::port::{Gate, Refusal};
 use crate::record::Record;
@@ -6,39 +6,39 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 /// The gates of a run.
-pub(crate) struct All(pub(crate) Vec<Arc<dyn Gate>>);
+pub(crate) struct AllGates(pub(crate) Vec<Arc<dyn Gate>>);
 
-impl Gate for All {
-    fn begin(&self, cell: usize) {
-        self.0.iter().for_each(|gate| gate.begin(cell));
+impl Gate for AllGates {
+    fn start_cell(&self, cell: usize) {
+        self.0.iter().for_each(|gate| gate.start_cell(cell));
     }
 
     fn admit(&self) -> Result<(), Refusal> {
         self.0.iter().try_for_each(|gate| gate.admit())
     }
 
-    fn reserved(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn wait_for_reservation(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {
             for gate in &self.0 {
-                gate.reserved().await;
+                gate.wait_for_reservation().await;
             }
         })
     }
 
-    fn could_admit(&self, cell: usize) -> Result<(), Refusal> {
-        self.0.iter().try_for_each(|gate| gate.could_admit(cell))
+    fn check_cell(&self, cell: usize) -> Result<(), Refusal> {
+        self.0.iter().try_for_each(|gate| gate.check_cell(cell))
     }
 
-    fn goes_on(&self) -> bool {
-        self.0.iter().any(|gate| gate.goes_on())
+    fn wants_extension(&self) -> bool {
+        self.0.iter().any(|gate| gate.wants_extension())
     }
 
     fn settle(&self, record: &Record) {
         self.0.iter().for_each(|gate| gate.settle(record));
     }
 
-    fn stalled(&self, from_ms: f64, to_ms: f64) {
-        self.0.iter().for_each(|gate| gate.stalled(from_ms, to_ms));
+    fn exclude_stall(&self, from_ms: f64, to_ms: f64) {
+        self.0.iter().for_each(|gate| gate.exclude_stall(from_ms, to_ms));
     }
 
     fn admit_probe(&self, probe: usize) -> Result<(), Refusal> {

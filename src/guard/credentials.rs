@@ -1,47 +1,47 @@
-//! Ends a run whose credentials are gone for good: an expired session does not come back by asking, and
-//! what is left of the run is worth more than a column of failures.
+//! Ends a run whose credentials are lost permanently: an expired session does not recover by itself, and further requests
+//! would only fail.
 
-use crate::executor::port::{Gate, Refusal, Why};
+use crate::executor::port::{Gate, Refusal, RefusalReason};
 use crate::record::{Outcome, Record, class};
 use std::sync::{Mutex, PoisonError};
 
-/// Requests without credentials that end the run, if no other request ended between them: one alone may be a request
-/// that was signed just before a renewal.
-const IN_A_ROW: u32 = 5;
+/// Minimum number of consecutive requests without valid credentials that end the run. A single one may have been signed
+/// just before a renewal.
+const MIN_CONSECUTIVE: u32 = 5;
 
-/// The time that they must span, in seconds: many users fail at once while a provider does not answer for a moment.
-const LOST_AFTER_S: f64 = 10.0;
+/// Minimum time that they span, in seconds: many users fail at once while a provider is unavailable for a moment.
+const MIN_SPAN_S: f64 = 10.0;
 
-/// The gate.
+/// The gate that refuses requests once credentials are lost.
 #[derive(Debug, Default)]
-pub(crate) struct Credentials {
+pub(crate) struct CredentialsGate {
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    refused: u32,
-    /// When the first of them ended, in epoch seconds.
-    since: f64,
+    consecutive: u32,
+    /// End of the first of them, in epoch seconds.
+    first_end: f64,
     lost: Option<String>,
 }
 
-impl Credentials {
+impl CredentialsGate {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Gate for Credentials {
-    fn begin(&self, _cell: usize) {}
+impl Gate for CredentialsGate {
+    fn start_cell(&self, _cell: usize) {}
 
-    fn could_admit(&self, _cell: usize) -> Result<(), Refusal> {
+    fn check_cell(&self, _cell: usize) -> Result<(), Refusal> {
         self.admit()
     }
 
     fn admit(&self) -> Result<(), Refusal> {
         self.with(|state| match &state.lost {
-            Some(reason) => Err(Refusal { reason: reason.clone(), why: Why::Unsigned }),
+            Some(message) => Err(Refusal { message: message.clone(), reason: RefusalReason::CredentialsLost }),
             None => Ok(()),
         })
     }
@@ -51,17 +51,17 @@ impl Gate for Credentials {
             return;
         }
         self.with(|state| match record.error_class.as_deref().filter(|name| class::is_unsigned(name)) {
-            None => state.refused = 0,
+            None => state.consecutive = 0,
             Some(name) => {
-                state.refused = state.refused.saturating_add(1);
-                if state.refused == 1 {
-                    state.since = record.timestamp;
+                state.consecutive = state.consecutive.saturating_add(1);
+                if state.consecutive == 1 {
+                    state.first_end = record.timestamp;
                 }
-                if state.refused >= IN_A_ROW && record.timestamp - state.since >= LOST_AFTER_S {
+                if state.consecutive >= MIN_CONSECUTIVE && record.timestamp - state.first_end >= MIN_SPAN_S {
                     let message = record.error_message.as_deref().unwrap_or_default();
-                    let what = format!("the credentials are gone: {name}: {message}");
-                    let reason = format!("{}; renew them, and go on with --resume", what.trim_end_matches(": "));
-                    state.lost.get_or_insert(reason);
+                    let error = format!("the credentials are lost: {name}: {message}");
+                    let message = format!("{}; renew them and continue with --resume", error.trim_end_matches(": "));
+                    state.lost.get_or_insert(message);
                 }
             }
         });
@@ -74,28 +74,28 @@ mod tests {
     use crate::record::request::tests::record;
 
     #[test]
-    fn a_hiccup_of_all_users_does_not_end_the_run_and_a_lasting_loss_does() {
+    fn short_outage_does_not_end_the_run_and_a_lasting_loss_does() {
         let end = |class: Option<&str>, timestamp: f64| Record {
             timestamp,
             error_class: class.map(str::to_owned),
             ..record()
         };
-        let gate = Credentials::default();
-        for hiccup in [0.0, 60.0, 120.0] {
-            (0..90).for_each(|user| gate.settle(&end(Some("credentials"), 1e9 + hiccup + f64::from(user) / 10.0)));
-            gate.settle(&end(Some("ThrottlingException"), 1e9 + hiccup + 9.5));
+        let gate = CredentialsGate::default();
+        for outage in [0.0, 60.0, 120.0] {
+            (0..90).for_each(|user| gate.settle(&end(Some("credentials"), 1e9 + outage + f64::from(user) / 10.0)));
+            gate.settle(&end(Some("ThrottlingException"), 1e9 + outage + 9.5));
         }
-        assert!(gate.admit().is_ok(), "90 users, and one provider that did not answer for 9 s");
+        assert!(gate.admit().is_ok(), "90 users failed within 9 s");
         let lost = |second: u32| end(Some("ExpiredTokenException"), 1e9 + 200.0 + f64::from(second));
         for second in [0, 11, 12, 13] {
             gate.settle(&lost(second));
         }
-        assert!(gate.admit().is_ok(), "four are few");
+        assert!(gate.admit().is_ok(), "four requests are too few");
         gate.settle(&lost(14));
         let refusal = gate.admit().unwrap_err();
-        assert_eq!(refusal.why, Why::Unsigned);
-        gate.begin(1);
+        assert_eq!(refusal.reason, RefusalReason::CredentialsLost);
+        gate.start_cell(1);
         gate.settle(&end(None, 1e9 + 300.0));
-        assert_eq!(gate.admit(), Err(refusal), "for every cell");
+        assert_eq!(gate.admit(), Err(refusal), "the refusal applies to every cell");
     }
 }

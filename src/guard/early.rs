@@ -1,13 +1,12 @@
-//! Ends a cell that cannot meet a threshold any more, where the threshold says `abort_on_fail`.
+//! Stops a cell early that can no longer meet a threshold with `abort_on_fail`.
 //!
-//! A percentile lies above its bound where more than 1 - p of the times do, so that every bound it
-//! looks at is one on a share, and counters are all that is kept. It looks after 200 requests and
-//! whenever their number has doubled, at half the level each time: 0.05 %, 0.025 %, ... By
-//! Bonferroni's inequality a turn that is just on its bound is ended for it with a chance of less
-//! than 0.1 %, however long it runs; a turn that keeps it, with less. Bounds from below (requests per
-//! second, goodput) are left to the end: what is still to come may make up for what was.
+//! A percentile p exceeds its bound if more than 1 - p of the times do. Every bound is therefore a bound on a share, and
+//! only counters are kept. The gate tests after 200 requests and each time their number has doubled, at half the level
+//! each time: 0.05 %, 0.025 %, ... By Bonferroni's inequality, a cell run that is exactly on its bound is stopped with a
+//! probability below 0.1 %, however long it runs; a cell run within its bound, with a smaller one. Lower bounds (requests
+//! per second, goodput) are not tested: the rest of the cell run may compensate.
 
-use crate::executor::port::{Gate, Refusal, Why};
+use crate::executor::port::{Gate, Refusal, RefusalReason};
 use crate::matrix::Cell;
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, Counted, Plan, Timed};
@@ -20,84 +19,84 @@ use crate::units::ms;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Requests before the first look.
-const FIRST_LOOK: u64 = 200;
+/// Number of requests before the first test.
+const FIRST_TEST: u64 = 200;
 
-/// What the first look may be wrong by; each further one by half of the one before.
+/// Error probability of the first test; it is halved for each further test.
 const FIRST_LEVEL: f64 = 0.000_5;
 
-/// How often the start of the latency window is estimated anew, in requests.
-const REFRESH: u64 = 64;
+/// Number of requests between two estimates of the start of the latency window.
+const WINDOW_REFRESH: u64 = 64;
 
-/// The gate.
+/// The gate that stops cells early.
 #[derive(Debug)]
-pub(crate) struct Early {
+pub(crate) struct EarlyStopGate {
     cells: Vec<Cell>,
-    /// What is looked at in each of them.
-    watches: Vec<Vec<Watch>>,
+    /// The watched bounds of each cell.
+    bounds: Vec<Vec<WatchedBound>>,
     include_ramp: bool,
     state: Mutex<State>,
 }
 
-/// One bound, as one on a share.
+/// One bound, expressed as a bound on a share.
 #[derive(Debug, Clone)]
-struct Watch {
+struct WatchedBound {
     bound: FailedBound,
-    what: What,
-    /// The share of requests that may break it.
-    most: f64,
-    /// `p95 <= 2.5s of slo 1`.
-    shown: String,
+    criterion: Criterion,
+    /// Maximum share of requests that may violate the criterion.
+    max_share: f64,
+    /// Description, such as `p95 <= 2.5s of slo 1`.
+    label: String,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum What {
-    Longer(Timed, f64),
+enum Criterion {
+    LongerThan(Timed, f64),
     Counted(Counted),
 }
 
 #[derive(Debug, Default)]
 struct State {
     cell: usize,
-    counts: Vec<Count>,
+    counts: Vec<BoundTally>,
     settled: u64,
-    /// For the p95 of the successes.
+    /// Response times of the successes, for their p95.
     times: Times,
-    /// From when on times count, milliseconds from the turn's start; nothing while it is not known.
+    /// Start of the latency window, in milliseconds from the start of the cell run; `None` until it is estimated.
     window_ms: Option<f64>,
-    /// Cells that failed, in this turn or an earlier one.
+    /// Cells that failed, in this cell run or an earlier one.
     failed: HashMap<usize, Refusal>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Count {
+struct BoundTally {
     tally: Tally,
-    next_look: u64,
+    next_test: u64,
     level: f64,
 }
 
-impl Early {
-    /// For the cells of a run, in matrix order.
+impl EarlyStopGate {
+    /// Creates the gate for the cells of a run, in matrix order.
     pub(crate) fn new(cells: &[Cell], plan: &Plan) -> Self {
-        let watches = |cell: &Cell| {
-            let asked = plan.slo.iter().enumerate().filter(|(_, slo)| slo.abort_on_fail && matches(&slo.when, cell));
+        let bounds = |cell: &Cell| {
+            let watched = plan.slo.iter().enumerate().filter(|(_, slo)| slo.abort_on_fail && matches(&slo.when, cell));
             let watch = |slo: usize, title: String, bound: &Bound| {
-                let (what, most) = match bound {
-                    Bound::Percentile { of, p, max } => (What::Longer(*of, ms(*max)), 1.0 - p / 100.0),
-                    Bound::Share { of, max } => (What::Counted(*of), *max),
+                let (criterion, max_share) = match bound {
+                    Bound::Percentile { of, p, max } => (Criterion::LongerThan(*of, ms(*max)), 1.0 - p / 100.0),
+                    Bound::Share { of, max } => (Criterion::Counted(*of), *max),
                     Bound::PerSecond { .. } | Bound::Goodput { .. } => return None,
                 };
-                let shown = format!("{} of {title}", bound.key());
-                Some(Watch { bound: FailedBound { slo, metric: bound.key() }, what, most, shown })
+                let label = format!("{} of {title}", bound.key());
+                Some(WatchedBound { bound: FailedBound { slo, metric: bound.key() }, criterion, max_share, label })
             };
-            asked
+            watched
                 .flat_map(|(index, slo)| {
                     slo.bounds.iter().filter_map(move |bound| watch(index, slo.title(index), bound)).collect::<Vec<_>>()
                 })
                 .collect()
         };
         Self {
-            watches: cells.iter().map(watches).collect(),
+            bounds: cells.iter().map(bounds).collect(),
             cells: cells.to_vec(),
             include_ramp: plan.report.include_ramp,
             state: Mutex::new(State::default()),
@@ -108,28 +107,28 @@ impl Early {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What a request says of a bound: whether it breaks it, or nothing.
-    fn breaks(watch: &Watch, sample: &Sample, window_ms: Option<f64>) -> Option<bool> {
-        match watch.what {
-            What::Counted(of) => (sample.outcome != Outcome::Censored).then(|| interval::counts(of, sample)),
-            What::Longer(of, most_ms) => {
+    /// Returns whether a request violates a bound; `None` if the request does not count for it.
+    fn is_violation(watch: &WatchedBound, sample: &Sample, window_ms: Option<f64>) -> Option<bool> {
+        match watch.criterion {
+            Criterion::Counted(of) => (sample.outcome != Outcome::Censored).then(|| interval::counts(of, sample)),
+            Criterion::LongerThan(of, max_ms) => {
                 if sample.start_ms < window_ms? {
                     return None;
                 }
-                // What was cut off before the bound may have kept it.
+                // A request censored before the bound may have met it.
                 let (ms, _) = interval::observe(of, sample)?;
-                Some(ms > most_ms)
+                Some(ms > max_ms)
             }
         }
     }
 }
 
-impl Gate for Early {
-    fn begin(&self, cell: usize) {
-        let fresh = Count { tally: Tally::default(), next_look: FIRST_LOOK, level: FIRST_LEVEL };
+impl Gate for EarlyStopGate {
+    fn start_cell(&self, cell: usize) {
+        let fresh = BoundTally { tally: Tally::default(), next_test: FIRST_TEST, level: FIRST_LEVEL };
         self.with(|state| {
             state.cell = cell;
-            state.counts = vec![fresh; self.watches[cell].len()];
+            state.counts = vec![fresh; self.bounds[cell].len()];
             (state.settled, state.window_ms) = (0, None);
             state.times.clear();
         });
@@ -147,56 +146,56 @@ impl Gate for Early {
             return;
         }
         self.with(|state| {
-            let watches = &self.watches[state.cell];
-            if watches.is_empty() || state.failed.contains_key(&state.cell) {
+            let bounds = &self.bounds[state.cell];
+            if bounds.is_empty() || state.failed.contains_key(&state.cell) {
                 return;
             }
             if record.outcome == Outcome::Succeeded && record.validity != Some(Unfit::Blocked) {
                 state.times.add(record.response_time_ms);
             }
             state.settled += 1;
-            if state.settled % REFRESH == 0 {
+            if state.settled % WINDOW_REFRESH == 0 {
                 let cell = &self.cells[state.cell];
                 let p95 = state.times.percentile_ms(0.95).into_iter().collect();
                 state.window_ms = Some(window::start(cell, ms(cell.length()), p95, self.include_ramp).0);
             }
             let sample = Sample::of(record);
-            for (watch, count) in watches.iter().zip(&mut state.counts) {
-                let Some(broken) = Self::breaks(watch, &sample, state.window_ms) else { continue };
-                count.tally.add(broken);
-                if count.tally.n() < count.next_look {
+            for (watch, count) in bounds.iter().zip(&mut state.counts) {
+                let Some(is_violation) = Self::is_violation(watch, &sample, state.window_ms) else { continue };
+                count.tally.add(is_violation);
+                if count.tally.n() < count.next_test {
                     continue;
                 }
-                if count.tally.low(count.level) > watch.most {
+                if count.tally.low(count.level) > watch.max_share {
                     state.failed.insert(state.cell, refusal(watch, count));
                     return;
                 }
-                count.next_look *= 2;
+                count.next_test *= 2;
                 count.level /= 2.0;
             }
         });
     }
 }
 
-fn refusal(watch: &Watch, count: &Count) -> Refusal {
+fn refusal(watch: &WatchedBound, count: &BoundTally) -> Refusal {
     let (hits, n) = (count.tally.hits(), count.tally.n());
-    let broke = match watch.what {
-        What::Longer(..) => "took longer",
-        What::Counted(Counted::Failures) => "failed",
-        What::Counted(Counted::Throttles) => "were throttled",
-        What::Counted(Counted::Blocked) => "were blocked",
+    let violated = match watch.criterion {
+        Criterion::LongerThan(..) => "took longer",
+        Criterion::Counted(Counted::Failures) => "failed",
+        Criterion::Counted(Counted::Throttles) => "were throttled",
+        Criterion::Counted(Counted::Blocked) => "were blocked",
     };
-    let reason = format!(
-        "{} cannot be met any more: {hits} of {n} requests {broke}, and {} % may ({} % sure)",
-        watch.shown,
-        rounded(watch.most * 100.0),
-        rounded(100.0 - count.level * 100.0)
+    let message = format!(
+        "{} can no longer be met: {hits} of {n} requests {violated}, allowed are {} % ({} % confidence)",
+        watch.label,
+        round_for_display(watch.max_share * 100.0),
+        round_for_display(100.0 - count.level * 100.0)
     );
-    Refusal { reason, why: Why::Failed(watch.bound.clone()) }
+    Refusal { message, reason: RefusalReason::BoundFailed(watch.bound.clone()) }
 }
 
-/// Without the digits that binary fractions add.
-fn rounded(number: f64) -> f64 {
+/// Rounds to six decimals, which removes artefacts of binary fractions.
+fn round_for_display(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
 }
 
@@ -207,11 +206,11 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use serde_json::json;
 
-    fn early(slo: &str) -> Early {
+    fn early(slo: &str) -> EarlyStopGate {
         let mut plan = crate::plan::tests::plan();
         plan.load.spawn_rate = 1e6;
         plan.slo = vec![toml::from_str(slo).unwrap()];
-        Early::new(&crate::matrix::expand(&plan), &plan)
+        EarlyStopGate::new(&crate::matrix::expand(&plan), &plan)
     }
 
     fn record(sent_ms: f64, took_ms: f64, outcome: &str) -> Record {
@@ -222,80 +221,81 @@ mod tests {
         serde_json::from_value(record).unwrap()
     }
 
-    /// How many requests a turn gets in which each breaks its bound with a chance, `most` at most.
-    fn lasts(chance: f64, most: u32, seed: u64) -> u32 {
+    /// Returns the number of requests, at most `max`, until a cell run is stopped in which each request violates the
+    /// bound with this probability.
+    fn requests_until_stop(probability: f64, max: u32, seed: u64) -> u32 {
         let early = early("p95 = \"1s\"\nabort_on_fail = true");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        early.begin(0);
-        for n in 0..most {
+        early.start_cell(0);
+        for n in 0..max {
             if early.admit().is_err() {
                 return n;
             }
-            let took_ms = if rng.random_bool(chance) { 1_001.0 } else { 500.0 };
+            let took_ms = if rng.random_bool(probability) { 1_001.0 } else { 500.0 };
             early.settle(&record(2_000.0 + f64::from(n), took_ms, "succeeded"));
         }
-        most
+        max
     }
 
     #[test]
-    fn a_turn_on_its_bound_is_practically_never_ended() {
-        let ended = (0..400).filter(|seed| lasts(0.05, 1_700, *seed) < 1_700).count();
+    fn cell_run_exactly_on_its_bound_is_almost_never_stopped() {
+        let ended = (0..400).filter(|seed| requests_until_stop(0.05, 1_700, *seed) < 1_700).count();
         assert!(ended <= 2, "{ended} of 400");
     }
 
     #[test]
-    fn a_turn_that_breaks_its_bound_is_ended_and_stays_so() {
+    fn cell_that_violates_its_bound_is_stopped_and_stays_stopped() {
         for seed in 0..20 {
-            assert!(lasts(0.15, 5_000, seed) < 1_000, "seed {seed}");
+            assert!(requests_until_stop(0.15, 5_000, seed) < 1_000, "seed {seed}");
         }
         let early = early("failure_rate = \"1%\"\nrequests_per_sec = { min = 20 }\nabort_on_fail = true");
-        early.begin(3);
+        early.start_cell(3);
         (0..199).for_each(|n| early.settle(&record(f64::from(n), 5.0, "failed")));
-        assert!(early.admit().is_ok(), "not before the first look");
+        assert!(early.admit().is_ok(), "no test before 200 requests");
         early.settle(&record(199.0, 5.0, "failed"));
         let refusal = early.admit().unwrap_err();
-        assert_eq!(refusal.why, Why::Failed(FailedBound { slo: 0, metric: "failure_rate".into() }));
-        insta::assert_snapshot!(refusal.reason, @"failure_rate of slo 1 cannot be met any more: 200 of 200 requests failed, and 1 % may (99.95 % sure)");
-        early.begin(4);
-        assert!(early.admit().is_ok(), "another cell begins anew");
-        early.begin(3);
-        assert_eq!(early.admit(), Err(refusal), "a repetition of a cell that failed is not paid for");
+        assert_eq!(refusal.reason, RefusalReason::BoundFailed(FailedBound { slo: 0, metric: "failure_rate".into() }));
+        insta::assert_snapshot!(refusal.message, @"failure_rate of slo 1 can no longer be met: 200 of 200 requests failed, allowed are 1 % (99.95 % confidence)");
+        early.start_cell(4);
+        assert!(early.admit().is_ok(), "another cell starts with no counts");
+        early.start_cell(3);
+        assert_eq!(early.admit(), Err(refusal), "a repetition of a failed cell is not run");
     }
 
     #[test]
-    fn what_says_nothing_of_a_bound_does_not_count() {
+    fn requests_in_the_ramp_failures_and_early_censored_requests_do_not_count() {
         let early = early("p95 = \"1s\"\nabort_on_fail = true");
-        early.begin(0);
+        early.start_cell(0);
         for n in 0..600 {
             early.settle(&record(0.0, 9_000.0, "succeeded"));
             early.settle(&record(f64::from(n), 9_000.0, "throttled"));
             early.settle(&record(40_000.0 + f64::from(n), 900.0, "censored"));
         }
-        assert!(early.admit().is_ok(), "the ramp, failures, and what was cut off before the bound");
-        early.begin(1);
+        assert!(early.admit().is_ok(), "the ramp, failures, and requests censored before the bound");
+        early.start_cell(1);
         for n in 0..600 {
             early.settle(&record(40_000.0 + f64::from(n), 900.0, "succeeded"));
             early.settle(&record(40_000.0 + f64::from(n), 9_000.0, "censored"));
         }
-        assert!(early.admit().is_err(), "what was cut off after the bound broke it");
+        assert!(early.admit().is_err(), "requests censored after the bound violate it");
     }
 
     #[test]
-    fn failed_requests_end_no_cell_for_its_latency() {
+    fn failed_requests_do_not_end_a_cell_for_its_latency() {
         let mut plan = crate::plan::tests::plan();
         plan.load.spawn_rate = 1e6;
         plan.report.include_failures = true;
         plan.slo = vec![toml::from_str("p95 = \"1s\"\nabort_on_fail = true").unwrap()];
-        let early = Early::new(&crate::matrix::expand(&plan), &plan);
-        early.begin(0);
+        let early = EarlyStopGate::new(&crate::matrix::expand(&plan), &plan);
+        early.start_cell(0);
         (0..2_000).for_each(|n| early.settle(&record(40_000.0 + f64::from(n), 9_000.0, "throttled")));
-        assert!(early.admit().is_ok(), "the latencies that a report shows decide nothing");
+        assert!(early.admit().is_ok(), "the latencies in a report decide nothing");
     }
 
     #[test]
-    fn without_the_wish_nothing_is_watched() {
+    fn threshold_without_abort_on_fail_is_not_watched() {
         let early = early("p95 = \"1ms\"");
-        early.begin(0);
+        early.start_cell(0);
         (0..2_000).for_each(|n| early.settle(&record(40_000.0 + f64::from(n), 9_000.0, "succeeded")));
         assert!(early.admit().is_ok());
     }

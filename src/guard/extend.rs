@@ -1,4 +1,4 @@
-//! Lets a cell go on until its latency window holds as many successes as `min_samples` asks for.
+//! Extends a cell until its latency window contains `min_samples` successes.
 
 use crate::executor::port::{Gate, Refusal};
 use crate::matrix::{Cell, Shard};
@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// The gate.
+/// The gate that extends cells.
 #[derive(Debug)]
-pub(crate) struct Extend {
+pub(crate) struct ExtensionGate {
     cells: Vec<Cell>,
     include_ramp: bool,
     shard: Shard,
@@ -21,23 +21,23 @@ pub(crate) struct Extend {
 #[derive(Debug)]
 struct State {
     cell: usize,
-    began: Instant,
-    /// Start and response time of each success, milliseconds.
+    started: Instant,
+    /// Start and response time of each success, in milliseconds.
     successes: Vec<(f64, f64)>,
-    /// The last times for which this machine stood still, from and to, milliseconds.
+    /// The most recent stalls of this machine: start and end, in milliseconds.
     stalls: VecDeque<(f64, f64)>,
 }
 
-/// Stalls that are remembered: no request is in flight during more.
+/// Maximum number of stalls kept; no request is in flight during more.
 const MAX_STALLS: usize = 1_000;
 
-/// Whether a request with this start and response time was in flight while this machine stood still.
-fn is_in(stall: &(f64, f64), start_ms: f64, response_ms: f64) -> bool {
+/// Returns whether a request with this start and response time was in flight during a stall.
+fn overlaps(stall: &(f64, f64), start_ms: f64, response_ms: f64) -> bool {
     start_ms < stall.1 && start_ms + response_ms > stall.0 - crate::stats::TICK_MS
 }
 
-impl Extend {
-    /// For the cells of a run, in matrix order; a machine goes on for its share of the samples.
+impl ExtensionGate {
+    /// Creates the gate for the cells of a run, in matrix order. Each shard collects its share of the samples.
     pub(crate) fn new(cells: &[Cell], include_ramp: bool, shard: Shard) -> Self {
         Self { cells: cells.to_vec(), include_ramp, shard, state: Mutex::new(None) }
     }
@@ -47,12 +47,16 @@ impl Extend {
     }
 }
 
-impl Gate for Extend {
-    fn begin(&self, cell: usize) {
-        let wanted = self.cells[cell].load.min_samples.is_some();
+impl Gate for ExtensionGate {
+    fn start_cell(&self, cell: usize) {
+        let has_minimum = self.cells[cell].load.min_samples.is_some();
         self.with(|state| {
-            *state =
-                wanted.then(|| State { cell, began: Instant::now(), successes: Vec::new(), stalls: VecDeque::new() });
+            *state = has_minimum.then(|| State {
+                cell,
+                started: Instant::now(),
+                successes: Vec::new(),
+                stalls: VecDeque::new(),
+            });
         });
     }
 
@@ -60,14 +64,14 @@ impl Gate for Extend {
         Ok(())
     }
 
-    fn goes_on(&self) -> bool {
+    fn wants_extension(&self) -> bool {
         self.with(|state| {
             let Some(state) = state else { return false };
             let cell = &self.cells[state.cell];
             let wanted = cell.load.min_samples.map_or(0, samples_wanted) as u64;
             let wanted = cell.part(self.shard).map_or(0, |part| part.share(wanted)) as usize;
             let times = state.successes.iter().map(|(_, response_ms)| *response_ms).collect();
-            let (start_ms, _) = window::start(cell, ms(state.began.elapsed()), times, self.include_ramp);
+            let (start_ms, _) = window::start(cell, ms(state.started.elapsed()), times, self.include_ramp);
             state.successes.iter().filter(|(sent_ms, _)| *sent_ms >= start_ms).count() < wanted
         })
     }
@@ -80,22 +84,22 @@ impl Gate for Extend {
             {
                 let (start_ms, response_ms) = (record.due_ms.unwrap_or(record.sent_ms), record.response_time_ms);
                 let mut during = state.stalls.iter().rev().take_while(|stall| stall.1 > start_ms);
-                if !during.any(|stall| is_in(stall, start_ms, response_ms)) {
+                if !during.any(|stall| overlaps(stall, start_ms, response_ms)) {
                     state.successes.push((start_ms, response_ms));
                 }
             }
         });
     }
 
-    fn stalled(&self, from_ms: f64, to_ms: f64) {
+    fn exclude_stall(&self, from_ms: f64, to_ms: f64) {
         self.with(|state| {
             let Some(state) = state else { return };
             let stall = (from_ms, to_ms);
-            // They are in order of their ends, but for those that ended at nearly the same time.
+            // Successes are ordered by their end, except those that ended almost at the same time.
             let is_before = |(start_ms, response_ms): &(f64, f64)| start_ms + response_ms < from_ms - 1_000.0;
             let recent = state.successes.iter().rposition(is_before).map_or(0, |last| last + 1);
             let mut tail = state.successes.split_off(recent);
-            tail.retain(|(start_ms, response_ms)| !is_in(&stall, *start_ms, *response_ms));
+            tail.retain(|(start_ms, response_ms)| !overlaps(&stall, *start_ms, *response_ms));
             state.successes.append(&mut tail);
             state.stalls.push_back(stall);
             if state.stalls.len() > MAX_STALLS {
@@ -110,31 +114,31 @@ mod tests {
     use super::*;
     use crate::record::request::tests::record;
 
-    /// A cell that wants so many samples, with no ramp.
-    fn extend(wanted: u32) -> Extend {
+    /// Creates a gate whose cells need `wanted` samples and have no ramp.
+    fn extend(wanted: u32) -> ExtensionGate {
         let mut plan = crate::plan::tests::plan();
         plan.load.min_samples = Some(crate::units::Samples::Count(wanted.into()));
-        Extend::new(&crate::matrix::expand(&plan), true, Shard::WHOLE)
+        ExtensionGate::new(&crate::matrix::expand(&plan), true, Shard::WHOLE)
     }
 
-    fn settle(extend: &Extend, sent_ms: f64, response_time_ms: f64) {
+    fn settle(extend: &ExtensionGate, sent_ms: f64, response_time_ms: f64) {
         extend.settle(&Record { response_time_ms, sent_ms, ..record() });
     }
 
     #[test]
-    fn requests_in_flight_during_a_stall_are_no_samples_whenever_they_are_settled() {
+    fn requests_in_flight_during_a_stall_do_not_count_as_samples() {
         let extend = extend(3);
-        extend.begin(0);
+        extend.start_cell(0);
         settle(&extend, 0.0, 100.0);
         settle(&extend, 150.0, 100.0);
         settle(&extend, 190.0, 1_010.0);
-        assert!(!extend.goes_on(), "three samples");
-        extend.stalled(200.0, 1_200.0);
-        assert!(extend.goes_on(), "two of them were in flight during the stall");
+        assert!(!extend.wants_extension(), "three samples");
+        extend.exclude_stall(200.0, 1_200.0);
+        assert!(extend.wants_extension(), "two of them were in flight during the stall");
         settle(&extend, 195.0, 1_100.0);
         settle(&extend, 1_201.0, 100.0);
-        assert!(extend.goes_on(), "one was in flight, and one was sent after it");
+        assert!(extend.wants_extension(), "one was in flight, and one was sent after it");
         settle(&extend, 1_301.0, 100.0);
-        assert!(!extend.goes_on());
+        assert!(!extend.wants_extension());
     }
 }

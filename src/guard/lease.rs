@@ -1,17 +1,16 @@
-//! Leases of the budget: what may be spent is reserved on the disk, in steps of about 1 % of each limit, before it is
-//! spent. A thread of its own syncs the next lease before the current one is used up, so that starts rarely wait and no
-//! thread of the runtime waits for the disk.
+//! Leases of the budget: amounts are reserved on the disk, in steps of about 1 % of each limit, before they are spent. A
+//! separate thread syncs the next lease before the current one is used up, so that starts rarely wait and no thread of the
+//! runtime waits for the disk.
 //!
-//! The budget is never exceeded, whenever the process is killed. Let S be what the run has really spent since its
-//! start, J what its journal shows, and C the ceiling in the last line on the disk.
-//! 1. [`Leases::cover`] admits a request only if everything that is spent, everything in flight at its worst, and the
-//!    request at its worst are within C. Hence S <= C at every moment, and C <= the limit.
-//! 2. A session counts max(J, C) as spent before it starts. By 1 this is at least S, and it stays a lower bound of
-//!    every later C. Hence 1 holds in that session, too, whatever the journal lacks.
-//! 3. Requests are bounded in every session. If C has no bound of a dimension (it had no limit then), or prices have
-//!    changed, the journal lacks at most C - J requests, and J plus that many requests at their worst is at least S.
-//! 4. A session that ends in order has nothing in flight and a synced journal: S = what the gate counts, which
-//!    becomes C.
+//! The budget is never exceeded, even if the process is killed. Let S be the amount that the run has actually spent, J the
+//! amount in its journal, and C the ceiling in the last line on the disk.
+//! 1. [`Leases::cover`] admits a request only if the amount spent plus the worst cases of all requests in flight and of the
+//!    request itself is within C. Hence S <= C at any time, and C <= the limit.
+//! 2. A session counts max(J, C) as spent before it starts. By 1 this is at least S, and it is a lower bound of every
+//!    later C. Hence 1 holds in that session too, whichever records the journal lacks.
+//! 3. The number of requests is bounded in every session. If C has no bound in a dimension (it had no limit), or prices
+//!    have changed, the journal lacks at most C - J requests, and J plus their worst cases is at least S.
+//! 4. A session that ends normally has nothing in flight and a synced journal: S is the gate's own count, which becomes C.
 
 use crate::record::dir::DirError;
 use crate::record::reservations::{Amount, Event, Reservation, Reservations};
@@ -21,24 +20,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
-/// A lease is this part of the limit.
-const LEASES: u64 = 100;
+/// The usual size of a lease is the limit divided by this.
+const LEASE_DIVISOR: u64 = 100;
 
-/// A lease grows to at most this part of the limit while starts have to wait for the disk.
-const LARGEST: u64 = 10;
+/// The largest lease, while starts wait for the disk, is the limit divided by this.
+const MAX_LEASE_DIVISOR: u64 = 10;
 
-/// A lease grows to at most so many times its usual size.
+/// The largest lease as a multiple of the usual size.
 const MAX_GROWTH: u64 = 8;
 
-/// The fewest requests in a lease if requests are not limited.
-const UNLIMITED_REQUESTS: u64 = 128;
+/// Minimum number of requests per lease if requests are not limited.
+const MIN_LEASE_REQUESTS: u64 = 128;
 
-/// Whether a request may be sent.
+/// Whether leases cover a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Cover {
-    /// It is within the leases on the disk.
+pub(super) enum LeaseState {
+    /// The leases on the disk cover the request.
     Covered,
-    /// A lease is being written.
+    /// A lease that may cover the request is being written.
     Pending,
     /// Leases cannot be written.
     Lost,
@@ -49,7 +48,7 @@ pub(super) enum Cover {
 pub(super) struct Leases {
     state: Mutex<State>,
     limit: Amount,
-    /// The worst case of a request of any cell.
+    /// Worst case of a request of any cell.
     worst: Amount,
     prices: String,
     granted: watch::Sender<()>,
@@ -57,43 +56,43 @@ pub(super) struct Leases {
 
 #[derive(Debug)]
 struct State {
-    /// On the disk.
+    /// Ceiling on the disk.
     ceiling: Amount,
-    /// What the last line promises not to exceed.
+    /// Upper bound of the next ceiling, as announced in the last line.
     next: Amount,
     growth: u64,
     has_waited: bool,
     is_pending: bool,
-    /// Gone once the session ends or the disk has refused.
-    wishes: Option<Sender<Reservation>>,
+    /// `None` once the session has ended or a write has failed.
+    requested: Option<Sender<Reservation>>,
 }
 
 /// The thread that writes leases.
 pub(super) type Writer = JoinHandle<Result<Reservations, DirError>>;
 
 impl Leases {
-    /// Starts a session with `spent` by earlier ones. Returns the first line of the session, which must be on the disk
-    /// before a request is sent, and the lines that must be written from then on; see [`Self::grant`].
+    /// Starts a session after earlier ones have spent `spent`. Returns the first line of the session, which must be on the
+    /// disk before a request is sent, and the channel of the lines to write afterwards; see [`Self::grant`].
     pub(super) fn new(
         limit: Amount,
         worst: Amount,
         spent: Amount,
         prices: String,
     ) -> (Self, Reservation, Receiver<Reservation>) {
-        let (sender, wishes) = channel();
-        let ceiling = bounded(spent, limit);
+        let (sender, requested) = channel();
+        let ceiling = ceiling_from(spent, limit);
         let state =
-            State { ceiling, next: ceiling, growth: 1, has_waited: false, is_pending: false, wishes: Some(sender) };
+            State { ceiling, next: ceiling, growth: 1, has_waited: false, is_pending: false, requested: Some(sender) };
         let leases = Self { state: Mutex::new(state), limit, worst, prices, granted: watch::Sender::new(()) };
-        let opened = leases.line(Event::Opened, ceiling);
+        let opened = leases.reservation(Event::Opened, ceiling);
         leases.with(|state| state.next = opened.next_up_to);
-        (leases, opened, wishes)
+        (leases, opened, requested)
     }
 
-    /// As [`Self::new`], with the file and the thread that writes it.
+    /// Starts a session like [`Self::new`], with the file and the thread that writes it.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// Fails if the first line cannot be written.
     pub(super) fn start(
         mut file: Reservations,
         limit: Amount,
@@ -101,50 +100,50 @@ impl Leases {
         spent: Amount,
         prices: String,
     ) -> Result<(Arc<Self>, Writer), DirError> {
-        let (leases, opened, wishes) = Self::new(limit, worst, spent, prices);
+        let (leases, opened, requested) = Self::new(limit, worst, spent, prices);
         file.append(&opened)?;
         let leases = Arc::new(leases);
         let granting = Arc::clone(&leases);
         let write = move || {
-            let granting = LosesOnDrop(granting);
-            for reservation in wishes {
+            let granting = RevokeOnDrop(granting);
+            for reservation in requested {
                 file.append(&reservation)?;
                 granting.0.grant(&reservation);
             }
             Ok(file)
         };
         let thread = std::thread::Builder::new().name("reservations".into()).spawn(write);
-        Ok((leases, thread.unwrap_or_else(|error| panic!("no thread for reservations: {error}"))))
+        Ok((leases, thread.unwrap_or_else(|error| panic!("cannot start the reservations thread: {error}"))))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn line(&self, event: Event, up_to: Amount) -> Reservation {
-        let next_up_to = (up_to + self.step(up_to, self.worst).times(2 * MAX_GROWTH)).min(self.limit).max(up_to);
+    fn reservation(&self, event: Event, up_to: Amount) -> Reservation {
+        let next_up_to = (up_to + self.usual_size(up_to, self.worst).times(2 * MAX_GROWTH)).min(self.limit).max(up_to);
         Reservation { event, up_to, next_up_to, prices: self.prices.clone() }
     }
 
-    /// Returns the usual size of a lease: 1 % of each limit, and at least one request at its worst. Never zero.
-    fn step(&self, ceiling: Amount, worst: Amount) -> Amount {
+    /// Returns the usual size of a lease: 1 % of each limit, at least the worst case of one request, never zero.
+    fn usual_size(&self, ceiling: Amount, worst: Amount) -> Amount {
         let smallest = Amount { cost: Usd::from_picodollars(1), requests: 1, output_tokens: 1 };
-        let limited = self.limit.part(LEASES).max(worst).max(smallest);
-        let unlimited = UNLIMITED_REQUESTS.max(ceiling.requests / LEASES);
+        let limited = self.limit.part(LEASE_DIVISOR).max(worst).max(smallest);
+        let unlimited = MIN_LEASE_REQUESTS.max(ceiling.requests / LEASE_DIVISOR);
         Amount { requests: if self.limit.requests == u64::MAX { unlimited } else { limited.requests }, ..limited }
     }
 
-    /// Returns whether `needed`, which is within the limit, is on the disk: all that is spent and in flight, and one
-    /// more request, whose worst case is `worst`. Requests the next lease if less than half of one is left.
-    pub(super) fn cover(&self, needed: Amount, worst: Amount) -> Cover {
+    /// Returns whether the ceiling on the disk covers `needed` (spent, in flight and one further request with the worst case
+    /// `worst`), which must be within the limit. Requests the next lease if less than half of one is left.
+    pub(super) fn cover(&self, needed: Amount, worst: Amount) -> LeaseState {
         self.with(|state| {
             let is_covered = needed.is_within(state.ceiling);
-            let Some(wishes) = &state.wishes else {
-                return if is_covered { Cover::Covered } else { Cover::Lost };
+            let Some(requested) = &state.requested else {
+                return if is_covered { LeaseState::Covered } else { LeaseState::Lost };
             };
             state.has_waited |= !is_covered;
-            let usual = self.step(state.ceiling, worst);
-            let size = usual.times(state.growth).min(self.limit.part(LARGEST).max(usual));
+            let usual = self.usual_size(state.ceiling, worst);
+            let size = usual.times(state.growth).min(self.limit.part(MAX_LEASE_DIVISOR).max(usual));
             let half = size.minus(size.part(2));
             if !state.is_pending && !(needed + half).min(self.limit).is_within(state.ceiling) {
                 let up_to = (needed + size).min(self.limit).min(state.next).max(state.ceiling);
@@ -152,15 +151,15 @@ impl Leases {
                     let growth = if state.has_waited { state.growth * 2 } else { state.growth / 2 };
                     (state.growth, state.has_waited) = (growth.clamp(1, MAX_GROWTH), false);
                     state.is_pending = true;
-                    // The writer that is gone has set, or is about to set, that nothing more is granted.
-                    let _ = wishes.send(self.line(Event::Reserved, up_to));
+                    // If the writer has ended, it revokes the leases.
+                    let _ = requested.send(self.reservation(Event::Reserved, up_to));
                 }
             }
-            if is_covered { Cover::Covered } else { Cover::Pending }
+            if is_covered { LeaseState::Covered } else { LeaseState::Pending }
         })
     }
 
-    /// Takes a line that is on the disk.
+    /// Applies a line that is on the disk.
     pub(super) fn grant(&self, reservation: &Reservation) {
         self.with(|state| {
             (state.ceiling, state.next) = (reservation.up_to, reservation.next_up_to);
@@ -169,42 +168,42 @@ impl Leases {
         let _ = self.granted.send(());
     }
 
-    /// The writer has ended: nothing more is granted.
-    pub(super) fn lose(&self) {
-        self.with(|state| (state.wishes, state.is_pending) = (None, false));
+    /// Grants no further lease: the writer has ended.
+    pub(super) fn revoke(&self) {
+        self.with(|state| (state.requested, state.is_pending) = (None, false));
         let _ = self.granted.send(());
     }
 
     /// Waits until no lease is being written.
-    pub(super) async fn wait(&self) {
+    pub(super) async fn wait_for_grant(&self) {
         let mut granted = self.granted.subscribe();
-        // Subscribed before the look: a lease that is granted in between is seen.
+        // The subscription precedes the check, so that a lease granted in between is not missed.
         if self.with(|state| state.is_pending) {
             let _ = granted.changed().await;
         }
     }
 
-    /// Ends the session: nothing more is granted. Returns the line that gives back what is left, `spent` being all
-    /// that the run has spent.
+    /// Ends the session and grants no further lease. Returns the line that releases the rest; `spent` is the amount that the
+    /// whole run has spent.
     pub(super) fn close(&self, spent: Amount) -> Reservation {
         self.with(|state| {
-            state.wishes = None;
-            self.line(Event::Returned, bounded(spent, self.limit))
+            state.requested = None;
+            self.reservation(Event::Returned, ceiling_from(spent, self.limit))
         })
     }
 }
 
-/// Ends the leases when the writer ends, by an error or a panic too: nobody waits for it any more.
-struct LosesOnDrop(Arc<Leases>);
+/// Revokes the leases when the writer ends, also after an error or a panic, so that nothing waits for it.
+struct RevokeOnDrop(Arc<Leases>);
 
-impl Drop for LosesOnDrop {
+impl Drop for RevokeOnDrop {
     fn drop(&mut self) {
-        self.0.lose();
+        self.0.revoke();
     }
 }
 
-/// Returns an amount as a ceiling: cost and output tokens have no bound where they have no limit.
-fn bounded(amount: Amount, limit: Amount) -> Amount {
+/// Returns an amount as a ceiling: cost and output tokens are unbounded if they have no limit.
+fn ceiling_from(amount: Amount, limit: Amount) -> Amount {
     let none = Amount::UNBOUNDED;
     Amount {
         cost: if limit.cost == none.cost { none.cost } else { amount.cost },

@@ -1,5 +1,5 @@
-//! Who may start: implementations of the executor's gate. Knows `executor::port`, stats,
-//! record, matrix and plan.
+//! Admission gates: implementations of the executor's [`Gate`](crate::executor::port::Gate). They depend on
+//! `executor::port`, stats, record, matrix and plan.
 
 mod abort;
 mod all;
@@ -10,10 +10,10 @@ mod extend;
 mod lease;
 mod quota;
 
-pub(crate) use abort::Abort;
-pub(crate) use all::All;
-pub(crate) use budget::Budget;
-pub(crate) use credentials::Credentials;
-pub(crate) use early::Early;
-pub(crate) use extend::Extend;
-pub(crate) use quota::DailyQuota;
+pub(crate) use abort::AbortGate;
+pub(crate) use all::AllGates;
+pub(crate) use budget::BudgetGate;
+pub(crate) use credentials::CredentialsGate;
+pub(crate) use early::EarlyStopGate;
+pub(crate) use extend::ExtensionGate;
+pub(crate) use quota::DailyQuotaGate;

@@ -1,15 +1,15 @@
-//! Leaves out what remains of a model whose daily token quota is used up: it is not granted again before the next day,
-//! and `--resume` continues then.
+//! Skips the remaining cells of a model whose daily token quota is used up. The quota is renewed on the next day, when
+//! `--resume` can continue.
 
-use crate::executor::port::{Gate, Refusal, Why};
+use crate::executor::port::{Gate, Refusal, RefusalReason};
 use crate::matrix::Cell;
 use crate::record::{Record, class};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// The gate.
+/// The gate that refuses cells of models without quota.
 #[derive(Debug)]
-pub(crate) struct DailyQuota {
+pub(crate) struct DailyQuotaGate {
     /// The model of each cell, in matrix order.
     models: Vec<String>,
     state: Mutex<State>,
@@ -17,13 +17,13 @@ pub(crate) struct DailyQuota {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The running cell.
+    /// Index of the running cell.
     cell: usize,
     exhausted: HashSet<String>,
 }
 
-impl DailyQuota {
-    /// For the cells of a run, in matrix order.
+impl DailyQuotaGate {
+    /// Creates the gate for the cells of a run, in matrix order.
     pub(crate) fn new(cells: &[Cell]) -> Self {
         Self { models: cells.iter().map(|cell| cell.model_id.clone()).collect(), state: Mutex::default() }
     }
@@ -37,17 +37,17 @@ impl DailyQuota {
         if !state.exhausted.contains(model) {
             return Ok(());
         }
-        let reason = format!("the daily token quota of `{model}` is used up; continue tomorrow with --resume");
-        Err(Refusal { reason, why: Why::DailyQuota })
+        let message = format!("the daily token quota of `{model}` is used up; continue tomorrow with --resume");
+        Err(Refusal { message, reason: RefusalReason::DailyQuotaExhausted })
     }
 }
 
-impl Gate for DailyQuota {
-    fn begin(&self, cell: usize) {
+impl Gate for DailyQuotaGate {
+    fn start_cell(&self, cell: usize) {
         self.with(|state| state.cell = cell);
     }
 
-    fn could_admit(&self, cell: usize) -> Result<(), Refusal> {
+    fn check_cell(&self, cell: usize) -> Result<(), Refusal> {
         self.with(|state| self.check(state, cell))
     }
 
@@ -72,21 +72,21 @@ mod tests {
     use crate::record::request::tests::record;
 
     #[test]
-    fn the_cells_of_an_exhausted_model_are_left_out_and_no_others() {
+    fn only_cells_of_a_model_without_quota_are_skipped() {
         let mut cells = crate::matrix::expand(&crate::plan::tests::plan());
         cells.truncate(3);
         cells[2].model_id = "another".into();
-        let gate = DailyQuota::new(&cells);
+        let gate = DailyQuotaGate::new(&cells);
         let throttled =
             |message: &str| Record { outcome: Outcome::Throttled, error_message: Some(message.into()), ..record() };
-        gate.begin(0);
+        gate.start_cell(0);
         gate.settle(&throttled("Too many tokens, please wait before trying again."));
-        assert!(gate.admit().is_ok() && gate.could_admit(1).is_ok());
+        assert!(gate.admit().is_ok() && gate.check_cell(1).is_ok());
         gate.settle(&throttled("Too many tokens per day, please wait before trying again."));
-        assert_eq!(gate.admit().unwrap_err().why, Why::DailyQuota);
-        assert!(gate.could_admit(1).is_err());
-        assert!(gate.could_admit(2).is_ok());
-        gate.begin(2);
+        assert_eq!(gate.admit().unwrap_err().reason, RefusalReason::DailyQuotaExhausted);
+        assert!(gate.check_cell(1).is_err());
+        assert!(gate.check_cell(2).is_ok());
+        gate.start_cell(2);
         assert!(gate.admit().is_ok());
     }
 }

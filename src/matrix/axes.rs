@@ -1,5 +1,4 @@
-//! The table of axes. A new axis is one entry here beside its field in the plan, its field in
-//! [`Cell`] and its row of the settings.
+//! The table of axes. A new axis is one entry here, a field in the plan, a field in [`Cell`] and a row in the settings.
 
 use super::Cell;
 use crate::plan::{Api, CacheMode, Plan};
@@ -12,13 +11,13 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum AxisValue {
-    /// A number of something.
+    /// A number.
     Count(u64),
-    /// Something per second.
+    /// A number per second.
     Rate(Rate),
     /// A name.
     Text(String),
-    /// The cell has no coordinate there: a rival of the axis is used.
+    /// The cell has no coordinate on the axis: a mutually exclusive axis is used.
     Absent,
 }
 
@@ -33,45 +32,45 @@ impl fmt::Display for AxisValue {
     }
 }
 
-/// What is written of an axis in a cell's id.
+/// When an axis is part of a cell's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InId {
-    /// Always, in the order of the table.
+pub(crate) enum IdUse {
+    /// Always, in table order.
     Always,
-    /// In front, and only where the axis has more than one value.
+    /// At the start, if the axis has more than one value.
     WhenSeveral,
 }
 
 /// One axis of the matrix.
 pub(crate) struct Axis {
-    /// The plan's key in `[matrix]`.
+    /// Key in `[matrix]`.
     pub(crate) key: &'static str,
-    /// The name in records, columns and rules.
+    /// Name in records, columns and rules.
     pub(crate) field: &'static str,
-    /// The name for people.
+    /// Display name.
     pub(crate) label: &'static str,
-    /// The values a plan asks for, in its order; none where a rival of the axis is used.
+    /// Returns the values in the plan, in order; none if a mutually exclusive axis is used.
     pub(crate) values: fn(&Plan) -> Vec<AxisValue>,
-    /// A cell's coordinate.
+    /// Returns a cell's coordinate.
     pub(crate) get: fn(&Cell) -> AxisValue,
-    /// Moves a cell to a coordinate that [`Axis::values`] gave for this plan.
+    /// Sets a cell's coordinate to a value returned by [`Axis::values`] for this plan.
     pub(crate) set: fn(&mut Cell, &AxisValue, &Plan),
-    /// When it takes part in a cell's id.
-    pub(crate) in_id: InId,
-    /// What is written of it in a cell's id, before other cells are looked at.
+    /// When the axis is part of a cell's id.
+    pub(crate) id_use: IdUse,
+    /// Returns the part of a cell's id for a value, before it is made unique.
     pub(crate) id_part: fn(&AxisValue) -> String,
 }
 
-/// The order of the table is the order of the matrix: the last axis runs fastest.
+/// All axes in matrix order: the last axis varies fastest.
 pub(crate) const AXES: &[Axis] = &[
     Axis {
         key: "model_ids",
         field: "model_id",
         label: "model",
-        values: |plan| texts(&plan.matrix.model_ids),
+        values: |plan| text_values(&plan.matrix.model_ids),
         get: |cell| AxisValue::Text(cell.model_id.clone()),
         set: |cell, value, _| cell.model_id = value.to_string(),
-        in_id: InId::WhenSeveral,
+        id_use: IdUse::WhenSeveral,
         id_part: |value| short_model(&value.to_string()),
     },
     Axis {
@@ -92,7 +91,7 @@ pub(crate) const AXES: &[Axis] = &[
                 cell.api = api;
             }
         },
-        in_id: InId::WhenSeveral,
+        id_use: IdUse::WhenSeveral,
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
@@ -106,7 +105,7 @@ pub(crate) const AXES: &[Axis] = &[
                 cell.cache_mode = mode;
             }
         },
-        in_id: InId::WhenSeveral,
+        id_use: IdUse::WhenSeveral,
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
@@ -117,42 +116,42 @@ pub(crate) const AXES: &[Axis] = &[
             if plan.matrix.regions.is_empty() {
                 plan.target.region.iter().cloned().map(AxisValue::Text).collect()
             } else {
-                texts(&plan.matrix.regions)
+                text_values(&plan.matrix.regions)
             }
         },
         get: |cell| cell.region.clone().map_or(AxisValue::Absent, AxisValue::Text),
         set: |cell, value, _| cell.region = Some(value.to_string()),
-        in_id: InId::WhenSeveral,
+        id_use: IdUse::WhenSeveral,
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
         key: "region_prefixes",
         field: "region_prefix",
         label: "prefix",
-        values: |plan| texts(&plan.matrix.region_prefixes),
+        values: |plan| text_values(&plan.matrix.region_prefixes),
         get: |cell| AxisValue::Text(cell.region_prefix.clone()),
         set: |cell, value, _| cell.region_prefix = value.to_string(),
-        in_id: InId::Always,
+        id_use: IdUse::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
         key: "service_tiers",
         field: "service_tier",
         label: "tier",
-        values: |plan| texts(&plan.matrix.service_tiers),
+        values: |plan| text_values(&plan.matrix.service_tiers),
         get: |cell| AxisValue::Text(cell.service_tier.clone()),
         set: |cell, value, _| cell.service_tier = value.to_string(),
-        in_id: InId::Always,
+        id_use: IdUse::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
         key: "prompt_sizes",
         field: "prompt_size",
         label: "prompt",
-        values: |plan| texts(&plan.matrix.prompt_sizes),
+        values: |plan| text_values(&plan.matrix.prompt_sizes),
         get: |cell| AxisValue::Text(cell.prompt_size.clone()),
         set: |cell, value, _| cell.prompt_size = value.to_string(),
-        in_id: InId::Always,
+        id_use: IdUse::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
     Axis {
@@ -160,8 +159,8 @@ pub(crate) const AXES: &[Axis] = &[
         field: "max_tokens",
         label: "max tokens",
         values: |plan| {
-            let said = &plan.matrix.max_tokens;
-            let values = if said.is_empty() { std::slice::from_ref(&plan.request.max_tokens) } else { said };
+            let axis = &plan.matrix.max_tokens;
+            let values = if axis.is_empty() { std::slice::from_ref(&plan.request.max_tokens) } else { axis };
             values.iter().map(|tokens| AxisValue::Count(u64::from(*tokens))).collect()
         },
         get: |cell| AxisValue::Count(u64::from(cell.request.max_tokens)),
@@ -170,7 +169,7 @@ pub(crate) const AXES: &[Axis] = &[
                 cell.request.max_tokens = *tokens as u32;
             }
         },
-        in_id: InId::WhenSeveral,
+        id_use: IdUse::WhenSeveral,
         id_part: |value| format!("max{value}"),
     },
     Axis {
@@ -184,7 +183,7 @@ pub(crate) const AXES: &[Axis] = &[
                 cell.users = Some(*count as u32);
             }
         },
-        in_id: InId::Always,
+        id_use: IdUse::Always,
         id_part: |value| format!("u{value}"),
     },
     Axis {
@@ -198,33 +197,33 @@ pub(crate) const AXES: &[Axis] = &[
                 cell.arrival_rate = Some(*rate);
             }
         },
-        in_id: InId::Always,
+        id_use: IdUse::Always,
         id_part: |value| file_safe(&format!("r{value}")),
     },
     Axis {
         key: "profiles",
         field: "profile",
         label: "profile",
-        values: |plan| texts(&plan.matrix.profiles),
+        values: |plan| text_values(&plan.matrix.profiles),
         get: |cell| cell.profile.as_ref().map_or(AxisValue::Absent, |profile| AxisValue::Text(profile.name.clone())),
         set: |cell, value, plan| {
             cell.profile = plan.profile.iter().find(|profile| profile.name == value.to_string()).cloned();
         },
-        in_id: InId::Always,
+        id_use: IdUse::Always,
         id_part: |value| file_safe(&value.to_string()),
     },
 ];
 
-/// The axis with a field's name.
-pub(crate) fn axis(field: &str) -> Option<&'static Axis> {
+/// Returns the axis with this field name.
+pub(crate) fn find_axis(field: &str) -> Option<&'static Axis> {
     AXES.iter().find(|axis| axis.field == field)
 }
 
-fn texts(values: &[String]) -> Vec<AxisValue> {
+fn text_values(values: &[String]) -> Vec<AxisValue> {
     values.iter().cloned().map(AxisValue::Text).collect()
 }
 
-/// `amazon.nova-2-lite-v1:0` -> `nova-2-lite`; an ARN -> its last part.
+/// Shortens a model id: `amazon.nova-2-lite-v1:0` to `nova-2-lite`, an ARN to its last part.
 fn short_model(model_id: &str) -> String {
     let last = model_id.rsplit('/').next().unwrap_or(model_id);
     let without_version = last.split(':').next().unwrap_or(last);

@@ -1,5 +1,5 @@
-//! The order in which cells run. Rows and charts stay in matrix order; only the run is shuffled, so
-//! that a drift of the service does not fall on one tier.
+//! The execution order of cells. Only the execution is shuffled, so that a drift of the service does not affect one tier
+//! alone; rows and charts keep matrix order.
 
 use super::{AxisValue, Cell};
 use crate::plan::{Load, Order};
@@ -9,39 +9,38 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// The stream of the run's seed that orders cells; other draws use other streams.
+/// Stream of the run's seed for the order of cells; other draws use other streams.
 const STREAM: u64 = 1;
 
-/// One start of a cell.
+/// One execution of a cell within a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Turn {
-    /// Index into the cells in matrix order.
+    /// Index of the cell in matrix order.
     pub(crate) cell: usize,
-    /// Counted from 1.
+    /// Repetition, from 1.
     pub(crate) repetition: u32,
-    /// Counted from 1: a turn that was cut short is run again, and only its last attempt counts.
-    #[serde(default = "first", skip_serializing_if = "is_first")]
+    /// Attempt, from 1: an interrupted cell run is repeated, and only the last attempt counts.
+    #[serde(default = "first_attempt", skip_serializing_if = "is_first")]
     pub(crate) attempt: u32,
 }
 
 impl Turn {
-    /// The first attempt.
+    /// Creates the first attempt.
     pub(crate) fn new(cell: usize, repetition: u32) -> Self {
-        Self { cell, repetition, attempt: first() }
+        Self { cell, repetition, attempt: first_attempt() }
     }
 }
 
-/// What an attempt is where nothing is said.
-pub(crate) fn first() -> u32 {
+pub(crate) fn first_attempt() -> u32 {
     1
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+#[allow(clippy::trivially_copy_pass_by_ref)] // required by serde
 pub(crate) fn is_first(attempt: &u32) -> bool {
-    *attempt == first()
+    *attempt == first_attempt()
 }
 
-/// The turns of a run: `load.repetitions` independent orders, one after the other.
+/// Returns the cell runs in order: `load.repetitions` independent orders, one after the other.
 pub(crate) fn turns(cells: &[Cell], load: &Load, seed: u64) -> Vec<Turn> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
@@ -79,7 +78,7 @@ fn one_repetition(cells: &[Cell], order: Order, rng: &mut ChaCha8Rng) -> Vec<usi
     }
 }
 
-/// The values of all axes but the tier.
+/// Returns the values of all axes except the tier.
 fn context(cell: &Cell) -> Vec<AxisValue> {
     super::AXES.iter().filter(|axis| axis.field != "service_tier").map(|axis| (axis.get)(cell)).collect()
 }
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_repetition_runs_every_cell_once() {
+    fn each_repetition_runs_each_cell_once() {
         let cells = cells();
         for order in [Order::Blocked, Order::Random, Order::Matrix] {
             let load = Load { order, repetitions: 3, ..cells[0].load.clone() };
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn blocked_keeps_the_tiers_of_a_context_adjacent() {
+    fn blocked_order_keeps_the_tiers_of_a_context_adjacent() {
         let cells = cells();
         let load = Load { order: Order::Blocked, ..cells[0].load.clone() };
         for block in turns(&cells, &load, 7).chunks(3) {
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_order() {
+    fn same_seed_gives_the_same_order() {
         let cells = cells();
         assert_eq!(turns(&cells, &cells[0].load, 7), turns(&cells, &cells[0].load, 7));
         assert_ne!(turns(&cells, &cells[0].load, 7), turns(&cells, &cells[0].load, 8));

@@ -1,16 +1,16 @@
-//! Which cells a rule of the plan means.
+//! Matching of rules against cells.
 
-use super::{AXES, Cell, axis};
+use super::{AXES, Cell, find_axis};
 use crate::plan::Rule;
 
-/// Every attribute of the rule is one of its values in this cell. An attribute that no axis has
-/// matches nothing: the check of a plan says so.
+/// Returns whether each attribute of the rule has one of its values in this cell. An unknown attribute matches no cell; the
+/// check of a plan reports it.
 pub(crate) fn matches(rule: &Rule, cell: &Cell) -> bool {
     rule.attributes()
-        .all(|(name, values)| axis(name).is_some_and(|axis| values.contains(&(axis.get)(cell).to_string())))
+        .all(|(name, values)| find_axis(name).is_some_and(|axis| values.contains(&(axis.get)(cell).to_string())))
 }
 
-/// The attributes of the rule that no cell has.
+/// Returns the attributes of the rule that no cell has.
 pub(crate) fn unknown(rule: &Rule) -> Vec<&str> {
     rule.attributes().map(|(name, _)| name).filter(|name| AXES.iter().all(|axis| axis.field != *name)).collect()
 }
@@ -25,7 +25,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_takes_the_cells_that_have_all_its_attributes() {
+    fn rule_matches_cells_with_all_its_attributes() {
         let cells = expand(&crate::plan::tests::plan());
         let count = |text: &str| cells.iter().filter(|cell| matches(&rule(text), cell)).count();
         assert_eq!(count(""), 27);
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_written_as_it_was_read() {
+    fn rule_round_trips() {
         let text = "arrival_rate = 2.5\nservice_tier = [\"flex\", \"default\"]\nusers = 90\n";
         assert_eq!(toml::to_string(&rule(text)).unwrap(), text);
         assert!(toml::from_str::<Rule>("users = []").is_err() && toml::from_str::<Rule>("users = {}").is_err());

@@ -1,21 +1,20 @@
-//! Which operation of the runtime is asked.
+//! The operation of the Bedrock runtime.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The operation.
+/// Operation of the Bedrock runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Api {
-    /// The whole reply at once.
+    /// The whole reply in one response.
     Converse,
-    /// The reply as it is made.
+    /// The reply as a stream.
     ConverseStream,
 }
 
 impl Api {
-    /// All there are.
     pub(crate) const ALL: [Self; 2] = [Self::Converse, Self::ConverseStream];
 }
 

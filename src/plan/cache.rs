@@ -1,33 +1,32 @@
-//! What a request asks of the prompt cache.
+//! Use of the prompt cache.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How prompts are sent, so that the service's prompt cache is used or is not.
+/// How prompts are sent, which determines whether the service's prompt cache applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CacheMode {
-    /// The prompt verbatim, every time the same: a model that caches by itself answers the second from its cache.
+    /// The prompt verbatim: a model with implicit caching serves the second request from its cache.
     AsIs,
-    /// Behind a first line that no other request has.
+    /// The prompt after a unique first line.
     Cold,
-    /// Before a last line that no other request has.
+    /// The prompt before a unique last line.
     Warm,
-    /// As [`Self::Warm`], with a cache point before the last line.
+    /// Like [`Self::Warm`], with a cache point before the last line.
     Explicit,
 }
 
 impl CacheMode {
-    /// All there are.
     pub(crate) const ALL: [Self; 4] = [Self::AsIs, Self::Cold, Self::Warm, Self::Explicit];
 
-    /// Returns whether requests have a cache point, so that the service writes prompts to the cache for a price.
+    /// Returns whether requests have a cache point, so that the service charges for writes to the cache.
     pub(crate) fn writes_cache(self) -> bool {
         self == Self::Explicit
     }
 
-    /// Whether one request fills the cache before the load begins.
+    /// Returns whether priming requests fill the cache before the load.
     pub(crate) fn is_primed(self) -> bool {
         matches!(self, Self::Warm | Self::Explicit)
     }

@@ -1,37 +1,37 @@
-//! Who is asked: AWS, the simulator inside this process, or any other server.
+//! The endpoint: AWS, the simulator in this process, or another server.
 
 use crate::units::url::{HttpUrl, UrlError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// `aws`, `simulated` or an `http://` / `https://` URL.
+/// `aws`, `simulated`, or a URL with `http://` or `https://`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// The SDK resolves the endpoint from the region.
+    /// The endpoint of AWS in the region.
     Aws,
-    /// A simulator that `run` starts itself, on a loopback port.
+    /// A simulator started by `run` on a loopback port.
     Simulated,
-    /// A server of the user's own.
+    /// Another server.
     Url(HttpUrl),
 }
 
 impl Endpoint {
-    /// Reads the three forms.
+    /// Parses the three forms.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "aws" => Ok(Self::Aws),
             "simulated" => Ok(Self::Simulated),
             url => HttpUrl::parse(url).map(Self::Url).map_err(|error| match error {
-                // It would stand in every file of the run.
-                UrlError::Credentials => "an endpoint carries neither a user nor a password".into(),
+                // Credentials would be written to every file of the run.
+                UrlError::Credentials => "an endpoint must not contain a user or a password".into(),
                 UrlError::Malformed => format!(
-                    "`{url}` is no endpoint: write `aws`, `simulated`, or a URL such as `http://127.0.0.1:8080`"
+                    "`{url}` is not an endpoint: write `aws`, `simulated`, or a URL such as `http://127.0.0.1:8080`"
                 ),
             }),
         }
     }
 
-    /// Whether the numbers are those of a server that is neither AWS's nor the simulator of this process.
+    /// Returns whether the endpoint is neither AWS nor the simulator in this process.
     pub(crate) fn is_other_server(&self) -> bool {
         matches!(self, Self::Url(url) if !url.is_aws())
     }

@@ -1,13 +1,12 @@
-//! Keys of other tables that a form of the plan collects: an override's of `[load]` and `[request]`, a
-//! zip's and an added cell's of `[matrix]`. They are read as those tables read them, so that a key that
-//! is new there is known here too. Does not know what the keys mean.
+//! Keys of other tables inside a table of the plan: `[load]` and `[request]` in an override, `[matrix]` in a zip and in an
+//! added cell. They are parsed by those tables, so that new keys need no change here. Independent of what the keys mean.
 
 use serde::de::value::Error as NoValue;
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 
-/// Keys with their values, as a plan says them.
+/// Keys with their values, as written in the plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Keys(pub(super) Map<String, Value>);
@@ -25,22 +24,22 @@ impl schemars::JsonSchema for Keys {
 }
 
 impl Keys {
-    /// Each key with its value, in the order in which they were said.
+    /// Returns each key with its value, in the order of the plan.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
     }
 }
 
-/// A table with some of its keys said anew, each replaced whole.
+/// Returns a table with some of its keys replaced.
 ///
 /// # Errors
-/// What the table says of a key or a value that it cannot take.
-pub(crate) fn laid_over<'k, T: Serialize + DeserializeOwned>(
+/// Fails if the table has no such key or the value is invalid.
+pub(crate) fn apply_keys<'k, T: Serialize + DeserializeOwned>(
     table: &T,
     keys: impl IntoIterator<Item = (&'k str, &'k Value)>,
 ) -> Result<T, serde_json::Error> {
@@ -51,17 +50,17 @@ pub(crate) fn laid_over<'k, T: Serialize + DeserializeOwned>(
     serde_json::from_value(tree)
 }
 
-/// The keys that a table knows, those without default too.
-pub(crate) fn fields<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut found: &'static [&'static str] = &[];
-    let _ = T::deserialize(Asked(&mut found));
-    found
+/// Returns all keys of a table, including those without a default.
+pub(crate) fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut names: &'static [&'static str] = &[];
+    let _ = T::deserialize(FieldNames(&mut names));
+    names
 }
 
-/// Deserialises nothing: it keeps the names that it is asked for.
-struct Asked<'a>(&'a mut &'static [&'static str]);
+/// A deserialiser that only collects the names of the requested fields.
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
 
-impl<'de> Deserializer<'de> for Asked<'_> {
+impl<'de> Deserializer<'de> for FieldNames<'_> {
     type Error = NoValue;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -71,11 +70,11 @@ impl<'de> Deserializer<'de> for Asked<'_> {
         _visitor: V,
     ) -> Result<V::Value, NoValue> {
         *self.0 = fields;
-        Err(NoValue::custom("only the names are asked for"))
+        Err(NoValue::custom("only field names are collected"))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, NoValue> {
-        Err(NoValue::custom("only the names are asked for"))
+        Err(NoValue::custom("only field names are collected"))
     }
 
     forward_to_deserialize_any! {

@@ -1,58 +1,58 @@
-//! When a run, or a cell, stops of itself.
+//! Limits at which a run or a cell stops.
 
 use crate::units::duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// `[budget]`: the most that a run may take, all its sessions together; at a limit nothing new starts.
+/// `[budget]`: limits of a run, over all its sessions. When a limit is reached, no further request starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // as people say it
+#[allow(clippy::struct_field_names)] // the names of the plan keys
 pub(crate) struct Budget {
-    /// US dollars.
+    /// Maximum cost in US dollars, including the worst case of requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_cost: Option<f64>,
-    /// Requests, whatever their end.
+    /// Maximum number of requests of any outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_requests: Option<u64>,
-    /// Tokens of replies.
+    /// Maximum number of output tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_output_tokens: Option<u64>,
 }
 
 impl Budget {
-    /// Nothing is limited.
+    /// Returns whether no limit is set.
     pub(crate) fn is_unset(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// `[abort]`: when a cell is given up.
+/// `[abort]`: when a cell is aborted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Abort {
-    /// It is given up where this share failed or was throttled, 0 to 1; above 1 never.
+    /// Share of failed and throttled requests that aborts the cell (0 to 1); above 1 means never.
     pub(crate) failure_rate: f64,
-    /// Of so many requests at least,
+    /// Minimum number of requests to which `failure_rate` applies.
     pub(crate) requests: u32,
-    /// and over so much time at least.
+    /// Minimum time to which `failure_rate` applies.
     #[serde(with = "duration::text")]
     #[schemars(with = "duration::Text")]
     pub(crate) within: Duration,
-    /// It is given up where its first so many requests are all refused for good; 0 is never.
+    /// Number of requests, from the first, that abort the cell if all are refused permanently; 0 means never.
     pub(crate) first_refused: u32,
-    /// What becomes of the run then.
-    pub(crate) then: Then,
+    /// How the run continues after a cell was aborted.
+    pub(crate) then: AfterAbort,
 }
 
-/// What becomes of a run of which a cell was given up.
+/// How a run continues after a cell was aborted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Then {
-    /// The other cells are run.
+pub(crate) enum AfterAbort {
+    /// Run the other cells.
     Continue,
-    /// It ends.
+    /// End the run.
     Stop,
 }
 
@@ -64,7 +64,7 @@ impl Default for Abort {
             requests: 100,
             within: Duration::from_secs(10),
             first_refused: 5,
-            then: Then::Continue,
+            then: AfterAbort::Continue,
         }
     }
 }

@@ -1,18 +1,18 @@
-//! What requests may be beside the prompts of the prompts file: `[[mix]]`, several prompts by weight in
-//! one cell, and `[[dataset]]`, prompts from a file of lines.
+//! Prompts beside those of the prompts file: `[[mix]]`, several weighted prompts in one cell, and `[[dataset]]`, a file with
+//! one prompt per line.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Several prompts in one cell.
+/// Several weighted prompts in one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mix {
-    /// What `matrix.prompt_sizes` and cell ids call it.
+    /// Name in `matrix.prompt_sizes` and cell ids.
     pub(crate) name: String,
-    /// Names of prompts with their weights, each above zero.
+    /// Names of prompts with their weights, each greater than 0.
     pub(crate) sizes: BTreeMap<String, f64>,
 }
 
@@ -20,8 +20,8 @@ pub(crate) struct Mix {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dataset {
-    /// What `matrix.prompt_sizes`, mixes and cell ids call it.
+    /// Name in `matrix.prompt_sizes`, mixes and cell ids.
     pub(crate) name: String,
-    /// From a plan relative to the plan, otherwise to the working directory.
+    /// Path, relative to the plan if set there, otherwise to the working directory.
     pub(crate) file: PathBuf,
 }

@@ -1,8 +1,7 @@
-//! What will run: plain data, complete and checked. Every room but the simulator may know a plan;
-//! how one is read from files, environment and flags is `config`'s business and not known here.
+//! The resolved plan: data only, complete and valid. Every module except `units` and `simulator` may use it; reading it from
+//! files, environment and flags is the task of `config`.
 //!
-//! Serialised, a plan is the TOML that a user could have written: `show --format toml` and the
-//! `plan.toml` beside the results are this struct.
+//! A serialised plan is valid input: `show --format toml` and the `plan.toml` beside the results are this struct.
 
 mod api;
 mod cache;
@@ -20,8 +19,8 @@ mod slo;
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
-pub(crate) use keys::{Keys, fields, laid_over};
-pub(crate) use limits::{Abort, Budget, Then};
+pub(crate) use keys::{Keys, apply_keys, field_names};
+pub(crate) use limits::{Abort, AfterAbort, Budget};
 pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
@@ -39,234 +38,232 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The version of the plan format that this tool reads.
+/// Version of the plan format.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// A resolved plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
-    /// The format, always [`SCHEMA`].
+    /// Version of the format, always [`SCHEMA`].
     pub(crate) schema: u32,
-    /// What the run is called; the file's stem where the plan does not say.
+    /// Name of the run; by default the stem of the plan file.
     pub(crate) name: String,
-    /// Free text.
+    /// Description, free text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) description: String,
-    /// Where the prompts come from; `None` is the prompts that are embedded in the binary.
+    /// Prompts file; if not set, the prompts embedded in the binary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompts_file: Option<PathBuf>,
-    /// Where the results go, relative to the working directory; may contain `{name}` and `{started}`.
+    /// Results directory, relative to the working directory; may contain `{name}` and `{started}`.
     pub(crate) results_dir: String,
-    /// Who is asked.
+    /// Endpoint, operation and account.
     pub(crate) target: Target,
-    /// What is compared with what.
+    /// Axes of the matrix.
     pub(crate) matrix: Matrix,
-    /// How hard, how long, in which order.
+    /// Load, durations and order.
     pub(crate) load: Load,
-    /// What each request carries.
+    /// Parameters of each request.
     pub(crate) request: Request,
-    /// How a run behaves as a whole.
+    /// Behaviour of the whole run.
     pub(crate) run: Run,
-    /// What is kept of each request.
+    /// Content of the records.
     pub(crate) record: Recording,
-    /// What is counted in the reports.
+    /// Settings of the reports.
     pub(crate) report: Report,
-    /// What a request must meet to count as good.
+    /// Limits of a good request.
     #[serde(default, skip_serializing_if = "Goodput::is_unset")]
     pub(crate) goodput: Goodput,
-    /// What tokens cost, before the shipped price file.
+    /// Prices of tokens, which take precedence over the shipped price file.
     #[serde(default, skip_serializing_if = "Prices::is_unset")]
     pub(crate) prices: Prices,
-    /// What the account may take, to compare with.
+    /// Quotas of the account, for comparison only.
     #[serde(default, skip_serializing_if = "Quota::is_unset")]
     pub(crate) quota: Quota,
-    /// The most that a run may take.
+    /// Limits of the whole run.
     #[serde(default, skip_serializing_if = "Budget::is_unset")]
     pub(crate) budget: Budget,
-    /// When a cell is given up.
+    /// When a cell is aborted.
     pub(crate) abort: Abort,
-    /// Courses of load that `matrix.profiles` names.
+    /// Load profiles, named in `matrix.profiles`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profile: Vec<Profile>,
-    /// What some of the cells do otherwise; of several that speak of a cell the last holds.
+    /// Settings for some cells; the last override that matches a cell takes precedence.
     #[serde(default, rename = "override", skip_serializing_if = "Vec::is_empty")]
     pub(crate) overrides: Vec<Override>,
-    /// Several prompts in one cell; `matrix.prompt_sizes` names them.
+    /// Mixes of prompts, named in `matrix.prompt_sizes`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mix: Vec<Mix>,
-    /// Prompts from files of lines; `matrix.prompt_sizes` and mixes name them.
+    /// Files with one prompt per line, named in `matrix.prompt_sizes` and mixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) dataset: Vec<Dataset>,
-    /// What the cells must meet.
+    /// Thresholds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) slo: Vec<Slo>,
-    /// The simulated endpoint, used where `target.endpoint` is `simulated` and by `simulate`.
+    /// The simulated endpoint, used by `simulate` and if `target.endpoint` is `simulated`.
     pub(crate) simulator: simulator::Model,
 }
 
-/// Who is asked.
+/// Endpoint, operation and account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Target {
     /// `aws`, `simulated`, or a URL.
     pub(crate) endpoint: Endpoint,
-    /// Which operation; nothing where `matrix.apis` says it.
+    /// Operation; not set if `matrix.apis` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) api: Option<Api>,
-    /// The AWS region; `None` is the profile's.
+    /// AWS region; by default that of the profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) region: Option<String>,
-    /// The AWS profile; `None` leaves the choice to the SDK.
+    /// AWS profile; by default the SDK selects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<String>,
 }
 
-/// The axes. Each list that is used is non-empty and without repetition; of `user_counts`,
-/// `arrival_rates` and `profiles` one is used. An axis that goes together with others stands in `zip`,
-/// and not beside it.
+/// The axes. A list has at least one value and no duplicates. Exactly one of `user_counts`, `arrival_rates` and `profiles`
+/// is used. An axis in `zip` is not set beside it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Matrix {
-    /// Model ids without prefix, or ARNs.
+    /// Model ids without region prefix, or ARNs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) model_ids: Vec<String>,
-    /// Operations, where more than `target.api` are compared.
+    /// Operations to compare, instead of `target.api`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) apis: Vec<Api>,
-    /// What requests ask of the prompt cache.
+    /// Uses of the prompt cache.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cache_modes: Vec<CacheMode>,
-    /// AWS regions that are called, where more than `target.region` are compared.
+    /// AWS regions to call and compare, instead of `target.region`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) regions: Vec<String>,
-    /// `us`, `eu`, `global`, ...; `none` sends the model id bare.
+    /// Region prefixes: `us`, `eu`, `global`, ...; `none` sends the model id without prefix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) region_prefixes: Vec<String>,
-    /// `default`, `priority`, `flex`, `reserved`, or any other text; `none` leaves the field out.
+    /// Service tiers: `default`, `priority`, `flex`, `reserved`, or another name; `none` omits the field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) service_tiers: Vec<String>,
-    /// Names of entries in the prompts file.
+    /// Names of prompts, mixes and data sets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) prompt_sizes: Vec<String>,
-    /// Upper bounds of a reply in tokens, where more than `request.max_tokens` are compared.
+    /// Maximum reply lengths to compare, in tokens, instead of `request.max_tokens`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) max_tokens: Vec<u32>,
-    /// Virtual users (closed loop).
+    /// Numbers of virtual users (closed loop).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) user_counts: Vec<u32>,
-    /// Arrivals per second (open loop).
+    /// Arrival rates per second (open loop).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) arrival_rates: Vec<Rate>,
     /// Names of load profiles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) profiles: Vec<String>,
-    /// Combinations of the axes that are no cells.
+    /// Rules for cells to exclude.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) exclude: Vec<Rule>,
-    /// Axes that go together: the first value of each, the second of each, ...; lists of one length by
-    /// the names of the axes.
+    /// Axes combined value by value (the first value of each, the second of each, ...); all lists have the same length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) zip: Vec<Keys>,
-    /// Cells beside those of the axes, each by its attributes.
+    /// Additional cells, each with its attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) add: Vec<Keys>,
 }
 
-/// How hard, how long, in which order.
+/// Load, durations and order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Load {
-    /// From a cell's first start to its last, ramp included.
+    /// Duration of a cell from its first start, ramp included.
     #[serde(with = "duration::text")]
     #[schemars(with = "duration::Text")]
     pub(crate) test_duration: Duration,
     /// Users started per second.
     pub(crate) spawn_rate: f64,
-    /// The pause of each user after each request.
+    /// Pause of each user after each request.
     pub(crate) think_time: ThinkTime,
-    /// How the intended starts of an open loop are spaced.
+    /// Distribution of the intended starts of an open loop.
     pub(crate) arrivals: Arrivals,
-    /// Requests in flight at which an open loop drops starts.
+    /// Maximum requests in flight of an open loop; further arrivals are dropped and counted.
     pub(crate) max_in_flight: u32,
-    /// A cell ends after so many requests, `test_duration` at the latest.
+    /// Number of requests after which a cell ends, at the latest after `test_duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests: Option<u64>,
-    /// A cell goes on until its latency window holds so many successes, `max_duration` at the latest.
+    /// Minimum number of successes in the latency window; a cell is extended until then, at most to `max_duration`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) min_samples: Option<Samples>,
-    /// The cap of `min_samples`; four times the test duration if not said.
+    /// Maximum duration of a cell with `min_samples`; by default four times the test duration.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
     #[schemars(with = "duration::Text")]
     pub(crate) max_duration: Option<Duration>,
-    /// The pause between cells, with nothing in flight.
+    /// Pause between cells, with nothing in flight.
     #[serde(with = "duration::text")]
     #[schemars(with = "duration::Text")]
     pub(crate) cool_down: Duration,
-    /// How long requests that are in flight at the deadline may take to end.
+    /// Maximum time for requests in flight at the end of the load to finish.
     #[serde(with = "duration::text")]
     #[schemars(with = "duration::Text")]
     pub(crate) drain: Duration,
-    /// The order of the cells.
+    /// Order of the cells.
     pub(crate) order: Order,
-    /// The seed of everything that is drawn; `None` is drawn at the start and kept in the manifest.
+    /// Seed of all random draws; by default random and recorded in the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
-    /// How often the whole matrix is run.
+    /// Number of repetitions of the whole matrix.
     pub(crate) repetitions: u32,
 }
 
-/// How the intended starts of an open loop are spaced.
+/// Distribution of the intended starts of an open loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Arrivals {
-    /// Evenly.
+    /// Constant intervals.
     Constant,
-    /// With exponential gaps, as independent clients do.
+    /// Exponential intervals, as with independent clients.
     Poisson,
 }
 
-/// The order of the cells of one repetition.
+/// Order of the cells of one repetition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
-    /// Contexts (all axes but the tier) in random order, their tiers adjacent and in random order.
+    /// Contexts (all axes except the tier) in random order, with the tiers of a context adjacent and in random order.
     Blocked,
-    /// All cells shuffled.
+    /// All cells in random order.
     Random,
-    /// As expanded.
+    /// Matrix order.
     Matrix,
 }
 
-/// What each request carries.
+/// Parameters of each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // Bedrock calls it so
+#[allow(clippy::struct_field_names)] // Bedrock's name
 pub(crate) struct Request {
-    /// Upper bound of the reply, in tokens. A plan whose `matrix.max_tokens` says it has 0 here; a cell never.
+    /// Maximum length of a reply, in tokens. 0 in a plan that sets `matrix.max_tokens`, never in a cell.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) max_tokens: u32,
-    /// Left off the wire where `none`.
+    /// Temperature; `none` omits it.
     pub(crate) temperature: NoneOr,
-    /// Left off the wire where `none`.
+    /// Top-p; `none` omits it.
     pub(crate) top_p: NoneOr,
-    /// From the send to the last byte of the reply.
+    /// Maximum time from the send to the last byte of the reply.
     #[serde(with = "duration::text")]
     #[schemars(with = "duration::Text")]
     pub(crate) timeout: Duration,
-    /// What the model is told first, where a prompt does not say it.
+    /// System prompt for prompts without their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) system: Option<String>,
-    /// Texts at which the reply ends.
+    /// Texts that end a reply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stop_sequences: Vec<String>,
-    /// Latency asked for; nothing leaves it out.
+    /// Latency optimisation; omitted if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) performance: Option<Performance>,
-    /// Fields of the model's own (reasoning effort, thinking), sent as they stand.
+    /// Model-specific fields (reasoning effort, thinking), sent verbatim.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub(crate) additional_fields: Map<String, Value>,
-    /// Texts that Bedrock's invocation log keeps beside a request.
+    /// Metadata for Bedrock's invocation log.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) request_metadata: BTreeMap<String, String>,
 }
@@ -275,14 +272,14 @@ pub(crate) struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Performance {
-    /// As without it.
+    /// The default of Bedrock.
     Standard,
-    /// Faster, where a model offers it.
+    /// Optimised latency, if the model supports it.
     Optimized,
 }
 
 impl Performance {
-    /// As in a plan.
+    /// Returns the value as written in a plan.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -291,94 +288,94 @@ impl Performance {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+#[allow(clippy::trivially_copy_pass_by_ref)] // required by serde
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// What is kept of each request beside its numbers.
+/// Content of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recording {
-    /// What was said and answered, too.
+    /// Whether records contain prompts and replies.
     pub(crate) text: bool,
 }
 
-/// How a run behaves as a whole.
+/// Behaviour of the whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Run {
-    /// What becomes of a cell whose numbers the client itself spoiled.
+    /// What to do when this machine was too slow for a cell.
     pub(crate) on_invalid: OnInvalid,
-    /// Ask first, once in each way in which cells ask, whether they can be asked at all.
+    /// Whether to send one small request per model, prefix, tier, api and region before the load (pre-flight).
     pub(crate) preflight: bool,
-    /// What follows where a tier is refused then.
+    /// What to do when the pre-flight finds unsupported cells.
     pub(crate) on_unsupported: OnUnsupported,
-    /// Find out first how far this machine's numbers are off at this load.
+    /// Whether to measure this machine's own overhead at the plan's peak load first.
     pub(crate) calibrate: bool,
-    /// The latency that estimates assume; left out, the simulator's own or one second.
+    /// Latency assumed by the estimate before a run; by default the simulator's own or one second.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
     #[schemars(with = "duration::Text")]
     pub(crate) assume_latency: Option<Duration>,
-    /// Service tiers and region prefixes that are sent although this version does not know them.
+    /// Service tiers and region prefixes to send although this version does not know them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allow_unknown: Vec<String>,
 }
 
-/// What follows where the pre-flight finds that cells cannot be asked.
+/// What to do when the pre-flight finds unsupported cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnUnsupported {
-    /// They are left out, and the others run.
+    /// Skip them and run the others.
     Continue,
-    /// Nothing runs, and the run exits 4.
+    /// Stop before the load with exit code 4.
     Stop,
 }
 
-/// What becomes of a cell whose numbers the client itself spoiled.
+/// What to do when this machine was too slow for a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnInvalid {
-    /// It is marked in every output.
+    /// Mark the cell in every output.
     Warn,
-    /// As above, and the run exits 3.
+    /// Mark the cell and exit with code 3.
     Fail,
 }
 
-/// What a request must meet to count as good; what is not set is not asked.
+/// Limits of a good request; a limit that is not set does not apply.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Goodput {
-    /// Time to the first token, at most.
+    /// Maximum time to the first token.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
     #[schemars(with = "duration::Text")]
     pub(crate) ttft: Option<Duration>,
-    /// Time per further output token, at most.
+    /// Maximum time per output token after the first.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
     #[schemars(with = "duration::Text")]
     pub(crate) tpot: Option<Duration>,
-    /// Time to the whole reply, at most.
+    /// Maximum time to the last token.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
     #[schemars(with = "duration::Text")]
     pub(crate) e2e: Option<Duration>,
 }
 
 impl Goodput {
-    /// Nothing is asked.
+    /// Returns whether no limit is set.
     pub(crate) fn is_unset(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What is counted in the reports; the same records can be cut again with other values.
+/// Settings of the reports; the same records can be reported again with other values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
-    /// Failed and throttled requests join the pooled latency columns.
+    /// Whether the displayed latencies include failed and throttled requests.
     pub(crate) include_failures: bool,
-    /// The latency window takes the ramp too, as Locust did.
+    /// Whether the latency window includes the ramp, as in Locust.
     pub(crate) include_ramp: bool,
-    /// Percentiles beside p50, p95 and p99, above 0 and below 100.
+    /// Percentiles beside p50, p95 and p99, greater than 0 and less than 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) percentiles: Vec<f64>,
 }
@@ -387,7 +384,7 @@ pub(crate) struct Report {
 pub(crate) mod tests {
     use super::*;
 
-    /// The default matrix of 27 cells, for tests of other rooms.
+    /// The default matrix of 27 cells, for tests of other modules.
     pub(crate) fn plan() -> Plan {
         let list = |items: &[&str]| items.iter().map(ToString::to_string).collect();
         Plan {

@@ -1,55 +1,55 @@
-//! What tokens cost and how many of them a minute may take, as far as a plan says it.
+//! Prices and quotas in a plan.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[prices]`: rows that come before the shipped price file's.
+/// `[prices]`: rows that take precedence over the shipped price file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Prices {
-    /// The first that fits holds.
+    /// Price rows; the first matching row applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rows: Vec<Price>,
 }
 
 impl Prices {
-    /// The plan says nothing of prices.
+    /// Returns whether the plan sets no price.
     pub(crate) fn is_unset(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What tokens of a model cost, USD per million.
+/// Prices of a model's tokens, in US dollars per million.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Price {
-    /// Without prefix, or an ARN.
+    /// Model id without region prefix, or an ARN.
     pub(crate) model_id: String,
-    /// `none` is the bare model id; left out, the row holds for every prefix.
+    /// Region prefix; `none` is the model id without prefix. If not set, the row applies to every prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) region_prefix: Option<String>,
-    /// The tier that served; left out, the row holds for every tier.
+    /// Service tier that served the request. If not set, the row applies to every tier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service_tier: Option<String>,
-    /// Of the prompt, but for what was read from or written to the cache.
+    /// Price of input tokens that were neither read from nor written to the cache.
     pub(crate) input: f64,
-    /// Of the reply.
+    /// Price of output tokens.
     pub(crate) output: f64,
-    /// Of the prompt, read from the prompt cache; not known if left out.
+    /// Price of input tokens read from the prompt cache; unknown if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache_read: Option<f64>,
-    /// Of the prompt, written to the prompt cache; not known if left out.
+    /// Price of input tokens written to the prompt cache; unknown if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache_write: Option<f64>,
-    /// The row holds for prompts of at most so many tokens, cached ones included.
+    /// Maximum input tokens of a prompt to which the row applies, cached tokens included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) up_to_input_tokens: Option<u64>,
-    /// Who says so.
+    /// Source of the prices.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) source: String,
 }
 
-/// `[quota]`: what the account may take, per model and region. Only compared with, never enforced.
+/// `[quota]`: quotas of the account, per model and region. They are compared with the load, never enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Quota {
@@ -59,14 +59,14 @@ pub(crate) struct Quota {
     /// Requests per minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_minute: Option<u64>,
-    /// What one token of a reply takes of the tokens per minute when a request is settled; left out, what the shipped
-    /// list says of the model.
+    /// Tokens per minute that one output token consumes at the end of a request (burndown rate); by default that of the
+    /// shipped list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) burndown: Option<f64>,
 }
 
 impl Quota {
-    /// The plan says nothing of quotas.
+    /// Returns whether the plan sets no quota.
     pub(crate) fn is_unset(&self) -> bool {
         *self == Self::default()
     }

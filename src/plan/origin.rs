@@ -1,4 +1,4 @@
-//! Where a value came from, for `show`, for error messages and for the manifest.
+//! Origins of values, for `show`, error messages and the manifest.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -7,28 +7,28 @@ use std::fmt;
 /// The origin of each leaf of a plan, by dotted key (`matrix.user_counts`).
 pub(crate) type Origins = BTreeMap<String, Origin>;
 
-/// The layers, weakest first.
+/// The layers, lowest precedence first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Layer {
-    /// Built in.
+    /// Built-in default.
     Default,
-    /// The AWS profile of the user.
+    /// AWS profile of the user.
     Profile,
-    /// A plan file.
+    /// Plan file.
     File,
-    /// An environment variable.
+    /// Environment variable.
     Env,
-    /// A command-line flag.
+    /// Command-line flag.
     Flag,
 }
 
-/// One value's origin.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
-    /// The layer that won.
+    /// The layer that set the value.
     pub(crate) layer: Layer,
-    /// `plans/nova.toml:7`, `USER_COUNTS` or `--user-counts`; nothing for a default.
+    /// The source, such as `plans/nova.toml:7`, `USER_COUNTS` or `--user-counts`; `None` for a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
 }

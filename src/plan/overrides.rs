@@ -1,56 +1,56 @@
-//! `[[override]]`: keys of `[load]` and `[request]` that hold for some cells only.
+//! `[[override]]`: keys of `[load]` and `[request]` for some cells.
 
-use super::{Keys, Load, Request, Rule, fields, laid_over};
+use super::{Keys, Load, Request, Rule, apply_keys, field_names};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::fmt;
 
-/// Keys of `[load]` that are the run's: a cell cannot have its own.
+/// Keys of `[load]` that apply to the whole run and cannot be overridden.
 pub(crate) const RUN_KEYS: [&str; 4] = ["order", "seed", "repetitions", "cool_down"];
 
-/// What some cells do otherwise.
+/// Settings for some cells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Override {
-    /// Which cells.
+    /// The cells to which the override applies.
     pub(crate) when: Rule,
-    /// Keys of `[load]` and `[request]`, with the values that hold for these cells.
+    /// Keys of `[load]` and `[request]` with their values.
     pub(crate) keys: Keys,
 }
 
 impl Override {
-    /// The load with this override's keys.
+    /// Returns the load with this override's keys.
     ///
     /// # Errors
-    /// What `[load]` says of a value that it cannot take.
+    /// Fails if a value is invalid.
     pub(crate) fn load(&self, load: &Load) -> Result<Load, serde_json::Error> {
-        laid_over(load, self.of::<Load>())
+        apply_keys(load, self.keys_of::<Load>())
     }
 
-    /// The request with this override's keys.
+    /// Returns the request with this override's keys.
     ///
     /// # Errors
-    /// What `[request]` says of a value that it cannot take.
+    /// Fails if a value is invalid.
     pub(crate) fn request(&self, request: &Request) -> Result<Request, serde_json::Error> {
-        laid_over(request, self.of::<Request>())
+        apply_keys(request, self.keys_of::<Request>())
     }
 
-    /// What some overrides say together: each key with the value that the last of them gives it, and which that is.
-    pub(crate) fn together<'o>(all: &'o [Self], which: &[usize]) -> Vec<(&'o str, &'o Value, usize)> {
-        let mut said: Vec<(&str, &Value, usize)> = Vec::new();
+    /// Combines overrides: returns each key with its last value and the index of that override.
+    pub(crate) fn combined<'o>(all: &'o [Self], which: &[usize]) -> Vec<(&'o str, &'o Value, usize)> {
+        let mut combined: Vec<(&str, &Value, usize)> = Vec::new();
         for index in which {
             for (key, value) in all[*index].keys.iter() {
-                said.retain(|(other, ..)| *other != key);
-                said.push((key, value, *index));
+                combined.retain(|(other, ..)| *other != key);
+                combined.push((key, value, *index));
             }
         }
-        said
+        combined
     }
 
-    /// The keys that a table knows and a cell may have its own of.
-    fn of<T: serde::de::DeserializeOwned>(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.keys.iter().filter(|(key, _)| fields::<T>().contains(key) && !RUN_KEYS.contains(key))
+    /// Returns the keys of a table that can be overridden.
+    fn keys_of<T: serde::de::DeserializeOwned>(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.keys.iter().filter(|(key, _)| field_names::<T>().contains(key) && !RUN_KEYS.contains(key))
     }
 }
 
@@ -62,7 +62,7 @@ impl schemars::JsonSchema for Override {
         "Override".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // The keys are those of other tables: `config` fills them in.
+        // The keys belong to other tables: `config` adds them.
         schemars::json_schema!({ "type": "object" })
     }
 }
@@ -107,20 +107,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_key_of_load_and_request_is_laid_over() {
+    fn any_key_of_load_and_request_can_be_overridden() {
         let plan = crate::plan::tests::plan();
         let changed: Override =
             toml::from_str("timeout = \"30m\"\nmin_samples = \"p99\"\nseed = 9\nwhen = { users = 90 }\n").unwrap();
         let (load, request) = (changed.load(&plan.load).unwrap(), changed.request(&plan.request).unwrap());
         assert_eq!(request.timeout.as_secs(), 1_800);
         assert_eq!(load.min_samples, Some(crate::units::Samples::P99));
-        assert_eq!(load.seed, plan.load.seed, "the seed is the run's");
+        assert_eq!(load.seed, plan.load.seed, "the seed applies to the whole run");
         assert_eq!((load.drain, request.max_tokens), (plan.load.drain, plan.request.max_tokens));
         assert_eq!(toml::from_str::<Override>(&toml::to_string(&changed).unwrap()).unwrap(), changed);
     }
 
     #[test]
-    fn keys_without_default_are_known() {
-        assert!(fields::<Load>().contains(&"max_duration") && fields::<Request>().contains(&"top_p"));
+    fn keys_without_default_are_listed() {
+        assert!(field_names::<Load>().contains(&"max_duration") && field_names::<Request>().contains(&"top_p"));
     }
 }

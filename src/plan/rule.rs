@@ -1,21 +1,20 @@
-//! Which cells are meant: `{ service_tier = ["flex"], users = 90 }`. Used wherever a plan speaks of
-//! some of its cells (`exclude`, `when`).
+//! Rules that select cells: `{ service_tier = ["flex"], users = 90 }`. Used in `exclude` and `when`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Attributes of a cell by the names that its records have, each with the values that match. Without
-/// attributes it is every cell.
+/// Attributes of a cell by their names in records, each with the matching values. A rule without attributes matches every
+/// cell.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Rule(BTreeMap<String, Wanted>);
+pub(crate) struct Rule(BTreeMap<String, Matching>);
 
-/// The values of one attribute that match: in a plan one, or a list.
+/// The matching values of one attribute; in a plan one value or a list.
 #[derive(Debug, Clone, PartialEq)]
-struct Wanted(Vec<Value>);
+struct Matching(Vec<Value>);
 
-/// A name or a number, as a coordinate is.
+/// A name or a number, as in a cell's coordinates.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 enum Value {
@@ -25,12 +24,12 @@ enum Value {
 }
 
 impl Rule {
-    /// The attributes with the texts of the values that match, as a coordinate of a cell is shown.
+    /// Returns the attributes with the texts of the matching values.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
-        self.0.iter().map(|(name, wanted)| (name.as_str(), wanted.0.iter().map(ToString::to_string).collect()))
+        self.0.iter().map(|(name, values)| (name.as_str(), values.0.iter().map(ToString::to_string).collect()))
     }
 
-    /// Every cell is meant.
+    /// Returns whether the rule matches every cell.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -44,7 +43,7 @@ impl schemars::JsonSchema for Rule {
         "Rule".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        // Which attributes cells have is not known here: `config` fills them in.
+        // The attributes of cells are not known here: `config` adds them.
         schemars::json_schema!({ "type": "object", "x-rule": true })
     }
 }
@@ -67,7 +66,7 @@ impl fmt::Display for Value {
     }
 }
 
-impl Serialize for Wanted {
+impl Serialize for Matching {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0[..] {
             [one] => one.serialize(serializer),
@@ -76,40 +75,38 @@ impl Serialize for Wanted {
     }
 }
 
-impl<'de> Deserialize<'de> for Wanted {
+impl<'de> Deserialize<'de> for Matching {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Wanted;
+            type Value = Matching;
             fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 out.write_str("a name, a number, or a list of them")
             }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Wanted, E> {
-                Ok(Wanted(vec![Value::Whole(number)]))
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Matching, E> {
+                Ok(Matching(vec![Value::Whole(number)]))
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Wanted, E> {
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Matching, E> {
                 let whole = u64::try_from(number).map(Value::Whole);
                 whole
-                    .map(|value| Wanted(vec![value]))
+                    .map(|value| Matching(vec![value]))
                     .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
             }
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Wanted, E> {
-                Ok(Wanted(vec![Value::Number(number)]))
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Matching, E> {
+                Ok(Matching(vec![Value::Number(number)]))
             }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Wanted, E> {
-                Ok(Wanted(vec![Value::Text(text.to_owned())]))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Matching, E> {
+                Ok(Matching(vec![Value::Text(text.to_owned())]))
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Wanted, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Matching, A::Error> {
                 let mut all = Vec::new();
-                while let Some(Wanted(one)) = items.next_element()? {
+                while let Some(Matching(one)) = items.next_element()? {
                     all.extend(one);
                 }
                 if all.is_empty() {
-                    return Err(de::Error::custom(
-                        "an empty list matches no cell: name a value, or leave the attribute out",
-                    ));
+                    return Err(de::Error::custom("an empty list matches no cell: add a value or omit the attribute"));
                 }
-                Ok(Wanted(all))
+                Ok(Matching(all))
             }
         }
         deserializer.deserialize_any(Visitor)

@@ -1,5 +1,4 @@
-//! Thresholds: what cells must meet, `[[slo]]` in a plan. Data and how it is written; what becomes of
-//! it is `verdict`'s business.
+//! Thresholds, `[[slo]]` in a plan: data, parsing and serialisation. Their evaluation is the task of `verdict`.
 
 use super::{Goodput, Rule};
 use crate::units::{duration, nearest};
@@ -11,106 +10,102 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
 
-/// One threshold: bounds, and the cells that must meet them.
+/// One threshold: bounds, and the cells to which they apply.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Slo {
-    /// What it is called; may be empty.
+    /// Name; may be empty.
     pub(crate) name: String,
-    /// The cells; without attributes all.
+    /// Cells to which the threshold applies.
     pub(crate) when: Rule,
-    /// In the order in which they are shown; never two on the same thing.
+    /// Bounds in display order, at most one per metric.
     pub(crate) bounds: Vec<Bound>,
-    /// What a verdict is worth that cannot be given.
+    /// How an inconclusive verdict counts.
     pub(crate) on_inconclusive: OnInconclusive,
-    /// End a cell that cannot pass any more.
+    /// Whether to stop a cell that can no longer pass.
     pub(crate) abort_on_fail: bool,
 }
 
-/// What a verdict is worth that cannot be given.
+/// How an inconclusive verdict counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnInconclusive {
-    /// It does not fail the run.
+    /// An inconclusive verdict does not fail the run.
     #[default]
     Pass,
-    /// It fails the run as a FAIL does.
+    /// An inconclusive verdict fails the run.
     Fail,
 }
 
 /// A time of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timed {
-    /// The whole reply; in an open loop from the intended start.
+    /// Response time; in an open loop from the intended start.
     Response,
-    /// From the send, in an open loop.
+    /// Service time of an open loop, from the send.
     Service,
-    /// To the first token.
+    /// Time to first token.
     Ttft,
-    /// To the first token of the answer.
+    /// Time to the first token of the answer.
     Ttfat,
-    /// Per output token.
+    /// Time per output token.
     Tpot,
-    /// The longest between two chunks.
+    /// Longest time between two chunks.
     ChunkGap,
 }
 
-/// Requests that are counted against all.
+/// Requests whose share of all requests is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Counted {
-    /// Failed and throttled ones.
+    /// Failed and throttled requests.
     Failures,
-    /// Throttled ones.
+    /// Throttled requests.
     Throttles,
-    /// Successes whose stop reason says that the answer was blocked.
+    /// Successes whose stop reason reports a blocked answer.
     Blocked,
 }
 
-/// Something per second of the latency window.
+/// A number per second of the latency window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Flow {
-    /// Requests of any outcome that ended.
+    /// Ended requests of any outcome.
     Requests,
-    /// Output tokens of the successes that ended.
+    /// Output tokens of ended successes.
     OutputTokens,
 }
 
 /// One bound.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Bound {
-    /// A percentile of a time is at most so long.
+    /// Upper bound of a percentile of a time.
     Percentile {
-        /// Of what.
         of: Timed,
-        /// Above 0, below 100.
+        /// Greater than 0, less than 100.
         p: f64,
-        /// The bound.
         max: Duration,
     },
-    /// A share of all requests is at most so large.
+    /// Upper bound of a share of all requests.
     Share {
-        /// Of which requests.
         of: Counted,
-        /// Above 0, below 1.
+        /// Greater than 0, less than 1.
         max: f64,
     },
-    /// So much per second at least.
+    /// Lower bound of a number per second.
     PerSecond {
-        /// Of what.
         of: Flow,
-        /// Above 0.
+        /// Greater than 0.
         min: f64,
     },
-    /// So many requests per second at least that meet limits of their own.
+    /// Lower bound of requests per second that meet limits.
     Goodput {
-        /// Above 0.
+        /// Greater than 0.
         min: f64,
-        /// Those of this threshold, whatever `[goodput]` says.
+        /// Limits of this threshold, independent of `[goodput]`.
         limits: Goodput,
     },
 }
 
 impl Timed {
-    /// With what its percentiles' names begin.
+    /// Prefixes of the names of percentiles.
     const PREFIXES: [(&'static str, Self); 6] = [
         ("", Self::Response),
         ("service_", Self::Service),
@@ -125,8 +120,8 @@ impl Timed {
     }
 }
 
-/// The names that a bound may have, for messages: a few percentiles stand for all.
-const KNOWN: [&str; 15] = [
+/// Names of bounds for suggestions; a few percentiles stand for all.
+const KNOWN_METRICS: [&str; 15] = [
     "p50",
     "p90",
     "p95",
@@ -144,7 +139,7 @@ const KNOWN: [&str; 15] = [
     "goodput",
 ];
 
-/// What a bound is on, before it is known how large it is.
+/// The metric of a bound.
 #[derive(Debug, Clone, Copy)]
 enum Metric {
     Percentile(Timed, f64),
@@ -170,12 +165,12 @@ impl Metric {
         };
         match Timed::PREFIXES.iter().find_map(level) {
             Some((of, p)) if p > 0.0 && p < 100.0 => Ok(Self::Percentile(of, p)),
-            Some((_, p)) => Err(format!("the percentile {p} lies outside 0..100: write p90 or \"p99.5\"")),
+            Some((_, p)) => Err(format!("the percentile `{p}` is outside 0..100: write p90 or \"p99.5\"")),
             None => {
-                let names = KNOWN.into_iter().chain(["name", "when", "on_inconclusive", "abort_on_fail"]);
-                let meant = nearest(key, names).map_or(".".into(), |near| format!("; did you mean `{near}`?"));
+                let names = KNOWN_METRICS.into_iter().chain(["name", "when", "on_inconclusive", "abort_on_fail"]);
+                let suggestion = nearest(key, names).map_or(".".into(), |near| format!("; did you mean `{near}`?"));
                 Err(format!(
-                    "`{key}` is nothing that a threshold can bound{meant} There are: any percentile as p95, ttft_p95, \
+                    "`{key}` is not a metric that a threshold can bound{suggestion} Metrics: any percentile such as p95, ttft_p95, \
                      ttfat_p95, tpot_p95, chunk_gap_p95 and service_p95; failure_rate, throttle_rate, blocked_rate, \
                      requests_per_sec, output_tokens_per_sec, goodput"
                 ))
@@ -183,15 +178,15 @@ impl Metric {
         }
     }
 
-    /// The bound that a value says; what is wrong with it otherwise.
+    /// Parses the value of a bound.
     fn bound(self, key: &str, value: &Value) -> Result<Bound, String> {
-        let wrong = |hint: &str| Err(format!("`{key}` is {}: write {hint}", shown(value)));
+        let invalid = |hint: &str| Err(format!("`{key}` is `{}`: write {hint}", toml_text(value)));
         match self {
             Self::Percentile(of, p) => {
                 let hint = "a duration such as \"800ms\" or \"2.5s\"";
-                match only(value, "max") {
+                match value_or_entry(value, "max") {
                     limit @ (Value::String(_) | Value::Number(_)) => {
-                        time_limit(key, limit).map(|max| Bound::Percentile { of, p, max })
+                        parse_time_limit(key, limit).map(|max| Bound::Percentile { of, p, max })
                     }
                     Value::Object(map) if map.keys().all(|key| key.parse::<u32>().is_ok()) => {
                         let decimal = map.keys().next().map_or("9", String::as_str);
@@ -199,11 +194,11 @@ impl Metric {
                             "TOML reads `{key}.{decimal}` as a table: put it in quotes, \"{key}.{decimal}\" = \"2.5s\""
                         ))
                     }
-                    _ => wrong(hint),
+                    _ => invalid(hint),
                 }
             }
             Self::Share(of) => {
-                let max = match only(value, "max") {
+                let max = match value_or_entry(value, "max") {
                     Value::Number(number) => number.as_f64(),
                     Value::String(text) => text
                         .trim()
@@ -215,31 +210,31 @@ impl Metric {
                 match max {
                     Some(max) if max > 0.0 && max < 1.0 => Ok(Bound::Share { of, max }),
                     Some(max) if max >= 1.0 => {
-                        wrong("a share below 100 %, as \"1%\" or 0.01: nothing can be above that")
+                        invalid("a share below 100 %, such as \"1%\" or 0.01: no share exceeds 100 %")
                     }
-                    Some(0.0) => wrong("a small share, as \"0.1%\": that nothing ever fails cannot be shown"),
-                    _ => wrong("a share of all requests, as \"1%\" or 0.01"),
+                    Some(0.0) => invalid("a small share, such as \"0.1%\": a share of 0 cannot be proved"),
+                    _ => invalid("a share of all requests, such as \"1%\" or 0.01"),
                 }
             }
             Self::PerSecond(of) => match value.get("min").and_then(Value::as_f64) {
                 Some(min) if has_only(value, &["min"]) && min > 0.0 => Ok(Bound::PerSecond { of, min }),
-                _ => wrong("{ min = 20 }: so much per second at least"),
+                _ => invalid("{ min = 20 }, a lower bound per second"),
             },
-            Self::Goodput => goodput(key, value),
+            Self::Goodput => parse_goodput(key, value),
         }
     }
 }
 
-/// The largest limit that is read from a number without a unit, seconds. A larger number is more likely
-/// meant as milliseconds, and as seconds it would pass whatever is measured.
-const LARGEST_BARE_LIMIT_S: f64 = 120.0;
+/// Maximum limit without a unit, in seconds. A larger number probably means milliseconds; in seconds, every measurement
+/// would pass.
+const MAX_BARE_LIMIT_S: f64 = 120.0;
 
-/// A limit on a time: text with a unit, or seconds.
-fn time_limit(key: &str, limit: &Value) -> Result<Duration, String> {
+/// Parses a limit on a time: text with a unit, or seconds.
+fn parse_time_limit(key: &str, limit: &Value) -> Result<Duration, String> {
     let text = limit.as_str().map_or_else(|| limit.to_string(), str::to_owned);
     match duration::parse(&text) {
-        Ok(limit) if limit.is_zero() => Err(format!("`{key}` is zero: no reply is that fast")),
-        Ok(limit) if text.trim().parse::<f64>().is_ok() && limit.as_secs_f64() > LARGEST_BARE_LIMIT_S => Err(format!(
+        Ok(limit) if limit.is_zero() => Err(format!("`{key}` is zero: no reply can meet it")),
+        Ok(limit) if text.trim().parse::<f64>().is_ok() && limit.as_secs_f64() > MAX_BARE_LIMIT_S => Err(format!(
             "`{key}` = {text} without a unit is {}: write \"{text}ms\" for milliseconds, or \"{text}s\" for seconds",
             duration::format(limit)
         )),
@@ -248,27 +243,29 @@ fn time_limit(key: &str, limit: &Value) -> Result<Duration, String> {
     }
 }
 
-/// `{ min = 12.0, ttft = "800ms" }`.
-fn goodput(key: &str, value: &Value) -> Result<Bound, String> {
-    let hint = "{ min = 12.0, ttft = \"800ms\", tpot = \"40ms\", e2e = \"5s\" }, with one of the limits at least";
+/// Parses `{ min = 12.0, ttft = "800ms" }`.
+fn parse_goodput(key: &str, value: &Value) -> Result<Bound, String> {
+    let hint = "{ min = 12.0, ttft = \"800ms\", tpot = \"40ms\", e2e = \"5s\" }, with at least one limit";
     let min = value.get("min").and_then(Value::as_f64).filter(|min| *min > 0.0);
     let (Some(min), true) = (min, has_only(value, &["min", "ttft", "tpot", "e2e"])) else {
-        return Err(format!("`{key}` is {}: write {hint}", shown(value)));
+        return Err(format!("`{key}` is `{}`: write {hint}", toml_text(value)));
     };
     let limit = |name: &str| match value.get(name) {
         None => Ok(None),
-        Some(limit @ (Value::String(_) | Value::Number(_))) => time_limit(&format!("{key}.{name}"), limit).map(Some),
-        Some(other) => Err(format!("`{key}.{name}` is {}: write a duration such as \"800ms\"", shown(other))),
+        Some(limit @ (Value::String(_) | Value::Number(_))) => {
+            parse_time_limit(&format!("{key}.{name}"), limit).map(Some)
+        }
+        Some(other) => Err(format!("`{key}.{name}` is `{}`: write a duration such as \"800ms\"", toml_text(other))),
     };
     let limits = Goodput { ttft: limit("ttft")?, tpot: limit("tpot")?, e2e: limit("e2e")? };
     if limits.is_unset() {
-        return Err(format!("`{key}` has no limit that makes a request good: write {hint}"));
+        return Err(format!("`{key}` has no limit: write {hint}"));
     }
     Ok(Bound::Goodput { min, limits })
 }
 
-/// The value itself, or what `{ max = ... }` says.
-fn only<'v>(value: &'v Value, name: &str) -> &'v Value {
+/// Returns the entry of a table with only that entry, such as `{ max = ... }`; otherwise the value itself.
+fn value_or_entry<'v>(value: &'v Value, name: &str) -> &'v Value {
     if has_only(value, &[name]) { value.get(name).unwrap_or(value) } else { value }
 }
 
@@ -276,11 +273,11 @@ fn has_only(value: &Value, names: &[&str]) -> bool {
     value.as_object().is_some_and(|map| map.keys().all(|key| names.contains(&key.as_str())))
 }
 
-/// A value as a plan says it.
-fn shown(value: &Value) -> String {
+/// Formats a value as in a plan.
+fn toml_text(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", shown(value))).collect();
+            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {}", toml_text(value))).collect();
             format!("{{ {} }}", entries.join(", "))
         }
         other => other.to_string(),
@@ -288,7 +285,7 @@ fn shown(value: &Value) -> String {
 }
 
 impl Bound {
-    /// Its key in a plan.
+    /// Returns the key in a plan.
     pub(crate) fn key(&self) -> String {
         match self {
             Self::Percentile { of, p, .. } => format!("{}p{p}", of.prefix()),
@@ -301,12 +298,12 @@ impl Bound {
         }
     }
 
-    /// Too large a number breaks it, not too small a one.
+    /// Returns whether the bound is an upper bound.
     pub(crate) fn is_upper(&self) -> bool {
         matches!(self, Self::Percentile { .. } | Self::Share { .. })
     }
 
-    /// Milliseconds, a share (0 to 1), or so many per second.
+    /// Returns the limit in milliseconds, as a share (0 to 1), or per second.
     pub(crate) fn limit(&self) -> f64 {
         match self {
             Self::Percentile { max, .. } => crate::units::ms(*max),
@@ -315,7 +312,7 @@ impl Bound {
         }
     }
 
-    /// `ms`, `share` or `per_sec`, as in the files.
+    /// Returns the unit as in files: `ms`, `share` or `per_sec`.
     pub(crate) fn unit(&self) -> &'static str {
         match self {
             Self::Percentile { .. } => "ms",
@@ -324,7 +321,7 @@ impl Bound {
         }
     }
 
-    /// It asks for what streams alone have.
+    /// Returns whether the metric exists only for streams.
     pub(crate) fn needs_stream(&self) -> bool {
         match self {
             Self::Percentile { of, .. } => !matches!(of, Timed::Response | Timed::Service),
@@ -333,12 +330,12 @@ impl Bound {
         }
     }
 
-    /// It asks for what an open loop alone has.
+    /// Returns whether the metric exists only in an open loop.
     pub(crate) fn needs_arrivals(&self) -> bool {
         matches!(self, Self::Percentile { of: Timed::Service, .. })
     }
 
-    /// Times by what they are of, then rates, then flows.
+    /// Returns the sort key: times, then shares, then numbers per second.
     fn rank(&self) -> (u8, u8, f64) {
         match self {
             Self::Percentile { of, p, .. } => (0, *of as u8, *p),
@@ -365,7 +362,7 @@ impl Bound {
 }
 
 impl Slo {
-    /// What it is called among others: its name, or its number, from 1.
+    /// Returns the name, or `slo N` with the number from 1.
     pub(crate) fn title(&self, index: usize) -> String {
         if self.name.is_empty() { format!("slo {}", index + 1) } else { self.name.clone() }
     }
@@ -395,10 +392,10 @@ impl JsonSchema for Slo {
         schemars::json_schema!({
             "type": "object",
             "properties": {
-                "name": { "type": "string", "description": "What it is called." },
+                "name": { "type": "string", "description": "Name of the threshold." },
                 "when": Rule::json_schema(generator),
                 "on_inconclusive": OnInconclusive::json_schema(generator),
-                "abort_on_fail": { "type": "boolean", "description": "End a cell that cannot pass any more." },
+                "abort_on_fail": { "type": "boolean", "description": "Whether to stop a cell that can no longer pass." },
                 "failure_rate": share,
                 "throttle_rate": share,
                 "blocked_rate": share,
@@ -462,7 +459,7 @@ impl<'de> Deserialize<'de> for Slo {
                         "on_inconclusive" => slo.on_inconclusive = map.next_value()?,
                         "abort_on_fail" => slo.abort_on_fail = map.next_value()?,
                         key => {
-                            let bound = map.next_value_seed(Keyed { key, known: &slo.bounds })?;
+                            let bound = map.next_value_seed(BoundSeed { key, known: &slo.bounds })?;
                             slo.bounds.push(bound);
                         }
                     }
@@ -475,13 +472,13 @@ impl<'de> Deserialize<'de> for Slo {
     }
 }
 
-/// A bound under its key. What is wrong with the key is said with the value, so that it has a place.
-struct Keyed<'a> {
+/// Deserialises a bound of a given key. An invalid key is reported with the value, so that the error has a position.
+struct BoundSeed<'a> {
     key: &'a str,
     known: &'a [Bound],
 }
 
-impl<'de> DeserializeSeed<'de> for Keyed<'_> {
+impl<'de> DeserializeSeed<'de> for BoundSeed<'_> {
     type Value = Bound;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Bound, D::Error> {
@@ -489,7 +486,7 @@ impl<'de> DeserializeSeed<'de> for Keyed<'_> {
         let bound = Metric::parse(self.key).and_then(|metric| metric.bound(self.key, &value));
         let bound = bound.map_err(D::Error::custom)?;
         if self.known.iter().any(|known| known.key() == bound.key()) {
-            return Err(D::Error::custom(format!("`{}` is bounded twice: say it once", bound.key())));
+            return Err(D::Error::custom(format!("`{}` is bounded twice: remove one", bound.key())));
         }
         Ok(bound)
     }
@@ -504,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_written_as_a_plan_that_reads_back_to_it() {
+    fn threshold_round_trips() {
         let text = "name = \"chat\"\non_inconclusive = \"fail\"\nabort_on_fail = true\np95 = \"2.5s\"\n\"p99.9\" = \"9s\"\n\
             ttft_p95 = { max = \"800ms\" }\nfailure_rate = \"1%\"\nthrottle_rate = 0.05\nblocked_rate = \"2%\"\nrequests_per_sec = { min = 20 }\n\
             goodput = { min = 12.0, ttft = \"800ms\", tpot = \"40ms\" }\nwhen = { service_tier = \"priority\", users = [30, 60] }\n";
@@ -532,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_to_write() {
+    fn invalid_thresholds_are_errors_with_a_hint() {
         let cases = [
             ("p95 = 800", "write \"800ms\""),
             ("p95 = \"800\"", "without a unit is 13m20s"),
@@ -546,7 +543,7 @@ mod tests {
             ("failure_rates = \"1%\"", "did you mean `failure_rate`?"),
             ("failure_rate = \"101%\"", "below 100 %"),
             ("failure_rate = 1", "below 100 %"),
-            ("failure_rate = 0", "cannot be shown"),
+            ("failure_rate = 0", "cannot be proved"),
             ("failure_rate = -0.1", "a share of all requests"),
             ("failure_rate = \"1s\"", "a share of all requests"),
             ("requests_per_sec = 20", "write { min = 20 }"),

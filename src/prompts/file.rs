@@ -1,4 +1,4 @@
-//! How a prompts file is read, and the files that it names: all that is wrong is found, and where.
+//! Parsing of prompts files and of the files they name: all errors are reported together, with their position.
 
 use super::{Entry, Message, Prompt, Prompts, Role, dataset, generate};
 use crate::units::text_file;
@@ -7,16 +7,15 @@ use serde_json::{Map, Value};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Why a prompts file, or one that it names, cannot be used.
+/// An error in a prompts file, or in a file that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PromptsError {
-    /// What is wrong.
     pub(crate) message: String,
-    /// Another file than the one that was read: its path and its text.
+    /// Path and text, if the error is in a file that the prompts file names.
     pub(crate) file: Option<(String, String)>,
-    /// Where, in bytes of the file.
+    /// Byte range in the file.
     pub(crate) span: Range<usize>,
-    /// What to write instead.
+    /// How to fix it.
     pub(crate) hint: Option<String>,
 }
 
@@ -31,24 +30,24 @@ impl PromptsError {
     }
 }
 
-/// Where the files are that a prompts file names.
+/// Directory of the files that a prompts file names.
 #[derive(Debug, Clone)]
 pub(crate) struct Files(Option<PathBuf>);
 
 impl Files {
-    /// Nowhere: the embedded prompts name none.
+    /// No directory: the embedded prompts name no file.
     pub(crate) fn none() -> Self {
         Self(None)
     }
 
-    /// Beside a file.
+    /// The directory of a prompts file.
     pub(crate) fn beside(file: &Path) -> Self {
         Self(Some(file.parent().unwrap_or(Path::new("")).to_owned()))
     }
 
-    /// The path for people, and the text.
+    /// Reads a file; returns its path for display and its text.
     fn read(&self, name: &str) -> Result<(String, String), String> {
-        let dir = self.0.as_ref().ok_or("there are no files beside the embedded prompts")?;
+        let dir = self.0.as_ref().ok_or("the embedded prompts cannot name files")?;
         let path = dir.join(name);
         let shown = path.display().to_string();
         match text_file::read(&path) {
@@ -58,17 +57,17 @@ impl Files {
     }
 }
 
-/// An entry as it stands.
+/// An entry, before validation.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object such as {\"text\": \"...\"}")]
-struct Raw {
+struct RawEntry {
     text: Option<String>,
     messages: Option<Vec<Message>>,
     generate: Option<Generate>,
     file: Option<String>,
     dataset: Option<String>,
     system: Option<String>,
-    /// For people.
+    /// Ignored; for documentation.
     #[serde(rename = "description")]
     _description: Option<String>,
 }
@@ -80,8 +79,8 @@ struct Generate {
 }
 
 impl Prompt {
-    /// A conversation that a model can be asked to go on with.
-    pub(super) fn checked(system: Option<String>, messages: Vec<Message>) -> Result<Self, String> {
+    /// Creates a prompt from a conversation that a model can continue.
+    pub(super) fn validated(system: Option<String>, messages: Vec<Message>) -> Result<Self, String> {
         if system.as_deref().is_some_and(|system| system.trim().is_empty()) {
             return Err("its `system` is empty".into());
         }
@@ -89,11 +88,11 @@ impl Prompt {
             return Err("it has no messages".into());
         }
         for (index, message) in messages.iter().enumerate() {
-            let wanted = if index % 2 == 0 { Role::User } else { Role::Assistant };
-            if message.role != wanted {
-                let wanted = if index % 2 == 0 { "user's" } else { "assistant's" };
+            let expected = if index % 2 == 0 { Role::User } else { Role::Assistant };
+            if message.role != expected {
+                let expected = if index % 2 == 0 { "user" } else { "assistant" };
                 return Err(format!(
-                    "message {} is not the {wanted}: user and assistant take turns, and the user begins",
+                    "message {} must have the role {expected}: user and assistant alternate, and the user is first",
                     index + 1
                 ));
             }
@@ -106,103 +105,103 @@ impl Prompt {
             }
         }
         if messages.len().is_multiple_of(2) {
-            return Err("its last message is the assistant's: the user has the last word".into());
+            return Err("its last message has the role assistant: the last message must be the user's".into());
         }
         Ok(Self { system, messages })
     }
 }
 
 impl Prompts {
-    /// Reads `{"NAME": {"text": "..."}, ...}`, and the files that it names.
+    /// Parses `{"NAME": {"text": "..."}, ...}` and the files that it names.
     ///
     /// # Errors
-    /// All that is wrong, and where; a file without prompts is an error too.
+    /// Returns all errors with their position; a file without prompts is an error.
     pub(crate) fn parse(text: &str, files: &Files) -> Result<Self, Vec<PromptsError>> {
         let entries: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
             let at = offset(text, error.line(), error.column());
-            let message = said(&error);
+            let message = json_message(&error);
             vec![PromptsError::new(format!("the prompts file is not a JSON object of prompts: {message}"), at..at)]
         })?;
         if entries.is_empty() {
-            return Err(vec![PromptsError::new("the prompts file has no prompts", 0..text.len().min(1))]);
+            return Err(vec![PromptsError::new("the prompts file contains no prompts", 0..text.len().min(1))]);
         }
         let (mut read, mut errors) = (Vec::new(), Vec::new());
         for (name, value) in entries {
             let key = Value::from(name.as_str()).to_string();
             let place = text.find(&key).map_or(0..0, |start| start..start + key.len());
-            match entry(&name, value, files, &place) {
+            match parse_entry(&name, value, files, &place) {
                 Ok(entry) => read.push((name, entry)),
-                Err(wrong) => errors.extend(wrong),
+                Err(invalid) => errors.extend(invalid),
             }
         }
         if errors.is_empty() { Ok(Self(read)) } else { Err(errors) }
     }
 
-    /// Adds a data set under a name of its own.
+    /// Adds a data set with a name.
     ///
     /// # Errors
-    /// All that is wrong, and where in the data set.
+    /// Returns all errors with their position in the data set.
     pub(crate) fn add_dataset(&mut self, name: &str, path: &Path) -> Result<(), Vec<PromptsError>> {
         let shown = path.display().to_string();
         let text = text_file::read(path)
             .map_err(|error| vec![PromptsError::new(format!("the data set {shown} cannot be read: {error}"), 0..0)])?;
-        let lines = lines(name, &shown, &text, None)?;
+        let lines = parse_dataset(name, &shown, &text, None)?;
         self.0.push((name.to_owned(), Entry::Dataset(lines)));
         Ok(())
     }
 }
 
-fn entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Result<Entry, Vec<PromptsError>> {
-    let wrong = |message: String| vec![PromptsError::new(message, place.clone())];
-    let raw: Raw =
-        serde_json::from_value(value).map_err(|error| wrong(format!("the prompt `{name}` cannot be used: {error}")))?;
-    let said = [
+fn parse_entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Result<Entry, Vec<PromptsError>> {
+    let invalid = |message: String| vec![PromptsError::new(message, place.clone())];
+    let raw: RawEntry =
+        serde_json::from_value(value).map_err(|error| invalid(format!("the prompt `{name}` is invalid: {error}")))?;
+    let forms = [
         ("text", raw.text.is_some()),
         ("messages", raw.messages.is_some()),
         ("generate", raw.generate.is_some()),
         ("file", raw.file.is_some()),
         ("dataset", raw.dataset.is_some()),
     ];
-    let said: Vec<String> = said.iter().filter(|(_, said)| *said).map(|(key, _)| format!("`{key}`")).collect();
-    if said.len() != 1 {
-        let what = if said.is_empty() { "nothing to ask".to_owned() } else { said.join(" and ") };
+    let forms: Vec<String> = forms.iter().filter(|(_, is_set)| *is_set).map(|(key, _)| format!("`{key}`")).collect();
+    if forms.len() != 1 {
+        let found = if forms.is_empty() { "no content".to_owned() } else { forms.join(" and ") };
         return Err(vec![
-            PromptsError::new(format!("the prompt `{name}` has {what}"), place.clone())
-                .hint("a prompt has one of `text`, `messages`, `generate`, `file` and `dataset`"),
+            PromptsError::new(format!("the prompt `{name}` has {found}"), place.clone())
+                .hint("set exactly one of `text`, `messages`, `generate`, `file` and `dataset`"),
         ]);
     }
-    let checked = |system, messages| {
-        Prompt::checked(system, messages).map(Entry::One).map_err(|why| match why.strip_prefix("it is ") {
-            Some(rest) => wrong(format!("the prompt `{name}` is {rest}")),
+    let validated = |system, messages| {
+        Prompt::validated(system, messages).map(Entry::One).map_err(|why| match why.strip_prefix("it is ") {
+            Some(rest) => invalid(format!("the prompt `{name}` is {rest}")),
             None => vec![
-                PromptsError::new(format!("the prompt `{name}` cannot be used: {why}"), place.clone())
-                    .hint("messages are [{\"role\": \"user\", \"text\": \"...\"}], with an answer of the assistant between two of the user"),
+                PromptsError::new(format!("the prompt `{name}` is invalid: {why}"), place.clone())
+.hint("messages are [{\"role\": \"user\", \"text\": \"...\"}], with one of the assistant between two of the user"),
             ],
         })
     };
     let missing = |why: &str| {
         vec![
             PromptsError::new(format!("the prompt `{name}`: {why}"), place.clone())
-                .hint("a file that a prompts file names is looked for beside it"),
+                .hint("file names are relative to the prompts file"),
         ]
     };
-    let of_user = |text: String| vec![Message { role: Role::User, text }];
+    let user_message = |text: String| vec![Message { role: Role::User, text }];
     if let Some(text) = raw.text {
-        return checked(raw.system, of_user(text));
+        return validated(raw.system, user_message(text));
     }
     if let Some(messages) = raw.messages {
-        return checked(raw.system, messages);
+        return validated(raw.system, messages);
     }
     if let Some(file) = raw.file {
         let (shown, text) = files.read(&file).map_err(|why| missing(&why))?;
         if text.trim().is_empty() {
-            return Err(wrong(format!("the prompt `{name}`: {shown} is empty")));
+            return Err(invalid(format!("the prompt `{name}`: {shown} is empty")));
         }
-        return checked(raw.system, of_user(text));
+        return validated(raw.system, user_message(text));
     }
     if let Some(Generate { input_tokens }) = raw.generate {
-        let system = checked(raw.system, of_user("x".into()))?;
-        let range = generate::SHORTEST..=generate::LONGEST;
+        let system = validated(raw.system, user_message("x".into()))?;
+        let range = generate::MIN_TOKENS..=generate::MAX_TOKENS;
         if !range.contains(&input_tokens) {
             let message = format!("the prompt `{name}` generates {input_tokens} tokens");
             let hint = format!("write a number from {} to {}", range.start(), range.end());
@@ -213,13 +212,18 @@ fn entry(name: &str, value: Value, files: &Files, place: &Range<usize>) -> Resul
     }
     let dataset = raw.dataset.unwrap_or_default();
     let (shown, text) = files.read(&dataset).map_err(|why| missing(&why))?;
-    lines(name, &shown, &text, raw.system.as_deref()).map(Entry::Dataset)
+    parse_dataset(name, &shown, &text, raw.system.as_deref()).map(Entry::Dataset)
 }
 
-/// The lines of a data set, or what is wrong in it, at its place.
-fn lines(name: &str, shown: &str, text: &str, system: Option<&str>) -> Result<Vec<super::Line>, Vec<PromptsError>> {
-    dataset::parse(text, system).map_err(|wrong| {
-        wrong
+/// Parses a data set; errors contain its text.
+fn parse_dataset(
+    name: &str,
+    shown: &str,
+    text: &str,
+    system: Option<&str>,
+) -> Result<Vec<super::Line>, Vec<PromptsError>> {
+    dataset::parse(text, system).map_err(|errors| {
+        errors
             .into_iter()
             .map(|(span, message)| PromptsError {
                 message: format!("the data set `{name}`: {message}"),
@@ -231,12 +235,12 @@ fn lines(name: &str, shown: &str, text: &str, system: Option<&str>) -> Result<Ve
     })
 }
 
-/// What a JSON parser says, without the line, which is shown.
-pub(super) fn said(error: &serde_json::Error) -> String {
+/// Returns the message of a JSON parser without the position, which is displayed separately.
+pub(super) fn json_message(error: &serde_json::Error) -> String {
     error.to_string().split(" at line").next().unwrap_or_default().to_owned()
 }
 
-/// The byte at which a line (from 1) and a column (from 1, in bytes) stand.
+/// Returns the byte offset of a line (from 1) and a column (from 1, in bytes).
 pub(super) fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let mut at = (before + column.saturating_sub(1)).min(text.len());
@@ -254,7 +258,7 @@ mod tests {
         Prompts::parse(text, &Files::none())
     }
 
-    fn text_of<'a>(prompts: &'a Prompts, name: &str) -> &'a str {
+    fn first_text<'a>(prompts: &'a Prompts, name: &str) -> &'a str {
         match prompts.get(name).unwrap() {
             Entry::One(prompt) => &prompt.messages[0].text,
             other => panic!("{other:?}"),
@@ -262,9 +266,9 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_prompts_have_the_sizes_they_claim() {
+    fn shipped_prompts_have_the_documented_sizes() {
         let prompts = Prompts::shipped();
-        let words = |name| text_of(&prompts, name).split_whitespace().count();
+        let words = |name| first_text(&prompts, name).split_whitespace().count();
         assert_eq!(prompts.names().collect::<Vec<_>>(), ["small", "medium", "large"]);
         assert!((4..=6).contains(&words("small")), "{}", words("small"));
         assert!((35..=45).contains(&words("medium")), "{}", words("medium"));
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_found_where_it_stands() {
+    fn errors_have_the_position_of_the_entry() {
         let text =
             "{\n  \"a\": {\"text\": \"x\"},\n  \"b\": {\"text\": 5},\n  \"c\": {\"text\": \"x\", \"file\": \"y\"}\n}";
         let errors = parse(text).unwrap_err();
@@ -282,19 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_takes_turns_and_ends_with_the_user() {
+    fn conversation_alternates_and_ends_with_the_user() {
         let conversation = |roles: &[&str]| {
             let messages: Vec<_> = roles.iter().map(|role| serde_json::json!({"role": role, "text": "x"})).collect();
             parse(&serde_json::json!({"a": {"messages": messages}}).to_string())
         };
         assert!(conversation(&["user"]).is_ok() && conversation(&["user", "assistant", "user"]).is_ok());
-        for wrong in [&["assistant"][..], &["user", "assistant"], &["user", "user"], &["model"], &[]] {
-            assert!(conversation(wrong).is_err(), "{wrong:?}");
+        for roles in [&["assistant"][..], &["user", "assistant"], &["user", "user"], &["model"], &[]] {
+            assert!(conversation(roles).is_err(), "{roles:?}");
         }
     }
 
     #[test]
-    fn a_plain_text_is_hashed_as_itself_and_all_else_as_what_determines_it() {
+    fn plain_text_is_hashed_verbatim_and_other_prompts_by_their_parameters() {
         let prompts = parse(
             r#"{"plain": {"text": "hello", "description": "d"}, "told": {"text": "hello", "system": "be brief"},
                 "made": {"generate": {"input_tokens": 500}},
@@ -312,9 +316,9 @@ mod tests {
         assert!(
             prompts.canonical("chat", std::slice::from_ref(&mix)).to_string().starts_with(r#"{"mix":[[7.0,"hello"],"#)
         );
-        assert!((prompts.about_tokens("chat", &[mix], None) - (0.7 * 1.25 + 0.3 * 3.25)).abs() < 1e-9);
-        assert!((prompts.about_tokens("plain", &[], Some("12345678")) - 3.25).abs() < 1e-9);
-        assert!((prompts.about_tokens("made", &[], None) - 500.0).abs() < 1e-9);
+        assert!((prompts.estimated_tokens("chat", &[mix], None) - (0.7 * 1.25 + 0.3 * 3.25)).abs() < 1e-9);
+        assert!((prompts.estimated_tokens("plain", &[], Some("12345678")) - 3.25).abs() < 1e-9);
+        assert!((prompts.estimated_tokens("made", &[], None) - 500.0).abs() < 1e-9);
         assert_eq!(prompts.source("talk", &[], 1).choices()[0].prompt.messages.len(), 3);
     }
 }

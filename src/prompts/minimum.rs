@@ -1,10 +1,10 @@
-//! The shortest prefix that a model's prompt cache keeps, where it is known.
+//! The minimum length of a prefix in a model's prompt cache, if known.
 //!
-//! Read on 2026-11-25 from the list of models of litellm 1.110.2 (`prompt_cache_min_tokens`); Claude 3.7 and
-//! Nova from a copy of the table in the Amazon Bedrock user guide ("minimum number of tokens per cache
-//! checkpoint"). Third parties: not verified against AWS. A model that is not listed is not judged.
+//! Source, of 2026-11-25: the model list of litellm 1.110.2 (`prompt_cache_min_tokens`); for Claude 3.7 and Nova a copy of the
+//! table in the Amazon Bedrock user guide ("minimum number of tokens per cache checkpoint"). Third-party data, not verified
+//! against AWS. A model that is not listed has no known minimum.
 
-/// A part of a model id, and tokens. The first that fits counts.
+/// Part of a model id and minimum in tokens. The first match applies.
 const MINIMA: [(&str, u32); 17] = [
     ("claude-haiku-4-5", 4_096),
     ("claude-opus-4-5", 4_096),
@@ -25,7 +25,7 @@ const MINIMA: [(&str, u32); 17] = [
     ("nova-pro-v1", 1_000),
 ];
 
-/// Tokens below which a cache point of this model does nothing; nothing where it is not known.
+/// Returns the number of tokens below which a cache point has no effect; `None` if unknown.
 pub(crate) fn minimum_prefix(model_id: &str) -> Option<u32> {
     MINIMA.iter().find(|(part, _)| model_id.contains(part)).map(|(_, tokens)| *tokens)
 }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_that_is_not_listed_is_not_judged() {
+    fn unlisted_model_has_no_known_minimum() {
         assert_eq!(minimum_prefix("anthropic.claude-haiku-4-5-20251001-v1:0"), Some(4_096));
         assert_eq!(minimum_prefix("anthropic.claude-sonnet-4-20250514-v1:0"), Some(1_024));
         assert_eq!(minimum_prefix("amazon.nova-pro-v1:0"), Some(1_000));

@@ -1,6 +1,5 @@
-//! Which request gets which prompt. The n-th request of every cell of a prompt size gets the same one,
-//! whatever the other axes say and whichever user asks: it is drawn from the run's seed, the
-//! repetition and n alone.
+//! Assignment of prompts to requests. The n-th request of every cell with the same prompt size has the same prompt: it
+//! depends only on the run's seed, the repetition and n, not on other axes or the user.
 
 use super::Prompt;
 use rand::seq::SliceRandom;
@@ -8,37 +7,36 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 
-/// The streams of the run's seed from which prompts are drawn: one per repetition for the weights of a
-/// mix, and one for the order of each data set.
+/// Streams of the run's seed for prompts: per repetition one for the weights of a mix, and one for the order of each data
+/// set.
 const STREAMS: u64 = 1 << 61;
 
-/// Words of a stream that one draw takes, at most.
+/// Maximum number of words of a stream per draw.
 const WORDS: u128 = 16;
 
-/// Tokens that a model's own template and the mark of a cache mode may add to a prompt.
-pub(crate) const TEMPLATE: u64 = 64;
+/// Maximum tokens that the model's template and the unique line of a cache mode add to a prompt.
+pub(crate) const TEMPLATE_TOKENS: u64 = 64;
 
-/// All that requests of one prompt size may be.
+/// All prompts of one prompt size.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Source {
     choices: Vec<Choice>,
     parts: Vec<Part>,
 }
 
-/// One prompt among others.
+/// One prompt of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice {
-    /// The prompt's name, which is not the prompt size where that is a mix.
+    /// Name of the prompt; in a mix it differs from the prompt size.
     pub(crate) name: String,
-    /// Its line in a data set, from 1.
+    /// Line in a data set, from 1.
     pub(crate) line: Option<u32>,
-    /// The first line with the same prompt, if it is another one.
+    /// First line with the same prompt, if it is another one.
     pub(crate) same_as: Option<u32>,
-    /// What is sent.
     pub(crate) prompt: Prompt,
 }
 
-/// A name of a mix: some of the choices, which are next to each other.
+/// One name of a mix: a range of the choices.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Part {
     weight: f64,
@@ -57,25 +55,25 @@ impl Source {
         source
     }
 
-    /// One text for all.
-    pub(crate) fn of_text(text: &str) -> Self {
-        let choice = Choice { name: "text".into(), line: None, same_as: None, prompt: Prompt::of_text(text) };
+    /// Creates a source with one text.
+    pub(crate) fn from_text(text: &str) -> Self {
+        let choice = Choice { name: "text".into(), line: None, same_as: None, prompt: Prompt::from_text(text) };
         Self::new(vec![(1.0, vec![choice])])
     }
 
-    /// Every prompt that a request may get.
+    /// Returns all prompts.
     pub(crate) fn choices(&self) -> &[Choice] {
         &self.choices
     }
 
-    /// Returns the largest number of tokens that a prompt can have, its system text and the model's own template
-    /// included: no text has more tokens than bytes. `system` is the plan's.
-    pub(crate) fn most_tokens(&self, system: Option<&str>) -> u64 {
-        self.most_bytes(system).saturating_add(TEMPLATE)
+    /// Returns an upper bound of the tokens of a prompt, including its system prompt and the model's template: no text has
+    /// more tokens than bytes. `system` is the plan's.
+    pub(crate) fn max_tokens(&self, system: Option<&str>) -> u64 {
+        self.max_bytes(system).saturating_add(TEMPLATE_TOKENS)
     }
 
-    /// Bytes of the longest prompt, its system text included.
-    fn most_bytes(&self, system: Option<&str>) -> u64 {
+    /// Returns the bytes of the longest prompt, including its system prompt.
+    fn max_bytes(&self, system: Option<&str>) -> u64 {
         let bytes = |choice: &Choice| {
             let own = choice.prompt.system.as_deref().or(system).unwrap_or_default();
             own.len() + choice.prompt.messages.iter().map(|message| message.text.len()).sum::<usize>()
@@ -83,8 +81,8 @@ impl Source {
         self.choices.iter().map(bytes).max().unwrap_or(0) as u64
     }
 
-    /// The draws of one repetition.
-    pub(crate) fn drawing(&self, seed: u64, repetition: u32) -> Drawing {
+    /// Returns the draws of one repetition.
+    pub(crate) fn draws(&self, seed: u64, repetition: u32) -> PromptDraws {
         let stream = |number: usize| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             rng.set_stream(STREAMS | u64::from(repetition) << 20 | number as u64);
@@ -97,11 +95,11 @@ impl Source {
             order.shuffle(&mut stream(index + 1));
             (upper, order)
         });
-        Drawing { parts: parts.collect(), rng: stream(0) }
+        PromptDraws { parts: parts.collect(), rng: stream(0) }
     }
 }
 
-/// Notes which lines of a data set repeat the prompt of an earlier line.
+/// Records which lines of a data set repeat the prompt of an earlier line.
 fn mark_repeated(choices: &mut [Choice]) {
     let mut first: HashMap<&Prompt, u32> = HashMap::new();
     let mut same_as: Vec<Option<u32>> = Vec::new();
@@ -113,17 +111,16 @@ fn mark_repeated(choices: &mut [Choice]) {
     }
 }
 
-/// The draws of one repetition, each of which can be asked for by itself.
+/// The draws of one repetition, with random access.
 #[derive(Debug, Clone)]
-pub(crate) struct Drawing {
-    /// The sum of the weights up to and with this part, and its choices in their shuffled order.
+pub(crate) struct PromptDraws {
+    /// Cumulative weight of each part, and its choices in shuffled order.
     parts: Vec<(f64, Vec<usize>)>,
     rng: ChaCha8Rng,
 }
 
-impl Drawing {
-    /// The index among [`Source::choices`] for the n-th request, from 0. A data set is gone through in
-    /// its shuffled order, again and again.
+impl PromptDraws {
+    /// Returns the index in [`Source::choices`] for the n-th request, from 0. A data set is cycled in its shuffled order.
     pub(crate) fn pick(&self, n: u64) -> usize {
         let part = match &self.parts[..] {
             [] => return 0,
@@ -149,7 +146,7 @@ mod tests {
                 name: name.to_string(),
                 line: Some(line as u32),
                 same_as: None,
-                prompt: Prompt::of_text("x"),
+                prompt: Prompt::from_text("x"),
             })
         };
         Source::new(
@@ -158,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mix_is_drawn_by_its_weights() {
-        let drawing = source(&[(7.0, 1), (3.0, 1)]).drawing(5, 1);
+    fn mix_is_drawn_by_weight() {
+        let drawing = source(&[(7.0, 1), (3.0, 1)]).draws(5, 1);
         let n = 20_000_u64;
         let second = (0..n).filter(|n| drawing.pick(*n) == 1).count() as f64 / n as f64;
         // Five standard deviations of a binomial.
@@ -169,16 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_and_the_repetition_decide_and_nothing_else() {
+    fn draws_depend_only_on_the_seed_and_the_repetition() {
         let source = source(&[(1.0, 5), (1.0, 4)]);
         let draws = |seed, repetition| {
-            let drawing = source.drawing(seed, repetition);
+            let drawing = source.draws(seed, repetition);
             (0..50).map(|n| drawing.pick(n)).collect::<Vec<_>>()
         };
         assert_eq!(draws(1, 1), draws(1, 1));
         assert_ne!(draws(1, 1), draws(2, 1));
         assert_ne!(draws(1, 1), draws(1, 2));
-        let drawing = source.drawing(1, 1);
+        let drawing = source.draws(1, 1);
         assert_eq!(
             (0..50).rev().map(|n| drawing.pick(n)).collect::<Vec<_>>(),
             draws(1, 1).into_iter().rev().collect::<Vec<_>>()
@@ -186,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn a_data_set_is_gone_through_before_it_begins_again() {
-        let drawing = source(&[(1.0, 40)]).drawing(3, 1);
+    fn data_set_is_used_completely_before_it_repeats() {
+        let drawing = source(&[(1.0, 40)]).draws(3, 1);
         let mut first: Vec<usize> = (0..40).map(|n| drawing.pick(n)).collect();
         assert_ne!(first, (0..40).collect::<Vec<_>>(), "shuffled");
         assert_eq!(drawing.pick(40), first[0]);

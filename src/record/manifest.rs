@@ -284,7 +284,7 @@ pub(crate) struct TurnReport {
     /// Counted from 1.
     pub(crate) repetition: u32,
     /// See `Turn`.
-    #[serde(default = "order::first", skip_serializing_if = "order::is_first")]
+    #[serde(default = "order::first_attempt", skip_serializing_if = "order::is_first")]
     pub(crate) attempt: u32,
     /// Epoch milliseconds of the first start.
     pub(crate) started_ms: u64,

@@ -81,7 +81,7 @@ pub(crate) struct Record {
     /// Which run of the matrix, from 1.
     pub(crate) repetition: u32,
     /// Which attempt at its turn, from 1; only the last one counts.
-    #[serde(default = "order::first", skip_serializing_if = "order::is_first")]
+    #[serde(default = "order::first_attempt", skip_serializing_if = "order::is_first")]
     pub(crate) cell_attempt: u32,
     /// The machine that sent it, from 0, where several made the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn unbounded_dimensions_are_left_out() {
-        let bounded = Amount { cost: Usd::of(0.5), ..amount(3) };
+        let bounded = Amount { cost: Usd::from_f64(0.5), ..amount(3) };
         let text = serde_json::to_string(&bounded).unwrap();
         assert_eq!(text, r#"{"cost_picodollars":500000000000,"requests":3}"#);
         assert_eq!(serde_json::from_str::<Amount>(&text).unwrap(), bounded);

@@ -1,5 +1,5 @@
-//! Which requests the simulator accepts at all. It serves programs on this machine; a web page that a browser on
-//! this machine shows, or a name that is rebound to a loopback address, must not be able to drive it.
+//! Access control of the simulator. It serves programs on this machine. A web page in a browser on this machine, or a
+//! name that is rebound to a loopback address (DNS rebinding), must not be able to use it.
 
 use super::fault::Refusal;
 use hyper::HeaderMap;
@@ -7,11 +7,11 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::http::uri::Authority;
 use std::net::IpAddr;
 
-/// Checks the host, in whatever form it is given, and the origin. A request may name no host: the SDK for
-/// JavaScript sends `:authority` alone.
+/// Checks the host (`Host` header and authority) and the origin. The `Host` header is optional: the SDK for
+/// JavaScript sends only `:authority`.
 ///
 /// # Errors
-/// When a host is not a loopback name or address, or the origin is not the simulator's own.
+/// Fails if a host is not a loopback name or address, or the origin is not the simulator's own.
 pub(super) fn check<B>(request: &hyper::Request<B>) -> Result<(), Refusal> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut hosts: Vec<String> = request.headers().get_all(HOST).iter().map(text).collect();
@@ -26,7 +26,7 @@ pub(super) fn check<B>(request: &hyper::Request<B>) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the body is declared as JSON, with or without parameters.
+/// Returns whether the content type is JSON, with or without parameters.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else { return false };
     value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))

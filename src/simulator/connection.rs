@@ -1,4 +1,4 @@
-//! One connection: what it may hold and for how long, and who owns the tasks that it starts.
+//! One connection: its limits on time and memory, and the owner of its tasks.
 
 use super::fault::Refusal;
 use super::reply::ReplyBody;
@@ -15,20 +15,20 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Time in which the head of the next request must be complete. It includes the time in which a connection is idle,
-/// and is longer than the 90 s for which clients keep idle connections: a request never meets a closing one.
+/// Maximum time until the head of the next request is complete. It includes the idle time of a connection and is longer
+/// than the 90 s for which clients keep idle connections, so that no request is sent on a closing connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Time in which the next piece of a body must arrive.
+/// Maximum time between two pieces of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest body, bytes.
+/// Maximum size of a body, in bytes.
 const MAX_BODY: usize = 64 << 20;
 
-/// Bytes of bodies that one connection may have in memory: over HTTP/2 it carries many requests at once.
+/// Maximum bytes of request bodies in memory per connection: over HTTP/2, a connection carries many requests at once.
 const MAX_BUFFERED: usize = 4 * MAX_BODY;
 
-/// The bounds of a connection.
+/// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) header_timeout: Duration,
@@ -48,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// State that the requests of a connection share.
+/// State shared by the requests of a connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     limits: Limits,
@@ -57,11 +57,11 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct Load {
-    /// Requests from the end of their head to the end of their reply.
+    /// Open requests, each from the end of its head to the end of its reply.
     open: usize,
-    /// When the last of them ended.
+    /// End of the last request.
     idle_since: Instant,
-    /// Bytes of bodies in memory.
+    /// Bytes of request bodies in memory.
     buffered: usize,
 }
 
@@ -70,20 +70,24 @@ impl Connection {
         Arc::new(Self { limits, load: Mutex::new(Load { open: 0, idle_since: Instant::now(), buffered: 0 }) })
     }
 
-    /// Serves until the client goes away, or sends no complete head for too long.
+    /// Serves until the client disconnects or the header timeout expires.
     pub(super) async fn serve<S>(self: &Arc<Self>, stream: TcpStream, service: S)
     where
-        S: hyper::service::Service<hyper::Request<Incoming>, Response = hyper::Response<Tracked>, Error = io::Error>,
+        S: hyper::service::Service<
+                hyper::Request<Incoming>,
+                Response = hyper::Response<TrackedBody>,
+                Error = io::Error,
+            >,
         S::Future: Send + 'static,
     {
-        // The tasks of HTTP/2 streams end with the connection.
+        // Tasks of HTTP/2 streams end with the connection.
         let tasks = Arc::new(Mutex::new(JoinSet::new()));
         let server = auto::Builder::new(StreamTasks(Arc::downgrade(&tasks)));
         let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
         loop {
             let deadline = self.deadline();
             tokio::select! {
-                // A client that goes away, or a fault of ours, is no error of the server.
+                // A disconnected client or an injected fault is not an error of the server.
                 _ = &mut serving => return,
                 () = tokio::time::sleep_until(deadline.into()) => {
                     if self.deadline() <= Instant::now() {
@@ -94,29 +98,29 @@ impl Connection {
         }
     }
 
-    /// When the connection is closed unless a request starts.
+    /// Returns the time at which the connection is closed unless a request starts.
     fn deadline(&self) -> Instant {
         let load = self.lock();
         let since = if load.open > 0 { Instant::now() } else { load.idle_since };
         since + self.limits.header_timeout
     }
 
-    /// Counts a request as open as long as the returned value lives.
+    /// Counts a request as open until the returned guard is dropped.
     pub(super) fn open(self: &Arc<Self>) -> OpenRequest {
         self.lock().open += 1;
         OpenRequest(Arc::clone(self))
     }
 
-    /// Reads a whole body within the bounds. A body that is too large is read a little further, and dropped, so that
-    /// its client sees the refusal and not a reset.
-    pub(super) async fn read(self: &Arc<Self>, mut body: Incoming) -> io::Result<Result<Buffered, Refusal>> {
+    /// Reads a whole body within the limits. A body that is too large is read a little further and discarded, so that its
+    /// client receives the refusal and not a connection reset.
+    pub(super) async fn read(self: &Arc<Self>, mut body: Incoming) -> io::Result<Result<BufferedBody, Refusal>> {
         let Limits { body_timeout, max_body, max_buffered, .. } = self.limits;
-        let mut read = Buffered { bytes: Vec::new(), connection: Arc::clone(self) };
+        let mut read = BufferedBody { bytes: Vec::new(), connection: Arc::clone(self) };
         let mut dropped = 0;
-        let too_large = || Ok(Err(Refusal::too_large(max_body)));
+        let too_large = || Ok(Err(Refusal::body_too_large(max_body)));
         loop {
             let Ok(frame) = tokio::time::timeout(body_timeout, body.frame()).await else {
-                return Ok(Err(Refusal::slow_body()));
+                return Ok(Err(Refusal::body_timeout()));
             };
             let Some(frame) = frame else { break };
             let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
@@ -127,7 +131,7 @@ impl Connection {
                     return too_large();
                 }
             } else if !read.push(&data, max_buffered) {
-                return Ok(Err(Refusal::too_much_at_once()));
+                return Ok(Err(Refusal::too_much_buffered()));
             }
         }
         if dropped > 0 { too_large() } else { Ok(Ok(read)) }
@@ -138,18 +142,18 @@ impl Connection {
     }
 }
 
-/// A body in memory.
-pub(super) struct Buffered {
+/// A request body in memory, counted against the connection's limit.
+pub(super) struct BufferedBody {
     bytes: Vec<u8>,
     connection: Arc<Connection>,
 }
 
-impl Buffered {
+impl BufferedBody {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns whether the connection may hold so much.
+    /// Appends data. Returns false if that would exceed the connection's limit.
     fn push(&mut self, data: &[u8], max_buffered: usize) -> bool {
         let mut load = self.connection.lock();
         if load.buffered + data.len() > max_buffered {
@@ -167,13 +171,13 @@ impl Buffered {
     }
 }
 
-impl Drop for Buffered {
+impl Drop for BufferedBody {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// See [`Connection::open`].
+/// Guard of an open request; see [`Connection::open`].
 pub(super) struct OpenRequest(Arc<Connection>);
 
 impl Drop for OpenRequest {
@@ -184,13 +188,13 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A reply's body, which keeps its request open until it is dropped.
-pub(super) struct Tracked {
+/// The body of a reply. It keeps its request open until it is dropped.
+pub(super) struct TrackedBody {
     pub(super) body: ReplyBody,
     pub(super) _open: OpenRequest,
 }
 
-impl Body for Tracked {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -207,7 +211,7 @@ impl Body for Tracked {
     }
 }
 
-/// Starts the tasks of HTTP/2 streams; their owner is the connection.
+/// Spawns the tasks of HTTP/2 streams, which the connection owns.
 #[derive(Debug, Clone)]
 struct StreamTasks(Weak<Mutex<JoinSet<()>>>);
 

@@ -1,5 +1,5 @@
-//! What is drawn for a request. The draws of request k come from stream k of the seed: the same seed
-//! gives the same server, whatever the requests' order in time.
+//! The random draws of a request. The draws of request k use stream k of the seed: the same seed gives the same
+//! server, independent of timing.
 
 use super::model::Model;
 use rand::{RngExt, SeedableRng};
@@ -7,12 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, LogNormal};
 use std::time::Duration;
 
-/// The draws of one request, before load, tier and cache bear on them.
+/// The draws of one request, before load, tier and cache change them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Draw {
     /// Time to the first token without prefill.
     pub(super) ttft: Duration,
-    /// Time per further output token.
+    /// Time per output token after the first.
     pub(super) tpot: Duration,
     /// Length of the reply in tokens, before `maxTokens`.
     pub(super) output_tokens: u32,
@@ -23,7 +23,7 @@ pub(super) struct Draw {
 }
 
 impl Draw {
-    pub(super) fn of(model: &Model, number: u64) -> Self {
+    pub(super) fn new(model: &Model, number: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(model.seed);
         rng.set_stream(number);
         let ttft = log_normal(model.ttft.as_secs_f64(), model.ttft_sigma, &mut rng);
@@ -39,7 +39,7 @@ impl Draw {
     }
 }
 
-/// A sample of the log-normal distribution with this median; an hour's worth at most.
+/// Returns a sample of the log-normal distribution with this median, at most 1e6.
 fn log_normal(median: f64, sigma: f64, rng: &mut ChaCha8Rng) -> f64 {
     let spread = LogNormal::new(0.0, sigma).map_or(1.0, |distribution| distribution.sample(rng));
     (median * spread).min(1e6)
@@ -50,17 +50,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_repeats_itself_and_numbers_differ() {
+    fn same_seed_gives_the_same_draws_and_request_numbers_differ() {
         let model = Model::default();
-        assert_eq!(Draw::of(&model, 7), Draw::of(&model, 7));
-        assert_ne!(Draw::of(&model, 7), Draw::of(&model, 8));
-        assert_ne!(Draw::of(&model, 7), Draw::of(&Model { seed: 2, ..model }, 7));
+        assert_eq!(Draw::new(&model, 7), Draw::new(&model, 7));
+        assert_ne!(Draw::new(&model, 7), Draw::new(&model, 8));
+        assert_ne!(Draw::new(&model, 7), Draw::new(&Model { seed: 2, ..model }, 7));
     }
 
     #[test]
     fn half_of_the_draws_are_below_the_median() {
         let model = Model::default();
-        let below = (0..2_000).filter(|number| Draw::of(&model, *number).ttft < model.ttft).count();
+        let below = (0..2_000).filter(|number| Draw::new(&model, *number).ttft < model.ttft).count();
         assert!((900..1_100).contains(&below), "{below}");
     }
 }

@@ -1,8 +1,8 @@
-//! Refusals and injected faults: names and HTTP statuses as on Bedrock's wire.
+//! Refusals and injected faults, with the names and HTTP statuses that Bedrock uses.
 
 use super::model::Model;
 
-/// An exception, before or in the middle of a reply.
+/// An exception, sent instead of a reply or inside a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) name: &'static str,
@@ -23,7 +23,7 @@ impl Refusal {
         Self::new("ThrottlingException", 429, "Too many requests, please wait before trying again.")
     }
 
-    pub(super) fn missing(model: &str) -> Self {
+    pub(super) fn model_not_found(model: &str) -> Self {
         Self::new(
             "ResourceNotFoundException",
             404,
@@ -31,7 +31,7 @@ impl Refusal {
         )
     }
 
-    pub(super) fn denied() -> Self {
+    pub(super) fn access_denied() -> Self {
         Self::new("AccessDeniedException", 403, "You don't have access to the model with the specified model ID.")
     }
 
@@ -51,48 +51,48 @@ impl Refusal {
         Self::new("AccessDeniedException", 403, message)
     }
 
-    /// As every REST JSON service of AWS refuses a request that is not JSON.
-    pub(super) fn media_type() -> Self {
+    /// The refusal that REST JSON services of AWS send for a request that is not JSON.
+    pub(super) fn unsupported_media_type() -> Self {
         Self::new("UnsupportedMediaTypeException", 415, "The content type must be application/json.")
     }
 
-    pub(super) fn too_large(limit: usize) -> Self {
+    pub(super) fn body_too_large(limit: usize) -> Self {
         let message = format!("The request body is larger than {} MiB.", limit >> 20);
         Self::new("RequestEntityTooLargeException", 413, message)
     }
 
-    pub(super) fn slow_body() -> Self {
+    pub(super) fn body_timeout() -> Self {
         Self::new("RequestTimeoutException", 408, "The request body did not arrive in time.")
     }
 
-    pub(super) fn too_much_at_once() -> Self {
+    pub(super) fn too_much_buffered() -> Self {
         Self::new("ServiceUnavailableException", 503, "Too much request data at once on one connection.")
     }
 }
 
-/// What goes wrong with one request.
+/// An injected fault of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// An exception instead of a reply.
     Refused(Refusal),
-    /// Closed before the reply.
+    /// The connection is closed before the reply.
     Reset,
-    /// Closed inside the reply.
+    /// The connection is closed inside the reply.
     ResetInBody,
-    /// Unreadable.
+    /// The reply is not valid JSON.
     Garbage,
-    /// Never an answer.
+    /// The server never replies.
     Stall,
-    /// Nothing in it.
+    /// The reply has no content and no output tokens.
     EmptyReply,
-    /// Only where a stream was asked for; elsewhere nothing goes wrong.
+    /// A fault inside a stream. Non-streaming requests are served normally.
     Stream(StreamFault),
 }
 
-/// What goes wrong in the middle of a stream.
+/// An injected fault inside a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StreamFault {
-    /// An exception event; the name as its `:exception-type` has it.
+    /// An exception event; the name is its `:exception-type`.
     Exception(Refusal),
     NoStop,
     NoMetadata,
@@ -100,7 +100,7 @@ pub(super) enum StreamFault {
     Stall,
 }
 
-/// The fault that a uniform draw falls on, if any.
+/// Returns the fault that a uniform draw selects, if any.
 pub(super) fn pick(model: &Model, draw: f64) -> Option<Fault> {
     let mut below = 0.0;
     let name = model.faults.rates().into_iter().find_map(|(name, rate)| {
@@ -133,7 +133,7 @@ pub(super) fn pick(model: &Model, draw: f64) -> Option<Fault> {
             refused("ModelErrorException", 424, "The system encountered an unexpected error during processing.")
         }
         "validation" => Fault::Refused(Refusal::validation("The model returned the following errors: injected")),
-        "access_denied" => Fault::Refused(Refusal::denied()),
+        "access_denied" => Fault::Refused(Refusal::access_denied()),
         "resource_not_found" => refused("ResourceNotFoundException", 404, "The specified resource was not found."),
         "reset" => Fault::Reset,
         "reset_in_body" => Fault::ResetInBody,
@@ -157,7 +157,7 @@ pub(super) fn pick(model: &Model, draw: f64) -> Option<Fault> {
         "stream_no_metadata" => Fault::Stream(StreamFault::NoMetadata),
         "stream_truncated" => Fault::Stream(StreamFault::Truncated),
         "stream_stall" => Fault::Stream(StreamFault::Stall),
-        other => unreachable!("no fault is called {other}"),
+        other => unreachable!("no fault has the name {other}"),
     })
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rate_has_its_fault() {
+    fn every_rate_maps_to_a_fault() {
         for (name, _) in Model::default().faults.rates() {
             let text = format!("[faults]\n{name} = 1.0\n");
             let model: Model = toml::from_str(&text).unwrap();

@@ -1,18 +1,18 @@
-//! A server that stands still now and then, as garbage collectors and failovers make them.
+//! Periodic freezes of the server, as garbage collections and failovers cause them.
 
 use std::time::{Duration, Instant};
 
-/// Stands still for `length` after every `every` since `started`.
+/// The freezes: one of `length` after each period of `every` since `started`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Freezer {
+pub(super) struct FreezeSchedule {
     pub(super) started: Instant,
     pub(super) every: Duration,
     pub(super) length: Duration,
 }
 
-impl Freezer {
-    /// Waits until the server moves again, if it stands still now.
-    pub(super) async fn thaw(self) {
+impl FreezeSchedule {
+    /// Waits until the end of the current freeze, if there is one.
+    pub(super) async fn wait_if_frozen(self) {
         if self.every.is_zero() || self.length.is_zero() {
             return;
         }

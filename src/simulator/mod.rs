@@ -1,5 +1,5 @@
-//! The simulated Bedrock runtime: a server of another house. It shares no wire structs with the
-//! client, so that the SDK decoding what it sends means something. Knows units only.
+//! The simulated Bedrock runtime. It shares no wire types with the client, so that tests in which the SDK decodes its
+//! replies are meaningful. It depends on `units` only.
 //!
 //! ```no_run
 //! # async fn demo() -> std::io::Result<()> {

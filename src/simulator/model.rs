@@ -1,75 +1,75 @@
-//! The configuration of the simulated endpoint: `[simulator]` of a plan.
+//! The configuration of the simulated endpoint: `[simulator]` in a plan.
 
 use crate::units::duration::text;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How the simulated endpoint behaves. Times are drawn per request from log-normal distributions;
-/// every draw comes from `seed` and the request's number, so that a seed repeats itself.
+/// The behaviour of the simulated endpoint. Times are drawn per request from log-normal distributions. Every draw
+/// depends only on `seed` and the number of the request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Model {
-    /// The seed of everything that is drawn.
+    /// Seed of all random draws.
     pub seed: u64,
     /// Median time to the first token.
     #[serde(with = "text")]
     #[schemars(with = "crate::units::duration::Text")]
     pub ttft: Duration,
-    /// Sigma of its logarithm; 0 is always the median.
+    /// Standard deviation of the logarithm of the time to the first token; 0 means a constant time.
     pub ttft_sigma: f64,
-    /// What each input token that is not cached adds to the time to the first token.
+    /// Time that each uncached input token adds to the time to the first token.
     #[serde(with = "text")]
     #[schemars(with = "crate::units::duration::Text")]
     pub prefill_per_token: Duration,
-    /// Median time per further output token.
+    /// Median time per output token after the first.
     #[serde(with = "text")]
     #[schemars(with = "crate::units::duration::Text")]
     pub tpot: Duration,
-    /// Sigma of its logarithm.
+    /// Standard deviation of the logarithm of the time per output token; 0 means a constant time.
     pub tpot_sigma: f64,
-    /// Median length of a reply in tokens, before `maxTokens` cuts it.
+    /// Median length of a reply in tokens, before it is cut to `max_tokens`.
     pub output_tokens: f64,
-    /// Sigma of its logarithm.
+    /// Standard deviation of the logarithm of the reply length; 0 means a constant length.
     pub output_tokens_sigma: f64,
-    /// The share of a reply's tokens that is reasoning, which comes before the answer; 0 to 1.
+    /// Share of a reply's tokens that is reasoning, sent before the answer (0 to 1).
     pub reasoning: f64,
-    /// All times of the tier `priority` are multiplied by this.
+    /// Factor on all times of the tier `priority`.
     pub priority_factor: f64,
-    /// All times of the tier `flex` are multiplied by this.
+    /// Factor on all times of the tier `flex`.
     pub flex_factor: f64,
-    /// Requests in flight above which all times grow in proportion (in flight / capacity, taken when
-    /// a request arrives); 0 is no limit.
+    /// Requests in flight above which all times grow in proportion (in flight / capacity, at the arrival of a
+    /// request); 0 means no limit.
     pub capacity: u32,
-    /// Requests per second above which a token bucket throttles; 0 is off.
+    /// Requests per second above which a token bucket throttles; 0 means off.
     pub throttle_rate: f64,
-    /// Requests that the bucket holds.
+    /// Size of the token bucket, in requests.
     pub throttle_burst: u32,
-    /// Whether prompts are cached without being asked for, as several models do.
+    /// Whether prompts without a cache point are cached too, as with several models.
     pub implicit_cache: bool,
-    /// Prefixes shorter than so many tokens are not cached.
+    /// Minimum length of a cached prefix, in tokens.
     pub cache_min_tokens: u32,
-    /// How long a prefix stays cached after its last use.
+    /// Time for which a prefix stays cached after its last use.
     #[serde(with = "text")]
     #[schemars(with = "crate::units::duration::Text")]
     pub cache_ttl: Duration,
-    /// The share of `flex` requests served as `default`, 0 to 1; the reply says so.
+    /// Share of `flex` requests served as `default` (0 to 1); the reply reports the tier `default`.
     pub flex_as_default: f64,
-    /// So often the server stands still; 0s is never.
+    /// Period of the freezes of the server; 0s means never.
     #[serde(with = "text")]
     #[schemars(with = "crate::units::duration::Text")]
     pub freeze_every: Duration,
-    /// For so long.
+    /// Duration of each freeze.
     #[serde(with = "text")]
     #[schemars(with = "crate::units::duration::Text")]
     pub freeze_for: Duration,
-    /// Models answered with `ResourceNotFoundException`.
+    /// Models for which the server replies with `ResourceNotFoundException`.
     pub missing_models: Vec<String>,
-    /// Models answered with `AccessDeniedException`.
+    /// Models for which the server replies with `AccessDeniedException`.
     pub denied_models: Vec<String>,
-    /// Tiers answered with `ValidationException`, as models that lack a tier do.
+    /// Tiers for which the server replies with `ValidationException`, as for models that do not support the tier.
     pub refused_tiers: Vec<String>,
-    /// Faults, each at a rate.
+    /// Injected faults, each with a rate.
     pub faults: Faults,
 }
 
@@ -106,7 +106,7 @@ impl Default for Model {
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// The share of requests, 0 to 1, that meet each fault; together at most 1. All are off by default.
+        /// Share of requests with each fault (0 to 1); the sum is at most 1. All are off by default.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Faults {
@@ -114,7 +114,7 @@ macro_rules! faults {
         }
 
         impl Faults {
-            /// Each fault with its rate, in the order in which a draw is compared with them.
+            /// Returns each fault with its rate, in the order in which a draw is compared with them.
             pub(super) fn rates(&self) -> Vec<(&'static str, f64)> {
                 vec![$((stringify!($name), self.$name),)+]
             }
@@ -147,11 +147,11 @@ faults! {
     reset,
     /// The connection is closed inside the reply.
     reset_in_body,
-    /// A reply that no SDK can read.
+    /// The reply is not valid JSON.
     garbage,
-    /// Never an answer.
+    /// The server never replies.
     stall,
-    /// 200 without content and without output tokens.
+    /// The reply has status 200, no content and no output tokens.
     empty_reply,
     /// Streams: `internalServerException` in the middle.
     stream_internal_server,
@@ -163,18 +163,18 @@ faults! {
     stream_throttling,
     /// Streams: `serviceUnavailableException` in the middle.
     stream_service_unavailable,
-    /// Streams: the end comes before messageStop.
+    /// Streams: the stream ends before messageStop.
     stream_no_stop,
-    /// Streams: the end comes before metadata.
+    /// Streams: the stream ends before metadata.
     stream_no_metadata,
     /// Streams: a frame is cut in the middle.
     stream_truncated,
-    /// Streams: nothing more comes after the middle.
+    /// Streams: the server sends nothing after the middle.
     stream_stall,
 }
 
 impl Model {
-    /// What makes no sense, as (dotted key below `simulator`, what is wrong with it).
+    /// Returns all invalid values: the dotted key below `simulator`, and the message.
     pub fn validate(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         let not_negative = [
@@ -185,7 +185,7 @@ impl Model {
         ];
         for (key, value) in not_negative {
             if !(0.0..1e9).contains(&value) {
-                problems.push((key.to_owned(), format!("{value} is no number of zero or more")));
+                problems.push((key.to_owned(), format!("`{value}` is out of range: expected a number from 0 to 1e9")));
             }
         }
         let positive = [
@@ -195,11 +195,12 @@ impl Model {
         ];
         for (key, value) in positive {
             if !(value > 0.0 && value < 1e9) {
-                problems.push((key.to_owned(), format!("{value} is not greater than zero")));
+                problems.push((key.to_owned(), format!("`{value}` is out of range: expected a number greater than 0")));
             }
         }
         let share = |key: String, value: f64| {
-            (!(0.0..=1.0).contains(&value)).then(|| (key, format!("{value} is no share from 0 to 1")))
+            (!(0.0..=1.0).contains(&value))
+                .then(|| (key, format!("`{value}` is out of range: expected a share from 0 to 1")))
         };
         problems.extend(share("reasoning".into(), self.reasoning));
         problems.extend(share("flex_as_default".into(), self.flex_as_default));
@@ -207,13 +208,16 @@ impl Model {
         problems.extend(rates.iter().filter_map(|(name, rate)| share(format!("faults.{name}"), *rate)));
         let sum: f64 = rates.iter().map(|(_, rate)| rate).sum();
         if sum > 1.0 + 1e-9 && rates.iter().all(|(_, rate)| *rate <= 1.0) {
-            problems.push(("faults".into(), format!("the rates sum up to {sum}: together they are at most 1")));
+            problems.push(("faults".into(), format!("the sum of the rates is `{sum}`: expected at most 1")));
         }
         if self.freeze_for > self.freeze_every {
             problems.push(("freeze_for".into(), "is longer than freeze_every".into()));
         }
         if self.throttle_rate > 0.0 && self.throttle_burst == 0 {
-            problems.push(("throttle_burst".into(), "a bucket of 0 lets nothing through: write 1 or more".into()));
+            problems.push((
+                "throttle_burst".into(),
+                "`0` is out of range: a bucket of 0 admits no request; expected 1 or more".into(),
+            ));
         }
         problems
     }

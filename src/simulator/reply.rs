@@ -1,6 +1,6 @@
-//! What goes back: JSON bodies and the bodies' way onto the connection.
+//! Bodies of replies: JSON, and frames of a stream.
 
-use super::cache::Hits;
+use super::cache::CacheTokens;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use serde::Serialize;
@@ -9,10 +9,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc::Receiver;
 
-/// Token counts as the wire has them: what was cached is not among `inputTokens`.
+/// Token counts in Bedrock's wire format: `inputTokens` excludes cached tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(clippy::struct_field_names)] // the wire's names
+#[allow(clippy::struct_field_names)] // names of the wire format
 pub(super) struct Usage {
     pub(super) input_tokens: u32,
     pub(super) output_tokens: u32,
@@ -24,7 +24,7 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    pub(super) fn new(input_tokens: u32, output_tokens: u32, hits: Hits) -> Self {
+    pub(super) fn new(input_tokens: u32, output_tokens: u32, hits: CacheTokens) -> Self {
         let cached = hits.read + hits.written > 0;
         Self {
             input_tokens: input_tokens - hits.read - hits.written,
@@ -36,8 +36,8 @@ impl Usage {
     }
 }
 
-/// The body of a Converse reply.
-pub(super) fn unary(
+/// Returns the body of a Converse reply.
+pub(super) fn converse_body(
     reasoning: &str,
     text: &str,
     stop_reason: &str,
@@ -45,10 +45,10 @@ pub(super) fn unary(
     latency_ms: u64,
     tier: &str,
 ) -> String {
-    let thought = (!reasoning.is_empty())
+    let reasoning = (!reasoning.is_empty())
         .then(|| serde_json::json!({ "reasoningContent": { "reasoningText": { "text": reasoning } } }));
     let answer = (!text.is_empty()).then(|| serde_json::json!({ "text": text }));
-    let content: Vec<serde_json::Value> = thought.into_iter().chain(answer).collect();
+    let content: Vec<serde_json::Value> = reasoning.into_iter().chain(answer).collect();
     serde_json::json!({
         "metrics": { "latencyMs": latency_ms },
         "output": { "message": { "content": content, "role": "assistant" } },
@@ -64,34 +64,34 @@ const WORDS: [&str; 16] = [
     "reply", ". ",
 ];
 
-/// A word for a token.
+/// Returns one word per token.
 pub(super) fn words(from: u32, to: u32) -> String {
     (from..to).map(|index| WORDS[index as usize % WORDS.len()]).collect()
 }
 
-/// Called once, when a body has been handed over whole.
-pub(super) type Done = Box<dyn FnOnce() + Send>;
+/// Callback, called once after the last byte of a body was handed to the connection.
+pub(super) type OnDone = Box<dyn FnOnce() + Send>;
 
-/// The bodies of this server.
+/// The body of a reply.
 pub(super) enum ReplyBody {
-    /// Known from the start; the flag breaks the connection after half of it.
-    Whole { bytes: Option<Bytes>, broken: bool, done: Option<Done> },
-    /// Frames as they come. The body itself drives `playing`, which sends them: it ends when the body is dropped,
-    /// and the body is dropped when its client goes away.
+    /// A body that is complete from the start; `broken` closes the connection after half of it.
+    Whole { bytes: Option<Bytes>, broken: bool, done: Option<OnDone> },
+    /// Frames of a stream. The body polls `sending`, which produces them: it ends when the body is dropped, and the body
+    /// is dropped when its client disconnects.
     Frames {
-        playing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+        sending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
         frames: Receiver<Result<Bytes, io::Error>>,
-        done: Option<Done>,
+        done: Option<OnDone>,
     },
 }
 
 impl ReplyBody {
-    pub(super) fn whole(text: String, done: Done) -> Self {
+    pub(super) fn whole(text: String, done: OnDone) -> Self {
         Self::Whole { bytes: Some(text.into()), broken: false, done: Some(done) }
     }
 }
 
-fn tell(done: &mut Option<Done>) {
+fn notify(done: &mut Option<OnDone>) {
     if let Some(done) = done.take() {
         done();
     }
@@ -105,24 +105,24 @@ impl Body for ReplyBody {
         match self.get_mut() {
             Self::Whole { bytes, broken: false, done } => {
                 let frame = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
-                tell(done);
+                notify(done);
                 Poll::Ready(frame)
             }
             Self::Whole { bytes, broken: true, done } => {
                 if let Some(bytes) = bytes.take() {
                     Poll::Ready(Some(Ok(Frame::data(bytes.slice(..bytes.len() / 2)))))
                 } else {
-                    tell(done);
+                    notify(done);
                     Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
                 }
             }
-            Self::Frames { playing, frames, done } => {
-                if playing.as_mut().is_some_and(|playing| playing.as_mut().poll(cx).is_ready()) {
-                    *playing = None;
+            Self::Frames { sending, frames, done } => {
+                if sending.as_mut().is_some_and(|sending| sending.as_mut().poll(cx).is_ready()) {
+                    *sending = None;
                 }
                 let frame = std::task::ready!(frames.poll_recv(cx));
                 if frame.is_none() {
-                    tell(done);
+                    notify(done);
                 }
                 Poll::Ready(frame.map(|frame| frame.map(Frame::data)))
             }

@@ -1,13 +1,13 @@
-//! What is asked: the body of Converse and `ConverseStream`, read with structs of this house, and
-//! refused as Bedrock refuses.
+//! Bodies of Converse and `ConverseStream` requests, parsed with the simulator's own types and validated as Bedrock
+//! does.
 
 use super::fault::Refusal;
 use serde::Deserialize;
 
-/// A rough count, as good as any without the model's tokenizer.
+/// A rough ratio: the model's tokenizer is not available.
 pub(super) const CHARACTERS_PER_TOKEN: u32 = 4;
 
-/// Tokens of a text.
+/// Returns the estimated number of tokens of a text.
 pub(super) fn tokens(text: &str) -> u32 {
     (text.chars().count() as u32).div_ceil(CHARACTERS_PER_TOKEN)
 }
@@ -50,25 +50,25 @@ struct Tier {
     r#type: String,
 }
 
-/// A request that Bedrock would take.
+/// A valid request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
-    /// All text, system first.
+    /// All text, the system prompt first.
     pub(super) prompt: String,
     /// The text before the last cache point.
     pub(super) cached_prefix: Option<String>,
     /// Tokens of the prompt.
     pub(super) input_tokens: u32,
-    /// At most so many come back.
+    /// Maximum number of output tokens.
     pub(super) max_tokens: u32,
-    /// As asked for, `default` where nothing was.
+    /// The requested tier; `default` if none was requested.
     pub(super) tier: String,
 }
 
-/// Reads a body.
+/// Parses a body.
 ///
 /// # Errors
-/// `ValidationException`, as Bedrock says it.
+/// Fails with a `ValidationException` that has Bedrock's text.
 pub(super) fn parse(bytes: &[u8]) -> Result<Request, Refusal> {
     let body: Body = serde_json::from_slice(bytes)
         .map_err(|error| Refusal::validation(format!("The request body is not valid: {error}")))?;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_bedrock_refuses_is_refused() {
+    fn invalid_requests_are_refused_as_by_bedrock() {
         let refused = [
             r"{",
             r"{}",

@@ -1,15 +1,15 @@
-//! The server: HTTP/1.1 and prior-knowledge h2c on one port, a task per connection.
+//! The server: HTTP/1.1 and prior-knowledge h2c on one port, one task per connection.
 
 use super::access;
-use super::cache::{Cache, Hits};
-use super::connection::{Connection, Limits, Tracked};
+use super::cache::{Cache, CacheTokens};
+use super::connection::{Connection, Limits, TrackedBody};
 use super::draw::Draw;
 use super::fault::{self, Fault, Refusal, StreamFault};
-use super::freeze::Freezer;
+use super::freeze::FreezeSchedule;
 use super::model::Model;
-use super::reply::{Done, ReplyBody, Usage, unary, words};
+use super::reply::{OnDone, ReplyBody, Usage, converse_body, words};
 use super::request::{self, Request};
-use super::stream::{self, Script};
+use super::stream::{self, StreamReply};
 use super::throttle::Bucket;
 use super::truth::Truth;
 use bytes::Bytes;
@@ -25,17 +25,17 @@ use tokio::sync::mpsc::{OwnedPermit, Sender, channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Frames that wait for a slow client.
+/// Frames buffered for a slow client.
 const FRAMES_AHEAD: usize = 64;
 
-/// Serves until `stop`; then connections are closed, whatever is on them.
+/// Serves until `stop` is cancelled, then closes all connections at once.
 pub async fn run(listener: TcpListener, model: Model, stop: CancellationToken) {
     serve(listener, model, stop, None, Limits::default()).await;
 }
 
-/// As [`run`], and reports what it did with each request. Every request holds a place in the channel from its arrival on:
-/// while none is free, requests wait, and the truth reports that time as the server's. The capacity must exceed the number
-/// of requests in flight.
+/// Serves like [`run`] and sends the ground truth of each request to `truth`. Every request reserves a place in the
+/// channel on arrival. While no place is free, requests wait, and the truth counts that time as time in the server.
+/// The capacity must exceed the number of requests in flight.
 pub async fn run_with_truth(listener: TcpListener, model: Model, stop: CancellationToken, truth: Sender<Truth>) {
     serve(listener, model, stop, Some(truth), Limits::default()).await;
 }
@@ -47,7 +47,7 @@ async fn serve(
     truth: Option<Sender<Truth>>,
     limits: Limits,
 ) {
-    let house = Arc::new(House::new(model, truth));
+    let state = Arc::new(ServerState::new(model, truth));
     let mut connections = JoinSet::new();
     let mut refusing = false;
     loop {
@@ -59,7 +59,7 @@ async fn serve(
                     refusing = false;
                     stream
                 }
-                // Too many open files passes when clients close theirs: said once, not a hundred times a second.
+                // Too many open files is transient: log it once, not a hundred times per second.
                 Err(error) => {
                     if !std::mem::replace(&mut refusing, true) {
                         tracing::warn!(%error, "connections cannot be accepted");
@@ -70,25 +70,25 @@ async fn serve(
             },
         };
         let _ = stream.set_nodelay(true);
-        let house = Arc::clone(&house);
+        let state = Arc::clone(&state);
         connections.spawn(async move {
             let connection = Connection::new(limits);
             let requests = Arc::clone(&connection);
-            let service = service_fn(move |request| answer(Arc::clone(&house), Arc::clone(&requests), request));
+            let service = service_fn(move |request| handle(Arc::clone(&state), Arc::clone(&requests), request));
             connection.serve(stream, service).await;
         });
     }
     connections.shutdown().await;
 }
 
-/// What the requests share.
-struct House {
+/// State shared by all requests.
+struct ServerState {
     model: Model,
     started: Instant,
-    /// Makes the request ids of two servers differ.
+    /// Random part of the request ids, different for each server.
     session: u32,
     number: AtomicU64,
-    /// Requests that were not let in: they take no number, since every draw depends on it.
+    /// Number of rejected requests. They are not counted in `number`, since every draw depends on it.
     rejected: AtomicU64,
     in_flight: AtomicU32,
     bucket: Option<Mutex<Bucket>>,
@@ -96,7 +96,7 @@ struct House {
     truth: Option<Sender<Truth>>,
 }
 
-impl House {
+impl ServerState {
     fn new(model: Model, truth: Option<Sender<Truth>>) -> Self {
         let started = Instant::now();
         let bucket = (model.throttle_rate > 0.0)
@@ -114,21 +114,21 @@ impl House {
         }
     }
 
-    fn us(&self, instant: Instant) -> u64 {
+    fn micros_since_start(&self, instant: Instant) -> u64 {
         instant.saturating_duration_since(self.started).as_micros() as u64
     }
 
-    fn freezer(&self) -> Freezer {
-        Freezer { started: self.started, every: self.model.freeze_every, length: self.model.freeze_for }
+    fn freeze_schedule(&self) -> FreezeSchedule {
+        FreezeSchedule { started: self.started, every: self.model.freeze_every, length: self.model.freeze_for }
     }
 
-    /// What is refused whatever the draws are.
+    /// Returns the refusal that does not depend on draws, if any.
     fn refusal(&self, model_id: &str, request: &Request) -> Option<Refusal> {
         if self.model.missing_models.iter().any(|missing| missing == model_id) {
-            return Some(Refusal::missing(model_id));
+            return Some(Refusal::model_not_found(model_id));
         }
         if self.model.denied_models.iter().any(|denied| denied == model_id) {
-            return Some(Refusal::denied());
+            return Some(Refusal::access_denied());
         }
         if self.model.refused_tiers.contains(&request.tier) {
             return Some(Refusal::validation("The provided service tier is not supported for this model"));
@@ -140,11 +140,11 @@ impl House {
         empty.then(Refusal::throttled)
     }
 
-    fn look_up(&self, model_id: &str, request: &Request) -> Hits {
+    fn look_up(&self, model_id: &str, request: &Request) -> CacheTokens {
         let prefix = match &request.cached_prefix {
             Some(prefix) => prefix,
             None if self.model.implicit_cache => &request.prompt,
-            None => return Hits::default(),
+            None => return CacheTokens::default(),
         };
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.look_up(model_id, prefix, self.model.cache_min_tokens, self.model.cache_ttl, Instant::now())
@@ -159,14 +159,14 @@ impl House {
     }
 }
 
-/// Counts a request as in flight as long as it lives.
-struct InFlight(Arc<House>);
+/// Counts a request as in flight until it is dropped.
+struct InFlight(Arc<ServerState>);
 
 impl InFlight {
-    /// Returns the guard and how many requests are in flight with this one.
-    fn enter(house: &Arc<House>) -> (Self, u32) {
-        let now = house.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        (Self(Arc::clone(house)), now)
+    /// Returns the guard and the number of requests in flight, this one included.
+    fn enter(state: &Arc<ServerState>) -> (Self, u32) {
+        let now = state.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        (Self(Arc::clone(state)), now)
     }
 }
 
@@ -176,29 +176,29 @@ impl Drop for InFlight {
     }
 }
 
-/// When the first token went out, as soon as it has.
+/// Time at which the first token was sent; unset before that.
 pub(super) type FirstToken = Arc<OnceLock<Instant>>;
 
-/// How a request that was not refused was served.
+/// Facts about a request that was served.
 struct Served {
     tier: String,
     cache_read_tokens: u32,
     guard: InFlight,
 }
 
-/// What one request carries through this file.
-struct Exchange {
-    house: Arc<House>,
+/// One request and its reply.
+struct RoundTrip {
+    state: Arc<ServerState>,
     id: String,
     received: Instant,
-    /// The place of its truth in the channel; none where nobody listens.
+    /// Reserved place in the channel of the ground truth; `None` without a receiver.
     place: Mutex<Option<OwnedPermit<Truth>>>,
 }
 
-impl Exchange {
-    /// To be called when the reply has been handed over whole.
-    fn done(&self, status: u16, first_token: &FirstToken, served: Option<Served>) -> Done {
-        let (house, id, received) = (Arc::clone(&self.house), self.id.clone(), self.received);
+impl RoundTrip {
+    /// Returns the callback for the end of the reply.
+    fn on_done(&self, status: u16, first_token: &FirstToken, served: Option<Served>) -> OnDone {
+        let (state, id, received) = (Arc::clone(&self.state), self.id.clone(), self.received);
         let (tier, cache_read_tokens, guard) = match served {
             Some(Served { tier, cache_read_tokens, guard }) => (Some(tier), cache_read_tokens, Some(guard)),
             None => (None, 0, None),
@@ -209,9 +209,9 @@ impl Exchange {
             if let Some(place) = place {
                 place.send(Truth {
                     request_id: id,
-                    received_us: house.us(received),
-                    first_token_us: first_token.get().map(|instant| house.us(*instant)),
-                    replied_us: house.us(Instant::now()),
+                    received_us: state.micros_since_start(received),
+                    first_token_us: first_token.get().map(|instant| state.micros_since_start(*instant)),
+                    replied_us: state.micros_since_start(Instant::now()),
                     status,
                     tier,
                     cache_read_tokens,
@@ -226,7 +226,7 @@ impl Exchange {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Response<ReplyBody> {
-        refuse(&self.id, refusal, self.done(refusal.status, &FirstToken::default(), None))
+        refuse(&self.id, refusal, self.on_done(refusal.status, &FirstToken::default(), None))
     }
 }
 
@@ -240,7 +240,7 @@ fn response(id: &str, status: u16, content_type: &str, body: ReplyBody) -> Respo
         .unwrap_or_else(|error| unreachable!("status and headers are valid: {error}"))
 }
 
-fn refuse(id: &str, refusal: &Refusal, done: Done) -> Response<ReplyBody> {
+fn refuse(id: &str, refusal: &Refusal, done: OnDone) -> Response<ReplyBody> {
     let body = serde_json::json!({ "message": refusal.message }).to_string();
     let mut response = response(id, refusal.status, "application/json", ReplyBody::whole(body, done));
     let kind = format!("{}:http://internal.amazon.com/coral/com.amazon.bedrock/", refusal.name);
@@ -250,118 +250,121 @@ fn refuse(id: &str, refusal: &Refusal, done: Done) -> Response<ReplyBody> {
     response
 }
 
-async fn answer(
-    house: Arc<House>,
+async fn handle(
+    state: Arc<ServerState>,
     connection: Arc<Connection>,
     request: hyper::Request<Incoming>,
-) -> Result<Response<Tracked>, io::Error> {
+) -> Result<Response<TrackedBody>, io::Error> {
     let open = connection.open();
-    let response = admit(house, &connection, request).await?;
-    Ok(response.map(|body| Tracked { body, _open: open }))
+    let response = process(state, &connection, request).await?;
+    Ok(response.map(|body| TrackedBody { body, _open: open }))
 }
 
-/// Lets a request in, or rejects it: a rejected one is in no count, and changes nothing of what follows.
-async fn admit(
-    house: Arc<House>,
+/// Serves or rejects a request. A rejected request takes no number and does not affect later requests.
+async fn process(
+    state: Arc<ServerState>,
     connection: &Arc<Connection>,
     request: hyper::Request<Incoming>,
 ) -> Result<Response<ReplyBody>, io::Error> {
     let reject = |refusal: &Refusal| {
-        let number = house.rejected.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:08x}-51b0-4001-8000-{number:012x}", house.session);
+        let number = state.rejected.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:08x}-51b0-4001-8000-{number:012x}", state.session);
         Ok(refuse(&id, refusal, Box::new(|| {})))
     };
     if let Err(refusal) = access::check(&request) {
         return reject(&refusal);
     }
-    let target = (request.method() == Method::POST).then(|| target(request.uri().path())).flatten();
+    let target = (request.method() == Method::POST).then(|| parse_path(request.uri().path())).flatten();
     if target.is_some() && !access::is_json(request.headers()) {
-        return reject(&Refusal::media_type());
+        return reject(&Refusal::unsupported_media_type());
     }
     let body = match connection.read(request.into_body()).await? {
         Ok(body) => body,
         Err(refusal) => return reject(&refusal),
     };
     let received = Instant::now();
-    let number = house.number.fetch_add(1, Ordering::Relaxed);
-    let id = format!("{:08x}-51b0-4000-8000-{number:012x}", house.session);
-    let place = match &house.truth {
-        // An error: nobody listens any more, since the server is going down.
+    let number = state.number.fetch_add(1, Ordering::Relaxed);
+    let id = format!("{:08x}-51b0-4000-8000-{number:012x}", state.session);
+    let place = match &state.truth {
+        // Fails only if the receiver is gone: the server is shutting down.
         Some(truth) => truth.clone().reserve_owned().await.ok(),
         None => None,
     };
-    let exchange = Exchange { house: Arc::clone(&house), id, received, place: Mutex::new(place) };
-    house.freezer().thaw().await;
+    let round_trip = RoundTrip { state: Arc::clone(&state), id, received, place: Mutex::new(place) };
+    state.freeze_schedule().wait_if_frozen().await;
     let Some((model_id, operation)) = target else {
-        return Ok(exchange.refuse(&Refusal::unknown_path()));
+        return Ok(round_trip.refuse(&Refusal::unknown_path()));
     };
     let request = match request::parse(body.bytes()) {
         Ok(request) => request,
-        Err(refusal) => return Ok(exchange.refuse(&refusal)),
+        Err(refusal) => return Ok(round_trip.refuse(&refusal)),
     };
     drop(body);
-    if let Some(refusal) = house.refusal(&model_id, &request) {
-        return Ok(exchange.refuse(&refusal));
+    if let Some(refusal) = state.refusal(&model_id, &request) {
+        return Ok(round_trip.refuse(&refusal));
     }
-    let draw = Draw::of(&house.model, number);
-    match fault::pick(&house.model, draw.fault) {
-        Some(Fault::Refused(refusal)) => Ok(exchange.refuse(&refusal)),
+    let draw = Draw::new(&state.model, number);
+    match fault::pick(&state.model, draw.fault) {
+        Some(Fault::Refused(refusal)) => Ok(round_trip.refuse(&refusal)),
         Some(Fault::Reset) => Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Stall) => {
-            drop((request, exchange));
+            drop((request, round_trip));
             std::future::pending().await
         }
         Some(Fault::Garbage) => {
-            let body =
-                ReplyBody::whole("{\"output\": {\"message\":".into(), exchange.done(200, &FirstToken::default(), None));
-            Ok(exchange.response(200, "application/json", body))
+            let body = ReplyBody::whole(
+                "{\"output\": {\"message\":".into(),
+                round_trip.on_done(200, &FirstToken::default(), None),
+            );
+            Ok(round_trip.response(200, "application/json", body))
         }
-        fault => Ok(reply(&exchange, &model_id, operation, request, &draw, fault).await),
+        fault => Ok(reply(&round_trip, &model_id, operation, request, &draw, fault).await),
     }
 }
 
-/// A reply with content, whole or as a stream.
+/// Returns a reply with content: a whole body or a stream.
 async fn reply(
-    exchange: &Exchange,
+    round_trip: &RoundTrip,
     model_id: &str,
     operation: Operation,
     request: Request,
     draw: &Draw,
     fault: Option<Fault>,
 ) -> Response<ReplyBody> {
-    let house = &exchange.house;
-    let (guard, in_flight) = InFlight::enter(house);
-    let substituted = request.tier == "flex" && draw.tier < house.model.flex_as_default;
+    let state = &round_trip.state;
+    let (guard, in_flight) = InFlight::enter(state);
+    let substituted = request.tier == "flex" && draw.tier < state.model.flex_as_default;
     let tier = if substituted { "default".to_owned() } else { request.tier.clone() };
-    let crowding = match house.model.capacity {
+    let overload = match state.model.capacity {
         0 => 1.0,
         capacity => (f64::from(in_flight) / f64::from(capacity)).max(1.0),
     };
-    let factor = house.tier_factor(&tier) * crowding;
-    let hits = house.look_up(model_id, &request);
+    let factor = state.tier_factor(&tier) * overload;
+    let hits = state.look_up(model_id, &request);
     let empty = fault == Some(Fault::EmptyReply);
     let output_tokens = if empty { 0 } else { draw.output_tokens.min(request.max_tokens) };
-    let reasoning_tokens = (f64::from(output_tokens) * house.model.reasoning).round() as u32;
+    let reasoning_tokens = (f64::from(output_tokens) * state.model.reasoning).round() as u32;
     let stop_reason = if !empty && draw.output_tokens > request.max_tokens { "max_tokens" } else { "end_turn" };
     let usage = Usage::new(request.input_tokens, output_tokens, hits);
-    let prefill = house.model.prefill_per_token * (request.input_tokens - hits.read);
+    let prefill = state.model.prefill_per_token * (request.input_tokens - hits.read);
     let ttft = (draw.ttft + prefill).mul_f64(factor);
     let tpot = draw.tpot.mul_f64(factor);
-    // The prompt is not needed while the reply takes its time.
+    // Free the prompt before the wait.
     drop(request);
 
-    tokio::time::sleep_until((exchange.received + ttft).into()).await;
-    house.freezer().thaw().await;
-    let first_token = Instant::now();
-    let told = FirstToken::default();
-    let done = exchange.done(200, &told, Some(Served { tier: tier.clone(), cache_read_tokens: hits.read, guard }));
+    tokio::time::sleep_until((round_trip.received + ttft).into()).await;
+    state.freeze_schedule().wait_if_frozen().await;
+    let first_token_at = Instant::now();
+    let first_token = FirstToken::default();
+    let done =
+        round_trip.on_done(200, &first_token, Some(Served { tier: tier.clone(), cache_read_tokens: hits.read, guard }));
     match operation {
         Operation::Converse => {
-            let _ = told.set(first_token);
-            tokio::time::sleep_until((first_token + tpot * output_tokens.saturating_sub(1)).into()).await;
-            house.freezer().thaw().await;
-            let latency_ms = exchange.received.elapsed().as_millis() as u64;
-            let body = unary(
+            let _ = first_token.set(first_token_at);
+            tokio::time::sleep_until((first_token_at + tpot * output_tokens.saturating_sub(1)).into()).await;
+            state.freeze_schedule().wait_if_frozen().await;
+            let latency_ms = round_trip.received.elapsed().as_millis() as u64;
+            let body = converse_body(
                 &words(0, reasoning_tokens),
                 &words(reasoning_tokens, output_tokens),
                 stop_reason,
@@ -371,7 +374,7 @@ async fn reply(
             );
             let broken = fault == Some(Fault::ResetInBody);
             let body = ReplyBody::Whole { bytes: Some(Bytes::from(body)), broken, done: Some(done) };
-            exchange.response(200, "application/json", body)
+            round_trip.response(200, "application/json", body)
         }
         Operation::ConverseStream => {
             let fault = match fault {
@@ -380,12 +383,21 @@ async fn reply(
                 _ => None,
             };
             let (sender, frames) = channel(FRAMES_AHEAD);
-            let received = exchange.received;
-            let script =
-                Script { reasoning_tokens, output_tokens, tpot, stop_reason, usage, tier, received, fault, told };
-            let playing = Box::pin(stream::play(script, sender, house.freezer()));
-            let body = ReplyBody::Frames { playing: Some(playing), frames, done: Some(done) };
-            exchange.response(200, "application/vnd.amazon.eventstream", body)
+            let received = round_trip.received;
+            let reply = StreamReply {
+                reasoning_tokens,
+                output_tokens,
+                tpot,
+                stop_reason,
+                usage,
+                tier,
+                received,
+                fault,
+                first_token,
+            };
+            let sending = Box::pin(stream::send_reply(reply, sender, state.freeze_schedule()));
+            let body = ReplyBody::Frames { sending: Some(sending), frames, done: Some(done) };
+            round_trip.response(200, "application/vnd.amazon.eventstream", body)
         }
     }
 }
@@ -396,11 +408,12 @@ enum Operation {
     ConverseStream,
 }
 
-/// `/model/{id}/converse`: the id is one label of the raw path, decoded after the split.
-fn target(path: &str) -> Option<(String, Operation)> {
-    let mut labels = path.strip_prefix("/model/")?.split('/');
-    let model_id = percent_decode(labels.next().filter(|id| !id.is_empty())?)?;
-    let operation = match (labels.next()?, labels.next()) {
+/// Parses `/model/{id}/converse` and `/model/{id}/converse-stream`. The id is one segment of the raw path and is decoded
+/// after the split.
+fn parse_path(path: &str) -> Option<(String, Operation)> {
+    let mut segments = path.strip_prefix("/model/")?.split('/');
+    let model_id = percent_decode(segments.next().filter(|id| !id.is_empty())?)?;
+    let operation = match (segments.next()?, segments.next()) {
         ("converse", None) => Operation::Converse,
         ("converse-stream", None) => Operation::ConverseStream,
         _ => return None,
@@ -438,7 +451,7 @@ mod tests {
     const BODY: &str =
         r#"{"messages":[{"role":"user","content":[{"text":"hello"}]}],"inferenceConfig":{"maxTokens":5}}"#;
 
-    /// A server with these bounds, which ends with the runtime of its test.
+    /// Starts a server with these limits. It ends with the runtime of its test.
     async fn start(limits: Limits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -448,13 +461,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_account_of_requests_is_bounded_and_complete() {
+    async fn truth_channel_is_bounded_and_complete() {
         const REQUESTS: usize = 12;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let model = Model { ttft: Duration::from_millis(1), ttft_sigma: 0.0, ..Model::default() };
-        let (told, mut truth) = channel(2);
-        tokio::spawn(run_with_truth(listener, model, CancellationToken::new(), told));
+        let (sender, mut truth) = channel(2);
+        tokio::spawn(run_with_truth(listener, model, CancellationToken::new(), sender));
         let request = format!(
             "POST /model/m/converse HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
             BODY.len()
@@ -462,9 +475,9 @@ mod tests {
         let mut clients = JoinSet::new();
         for _ in 0..REQUESTS {
             let request = request.clone();
-            clients.spawn(async move { until_closed(address, &request).await });
+            clients.spawn(async move { read_until_closed(address, &request).await });
         }
-        // Two are served while nobody listens; the others wait for a place.
+        // Two are served while nothing is received from the channel; the others wait for a place.
         for _ in 0..2 {
             assert!(clients.join_next().await.unwrap().unwrap().starts_with("HTTP/1.1 200 "));
         }
@@ -473,47 +486,50 @@ mod tests {
         for _ in 0..REQUESTS {
             ids.insert(truth.recv().await.unwrap().request_id);
         }
-        assert_eq!(ids.len(), REQUESTS, "none is lost");
+        assert_eq!(ids.len(), REQUESTS, "no record is lost");
         assert!(clients.join_all().await.iter().all(|reply| reply.starts_with("HTTP/1.1 200 ")));
     }
 
-    /// Sends this much and waits until the server closes the connection. Returns what it sent.
-    async fn until_closed(address: SocketAddr, sent: &str) -> String {
+    /// Sends `sent` and reads until the server closes the connection. Returns the bytes received.
+    async fn read_until_closed(address: SocketAddr, sent: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut received = String::new();
         let reading = stream.read_to_string(&mut received);
-        tokio::time::timeout(Duration::from_secs(60), reading).await.expect("the server closes it").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), reading)
+            .await
+            .expect("the server closes the connection")
+            .unwrap();
         received
     }
 
     #[tokio::test]
-    async fn a_connection_without_a_complete_head_is_closed_and_a_slow_reply_is_not() {
+    async fn connection_without_a_complete_head_is_closed_but_not_during_a_slow_reply() {
         let address = start(Limits { header_timeout: Duration::from_millis(300), ..Limits::default() }).await;
         let head = format!(
             "POST /model/m/converse HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
             BODY.len()
         );
         for sent in ["", "POST /mod", "PRI * HTTP/2.0\r\n", &head] {
-            assert_eq!(until_closed(address, sent).await, "", "{sent:?}");
+            assert_eq!(read_until_closed(address, sent).await, "", "{sent:?}");
         }
-        // Three times as long as the timeout; closed once it is idle for that long.
-        let reply = until_closed(address, &format!("{head}\r\n{BODY}")).await;
+        // The reply takes three times the timeout; the connection is closed after it was idle for the timeout.
+        let reply = read_until_closed(address, &format!("{head}\r\n{BODY}")).await;
         assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.contains("stopReason"), "{reply}");
     }
 
     #[tokio::test]
-    async fn a_body_that_does_not_arrive_is_refused() {
+    async fn incomplete_body_is_refused_after_the_timeout() {
         let address = start(Limits { body_timeout: Duration::from_millis(300), ..Limits::default() }).await;
         let sent = format!(
             "POST /model/m/converse HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
         );
-        let reply = until_closed(address, &sent).await;
+        let reply = read_until_closed(address, &sent).await;
         assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("RequestTimeoutException"), "{reply}");
     }
 
     #[tokio::test]
-    async fn the_bodies_of_one_connection_are_bounded_together() {
+    async fn total_size_of_bodies_per_connection_is_limited() {
         let address = start(Limits { max_body: 1_000, max_buffered: 1_500, ..Limits::default() }).await;
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) =
@@ -531,7 +547,7 @@ mod tests {
         let mut unfinished = std::pin::pin!(send(false));
         assert!(futures_util::poll!(&mut unfinished).is_pending());
         let refusal = loop {
-            // Whether the first body is there already is seen by what becomes of the second.
+            // The second body is refused as soon as the first one has arrived.
             let response = send(true).await.unwrap();
             let (status, body) = (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes());
             assert!(status == 400 || status == 503, "{status} {body:?}");
@@ -543,17 +559,17 @@ mod tests {
     }
 
     #[test]
-    fn a_model_id_is_one_label_of_the_path() {
+    fn model_id_is_one_segment_of_the_path() {
         let arn = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.x/converse-stream";
         assert_eq!(
-            target(arn),
+            parse_path(arn),
             Some(("arn:aws:bedrock:us-east-1:1:inference-profile/us.x".into(), Operation::ConverseStream))
         );
-        assert_eq!(target("/model/us.amazon.nova-2-lite-v1%3A0/converse").unwrap().0, "us.amazon.nova-2-lite-v1:0");
-        for wrong in
+        assert_eq!(parse_path("/model/us.amazon.nova-2-lite-v1%3A0/converse").unwrap().0, "us.amazon.nova-2-lite-v1:0");
+        for invalid in
             ["/", "/model/x", "/model//converse", "/model/a/b/converse", "/model/x/converse/y", "/model/%zz/converse"]
         {
-            assert_eq!(target(wrong), None, "{wrong}");
+            assert_eq!(parse_path(invalid), None, "{invalid}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `ConverseStream`'s frames: `application/vnd.amazon.eventstream`, one chunk a frame.
+//! Frames of `ConverseStream` (`application/vnd.amazon.eventstream`), one chunk per frame.
 
 use super::fault::StreamFault;
-use super::freeze::Freezer;
+use super::freeze::FreezeSchedule;
 use super::reply::{Usage, words};
 use super::server::FirstToken;
 use aws_smithy_eventstream::frame::write_message_to;
@@ -12,12 +12,12 @@ use std::io;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
-/// Deltas hold as many tokens as it takes to send about so many of them a second.
+/// Approximate number of deltas per second; it sets the number of tokens per delta.
 const CHUNKS_PER_SECOND: f64 = 20.0;
 
-/// What a stream will say and when.
-pub(super) struct Script {
-    /// The first so many of the output tokens.
+/// Content and timing of a stream.
+pub(super) struct StreamReply {
+    /// Number of output tokens, from the start, that are reasoning.
     pub(super) reasoning_tokens: u32,
     pub(super) output_tokens: u32,
     pub(super) tpot: Duration,
@@ -26,39 +26,47 @@ pub(super) struct Script {
     pub(super) tier: String,
     pub(super) received: Instant,
     pub(super) fault: Option<StreamFault>,
-    /// Told when the first token goes out.
-    pub(super) told: FirstToken,
+    /// Set when the first token is sent.
+    pub(super) first_token: FirstToken,
 }
 
-/// Sends the script from its first token on. A receiver that is gone ends it.
-pub(super) async fn play(script: Script, frames: Sender<Result<Bytes, io::Error>>, freezer: Freezer) {
-    // An error means that the client has gone: there is nobody left to tell.
-    let _ = play_to_end(script, &frames, freezer).await;
+/// Sends the frames of the reply. Ends early if the client disconnects.
+pub(super) async fn send_reply(
+    reply: StreamReply,
+    frames: Sender<Result<Bytes, io::Error>>,
+    freeze_schedule: FreezeSchedule,
+) {
+    // An error means that the client has disconnected, which is not an error of the server.
+    let _ = send_frames(reply, &frames, freeze_schedule).await;
 }
 
-async fn play_to_end(script: Script, frames: &Sender<Result<Bytes, io::Error>>, freezer: Freezer) -> Result<(), Gone> {
+async fn send_frames(
+    reply: StreamReply,
+    frames: &Sender<Result<Bytes, io::Error>>,
+    freeze_schedule: FreezeSchedule,
+) -> Result<(), Disconnected> {
     let first_token = Instant::now();
     let tokens_per_chunk =
-        (1.0 / (CHUNKS_PER_SECOND * script.tpot.as_secs_f64().max(1e-6))).round().clamp(1.0, 1e6) as u32;
+        (1.0 / (CHUNKS_PER_SECOND * reply.tpot.as_secs_f64().max(1e-6))).round().clamp(1.0, 1e6) as u32;
     send(frames, event("messageStart", &json!({ "role": "assistant" }))).await?;
     let mut sent = 0;
-    let answer_block = u32::from(script.reasoning_tokens > 0);
-    while sent < script.output_tokens {
-        let next = (sent + if sent == 0 { 1 } else { tokens_per_chunk }).min(script.output_tokens);
-        let reasons = sent < script.reasoning_tokens;
-        let next = if reasons { next.min(script.reasoning_tokens) } else { next };
-        tokio::time::sleep_until((first_token + script.tpot * (next - 1)).into()).await;
-        freezer.thaw().await;
-        script.told.get_or_init(Instant::now);
+    let answer_block = u32::from(reply.reasoning_tokens > 0);
+    while sent < reply.output_tokens {
+        let next = (sent + if sent == 0 { 1 } else { tokens_per_chunk }).min(reply.output_tokens);
+        let is_reasoning = sent < reply.reasoning_tokens;
+        let next = if is_reasoning { next.min(reply.reasoning_tokens) } else { next };
+        tokio::time::sleep_until((first_token + reply.tpot * (next - 1)).into()).await;
+        freeze_schedule.wait_if_frozen().await;
+        reply.first_token.get_or_init(Instant::now);
         let text = json!({ "text": words(sent, next) });
-        let (block, delta) = if reasons { (0, json!({ "reasoningContent": text })) } else { (answer_block, text) };
+        let (block, delta) = if is_reasoning { (0, json!({ "reasoningContent": text })) } else { (answer_block, text) };
         send(frames, event("contentBlockDelta", &json!({ "contentBlockIndex": block, "delta": delta }))).await?;
         sent = next;
-        if reasons && sent == script.reasoning_tokens && sent < script.output_tokens {
+        if is_reasoning && sent == reply.reasoning_tokens && sent < reply.output_tokens {
             send(frames, event("contentBlockStop", &json!({ "contentBlockIndex": 0 }))).await?;
         }
-        if sent * 2 >= script.output_tokens
-            && let Some(fault) = &script.fault
+        if sent * 2 >= reply.output_tokens
+            && let Some(fault) = &reply.fault
         {
             match fault {
                 StreamFault::Exception(refusal) => {
@@ -75,26 +83,26 @@ async fn play_to_end(script: Script, frames: &Sender<Result<Bytes, io::Error>>, 
             }
         }
     }
-    let last = if script.reasoning_tokens < script.output_tokens { answer_block } else { 0 };
+    let last = if reply.reasoning_tokens < reply.output_tokens { answer_block } else { 0 };
     send(frames, event("contentBlockStop", &json!({ "contentBlockIndex": last }))).await?;
-    send(frames, event("messageStop", &json!({ "stopReason": script.stop_reason }))).await?;
-    if script.fault == Some(StreamFault::NoMetadata) {
+    send(frames, event("messageStop", &json!({ "stopReason": reply.stop_reason }))).await?;
+    if reply.fault == Some(StreamFault::NoMetadata) {
         return Ok(());
     }
-    let latency_ms = script.received.elapsed().as_millis() as u64;
+    let latency_ms = reply.received.elapsed().as_millis() as u64;
     let metadata = json!({
-        "usage": script.usage,
+        "usage": reply.usage,
         "metrics": { "latencyMs": latency_ms },
-        "serviceTier": { "type": script.tier },
+        "serviceTier": { "type": reply.tier },
     });
     send(frames, event("metadata", &metadata)).await
 }
 
-/// The client is gone.
-struct Gone;
+/// The client has disconnected.
+struct Disconnected;
 
-async fn send(frames: &Sender<Result<Bytes, io::Error>>, frame: Bytes) -> Result<(), Gone> {
-    frames.send(Ok(frame)).await.map_err(|_| Gone)
+async fn send(frames: &Sender<Result<Bytes, io::Error>>, frame: Bytes) -> Result<(), Disconnected> {
+    frames.send(Ok(frame)).await.map_err(|_| Disconnected)
 }
 
 fn event(name: &str, payload: &Value) -> Bytes {
@@ -114,6 +122,6 @@ fn frame(kind: &str, type_header: &'static str, name: &str, payload: &Value) -> 
     let mut bytes = Vec::new();
     match write_message_to(&message, &mut bytes) {
         Ok(()) => bytes.into(),
-        Err(error) => unreachable!("short headers and payloads can be written: {error}"),
+        Err(error) => unreachable!("a frame with short headers can be written: {error}"),
     }
 }

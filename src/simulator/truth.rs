@@ -1,29 +1,30 @@
-//! What the server really did with a request, on one monotonic clock: microseconds since its start.
+//! The server's own record of each request, to compare measurements with. Times are on one monotonic clock:
+//! microseconds since the start of the server.
 
-/// One request, told when its last byte was handed to the connection.
+/// The server's record of one request, sent when the last byte of the reply was handed to the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Truth {
-    /// As in `x-amzn-RequestId`.
+    /// The value of `x-amzn-RequestId`.
     pub request_id: String,
-    /// The request's last byte was read.
+    /// Time at which the last byte of the request was read.
     pub received_us: u64,
-    /// The first token was ready; nothing for a refusal.
+    /// Time at which the first token was ready; `None` for a refusal.
     pub first_token_us: Option<u64>,
-    /// The reply's last byte was handed to the connection.
+    /// Time at which the last byte of the reply was handed to the connection.
     pub replied_us: u64,
-    /// The HTTP status.
+    /// HTTP status of the reply.
     pub status: u16,
-    /// The tier that served it, substituted or not; nothing for a refusal.
+    /// The tier that served the request; `None` for a refusal.
     pub tier: Option<String>,
-    /// Tokens of its prompt that were read from the cache.
+    /// Prompt tokens read from the cache.
     pub cache_read_tokens: u32,
 }
 
 impl Truth {
-    /// The header of a CSV of these.
+    /// The CSV header.
     pub const HEADER: &str = "request_id,received_us,first_token_us,replied_us,status,service_tier,cache_read_tokens";
 
-    /// Reads a line that [`Self::csv`] wrote; nothing for the header.
+    /// Parses a line written by [`Self::csv`]; returns `None` for the header.
     pub fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split(',');
         Some(Self {
@@ -40,7 +41,7 @@ impl Truth {
         })
     }
 
-    /// One line of it, without its end.
+    /// Returns the CSV line, without a line break.
     pub fn csv(&self) -> String {
         let first = self.first_token_us.map_or_else(String::new, |us| us.to_string());
         format!(
@@ -60,7 +61,7 @@ mod tests {
     use super::Truth;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn csv_round_trips() {
         for first_token_us in [None, Some(7)] {
             let truth = Truth {
                 request_id: "a-1".into(),

@@ -5,7 +5,7 @@ use super::collect::Sample;
 use super::health::{Balance, IDLE_SHARE, Part, Raw};
 use super::stalls::Standstill;
 use super::window::Window;
-use crate::matrix::{Cell, listed_shards};
+use crate::matrix::{Cell, format_shards};
 use crate::record::Phase;
 use crate::record::manifest::{Manifest, ShardPart, Shards, TurnReport};
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ pub(crate) fn named(shards: &[u32], count: u32) -> String {
 
 /// As above, without how many there are.
 pub(crate) fn listed(shards: &[u32]) -> String {
-    listed_shards(shards, 4)
+    format_shards(shards, 4)
 }
 
 /// The verb after them.

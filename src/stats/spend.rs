@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn the_interval_of_a_mean_cost_by_hand() {
         let of = |costs: &[f64]| Spend {
-            total: costs.iter().map(|usd| Usd::of(*usd)).sum(),
-            load: costs.iter().map(|usd| Usd::of(*usd)).sum(),
-            squares: costs.iter().map(|usd| Usd::of(*usd).square()).sum(),
+            total: costs.iter().map(|usd| Usd::from_f64(*usd)).sum(),
+            load: costs.iter().map(|usd| Usd::from_f64(*usd)).sum(),
+            squares: costs.iter().map(|usd| Usd::from_f64(*usd).square()).sum(),
             priced: costs.len() as u64,
             ..Spend::default()
         };

@@ -22,7 +22,7 @@ use super::stopped::Stopped;
 use super::validity::Validity;
 use super::warning::Warning;
 use super::window::Window;
-use crate::matrix::{AxisValue, Cell, axis};
+use crate::matrix::{AxisValue, Cell, find_axis};
 use crate::plan::{Api, CacheMode, Goodput};
 use crate::record::damage::Damage;
 use crate::record::disturbance::Disturbances;
@@ -282,7 +282,7 @@ impl Summary {
     }
 
     fn groups(&self, fields: &[&str]) -> Vec<(Vec<AxisValue>, Vec<&CellSummary>)> {
-        let axes: Vec<_> = fields.iter().filter_map(|field| axis(field)).collect();
+        let axes: Vec<_> = fields.iter().filter_map(|field| find_axis(field)).collect();
         let mut groups: Keyed<Vec<AxisValue>, (Vec<AxisValue>, Vec<&CellSummary>)> = Keyed::default();
         for cell in &self.cells {
             let key: Vec<AxisValue> = axes.iter().map(|axis| (axis.get)(&cell.cell)).collect();

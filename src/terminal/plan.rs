@@ -96,7 +96,7 @@ fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
     let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or(0);
     let line = |cell: &Cell| {
         let changed = overrides.get(cell.id.as_str()).copied().unwrap_or_default();
-        let said = Override::together(&plan.overrides, changed).into_iter().map(|(key, value, index)| {
+        let said = Override::combined(&plan.overrides, changed).into_iter().map(|(key, value, index)| {
             let origin = origins.get(&format!("override[{index}]")).map(ToString::to_string).unwrap_or_default();
             format!("{key} = {} ({origin})", plain(value))
         });

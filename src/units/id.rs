@@ -1,20 +1,20 @@
-//! Names that are safe in a file name on every system, and bounded: a file name has at most 255 bytes, and what is written
-//! around a cell's id (`test_`, `_stats_history.csv`) takes 23 of them.
+//! Names that are safe and short enough for file names on every system: a file name has at most 255 bytes, and 23 of them
+//! surround a cell's id (`test_`, `_stats_history.csv`).
 
 use super::text::hex;
 use sha2::{Digest, Sha256};
 
-/// A longer name is cut and ends in a hash of the whole. Names up to this length are in ids, baselines and file names as they are.
-pub(crate) const LONGEST_NAME: usize = 80;
+/// Maximum length of a name, in bytes. A longer name is cut and ends in a hash of the whole name.
+pub(crate) const MAX_NAME_BYTES: usize = 80;
 
-/// The same of a cell's id, which joins several names.
-pub(crate) const LONGEST_ID: usize = 200;
+/// Maximum length of a cell's id, which joins several names, in bytes.
+pub(crate) const MAX_ID_BYTES: usize = 200;
 
-/// The longest id that fits into file names. Versions without [`LONGEST_ID`] made such ids.
-const LONGEST_STORED_ID: usize = 232;
+/// Maximum length of an id read from disk, in bytes. Versions without [`MAX_ID_BYTES`] made longer ids.
+const MAX_STORED_ID_BYTES: usize = 232;
 
-/// Keeps letters, digits, `.`, `-` and `_`; every other run of characters becomes one `-`. At most [`LONGEST_NAME`] bytes.
-/// Different names may fall together: whoever names files with it makes them unique.
+/// Keeps letters, digits, `.`, `-` and `_`; replaces every other run of characters by one `-`. Returns at most
+/// [`MAX_NAME_BYTES`] bytes. Different names may have the same result: the caller must make file names unique.
 pub(crate) fn file_safe(name: &str) -> String {
     let mut safe = String::with_capacity(name.len());
     for c in name.chars() {
@@ -25,15 +25,15 @@ pub(crate) fn file_safe(name: &str) -> String {
         }
     }
     let trimmed = safe.trim_matches(['-', '.']);
-    if trimmed.is_empty() { "x".into() } else { bounded(trimmed, LONGEST_NAME) }
+    if trimmed.is_empty() { "x".into() } else { shortened(trimmed, MAX_NAME_BYTES) }
 }
 
 fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
-/// A safe text of at most so many bytes: a longer one is cut and ends in 16 digits of a hash of the whole.
-pub(crate) fn bounded(safe: &str, longest: usize) -> String {
+/// Shortens a safe text to at most `longest` bytes: a longer text is cut and ends in 16 digits of a hash of the whole.
+pub(crate) fn shortened(safe: &str, longest: usize) -> String {
     if safe.len() <= longest {
         return safe.to_owned();
     }
@@ -42,10 +42,10 @@ pub(crate) fn bounded(safe: &str, longest: usize) -> String {
     format!("{start}-{digest}")
 }
 
-/// Whether a text is the id of a cell as some version of this tool makes it. Ids that are read from the disk name files: one
-/// that is not could lead out of its directory.
+/// Returns whether a text is a valid cell id of any version of this tool. Ids read from disk are part of file names: an
+/// invalid one could lead out of the directory.
 pub(crate) fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_STORED_ID && text.chars().all(is_safe) && !text.starts_with(['-', '.'])
+    !text.is_empty() && text.len() <= MAX_STORED_ID_BYTES && text.chars().all(is_safe) && !text.starts_with(['-', '.'])
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_what_a_file_name_may_hold() {
+    fn characters_allowed_in_file_names_are_kept() {
         assert_eq!(file_safe("amazon.nova-2-lite-v1:0"), "amazon.nova-2-lite-v1-0");
         assert_eq!(
             file_safe("arn:aws:bedrock:us-east-1:123:inference-profile/us.x"),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_80_characters_is_kept_and_a_longer_one_is_hashed() {
+    fn name_of_80_characters_is_kept_and_a_longer_one_is_hashed() {
         let name = |length: usize| "n".repeat(length);
         assert_eq!(file_safe(&name(80)), name(80));
         let (one, other) = (file_safe(&name(81)), file_safe(&name(215)));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_never_leads_elsewhere() {
+    fn ids_with_path_components_are_invalid() {
         for id in ["us_flex_small_u20", "nova-2-lite_us_default_small_u1", "_x", "account-1_us", &"x".repeat(232)] {
             assert!(is_id(id), "{id}");
         }

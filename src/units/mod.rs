@@ -1,7 +1,7 @@
-//! Quantities as people write them: durations, ranges of durations, numbers that may be `"none"`,
-//! names that are safe in a file name, files that are. Every room may use this one; it knows none of them.
+//! Parsing and formatting of quantities and names: durations, ranges, rates, money, timestamps, URLs, names that are safe
+//! in file names; and masking of secrets. Every module may use this one; it depends on no other.
 
-/// The schema of a type that is written as text of some form, or as a number of seconds.
+/// Implements the schema of a type that is serialised as text with a pattern, or as a number of seconds.
 macro_rules! text_or_seconds_schema {
     ($type:ty, $name:literal, $pattern:expr) => {
         impl schemars::JsonSchema for $type {
@@ -49,17 +49,17 @@ pub(crate) use think_time::ThinkTime;
 
 use std::time::Duration;
 
-/// Milliseconds with three decimals, the unit of every time in a record.
+/// Returns milliseconds with three decimals, the unit of every time in a record.
 pub(crate) fn ms(duration: Duration) -> f64 {
-    ms_of_us(duration.as_micros() as u64)
+    us_to_ms(duration.as_micros() as u64)
 }
 
-/// Microseconds as milliseconds with three decimals.
-pub(crate) fn ms_of_us(us: u64) -> f64 {
+/// Converts microseconds to milliseconds with three decimals.
+pub(crate) fn us_to_ms(us: u64) -> f64 {
     us as f64 / 1_000.0
 }
 
-/// A number in few characters: very large and very small ones with an exponent, not with three hundred digits.
+/// Formats a number, with an exponent if it is very large or very small.
 pub(crate) fn number(value: f64) -> String {
     let is_short = value == 0.0 || !value.is_finite() || (1e-6..1e15).contains(&value.abs());
     if is_short { value.to_string() } else { format!("{value:e}") }
@@ -70,7 +70,7 @@ mod tests {
     use super::number;
 
     #[test]
-    fn a_number_takes_few_characters() {
+    fn large_and_small_numbers_have_an_exponent() {
         for (value, text) in
             [(0.0, "0"), (10.0, "10"), (0.25, "0.25"), (1e-6, "0.000001"), (1e-300, "1e-300"), (-2.5e300, "-2.5e300")]
         {

@@ -1,5 +1,5 @@
-//! Money, exactly. Prices are US dollars per million tokens with six decimals at most, so a token's
-//! price is a whole number of picodollars, and sums of millions of requests are exact.
+//! Exact amounts of money. Prices are in US dollars per million tokens with at most six decimals, so that the price of a
+//! token is a whole number of picodollars and sums over millions of requests are exact.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -13,56 +13,56 @@ const PICO: u128 = 1_000_000_000_000;
 pub(crate) struct Usd(u128);
 
 impl Usd {
-    /// What one token costs at a price per million tokens, which is not negative.
+    /// Returns the cost of one token at a price per million tokens, which must not be negative.
     pub(crate) fn per_token(usd_per_million: f64) -> Self {
         Self((usd_per_million * 1e6).round() as u128)
     }
 
-    /// More than any amount.
+    /// The largest amount.
     pub(crate) const MAX: Self = Self(u128::MAX);
 
-    /// An amount read from a file.
+    /// Converts picodollars, as stored in files.
     pub(crate) fn from_picodollars(picodollars: u64) -> Self {
         Self(picodollars.into())
     }
 
-    /// The amount for a file, at most some 18 million US dollars.
+    /// Returns picodollars, as stored in files; saturates at about 18 million US dollars.
     pub(crate) fn picodollars(self) -> u64 {
         u64::try_from(self.0).unwrap_or(u64::MAX)
     }
 
-    /// So many US dollars, which are not negative.
-    pub(crate) fn of(usd: f64) -> Self {
+    /// Converts US dollars, which must not be negative.
+    pub(crate) fn from_f64(usd: f64) -> Self {
         Self((usd * PICO as f64).round() as u128)
     }
 
-    /// So many of it.
+    /// Multiplies the amount by a number.
     pub(crate) fn times(self, number: u64) -> Self {
         Self(self.0.saturating_mul(number.into()))
     }
 
-    /// What each of so many may have of it: together never more.
+    /// Divides the amount among `among`, rounding down: the shares never exceed the amount together.
     pub(crate) fn share(self, among: u64) -> Self {
         Self(self.0 / u128::from(among.max(1)))
     }
 
-    /// The share of one of `number`, US dollars; nothing if there are none.
+    /// Returns the amount per item in US dollars; `None` if `number` is 0.
     pub(crate) fn per(self, number: u64) -> Option<f64> {
         (number > 0).then(|| self.as_f64() / number as f64)
     }
 
-    /// Its square in picodollars squared: exact, so that sums do not depend on their order.
+    /// Returns the square in picodollars squared: exact, so that sums do not depend on their order.
     pub(crate) fn square(self) -> u128 {
         self.0.saturating_mul(self.0)
     }
 
-    /// US dollars.
+    /// Returns US dollars.
     pub(crate) fn as_f64(self) -> f64 {
         self.0 as f64 / PICO as f64
     }
 }
 
-/// Never above [`Usd::MAX`].
+/// Saturates at [`Usd::MAX`].
 impl Add for Usd {
     type Output = Self;
     fn add(self, other: Self) -> Self {
@@ -70,7 +70,7 @@ impl Add for Usd {
     }
 }
 
-/// Never below zero.
+/// Saturates at zero.
 impl Sub for Usd {
     type Output = Self;
     fn sub(self, other: Self) -> Self {

@@ -1,4 +1,4 @@
-//! A number that a plan may switch off: `temperature = 0.5` or `temperature = "none"`.
+//! A number that a plan can disable: `temperature = 0.5` or `temperature = "none"`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A rate per second that can be compared, hashed and named: an axis needs all three.
+//! A rate per second that can be compared, hashed and formatted, as an axis requires.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// Something per second.
+/// A number per second.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct Rate(pub(crate) f64);

@@ -1,14 +1,14 @@
-//! How many samples a cell should have: a number, or "until a p99 can be told".
+//! The number of samples that a cell needs: a number, or as many as a p99 needs.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
-/// `1000`, or `"p99"`.
+/// A required number of samples: `1000` or `"p99"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Samples {
-    /// So many.
+    /// A fixed number.
     Count(u64),
-    /// As many as a two-sided interval of p99 takes.
+    /// The number that a two-sided interval of p99 needs.
     P99,
 }
 

@@ -1,6 +1,5 @@
-//! Masks secrets in text: the exact values that this process uses, and the forms in which secrets are usually
-//! written. Every text that leaves the program and that it did not compose itself passes through here. All work
-//! is linear in the length of the text.
+//! Masking of secrets in text: the exact values that this process uses, and the usual forms of secrets. All foreign text
+//! that leaves the program passes through this module. All operations are linear in the length of the text.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,22 +10,23 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-/// The placeholder of a secret.
+/// Placeholder of a secret.
 const MASKED: &str = "[redacted]";
 
-/// Shorter values are not masked, in bytes: they could be parts of ordinary words.
-const SHORTEST: usize = 8;
+/// Minimum length of a masked value, in bytes: shorter values could be parts of ordinary words.
+const MIN_LENGTH: usize = 8;
 
-/// The access key id and the secret key of requests to a simulator.
+/// Access key id and secret key for requests to a simulator.
 pub(crate) const DUMMY: &str = "simulated";
 
-/// Renewed values that are kept: requests in flight use the latest credentials.
-const MOST_RENEWED: usize = 96;
+/// Maximum number of renewed values kept: requests in flight use the latest credentials.
+const MAX_RENEWED: usize = 96;
 
-/// The part of a foreign text that is read, in bytes. What follows is dropped.
+/// Length of the part of a foreign text that is read, in bytes. The rest is dropped.
 const WINDOW: usize = 8 << 10;
 
-/// The end of that part which is searched but not shown, in bytes, at least: a secret that the cut splits stands there.
+/// Minimum length of the end of that part that is searched but not shown, in bytes: it may contain a secret split by the
+/// cut.
 const OVERLAP: usize = 4 << 10;
 
 /// Variables whose values are secrets.
@@ -39,8 +39,8 @@ const VARIABLES: [&str; 6] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 ];
 
-/// Words of sentences about secrets, which are no secrets: "bearer token", "identity token: the provider ...".
-const WORDS: [&str; 12] = [
+/// Ordinary words that follow names of secrets in sentences: "bearer token", "identity token: the provider ...".
+const ORDINARY_WORDS: [&str; 12] = [
     "token",
     "tokens",
     "auth",
@@ -55,16 +55,16 @@ const WORDS: [&str; 12] = [
     "none",
 ];
 
-/// A way in which secrets are written.
+/// A usual form of secrets.
 struct Form {
-    /// Lower case. A text with none of these parts is not searched: most texts have none, and a search is slow.
+    /// Lower-case substrings. A text without any of them is not searched: most texts have none, and a search is slow.
     parts: &'static [&'static str],
-    /// The last group that takes part in a match is the secret.
+    /// The last group of a match is the secret.
     pattern: Regex,
 }
 
 static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
-    // A quote may be escaped, as in JSON inside JSON, or be an entity.
+    // A quote may be escaped, as in JSON inside JSON, or an entity.
     let quote = r#"(?:\\*["'`]|&quot;|&#34;|%22)"#;
     let separator = format!(r"{quote}?\s*(?:[:=>]+|%3[ad])\s*");
     let value = format!(r#"(?:\\*"([^"\\]+)|\\*'([^'\\]+)|{quote}?([^\s"'`,;&<>(){{}}\[\]\\]+))"#);
@@ -102,14 +102,14 @@ pub(crate) struct Secrets(Arc<RwLock<Values>>);
 
 #[derive(Default)]
 struct Values {
-    /// From the environment.
+    /// Values from the environment.
     fixed: Vec<String>,
-    /// From credential providers, oldest first.
+    /// Values from credential providers, oldest first.
     renewed: VecDeque<String>,
 }
 
 impl Secrets {
-    /// The secrets of the environment: credentials, and the passwords of proxies and endpoints.
+    /// Collects the secrets of the environment: credentials, and passwords of proxies and endpoints.
     pub(crate) fn from_environment(environment: &BTreeMap<String, String>) -> Self {
         let mut fixed = Vec::new();
         for (name, value) in environment {
@@ -124,14 +124,14 @@ impl Secrets {
                 let decoded = percent_decoded(user_info);
                 add_spellings(password, &mut fixed);
                 add_spellings(&percent_decoded(password), &mut fixed);
-                // The value of the header that is sent to the proxy.
+                // The value of the `Proxy-Authorization` header.
                 add(BASE64_STANDARD.encode(decoded), &mut fixed);
             }
         }
         Self(Arc::new(RwLock::new(Values { fixed, renewed: VecDeque::new() })))
     }
 
-    /// Masks a value from now on. Values that are too short, or the simulator's, are not masked.
+    /// Adds a value to the masked secrets, except short values and those of the simulator.
     pub(crate) fn remember(&self, value: &str) {
         let mut spellings = Vec::new();
         add_spellings(value, &mut spellings);
@@ -143,23 +143,23 @@ impl Secrets {
         if !spellings.is_empty() {
             let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
             values.renewed.extend(spellings);
-            let surplus = values.renewed.len().saturating_sub(MOST_RENEWED);
+            let surplus = values.renewed.len().saturating_sub(MAX_RENEWED);
             values.renewed.drain(..surplus);
         }
     }
 
-    /// The text with every secret masked.
+    /// Returns the text with all secrets masked.
     pub(crate) fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        masked(text, text.len(), self.found(text))
+        masked(text, text.len(), self.find_secrets(text))
     }
 
-    /// The text with the values in use masked, but no other form: for text that is not a message.
+    /// Returns the text with the values in use masked, but no other forms: for text that is not a message.
     pub(crate) fn mask_values<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        masked(text, text.len(), self.values(text))
+        masked(text, text.len(), self.find_values(text))
     }
 
-    /// A foreign text on one line, with every secret masked, cut to `longest` characters. However long the text is, a
-    /// fixed part of it is read, and no part of a secret remains at a cut.
+    /// Returns a foreign text on one line, with all secrets masked, cut to `longest` characters. Only a fixed part of a long
+    /// text is read, and no part of a secret remains at a cut.
     pub(crate) fn redact(&self, text: &str, longest: usize) -> String {
         let window = &text[..text.floor_char_boundary(WINDOW)];
         let shown = if window.len() < text.len() {
@@ -167,7 +167,7 @@ impl Secrets {
         } else {
             window.len()
         };
-        let text = masked(window, shown, self.found(window));
+        let text = masked(window, shown, self.find_secrets(window));
         let mut line = String::with_capacity(text.len());
         for word in text.split_whitespace() {
             if !line.is_empty() {
@@ -186,20 +186,20 @@ impl Secrets {
         values.fixed.iter().chain(&values.renewed).map(String::len).max().unwrap_or(0)
     }
 
-    fn found(&self, text: &str) -> Vec<Range<usize>> {
-        let mut found = self.values(text);
+    fn find_secrets(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = self.find_values(text);
         let lower = text.to_ascii_lowercase();
         for form in FORMS.iter().filter(|form| form.parts.iter().any(|part| lower.contains(part))) {
             let secrets = form.pattern.captures_iter(text).filter_map(|groups| {
                 let secret = groups.iter().skip(1).flatten().last()?;
-                (!WORDS.iter().any(|word| secret.as_str().eq_ignore_ascii_case(word))).then(|| secret.range())
+                (!ORDINARY_WORDS.iter().any(|word| secret.as_str().eq_ignore_ascii_case(word))).then(|| secret.range())
             });
             found.extend(secrets);
         }
         found
     }
 
-    fn values(&self, text: &str) -> Vec<Range<usize>> {
+    fn find_values(&self, text: &str) -> Vec<Range<usize>> {
         let values = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let places = |value: &String| {
             let length = value.len();
@@ -215,7 +215,7 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The text up to the byte `end`, with these parts masked.
+/// Returns the text up to the byte `end`, with these ranges masked.
 fn masked(text: &str, end: usize, mut found: Vec<Range<usize>>) -> Cow<'_, str> {
     if found.is_empty() {
         return Cow::Borrowed(&text[..end]);
@@ -237,10 +237,10 @@ fn masked(text: &str, end: usize, mut found: Vec<Range<usize>>) -> Cow<'_, str> 
     Cow::Owned(masked)
 }
 
-/// Adds a value as it is, and as it is written in a URL, in JSON and in base64.
+/// Adds a value in all its spellings: verbatim, in a URL, in JSON and in base64.
 fn add_spellings(value: &str, values: &mut Vec<String>) {
     let value = value.trim();
-    if value.len() < SHORTEST || value == DUMMY {
+    if value.len() < MIN_LENGTH || value == DUMMY {
         return;
     }
     for spelling in [
@@ -255,12 +255,12 @@ fn add_spellings(value: &str, values: &mut Vec<String>) {
 }
 
 fn add(value: String, values: &mut Vec<String>) {
-    if value.len() >= SHORTEST && !values.contains(&value) {
+    if value.len() >= MIN_LENGTH && !values.contains(&value) {
         values.push(value);
     }
 }
 
-/// The part of a URL before the host, `user:password`. A proxy may be given without a scheme.
+/// Returns the user information of a URL, `user:password`. A proxy may have no scheme.
 fn user_info(url: &str) -> Option<&str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.rsplit_once('@').map(|(user_info, _)| user_info)
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_messages_stay() {
+    fn ordinary_messages_are_not_changed() {
         for text in [
             "The provided service tier is not supported",
             "The bearer token included in the request is invalid; basic authentication is not supported",
@@ -370,7 +370,7 @@ mod tests {
         for n in 0..1_000 {
             secrets.remember(&format!("token number {n}"));
         }
-        assert!(secrets.0.read().unwrap().renewed.len() <= MOST_RENEWED);
+        assert!(secrets.0.read().unwrap().renewed.len() <= MAX_RENEWED);
         assert_eq!(
             secrets.mask_values("wJalr/XUtn+FEMI, token number 999, token: x"),
             "[redacted], [redacted], token: x"
@@ -382,7 +382,7 @@ mod tests {
         let secret = "s3cr3t/".repeat(300);
         let secrets = Secrets::default();
         secrets.remember(&secret);
-        // The masked text is much shorter than the text: what stands at the first cut would reach the second one.
+        // The masked text is much shorter than the text: a secret at the first cut would reach the second one.
         for before in 0..40 {
             let text = format!("{}{}", " ".repeat(before * 97), format!("{secret} ").repeat(20));
             assert!(!secrets.redact(&text, 500).contains("s3cr3t"), "{before}");
@@ -394,9 +394,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_and_its_redaction_is_linear() {
+    fn long_text_is_cut_and_its_redaction_is_linear() {
         assert_eq!(redact(&"ä".repeat(900)).chars().count(), 500);
-        // With a step per pair of characters none of these ends within a test's patience.
+        // A quadratic search would not end within the time of a test.
         let size = 4 << 20;
         for piece in ["x", "AKIA", "bearer ", "token=\"", "a://", "key is ", "[", " ", "\"", "authorization: bearer "] {
             assert!(redact(&piece.repeat(size / piece.len())).chars().count() <= 500);

@@ -1,24 +1,24 @@
-//! Text files of the user: UTF-8, with or without a byte order mark. Other encodings are named, since a
-//! parser would report them as an error under a character that nobody sees.
+//! Text files of the user: UTF-8, with or without a byte order mark. Other encodings are named in the error, since a parser
+//! would report an error at an invisible character.
 
 use super::file;
 use std::io;
 use std::path::Path;
 
-/// Reads a text file. A byte order mark is skipped.
+/// Reads a text file and skips a byte order mark.
 ///
 /// # Errors
-/// The system's, and [`io::ErrorKind::InvalidData`] for another encoding.
+/// Fails with an I/O error, or [`io::ErrorKind::InvalidData`] for another encoding.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     decode(std::fs::read(path)?).map_err(|message| io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
-/// As [`read`], of a file that this tool writes: a FIFO or a file of gigabytes in its place is refused.
+/// Reads a text file that this tool has written: a FIFO or a file of gigabytes in its place is refused.
 ///
 /// # Errors
-/// As [`read`] and [`file::open_regular`] and [`file::bytes`].
+/// Those of [`read`], [`file::open_regular`] and [`file::read_bytes`].
 pub(crate) fn read_regular(path: &Path) -> io::Result<String> {
-    decode(file::bytes(file::open_regular(path)?)?)
+    decode(file::read_bytes(file::open_regular(path)?)?)
         .map_err(|message| io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::decode;
 
     #[test]
-    fn a_byte_order_mark_is_skipped_and_other_encodings_are_named() {
+    fn byte_order_mark_is_skipped_and_other_encodings_are_named() {
         assert_eq!(decode(b"\xef\xbb\xbf{}".to_vec()).unwrap(), "{}");
         assert_eq!(decode("grün".into()).unwrap(), "grün");
         assert_eq!(decode(Vec::new()).unwrap(), "");

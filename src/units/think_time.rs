@@ -1,23 +1,23 @@
-//! Think time: the pause of a virtual user after each request, constant or uniform in a range.
+//! Think time: the pause of a virtual user after each request, constant or uniformly distributed.
 
 use super::duration::{self, TextVisitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
-/// `1s..2s` is uniform between the two, as Locust's `between(1, 2)`; `1s` is constant; `0s` is none.
+/// A think time: `1s..2s` is uniform, as Locust's `between(1, 2)`; `1s` is constant; `0s` means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ThinkTime {
     /// The shortest pause.
     pub(crate) min: Duration,
-    /// The longest pause; equal to `min` where it is constant.
+    /// The longest pause; equal to `min` if constant.
     pub(crate) max: Duration,
 }
 
 super::text_or_seconds_schema!(ThinkTime, "ThinkTime", format!("^({0})(\\.\\.({0}))?$", duration::PATTERN));
 
 impl ThinkTime {
-    /// Parses `1s..2s` or `1s`. A range that runs backwards is an error.
+    /// Parses `1s..2s` or `1s`. A reversed range is an error.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let Some((low, high)) = text.split_once("..") else {
             let constant = duration::parse(text)?;
@@ -25,12 +25,12 @@ impl ThinkTime {
         };
         let (min, max) = (duration::parse(low)?, duration::parse(high)?);
         if min > max {
-            return Err(format!("`{text}` runs backwards: write `{}..{}`", high.trim(), low.trim()));
+            return Err(format!("`{text}` is reversed: write `{}..{}`", high.trim(), low.trim()));
         }
         Ok(Self { min, max })
     }
 
-    /// The mean pause.
+    /// Returns the mean pause.
     pub(crate) fn mean(self) -> Duration {
         (self.min + self.max) / 2
     }

@@ -1,27 +1,27 @@
-//! Points in time as text, always UTC.
+//! Timestamps as text, always in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-/// Milliseconds since the epoch.
+/// Returns the current time in milliseconds since the epoch.
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// `20261124_091603`, as in file names.
+/// Formats a time as in file names: `20261124_091603`.
 pub(crate) fn compact(epoch_ms: u64) -> String {
     let format = format_description!("[year][month][day]_[hour][minute][second]");
     at(epoch_ms).format(format).unwrap_or_default()
 }
 
-/// `2026-11-24T09:16:03Z`, to the second.
+/// Formats a time with seconds: `2026-11-24T09:16:03Z`.
 pub(crate) fn iso(epoch_ms: u64) -> String {
     at(epoch_ms / 1_000 * 1_000).format(&Rfc3339).unwrap_or_default()
 }
 
-/// The inverse of [`iso`]: epoch milliseconds, or nothing where the text is no time.
+/// Parses the format of [`iso`]; returns milliseconds since the epoch, or `None` if the text is invalid.
 pub(crate) fn parse_iso(text: &str) -> Option<u64> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok()

@@ -1,5 +1,5 @@
-//! `http` and `https` URLs: parsed once, and classified by scheme and host. Every decision on an endpoint is made here, never
-//! by comparing text: a scheme and a host may be written in any case.
+//! `http` and `https` URLs, parsed once and classified by scheme and host. Every decision about an endpoint uses this module,
+//! never a comparison of text: schemes and hosts are case-insensitive.
 
 use hyper::Uri;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 /// Suffixes of the hosts that belong to AWS; `amazonwebservices.com.cn` is used by dual-stack hosts in China.
 const AWS_SUFFIXES: [&str; 4] = ["amazonaws.com", "amazonaws.com.cn", "api.aws", "api.amazonwebservices.com.cn"];
 
-/// The first labels of the hosts of the Bedrock runtime.
+/// First labels of the hosts of the Bedrock runtime.
 const BEDROCK_LABELS: [&str; 2] = ["bedrock-runtime", "bedrock-runtime-fips"];
 
 /// A URL of a server, with scheme and host in lower case and without a slash at the end.
@@ -19,12 +19,12 @@ pub(crate) struct HttpUrl {
     is_https: bool,
 }
 
-/// Why a text is not the URL of a server.
+/// Why a URL is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UrlError {
     /// Not an absolute `http` or `https` URL with a host.
     Malformed,
-    /// It contains a user name or a password.
+    /// The URL contains a user name or a password.
     Credentials,
 }
 
@@ -32,7 +32,7 @@ impl HttpUrl {
     /// Parses an absolute URL. A fragment is dropped.
     ///
     /// # Errors
-    /// If it has another scheme, no host, or contains credentials.
+    /// Fails if the URL has another scheme, no host, or contains credentials.
     pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
         let uri: Uri = text.trim().parse().map_err(|_| UrlError::Malformed)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -61,28 +61,28 @@ impl HttpUrl {
         &self.text
     }
 
-    /// Returns the host; the brackets of an IPv6 address are left out.
+    /// Returns the host, without the brackets of an IPv6 address.
     pub(crate) fn host(&self) -> &str {
         without_brackets(&self.host)
     }
 
-    /// Whether requests are sent without TLS.
+    /// Returns whether requests are sent without TLS.
     pub(crate) fn is_plain_http(&self) -> bool {
         !self.is_https
     }
 
-    /// Whether the host is this machine.
+    /// Returns whether the host is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
 
-    /// Whether the host belongs to AWS; FIPS, dual-stack and VPC endpoints do.
+    /// Returns whether the host belongs to AWS, including FIPS, dual-stack and VPC endpoints.
     pub(crate) fn is_aws(&self) -> bool {
         self.labels_before_aws_suffix().is_some()
     }
 
-    /// Whether the host is one of the Bedrock runtime, reached over TLS. Other hosts below AWS's suffixes are not
-    /// operated by Bedrock: anybody may own an API or a load balancer there.
+    /// Returns whether the host belongs to the Bedrock runtime and TLS is used. Other hosts below AWS's suffixes are not
+    /// operated by Bedrock: any customer may own an API or a load balancer there.
     pub(crate) fn is_bedrock(&self) -> bool {
         let Some(labels) = self.labels_before_aws_suffix() else { return false };
         let labels: Vec<&str> = labels.split('.').collect();
@@ -94,7 +94,7 @@ impl HttpUrl {
             }
     }
 
-    /// The labels of an AWS host that stand before the suffix; none if the host is not one.
+    /// Returns the labels of an AWS host before the suffix; `None` for other hosts.
     fn labels_before_aws_suffix(&self) -> Option<&str> {
         let host = self.host.strip_suffix('.').unwrap_or(&self.host);
         AWS_SUFFIXES.iter().find_map(|suffix| match host.strip_suffix(suffix)? {
@@ -110,7 +110,7 @@ impl fmt::Display for HttpUrl {
     }
 }
 
-/// Whether a host, as a URI contains it, is this machine.
+/// Returns whether a host, as written in a URI, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = without_brackets(host);
     let name = host.strip_suffix('.').unwrap_or(host);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn scheme_and_host_are_read_in_any_case() {
+    fn scheme_and_host_are_case_insensitive() {
         for (text, normalised) in [
             ("HTTP://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("hTTps://Gateway.Example/Path/", "https://gateway.example/Path"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_read_off_the_address() {
+    fn loopback_follows_from_the_address() {
         for host in ["LOCALHOST", "localhost.", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]"] {
             assert!(url(&format!("http://{host}:80")).is_loopback(), "{host}");
         }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn aws_hosts_are_told_by_whole_labels() {
+    fn aws_hosts_are_recognised_by_whole_labels() {
         for (host, is_aws, is_bedrock) in [
             ("bedrock-runtime.us-east-1.amazonaws.com", true, true),
             ("Bedrock-Runtime-FIPS.us-east-1.AmazonAWS.com:443", true, true),
@@ -181,6 +181,9 @@ mod tests {
             let url = url(&format!("https://{host}"));
             assert_eq!((url.is_aws(), url.is_bedrock()), (is_aws, is_bedrock), "{host}");
         }
-        assert!(!url("http://bedrock-runtime.us-east-1.amazonaws.com").is_bedrock(), "without TLS it may be anybody");
+        assert!(
+            !url("http://bedrock-runtime.us-east-1.amazonaws.com").is_bedrock(),
+            "without TLS the server is not authenticated"
+        );
     }
 }

@@ -1,9 +1,10 @@
-//! Names that users and their scripts depend on: journal fields, CSV headers, keys of `summary.json` and of plans, JUnit
+//! Names that users and their scripts depend on: journal fields, CSV headers, keys of `summary.json` and of plans, `JUnit`
 //! suites and cases, exit codes. A change of these snapshots breaks compatibility; only additions are acceptable.
 
 use crate::run::scene::{SHORT, Scene, exit_code, files, interrupt, wait_for_lines};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// A run with streams, a data set, throttled and censored requests, thresholds, and two tiers to compare.
 const STREAMS: &str = r#"
@@ -106,13 +107,13 @@ fn add_paths(value: &Value, prefix: &str, paths: &mut BTreeSet<String>) {
 
 /// The dotted paths of all properties that a JSON Schema allows; references that are open already are not followed.
 fn add_schema_paths(schema: &Value, root: &Value, prefix: &str, open: &mut Vec<String>, paths: &mut BTreeSet<String>) {
-    if let Some(reference) = schema["$ref"].as_str() {
-        if !open.iter().any(|one| one == reference) {
-            open.push(reference.to_owned());
-            let target = root.pointer(reference.trim_start_matches('#')).expect(reference);
-            add_schema_paths(target, root, prefix, open, paths);
-            open.pop();
-        }
+    if let Some(reference) = schema["$ref"].as_str()
+        && !open.iter().any(|one| one == reference)
+    {
+        open.push(reference.to_owned());
+        let target = root.pointer(reference.trim_start_matches('#')).expect(reference);
+        add_schema_paths(target, root, prefix, open, paths);
+        open.pop();
     }
     for (key, property) in schema["properties"].as_object().into_iter().flatten() {
         paths.insert(format!("{prefix}{key}"));
@@ -159,7 +160,7 @@ fn journal_fields_csv_headers_summary_keys_and_junit_names_are_kept() {
             fields.extend(record.as_object().unwrap().keys().cloned());
         }
         let results = scene.path("results");
-        for name in files(&results).iter().filter(|name| name.ends_with(".csv")) {
+        for name in files(&results).iter().filter(|name| Path::new(name).extension() == Some("csv".as_ref())) {
             let text = std::fs::read_to_string(results.join(name)).unwrap();
             // The date of the consolidated file and the id of a cell are not pinned.
             let kind = match name.split_once("consolidated_results_") {

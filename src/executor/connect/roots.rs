@@ -33,18 +33,20 @@ impl CaBundle {
     /// # Errors
     /// If the file cannot be read, contains no certificate, or contains one that is invalid.
     pub(crate) fn read(name: &str, path: &Path) -> Result<Self, CaBundleError> {
-        let wrong = |reason: String| CaBundleError { name: name.to_owned(), path: path.to_owned(), reason };
-        let bytes = file::open_regular(path).and_then(file::bytes).map_err(|error| wrong(error.to_string()))?;
+        let invalid = |reason: String| CaBundleError { name: name.to_owned(), path: path.to_owned(), reason };
+        let bytes = file::open_regular(path).and_then(file::read_bytes).map_err(|error| invalid(error.to_string()))?;
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
         // The parser's own message quotes the file.
-        let certificates = read.map_err(|_| wrong("a certificate in it is not in PEM format".into()))?;
+        let certificates = read.map_err(|_| invalid("a certificate in it is not in PEM format".into()))?;
         if certificates.is_empty() {
-            return Err(wrong("it contains no certificate in PEM format".into()));
+            return Err(invalid("it contains no certificate in PEM format".into()));
         }
         let mut roots = RootCertStore::empty();
         for (index, certificate) in certificates.iter().enumerate() {
             let nth = index + 1;
-            roots.add(certificate.clone()).map_err(|error| wrong(format!("certificate {nth} is invalid: {error}")))?;
+            roots
+                .add(certificate.clone())
+                .map_err(|error| invalid(format!("certificate {nth} is invalid: {error}")))?;
         }
         Ok(Self { certificates: certificates.into(), roots: Arc::new(roots) })
     }

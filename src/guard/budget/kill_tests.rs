@@ -19,8 +19,8 @@ static CELL: LazyLock<Cell> = LazyLock::new(|| {
     crate::matrix::expand(&plan).swap_remove(0)
 });
 
-/// As [`Budget::new`], without the shipped prices, which take long to read.
-fn budget(limits: Limits, usd_per_million: f64) -> Budget {
+/// Creates a gate like [`BudgetGate::new`], but without the shipped prices, which are slow to parse.
+fn budget(limits: Limits, usd_per_million: f64) -> BudgetGate {
     let price = Price {
         model_id: "m".into(),
         region_prefix: None,
@@ -32,37 +32,36 @@ fn budget(limits: Limits, usd_per_million: f64) -> Budget {
         up_to_input_tokens: None,
         source: String::new(),
     };
-    let prompt_at_most = Source::of_text("hello there").most_tokens(None);
-    Budget {
+    let max_prompt_tokens = Source::from_text("hello there").max_tokens(None);
+    BudgetGate {
         limits,
         shard: Shard::WHOLE,
         prices: Prices::kept(&[price]),
-        cells: vec![PerCell { cell: CELL.clone(), prompt_at_most, one_prompt: true }],
+        cells: vec![CellBudget { cell: CELL.clone(), max_prompt_tokens, has_single_prompt: true }],
         probes: vec![0],
         state: Mutex::default(),
-        leased: None,
+        lease_session: None,
     }
 }
 
-/// What a request really takes: tokens of the prompt, of the reply, and whether the reply reports them.
+/// Actual usage of a request: tokens of the prompt, tokens of the reply, and whether the reply reports them.
 type Reply = (u64, u64, bool);
 
-/// What a session is started with.
+/// Settings of a session: limits (cents, requests, output tokens) and the price.
 type Settings = (Option<u32>, Option<u64>, Option<u64>, u32);
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A request is sent if the gate admits it; of the load, or of the pre-flight.
+    /// Sends a request of the load or (true) of the pre-flight, if the gate admits it.
     Start(Reply, bool),
     /// The oldest request in flight ends.
     End,
     /// A lease reaches the disk.
     Sync,
-    /// The process ends without notice. So many records of the session are not in the journal, so many bytes of the
-    /// lease that is being written are on the disk, or so many bytes of the last line are damaged; the settings of the
-    /// next session.
+    /// The process is killed: number of records missing from the journal, number of bytes of the current lease that are
+    /// on the disk (or of the last line that are lost), and settings of the next session.
     Kill(usize, usize, Settings),
-    /// The session ends in order.
+    /// The session ends normally.
     Close(Settings),
 }
 
@@ -82,7 +81,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..300)
 }
 
-/// What survives a kill.
+/// Files that survive a kill.
 #[derive(Default)]
 struct Disk {
     journal: Vec<Record>,
@@ -90,8 +89,8 @@ struct Disk {
 }
 
 struct Session {
-    budget: Budget,
-    wishes: Receiver<Reservation>,
+    budget: BudgetGate,
+    requested: Receiver<Reservation>,
     in_flight: Vec<(Reply, bool)>,
     ended: Vec<Record>,
     settings: Settings,
@@ -104,20 +103,21 @@ impl Session {
         // 400 tokens at 100 USD per million cost 4 cents.
         let mut budget = budget(Limits { max_cost, max_requests, max_output_tokens }, f64::from(usd) * 100.0);
         for record in &disk.journal {
-            budget.remember(0, record);
+            budget.add_earlier_request(0, record);
         }
         let (earlier, whole) = read(&disk.reservations, true);
         disk.reservations.truncate(whole);
         let spent = budget.count_earlier(&earlier);
-        let (leases, opened, wishes) = Leases::new(budget.limit(), budget.worst_of_all(), spent, budget.prices_hash());
+        let (leases, opened, requested) =
+            Leases::new(budget.limit(), budget.worst_case_of_any_cell(), spent, budget.prices_hash());
         disk.reservations.extend(line(&opened));
-        budget.leased = Some(Leased { leases: Arc::new(leases), writer: Mutex::default() });
-        budget.begin(0);
-        Self { budget, wishes, in_flight: Vec::new(), ended: Vec::new(), settings }
+        budget.lease_session = Some(LeaseSession { leases: Arc::new(leases), writer: Mutex::default() });
+        budget.start_cell(0);
+        Self { budget, requested, in_flight: Vec::new(), ended: Vec::new(), settings }
     }
 
     fn leases(&self) -> &Leases {
-        &self.budget.leased.as_ref().unwrap().leases
+        &self.budget.lease_session.as_ref().unwrap().leases
     }
 
     fn end_oldest(&mut self) {
@@ -140,16 +140,16 @@ impl Session {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// In-flight requests, records that were not written, torn and damaged lines of the file, other limits and other
-    /// prices in the next session: after each start all requests of all sessions are within the limits.
+    /// With requests in flight, unwritten records, torn and damaged lines, and other limits and prices in the next
+/// session: after each start, all requests of all sessions are within the limits.
     #[test]
-    fn killed_sessions_never_exceed_the_budget_together(first in settings(), steps in steps()) {
+    fn killed_sessions_together_never_exceed_the_budget(first in settings(), steps in steps()) {
         let mut disk = Disk::default();
         let mut session = Session::start(&mut disk, first);
         let mut sent: Vec<Reply> = Vec::new();
         for step in steps {
             match step {
-                // The pre-flight is over before the load starts.
+                // The pre-flight ends before the load starts.
                 Step::Start(_, is_probe) if session.in_flight.iter().any(|(_, other)| *other != is_probe) => {}
                 Step::Start(reply, is_probe) => {
                     let gate = &session.budget;
@@ -162,13 +162,13 @@ proptest! {
                         let cost = Usd::per_token(f64::from(usd) * 100.0).times(input + output);
                         prop_assert!(requests.is_none_or(|most| sent.len() as u64 <= most), "{} requests", sent.len());
                         prop_assert!(tokens.is_none_or(|most| output <= most), "{output} tokens");
-                        prop_assert!(cents.is_none_or(|cents| cost <= Usd::of(f64::from(cents) / 100.0)), "{cost} USD");
+                        prop_assert!(cents.is_none_or(|cents| cost <= Usd::from_f64(f64::from(cents) / 100.0)), "{cost} USD");
                     }
                 }
                 Step::End if session.in_flight.is_empty() => {}
                 Step::End => session.end_oldest(),
                 Step::Sync => {
-                    if let Ok(reservation) = session.wishes.try_recv() {
+                    if let Ok(reservation) = session.requested.try_recv() {
                         disk.reservations.extend(line(&reservation));
                         session.leases().grant(&reservation);
                     }
@@ -176,7 +176,7 @@ proptest! {
                 Step::Kill(lost, bytes, next) => {
                     let kept = session.ended.len().saturating_sub(lost);
                     disk.journal.extend(session.ended.drain(..kept));
-                    if let Ok(reservation) = session.wishes.try_recv() {
+                    if let Ok(reservation) = session.requested.try_recv() {
                         let line = line(&reservation);
                         disk.reservations.extend(&line[..bytes.min(line.len() - 1)]);
                     } else {
@@ -200,10 +200,10 @@ proptest! {
     }
 }
 
-/// Starts as many requests as the budget allows, one after the other. Returns how many.
-fn exhaust(budget: &Budget) -> usize {
+/// Starts as many requests as the budget admits, one after the other. Returns their number.
+fn exhaust(budget: &BudgetGate) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    budget.begin(0);
+    budget.start_cell(0);
     let mut started = 0;
     loop {
         match budget.admit() {
@@ -211,13 +211,13 @@ fn exhaust(budget: &Budget) -> usize {
                 started += 1;
                 budget.settle(&Record { input_tokens: Some(5), output_tokens: Some(5), ..record() });
             }
-            Err(Refusal { why: Why::Unreserved, .. }) => runtime.block_on(budget.reserved()),
+            Err(Refusal { reason: RefusalReason::NotReserved, .. }) => runtime.block_on(budget.wait_for_reservation()),
             Err(_) => return started,
         }
     }
 }
 
-fn reserved(dir: &std::path::Path, limits: Limits) -> Budget {
+fn reserved_budget(dir: &std::path::Path, limits: Limits) -> BudgetGate {
     let (file, earlier) = Reservations::open(dir).unwrap();
     let mut budget = budget(limits, 1.0);
     budget.reserve(file, &earlier).unwrap();
@@ -225,11 +225,11 @@ fn reserved(dir: &std::path::Path, limits: Limits) -> Budget {
 }
 
 #[test]
-fn leases_let_all_of_a_budget_be_used_in_few_steps() {
+fn whole_budget_is_usable_with_few_leases() {
     for most in [1, 3, 10_000] {
         let dir = tempfile::tempdir().unwrap();
         let limits = Limits { max_requests: Some(most), ..Limits::default() };
-        let limited = reserved(dir.path(), limits);
+        let limited = reserved_budget(dir.path(), limits);
         assert_eq!(exhaust(&limited), most as usize);
         limited.close().unwrap();
         let text = std::fs::read_to_string(dir.path().join("reservations.jsonl")).unwrap();
@@ -237,36 +237,39 @@ fn leases_let_all_of_a_budget_be_used_in_few_steps() {
         assert!(lines.len() <= 205, "{} lines for {most} requests", lines.len());
         let events: Vec<Event> = lines.iter().map(|line| line.event).collect();
         assert_eq!((events[0], events[events.len() - 1]), (Event::Opened, Event::Returned));
-        // A second session that gets a larger budget has what the first one has left.
-        let larger = reserved(dir.path(), Limits { max_requests: Some(most + 7), ..Limits::default() });
+        // A second session with a larger budget can spend the difference.
+        let larger = reserved_budget(dir.path(), Limits { max_requests: Some(most + 7), ..Limits::default() });
         assert_eq!(exhaust(&larger), 7);
     }
 }
 
 #[test]
-fn what_a_killed_session_had_reserved_counts_as_spent() {
+fn reservation_of_a_killed_session_counts_as_spent() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits { max_requests: Some(1_000), ..Limits::default() };
-    let killed = reserved(dir.path(), limits);
+    let killed = reserved_budget(dir.path(), limits);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    killed.begin(0);
+    killed.start_cell(0);
     for _ in 0..100 {
         while killed.admit().is_err() {
-            runtime.block_on(killed.reserved());
+            runtime.block_on(killed.wait_for_reservation());
         }
     }
-    // Nothing of it is in the journal.
+    // No request is in the journal.
     drop(killed);
-    let left = exhaust(&reserved(dir.path(), limits));
+    let left = exhaust(&reserved_budget(dir.path(), limits));
     assert!((700..=900).contains(&left), "{left}");
 }
 
 #[test]
-fn disk_that_refuses_ends_the_run() {
+fn failing_disk_ends_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    let limited = reserved(dir.path(), Limits { max_requests: Some(10), ..Limits::default() });
-    limited.leased.as_ref().unwrap().leases.lose();
-    limited.begin(0);
+    let limited = reserved_budget(dir.path(), Limits { max_requests: Some(10), ..Limits::default() });
+    limited.lease_session.as_ref().unwrap().leases.revoke();
+    limited.start_cell(0);
     let refusal = limited.admit().unwrap_err();
-    assert_eq!((refusal.why, refusal.reason.as_str()), (Why::Budget, "the budget cannot be reserved on the disk"));
+    assert_eq!(
+        (refusal.reason, refusal.message.as_str()),
+        (RefusalReason::BudgetExhausted, "the budget cannot be reserved on the disk")
+    );
 }

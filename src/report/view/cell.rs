@@ -360,7 +360,7 @@ fn facts(summary: &CellSummary) -> Vec<Entry> {
         facts.push(Entry::new("requests at most", requests.to_string()));
     }
     if let Some(samples) = load.min_samples {
-        let longest = duration::format(cell.longest());
+        let longest = duration::format(cell.max_length());
         facts.push(Entry::new("samples at least", format!("{samples}, within {longest}")));
     }
     facts.extend([

@@ -1,6 +1,6 @@
 //! How coordinates of cells are called where several stand beside each other.
 
-use crate::matrix::{AXES, Axis, AxisValue, InId, axis};
+use crate::matrix::{AXES, Axis, AxisValue, IdUse, find_axis};
 use crate::stats::Summary;
 use std::collections::HashMap;
 
@@ -41,7 +41,7 @@ impl Coordinates {
             }
             // In full where two would look the same.
             let name = |value: &AxisValue| Some(short(value)).filter(|short| alike[short] == 1);
-            let named = values.iter().filter(|_| axis.in_id == InId::WhenSeveral);
+            let named = values.iter().filter(|_| axis.id_use == IdUse::WhenSeveral);
             let names = named.map(|value| (value.clone(), name(value).unwrap_or_else(|| value.to_string()))).collect();
             AxisNames { field: axis.field, values, names }
         };
@@ -96,5 +96,5 @@ pub(super) fn counted(field: &str, value: &AxisValue) -> String {
 
 /// What people call an axis.
 pub(super) fn label(field: &str) -> &str {
-    axis(field).map_or(field, |axis| axis.label)
+    find_axis(field).map_or(field, |axis| axis.label)
 }

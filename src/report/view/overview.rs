@@ -7,7 +7,7 @@ use super::notices::{self, Notice};
 use super::slo::{SloRow, SloView};
 use super::tiers::TiersView;
 use super::{cost, text};
-use crate::matrix::{AXES, AxisValue, axis};
+use crate::matrix::{AXES, AxisValue, find_axis};
 use crate::record::manifest::Manifest;
 use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Latency, Summary, Validity};
@@ -228,7 +228,7 @@ fn common(names: &Coordinates) -> String {
 /// The load of a cell: which axis, and where on it.
 pub(super) fn load(cell: &CellSummary) -> (&'static str, AxisValue) {
     let on = |field: &&'static str| {
-        let value = axis(field).map_or(AxisValue::Absent, |axis| (axis.get)(&cell.cell));
+        let value = find_axis(field).map_or(AxisValue::Absent, |axis| (axis.get)(&cell.cell));
         (value != AxisValue::Absent).then_some((*field, value))
     };
     LOADS.iter().find_map(on).unwrap_or(("users", AxisValue::Absent))
@@ -242,7 +242,7 @@ pub(super) fn load_name(cell: &CellSummary) -> String {
 
 /// The axes that make a context, and where a cell is on them.
 pub(super) fn context(cell: &CellSummary, fields: &[&str]) -> Vec<AxisValue> {
-    fields.iter().filter_map(|field| axis(field)).map(|axis| (axis.get)(&cell.cell)).collect()
+    fields.iter().filter_map(|field| find_axis(field)).map(|axis| (axis.get)(&cell.cell)).collect()
 }
 
 /// A context of the grid while its cells come.

@@ -15,7 +15,7 @@ fn a_budget_of_requests_is_kept_and_a_larger_one_goes_on() {
         manifest["turns"].as_array().unwrap().iter().map(|turn| turn["end"].as_str().unwrap()).collect();
     assert_eq!(ends, ["finished", "out_of_budget"]);
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("the budget of max_requests = 30 allows no more"), "{stdout}");
+    assert!(stdout.contains("the budget of max_requests = 30 admits no further request"), "{stdout}");
     scene.run(3, &[&PRO[..], &["--max-requests", "45", "--order", "matrix", "--resume"]].concat());
     assert_eq!(scene.records().len(), 45, "what earlier sessions took is counted");
     scene.run(0, &[&PRO[..], &["--max-requests", "70", "--order", "matrix", "--resume"]].concat());
@@ -46,7 +46,7 @@ fn a_cell_in_which_nearly_all_fails_is_given_up() {
     for turn in &turns {
         assert_eq!(turn["end"], "aborted");
         let reason = turn["reason"].as_str().unwrap();
-        assert!(reason.contains("requests failed or were throttled, the last one with ServiceUnavailable"), "{reason}");
+        assert!(reason.contains("requests failed or were throttled; last error: ServiceUnavailable"), "{reason}");
     }
     scene.run(3, &[&long[..], &["--overwrite", "--set", "abort.then=stop"]].concat());
     assert_eq!(scene.manifest()["turns"].as_array().unwrap().len(), 1, "unless it is to stop");

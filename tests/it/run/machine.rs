@@ -176,7 +176,7 @@ fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
     let output = running.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("the credentials are gone") && stdout.contains("--resume"), "{stdout}");
+    assert!(stdout.contains("the credentials are lost") && stdout.contains("--resume"), "{stdout}");
     assert_eq!(scene.manifest()["turns"][0]["end"], "lost_credentials");
     let (well, ill): (Vec<_>, Vec<_>) = scene.records().into_iter().partition(|record| record["success"] == true);
     assert!(ill.iter().all(|record| record["error_class"] == "credentials"));

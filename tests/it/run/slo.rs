@@ -127,7 +127,7 @@ fn a_cell_that_cannot_pass_any_more_is_ended() {
     for turn in turns {
         assert_eq!(turn["end"], "failed_early");
         assert_eq!(turn["failed"], serde_json::json!({ "slo": 0, "metric": "failure_rate" }));
-        assert!(turn["reason"].as_str().unwrap().contains("failure_rate of gate cannot be met any more"), "{turn}");
+        assert!(turn["reason"].as_str().unwrap().contains("failure_rate of gate can no longer be met"), "{turn}");
         let sent = turn["requests"].as_u64().unwrap();
         let expected = if turn["repetition"] == 1 { 200..=400 } else { 0..=0 };
         assert!(expected.contains(&sent), "{turn}");

@@ -1,22 +1,22 @@
-//! Shards that meet in a bucket: moto's S3, which knows conditional puts, and the store's real client.
+//! Shards with a bucket as their exchange: moto's S3, which supports conditional puts, and the real client of the store.
 
-use super::machines::{Machines, USERS, ended, id, said, set};
+use super::machines::{Machines, USERS, id, output_text, set, wait_for_exit};
 use crate::support::python_has;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Sixteen race for the barrier.
+/// Number of shards that race for the barrier.
 const SHARDS: u32 = 16;
 
-/// A server that ends with this value.
+/// An S3 server that ends when it is dropped.
 pub(super) struct Bucket {
     process: Child,
     pub(super) url: String,
 }
 
 impl Bucket {
-    /// Nothing where moto is not installed, which is said.
+    /// Starts the server; returns `None` with a message if moto is not installed.
     pub(super) fn start() -> Option<Self> {
         if !python_has("moto.server") || !python_has("boto3") {
             return None;
@@ -52,7 +52,7 @@ impl Drop for Bucket {
 }
 
 #[test]
-fn sixteen_machines_meet_in_a_bucket() {
+fn sixteen_shards_run_with_a_bucket() {
     let Some(bucket) = Bucket::start() else { return };
     let mut machines = Machines::new(USERS);
     let url = "s3://bucket/runs/one";
@@ -65,7 +65,7 @@ fn sixteen_machines_meet_in_a_bucket() {
     };
     let running: Vec<Child> = (0..SHARDS).map(start).collect();
     for shard in running {
-        ended(shard, 0);
+        wait_for_exit(shard, 0);
     }
     let merge = |to: &str, url: &str| {
         let mut command = machines.scene.command(&["merge", url, "--to", to]);
@@ -73,10 +73,10 @@ fn sixteen_machines_meet_in_a_bucket() {
         command.output().unwrap()
     };
     let output = merge("merged", url);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let nothing = said(&merge("nothing", "s3://bucket/runs/two"));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
+    let nothing = output_text(&merge("nothing", "s3://bucket/runs/two"));
     assert!(nothing.contains("no shard left its results in s3://bucket/runs/two"), "{nothing}");
-    let no_bucket = said(&merge("nothing", "s3://elsewhere/one"));
+    let no_bucket = output_text(&merge("nothing", "s3://elsewhere/one"));
     assert!(no_bucket.contains("the exchange s3://elsewhere/one cannot be used"), "{no_bucket}");
 
     let records = machines.records("merged");
@@ -85,10 +85,10 @@ fn sixteen_machines_meet_in_a_bucket() {
     let users = |record: &serde_json::Value| record["user"].as_u64();
     assert_eq!(set(&records, users).into_iter().flatten().collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
     let manifest = machines.json("merged/manifest.json");
-    let shards: Vec<_> = (0..SHARDS).map(|index| machines.of_shard(index, SHARDS).join("manifest.json")).collect();
+    let shards: Vec<_> = (0..SHARDS).map(|index| machines.shard_results(index, SHARDS).join("manifest.json")).collect();
     for path in shards {
         let own: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        // One decision, whoever of them made it.
+        // There is one decision, whichever shard made it.
         assert_eq!((&own["run_id"], &own["seed"]), (&manifest["run_id"], &manifest["seed"]));
     }
     assert_eq!(manifest["turns"][0]["parts"].as_array().unwrap().len(), SHARDS as usize);

@@ -1,5 +1,5 @@
-//! A Slurm of its own for a test: one controller and four nodes, all on this machine, in a scratch directory and
-//! on free ports. Whatever was started here is ended with it, however the test ends, each process by its id.
+//! A Slurm cluster for a test: one controller and four nodes on this machine, in a scratch directory and on free ports. All
+//! processes started here are ended with it, each by its id.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Nodes.
+/// Number of nodes.
 pub(super) const NODES: u32 = 4;
 
-/// Nothing that is waited for takes so long.
+/// Hang guard.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Two cores carry one cluster at a time.
+/// Only one cluster runs at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// In the environment of a node's daemon and of whatever it starts for a step, and of no task.
+/// Variable in the environment of a node's daemon and of its step processes, but not of tasks.
 const NODE: &str = "TEST_SLURM_NODE";
 
-/// Running daemons.
+/// A running cluster.
 pub(super) struct Slurm {
     dir: tempfile::TempDir,
     daemons: Vec<Child>,
@@ -27,7 +27,7 @@ pub(super) struct Slurm {
 }
 
 impl Slurm {
-    /// Starts it and waits until all nodes are idle; nothing where Slurm is not installed.
+    /// Starts the cluster and waits until all nodes are idle; returns `None` if Slurm is not installed.
     #[allow(clippy::print_stderr)]
     pub(super) fn start() -> Option<Self> {
         for program in ["slurmctld", "slurmd", "srun", "sbatch", "scancel", "scontrol", "sinfo"] {
@@ -36,7 +36,7 @@ impl Slurm {
                 return None;
             }
         }
-        // Its daemons run what they are told as whoever they are told.
+        // The daemons start processes as any user.
         if output(Command::new("id").arg("-u")).trim() != "0" {
             eprintln!("skipped: slurmd must be started by root");
             return None;
@@ -51,7 +51,7 @@ impl Slurm {
             let name = format!("n{node}");
             slurm.daemon("slurmd", &name, &["-N", &name]);
         }
-        let idle = |slurm: &Self| slurm.ask("sinfo", &["-h", "-t", "idle", "-o", "%D"]).trim() == NODES.to_string();
+        let idle = |slurm: &Self| slurm.query("sinfo", &["-h", "-t", "idle", "-o", "%D"]).trim() == NODES.to_string();
         slurm.wait("four idle nodes", idle);
         Some(slurm)
     }
@@ -76,19 +76,19 @@ impl Slurm {
         self.daemons.push(daemon);
     }
 
-    /// One of Slurm's commands, which ends: those that wait for what does not come are ended.
+    /// Returns one of Slurm's commands with a timeout.
     pub(super) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["-k", "2", "60", program]).args(arguments).env("SLURM_CONF", self.conf()).stdin(Stdio::null());
         command
     }
 
-    /// What one of Slurm's commands says; nothing where it fails.
-    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+    /// Returns the output of one of Slurm's commands; empty if it fails.
+    fn query(&self, program: &str, arguments: &[&str]) -> String {
         output(&mut self.command(program, arguments))
     }
 
-    /// Hands in a script from a directory, with its environment and nothing else. Returns the job's id.
+    /// Submits a script from a directory with a clean environment. Returns the job id.
     pub(super) fn submit(&self, dir: &Path, script: &str) -> u32 {
         let mut sbatch = self.command("sbatch", &["--parsable", script]);
         sbatch.current_dir(dir).env_clear().env("SLURM_CONF", self.conf());
@@ -98,11 +98,11 @@ impl Slurm {
         String::from_utf8(stdout).unwrap().trim().parse().unwrap()
     }
 
-    /// Waits until a job, or each of its array, has ended. Returns the state.
+    /// Waits until a job, or each job of an array, has ended. Returns the state.
     pub(super) fn ended(&self, job: u32) -> String {
         let states = || {
-            let said = self.ask("scontrol", &["-o", "show", "job", &job.to_string()]);
-            let states = said.split_whitespace().filter_map(|word| word.strip_prefix("JobState=").map(str::to_owned));
+            let output = self.query("scontrol", &["-o", "show", "job", &job.to_string()]);
+            let states = output.split_whitespace().filter_map(|word| word.strip_prefix("JobState=").map(str::to_owned));
             states.collect::<Vec<_>>()
         };
         let is_over = |state: &String| !["PENDING", "CONFIGURING", "RUNNING", "COMPLETING"].contains(&&**state);
@@ -113,7 +113,7 @@ impl Slurm {
         states().swap_remove(0)
     }
 
-    /// As `scancel` does it.
+    /// Runs `scancel`.
     pub(super) fn cancel(&self, job: u32, more: &[&str]) {
         let job = job.to_string();
         let mut arguments = vec![job.as_str()];
@@ -121,13 +121,13 @@ impl Slurm {
         assert!(self.command("scancel", &arguments).status().unwrap().success());
     }
 
-    /// Tasks of this cluster that run this program, with the value that a variable has for each.
+    /// Returns the tasks of this cluster that run a program, with the value of a variable.
     pub(super) fn tasks(&self, program: &str, variable: &str) -> Vec<(u32, String)> {
         let of = |process: &Process| process.runs(program).then(|| process.variable(variable)).flatten();
         self.processes().iter().filter_map(|process| Some((process.id, of(process)?))).collect()
     }
 
-    /// Pulls the plug of the node that runs a task: the daemon, what it started for the step, and the tasks, at once.
+    /// Kills the node that runs a task: its daemon, its step processes and its tasks, at once.
     pub(super) fn kill_node_of(&self, program: &str, task: u32) {
         let task = task.to_string();
         let all = self.processes();
@@ -135,7 +135,7 @@ impl Slurm {
             process.runs(program) && process.variable("SLURM_PROCID").as_deref() == Some(task.as_str())
         };
         let node = all.iter().find(is_task).and_then(|process| process.variable("SLURMD_NODENAME")).unwrap();
-        // A task knows its node by Slurm's own name for it; the batch script, its merge and `srun` run on the first.
+        // Tasks have Slurm's own variable with the node name; the batch script, its merge and `srun` run on the first node.
         let on_node = |process: &&Process| {
             process.variable(NODE).is_some_and(|name| name == node)
                 || process.runs(program) && process.variable("SLURMD_NODENAME").is_some_and(|name| name == node)
@@ -145,21 +145,21 @@ impl Slurm {
         kill(&ids);
     }
 
-    /// Waits for something, asking ten times a second: the cores are the test's. What does not come fails the test.
+    /// Waits for a condition, checked ten times per second to save CPU time. Fails after the hang guard.
     pub(super) fn wait(&self, what: &str, mut is_there: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
         while !is_there(self) {
-            assert!(start.elapsed() < PATIENCE, "{what} did not come:\n{}", self.logs());
+            assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}:\n{}", self.logs());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
     fn logs(&self) -> String {
         let read = |name: &str| std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default();
-        format!("{}\n{}", self.ask("scontrol", &["show", "job"]), read("ctld.out"))
+        format!("{}\n{}", self.query("scontrol", &["show", "job"]), read("ctld.out"))
     }
 
-    /// All processes that have this cluster in their environment.
+    /// Returns all processes with this cluster in their environment.
     fn processes(&self) -> Vec<Process> {
         let mine = format!("SLURM_CONF={}", self.conf().display()).into_bytes();
         let read = |entry: std::fs::DirEntry| {
@@ -175,7 +175,7 @@ impl Slurm {
 
 impl Drop for Slurm {
     fn drop(&mut self) {
-        // A daemon may be starting something at this moment: what is left is looked for until nothing is.
+        // A daemon may still be starting processes: repeat until none is left.
         for _ in 0..50 {
             let left: Vec<u32> = self.processes().iter().map(|process| process.id).collect();
             for daemon in &mut self.daemons {
@@ -208,7 +208,7 @@ impl Process {
     }
 }
 
-/// At once, and without being asked.
+/// Kills processes with SIGKILL.
 fn kill(ids: &[u32]) {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let _ = Command::new("kill").arg("-KILL").args(ids).stderr(Stdio::null()).status();
@@ -219,13 +219,13 @@ fn output(command: &mut Command) -> String {
     if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() }
 }
 
-/// Ports that nobody listens on, below those that the system gives to connections: nothing takes them meanwhile.
+/// Returns unused ports below the ephemeral range, so that no connection takes them.
 fn free_ports(count: usize) -> Vec<u16> {
     let first = 17_000 + (std::process::id() % 1_000) as u16 * 10;
     (first..).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
-/// As root, without munge, systemd, cgroups or accounting.
+/// Returns the configuration: as root, without munge, systemd, cgroups or accounting.
 fn configuration(dir: &Path) -> String {
     let (dir, ports) = (dir.display(), free_ports(1 + NODES as usize));
     let host = output(Command::new("uname").arg("-n"));
@@ -267,7 +267,7 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe
         ports[0]
     );
     for (node, port) in (1..).zip(&ports[1..]) {
-        // No more cores than there are: a node that says more than its machine has is refused.
+        // One core per node: a node with more cores than the machine is refused.
         text += &format!("NodeName=n{node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 State=UNKNOWN\n");
     }
     text

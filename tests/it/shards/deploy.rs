@@ -17,7 +17,7 @@ fn python(script: &str, arguments: &[&str]) -> Output {
     Command::new("python3").args(["-c", script]).args(arguments).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -37,13 +37,13 @@ fn kubernetes_takes_the_manifests() {
     let (setup, job) = (read("kubernetes-indexed-job/setup.yaml"), read("kubernetes-indexed-job/job.yaml"));
     for version in ["1.29", "1.33"] {
         let output = python(KUBERNETES, &[version, &format!("{setup}---\n{job}")]);
-        assert_eq!(said(&output), "ServiceAccount\nConfigMap\nJob\n", "{version}");
+        assert_eq!(output_text(&output), "ServiceAccount\nConfigMap\nJob\n", "{version}");
     }
     for (key, wrong) in [("completionMode", "completionsMode"), ("serviceAccountName", "serviceAcountName")] {
         let misspelt = job.replacen(key, wrong, 1);
         assert_ne!(misspelt, job);
         let output = python(KUBERNETES, &["1.29", &misspelt]);
-        assert!(!output.status.success() && said(&output).contains(wrong), "{}", said(&output));
+        assert!(!output.status.success() && output_text(&output).contains(wrong), "{}", output_text(&output));
     }
 }
 
@@ -74,7 +74,7 @@ fn the_job_agrees_with_itself_and_its_plan_can_be_read() {
         return;
     }
     let output = python(JOB, &[&read("kubernetes-indexed-job/job.yaml")]);
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
     let job: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
 
     let setup = read("kubernetes-indexed-job/setup.yaml");
@@ -86,7 +86,7 @@ for one in yaml.safe_load_all(sys.argv[1]):
     // A plan is read with the pod's variables beside it.
     let mut show = command(dir.path(), &["show", "plan.toml", "--format", "json"]);
     let output = show.env("BEDROCK_PLAN_SHARDS", "8").env("JOB_COMPLETION_INDEX", "7").output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let drain = shown["plan"]["load"]["drain"].as_str().unwrap();
     assert_eq!((drain, &job["grace"]), ("1m", &serde_json::json!(120)), "time to drain, and to hand over");
@@ -124,13 +124,13 @@ fn batch_takes_its_two_requests() {
     ] {
         let text = read(&format!("aws-batch-array-job/{file}"));
         let output = python(BATCH, &[operation, &text]);
-        assert!(output.status.success(), "{file}: {}", said(&output));
+        assert!(output.status.success(), "{file}: {}", output_text(&output));
         let wrong = format!("{}x\"", key.trim_end_matches('"'));
         let output = python(BATCH, &[operation, &text.replacen(key, &wrong, 1)]);
         assert!(
-            !output.status.success() && said(&output).contains(wrong.trim_matches('"')),
+            !output.status.success() && output_text(&output).contains(wrong.trim_matches('"')),
             "{key}: {}",
-            said(&output)
+            output_text(&output)
         );
     }
 }
@@ -194,8 +194,8 @@ fn takes(words: &[String]) {
     words.insert(end, "--no-such-flag".into());
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let output = command(dir.path(), &words).output().unwrap();
-    let said = said(&output);
-    assert!(said.contains("unexpected argument '--no-such-flag'"), "{words:?}: {said}");
+    let message = output_text(&output);
+    assert!(message.contains("unexpected argument '--no-such-flag'"), "{words:?}: {message}");
 }
 
 #[test]

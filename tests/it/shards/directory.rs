@@ -1,6 +1,6 @@
-//! Shards that meet in a directory, merged and held beside the same plan on one machine.
+//! Shards with a directory as their exchange, merged and compared with the same plan on one machine.
 
-use super::machines::{Machines, USERS, ended, id, records, said, set, until};
+use super::machines::{Machines, USERS, id, output_text, records, set, wait_for_exit, wait_until};
 use crate::run::scene::{files, wait_for_lines};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -8,18 +8,18 @@ use std::fs;
 use std::process::Command;
 
 fn code(output: &std::process::Output, code: i32) -> String {
-    let said = said(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+    let message = output_text(output);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    message
 }
 
-/// The numbers of a cell in `summary.json`.
+/// Returns the cells of `summary.json`.
 fn cells(summary: &Value) -> &Vec<Value> {
     summary["cells"].as_array().unwrap()
 }
 
 #[test]
-fn three_machines_make_the_run_of_one() {
+fn three_shards_together_equal_one_run() {
     let mut machines = Machines::new(USERS);
     machines.run(3, 0, &[]);
     code(&machines.merge("merged", &[]), 0);
@@ -27,12 +27,12 @@ fn three_machines_make_the_run_of_one() {
     let (merged, whole) = (machines.records("merged"), machines.records("whole"));
     let truth = machines.truth();
 
-    // Nothing lost, nothing counted twice: the server's requests are those of the records.
+    // The records are exactly the requests that the server received.
     let both: Vec<Value> = merged.iter().chain(&whole).cloned().collect();
     assert_eq!(set(&both, id), truth);
     assert_eq!(both.len(), truth.len());
 
-    // The same users, the same seed, and each user on one machine.
+    // The users and the seed are the same, and each user runs on one shard.
     let user = |record: &Value| (record["test_id"].to_string(), record["user"].as_u64());
     assert_eq!(set(&merged, user), set(&whole, user));
     assert_eq!(machines.json("merged/manifest.json")["seed"], machines.json("whole/manifest.json")["seed"]);
@@ -43,10 +43,10 @@ fn three_machines_make_the_run_of_one() {
     assert_eq!(
         merged.iter().filter(|record| record["phase"] == "preflight").count(),
         2,
-        "one machine alone asks first"
+        "only one shard runs the pre-flight"
     );
 
-    // Records by the time of their end, and no number in a cell twice.
+    // Records are ordered by their end, and numbers are unique in a cell.
     let ended: Vec<f64> = merged.iter().map(|record| record["timestamp"].as_f64().unwrap()).collect();
     assert!(ended.is_sorted());
     let load = |record: &&Value| record["user"].is_u64();
@@ -54,7 +54,7 @@ fn three_machines_make_the_run_of_one() {
     let loads: Vec<Value> = merged.iter().filter(load).cloned().collect();
     assert_eq!(set(&loads, numbers).len(), loads.len());
 
-    // Percentiles are those over all records: with the ramp in, a plain sort gives them again.
+    // Percentiles cover all records: with the ramp included, a plain sort gives the same values.
     let output = machines.scene.command(&["report", "merged", "--include-ramp", "--out", "ramp"]).output().unwrap();
     code(&output, 0);
     for cell in cells(&machines.json("ramp/summary.json")) {
@@ -68,12 +68,12 @@ fn three_machines_make_the_run_of_one() {
         assert!(levels.len() > 2, "{levels:?}");
         for level in levels {
             let rank = (times.len() as f64 * level["level_percent"].as_f64().unwrap() / 100.0).ceil() as usize;
-            let told = level["value_ms"].as_f64().unwrap();
-            assert!((told - times[rank - 1]).abs() < 0.001, "{told} {}", times[rank - 1]);
+            let value = level["value_ms"].as_f64().unwrap();
+            assert!((value - times[rank - 1]).abs() < 0.001, "{value} {}", times[rank - 1]);
         }
     }
 
-    // Merged again, and from other copies in another order: the same bytes.
+    // Merging again, or from copies in another order, gives the same bytes.
     code(&machines.merge("again", &[]), 0);
     let exchange = machines.scene.path("exchange");
     fs::create_dir_all(machines.scene.path("other/shards")).unwrap();
@@ -91,7 +91,7 @@ fn three_machines_make_the_run_of_one() {
     }
     let manifest = machines.json("merged/manifest.json");
     assert_eq!((&manifest["shards"]["complete"], &manifest["shards"]["count"]), (&true.into(), &3.into()));
-    // One directory like any other.
+    // The merged directory is a normal results directory.
     code(&machines.scene.command(&["compare", "merged", "whole"]).output().unwrap(), 0);
 }
 
@@ -103,7 +103,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
-fn arrivals_come_when_they_would_have_on_one_machine() {
+fn arrivals_have_the_same_times_as_on_one_machine() {
     let plan = r#"
 [matrix]
 model_ids = ["test.model-v1:0"]
@@ -131,7 +131,7 @@ tpot = "1ms"
     let due = |record: &Value| record["due_ms"].to_string();
     let (merged, whole) = (machines.records("merged"), machines.records("whole"));
     assert!(whole.len() > 40, "{}", whole.len());
-    assert_eq!(set(&merged, due), set(&whole, due), "the same moments, each on one machine");
+    assert_eq!(set(&merged, due), set(&whole, due), "the same times, each on one shard");
     assert_eq!((merged.len(), merged.len() + whole.len()), (whole.len(), machines.truth().len()));
     for shard in 0..4 {
         assert!(merged.iter().any(|record| record["shard"] == shard));
@@ -139,7 +139,7 @@ tpot = "1ms"
 }
 
 #[test]
-fn requests_and_a_data_set_are_gone_through_once() {
+fn requests_and_lines_of_a_data_set_are_used_once() {
     let plan = r#"
 prompts_file = "prompts.json"
 [matrix]
@@ -170,7 +170,7 @@ tpot = "1ms"
     fs::write(machines.scene.path("prompts.json"), "{\"small\": {\"text\": \"hello\"}}").unwrap();
     let lines: Vec<String> = (0..41).map(|line| format!("{{\"text\": \"line {line}\"}}")).collect();
     fs::write(machines.scene.path("lines.jsonl"), lines.join("\n")).unwrap();
-    // With two users there is nothing for two of the machines.
+    // With two users, two of the shards are idle.
     machines.run(4, 0, &[]);
     code(&machines.merge("merged", &[]), 0);
     let merged = machines.records("merged");
@@ -191,39 +191,39 @@ tpot = "1ms"
 }
 
 #[test]
-fn a_budget_is_of_all_machines_together() {
+fn budget_applies_to_all_shards_together() {
     let mut machines = Machines::new(USERS);
-    let said = machines.run(3, 3, &["--no-preflight", "--set", "budget.max_requests=20"]);
-    assert!(said.iter().any(|said| said.contains("records in")), "{said:?}");
+    let message = machines.run(3, 3, &["--no-preflight", "--set", "budget.max_requests=20"]);
+    assert!(message.iter().any(|message| message.contains("records in")), "{message:?}");
     code(&machines.merge("merged", &[]), 3);
     assert_eq!(machines.records("merged").len(), 20);
     assert_eq!(machines.truth().len(), 20);
     let parts = machines.json("merged/manifest.json")["shards"]["parts"].clone();
-    assert!(parts[0]["reason"].as_str().unwrap().contains("1/3 of which is this shard's"), "{parts:#}");
+    assert!(parts[0]["reason"].as_str().unwrap().contains("of which this shard has 1/3"), "{parts:#}");
 }
 
 #[test]
-fn where_one_is_missing_nobody_begins() {
+fn missing_shard_prevents_the_start() {
     let mut machines = Machines::new(USERS);
     let early: Vec<_> = [0, 2].map(|index| machines.shard(index, 3, &["--barrier-timeout", "6s"])).into();
     for shard in early {
-        let said = ended(shard, 4);
-        assert!(said.contains("shard 1 of 3 did not come within 6s"), "{said}");
-        assert!(said.contains("nothing was sent"), "{said}");
+        let message = wait_for_exit(shard, 4);
+        assert!(message.contains("shard 1 of 3 did not reach the barrier within 6s"), "{message}");
+        assert!(message.contains("nothing was sent"), "{message}");
     }
-    let late = ended(machines.shard(1, 3, &[]), 4);
-    assert!(late.contains("holds a run that was given up: shard 1 of 3 did not come within 6s"), "{late}");
+    let late = wait_for_exit(machines.shard(1, 3, &[]), 4);
+    assert!(late.contains("contains an aborted run: shard 1 of 3 did not reach the barrier within 6s"), "{late}");
     assert_eq!(machines.truth().len(), 0, "not one request");
     for more in [&[][..], &["--allow-missing"]] {
-        let said = code(&machines.merge("merged", more), 3);
-        assert!(said.contains("shard 0 came, on ") && said.contains("shard 1 never came"), "{said}");
+        let message = code(&machines.merge("merged", more), 3);
+        assert!(message.contains("shard 0 came, on ") && message.contains("shard 1 never came"), "{message}");
     }
     assert!(!machines.scene.path("merged/manifest.json").exists());
 }
 
 #[test]
-fn machines_that_do_not_fit_each_other_are_named() {
-    for (name, other, says) in [
+fn shards_with_different_fingerprints_are_named() {
+    for (name, other, expected) in [
         ("count", ["--shard", "1/3"], "the number of shards is"),
         ("plan", ["--user-counts", "8"], "the plan (SHA-256) is"),
     ] {
@@ -236,14 +236,17 @@ fn machines_that_do_not_fit_each_other_are_named() {
         let one = command("0/2", &[]);
         let two = if name == "count" { command("1/3", &[]) } else { command("1/2", &other) };
         for shard in [one, two] {
-            let said = ended(shard, 4);
-            assert!(said.contains(says) && said.contains("shard 0") && said.contains("shard 1"), "{said}");
+            let message = wait_for_exit(shard, 4);
+            assert!(
+                message.contains(expected) && message.contains("shard 0") && message.contains("shard 1"),
+                "{message}"
+            );
         }
     }
 }
 
 #[test]
-fn an_exchange_is_of_one_run() {
+fn exchange_is_used_for_one_run() {
     let again = |machines: &Machines, shard: &str| {
         let exchange = machines.exchange();
         let output = machines.command("other", &["--exchange", &exchange, "--shard", shard]).output().unwrap();
@@ -252,46 +255,46 @@ fn an_exchange_is_of_one_run() {
     };
     let machines = Machines::new(USERS);
     machines.run(1, 0, &["--only", "*default*"]);
-    let said = again(&machines, "0/1");
-    assert!(said.contains("already holds the run 20") && said.contains("name a new place"), "{said}");
-    // A second process that says to be the same shard.
+    let message = again(&machines, "0/1");
+    assert!(message.contains("already contains the run 20") && message.contains("name a new one"), "{message}");
+    // A second process with the same shard index.
     let machines = Machines::new(USERS);
     let first = machines.shard(0, 2, &[]);
-    until(|| machines.scene.path("exchange/ready/0.json").exists());
-    let said = again(&machines, "0/2");
-    assert!(said.contains("has a shard 0 already"), "{said}");
+    wait_until(|| machines.scene.path("exchange/ready/0.json").exists());
+    let message = again(&machines, "0/2");
+    assert!(message.contains("already has a shard 0"), "{message}");
     let second = machines.shard(1, 2, &[]);
-    ended(first, 0);
-    ended(second, 0);
+    wait_for_exit(first, 0);
+    wait_for_exit(second, 0);
 }
 
 #[test]
-fn a_machine_that_is_killed_is_missed() {
+fn killed_shard_is_reported_as_missing() {
     let mut machines = Machines::new(USERS);
     let more = ["--no-preflight", "--only", "*default*", "--test-duration", "4s"];
     let mut running: Vec<_> = (0..3).map(|index| machines.shard(index, 3, &more)).collect();
-    wait_for_lines(&machines.of_shard(1, 3).join("token_data.jsonl"), 5);
+    wait_for_lines(&machines.shard_results(1, 3).join("token_data.jsonl"), 5);
     running[1].kill().unwrap();
     let killed = running.remove(1).wait_with_output().unwrap();
     assert_eq!(killed.status.code(), None);
     for shard in running {
-        ended(shard, 0);
+        wait_for_exit(shard, 0);
     }
-    let said = code(&machines.merge("merged", &[]), 3);
-    assert!(said.contains("shard 1 came, on ") && said.contains("left no results"), "{said}");
-    assert!(said.contains("--allow-missing") && said.contains("--with"), "{said}");
-    assert!(!machines.scene.path("merged").exists(), "nothing half done");
+    let message = code(&machines.merge("merged", &[]), 3);
+    assert!(message.contains("shard 1 came, on ") && message.contains("left no results"), "{message}");
+    assert!(message.contains("--allow-missing") && message.contains("--with"), "{message}");
+    assert!(!machines.scene.path("merged").exists(), "no partial merge");
 
-    let said = code(&machines.merge("part", &["--allow-missing"]), 0);
-    assert!(said.contains("every verdict is INCONCLUSIVE"), "{said}");
+    let message = code(&machines.merge("part", &["--allow-missing"]), 0);
+    assert!(message.contains("every verdict is INCONCLUSIVE"), "{message}");
     let manifest = machines.json("part/manifest.json");
     assert_eq!(manifest["shards"]["complete"], false);
     let part = machines.records("part");
     assert!(part.iter().all(|record| record["shard"] != 1));
 
-    // What it had on its own machine is not lost, and makes nothing whole.
-    let said = code(&machines.merge("rest", &["--with", "results/shard_1_of_3"]), 0);
-    assert!(said.contains("INVALID: shard 1 of 3 was cut off"), "{said}");
+    // Its local results can be merged, but the run stays incomplete.
+    let message = code(&machines.merge("rest", &["--with", "results/shard_1_of_3"]), 0);
+    assert!(message.contains("INVALID: shard 1 of 3 was cut off"), "{message}");
     let rest = machines.records("rest");
     assert!(rest.len() > part.len());
     assert_eq!(machines.json("rest/manifest.json")["shards"]["complete"], false);
@@ -300,37 +303,37 @@ fn a_machine_that_is_killed_is_missed() {
 }
 
 #[test]
-fn a_machine_that_is_stopped_ends_the_others_before_the_next_cell() {
+fn stopped_shard_ends_the_others_before_the_next_cell() {
     let mut machines = Machines::new(USERS);
     let more = ["--no-preflight", "--test-duration", "3s"];
     let running: Vec<_> = (0..3).map(|index| machines.shard(index, 3, &more)).collect();
-    wait_for_lines(&machines.of_shard(2, 3).join("token_data.jsonl"), 5);
+    wait_for_lines(&machines.shard_results(2, 3).join("token_data.jsonl"), 5);
     let term = Command::new("kill").args(["-TERM", &running[2].id().to_string()]).status().unwrap();
     assert!(term.success());
     for (index, shard) in running.into_iter().enumerate() {
         if index == 2 {
-            ended(shard, 130);
+            wait_for_exit(shard, 130);
         } else {
-            let said = ended(shard, 4);
-            assert!(said.contains("shard 2 on ") && said.contains("left: it was stopped"), "{said}");
+            let message = wait_for_exit(shard, 4);
+            assert!(message.contains("shard 2 on ") && message.contains("left: it was stopped"), "{message}");
         }
     }
-    // All that was sent was recorded, and delivered: the merge is of an interrupted run.
+    // All requests were recorded and delivered: the merged run is interrupted.
     code(&machines.merge("merged", &[]), 130);
     assert_eq!(set(&machines.records("merged"), id), machines.truth());
     assert_eq!(machines.json("merged/manifest.json")["shards"]["complete"], true);
 }
 
 #[test]
-fn results_that_cannot_be_delivered_stay_where_they_are() {
+fn undelivered_results_stay_on_the_machine() {
     let mut machines = Machines::new(USERS);
     fs::create_dir(machines.scene.path("exchange")).unwrap();
-    // Where a directory must be made there is a file.
+    // A file blocks the creation of a directory.
     fs::write(machines.scene.path("exchange/shards"), "").unwrap();
-    let said = machines.run(2, 1, &["--only", "*default*"]);
-    for (index, said) in said.iter().enumerate() {
-        assert!(said.contains(&format!("the results are in results/shard_{index}_of_2")), "{said}");
-        assert!(said.contains(&format!("--with results/shard_{index}_of_2")), "{said}");
+    let message = machines.run(2, 1, &["--only", "*default*"]);
+    for (index, message) in message.iter().enumerate() {
+        assert!(message.contains(&format!("the results are in results/shard_{index}_of_2")), "{message}");
+        assert!(message.contains(&format!("--with results/shard_{index}_of_2")), "{message}");
     }
     fs::remove_file(machines.scene.path("exchange/shards")).unwrap();
     code(&machines.merge("merged", &["--with", "results/shard_1_of_2", "--with", "results/shard_0_of_2"]), 0);
@@ -339,26 +342,26 @@ fn results_that_cannot_be_delivered_stay_where_they_are() {
 }
 
 #[test]
-fn results_that_were_changed_or_are_of_another_run_are_refused() {
+fn changed_results_and_results_of_another_run_are_refused() {
     let machines = Machines::new(USERS);
     machines.run(2, 0, &["--only", "*default*"]);
     let journal = machines.scene.path("exchange/shards/1/token_data.jsonl");
     let text = fs::read_to_string(&journal).unwrap();
     fs::write(&journal, text.replacen("\"succeeded\"", "\"throttled\"", 1)).unwrap();
-    let said = code(&machines.merge("merged", &[]), 4);
-    assert!(said.contains("shards/1/token_data.jsonl: it is not what the shard left"), "{said}");
+    let message = code(&machines.merge("merged", &[]), 4);
+    assert!(message.contains("shards/1/token_data.jsonl: its SHA-256 differs from the commit marker"), "{message}");
     fs::write(&journal, &text).unwrap();
 
-    let said = code(&machines.merge("merged", &["--with", "results/shard_1_of_2"]), 2);
-    assert!(said.contains("shard 1 is there twice"), "{said}");
+    let message = code(&machines.merge("merged", &["--with", "results/shard_1_of_2"]), 2);
+    assert!(message.contains("shard 1 is there twice"), "{message}");
 
     let mark = machines.scene.path("exchange/shards/0/shard.json");
     let whole = fs::read_to_string(&mark).unwrap();
     fs::write(&mark, whole.replace(env!("CARGO_PKG_VERSION"), "0.0.7")).unwrap();
-    let said = code(&machines.merge("merged", &[]), 2);
-    assert!(said.contains("the version of bedrock-plan is") && said.contains("0.0.7"), "{said}");
+    let message = code(&machines.merge("merged", &[]), 2);
+    assert!(message.contains("the version of bedrock-plan is") && message.contains("0.0.7"), "{message}");
 
-    let said = code(
+    let message = code(
         &machines
             .scene
             .command(&["run", "plan.toml", "--yes", "--resume", "--results-dir", "results/shard_0_of_2"])
@@ -366,20 +369,20 @@ fn results_that_were_changed_or_are_of_another_run_are_refused() {
             .unwrap(),
         2,
     );
-    assert!(said.contains("holds the run of several machines"), "{said}");
+    assert!(message.contains("holds the run of several machines"), "{message}");
     assert_eq!(
-        records(&machines.of_shard(0, 2)).len() + records(&machines.of_shard(1, 2)).len(),
+        records(&machines.shard_results(0, 2)).len() + records(&machines.shard_results(1, 2)).len(),
         machines_records(&machines)
     );
 }
 
-/// Records in the exchange.
+/// Returns the number of records in the exchange.
 fn machines_records(machines: &Machines) -> usize {
     (0..2).map(|index| records(&machines.scene.path(&format!("exchange/shards/{index}"))).len()).sum()
 }
 
 #[test]
-fn one_machine_fills_the_cache_for_all() {
+fn one_shard_primes_the_cache_for_all() {
     let plan = USERS
         .replace("[load]", "cache_modes = [\"warm\"]\n[load]")
         .replace("[simulator]", "[simulator]\ncache_min_tokens = 1");
@@ -390,25 +393,25 @@ fn one_machine_fills_the_cache_for_all() {
     let primed: Vec<&Value> = merged.iter().filter(|record| record["phase"] == "priming").collect();
     assert_eq!(primed.len(), 1);
     let last = primed[0]["timestamp"].as_f64().unwrap();
-    let begins =
+    let start =
         |record: &Value| record["timestamp"].as_f64().unwrap() - record["response_time_ms"].as_f64().unwrap() / 1e3;
-    assert!(merged.iter().filter(|record| record["phase"] != "priming").all(|record| begins(record) > last));
+    assert!(merged.iter().filter(|record| record["phase"] != "priming").all(|record| start(record) > last));
 }
 
-/// Flags, variables, the exit code, and what is said.
+/// Flags, variables, exit code and expected message.
 type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], i32, &'static str);
 
 #[test]
-fn what_makes_no_sense_is_said_before_anything_is_sent() {
+fn invalid_shard_options_are_errors_before_any_request() {
     let machines = Machines::new(USERS);
     let cases: [Case; 8] = [
-        (&["--shard", "1/4"], &[], 2, "--exchange was not said"),
+        (&["--shard", "1/4"], &[], 2, "`--shard 1/4` requires `--exchange`"),
         (&["--exchange", "http://x/y", "--shard", "0/2"], &[], 4, "file:///shared/dir or s3://bucket/prefix"),
         (&["--exchange", "file://x/y", "--shard", "0/2"], &[], 4, "absolute path"),
         (&["--exchange", "file:///dev/null/x", "--shard", "0/2"], &[], 4, "/dev/null/x"),
         (&["--exchange", "file:///tmp/x", "--shard", "2/2"], &[], 2, "the last one is 1/2"),
         (&["--exchange", "file:///tmp/x", "--shard", "0/2", "--barrier-timeout", "soon"], &[], 2, "--barrier-timeout"),
-        (&["--exchange", "file:///tmp/x"], &[], 2, "nothing says which shard"),
+        (&["--exchange", "file:///tmp/x"], &[], 2, "the shard is not set"),
         (
             &[],
             &[("SLURM_PROCID", "1"), ("SLURM_NTASKS", "4"), ("SLURM_STEP_ID", "0")],
@@ -416,18 +419,18 @@ fn what_makes_no_sense_is_said_before_anything_is_sent() {
             "one of 4 tasks of a Slurm step",
         ),
     ];
-    for (more, environment, exits, says) in cases {
+    for (more, environment, exits, expected) in cases {
         let output = machines.command("results", more).envs(environment.iter().copied()).output().unwrap();
-        let said = code(&output, exits);
-        assert!(said.contains(says), "{said}");
+        let message = code(&output, exits);
+        assert!(message.contains(expected), "{message}");
         assert!(!machines.scene.path("results").exists());
     }
 }
 
 #[test]
-fn who_has_nothing_to_do_waits_for_who_works() {
+fn idle_shard_waits_for_a_working_one() {
     let mut machines = Machines::new(USERS);
-    // The second machine has no user in the first cell, whose requests take longer than it would wait.
+    // The second shard has no user in the first cell, which takes longer than the barrier timeout.
     let more = ["--user-counts", "1,2", "--requests", "120", "--test-duration", "1m", "--barrier-timeout", "5s"];
     machines.run(2, 0, &[&more[..], &["--think-time", "40ms", "--only", "*default*"]].concat());
     code(&machines.merge("merged", &[]), 0);
@@ -440,9 +443,9 @@ fn who_has_nothing_to_do_waits_for_who_works() {
 }
 
 #[test]
-fn a_cell_goes_on_until_all_machines_have_their_samples() {
+fn cell_is_extended_until_all_shards_have_their_samples() {
     let machines = Machines::new(USERS);
-    // The third machine has no user, and asks for no sample.
+    // The third shard has no user and needs no samples.
     let more = ["--user-counts", "2", "--test-duration", "1s", "--think-time", "40ms", "--min-samples", "60"];
     machines.run(3, 0, &[&more[..], &["--max-duration", "5m", "--only", "*default*", "--no-preflight"]].concat());
     code(&machines.merge("merged", &[]), 0);
@@ -451,12 +454,12 @@ fn a_cell_goes_on_until_all_machines_have_their_samples() {
     assert!(samples >= 60, "{samples}");
     let parts = machines.json("merged/manifest.json")["turns"][0]["parts"].clone();
     let loads: Vec<f64> = parts.as_array().unwrap().iter().map(|part| part["load_ms"].as_f64().unwrap()).collect();
-    // Thirty cycles of a user take more than two seconds; who has no user neither ends before nor goes on to the most.
+    // Thirty cycles of a user take more than two seconds; the idle shard ends neither earlier nor at the maximum duration.
     assert!(loads.iter().all(|load| (2_000.0..300_000.0).contains(load)), "{loads:?}");
 }
 
 #[test]
-fn files_may_be_elsewhere_on_each_machine() {
+fn paths_of_files_may_differ_between_machines() {
     let machines = Machines::new(USERS);
     let command = |index: u32| {
         let (dir, exchange) = (machines.scene.path(&format!("home{index}")), machines.exchange());
@@ -467,32 +470,32 @@ fn files_may_be_elsewhere_on_each_machine() {
         machines.command("results", &more).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     for shard in [0, 1].map(command) {
-        ended(shard, 0);
+        wait_for_exit(shard, 0);
     }
 }
 
 #[test]
-fn a_merge_never_goes_into_what_it_reads() {
+fn merge_into_its_own_input_is_refused() {
     let machines = Machines::new(USERS);
     machines.run(2, 0, &["--only", "*default*"]);
     for to in ["exchange/shards/0", "exchange/shards/../shards/1"] {
         let before = fs::read(machines.scene.path(to).join("token_data.jsonl")).unwrap();
-        let said = code(&machines.merge(to, &["--overwrite"]), 2);
-        assert!(said.contains("they would be overwritten"), "{said}");
+        let message = code(&machines.merge(to, &["--overwrite"]), 2);
+        assert!(message.contains("they would be overwritten"), "{message}");
         assert!(before == fs::read(machines.scene.path(to).join("token_data.jsonl")).unwrap());
     }
     code(&machines.merge("merged", &[]), 0);
-    let said = code(&machines.merge("merged", &[]), 2);
-    assert!(said.contains("choose another --to"), "{said}");
+    let message = code(&machines.merge("merged", &[]), 2);
+    assert!(message.contains("choose another --to"), "{message}");
     code(&machines.merge("merged", &["--overwrite"]), 0);
     let nowhere = format!("file://{}", machines.scene.path("nowhere").display());
     code(&machines.scene.command(&["merge", &nowhere, "--to", "other"]).output().unwrap(), 4);
     assert!(!machines.scene.path("nowhere").exists());
 }
 
-/// Of two machines one is stopped for a while: only its requests are excluded, and the reason names it.
+/// One of two shards is suspended for a while: only its requests are excluded, and the reason names it.
 #[test]
-fn a_machine_that_stood_still_is_named_and_the_other_is_not() {
+fn only_the_suspended_shard_is_named() {
     use crate::run::stalls::{hold, met, stalls};
 
     let plan = USERS.replace("ttft = \"20ms\"", "ttft = \"200ms\"").replace("10ms..50ms", "0s");
@@ -500,11 +503,11 @@ fn a_machine_that_stood_still_is_named_and_the_other_is_not() {
     let more = ["--no-preflight", "--only", "*default*", "--test-duration", "8s", "--include-ramp"];
     let running: Vec<_> = (0..2).map(|index| machines.shard(index, 2, &more)).collect();
     for index in 0..2 {
-        wait_for_lines(&machines.of_shard(index, 2).join("token_data.jsonl"), 6);
+        wait_for_lines(&machines.shard_results(index, 2).join("token_data.jsonl"), 6);
     }
     hold(&running[1]);
     for shard in running {
-        ended(shard, 0);
+        wait_for_exit(shard, 0);
     }
     code(&machines.merge("merged", &[]), 0);
     let summary = machines.json("merged/summary.json");
@@ -528,7 +531,7 @@ fn a_machine_that_stood_still_is_named_and_the_other_is_not() {
 
 #[cfg(unix)]
 #[test]
-fn an_exchange_and_what_is_merged_from_it_are_readable_for_their_owner_alone() {
+fn exchange_and_merged_files_are_readable_only_by_their_owner() {
     let machines = Machines::new(USERS);
     machines.run(2, 0, &["--only", "*default*"]);
     code(&machines.merge("merged", &[]), 0);
@@ -536,7 +539,7 @@ fn an_exchange_and_what_is_merged_from_it_are_readable_for_their_owner_alone() {
         let path = machines.scene.path(dir);
         assert_eq!(crate::run::links::readable_by_others(&path), Vec::<String>::new());
     }
-    // Nothing inside an exchange is reached through a link.
+    // Links inside an exchange are not followed.
     let (shard, aside) = (machines.scene.path("exchange/shards/1"), machines.scene.path("aside"));
     fs::rename(&shard, &aside).unwrap();
     std::os::unix::fs::symlink(&aside, &shard).unwrap();
@@ -552,7 +555,7 @@ fn an_exchange_and_what_is_merged_from_it_are_readable_for_their_owner_alone() {
 }
 
 #[test]
-fn a_merge_writes_only_where_it_may() {
+fn merge_never_writes_outside_its_directory_or_over_foreign_files() {
     let machines = Machines::new(USERS);
     machines.run(1, 0, &["--only", "*default*"]);
     let shard = machines.scene.path("exchange/shards/0");
@@ -567,7 +570,7 @@ fn a_merge_writes_only_where_it_may() {
             (vec!["summary.md".into()], b"mine".to_vec())
         );
     }
-    // An id of a shard's manifest that leads elsewhere, under the right checksum.
+    // A manifest with a valid checksum and an id that leads to another directory.
     let manifest = fs::read_to_string(shard.join("manifest.json")).unwrap();
     let id = machines.json("exchange/shards/0/manifest.json")["cells"][0]["id"].as_str().unwrap().to_owned();
     let evil = manifest.replace(&id, "x/../../../../evil");

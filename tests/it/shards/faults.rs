@@ -1,7 +1,7 @@
-//! Exchanges that fail for a moment or refuse for good, and a shard that hangs.
+//! Exchanges with transient and permanent failures, and a shard that hangs.
 
 use super::bucket::Bucket;
-use super::machines::{Machines, USERS, ended, id, said, set, until};
+use super::machines::{Machines, USERS, id, output_text, set, wait_for_exit, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A proxy before an S3 server that loses the first reply to every request, after the server has done what it says;
-/// without a server it refuses all. Its threads end with the test's process.
+/// A proxy in front of an S3 server. It loses the first reply to each request after the server has processed it; without a
+/// server it rejects all requests. Its threads end with the test process.
 struct Proxy {
     url: String,
     requests: Arc<AtomicUsize>,
@@ -29,7 +29,7 @@ impl Proxy {
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (server, seen, counted) = (server.clone(), Arc::clone(&seen), Arc::clone(&counted));
-                // A client that goes away is none of the proxy's business.
+                // A disconnected client is not an error.
                 std::thread::spawn(move || Self::serve(&client?, server.as_deref(), &seen, &counted));
             }
         });
@@ -77,7 +77,7 @@ impl Proxy {
         let mut reply = Vec::new();
         upstream.read_to_end(&mut reply)?;
         let is_first = seen.lock().unwrap().insert(first.clone());
-        // Nothing of it, or a part: a list breaks off in its middle.
+        // Return nothing, or a part: a list is truncated.
         let part = if !is_first {
             reply.len()
         } else if first.contains("list-type=") {
@@ -90,7 +90,7 @@ impl Proxy {
 }
 
 #[test]
-fn a_bucket_whose_replies_are_lost_ends_no_shard() {
+fn lost_replies_of_a_bucket_are_retried() {
     let Some(bucket) = Bucket::start() else { return };
     let proxy = Proxy::start(Some(&bucket.url));
     let mut machines = Machines::new(USERS);
@@ -103,20 +103,20 @@ fn a_bucket_whose_replies_are_lost_ends_no_shard() {
     };
     let running: Vec<Child> = (0..2).map(start).collect();
     for shard in running {
-        let said = ended(shard, 0);
-        assert!(said.contains(&format!("exchange {url} failed, retrying for up to 1m")), "{said}");
-        assert!(said.contains(&format!("exchange {url} answers again")), "{said}");
+        let message = wait_for_exit(shard, 0);
+        assert!(message.contains(&format!("exchange {url} failed, retrying for up to 1m")), "{message}");
+        assert!(message.contains(&format!("exchange {url} is available again")), "{message}");
     }
     let mut command = machines.scene.command(&["merge", url, "--to", "merged"]);
     bucket.environment(&mut command);
     let output = command.env("AWS_ENDPOINT_URL_S3", &proxy.url).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     assert_eq!(set(&machines.records("merged"), id), machines.truth());
     assert_eq!(machines.json("merged/manifest.json")["shards"]["complete"], true);
 }
 
 #[test]
-fn a_bucket_that_refuses_ends_a_shard_at_once() {
+fn bucket_without_permission_ends_a_shard_at_once() {
     let machines = Machines::new(USERS);
     let proxy = Proxy::start(None);
     let mut command = machines.command("results", &["--exchange", "s3://bucket/x", "--shard", "0/2"]);
@@ -127,20 +127,23 @@ fn a_bucket_that_refuses_ends_a_shard_at_once() {
         ("AWS_REGION", "us-east-1"),
     ];
     let output = command.envs(environment).output().unwrap();
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(4), "{said}");
-    assert!(said.contains("the exchange s3://bucket/x cannot be used") && said.contains("AccessDenied"), "{said}");
-    assert_eq!(proxy.requests.load(Ordering::Relaxed), 1, "{said}");
+    let message = output_text(&output);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    assert!(
+        message.contains("the exchange s3://bucket/x cannot be used") && message.contains("AccessDenied"),
+        "{message}"
+    );
+    assert_eq!(proxy.requests.load(Ordering::Relaxed), 1, "{message}");
 }
 
-/// No request, drain or pause of this plan is longer than a second.
-fn brisk() -> String {
+/// A plan whose requests, drain and pauses take at most one second.
+fn short_plan() -> String {
     USERS.replace("drain = \"5s\"", "drain = \"1s\"").replace("[request]", "[request]\ntimeout = \"1s\"")
 }
 
 #[test]
-fn a_shard_that_hangs_with_a_heartbeat_is_named() {
-    let machines = Machines::new(&brisk());
+fn hanging_shard_with_heartbeats_is_named() {
+    let machines = Machines::new(&short_plan());
     let mut shard = machines.shard(0, 2, &["--barrier-timeout", "3s"]);
     let write = |key: &str, value: &Value| {
         let (beside, path) = (machines.scene.path("beside"), machines.scene.path(&format!("exchange/{key}")));
@@ -148,31 +151,30 @@ fn a_shard_that_hangs_with_a_heartbeat_is_named() {
         fs::write(&beside, value.to_string()).unwrap();
         fs::rename(&beside, path).unwrap();
     };
-    until(|| machines.scene.path("exchange/ready/0.json").exists());
-    // The other shard is this test: it joins the run, and then does nothing but to heartbeat.
-    let mut hello = machines.json("exchange/ready/0.json");
-    hello["host"] = "stuck".into();
-    hello["nonce"] = "other".into();
-    write("ready/1.json", &hello);
-    let mut beat = 0;
+    wait_until(|| machines.scene.path("exchange/ready/0.json").exists());
+    // The test acts as the other shard: it joins the run and then only sends heartbeats.
+    let mut join_request = machines.json("exchange/ready/0.json");
+    join_request["host"] = "stuck".into();
+    join_request["nonce"] = "other".into();
+    write("ready/1.json", &join_request);
+    let mut number = 0;
     while shard.try_wait().unwrap().is_none() {
-        write("alive/1", &json!({ "host": "stuck", "beat": beat, "progress": 7 }));
-        beat += 1;
+        write("alive/1", &json!({ "host": "stuck", "number": number, "progress": 7 }));
+        number += 1;
         std::thread::sleep(Duration::from_millis(50));
     }
-    let said = ended(shard, 4);
-    assert!(said.contains("shard 1 (host stuck) heartbeats but has made no progress for "), "{said}");
-    assert!(beat > 20, "it was waited for: {beat}");
+    let message = wait_for_exit(shard, 4);
+    assert!(message.contains("shard 1 (host stuck) sends heartbeats but has made no progress for "), "{message}");
+    assert!(number > 20, "the first shard waited: {number}");
 }
 
 #[test]
-fn a_long_think_time_is_no_hang() {
-    let mut machines = Machines::new(&brisk());
-    // The second shard has no user. It waits for the first, of which no request ends for three times as long as a shard
-    // that does not work is waited for.
+fn long_think_time_is_not_a_hang() {
+    let mut machines = Machines::new(&short_plan());
+    // The second shard has no user. It waits for the first, whose requests take three times the progress timeout.
     let more = ["--barrier-timeout", "2s", "--user-counts", "1", "--requests", "2", "--test-duration", "1m"];
     machines.run(2, 0, &[&more[..], &["--think-time", "12s"]].concat());
     let output = machines.merge("merged", &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     assert_eq!(set(&machines.records("merged"), id), machines.truth());
 }

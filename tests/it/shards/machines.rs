@@ -1,4 +1,4 @@
-//! Several processes as the machines of one run, and what came of it.
+//! Several processes as the shards of one run.
 
 use crate::run::scene::{Scene, Simulate};
 use bedrock_plan::simulator::Truth;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-/// Users with a second of think time at most, so that they are there in any order.
+/// A plan with two cells of seven users.
 pub(super) const USERS: &str = r#"
 [matrix]
 model_ids = ["test.model-v1:0"]
@@ -28,14 +28,14 @@ ttft = "20ms"
 tpot = "1ms"
 "#;
 
-/// A simulator, and a directory in which shards and their exchange are.
+/// A simulator, and a directory for shards and their exchange.
 pub(super) struct Machines {
     pub(super) scene: Scene,
     server: Option<Simulate>,
 }
 
 impl Machines {
-    /// With a plan, whose `[simulator]` is served by a process of its own.
+    /// Creates a scene with a plan and starts its simulator as a separate process.
     pub(super) fn new(plan: &str) -> Self {
         let scene = Scene::new().plan(plan);
         let server = Some(Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]));
@@ -46,7 +46,7 @@ impl Machines {
         format!("file://{}", self.scene.path("exchange").display())
     }
 
-    /// `run` against the simulator, and what else is said.
+    /// Returns the command `run` against the simulator, with further arguments.
     pub(super) fn command(&self, results: &str, more: &[&str]) -> Command {
         let url = self.server.as_ref().map_or("", |server| server.url.as_str());
         let mut all = vec!["run", "plan.toml", "--yes", "--quiet", "--endpoint-url", url, "--results-dir", results];
@@ -62,13 +62,13 @@ impl Machines {
         self.command("results", &all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Runs all shards to their end, each with this exit code. Returns what they said.
+    /// Runs all shards to their end and checks the exit codes. Returns their output.
     pub(super) fn run(&self, count: u32, code: i32, more: &[&str]) -> Vec<String> {
         let running: Vec<Child> = (0..count).map(|index| self.shard(index, count, more)).collect();
-        running.into_iter().map(|shard| ended(shard, code)).collect()
+        running.into_iter().map(|shard| wait_for_exit(shard, code)).collect()
     }
 
-    /// `merge` of the exchange to a directory.
+    /// Merges the exchange into a directory.
     pub(super) fn merge(&self, to: &str, more: &[&str]) -> Output {
         let exchange = self.exchange();
         let mut all = vec!["merge", exchange.as_str(), "--to", to];
@@ -76,12 +76,12 @@ impl Machines {
         self.scene.command(&all).output().unwrap()
     }
 
-    /// The results directory of a shard.
-    pub(super) fn of_shard(&self, index: u32, count: u32) -> PathBuf {
+    /// Returns the results directory of a shard.
+    pub(super) fn shard_results(&self, index: u32, count: u32) -> PathBuf {
         self.scene.path(&format!("results/shard_{index}_of_{count}"))
     }
 
-    /// Ends the simulator. Returns the ids of all requests that it answered.
+    /// Stops the simulator. Returns the ids of all requests it served.
     pub(super) fn truth(&mut self) -> BTreeSet<String> {
         if let Some(server) = self.server.take() {
             server.stop();
@@ -90,48 +90,48 @@ impl Machines {
         text.lines().filter_map(Truth::parse).map(|truth| truth.request_id).collect()
     }
 
-    /// A JSON file below the scene.
+    /// Reads a JSON file of the scene.
     pub(super) fn json(&self, name: &str) -> Value {
         serde_json::from_str(&std::fs::read_to_string(self.scene.path(name)).unwrap()).unwrap()
     }
 
-    /// The records of a results directory.
+    /// Reads the records of a results directory.
     pub(super) fn records(&self, results: &str) -> Vec<Value> {
         records(&self.scene.path(results))
     }
 }
 
-/// The records of a results directory.
+/// Reads the records of a results directory.
 pub(super) fn records(results: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(results.join("token_data.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Waits for the end of a process, which has this exit code. Returns what it said.
-pub(super) fn ended(process: Child, code: i32) -> String {
+/// Waits for the end of a process and checks the exit code. Returns its output.
+pub(super) fn wait_for_exit(process: Child, code: i32) -> String {
     let output = process.wait_with_output().unwrap();
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+    let text = output_text(&output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
 }
 
-pub(super) fn said(output: &Output) -> String {
+pub(super) fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Waits until something is so. What is waited for must happen, or the test hangs and is killed.
-pub(super) fn until(is: impl Fn() -> bool) {
+/// Waits until a condition holds. If it never does, the test hangs and is killed.
+pub(super) fn wait_until(is: impl Fn() -> bool) {
     while !is() {
         std::thread::yield_now();
     }
 }
 
-/// What of each record is wanted, as a set.
-pub(super) fn set<T: Ord>(records: &[Value], of: impl Fn(&Value) -> T) -> BTreeSet<T> {
-    records.iter().map(of).collect()
+/// Returns the distinct values of a function of each record.
+pub(super) fn set<T: Ord>(records: &[Value], value: impl Fn(&Value) -> T) -> BTreeSet<T> {
+    records.iter().map(value).collect()
 }
 
-/// The request id of a record.
+/// Returns the request id of a record.
 pub(super) fn id(record: &Value) -> String {
     record["request_id"].as_str().unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! One run on many machines: the job that is handed in, and what comes of it.
+//! One run on several machines: shards, exchanges, merging and job submission.
 
 mod bucket;
 mod cluster;

@@ -1,6 +1,6 @@
-//! A plan under a real Slurm of four nodes, with the script that `submit` writes: what the machines sent, against
-//! what the simulator saw; and how it ends where a node dies, a task never starts, and the job is cancelled. What
-//! was written decides, since Slurm's exit codes do not tell.
+//! A plan under a real Slurm with four nodes and the script of `submit`: the records are compared with the simulator's. Also
+//! covers a node failure, a task that never starts, and a cancelled job. Assertions use the files written, since Slurm's exit
+//! codes are not reliable.
 
 use super::cluster::{NODES, Slurm};
 use crate::run::scene::{Scene, Simulate};
@@ -13,7 +13,7 @@ use std::process::Output;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bedrock-plan");
 
-/// Closed and open loops, a mix whose draws tell users apart, and a threshold.
+/// A closed and an open loop, a mix of prompts, and a threshold.
 const PLAN: &str = r#"
 [target]
 endpoint = "http://127.0.0.1:9"
@@ -48,7 +48,7 @@ ttft = "20ms"
 tpot = "1ms"
 "#;
 
-/// A cluster, a simulator, and a job of `submit`'s in a directory of its own.
+/// A cluster, a simulator, and a job of `submit` in a separate directory.
 struct Job {
     slurm: Slurm,
     scene: Scene,
@@ -57,7 +57,7 @@ struct Job {
 }
 
 impl Job {
-    /// Hands in what `submit` prints, as `change` makes it; nothing where Slurm is not installed.
+    /// Submits the script printed by `submit`, modified by `change`; returns `None` if Slurm is not installed.
     fn start(more: &[&str], change: impl Fn(&Scene, String) -> String) -> Option<Self> {
         let slurm = Slurm::start()?;
         let scene = Scene::new().plan(PLAN);
@@ -71,40 +71,40 @@ impl Job {
         Some(Self { slurm, scene, server: Some(server), id })
     }
 
-    fn place(&self, name: &str) -> PathBuf {
+    fn results(&self, name: &str) -> PathBuf {
         self.scene.path(&format!("test_results/job_{}", self.id)).join(name)
     }
 
     fn shard(&self, index: u32) -> PathBuf {
-        self.place(&format!("shard_{index}_of_{NODES}"))
+        self.results(&format!("shard_{index}_of_{NODES}"))
     }
 
-    fn mark(&self, index: u32) -> PathBuf {
-        self.place(&format!("exchange/shards/{index}/shard.json"))
+    fn marker(&self, index: u32) -> PathBuf {
+        self.results(&format!("exchange/shards/{index}/shard.json"))
     }
 
-    /// Waits until a machine has recorded something.
+    /// Waits until a shard has recorded twenty requests.
     fn wait_for_records(&self, shard: u32) {
         let journal = self.shard(shard).join("token_data.jsonl");
         let lines = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
         self.slurm.wait("twenty records", |_| lines() >= 20);
     }
 
-    /// What the script and its tasks said.
-    fn said(&self) -> String {
+    /// Returns the output of the script and its tasks.
+    fn output(&self) -> String {
         std::fs::read_to_string(self.scene.path(&format!("slurm-{}.out", self.id))).unwrap()
     }
 
-    /// Ends the simulator. Returns the requests that it answered, by id.
+    /// Stops the simulator. Returns the requests it served, by id.
     fn truth(&mut self) -> BTreeMap<String, Truth> {
         self.server.take().unwrap().stop();
         let text = std::fs::read_to_string(self.scene.path("truth.csv")).unwrap();
         text.lines().filter_map(Truth::parse).map(|truth| (truth.request_id.clone(), truth)).collect()
     }
 
-    /// `merge` by hand.
+    /// Runs `merge`.
     fn merge(&self, code: i32, to: &str, more: &[&str]) -> Output {
-        let url = format!("file://{}", self.place("exchange").display());
+        let url = format!("file://{}", self.results("exchange").display());
         let mut arguments = vec!["merge", &url, "--to", to];
         arguments.extend(more);
         self.scene.expect(code, self.scene.command(&arguments))
@@ -134,12 +134,12 @@ fn consolidated(dir: &Path) -> Vec<BTreeMap<String, String>> {
     rows(&dir.join(names.find(|name| name.starts_with("consolidated_results_")).unwrap()))
 }
 
-/// The ids of the requests that came back; each is there once.
+/// Returns the ids of the requests with a reply; each id must be unique.
 fn ids(records: &[Value]) -> BTreeSet<String> {
     let all: Vec<String> =
         records.iter().filter_map(|record| record["request_id"].as_str()).map(str::to_owned).collect();
     let each: BTreeSet<String> = all.iter().cloned().collect();
-    assert_eq!(all.len(), each.len(), "nothing is counted twice");
+    assert_eq!(all.len(), each.len(), "each id is unique");
     each
 }
 
@@ -147,7 +147,7 @@ fn is_load(record: &Value) -> bool {
     !matches!(record["phase"].as_str(), Some("preflight" | "priming"))
 }
 
-/// The prompt of each request, by cell and number.
+/// Returns the prompt of each request, by cell and number.
 fn prompts(records: &[Value]) -> BTreeMap<(&str, u64), &str> {
     let mut prompts = BTreeMap::new();
     for record in records.iter().filter(|record| is_load(record)) {
@@ -157,8 +157,8 @@ fn prompts(records: &[Value]) -> BTreeMap<(&str, u64), &str> {
     prompts
 }
 
-/// How long each user of the closed loop thought after each request, milliseconds, as far as the records show it.
-fn thoughts(records: &[Value]) -> BTreeMap<u64, Vec<f64>> {
+/// Returns the think times of each user of the closed loop, in milliseconds, derived from the records.
+fn think_times(records: &[Value]) -> BTreeMap<u64, Vec<f64>> {
     let mut sent: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
     for record in records.iter().filter(|record| is_load(record)) {
         let Some(user) = record["user"].as_u64() else { continue };
@@ -172,7 +172,8 @@ fn thoughts(records: &[Value]) -> BTreeMap<u64, Vec<f64>> {
     sent.into_iter().map(|(user, requests)| (user, gaps(requests))).collect()
 }
 
-/// How far the thoughts of each user are from those of the user so many places on, all together, milliseconds a thought.
+/// Returns the mean difference, in milliseconds, between the think times of each user and those of the user `places`
+/// further.
 fn distance(one: &BTreeMap<u64, Vec<f64>>, other: &BTreeMap<u64, Vec<f64>>, places: usize) -> f64 {
     let mut all = Vec::new();
     for (a, b) in one.values().zip(other.values().cycle().skip(places)) {
@@ -181,12 +182,12 @@ fn distance(one: &BTreeMap<u64, Vec<f64>>, other: &BTreeMap<u64, Vec<f64>>, plac
     all.iter().sum::<f64>() / all.len() as f64
 }
 
-/// The numbers of an open loop's starts.
+/// Returns the numbers of an open loop's starts.
 fn arrivals(records: &[Value]) -> BTreeSet<u64> {
     records.iter().filter(|record| record["due_ms"].is_f64()).map(|record| record["seq"].as_u64().unwrap()).collect()
 }
 
-/// Nearest rank.
+/// Returns a percentile by nearest rank.
 fn percentile(values: &mut [f64], p: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() as f64 * p - 1e-9).ceil() as usize - 1]
@@ -196,8 +197,8 @@ fn unchanged(_: &Scene, script: String) -> String {
     script
 }
 
-/// A job of this script, which has ended.
-fn script(slurm: &Slurm, scene: &Scene, text: &str) -> u32 {
+/// Runs a script as a job and waits for its end.
+fn run_script(slurm: &Slurm, scene: &Scene, text: &str) -> u32 {
     std::fs::write(scene.path("job.sh"), format!("#!/bin/bash\n{text}")).unwrap();
     let job = slurm.submit(&scene.path(""), "job.sh");
     slurm.ended(job);
@@ -205,13 +206,13 @@ fn script(slurm: &Slurm, scene: &Scene, text: &str) -> u32 {
 }
 
 #[test]
-fn steps_and_arrays_tell_which_machine_it_is_and_whatever_else_has_tasks_is_refused() {
+fn shard_is_detected_in_steps_and_arrays_and_other_tasks_are_refused() {
     let Some(slurm) = Slurm::start() else { return };
     let scene = Scene::new().plan(&PLAN.replace("\"http://127.0.0.1:9\"", "\"simulated\""));
     let run = format!("{PROGRAM} run plan.toml --yes --quiet --user-counts 4 --test-duration 1s");
     let exchange = |name: &str| format!("--exchange file://{}", scene.path(name).display());
 
-    // Tasks on nodes of their own; but the batch script is none of them, and tasks that do not meet are no run.
+    // Each task runs on a separate node. The batch script is not a task, and tasks without an exchange are refused.
     let gang = format!(
         "#SBATCH --ntasks=4 --ntasks-per-node=1
 srun bash -c 'echo $SLURMD_NODENAME $SLURM_STEP_ID $SLURM_NTASKS > told.$SLURM_PROCID'
@@ -220,16 +221,16 @@ srun {run} --results-dir each
 ",
         exchange("of_script")
     );
-    let job = script(&slurm, &scene, &gang);
+    let job = run_script(&slurm, &scene, &gang);
     let told = (0..NODES).map(|task| std::fs::read_to_string(scene.path(&format!("told.{task}"))).unwrap());
     assert_eq!(told.collect::<BTreeSet<_>>(), (1..=NODES).map(|node| format!("n{node} 0 4\n")).collect());
-    let said = std::fs::read_to_string(scene.path(&format!("slurm-{job}.out"))).unwrap();
-    assert!(said.contains("SLURM_NTASKS is 4, but this is the batch script itself"), "{said}");
-    assert_eq!(said.matches("this is one of 4 tasks of a Slurm step").count(), 4, "{said}");
+    let log = std::fs::read_to_string(scene.path(&format!("slurm-{job}.out"))).unwrap();
+    assert!(log.contains("SLURM_NTASKS is 4, but this process is the batch script"), "{log}");
+    assert_eq!(log.matches("this is one of 4 tasks of a Slurm step").count(), 4, "{log}");
     assert!(!scene.path("of_script").exists() && !scene.path("each").exists() && !scene.path("test_results").exists());
 
-    // An array of as many jobs, which Slurm starts one by one.
-    script(&slurm, &scene, &format!("#SBATCH --array=0-3 --ntasks=1\n{run} {}\n", exchange("of_array")));
+    // An array of jobs, which Slurm starts one by one.
+    run_script(&slurm, &scene, &format!("#SBATCH --array=0-3 --ntasks=1\n{run} {}\n", exchange("of_array")));
     for shard in 0..NODES {
         let mark = json(&scene.path(&format!("of_array/shards/{shard}/shard.json")));
         assert_eq!((&mark["index"], &mark["count"]), (&shard.into(), &NODES.into()));
@@ -237,28 +238,28 @@ srun {run} --results-dir each
         assert!(!own.is_empty() && own.iter().all(|record| record["seq"].as_u64().unwrap() % 4 == u64::from(shard)));
     }
 
-    // One that does not count from 0 has no shard 0.
-    script(&slurm, &scene, &format!("#SBATCH --array=1-2 --output=array.%a\n{run} {}\n", exchange("of_two")));
+    // An array that does not start at 0 has no shard 0.
+    run_script(&slurm, &scene, &format!("#SBATCH --array=1-2 --output=array.%a\n{run} {}\n", exchange("of_two")));
     for index in 1..=2 {
-        let said = std::fs::read_to_string(scene.path(&format!("array.{index}"))).unwrap();
-        assert!(said.contains("a Slurm array of 2, from 1 to 2: a run needs --array=0-1"), "{said}");
+        let log = std::fs::read_to_string(scene.path(&format!("array.{index}"))).unwrap();
+        assert!(log.contains("the Slurm array has the indices 1 to 2: expected --array=0-1"), "{log}");
     }
     assert!(!scene.path("of_two").exists());
 }
 
 #[test]
-fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once() {
+fn four_tasks_together_equal_one_run_and_each_request_is_counted_once() {
     let comment = r#"it's $HOME, "x" \ # 1"#;
     let more = ["--include-ramp", "--", &format!("--comment={comment}"), "-J", "four"];
     let Some(mut job) = Job::start(&more, unchanged) else { return };
     let state = job.slurm.ended(job.id);
     let known = text(&job.slurm.command("scontrol", &["show", "job", &job.id.to_string()]).output().unwrap().stdout);
     assert!(known.contains(&format!("Comment={comment}")) && known.contains("JobName=four"), "{known}");
-    let whole = job.place("");
-    assert!(whole.join("manifest.json").exists(), "{state}: {}", job.said());
+    let whole = job.results("");
+    assert!(whole.join("manifest.json").exists(), "{state}: {}", job.output());
     let merged = records(&whole);
 
-    // What an unsharded run of the same seed does, against the same simulator.
+    // An unsharded run with the same seed against the same simulator.
     let manifest = json(&whole.join("manifest.json"));
     let seed = manifest["seed"].as_u64().unwrap().to_string();
     let url = job.server.as_ref().unwrap().url.clone();
@@ -267,7 +268,7 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
     job.scene.expect(0, job.scene.command(&alone));
     let alone = records(&job.scene.path("alone"));
 
-    // Requests: the simulator's, one by one.
+    // The records are exactly the requests that the simulator served.
     let truth = job.truth();
     let (together, apart) = (ids(&merged), ids(&alone));
     assert!(together.is_disjoint(&apart) && together.len() == merged.len());
@@ -275,9 +276,9 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
     assert!(together.union(&apart).all(|id| truth.contains_key(id)));
     let row_sum: usize = consolidated(&whole).iter().map(|row| row["total_requests"].parse::<usize>().unwrap()).sum();
     assert_eq!(row_sum, merged.iter().filter(|record| is_load(record)).count());
-    assert_eq!(merged.iter().filter(|record| !is_load(record)).count(), 1, "one machine asks for all");
+    assert_eq!(merged.iter().filter(|record| !is_load(record)).count(), 1, "one shard runs the pre-flight for all");
 
-    // Users and seeds: those of the unsharded run, each thinking as long, and asking the same.
+    // Users, seeds, think times and prompts equal those of the unsharded run.
     for shard in 0..NODES {
         let own = json(&job.shard(shard).join("manifest.json"));
         assert_eq!((own["seed"].to_string(), &own["run_id"]), (seed.clone(), &manifest["run_id"]), "shard {shard}");
@@ -285,18 +286,21 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
             records(&job.shard(shard)).iter().filter(|record| is_load(record)).all(|record| record["shard"] == shard)
         );
     }
-    let (thought, alone_thought) = (thoughts(&merged), thoughts(&alone));
-    assert_eq!(thought.keys().copied().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>(), "every user is somewhere");
-    assert!(thought.keys().eq(alone_thought.keys()));
-    let (same, others) = (distance(&thought, &alone_thought, 0), distance(&thought, &alone_thought, 1));
-    assert!(same * 2.0 < others, "a user thinks as long wherever it is: {same} ms apart, others {others} ms");
-    let (asked, alone_asked) = (prompts(&merged), prompts(&alone));
-    let both = asked.iter().filter(|(number, _)| alone_asked.contains_key(*number)).count();
-    assert!(both > 150 && asked.iter().all(|(number, prompt)| alone_asked.get(number).is_none_or(|own| own == prompt)));
-    assert_eq!(arrivals(&merged), (0..100).collect(), "each start is somebody's, and nobody else's");
+    let (times, alone_times) = (think_times(&merged), think_times(&alone));
+    assert_eq!(times.keys().copied().collect::<Vec<_>>(), (0..10).collect::<Vec<_>>(), "each user runs on some shard");
+    assert!(times.keys().eq(alone_times.keys()));
+    let (same, others) = (distance(&times, &alone_times, 0), distance(&times, &alone_times, 1));
+    assert!(
+        same * 2.0 < others,
+        "the think times of a user do not depend on the shard: {same} ms apart, others {others} ms"
+    );
+    let (sharded, unsharded) = (prompts(&merged), prompts(&alone));
+    let both = sharded.iter().filter(|(number, _)| unsharded.contains_key(*number)).count();
+    assert!(both > 150 && sharded.iter().all(|(number, prompt)| unsharded.get(number).is_none_or(|own| own == prompt)));
+    assert_eq!(arrivals(&merged), (0..100).collect(), "each start belongs to exactly one shard");
     assert_eq!(arrivals(&merged), arrivals(&alone));
 
-    // Percentiles: over all records, whoever sent them, but for those that a machine that stood still delayed.
+    // Percentiles cover the records of all shards, except those excluded because of a client stall.
     let summary = json(&whole.join("summary.json"));
     let manifest = json(&whole.join("manifest.json"));
     let is_stalled = |record: &Value| {
@@ -323,42 +327,42 @@ fn four_tasks_do_together_what_one_does_alone_and_each_request_is_counted_once()
     assert_eq!(summary["shards"]["complete"], true, "{:#}", summary["shards"]);
 }
 
-/// All that is left of the job on this machine is what it wrote.
-fn nothing_runs(job: &Job) {
+/// Asserts that no process of the job is left.
+fn assert_no_task_left(job: &Job) {
     let left = job.slurm.tasks(PROGRAM, "SLURM_PROCID");
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
-fn a_node_that_dies_is_missed_and_what_the_others_did_is_kept() {
+fn node_failure_is_reported_and_results_of_the_others_are_kept() {
     let Some(mut job) = Job::start(&["--barrier-timeout", "10s", "--test-duration", "4s"], unchanged) else { return };
     job.wait_for_records(2);
     job.slurm.kill_node_of(PROGRAM, 2);
     job.slurm.ended(job.id);
-    nothing_runs(&job);
+    assert_no_task_left(&job);
 
-    // The others ended in a named state, and left all that they had.
+    // The other shards ended with a reason and delivered their results.
     for shard in [0, 1, 3] {
-        assert!(job.mark(shard).exists(), "{}", job.said());
+        assert!(job.marker(shard).exists(), "{}", job.output());
         let own = json(&job.shard(shard).join("manifest.json"));
         let reason = own["shards"]["parts"][0]["reason"].as_str().unwrap();
-        assert!(reason.contains("shard 2 of 4 did not come within 10s"), "{reason}");
-        assert_eq!(own["turns"].as_array().unwrap().len(), 1, "the second cell did not begin");
+        assert!(reason.contains("shard 2 of 4 did not reach the barrier within 10s"), "{reason}");
+        assert_eq!(own["turns"].as_array().unwrap().len(), 1, "the second cell did not start");
         assert_eq!(own["turns"][0]["end"], "finished");
     }
-    // The job's own merge refused, and said whom it misses.
-    assert!(!job.mark(2).exists() && !job.place("manifest.json").exists());
-    let said = job.said();
-    assert!(said.contains("shard 2 came") && said.contains("left no results"), "{said}");
+    // The merge in the job failed and named the missing shard.
+    assert!(!job.marker(2).exists() && !job.results("manifest.json").exists());
+    let log = job.output();
+    assert!(log.contains("shard 2 came") && log.contains("left no results"), "{log}");
 
-    // What there is can be merged, and nothing can be concluded from it.
+    // The available results can be merged; all verdicts are INCONCLUSIVE.
     job.merge(3, "most", &["--allow-missing"]);
     let (manifest, summary) = (json(&job.scene.path("most/manifest.json")), json(&job.scene.path("most/summary.json")));
     for shards in [&manifest["shards"], &summary["shards"]] {
         assert_eq!(shards["complete"], false, "{shards:#}");
     }
-    let began = &consolidated(&job.scene.path("most"))[0];
-    assert!(began["validity"].starts_with("INVALID"), "{began:?}");
+    let started = &consolidated(&job.scene.path("most"))[0];
+    assert!(started["validity"].starts_with("INVALID"), "{started:?}");
     let why = summary["cells"].to_string();
     assert!(why.contains("shard 2 of 4 is missing"), "{why}");
     let verdicts = rows(&job.scene.path("most/slo.csv"));
@@ -370,7 +374,7 @@ fn a_node_that_dies_is_missed_and_what_the_others_did_is_kept() {
     assert_eq!(most.len(), others.len());
     assert!(ids(&most).iter().all(|id| truth.contains_key(id)));
 
-    // With what the dead node had written until then: whole lines of its own, each once.
+    // With the local results of the failed node: its complete lines, each once.
     job.merge(3, "all", &["--with", job.shard(2).to_str().unwrap()]);
     let all = records(&job.scene.path("all"));
     assert!(all.len() >= most.len() + 20 && ids(&all).is_superset(&ids(&most)));
@@ -378,7 +382,7 @@ fn a_node_that_dies_is_missed_and_what_the_others_did_is_kept() {
 }
 
 #[test]
-fn where_a_task_never_starts_nothing_is_sent_and_it_is_named() {
+fn task_that_never_starts_is_named_and_nothing_is_sent() {
     let only_some = |scene: &Scene, script: String| {
         let path = scene.path("only_some");
         std::fs::write(&path, format!("#!/bin/bash\n[ \"$SLURM_PROCID\" = 3 ] && exit 127\nexec {PROGRAM} \"$@\"\n"))
@@ -388,22 +392,22 @@ fn where_a_task_never_starts_nothing_is_sent_and_it_is_named() {
     };
     let Some(mut job) = Job::start(&["--barrier-timeout", "10s"], only_some) else { return };
     job.slurm.ended(job.id);
-    nothing_runs(&job);
+    assert_no_task_left(&job);
     assert_eq!(job.truth().len(), 0, "nothing was sent");
-    let said = job.said();
-    let decided = std::fs::read_to_string(job.place("exchange/start.json")).unwrap();
-    assert!(decided.contains("shard 3 of 4 did not come within 10s"), "{decided}");
-    assert_eq!(said.matches("shard 3 of 4 did not come within 10s").count(), 3, "{said}");
-    assert_eq!(said.matches("Exited with exit code 4").count(), 3, "{said}");
-    assert!(said.contains("shard 3 never came"), "{said}");
-    assert!(!job.place("manifest.json").exists());
+    let log = job.output();
+    let decision = std::fs::read_to_string(job.results("exchange/start.json")).unwrap();
+    assert!(decision.contains("shard 3 of 4 did not reach the barrier within 10s"), "{decision}");
+    assert_eq!(log.matches("shard 3 of 4 did not reach the barrier within 10s").count(), 3, "{log}");
+    assert_eq!(log.matches("Exited with exit code 4").count(), 3, "{log}");
+    assert!(log.contains("shard 3 never came"), "{log}");
+    assert!(!job.results("manifest.json").exists());
     let is_empty =
         |shard| std::fs::metadata(job.shard(shard).join("token_data.jsonl")).map_or(0, |file| file.len()) == 0;
     assert!((0..NODES).all(is_empty), "nothing was recorded");
 }
 
 #[test]
-fn a_cancelled_job_ends_at_once_and_what_had_ended_is_recorded() {
+fn cancelled_job_ends_at_once_and_ended_requests_are_recorded() {
     let Some(mut job) = Job::start(&["--test-duration", "10m"], unchanged) else { return };
     for shard in 0..NODES {
         job.wait_for_records(shard);
@@ -416,17 +420,17 @@ fn a_cancelled_job_ends_at_once_and_what_had_ended_is_recorded() {
     for shard in 0..NODES {
         let own = json(&job.shard(shard).join("manifest.json"));
         assert_eq!((&own["interrupted"], &own["turns"][0]["end"]), (&true.into(), &"interrupted".into()));
-        assert!(job.mark(shard).exists(), "handed over: {}", job.said());
+        assert!(job.marker(shard).exists(), "delivered: {}", job.output());
         let own = ids(&records(&job.shard(shard)));
         assert!(own.len() >= 20 && recorded.is_disjoint(&own));
         recorded.extend(own);
     }
-    // The job's script went on to the merge: what is there is whole, and says that it was cut short.
-    let merged = records(&job.place(""));
-    let manifest = json(&job.place("manifest.json"));
+    // The script continued with the merge: the result is complete and marked as interrupted.
+    let merged = records(&job.results(""));
+    let manifest = json(&job.results("manifest.json"));
     assert_eq!((&manifest["interrupted"], &manifest["shards"]["complete"]), (&true.into(), &true.into()));
     assert_eq!(ids(&merged), recorded);
-    // Who was answered and is not in it was given up, and that is recorded too.
+    // Requests that were served but have no reply in the records were censored, which is recorded too.
     let censored = merged.iter().filter(|record| record["outcome"] == "censored").count();
     assert!(recorded.iter().all(|id| truth.contains_key(id)));
     assert!(truth.len() - recorded.len() <= censored, "{} {} {censored}", truth.len(), recorded.len());

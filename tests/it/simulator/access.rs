@@ -1,4 +1,4 @@
-//! Who may use the simulator, how much one request may send, and what is left when clients go away.
+//! Access control of the simulator, limits on request bodies, and the end of tasks after a client disconnects.
 
 use super::clients::Server;
 use bedrock_plan::simulator::{self, Faults, Model};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 const BODY: &str = r#"{"messages":[{"role":"user","content":[{"text":"hello"}]}],"inferenceConfig":{"maxTokens":5}}"#;
 
-/// Far longer than anything here takes.
+/// Hang guard, far longer than any step takes.
 const HANG: Duration = Duration::from_secs(60);
 
 fn quick() -> Model {
@@ -31,7 +31,7 @@ async fn post(address: &str, headers: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn web_pages_rebound_names_and_other_media_types_are_refused() {
+async fn foreign_hosts_foreign_origins_and_other_media_types_are_refused() {
     let mut server = Server::start(quick()).await;
     let address = server.url.trim_start_matches("http://").to_owned();
     let port = address.rsplit(':').next().unwrap();
@@ -44,17 +44,17 @@ async fn web_pages_rebound_names_and_other_media_types_are_refused() {
         (format!("host: {address}\r\norigin: null\r\n{json}"), 403, "`null`"),
         // A page of another server on this machine.
         (format!("host: localhost:{port}\r\norigin: http://localhost:1\r\n{json}"), 403, "`http://localhost:1`"),
-        // What a page may send to any server without asking.
+        // A page may send this to any server without a CORS preflight.
         (format!("host: {address}\r\ncontent-type: text/plain\r\n"), 415, "UnsupportedMediaTypeException"),
         (format!("host: {address}\r\n"), 415, "application/json"),
         (format!("host: {address}\r\ncontent-type: application/jsonp\r\n"), 415, "application/json"),
     ];
-    for (headers, status, says) in cases {
+    for (headers, status, expected) in cases {
         let (found, reply) = post(&address, &headers).await;
         assert_eq!(found, status, "{headers:?}: {reply}");
-        assert!(reply.contains(says), "{headers:?}: {reply}");
+        assert!(reply.contains(expected), "{headers:?}: {reply}");
     }
-    // Nothing of that reached the model, whose first request comes now.
+    // None of these requests took a number: the first accepted one is number 0.
     for headers in [
         format!("host: {address}\r\n{json}"),
         format!("host: localhost:{port}\r\norigin: http://localhost:{port}\r\n{json}"),
@@ -73,7 +73,7 @@ async fn web_pages_rebound_names_and_other_media_types_are_refused() {
 }
 
 #[tokio::test]
-async fn over_http2_the_authority_is_the_host() {
+async fn authority_of_http2_requests_is_checked_as_the_host() {
     let server = Server::start(quick()).await;
     let address = server.url.trim_start_matches("http://");
     let stream = TcpStream::connect(address).await.unwrap();
@@ -90,7 +90,7 @@ async fn over_http2_the_authority_is_the_host() {
 }
 
 #[tokio::test]
-async fn a_body_of_more_than_64_mib_is_refused() {
+async fn body_larger_than_64_mib_is_refused() {
     let server = Server::start(quick()).await;
     let address = server.url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -106,15 +106,15 @@ async fn a_body_of_more_than_64_mib_is_refused() {
     assert!(reply.starts_with("HTTP/1.1 413 ") && reply.contains("larger than 64 MiB"), "{reply}");
 }
 
-/// Waits until the runtime has so many tasks.
-async fn until_tasks(runtime: &tokio::runtime::Handle, count: usize) {
+/// Waits until the runtime has `count` tasks.
+async fn wait_for_tasks(runtime: &tokio::runtime::Handle, count: usize) {
     let waiting = async {
         while runtime.metrics().num_alive_tasks() != count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    let is_over = tokio::time::timeout(HANG, waiting).await.is_ok();
-    assert!(is_over, "{} tasks and not {count}", runtime.metrics().num_alive_tasks());
+    let has_reached = tokio::time::timeout(HANG, waiting).await.is_ok();
+    assert!(has_reached, "{} tasks, expected {count}", runtime.metrics().num_alive_tasks());
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn stalled_replies_end_with_their_clients_and_with_the_server() {
     let testing = tokio::runtime::Runtime::new().unwrap();
     for faults in [Faults { stream_stall: 1.0, ..Faults::default() }, Faults { stall: 1.0, ..Faults::default() }] {
         for is_http2 in [false, true] {
-            // A runtime of its own: all its tasks are the server's.
+            // A separate runtime: all its tasks belong to the server.
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
             let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
             let address = listener.local_addr().unwrap();
@@ -155,22 +155,22 @@ fn stalled_replies_end_with_their_clients_and_with_the_server() {
                     }
                     client
                 };
-                // The server, and for each client a connection and over HTTP/2 a stream.
+                // The server, and per client a connection and (over HTTP/2) a stream.
                 let tasks = if is_http2 { 2 } else { 1 };
                 let mut clients = Vec::new();
                 for number in 1..=5 {
                     clients.push(stall().await);
-                    until_tasks(runtime.handle(), 1 + number * tasks).await;
+                    wait_for_tasks(runtime.handle(), 1 + number * tasks).await;
                 }
                 for mut client in clients {
                     client.shutdown().await;
                 }
-                until_tasks(runtime.handle(), 1).await;
+                wait_for_tasks(runtime.handle(), 1).await;
                 let mut client = stall().await;
-                until_tasks(runtime.handle(), 1 + tasks).await;
+                wait_for_tasks(runtime.handle(), 1 + tasks).await;
                 stop.cancel();
                 tokio::time::timeout(HANG, server).await.expect("the server stops").unwrap();
-                until_tasks(runtime.handle(), 0).await;
+                wait_for_tasks(runtime.handle(), 0).await;
                 client.shutdown().await;
             });
         }

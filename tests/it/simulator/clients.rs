@@ -1,4 +1,4 @@
-//! Clients that are not ours: the Rust SDK over a plain hyper client, and raw HTTP.
+//! Clients that do not use our connector: the Rust SDK over a plain hyper client, and raw HTTP.
 
 use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::retry::RetryConfig;
@@ -25,8 +25,8 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let (told, truth) = channel(1 << 10);
-        tokio::spawn(simulator::run_with_truth(listener, model, stop.clone(), told));
+        let (sender, truth) = channel(1 << 10);
+        tokio::spawn(simulator::run_with_truth(listener, model, stop.clone(), sender));
         Self { url, truth, stop }
     }
 

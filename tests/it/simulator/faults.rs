@@ -43,7 +43,7 @@ async fn exceptions_have_their_names_and_statuses() {
 }
 
 #[tokio::test]
-async fn what_breaks_below_http_is_no_service_error() {
+async fn connection_faults_are_not_service_errors() {
     let cases = [Faults { reset: 1.0, ..Faults::default() }, Faults { reset_in_body: 1.0, ..Faults::default() }];
     for faults in cases {
         let server = Server::start(model(faults.clone())).await;
@@ -53,7 +53,7 @@ async fn what_breaks_below_http_is_no_service_error() {
 }
 
 #[tokio::test]
-async fn a_reply_may_be_unreadable_or_empty_or_never_come() {
+async fn garbage_empty_and_stalled_replies_are_served() {
     let server = Server::start(model(Faults { garbage: 1.0, ..Faults::default() })).await;
     let error = server.client().converse().model_id("m").messages(hello()).send().await.unwrap_err();
     assert_eq!(error.code(), None);
@@ -67,8 +67,8 @@ async fn a_reply_may_be_unreadable_or_empty_or_never_come() {
     assert!(tokio::time::timeout(Duration::from_millis(300), never).await.is_err());
 }
 
-/// How a stream ended, and what came before.
-async fn stream(faults: Faults) -> (Vec<&'static str>, String) {
+/// Returns the events of a stream and how it ended.
+async fn stream_events(faults: Faults) -> (Vec<&'static str>, String) {
     let server = Server::start(model(faults)).await;
     let output = server.client().converse_stream().model_id("m").messages(hello()).send().await.unwrap();
     let mut stream = output.stream;
@@ -100,7 +100,7 @@ async fn stream(faults: Faults) -> (Vec<&'static str>, String) {
 }
 
 #[tokio::test]
-async fn streams_break_in_the_middle() {
+async fn stream_faults_end_a_stream_in_the_middle() {
     let none = Faults::default;
     let cases = [
         (Faults { stream_internal_server: 1.0, ..none() }, "internal"),
@@ -114,17 +114,17 @@ async fn streams_break_in_the_middle() {
         (Faults { stream_stall: 1.0, ..none() }, "stall"),
     ];
     for (faults, expected) in cases {
-        let (events, end) = stream(faults.clone()).await;
+        let (events, end) = stream_events(faults.clone()).await;
         assert_eq!(end, expected, "{faults:?}");
         assert!(events.contains(&"delta") && !events.contains(&"metadata"), "{faults:?} {events:?}");
         assert_eq!(events.contains(&"stop"), faults.stream_no_metadata > 0.0, "{faults:?}");
     }
-    let (events, end) = stream(none()).await;
+    let (events, end) = stream_events(none()).await;
     assert!(events.ends_with(&["stop", "metadata"]) && end == "end");
 }
 
 #[tokio::test]
-async fn what_a_plan_names_is_refused() {
+async fn missing_models_denied_models_and_refused_tiers_are_refused() {
     let model = Model {
         missing_models: vec!["gone".into()],
         denied_models: vec!["secret".into()],

@@ -1,4 +1,4 @@
-//! The simulator as other people's SDKs see it.
+//! The simulator, tested with SDKs and plain HTTP clients.
 
 mod access;
 mod clients;

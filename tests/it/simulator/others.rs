@@ -1,5 +1,5 @@
-//! Clients that are not Rust SDKs: boto3, and what the JS SDK does on the wire (prior-knowledge h2c,
-//! absolute URIs, no `host`).
+//! Clients other than the Rust SDK: boto3, and requests as the JS SDK sends them (prior-knowledge h2c, absolute URIs, no
+//! `host` header).
 
 use super::clients::Server;
 use bedrock_plan::simulator::Model;
@@ -40,10 +40,10 @@ async fn prior_knowledge_h2c_with_absolute_uris_is_served() {
 }
 
 #[tokio::test]
-async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
+async fn replies_and_refusals_have_bedrocks_wire_format() {
     let server = Server::start(Model { ttft: Duration::ZERO, tpot: Duration::ZERO, ..quick() }).await;
     let address = server.url.trim_start_matches("http://").to_owned();
-    let ask = async |path: &str, body: &'static str| {
+    let post = async |path: &str, body: &'static str| {
         let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -53,7 +53,7 @@ async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let mut text = String::from_utf8_lossy(&body).into_owned();
-        // The latency is measured, and on a busy machine longer.
+        // The latency is measured; it is longer on a busy machine.
         if let Some((before, after)) = text.split_once("\"latencyMs\":") {
             text = format!("{before}\"latencyMs\":2{}", after.trim_start_matches(|digit: char| digit.is_ascii_digit()));
         }
@@ -74,13 +74,13 @@ async fn a_whole_reply_and_a_refusal_look_like_bedrocks() {
         lines.push(text);
         lines.join("\n")
     };
-    insta::assert_snapshot!("reply", ask("/model/m/converse", BODY).await);
-    insta::assert_snapshot!("refusal", ask("/model/m/converse", "{}").await);
-    insta::assert_snapshot!("no_operation", ask("/model/m/count-tokens", "{}").await);
+    insta::assert_snapshot!("reply", post("/model/m/converse", BODY).await);
+    insta::assert_snapshot!("refusal", post("/model/m/converse", "{}").await);
+    insta::assert_snapshot!("no_operation", post("/model/m/count-tokens", "{}").await);
 }
 
 #[test]
-fn boto3_understands_every_word() {
+fn boto3_decodes_replies_streams_and_refusals() {
     if !crate::support::python_has("boto3") {
         return;
     }
@@ -88,9 +88,9 @@ fn boto3_understands_every_word() {
     let server = runtime.block_on(Server::start(quick()));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/simulator/boto3_client.py");
     let output = Command::new("python3").args([script, &server.url]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    insta::assert_snapshot!(said, @r"
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+    insta::assert_snapshot!(stdout, @r"
     converse: end_turn, 2 in, 8 out, 10 total, tier flex, latency ok, id ok
     stream: messageStart, contentBlockDelta, contentBlockStop, messageStop, metadata; 8 out, tier priority
     refused: ValidationException

@@ -1,4 +1,4 @@
-//! Replies, whole and as streams, through the Rust SDK.
+//! Replies and streams, decoded by the Rust SDK.
 
 use super::clients::Server;
 use aws_sdk_bedrockruntime::Client;
@@ -36,7 +36,7 @@ fn tier(name: &str) -> ServiceTier {
     ServiceTier::builder().r#type(ServiceTierType::from(name)).build().unwrap()
 }
 
-async fn ask(client: &Client, message: Message, name: &str, max_tokens: i32) -> ConverseOutput {
+async fn converse(client: &Client, message: Message, name: &str, max_tokens: i32) -> ConverseOutput {
     client
         .converse()
         .model_id("us.amazon.nova-2-lite-v1:0")
@@ -49,10 +49,10 @@ async fn ask(client: &Client, message: Message, name: &str, max_tokens: i32) -> 
 }
 
 #[tokio::test]
-async fn a_whole_reply_says_everything() {
+async fn reply_contains_usage_stop_reason_tier_and_latency() {
     let mut server = Server::start(quick()).await;
     let started = Instant::now();
-    let output = ask(&server.client(), text("What is cloud computing?"), "priority", 100).await;
+    let output = converse(&server.client(), text("What is cloud computing?"), "priority", 100).await;
     let took = started.elapsed();
     let usage = output.usage().unwrap();
     assert_eq!((usage.input_tokens(), usage.output_tokens(), usage.total_tokens()), (6, 30, 36));
@@ -60,7 +60,7 @@ async fn a_whole_reply_says_everything() {
     assert_eq!(output.service_tier().unwrap().r#type().as_str(), "priority");
     let reply = output.output().unwrap().as_message().unwrap();
     assert!(!reply.content()[0].as_text().unwrap().is_empty());
-    // 20 ms and 29 tokens of 1 ms, three quarters of that on priority.
+    // 20 ms and 29 tokens of 1 ms, multiplied by 0.75 for priority.
     assert!(took >= Duration::from_millis(36), "{took:?}");
     let truth = server.truth.recv().await.unwrap();
     assert_eq!(Some(truth.request_id.as_str()), output.request_id());
@@ -72,14 +72,14 @@ async fn a_whole_reply_says_everything() {
 }
 
 #[tokio::test]
-async fn max_tokens_cuts_a_reply() {
+async fn reply_is_cut_at_max_tokens() {
     let server = Server::start(quick()).await;
-    let output = ask(&server.client(), text("hello"), "default", 7).await;
+    let output = converse(&server.client(), text("hello"), "default", 7).await;
     assert_eq!((output.usage().unwrap().output_tokens(), output.stop_reason()), (7, &StopReason::MaxTokens));
 }
 
 #[tokio::test]
-async fn a_prompt_is_cached_and_says_so() {
+async fn cached_tokens_are_reported_in_the_usage() {
     let server = Server::start(quick()).await;
     let client = server.client();
     let long = "word ".repeat(1_000);
@@ -87,12 +87,12 @@ async fn a_prompt_is_cached_and_says_so() {
         let usage = output.usage().unwrap();
         (usage.cache_read_input_tokens(), usage.cache_write_input_tokens(), usage.input_tokens())
     };
-    assert_eq!(cached(&ask(&client, text(&long), "default", 5).await), (Some(0), Some(1_250), 0));
-    assert_eq!(cached(&ask(&client, text(&long), "default", 5).await), (Some(1_250), Some(0), 0));
-    assert_eq!(cached(&ask(&client, text("short"), "default", 5).await), (None, None, 2));
+    assert_eq!(cached(&converse(&client, text(&long), "default", 5).await), (Some(0), Some(1_250), 0));
+    assert_eq!(cached(&converse(&client, text(&long), "default", 5).await), (Some(1_250), Some(0), 0));
+    assert_eq!(cached(&converse(&client, text("short"), "default", 5).await), (None, None, 2));
     let server = Server::start(Model { implicit_cache: false, ..quick() }).await;
     let client = server.client();
-    assert_eq!(cached(&ask(&client, text(&long), "default", 5).await), (None, None, 1_250));
+    assert_eq!(cached(&converse(&client, text(&long), "default", 5).await), (None, None, 1_250));
     let explicit = || {
         let point = CachePointBlock::builder().r#type(CachePointType::Default).build().unwrap();
         message(vec![
@@ -101,34 +101,34 @@ async fn a_prompt_is_cached_and_says_so() {
             ContentBlock::Text("and?".into()),
         ])
     };
-    assert_eq!(cached(&ask(&client, explicit(), "default", 5).await), (Some(0), Some(1_250), 1));
-    assert_eq!(cached(&ask(&client, explicit(), "default", 5).await), (Some(1_250), Some(0), 1));
+    assert_eq!(cached(&converse(&client, explicit(), "default", 5).await), (Some(0), Some(1_250), 1));
+    assert_eq!(cached(&converse(&client, explicit(), "default", 5).await), (Some(1_250), Some(0), 1));
 }
 
 #[tokio::test]
-async fn flex_may_be_served_as_default_and_says_so() {
+async fn substituted_tier_is_reported() {
     let server = Server::start(Model { flex_as_default: 1.0, ..quick() }).await;
-    let output = ask(&server.client(), text("hello"), "flex", 5).await;
+    let output = converse(&server.client(), text("hello"), "flex", 5).await;
     assert_eq!(output.service_tier().unwrap().r#type().as_str(), "default");
     let server = Server::start(quick()).await;
-    let output = ask(&server.client(), text("hello"), "flex", 5).await;
+    let output = converse(&server.client(), text("hello"), "flex", 5).await;
     assert_eq!(output.service_tier().unwrap().r#type().as_str(), "flex");
 }
 
 #[tokio::test]
-async fn past_its_capacity_everything_is_slower() {
+async fn replies_are_slower_above_the_capacity() {
     let server = Server::start(Model { capacity: 2, output_tokens: 1.0, ..quick() }).await;
     let client = server.client();
-    let asked = (0..8).map(|_| ask(&client, text("hello"), "default", 1));
+    let requests = (0..8).map(|_| converse(&client, text("hello"), "default", 1));
     let mut slowest = 0;
-    for output in futures_join(asked).await {
+    for output in join_all(requests).await {
         slowest = slowest.max(output.metrics().unwrap().latency_ms());
     }
-    assert!(slowest >= 80, "the eighth of a capacity of two takes four times 20 ms, not {slowest}");
+    assert!(slowest >= 80, "the eighth request with a capacity of two takes four times 20 ms, not {slowest}");
 }
 
-/// All of them at once.
-async fn futures_join<T: Send + 'static>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+/// Polls all futures concurrently.
+async fn join_all<T: Send + 'static>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut pending: Vec<_> = futures.map(Box::pin).collect();
     let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
     std::future::poll_fn(|cx| {
@@ -146,18 +146,18 @@ async fn futures_join<T: Send + 'static>(futures: impl Iterator<Item = impl Futu
 }
 
 #[tokio::test]
-async fn a_token_bucket_throttles() {
+async fn requests_above_the_token_bucket_are_throttled() {
     let server = Server::start(Model { throttle_rate: 0.001, throttle_burst: 3, ..quick() }).await;
     let client = server.client();
     for _ in 0..3 {
-        ask(&client, text("hello"), "default", 1).await;
+        converse(&client, text("hello"), "default", 1).await;
     }
     let error = client.converse().model_id("m").messages(text("hello")).send().await.unwrap_err();
     assert!(error.into_service_error().is_throttling_exception());
 }
 
 #[tokio::test]
-async fn a_stream_has_its_events_in_order() {
+async fn stream_events_arrive_in_order() {
     let mut server = Server::start(Model { tpot: Duration::from_millis(10), ..quick() }).await;
     let output = server
         .client()
@@ -203,13 +203,13 @@ async fn a_stream_has_its_events_in_order() {
 }
 
 #[tokio::test]
-async fn a_seed_repeats_itself() {
+async fn same_seed_gives_the_same_replies() {
     let lengths = async || {
         let server = Server::start(Model { output_tokens_sigma: 0.5, tpot: Duration::ZERO, ..quick() }).await;
         let client = server.client();
         let mut lengths = Vec::new();
         for _ in 0..5 {
-            lengths.push(ask(&client, text("hello"), "default", 500).await.usage().unwrap().output_tokens());
+            lengths.push(converse(&client, text("hello"), "default", 500).await.usage().unwrap().output_tokens());
         }
         lengths
     };
