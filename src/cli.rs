@@ -1,5 +1,5 @@
-//! The command line (clap). The flags of settings come from `config::settings`; what their values
-//! mean is decided there, so that a wrong one is reported with all other problems.
+//! The command line (clap). The flags of settings are generated from `config::settings`. Their values are
+//! parsed there, so that a wrong value is reported together with all other problems.
 
 use crate::config::MAX_CELLS;
 use crate::config::settings::{Kind, SETTINGS};
@@ -15,17 +15,17 @@ use std::path::PathBuf;
     max_term_width = 110,
     subcommand_required = true,
     arg_required_else_help = true,
-    // Of a flag that is given twice the last holds, as in a shell alias that is extended.
+    // The last of repeated flags wins, so that a shell alias can be extended.
     args_override_self = true
 )]
 pub(crate) struct Cli {
-    /// Log to stderr what is sent where; twice for more. `RUST_LOG` says it in detail.
+    /// Log requests and connections to stderr; repeat for more detail. `RUST_LOG` overrides it.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
-    /// Show no progress, and not what is about to be run; results, warnings and errors are said.
+    /// Hide the plan and the progress display; still print results, warnings and errors.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Colours; auto is where there is a terminal and `NO_COLOR` is not set.
+    /// Colours; auto: on terminals, unless `NO_COLOR` is set.
     #[arg(long, value_name = "auto|always|never", value_enum, global = true, default_value_t = ColorWhen::Auto, hide_possible_values = true, hide_default_value = true)]
     pub(crate) color: ColorWhen,
     #[command(subcommand)]
@@ -35,38 +35,35 @@ pub(crate) struct Cli {
 /// When colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorWhen {
-    /// Where there is a terminal.
+    /// On terminals, unless `NO_COLOR` is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Subcommands {
-    /// Run a plan and report on it.
+    /// Run a plan and write its reports.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Show what a plan would run and where each value comes from. Sends nothing.
+    /// Show the cells of a plan and the origin of each value. Sends nothing.
     Show(ShowArgs),
-    /// Render every file again from the records of a run. Sends nothing.
+    /// Write all report files of a run again from its records. Sends nothing.
     Report(ReportArgs),
-    /// Put together what the machines of a run left in their exchange, and report on it. Sends nothing.
+    /// Merge the records of a run on several machines and write its reports. Sends nothing.
     Merge(MergeArgs),
-    /// Keep what runs measured, to hold later ones against it. Sends nothing.
+    /// Manage baselines for `compare`. Sends nothing.
     Baseline(BaselineArgs),
-    /// Hold new runs against a baseline, or one run beside another. Sends nothing.
+    /// Compare new runs with a baseline, or two runs with each other. Sends nothing.
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
-    /// Find out how far this machine's numbers are from the truth, at the peak load of a plan.
+    /// Measure the error of this machine's latencies at the peak load of a plan, against a local simulator.
     Calibrate(CalibrateArgs),
-    /// Print the JSON Schema of a plan, for editors that complete and check.
+    /// Print the JSON Schema of a plan, for completion and checks in editors.
     Schema(SchemaArgs),
-    /// Write the built-in templates of the reports into a directory, to change them: `--templates` takes it.
+    /// Write the built-in report templates to a directory; pass the changed ones with `--templates`.
     Templates(TemplatesArgs),
-    /// Write the Slurm job script that runs a plan on several machines. Sends nothing.
+    /// Write a Slurm job script that runs a plan on several machines. Sends nothing.
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(SubmitArgs),
     /// Serve a simulated Bedrock runtime on a loopback address.
@@ -74,24 +71,23 @@ pub(crate) enum Subcommands {
 }
 
 const RUN_EXAMPLES: &str = "Examples:
-  bedrock-plan run plans/quickstart.toml --yes            a minute on a simulated Bedrock, no account needed
+  bedrock-plan run plans/quickstart.toml --yes            one minute on a simulated Bedrock, no account needed
   bedrock-plan run plans/nova.toml                        one model, three tiers, on AWS
-  bedrock-plan run plans/nova.toml --only 'us_flex_*'     a part of it
-  USER_COUNTS=10 bedrock-plan run --test-duration 30s     without a plan: the built-in defaults, changed";
+  bedrock-plan run plans/nova.toml --only 'us_flex_*'     some of its cells
+  USER_COUNTS=10 bedrock-plan run --test-duration 30s     no plan: the built-in defaults with two changes";
 
-/// How long machines wait for each other where nothing is said.
+/// Default of `--barrier-timeout`.
 pub(crate) const BARRIER_TIMEOUT: &str = "10m";
 
-/// `run`.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct RunArgs {
-    /// The plan; without one the built-in defaults are the plan.
+    /// Plan file; without it the built-in defaults are run.
     pub(crate) plan: Option<PathBuf>,
-    /// Start without being asked.
+    /// Start without a confirmation prompt.
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Replace what an earlier run left in the results directory; only files that this tool writes.
+    /// Replace the results of an earlier run; keeps files that bedrock-plan did not write.
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Continue the run in the results directory: keep finished cells, run the rest.
@@ -103,28 +99,28 @@ pub(crate) struct RunArgs {
     /// Run cells of the run in the results directory again: `failed`, `invalid`, or an id pattern (repeatable).
     #[arg(long, value_name = "WHICH", conflicts_with_all = ["overwrite", "resume_or_start"])]
     pub(crate) rerun: Vec<String>,
-    /// End after the records; `report` renders them later, anywhere.
+    /// Write records only; `report` renders them later, on any machine.
     #[arg(long, conflicts_with = "output")]
     pub(crate) no_report: bool,
-    /// Send the small requests before the load alone, and say what can be asked; nothing is asked or written.
+    /// Run only the pre-flight: print what is available; write no files.
     #[arg(long, conflicts_with_all = ["no_preflight", "resume", "resume_or_start", "rerun", "overwrite"])]
     pub(crate) preflight_only: bool,
-    /// Do not find out first what can be asked: `run.preflight` = false.
+    /// Skip the pre-flight: `run.preflight` = false.
     #[arg(long, conflicts_with = "preflight")]
     pub(crate) no_preflight: bool,
-    /// Run only the cells whose id is like this; may be said again.
+    /// Run only cells whose id matches this pattern (repeatable).
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
-    /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
+    /// Mask account ids, profiles, roles, users, prompts and metadata in all report files.
     #[arg(long)]
     pub(crate) public: bool,
-    /// Run as one of several machines, which meet here: `file:///shared/dir` or `s3://bucket/prefix`, a new one for each run.
+    /// Run as one of several machines that share this exchange: `file:///shared/dir` or `s3://bucket/prefix`; a new one per run.
     #[arg(long, value_name = "URL", conflicts_with_all = ["resume", "resume_or_start", "rerun", "preflight_only", "output", "public"], help_heading = "Several machines")]
     pub(crate) exchange: Option<String>,
-    /// Which of them this is, from 0: 2/8; found by itself under Slurm, AWS Batch and Kubernetes.
+    /// Index of this machine, from 0, and number of machines: 2/8; detected under Slurm, AWS Batch and Kubernetes.
     #[arg(long, value_name = "INDEX/COUNT", help_heading = "Several machines")]
     pub(crate) shard: Option<String>,
-    /// How long it waits for the others, at the start and before each cell.
+    /// Maximum wait for the other machines, at the start and before each cell.
     #[arg(long, value_name = "DURATION", default_value = BARRIER_TIMEOUT, help_heading = "Several machines")]
     pub(crate) barrier_timeout: String,
     #[command(flatten)]
@@ -133,94 +129,88 @@ pub(crate) struct RunArgs {
     pub(crate) settings: SettingFlags,
 }
 
-/// `show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// The plan; without one the built-in defaults are the plan.
+    /// Plan file; without it the built-in defaults are run.
     pub(crate) plan: Option<PathBuf>,
-    /// How to show it; `toml` is a plan that gives the same matrix again.
+    /// Output format; `toml` prints a plan with the same cells.
     #[arg(long, value_enum, default_value_t = ShowFormat::Table)]
     pub(crate) format: ShowFormat,
-    /// Show only the cells whose id is like this; may be said again.
+    /// Show only cells whose id matches this pattern (repeatable).
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
 
-/// How `show` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ShowFormat {
-    /// For people.
+    /// Text for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
-    /// A plan.
+    /// A plan file.
     Toml,
 }
 
-/// `report`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
-    /// The results directory of a run.
+    /// Results directory of a run.
     pub(crate) dir: PathBuf,
-    /// Failed requests join the latency metrics.
+    /// Show latencies that include failed requests; verdicts stay as they are.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) include_failures: Option<bool>,
-    /// Requests of the ramp join the latency metrics.
+    /// Include requests of the ramp in the latencies.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) include_ramp: Option<bool>,
-    /// Where the files go, instead of DIR.
+    /// Write the files to this directory instead of DIR.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
+    /// Mask account ids, profiles, roles, users, prompts and metadata in all report files.
     #[arg(long)]
     pub(crate) public: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
-/// `merge`.
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag
 pub(crate) struct MergeArgs {
-    /// Where they met: `file:///shared/dir` or `s3://bucket/prefix`.
+    /// The machines' exchange: `file:///shared/dir` or `s3://bucket/prefix`.
     #[arg(value_name = "URL")]
     pub(crate) exchange: String,
-    /// The results directory that they become.
+    /// Results directory to write.
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
-    /// Merge what is there though machines are missing: every verdict is INCONCLUSIVE.
+    /// Merge even if machines are missing; all verdicts are then INCONCLUSIVE.
     #[arg(long)]
     pub(crate) allow_missing: bool,
-    /// Take in the results directory that a machine could not leave in the exchange; may be said again.
+    /// Also merge this results directory, which a machine could not deliver to the exchange (repeatable).
     #[arg(long, value_name = "DIR")]
     pub(crate) with: Vec<PathBuf>,
-    /// Replace what an earlier run left in DIR; only files that this tool writes.
+    /// Replace the results of an earlier run in DIR; keeps files that bedrock-plan did not write.
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Send requests signed with a session token to S3 over http, to hosts other than loopback too.
+    /// Send requests that are signed with a session token over http, also to hosts other than loopback.
     #[arg(long)]
     pub(crate) allow_http: bool,
-    /// Mask account ids and the names of profiles, roles and users in everything that the report writes.
+    /// Mask account ids, profiles, roles, users, prompts and metadata in all report files.
     #[arg(long)]
     pub(crate) public: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
-/// `schema`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SchemaArgs {
-    /// Of which file.
-    #[arg(long, value_enum, default_value_t = SchemaOf::Plan)]
-    pub(crate) of: SchemaOf,
+    /// File format to describe.
+    #[arg(long = "of", value_enum, default_value_t = SchemaKind::Plan)]
+    pub(crate) kind: SchemaKind,
 }
 
-/// What there is a schema of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SchemaOf {
-    /// A plan.
+pub(crate) enum SchemaKind {
+    /// A plan file.
     Plan,
     /// `summary.json`.
     Summary,
@@ -228,184 +218,174 @@ pub(crate) enum SchemaOf {
     Comparison,
 }
 
-/// `templates`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TemplatesArgs {
-    /// Where they go; files of the same names there are kept.
+    /// Directory to write to; existing files of the same names are kept.
     pub(crate) dir: PathBuf,
 }
 
-/// What commands are told of the files that they write.
+/// Options of all commands that write reports.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OutputArgs {
-    /// A directory whose files replace the built-in templates of the same names; `bedrock-plan templates DIR` writes those.
+    /// Directory of templates that replace the built-in ones of the same names (see `bedrock-plan templates`).
     #[arg(long, value_name = "DIR")]
     pub(crate) templates: Option<PathBuf>,
-    /// One file more: junit, markdown, json, html, benchmark (github-action-benchmark's) or emf (`CloudWatch`'s); may be said again.
+    /// Also write FILE; KIND is junit, markdown, json, html, benchmark (for github-action-benchmark) or emf (for `CloudWatch`) (repeatable).
     #[arg(long, value_name = "KIND=FILE")]
     pub(crate) output: Vec<String>,
 }
 
 const COMPARE_EXAMPLES: &str = "Examples:
-  bedrock-plan compare --baseline baselines/nova.json test_results/nova     exits with 99 where something regressed
-  bedrock-plan compare test_results/monday test_results/tuesday             the numbers beside each other, no verdict";
+  bedrock-plan compare --baseline baselines/nova.json test_results/nova     exits with 99 if a cell regressed
+  bedrock-plan compare test_results/monday test_results/tuesday             two runs side by side, without verdicts";
 
-/// `baseline`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BaselineArgs {
-    /// What to do with it.
     #[command(subcommand)]
     pub(crate) command: BaselineCommands,
 }
 
-/// What to do with a baseline.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BaselineCommands {
-    /// Add runs to a baseline, each as one session; five or more, of different hours or days, make a good one.
+    /// Add runs to a baseline, each as one session; use five or more, from different hours or days.
     Add {
-        /// The results directories of the runs.
+        /// Results directories of the runs.
         #[arg(required = true, value_name = "DIR")]
         dirs: Vec<PathBuf>,
-        /// The baseline; made where it is not there.
+        /// Baseline file; created if it does not exist.
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
-    /// Show the sessions of a baseline, and how many each cell has.
+    /// List the sessions of a baseline, and the number of sessions per cell.
     Show {
-        /// The baseline.
+        /// Baseline file.
         file: PathBuf,
     },
-    /// Take sessions out of a baseline.
+    /// Remove sessions from a baseline.
     Remove {
-        /// Their ids, as `baseline show` tells them.
+        /// Session ids, from `baseline show`.
         #[arg(required = true, value_name = "SESSION")]
         sessions: Vec<String>,
-        /// The baseline.
+        /// Baseline file.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },
 }
 
-/// `compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareArgs {
-    /// The results directories of new runs; without a baseline, of two runs.
+    /// Results directories of the new runs; without a baseline, of two runs.
     #[arg(required = true, value_name = "DIR")]
     pub(crate) dirs: Vec<PathBuf>,
-    /// The baseline.
+    /// Baseline file.
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,
-    /// What is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = CompareFormat::Table)]
     pub(crate) format: CompareFormat,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
-/// How `compare` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CompareFormat {
-    /// For people.
+    /// Text for people.
     Table,
-    /// For a pull request.
+    /// Markdown for a pull request.
     Markdown,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// `calibrate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CalibrateArgs {
-    /// The plan; without one the built-in defaults are the plan.
+    /// Plan file; without it the built-in defaults are run.
     pub(crate) plan: Option<PathBuf>,
-    /// How to show it.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = CalibrateFormat::Table)]
     pub(crate) format: CalibrateFormat,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
 }
 
-/// How `calibrate` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CalibrateFormat {
-    /// For people.
+    /// Text for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
 const SUBMIT_EXAMPLES: &str = "Examples:
-  bedrock-plan submit plans/nova.toml --tasks 8 --print                     the script on stdout, nothing is written
+  bedrock-plan submit plans/nova.toml --tasks 8 --print                     prints the script
   bedrock-plan submit plans/nova.toml --tasks 8                             writes nova.sbatch
-  bedrock-plan submit plans/nova.toml --tasks 8 --sbatch -- -p load -c 4    and hands it in, with options of sbatch";
+  bedrock-plan submit plans/nova.toml --tasks 8 --sbatch -- -p load -c 4    submits it, with options of sbatch";
 
-/// `submit`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SubmitArgs {
-    /// The plan.
+    /// Plan file.
     pub(crate) plan: PathBuf,
-    /// Machines that share the load, each as one task.
+    /// Number of machines that share the load, one task each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) tasks: u32,
-    /// Where they meet, `file:///DIR` or `s3://BUCKET/PREFIX`; each job has a place of its own below it. Without it: below the results.
+    /// Exchange of the machines, `file:///DIR` or `s3://BUCKET/PREFIX`; each job uses a directory below it [below the results].
     #[arg(long, value_name = "URL")]
     pub(crate) exchange: Option<String>,
-    /// Where the merged results go; without it: `results_dir`, in a directory of each job's own.
+    /// Directory of the merged results [a directory per job below `results_dir`].
     #[arg(long, value_name = "DIR")]
     pub(crate) to: Option<PathBuf>,
-    /// The job's time limit; without it: what the plan takes at most, and time to come together.
+    /// Time limit of the job [longest duration of the plan, plus time for start and merge].
     #[arg(long, value_name = "HH:MM:SS")]
     pub(crate) time: Option<String>,
-    /// How long the machines wait for each other.
+    /// Maximum wait of the machines for each other.
     #[arg(long, value_name = "DURATION")]
     pub(crate) barrier_timeout: Option<String>,
-    /// Run only the cells whose id is like this; may be said again.
+    /// Run only cells whose id matches this pattern (repeatable).
     #[arg(long, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
-    /// Where the script goes; without it: the plan's name with `.sbatch` behind it.
+    /// File to write the script to [`NAME.sbatch`, where NAME is the plan's name].
     #[arg(long, value_name = "FILE", conflicts_with = "print")]
     pub(crate) script: Option<PathBuf>,
-    /// Hand it in: runs `sbatch`.
+    /// Submit the script with `sbatch`.
     #[arg(long, conflicts_with = "print")]
     pub(crate) sbatch: bool,
-    /// Only print the script.
+    /// Print the script and write no file.
     #[arg(long)]
     pub(crate) print: bool,
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
-    /// Options of `sbatch`: partition, account, cores of a task; they become lines of the script.
+    /// Options of `sbatch` (partition, account, cores per task); added to the script.
     #[arg(last = true, value_name = "SBATCH-ARGS")]
     pub(crate) sbatch_args: Vec<String>,
 }
 
-/// `simulate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimulateArgs {
-    /// The port; 0 picks a free one and prints it.
+    /// Port to listen on; 0 selects a free port and prints it.
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// Take the `[simulator]` of this plan.
+    /// Use the `[simulator]` table of this plan.
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// Write what was really done with each request, in microseconds.
+    /// Write the true timing of each request to this file (microseconds).
     #[arg(long, value_name = "FILE")]
     pub(crate) truth: Option<PathBuf>,
-    /// End when standard input closes, beside the signals: for programs that start it.
+    /// Also stop when standard input closes, for programs that start the simulator.
     #[arg(long)]
     pub(crate) until_stdin_closes: bool,
-    /// Any value of the plan: KEY=VALUE, the value as TOML.
+    /// Set any value of the plan: KEY=VALUE, with VALUE as TOML (repeatable).
     #[arg(long, value_name = "KEY=VALUE", allow_hyphen_values = true)]
     pub(crate) set: Vec<String>,
 }
 
-/// The flags of all settings, as given.
+/// The flags of all settings, as given on the command line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SettingFlags {
     /// Flags without dashes, with their values.
     pub(crate) flags: Vec<(String, String)>,
     /// `--set`.
     pub(crate) sets: Vec<String>,
-    /// `--max-cells`. Not a setting of the plan: it protects against what a plan means.
+    /// `--max-cells`. Not a setting of the plan: it protects against large plans.
     pub(crate) max_cells: Option<u64>,
 }
 
@@ -445,9 +425,9 @@ impl Args for SettingFlags {
                     .value_name(setting.value)
                     .help(help(setting.help, setting.default))
                     .help_heading(heading(setting.section()))
-                    // A negative number must reach our own check, which says what is wrong with it.
+                    // A negative number must reach `config`, which reports what is wrong with it.
                     .allow_hyphen_values(true)
-                    // The other names are aliases: the last one on the command line holds.
+                    // The other names are aliases: the last one on the command line wins.
                     .overrides_with_all(setting.flags.iter().filter(|other| *other != flag))
                     .hide(index > 0);
                 match setting.kind {
@@ -462,7 +442,7 @@ impl Args for SettingFlags {
                 Arg::new("simulated")
                     .long("simulated")
                     .action(ArgAction::SetTrue)
-                    .help("Short for --endpoint-url simulated: no account, nothing leaves this machine")
+                    .help("Same as --endpoint-url simulated: needs no account and sends nothing over the network")
                     .help_heading(heading("target")),
             )
             .arg(
@@ -478,7 +458,7 @@ impl Args for SettingFlags {
                     .action(ArgAction::Append)
                     .value_name("KEY=VALUE")
                     .allow_hyphen_values(true)
-                    .help("Any value of a plan: --set simulator.capacity=40")
+                    .help("Set any value of the plan: --set simulator.capacity=40 (repeatable)")
                     .help_heading(heading("plan")),
             )
             .arg(
@@ -496,8 +476,8 @@ impl Args for SettingFlags {
     }
 }
 
-/// Not a setting of a plan: a plan may come from a stranger.
-const ALLOW_HTTP: &str = "Send requests signed with a session token over http to hosts other than loopback (BEDROCK_PLAN_ALLOW_HTTP; never a bearer token; not a key of a plan)";
+/// Not a setting of a plan: plans may come from untrusted sources.
+const ALLOW_HTTP: &str = "Send requests that are signed with a session token over http, also to hosts other than loopback (BEDROCK_PLAN_ALLOW_HTTP; never sends a bearer token; not a plan key)";
 
 fn help(help: &str, default: &str) -> String {
     if default == "-" { help.to_owned() } else { format!("{help} [{default}]") }
@@ -512,7 +492,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_holds_together() {
+    fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
     }
 }

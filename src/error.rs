@@ -1,5 +1,5 @@
-//! One error over the rooms' errors: what is shown, with which hint, and the exit code. A failure of
-//! a request is data and never comes here.
+//! The top-level error over the modules' errors: message, hint and exit code. A failed request is data and
+//! never becomes one of these.
 
 use crate::config::Problems;
 use crate::exchange::{BarrierError, DetectError, StoreError};
@@ -13,74 +13,54 @@ use crate::report::ci::Kind;
 use crate::units::nearest;
 use crate::verdict::baseline::BaselineError;
 
-/// Why a subcommand cannot go on.
+/// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The plan, the environment or the flags.
+    /// Problems of the plan, the environment or the flags.
     #[error("{0}")]
     Problems(Problems),
-    /// `--only` picks nothing.
+    /// `--only` matches no cell.
     #[error("no cell matches `{patterns}`")]
     NoCell {
-        /// What was asked for.
         patterns: String,
-        /// Some that there are.
+        /// Some of the ids, as a list.
         known: String,
     },
-    /// A pattern that is none.
-    #[error("--only {pattern}: {message}")]
-    Pattern {
-        /// What was asked for.
-        pattern: String,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The results directory, before anything was sent.
+    /// A pattern that cannot be parsed.
+    #[error("invalid --only `{pattern}`: {message}")]
+    Pattern { pattern: String, message: String },
+    /// The results directory cannot be used; no request was sent.
     #[error("{0}")]
     Results(DirError),
     /// `--resume` or `--rerun` without a run to continue.
     #[error("cannot resume: {} contains no run (no manifest.json)", dir.display())]
-    NothingToResume {
-        /// The directory.
-        dir: std::path::PathBuf,
-    },
-    /// `--resume` with a directory whose name is new every time.
-    #[error("every run of this plan has a directory of its own: results_dir contains {{started}}")]
+    NothingToResume { dir: std::path::PathBuf },
+    /// `--resume` with a directory whose name is new in every run.
+    #[error("cannot resume: results_dir contains {{started}}, so that every run has a new directory")]
     ResumeWhere,
-    /// `--resume` with what several machines left.
-    #[error("{} holds the run of several machines, or a part of one", dir.display())]
-    ResumeShards {
-        /// The directory.
-        dir: std::path::PathBuf,
-    },
+    /// `--resume` with the results of several machines.
+    #[error("cannot resume: `{}` contains a run on several machines, or a part of one", dir.display())]
+    ResumeShards { dir: std::path::PathBuf },
     /// The results directory holds the run of another plan.
-    #[error("{} holds the run of another plan:\n    {}", dir.display(), differences.join("\n    "))]
-    OtherPlan {
-        /// The directory.
-        dir: std::path::PathBuf,
-        /// What differs.
-        differences: Vec<String>,
-    },
+    #[error("cannot resume the run in `{}`: the plan has changed:\n    {}", dir.display(), differences.join("\n    "))]
+    OtherPlan { dir: std::path::PathBuf, differences: Vec<String> },
     /// Each connection is an open file.
-    #[error("{users} users need {needed} open files, and this process may open {allowed}")]
+    #[error("{users} users need {needed} open files; this process may open {allowed}")]
     OpenFiles {
-        /// With what the process needs for itself.
+        /// Connections, and the files of the process itself.
         needed: u64,
-        /// As far as the limit could be raised.
+        /// The limit, raised as far as the system allows.
         allowed: u64,
-        /// The most at a time.
+        /// Maximum at a time.
         users: u64,
     },
-    /// No cell can start within the budget, and results would be erased for that.
-    #[error("nothing can start, and the results are kept: {reason}")]
-    Unaffordable {
-        /// Why the first cell cannot.
-        reason: String,
-    },
-    /// No terminal to ask on.
-    #[error("there is no terminal to ask on, and `--yes` was not said")]
+    /// No cell can start within the budget; the existing results are kept.
+    #[error("no cell can start, so the existing results are kept: {reason}")]
+    Unaffordable { reason: String },
+    /// No terminal for the confirmation prompt.
+    #[error("cannot ask for confirmation: standard input is not a terminal")]
     NotConfirmed,
-    /// The answer was no.
+    /// The user declined.
     #[error("not started")]
     Declined,
     /// No request can be sent.
@@ -91,197 +71,114 @@ pub(crate) enum Error {
     Read(#[from] ReadError),
     /// A baseline that cannot be read or written.
     #[error("{}: {source}", path.display())]
-    BaselineFile {
-        /// Which.
-        path: std::path::PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A file that is no baseline.
+    BaselineFile { path: std::path::PathBuf, source: std::io::Error },
+    /// A file that is not a baseline.
     #[error("{}: {source}", path.display())]
-    Baseline {
-        /// Which.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
-        source: BaselineError,
-    },
-    /// A run that a baseline holds already.
-    #[error("the run in {} is session {id} of {} already", dir.display(), path.display())]
-    AlreadyThere {
-        /// The run.
-        dir: std::path::PathBuf,
-        /// Its id.
-        id: String,
-        /// The baseline.
-        path: std::path::PathBuf,
-    },
-    /// A run of which nothing can be kept.
-    #[error("no cell of the run in {} can be used:\n    {}", dir.display(), bounded(reasons).join("\n    "))]
+    Baseline { path: std::path::PathBuf, source: BaselineError },
+    /// A run that the baseline already contains.
+    #[error("the run in `{}` is already session {id} of `{}`", dir.display(), path.display())]
+    AlreadyThere { dir: std::path::PathBuf, id: String, path: std::path::PathBuf },
+    /// A run without a usable cell.
+    #[error("no cell of the run in `{}` can be used:\n    {}", dir.display(), bounded(reasons).join("\n    "))]
     NothingToAdd {
-        /// The run.
         dir: std::path::PathBuf,
-        /// Cell by cell.
+        /// One per cell.
         reasons: Vec<String>,
     },
-    /// A session that a baseline does not hold.
-    #[error("{} has no session {id}", path.display())]
-    NoSession {
-        /// Which.
-        id: String,
-        /// The baseline.
-        path: std::path::PathBuf,
-        /// Those that it has.
-        known: Vec<String>,
-    },
+    /// A session that the baseline does not contain.
+    #[error("`{}` has no session `{id}`", path.display())]
+    NoSession { id: String, path: std::path::PathBuf, known: Vec<String> },
     /// The same run twice.
-    #[error("{} is run {id}, which was named already", dir.display())]
-    SameRun {
-        /// The second time.
-        dir: std::path::PathBuf,
-        /// The run.
-        id: String,
-    },
+    #[error("`{}` is run {id}, which is given twice", dir.display())]
+    SameRun { dir: std::path::PathBuf, id: String },
     /// `compare` without a baseline and without two runs.
-    #[error("without --baseline two runs are compared, not {0}")]
+    #[error("without --baseline, two runs are compared, but {0} are given")]
     TwoRuns(usize),
-    /// Nothing could be compared.
+    /// No cells in common.
     #[error("nothing to compare: no cell of {new} is also in {against}")]
-    NothingInCommon {
-        /// The new runs.
-        new: String,
-        /// The other side.
-        against: String,
-    },
-    /// A disk that was too slow for somebody who asked twice to stop.
-    #[error("interrupted before the disk took the last {:.1} MiB of records: they are lost", *bytes as f64 / f64::from(1 << 20))]
+    NothingInCommon { new: String, against: String },
+    /// A second interrupt before all records were written.
+    #[error("interrupted before the disk accepted the last {:.1} MiB of records: they are lost", *bytes as f64 / f64::from(1 << 20))]
     Unrecorded {
-        /// The results directory.
         dir: std::path::PathBuf,
-        /// What was not written.
+        /// Size of the lost records.
         bytes: usize,
     },
-    /// The disk refused during or after the run.
+    /// A disk error during or after the run.
     #[error("{0}")]
     Disk(#[from] DirError),
-    /// Which shard this is.
+    /// The shard's index or count is not known.
     #[error("{0}")]
     Shard(DetectError),
     /// `--shard` without an exchange.
     #[error("`--shard {shard}` requires `--exchange`")]
-    NoExchange {
-        /// Which.
-        shard: Shard,
-    },
+    NoExchange { shard: Shard },
     /// Each task of a Slurm step would run the whole plan.
-    #[error("this is one of {tasks} tasks of a Slurm step, each of which would run the whole plan")]
-    TasksBeside {
-        /// How many.
-        tasks: u32,
-    },
+    #[error("each of the {tasks} tasks of this Slurm step would run the whole plan")]
+    TasksBeside { tasks: u32 },
     /// `--barrier-timeout`.
-    #[error("--barrier-timeout: {0}")]
+    #[error("invalid --barrier-timeout: {0}")]
     BarrierTimeout(String),
-    /// An exchange that cannot be used, before anything was sent.
+    /// An exchange that cannot be used; no request was sent.
     #[error("{0}")]
     Exchange(StoreError),
     /// The barrier failed before anything was sent.
     #[error("{0}")]
     Barrier(BarrierError),
-    /// A shard's results that are not in the exchange.
-    #[error("the results are in {} and could not be left in the exchange: {source}", dir.display())]
-    NotDelivered {
-        /// Where they are.
-        dir: std::path::PathBuf,
-        /// Why not.
-        source: StoreError,
-    },
+    /// A shard's results that could not be delivered.
+    #[error("cannot deliver the results to the exchange: {source}; they are in `{}`", dir.display())]
+    NotDelivered { dir: std::path::PathBuf, source: StoreError },
     /// Shards without results.
     #[error("{}", lines(missing))]
     Missing {
-        /// What is known of each.
+        /// One line per shard.
         missing: Vec<String>,
     },
     /// Shards of several runs.
-    #[error("shards {one} and {other} are not of one run: {what}")]
+    #[error("shards {one} and {other} belong to different runs: {what}")]
     OtherShards {
-        /// An index.
         one: u32,
-        /// Another one.
         other: u32,
-        /// What differs.
+        /// The difference.
         what: String,
     },
     /// `merge` into what it reads.
-    #[error("{} holds results that are to be merged: they would be overwritten", dir.display())]
-    IntoItself {
-        /// The directory.
-        dir: std::path::PathBuf,
-    },
-    /// A shard's directory that somebody changed.
+    #[error("cannot merge into `{}`: it contains results that are merged", dir.display())]
+    IntoItself { dir: std::path::PathBuf },
+    /// A file of a shard that was changed after its delivery.
     #[error("{}: {message}", path.display())]
-    Altered {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// Results that cannot be put together.
+    Altered { path: std::path::PathBuf, message: String },
+    /// Results that cannot be merged.
     #[error("{0}")]
     Merge(MergeError),
-    /// Some files of a report could not be made; the others are written.
+    /// Report files that could not be rendered; all others are written.
     #[error("{}", lines(.0))]
     Report(Vec<ReportError>),
-    /// A template, before anything was sent.
+    /// An invalid template; no request was sent.
     #[error("{0}")]
     Template(ReportError),
     /// Templates that cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Templates {
-        /// The file or directory.
-        path: std::path::PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A directory of templates that holds none.
-    #[error("{} holds no template that there is", dir.display())]
-    NoTemplates {
-        /// The directory.
-        dir: std::path::PathBuf,
-    },
+    Templates { path: std::path::PathBuf, source: std::io::Error },
+    /// A directory without templates.
+    #[error("`{}` contains no file with the name of a template", dir.display())]
+    NoTemplates { dir: std::path::PathBuf },
     /// The address to serve on.
     #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// Where.
-        address: String,
-        /// Why not.
-        source: std::io::Error,
-    },
+    Listen { address: String, source: std::io::Error },
     /// A file named on the command line.
     #[error("cannot write {path}: {source}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// `--output` that names no kind or no file.
-    #[error("--output {asked}: not KIND=FILE with a kind that there is")]
-    OutputKind {
-        /// What was said.
-        asked: String,
-    },
-    /// An output that could be opened and not be written.
+    File { path: String, source: std::io::Error },
+    /// An `--output` without a known kind or without a file.
+    #[error("invalid --output `{value}`: expected KIND=FILE")]
+    OutputKind { value: String },
+    /// An output that could be opened but not written.
     #[error("cannot write {}: {source}", path.display())]
-    Output {
-        /// Which.
-        path: std::path::PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Where merged results are to go.
+    Output { path: std::path::PathBuf, source: std::io::Error },
+    /// The target directory of `merge` or `submit`.
     #[error("{0}")]
     To(DirError),
-    /// A time limit that Slurm would not understand.
+    /// A time limit that Slurm would not accept.
     #[error("invalid --time `{0}`: expected HH:MM:SS or D-HH:MM:SS")]
     TimeLimit(String),
     /// An exchange that is not a known kind of URL.
@@ -302,12 +199,11 @@ pub(crate) enum Error {
     /// `sbatch` failed.
     #[error("sbatch refused `{}`: {message}", script.display())]
     Sbatch {
-        /// The submitted script.
         script: std::path::PathBuf,
         /// What `sbatch` printed to stderr.
         message: String,
     },
-    /// The system refused something that it never refuses.
+    /// An error of the system that is not expected.
     #[error("internal error: {0}")]
     Internal(std::io::Error),
 }
@@ -336,7 +232,7 @@ impl From<Problems> for Error {
 }
 
 impl Error {
-    /// See the README's table.
+    /// Returns the exit code; DESIGN and the README list them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
@@ -350,91 +246,91 @@ impl Error {
         }
     }
 
-    /// What to do next.
+    /// Returns a line that states the fix.
     #[allow(clippy::too_many_lines)] // one row per error
     pub(crate) fn hint(&self) -> Option<String> {
-        let simulated = "`--simulated` needs neither an account nor a network";
+        let simulated = "or use --simulated, which needs no account";
         Some(match self {
             Self::Results(DirError::Occupied { .. }) => {
-                "choose another --results-dir (it may contain {name} and {started}), or say --overwrite to replace what this tool wrote there".into()
+                "choose another --results-dir (it may contain {name} and {started}), or add --overwrite to replace the results".into()
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
             Self::Results(DirError::Foreign { .. }) | Self::To(DirError::Foreign { .. }) => {
                 "move or rename them, or choose another directory; --overwrite replaces only what bedrock-plan wrote".into()
             }
             Self::Disk(DirError::Foreign { .. }) => {
-                "the records are kept: move or rename these files, then `bedrock-plan report DIR` writes the report".into()
+                "the records are kept: move or rename these files, then run `bedrock-plan report DIR`".into()
             }
             Self::Unaffordable { .. } => "raise the budget, or choose another --results-dir".into(),
             Self::NothingToResume { .. } => {
-                "`bedrock-plan run PLAN` starts a new run; --resume-or-start resumes a run if there is one and starts one otherwise".into()
+                "start a new run with `bedrock-plan run PLAN`, or use --resume-or-start".into()
             }
             Self::ResumeWhere => "name the run's directory: --results-dir DIR".into(),
             Self::ResumeShards { .. } => {
 "the shards of a run start together and cannot be resumed: run the plan again with a new exchange and another directory".into()
             }
             Self::OtherPlan { .. } => {
-                "only the same cells can be gone on with: undo the change, or choose another --results-dir".into()
+                "use the original plan (plan.toml in that directory), or choose another --results-dir".into()
             }
-            Self::NoCell { known, .. } => format!("there are {known}; `bedrock-plan show` lists them all"),
+            Self::NoCell { known, .. } => format!("the cells are {known}; `bedrock-plan show` lists all"),
             Self::OpenFiles { needed, .. } => format!(
-                "`ulimit -n {needed}` before the run, a larger hard limit (`LimitNOFILE`, /etc/security/limits.conf), or fewer users"
+                "run `ulimit -n {needed}` first, raise the hard limit (`LimitNOFILE`, /etc/security/limits.conf), or use fewer users"
             ),
             Self::OutputKind { .. } => {
                 let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.key()).collect();
-                format!("kinds are {}: --output junit=FILE", kinds.join(", "))
+                format!("KIND is one of {}", kinds.join(", "))
             }
-            Self::Report(_) => "everything else is written".into(),
+            Self::Report(_) => "all other files are written".into(),
             Self::Template(_) | Self::NoTemplates { .. } => {
-                "`bedrock-plan templates DIR` writes the built-in ones, which work".into()
+                "`bedrock-plan templates DIR` writes the built-in templates".into()
             }
-            Self::NotConfirmed => "say --yes to start without being asked".into(),
+            Self::NotConfirmed => "add --yes to start without a confirmation prompt".into(),
             Self::Setup(SetupError::NoRegion) => {
-                format!("set AWS_REGION, --region, or the profile's region; {simulated}")
+                format!("set AWS_REGION, --region, or the region of the profile, {simulated}")
             }
             Self::Setup(SetupError::NoCredentials(_)) => format!(
-                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK; -v prints what the AWS SDK reports; {simulated}"
+                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK, {simulated}; -v shows the message of the AWS SDK"
             ),
             Self::Setup(SetupError::UnknownProfile { name, known, .. }) => {
                 let near = nearest(name, known.iter().map(String::as_str));
                 let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-                format!("{near}AWS_PROFILE, --profile or `profile` in [target] selects the profile; {simulated}")
+                format!("{near}correct AWS_PROFILE, --profile or `profile` in [target], {simulated}")
             }
             Self::Setup(SetupError::Unreachable { .. }) => {
-                "check the endpoint, the network and the proxy, or choose another --results-dir to run all the same".into()
+                "check the endpoint, the network and the proxy, or start without --overwrite in another --results-dir".into()
             }
             Self::Setup(SetupError::CaBundle(error)) => {
                 format!("name a PEM file with the certificates to trust, or unset {}", error.name)
             }
             Self::Setup(SetupError::UntrustedEndpoint(url)) => {
-                format!("pass `--endpoint-url {url}` if you trust this host with your credentials; {simulated}")
+                format!("pass `--endpoint-url {url}` if you trust this host with your credentials, {simulated}")
             }
             Self::Setup(SetupError::SessionTokenOverHttp(url)) => format!(
                 "use https, or pass `--allow-http` if you trust the network between this machine and `{}`", url.host()
             ),
             Self::Read(ReadError::NotARun { .. } | ReadError::Io { .. }) => {
-                "a results directory holds manifest.json and token_data.jsonl".into()
+                "a results directory contains manifest.json and token_data.jsonl".into()
             }
             Self::Read(ReadError::Newer { tool_version, .. }) => {
-                format!("bedrock-plan {tool_version} wrote it: that version, or a later one, reads it")
+                format!("use bedrock-plan {tool_version}, which wrote it, or a later version")
             }
             Self::BaselineFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                "`bedrock-plan baseline add DIR --to FILE` makes one".into()
+                "create one with `bedrock-plan baseline add DIR --to FILE`".into()
             }
             Self::Baseline { source: BaselineError::Newer(_), .. } => "update bedrock-plan".into(),
             Self::Baseline { .. } => {
-                "take it out of version control again, or make it anew: `bedrock-plan baseline add DIR --to FILE`".into()
+                "restore it from version control, or create a new one with `bedrock-plan baseline add DIR --to FILE`".into()
             }
             Self::AlreadyThere { id, path, .. } => {
-                format!("`bedrock-plan baseline remove {id} --from {}` takes it out first", path.display())
+                format!("to replace it, first run `bedrock-plan baseline remove {id} --from {}`", path.display())
             }
-            Self::NoSession { known, .. } if known.is_empty() => "it has none".into(),
-            Self::NoSession { known, .. } => format!("it has {}", bounded(known).join(", ")),
-            Self::TwoRuns(_) => "name two runs, or a baseline: --baseline FILE".into(),
+            Self::NoSession { known, .. } if known.is_empty() => "the baseline has no sessions".into(),
+            Self::NoSession { known, .. } => format!("its sessions are {}", bounded(known).join(", ")),
+            Self::TwoRuns(_) => "give two results directories, or --baseline FILE".into(),
             Self::NothingInCommon { .. } => {
                 "two cells are compared only if every setting that affects latency is equal; the differences are listed above".into()
             }
-            Self::Shard(DetectError::BatchScript(_)) => "start it with `srun`, as the script of `bedrock-plan submit` does".into(),
+            Self::Shard(DetectError::BatchScript(_)) => "start it with `srun`, like the script of `bedrock-plan submit`".into(),
             Self::Shard(DetectError::CountNotSet(_)) => {
                 "set BEDROCK_PLAN_SHARDS to the number of completions, or pass --shard INDEX/COUNT".into()
             }
@@ -448,10 +344,10 @@ impl Error {
             Self::Barrier(BarrierError::Used { .. }) => "each run needs its own exchange: name a new one".into(),
             Self::Barrier(BarrierError::Aborted(_)) => "nothing was sent; start again with a new exchange".into(),
             Self::Missing { .. } => {
-                "--with DIR takes in what a shard has on its own machine; --allow-missing merges the rest, INCONCLUSIVE".into()
+                "add --with DIR for results that are still on a machine, or --allow-missing to merge the rest (verdicts are then INCONCLUSIVE)".into()
             }
             Self::NotDelivered { dir, .. } => {
-                format!("`bedrock-plan merge URL --to DIR --with {}` takes them from there", dir.display())
+                format!("merge them with `bedrock-plan merge URL --to DIR --with {}`", dir.display())
             }
             Self::IntoItself { .. } | Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
             Self::TimeLimit(_) => "for example --time 02:30:00".into(),
@@ -461,11 +357,11 @@ impl Error {
             Self::NotForScripts(_) => "use names without control characters".into(),
             Self::NotOurScript(_) => "choose another path with --script FILE, or use --print".into(),
             Self::NoSbatch(_) => "the script is written: submit it on a machine that has Slurm's commands".into(),
-            Self::Unrecorded { dir, .. } => format!("`bedrock-plan report {}` renders what is written", dir.display()),
+            Self::Unrecorded { dir, .. } => format!("render the written records with `bedrock-plan report {}`", dir.display()),
             Self::Disk(DirError::Removed { .. }) => {
-                "the run was stopped, since nothing could be recorded: run it again, and leave its directory in place".into()
+                "the run was stopped because it could not write records: run it again, and keep its directory in place".into()
             }
-            Self::Disk(DirError::Io { .. }) => "what was recorded is kept; `bedrock-plan report DIR` renders it once there is room".into(),
+            Self::Disk(DirError::Io { .. }) => "the records are kept: free some space, then run `bedrock-plan report DIR`".into(),
             _ => return None,
         })
     }

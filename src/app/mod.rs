@@ -27,7 +27,7 @@ mod submit;
 mod templates;
 mod watch;
 
-use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaOf, SettingFlags, Subcommands};
+use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaKind, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
@@ -180,10 +180,10 @@ fn dispatch(
             calibrate::calibrate(args.format, &resolved)
         }
         Subcommands::Schema(args) => {
-            let schema = match args.of {
-                SchemaOf::Plan => config::schema(),
-                SchemaOf::Summary => crate::report::summary::schema(),
-                SchemaOf::Comparison => crate::report::compare::schema(),
+            let schema = match args.kind {
+                SchemaKind::Plan => config::schema(),
+                SchemaKind::Summary => crate::report::summary::schema(),
+                SchemaKind::Comparison => crate::report::compare::schema(),
             };
             print(format!("{schema:#}\n").as_bytes())?;
             Ok(0)

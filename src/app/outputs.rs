@@ -43,7 +43,7 @@ impl Outputs {
     pub(super) fn open(asked: &[String], environment: &BTreeMap<String, String>) -> Result<Self, Error> {
         let mut outputs = Self::default();
         for one in asked {
-            let wrong = || Error::OutputKind { asked: one.clone() };
+            let wrong = || Error::OutputKind { value: one.clone() };
             let (kind, path) = one.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
             let kind = Kind::ALL.into_iter().find(|known| known.key() == kind).ok_or_else(wrong)?;
             let path = PathBuf::from(path);

@@ -274,7 +274,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rtime_clock", &["src/exchange/clock.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
     ("quick_xml", &["src/report/ci/junit.rs"]),
-    ("minijinja", &["src/report/templates.rs"]),
+    ("minijinja", &["src/app/slurm.rs", "src/report/templates.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),
 ];
 

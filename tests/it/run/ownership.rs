@@ -110,7 +110,7 @@ fn nothing_is_erased_for_a_run_that_cannot_start() {
     scene.run(0, &FEW);
     let before = contents(&scene, "results");
     let fails: [(i32, &[&str], &str); 4] = [
-        (2, &["--set", "budget.max_output_tokens=1"], "nothing can start, and the results are kept"),
+        (2, &["--set", "budget.max_output_tokens=1"], "no cell can start, so the existing results are kept"),
         (2, &["--user-counts", "0"], "0 users send nothing"),
         (2, &["--only", "nothing*"], "nothing*"),
         (4, &["--set", "target.endpoint=\"aws\"", "--region", "us-east-1"], "credentials"),

@@ -71,7 +71,7 @@ fn too_few_open_files_are_said_before_the_start() {
     };
     let output = scene.expect(2, limited("ulimit -Sn 100; ulimit -Hn 256", "300"));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("300 users need 664 open files, and this process may open 256"), "{said}");
+    assert!(said.contains("300 users need 664 open files; this process may open 256"), "{said}");
     assert!(said.contains("ulimit -n 664"), "{said}");
     assert!(!scene.path("results").exists());
     // A soft limit alone is no obstacle.

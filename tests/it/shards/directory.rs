@@ -332,7 +332,7 @@ fn undelivered_results_stay_on_the_machine() {
     fs::write(machines.scene.path("exchange/shards"), "").unwrap();
     let message = machines.run(2, 1, &["--only", "*default*"]);
     for (index, message) in message.iter().enumerate() {
-        assert!(message.contains(&format!("the results are in results/shard_{index}_of_2")), "{message}");
+        assert!(message.contains(&format!("they are in `results/shard_{index}_of_2`")), "{message}");
         assert!(message.contains(&format!("--with results/shard_{index}_of_2")), "{message}");
     }
     fs::remove_file(machines.scene.path("exchange/shards")).unwrap();
@@ -369,7 +369,7 @@ fn changed_results_and_results_of_another_run_are_refused() {
             .unwrap(),
         2,
     );
-    assert!(message.contains("holds the run of several machines"), "{message}");
+    assert!(message.contains("contains a run on several machines"), "{message}");
     assert_eq!(
         records(&machines.shard_results(0, 2)).len() + records(&machines.shard_results(1, 2)).len(),
         machines_records(&machines)
@@ -416,7 +416,7 @@ fn invalid_shard_options_are_errors_before_any_request() {
             &[],
             &[("SLURM_PROCID", "1"), ("SLURM_NTASKS", "4"), ("SLURM_STEP_ID", "0")],
             2,
-            "one of 4 tasks of a Slurm step",
+            "each of the 4 tasks of this Slurm step",
         ),
     ];
     for (more, environment, exits, expected) in cases {
@@ -481,7 +481,7 @@ fn merge_into_its_own_input_is_refused() {
     for to in ["exchange/shards/0", "exchange/shards/../shards/1"] {
         let before = fs::read(machines.scene.path(to).join("token_data.jsonl")).unwrap();
         let message = code(&machines.merge(to, &["--overwrite"]), 2);
-        assert!(message.contains("they would be overwritten"), "{message}");
+        assert!(message.contains("it contains results that are merged"), "{message}");
         assert!(before == fs::read(machines.scene.path(to).join("token_data.jsonl")).unwrap());
     }
     code(&machines.merge("merged", &[]), 0);

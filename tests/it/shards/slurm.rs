@@ -226,7 +226,7 @@ srun {run} --results-dir each
     assert_eq!(told.collect::<BTreeSet<_>>(), (1..=NODES).map(|node| format!("n{node} 0 4\n")).collect());
     let log = std::fs::read_to_string(scene.path(&format!("slurm-{job}.out"))).unwrap();
     assert!(log.contains("SLURM_NTASKS is 4, but this process is the batch script"), "{log}");
-    assert_eq!(log.matches("this is one of 4 tasks of a Slurm step").count(), 4, "{log}");
+    assert_eq!(log.matches("each of the 4 tasks of this Slurm step").count(), 4, "{log}");
     assert!(!scene.path("of_script").exists() && !scene.path("each").exists() && !scene.path("test_results").exists());
 
     // An array of jobs, which Slurm starts one by one.
