@@ -426,17 +426,6 @@ fn the_numbers_of_a_known_cell() {
     assert!((cell.requests_per_sec.unwrap() - rate).abs() < 1e-9, "{:?}", cell.requests_per_sec);
 }
 
-#[test]
-fn include_failures_pools_what_it_says() {
-    let mut manifest = manifest();
-    manifest.plan.report.include_failures = true;
-    manifest.plan.report.include_ramp = true;
-    let view = view_of(&manifest, &records());
-    assert_eq!((view.cells[0].latency.n, view.cells[0].success.n), (40, 36));
-    assert_eq!(view.cells[0].latency.max, Some(139.0));
-    assert_eq!(view.cells[2].latency.n, 5);
-}
-
 /// One cell: 10 streams a second for 4 s, two of which came all at once and one of which never ended.
 fn streams() -> (Manifest, Vec<(usize, Record)>) {
     let mut manifest = manifest();

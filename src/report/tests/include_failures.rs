@@ -149,3 +149,14 @@ fn every_page_table_and_chart_says_that_failures_are_included() {
         assert_eq!(told(&view.cells[0].page.figures), if include { &of_cell[..] } else { &[] });
     }
 }
+
+#[test]
+fn include_failures_pools_what_it_says() {
+    let mut manifest = super::manifest();
+    manifest.plan.report.include_failures = true;
+    manifest.plan.report.include_ramp = true;
+    let view = super::view_of(&manifest, &super::records());
+    assert_eq!((view.cells[0].latency.n, view.cells[0].success.n), (40, 36));
+    assert_eq!(view.cells[0].latency.max, Some(139.0));
+    assert_eq!(view.cells[2].latency.n, 5);
+}
