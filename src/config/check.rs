@@ -2,77 +2,23 @@
 //! is wrong is said at once.
 
 use super::files;
-use super::layered::Layered;
+use super::layers::Layered;
 use super::paths::expand_home;
 use super::problem::{Place, Problem, Problems, Source};
 use super::sources::Entry;
 use super::tree::{leaves, set, unknown_keys};
-use super::{Resolved, Sources, asked, aws_endpoint, aws_profile, names, rules, sources};
+use super::{Resolved, Sources, aws_endpoint, aws_profile, defaults, keys, names, requests, rules, sources};
 use crate::plan::{Endpoint, Layer, Origin, Plan};
 use crate::prompts::{Files, Prompts};
-use crate::simulator;
 use crate::units::text_file;
 use serde_json::Value;
-use std::path::Path;
 use std::sync::Arc;
-
-/// Keys that have no default.
-const OPTIONAL: [&str; 40] = [
-    "extends",
-    "description",
-    "prompts_file",
-    "target.region",
-    "target.profile",
-    "matrix.apis",
-    "matrix.arrival_rates",
-    "matrix.profiles",
-    "matrix.max_tokens",
-    "matrix.regions",
-    "matrix.exclude",
-    "matrix.zip",
-    "matrix.add",
-    "load.seed",
-    "load.requests",
-    "load.min_samples",
-    "load.max_duration",
-    "request.system",
-    "request.stop_sequences",
-    "request.performance",
-    "request.additional_fields",
-    "request.request_metadata",
-    "run.assume_latency",
-    "run.allow_unknown",
-    "report.percentiles",
-    "goodput.ttft",
-    "goodput.tpot",
-    "goodput.e2e",
-    "profile",
-    "override",
-    "mix",
-    "dataset",
-    "prices.rows",
-    "quota.tokens_per_minute",
-    "quota.requests_per_minute",
-    "quota.burndown",
-    "budget.max_cost",
-    "budget.max_requests",
-    "budget.max_output_tokens",
-    "slo",
-];
-
-/// Tables whose keys are not ours: the model's, or the user's.
-const FREE: [&str; 2] = ["request.additional_fields", "request.request_metadata"];
-
-/// The table with free keys in which a key stands, or which it is.
-pub(super) fn free_table(key: &str) -> Option<&'static str> {
-    FREE.into_iter().find(|table| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-}
 
 pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let mut problems = Vec::new();
-    let defaults = defaults(sources);
+    let defaults = defaults::read(sources);
     let mut shape = defaults.clone();
-    for key in OPTIONAL {
+    for key in keys::optional() {
         set(&mut shape, key, Value::Null);
     }
     // A parent is a file's business: neither a variable nor a flag names one.
@@ -96,7 +42,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     });
 
     let mut layered = Layered::new(&defaults, &files, trees, entries);
-    layered.settle_rivals(&mut problems);
+    layered.resolve_exclusive_keys(&mut problems);
     let mut notes = aws_endpoint(sources, &mut layered, &mut problems);
     let (plan, bad) = layered.plan(&defaults, &mut problems);
     if plan.target.endpoint != Endpoint::Simulated {
@@ -116,15 +62,15 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     if let Err(message) = expand_home(&plan.results_dir, sources.environment) {
         problems.push(Problem::new(layered.place("results_dir"), message));
     }
-    for broken in rules::check(&plan, prompts.as_ref(), sources.max_cells) {
+    for violation in rules::check(&plan, prompts.as_ref(), sources.max_cells) {
         let is_bad = |wrong: &String| {
-            broken.keys.iter().any(|path| {
+            violation.keys.iter().any(|path| {
                 path.starts_with(wrong.as_str())
                     || ["[", "."].iter().any(|deeper| wrong.starts_with(&format!("{path}{deeper}")))
             })
         };
         if !bad.iter().any(is_bad) {
-            problems.push(Problem::new(layered.strongest(&broken.keys), broken.message).hint(broken.hint));
+            problems.push(Problem::new(layered.strongest(&violation.keys), violation.message).hint(violation.hint));
         }
     }
     match prompts {
@@ -133,7 +79,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
             let mut resolved = Resolved { origins: layered.origins(), plan, prompts, warnings: Vec::new(), allow_http };
             notes.extend(untrusted_endpoint(&resolved));
             notes.extend(names::warnings(&resolved.plan));
-            notes.extend(asked::warnings(&resolved.plan, &resolved.prompts));
+            notes.extend(requests::warnings(&resolved.plan, &resolved.prompts));
             resolved.warnings = notes;
             Ok(resolved)
         }
@@ -184,28 +130,6 @@ fn untrusted_endpoint(resolved: &Resolved) -> Option<String> {
 }
 
 const ENDPOINT: &str = "target.endpoint";
-
-/// What holds where nobody says anything.
-pub(super) fn built_in() -> Value {
-    let mut tree: Value = toml::from_str(include_str!("default.toml"))
-        .unwrap_or_else(|error| unreachable!("default.toml is part of this program: {error}"));
-    tree["simulator"] = serde_json::to_value(simulator::Model::default())
-        .unwrap_or_else(|error| unreachable!("the simulator's defaults are plain data: {error}"));
-    tree
-}
-
-/// The weakest layer.
-fn defaults(sources: &Sources<'_>) -> Value {
-    let mut tree = built_in();
-    if let Some(stem) = sources.plan.and_then(Path::file_stem) {
-        tree["name"] = stem.to_string_lossy().into();
-    }
-    let local = sources.working_dir.join("prompts.json");
-    if local.is_file() {
-        tree["prompts_file"] = local.to_string_lossy().into();
-    }
-    tree
-}
 
 /// Reads the prompts, or says why not.
 fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {

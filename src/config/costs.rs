@@ -1,7 +1,7 @@
 //! Whether a budget of money can be kept: without a price nobody can tell what a request costs. Pure, like the other
 //! rules.
 
-use super::rules::Rules;
+use super::violations::Violations;
 use crate::matrix::expand;
 use crate::plan::Plan;
 use crate::prices::{Prices, Unpriced};
@@ -9,7 +9,7 @@ use crate::prompts::Prompts;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `max_cost` requires a price of everything that a request of a cell may cost.
-pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
+pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, violations: &mut Violations) {
     let prices = Prices::of(plan);
     let mut longest: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
     let mut tokens = |size: String, system: Option<String>| {
@@ -36,8 +36,7 @@ pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, rules: &mut Rules) {
         messages.insert(message);
     }
     for message in messages {
-        rules.hold(
-            false,
+        violations.report(
             &["budget.max_cost", "matrix.model_ids", "matrix.region_prefixes"],
             format!("`max_cost` cannot be kept: {message}"),
             "give it one in [[prices.rows]], or set max_requests or max_output_tokens",

@@ -1,20 +1,20 @@
 //! The forms of a plan that speak of some of its cells: `exclude`, `[[matrix.zip]]`, `[[matrix.add]]` and
 //! `[[override]]`. Their values are read as the tables read them whose keys they are.
 
-use super::layered::describe;
+use super::layers::describe;
 use super::problem::nearest;
-use super::rules::Rules;
+use super::violations::Violations;
 use crate::matrix::{AXES, AddError, Axis, Cell, LOAD_FIELDS, added_cell, expand, parse_values, product, rows, rule};
 use crate::plan::{Keys, Load, Override, Plan, RUN_KEYS, Request, apply_keys, field_names};
 use serde_json::Value;
 
 /// All that does not hold of them.
-pub(super) fn check(plan: &Plan, rules: &mut Rules) {
+pub(super) fn check(plan: &Plan, violations: &mut Violations) {
     let product = product(plan);
-    exclude(plan, &product, rules);
-    zip(plan, rules);
-    add(plan, &product, rules);
-    overrides(plan, rules);
+    exclude(plan, &product, violations);
+    zip(plan, violations);
+    add(plan, &product, violations);
+    overrides(plan, violations);
 }
 
 /// The nearest of the known names, or all of them.
@@ -25,12 +25,12 @@ fn known(name: &str, names: &[&str], what: &str) -> String {
     )
 }
 
-fn exclude(plan: &Plan, product: &[Cell], rules: &mut Rules) {
+fn exclude(plan: &Plan, product: &[Cell], violations: &mut Violations) {
     for (index, rule) in plan.matrix.exclude.iter().enumerate() {
-        rules.rule(&format!("matrix.exclude[{index}]"), rule, product);
+        violations.rule(&format!("matrix.exclude[{index}]"), rule, product);
     }
     let none_left = product.iter().all(|cell| plan.matrix.exclude.iter().any(|rule| rule::matches(rule, cell)));
-    rules.hold(
+    violations.require(
         plan.matrix.exclude.is_empty() || product.is_empty() || !none_left || !plan.matrix.add.is_empty(),
         &["matrix.exclude"],
         "every cell is excluded: nothing is left to run",
@@ -38,28 +38,28 @@ fn exclude(plan: &Plan, product: &[Cell], rules: &mut Rules) {
     );
 }
 
-fn zip(plan: &Plan, rules: &mut Rules) {
+fn zip(plan: &Plan, violations: &mut Violations) {
     let keys: Vec<&str> = AXES.iter().map(|axis| axis.key).collect();
     for (index, zip) in plan.matrix.zip.iter().enumerate() {
         let at = format!("matrix.zip[{index}]");
         let example = "write prompt_sizes = [\"small\", \"large\"] and max_tokens = [64, 512]";
-        rules.hold(zip.iter().count() > 1, &[&at], "axes that go together are two at least", example);
+        violations.require(zip.iter().count() > 1, &[&at], "axes that go together are two at least", example);
         let mut first: Option<(&str, usize)> = None;
         for (key, list) in zip.iter() {
             let place = format!("{at}.{key}");
             let Some(axis) = AXES.iter().find(|axis| axis.key == key) else {
                 let hint = known(key, &keys, "the axes are");
-                rules.hold(false, &[&place], format!("no axis is called `{key}`"), &hint);
+                violations.report(&[&place], format!("no axis is called `{key}`"), hint);
                 continue;
             };
-            values(plan, axis, list, &place, rules);
+            values(plan, axis, list, &place, violations);
             let Some(length) = list.as_array().map(Vec::len) else { continue };
-            rules.hold(length > 0, &[&place], format!("`{key}` is empty"), "an axis has one value at least");
+            violations.require(length > 0, &[&place], || format!("`{key}` is empty"), "an axis has one value at least");
             let (leader, wanted) = *first.get_or_insert((key, length));
-            rules.hold(
+            violations.require(
                 length == wanted,
                 &[&place],
-                format!("`{key}` has {length} values, and `{leader}` has {wanted}: they do not go together"),
+                || format!("`{key}` has {length} values, and `{leader}` has {wanted}: they do not go together"),
                 "the first value of each list goes with the first of the others, and so on: make them equally long",
             );
         }
@@ -67,29 +67,29 @@ fn zip(plan: &Plan, rules: &mut Rules) {
         for (number, row) in rows.iter().enumerate() {
             let same = |other: &Vec<_>| row.iter().zip(other).all(|((_, one), (_, other))| one == other);
             let texts: Vec<String> = row.iter().map(|(_, value)| format!("`{value}`")).collect();
-            let message = format!("{} go together twice", texts.join(" and "));
-            rules.hold(!rows[..number].iter().any(same), &[&at], message, "say it once");
+            let message = || format!("{} go together twice", texts.join(" and "));
+            violations.require(!rows[..number].iter().any(same), &[&at], message, "say it once");
         }
     }
 }
 
 /// What an axis says of each value of a list.
-fn values(plan: &Plan, axis: &Axis, list: &Value, at: &str, rules: &mut Rules) {
+fn values(plan: &Plan, axis: &Axis, list: &Value, at: &str, violations: &mut Violations) {
     let key = format!("matrix.{}", axis.key);
     let Some(items) = list.as_array() else {
         if let Err(error) = parse_values(plan, axis, list) {
-            rules.hold(false, &[at], describe(&key, &error.to_string()), "");
+            violations.report(&[at], describe(&key, &error.to_string()), "");
         }
         return;
     };
     for (index, item) in items.iter().enumerate() {
         if let Err(error) = parse_values(plan, axis, &Value::Array(vec![item.clone()])) {
-            rules.hold(false, &[&format!("{at}[{index}]")], describe(&key, &error.to_string()), "");
+            violations.report(&[&format!("{at}[{index}]")], describe(&key, &error.to_string()), "");
         }
     }
 }
 
-fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
+fn add(plan: &Plan, product: &[Cell], violations: &mut Violations) {
     let attributes: Vec<&str> = AXES.iter().map(|axis| axis.field).collect();
     let excluded = |cell: &&Cell| plan.matrix.exclude.iter().any(|rule| rule::matches(rule, cell));
     let mut before: Vec<Cell> = product.iter().filter(|cell| !excluded(cell)).cloned().collect();
@@ -100,20 +100,19 @@ fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
         for (name, _) in keys.iter().filter(|(name, _)| !attributes.contains(name)) {
             is_known = false;
             let hint = known(name, &attributes, "a cell has");
-            rules.hold(false, &[&format!("{at}.{name}")], format!("no cell has an attribute `{name}`"), &hint);
+            violations.report(&[&format!("{at}.{name}")], format!("no cell has an attribute `{name}`"), hint);
         }
         let demands: Vec<&str> = LOAD_FIELDS.into_iter().filter(|field| keys.get(field).is_some()).collect();
         if let [first, second, ..] = demands[..] {
             let message = format!("`{first}` and `{second}` are both set, and one takes the other's place");
-            rules.hold(false, &[&format!("{at}.{second}")], message, "leave one of them out");
+            violations.report(&[&format!("{at}.{second}")], message, "leave one of them out");
         }
         match added_cell(plan, keys) {
             Ok(cell) => {
                 let same = |other: &Cell| AXES.iter().all(|axis| (axis.get)(other) == (axis.get)(&cell));
                 if let Some(found) = before.iter().position(same) {
                     let id = ids.get(found).map_or("", String::as_str);
-                    rules.hold(
-                        false,
+                    violations.report(
                         &[&at],
                         format!("the cell `{id}` is there already"),
                         "`add` gives new cells; to change some, write [[override]]",
@@ -123,12 +122,11 @@ fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
             }
             Err(AddError::Invalid(field, message)) => {
                 let key = AXES.iter().find(|axis| axis.field == field).map_or(field.as_str(), |axis| axis.key);
-                rules.hold(false, &[&format!("{at}.{field}")], describe(&format!("matrix.{key}"), &message), "");
+                violations.report(&[&format!("{at}.{field}")], describe(&format!("matrix.{key}"), &message), "");
             }
             Err(AddError::Missing(field, values)) if is_known => {
                 let values = values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
-                rules.hold(
-                    false,
+                violations.report(
                     &[&at],
                     format!("the added cell does not say its `{field}`, and the matrix has several: {values}"),
                     "what an added cell does not say is the only value of its axis",
@@ -139,32 +137,32 @@ fn add(plan: &Plan, product: &[Cell], rules: &mut Rules) {
     }
 }
 
-fn overrides(plan: &Plan, rules: &mut Rules) {
+fn overrides(plan: &Plan, violations: &mut Violations) {
     if plan.overrides.is_empty() {
         return;
     }
     let cells = expand(&Plan { overrides: Vec::new(), ..plan.clone() });
     for (index, Override { when, keys }) in plan.overrides.iter().enumerate() {
         let at = format!("override[{index}]");
-        rules.hold(
+        violations.require(
             !when.is_empty(),
             &[&format!("{at}.when"), &at],
             "an override without `when` would change every cell",
             "write when = { service_tier = \"flex\" }, or the keys into [load] or [request]",
         );
-        rules.rule(&format!("{at}.when"), when, &cells);
-        rules.hold(
+        violations.rule(&format!("{at}.when"), when, &cells);
+        violations.require(
             keys.iter().next().is_some(),
             &[&at],
             "an override that changes nothing",
             "give it keys of [load] or [request], such as timeout = \"30m\"",
         );
-        changes(plan, keys, &at, rules);
+        changes(plan, keys, &at, violations);
     }
 }
 
 /// The keys of an override, as `[load]` and `[request]` read them.
-fn changes(plan: &Plan, keys: &Keys, at: &str, rules: &mut Rules) {
+fn changes(plan: &Plan, keys: &Keys, at: &str, violations: &mut Violations) {
     let names: Vec<&str> = field_names::<Load>()
         .iter()
         .chain(field_names::<Request>())
@@ -179,11 +177,11 @@ fn changes(plan: &Plan, keys: &Keys, at: &str, rules: &mut Rules) {
         let place = format!("{at}.{key}");
         if RUN_KEYS.contains(&key) {
             let message = format!("`{key}` is the run's: cells cannot each have their own");
-            rules.hold(false, &[&place], message, "it stands in [load]");
+            violations.report(&[&place], message, "it stands in [load]");
             continue;
         }
         if key == "max_tokens" && is_axis {
-            rules.hold(false, &[&place], "`max_tokens` is an axis of this plan", "the matrix says it for every cell");
+            violations.report(&[&place], "`max_tokens` is an axis of this plan", "the matrix says it for every cell");
             continue;
         }
         let said = || std::iter::once((key, value));
@@ -193,12 +191,12 @@ fn changes(plan: &Plan, keys: &Keys, at: &str, rules: &mut Rules) {
             apply_keys(&plan.request, said()).map(|_| "request")
         } else {
             let hint = known(key, &names, "an override has `when` and");
-            rules.hold(false, &[&place], format!("unknown key `{key}` in [[override]]"), &hint);
+            violations.report(&[&place], format!("unknown key `{key}` in [[override]]"), hint);
             continue;
         };
         if let Err(error) = read {
             let table = if field_names::<Load>().contains(&key) { "load" } else { "request" };
-            rules.hold(false, &[&place], describe(&format!("{table}.{key}"), &error.to_string()), "");
+            violations.report(&[&place], describe(&format!("{table}.{key}"), &error.to_string()), "");
         }
     }
 }

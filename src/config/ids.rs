@@ -1,18 +1,18 @@
 //! Ids of cells name files. Some file systems do not tell `A` from `a`, so ids that differ in nothing else are refused.
 
-use super::rules::Rules;
+use super::violations::Violations;
 use crate::matrix::{AXES, Cell, Expanded, NamedValue};
 use std::collections::HashMap;
 
-pub(super) fn check(named: &[NamedValue], cells: &[Expanded], rules: &mut Rules) {
+pub(super) fn check(named: &[NamedValue], cells: &[Expanded], violations: &mut Violations) {
     for axis in AXES {
         let mut known: HashMap<String, &NamedValue> = HashMap::new();
         for named in named.iter().filter(|named| named.axis.key == axis.key) {
             let (value, at) = (&named.value, &named.at);
             let other = &known.entry(value.to_string().to_lowercase()).or_insert(named).value;
-            let message = format!("`{other}` and `{value}` differ only in the case of their letters");
+            let message = || format!("`{other}` and `{value}` differ only in the case of their letters");
             let hint = "files are named by them, and some file systems ignore the case: rename one of them";
-            rules.hold(other == value, &[at], message, hint);
+            violations.require(other == value, &[at], message, hint);
         }
     }
     let mut known: HashMap<String, &Cell> = HashMap::new();
@@ -27,7 +27,7 @@ pub(super) fn check(named: &[NamedValue], cells: &[Expanded], rules: &mut Rules)
         if !differing.is_empty() {
             let keys: Vec<&str> = differing.iter().map(String::as_str).collect();
             let message = format!("two cells have the id `{}`, which names their files", cell.id);
-            rules.hold(false, &keys, message, "rename one of the values of which the id consists");
+            violations.report(&keys, message, "rename one of the values of which the id consists");
         }
     }
 }

@@ -1,27 +1,30 @@
 //! How a plan is read: defaults, file, environment and flags, one layer over the other. The
 //! environment is an argument; nothing here reads it. Known by `cli` and `app` only.
 
-mod asked;
 mod aws_endpoint;
 mod aws_profile;
 mod bounds;
 mod check;
 mod costs;
+mod defaults;
 mod file;
 mod files;
 mod forms;
 mod ids;
-mod layered;
+mod keys;
 mod layers;
+mod merge;
 mod names;
 mod paths;
 mod problem;
+mod requests;
 mod rules;
 mod schema;
 pub(crate) mod settings;
 mod slo;
 mod sources;
 mod tree;
+mod violations;
 
 pub(crate) use aws_profile::{AwsSettings, CaBundlePath, UnknownProfile};
 pub(crate) use paths::{expand_home, relative_to};

@@ -1,7 +1,7 @@
 //! Names of service tiers and region prefixes. Bedrock adds new ones, so an unknown name is sent, with a
 //! warning. A name that is nearly a known one is taken for a typing error.
 
-use super::rules::Rules;
+use super::violations::Violations;
 use crate::matrix::{NamedValue, named_values};
 use crate::plan::Plan;
 
@@ -43,14 +43,13 @@ fn unknown<'a>(
 }
 
 /// Refuses names that are probably typing errors.
-pub(super) fn check(plan: &Plan, values: &[NamedValue], rules: &mut Rules) {
+pub(super) fn check(plan: &Plan, values: &[NamedValue], violations: &mut Violations) {
     for (name, NamedValue { at, .. }, noun, known) in unknown(plan, values) {
         if let Some(meant) = probably_meant(&name, known) {
-            rules.hold(
-                false,
+            violations.report(
                 &[at],
                 format!("`{name}` is not a known {noun}"),
-                &format!("did you mean `{meant}`? If `{name}` is right, set allow_unknown = [\"{name}\"] in [run]"),
+                format!("did you mean `{meant}`? If `{name}` is right, set allow_unknown = [\"{name}\"] in [run]"),
             );
         }
     }

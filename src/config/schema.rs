@@ -2,18 +2,24 @@
 //! what only this room knows: which keys have a default, what may be left out, and whose keys the forms
 //! of the plan language take.
 
-use super::check::built_in;
+use super::defaults::built_in;
 use super::files::EXTENDS;
 use crate::matrix::AXES;
 use crate::plan::{Plan, RUN_KEYS};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-/// The schema. A plan may leave out anything; only the items of lists have keys that they need.
-pub(crate) fn schema() -> Value {
+/// Returns the schema that the types of a plan describe, without defaults and without the keys of its forms.
+pub(super) fn plan_schema() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut root = settings.into_generator().into_root_schema_for::<Plan>().to_value();
     tidy(&mut root);
+    root
+}
+
+/// The schema. A plan may leave out anything; only the items of lists have keys that they need.
+pub(crate) fn schema() -> Value {
+    let mut root = plan_schema();
     optional(&mut root, &built_in());
     let properties = &mut root["properties"];
     properties["schema"] = json!({ "const": 1, "description": "The version of the format.", "default": 1 });

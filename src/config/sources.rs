@@ -2,7 +2,7 @@
 //! the values make sense together.
 
 use super::Sources;
-use super::check::free_table;
+use super::keys::free_table;
 use super::paths::expand_home;
 use super::problem::{Problem, nearest};
 use super::settings::{ALLOW_HTTP, Kind, OF_SHARDS, PREFIX, SETTINGS, Setting, find};

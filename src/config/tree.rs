@@ -1,12 +1,9 @@
 //! A plan as a tree of values by dotted keys, and the keys that nobody knows in it.
 
-use super::check::free_table;
 use super::file::PlanFile;
+use super::keys::{free_table, is_table_list};
 use super::problem::{Problem, nearest};
 use serde_json::{Map, Value};
-
-/// Keys that are lists of tables: `[[key]]`.
-const LISTS: [&str; 8] = ["profile", "override", "matrix.zip", "matrix.add", "prices.rows", "mix", "dataset", "slo"];
 
 /// Reports keys that nobody knows, and values where tables belong, and takes them out.
 pub(super) fn unknown_keys(
@@ -40,7 +37,7 @@ pub(super) fn unknown_keys(
                 false
             }
             (false, true) => {
-                let problem = if LISTS.contains(&here.as_str()) {
+                let problem = if is_table_list(&here) {
                     let message = format!("`{key}` is a list of tables, not one");
                     Problem::new(file.key(&here), message).hint(Some(format!("write [[{here}]]")))
                 } else {
@@ -62,7 +59,7 @@ pub(super) fn unknown_keys(
 fn similar_table(key: &str, value: &Value, known: &Map<String, Value>) -> Option<String> {
     let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
     let is_table = |(name, shape): &(&String, &Value)| {
-        if is_list { LISTS.contains(&name.as_str()) } else { shape.is_object() }
+        if is_list { is_table_list(name) } else { shape.is_object() }
     };
     let tables = known.iter().filter(is_table).map(|(name, _)| name.as_str());
     let near = (value.is_object() || is_list && value != &Value::Array(Vec::new())).then(|| nearest(key, tables))??;
