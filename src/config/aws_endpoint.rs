@@ -1,5 +1,5 @@
-//! Endpoints that AWS's own configuration sets: the variables `AWS_ENDPOINT_URL*`, and `endpoint_url` of the profile and of
-//! its `services` section. The SDK is never left to resolve them itself: what is found here is shown, recorded and passed on.
+//! Endpoints that the AWS configuration sets: the variables `AWS_ENDPOINT_URL*`, and `endpoint_url` of the profile and of
+//! its `services` section. The SDK is never left to resolve them itself: endpoints are shown, recorded and passed to it.
 
 use super::aws_profile::{boolean, load};
 use super::problem::Problem;
@@ -17,13 +17,13 @@ pub(super) struct Service {
     profile_keys: &'static [&'static str],
 }
 
-/// Where requests are sent.
+/// Bedrock, which requests are sent to.
 pub(super) const BEDROCK_RUNTIME: Service = Service {
     variables: ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"],
     profile_keys: &["bedrock_runtime", "bedrock-runtime"],
 };
 
-/// Where an exchange is.
+/// S3, which stores an exchange.
 pub(super) const S3: Service =
     Service { variables: ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"], profile_keys: &["s3"] };
 

@@ -1,4 +1,4 @@
-//! What AWS's own configuration sets beside endpoints: which profile is selected and whether it exists, the trusted
+//! Settings of the AWS configuration except for endpoints: which profile is selected and whether it exists, the trusted
 //! certificates, and FIPS and dual-stack endpoints.
 
 use super::paths::expand_home;
@@ -102,7 +102,7 @@ pub(super) fn check_variants(
                 Some(Problem::named(name, message).hint(Some("unset one of them; the URL may name such an endpoint")))
             }
             ("true" | "false", _) => None,
-            _ => Some(Problem::named(name, format!("`{text}` is not true or false"))),
+            _ => Some(Problem::named(name, format!("invalid value `{text}`: expected true or false"))),
         }
     };
     VARIANTS.into_iter().filter_map(check).collect()
@@ -130,7 +130,7 @@ pub(super) fn load(environment: &BTreeMap<String, String>, profile: Option<&str>
     // The future reads files where it is polled and never waits: it needs no runtime, and may be polled within one.
     match loading.now_or_never() {
         Some(loaded) => loaded.map_err(|error| sources(&error)),
-        None => Err("it is not there yet".into()),
+        None => Err("no file exists".into()),
     }
 }
 
@@ -140,7 +140,7 @@ pub(super) fn boolean(name: &str, text: &str) -> Result<bool, Problem> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(Problem::named(name, format!("`{text}` is not true or false"))),
+        _ => Err(Problem::named(name, format!("invalid value `{text}`: expected true or false"))),
     }
 }
 

@@ -1,12 +1,12 @@
-//! From layers to a plan: keys are checked per layer before the merge, values after it, and all that
-//! is wrong is said at once.
+//! Turns layers into a plan: keys are checked per layer before the merge, values after it. All errors are reported
+//! together.
 
 use super::files;
-use super::layers::Layered;
+use super::layers::LayerStack;
 use super::paths::expand_home;
 use super::problem::{Place, Problem, Problems, Source};
 use super::sources::Entry;
-use super::tree::{leaves, set, unknown_keys};
+use super::tree::{leaves, remove_unknown_keys, set};
 use super::{Resolved, Sources, aws_endpoint, aws_profile, defaults, keys, names, requests, rules, sources};
 use crate::plan::{Endpoint, Layer, Origin, Plan};
 use crate::prompts::{Files, Prompts};
@@ -21,17 +21,17 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     for key in keys::optional() {
         set(&mut shape, key, Value::Null);
     }
-    // A parent is a file's business: neither a variable nor a flag names one.
+    // Only a file has a parent: neither a variable nor a flag sets one.
     let paths: Vec<String> = leaves(&shape).into_iter().filter(|path| path != files::EXTENDS).collect();
 
     let files = sources.plan.map_or_else(Vec::new, |path| files::read(path, sources.environment, &mut problems));
     let mut trees = Vec::new();
-    // What stands in a file with syntax errors is guesswork: it is said that it cannot be read, and no more.
-    let readable = problems.is_empty();
-    for (index, file) in files.iter().enumerate().filter(|_| readable) {
+    // The keys of a file with syntax errors are unreliable: only the syntax errors are reported.
+    let is_readable = problems.is_empty();
+    for (index, file) in files.iter().enumerate().filter(|_| is_readable) {
         let mut tree = file.tree.clone();
-        unknown_keys(file, &mut tree, &shape, "", &shape, &mut problems);
-        files::settle(file, index + 1 == files.len(), &mut tree, sources, &mut problems);
+        remove_unknown_keys(file, &mut tree, &shape, "", &shape, &mut problems);
+        files::resolve(file, index + 1 == files.len(), &mut tree, sources, &mut problems);
         trees.push(tree);
     }
     let mut entries = sources::environment(sources, &paths, &mut problems);
@@ -41,12 +41,12 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         false
     });
 
-    let mut layered = Layered::new(&defaults, &files, trees, entries);
-    layered.resolve_exclusive_keys(&mut problems);
-    let mut notes = aws_endpoint(sources, &mut layered, &mut problems);
-    let (plan, bad) = layered.plan(&defaults, &mut problems);
+    let mut layers = LayerStack::new(&defaults, &files, trees, entries);
+    layers.resolve_exclusive_keys(&mut problems);
+    let mut warnings = aws_endpoint(sources, &mut layers, &mut problems);
+    let (plan, replaced) = layers.plan(&defaults, &mut problems);
     if plan.target.endpoint != Endpoint::Simulated {
-        let set_by = match layered.place(ENDPOINT) {
+        let set_by = match layers.place(ENDPOINT) {
             Place::Name(name) => format!("`{name}`"),
             Place::File(..) => "the plan".into(),
         };
@@ -58,29 +58,29 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         problems.extend(aws_profile::check_variants(sources.environment, profile, url));
     }
     let prompts =
-        prompts(&plan, &layered, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layered, &mut problems));
+        prompts(&plan, &layers, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layers, &mut problems));
     if let Err(message) = expand_home(&plan.results_dir, sources.environment) {
-        problems.push(Problem::new(layered.place("results_dir"), message));
+        problems.push(Problem::new(layers.place("results_dir"), message));
     }
     for violation in rules::check(&plan, prompts.as_ref(), sources.max_cells) {
-        let is_bad = |wrong: &String| {
+        let is_affected = |wrong: &String| {
             violation.keys.iter().any(|path| {
                 path.starts_with(wrong.as_str())
                     || ["[", "."].iter().any(|deeper| wrong.starts_with(&format!("{path}{deeper}")))
             })
         };
-        if !bad.iter().any(is_bad) {
-            problems.push(Problem::new(layered.strongest(&violation.keys), violation.message).hint(violation.hint));
+        if !replaced.iter().any(is_affected) {
+            problems.push(Problem::new(layers.last_set_place(&violation.keys), violation.message).hint(violation.hint));
         }
     }
     match prompts {
         Some(prompts) if problems.is_empty() => {
             let allow_http = allow_http || sources.flags.iter().any(|(flag, _)| flag == "allow-http");
-            let mut resolved = Resolved { origins: layered.origins(), plan, prompts, warnings: Vec::new(), allow_http };
-            notes.extend(untrusted_endpoint(&resolved));
-            notes.extend(names::warnings(&resolved.plan));
-            notes.extend(requests::warnings(&resolved.plan, &resolved.prompts));
-            resolved.warnings = notes;
+            let mut resolved = Resolved { origins: layers.origins(), plan, prompts, warnings: Vec::new(), allow_http };
+            warnings.extend(untrusted_endpoint(&resolved));
+            warnings.extend(names::warnings(&resolved.plan));
+            warnings.extend(requests::warnings(&resolved.plan, &resolved.prompts));
+            resolved.warnings = warnings;
             Ok(resolved)
         }
         _ => Err(Problems(problems)),
@@ -88,11 +88,11 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
 }
 
 /// Adds the endpoint that AWS's own configuration sets: variables replace that of a plan, the profile only the default.
-/// A plan that is `simulated` stays so: it promises that nothing leaves this machine, and every shell of a team may
-/// set these variables. Returns warnings.
-fn aws_endpoint(sources: &Sources<'_>, layered: &mut Layered<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
-    let target = &layered.merged.tree["target"];
-    let layer = layered.layer(ENDPOINT);
+/// They never replace `simulated`: such a plan sends nothing to other machines, and the variables may be set in every shell
+/// of a team. Returns warnings.
+fn aws_endpoint(sources: &Sources<'_>, layers: &mut LayerStack<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+    let target = &layers.merged.tree["target"];
+    let layer = layers.layer(ENDPOINT);
     if layer > Layer::File || target["endpoint"] == "simulated" {
         return Vec::new();
     }
@@ -107,7 +107,7 @@ fn aws_endpoint(sources: &Sources<'_>, layered: &mut Layered<'_>, problems: &mut
     let warnings: Vec<String> = found.warning.into_iter().collect();
     let mut add = |layer, configured: aws_endpoint::Configured| {
         let origin = Origin { layer, name: Some(configured.name) };
-        layered.add(Entry { key: ENDPOINT.into(), value: configured.url.into(), origin });
+        layers.add(Entry { key: ENDPOINT.into(), value: configured.url.into(), origin });
     };
     match (found.environment, found.profile) {
         (Some(configured), _) => add(Layer::Env, configured),
@@ -117,12 +117,12 @@ fn aws_endpoint(sources: &Sources<'_>, layered: &mut Layered<'_>, problems: &mut
     warnings
 }
 
-/// A warning about an endpoint that only a plan sets: `run` sends no credentials there.
+/// Returns a warning about an endpoint that only a plan sets: `run` sends no credentials to it.
 fn untrusted_endpoint(resolved: &Resolved) -> Option<String> {
     match &resolved.plan.target.endpoint {
         Endpoint::Url(url) if !resolved.is_endpoint_trusted() && !url.is_bedrock() && !url.is_loopback() => {
             Some(format!(
-                "`{url}` is set by the plan alone and is not a host of Amazon Bedrock: no AWS credentials are sent there; --endpoint-url {url} allows it"
+                "`{url}` is set by the plan alone and is not a host of Amazon Bedrock: no AWS credentials are sent to it; allow them with --endpoint-url {url}"
             ))
         }
         _ => None,
@@ -131,15 +131,15 @@ fn untrusted_endpoint(resolved: &Resolved) -> Option<String> {
 
 const ENDPOINT: &str = "target.endpoint";
 
-/// Reads the prompts, or says why not.
-fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
+/// Reads the prompts, or reports why they cannot be read.
+fn prompts(plan: &Plan, layers: &LayerStack<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
     let Some(path) = &plan.prompts_file else { return Some(Prompts::shipped()) };
     let shown = path.display().to_string();
     let text = match text_file::read(path) {
         Ok(text) => text,
         Err(error) => {
-            let message = format!("the prompts file {shown} cannot be read: {error}");
-            problems.push(Problem::new(layered.place("prompts_file"), message));
+            let message = format!("cannot read the prompts file {shown}: {error}");
+            problems.push(Problem::new(layers.place("prompts_file"), message));
             return None;
         }
     };
@@ -147,38 +147,43 @@ fn prompts(plan: &Plan, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> O
         Ok(prompts) => Some(prompts),
         Err(errors) => {
             let text: Arc<str> = text.into();
-            for wrong in errors {
-                let source = match wrong.file {
+            for error in errors {
+                let source = match error.file {
                     Some((path, text)) => Source { path, text: text.into() },
                     None => Source { path: shown.clone(), text: Arc::clone(&text) },
                 };
-                let hint = wrong.hint.unwrap_or_else(|| {
-                    "a prompts file is {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}".into()
-                });
-                problems.push(Problem::new(Place::File(source, wrong.span), wrong.message).hint(Some(hint)));
+                let hint = error
+                    .hint
+                    .unwrap_or_else(|| "write {\"NAME\": {\"text\": \"...\", \"description\": \"...\"}}".into());
+                problems.push(Problem::new(Place::File(source, error.span), error.message).hint(Some(hint)));
             }
             None
         }
     }
 }
 
-/// Adds the data sets of the plan, or says why not.
-fn datasets(plan: &Plan, mut prompts: Prompts, layered: &Layered<'_>, problems: &mut Vec<Problem>) -> Option<Prompts> {
+/// Adds the data sets of the plan, or reports why they cannot be read.
+fn datasets(
+    plan: &Plan,
+    mut prompts: Prompts,
+    layers: &LayerStack<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Prompts> {
     let before = problems.len();
     for (index, dataset) in plan.dataset.iter().enumerate() {
         let name = &dataset.name;
-        let at = |key: &str| layered.place(&format!("dataset[{index}].{key}"));
+        let at = |key: &str| layers.place(&format!("dataset[{index}].{key}"));
         if name.trim().is_empty() {
             problems.push(Problem::new(at("name"), "a data set needs a name"));
         } else if prompts.contains(name) {
-            problems.push(Problem::new(at("name"), format!("a prompt is called `{name}` already")));
+            problems.push(Problem::new(at("name"), format!("a prompt already has the name `{name}`")));
         } else if let Err(errors) = prompts.add_dataset(name, &dataset.file) {
-            for wrong in errors {
-                let place = match wrong.file {
-                    Some((path, text)) => Place::File(Source { path, text: text.into() }, wrong.span),
+            for error in errors {
+                let place = match error.file {
+                    Some((path, text)) => Place::File(Source { path, text: text.into() }, error.span),
                     None => at("file"),
                 };
-                problems.push(Problem::new(place, wrong.message).hint(wrong.hint));
+                problems.push(Problem::new(place, error.message).hint(error.hint));
             }
         }
     }

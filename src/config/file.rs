@@ -1,4 +1,4 @@
-//! TOML text to a tree and the place of everything in it. Finds all syntax errors at once.
+//! Parses TOML into a tree with the position of each key and value. Reports all syntax errors together.
 
 use super::problem::{Place, Problem, Source};
 use serde_json::{Map, Number, Value};
@@ -7,20 +7,20 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A plan file as it stands.
+/// A parsed plan file.
 #[derive(Debug)]
 pub(super) struct PlanFile {
     pub(super) source: Source,
-    /// What could be read.
+    /// The part that could be parsed.
     pub(super) tree: Value,
-    /// Dotted path (`matrix.user_counts[1]`) to where the value stands.
+    /// Byte range of each value by dotted path (`matrix.user_counts[1]`).
     pub(super) values: HashMap<String, Range<usize>>,
-    /// Dotted path to where the key stands.
+    /// Byte range of each key by dotted path.
     pub(super) keys: HashMap<String, Range<usize>>,
 }
 
 impl PlanFile {
-    /// Parses as much as can be parsed.
+    /// Parses as much as possible.
     pub(super) fn parse(source: Source) -> (Self, Vec<Problem>) {
         let (table, errors) = DeTable::parse_recoverable(&source.text);
         let mut problems: Vec<Problem> = errors
@@ -30,20 +30,20 @@ impl PlanFile {
                 Problem::new(Place::File(source.clone(), error.span().unwrap_or(end..end)), error.message().to_owned())
             })
             .collect();
-        let mut walk = Walk { values: HashMap::new(), keys: HashMap::new(), wrong: Vec::new() };
+        let mut walk = Walk { values: HashMap::new(), keys: HashMap::new(), rejected: Vec::new() };
         let tree = walk.table(table.get_ref(), "");
         problems.extend(
-            walk.wrong.into_iter().map(|(span, message)| Problem::new(Place::File(source.clone(), span), message)),
+            walk.rejected.into_iter().map(|(span, message)| Problem::new(Place::File(source.clone(), span), message)),
         );
         (Self { tree, values: walk.values, keys: walk.keys, source }, problems)
     }
 
-    /// The place of a key.
+    /// Returns the place of a key.
     pub(super) fn key(&self, path: &str) -> Place {
         self.place(self.keys.get(path))
     }
 
-    /// The place of a value; of the nearest thing around it where it has none.
+    /// Returns the place of a value, or of the nearest enclosing one.
     pub(super) fn value(&self, path: &str) -> Place {
         let mut path = path;
         loop {
@@ -57,7 +57,7 @@ impl PlanFile {
         }
     }
 
-    /// The line of a value, from 1.
+    /// Returns the line of a value, from 1.
     pub(super) fn line(&self, path: &str) -> Option<usize> {
         let span = self.keys.get(path).or_else(|| self.values.get(path))?;
         Some(self.source.text[..span.start].matches('\n').count() + 1)
@@ -71,7 +71,7 @@ impl PlanFile {
 struct Walk {
     values: HashMap<String, Range<usize>>,
     keys: HashMap<String, Range<usize>>,
-    wrong: Vec<(Range<usize>, String)>,
+    rejected: Vec<(Range<usize>, String)>,
 }
 
 impl Walk {
@@ -93,11 +93,13 @@ impl Walk {
             DeValue::String(text) => Value::String(text.to_string()),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => number.into(),
-                Err(_) => self.refuse(value.span(), format!("{number} does not fit into 64 bits")),
+                Err(_) => self.reject(value.span(), format!("integer `{number}` does not fit into 64 bits")),
             },
             DeValue::Float(number) => match number.as_str().parse::<f64>().ok().and_then(Number::from_f64) {
                 Some(number) => Value::Number(number),
-                None => self.refuse(value.span(), format!("{} is not a number that can be used here", number.as_str())),
+                None => {
+                    self.reject(value.span(), format!("invalid number `{}`: expected a finite number", number.as_str()))
+                }
             },
             DeValue::Boolean(boolean) => (*boolean).into(),
             DeValue::Datetime(datetime) => Value::String(datetime.to_string()),
@@ -108,8 +110,8 @@ impl Walk {
         }
     }
 
-    fn refuse(&mut self, span: Range<usize>, message: String) -> Value {
-        self.wrong.push((span, message));
+    fn reject(&mut self, span: Range<usize>, message: String) -> Value {
+        self.rejected.push((span, message));
         Value::Null
     }
 }

@@ -1,5 +1,5 @@
-//! The files of a plan: the one that was asked for, what it extends, and so on. A parent is weaker than
-//! the file that names it. Does not know what is in them, but for what is relative to a file.
+//! The files of a plan: the given one and the chain of plans that it extends. A file overrides its parent. Knows nothing
+//! about their content except for relative paths.
 
 use super::Sources;
 use super::file::PlanFile;
@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The key that names a parent.
+/// The key that names the parent.
 pub(super) const EXTENDS: &str = "extends";
 
-/// Reads a plan and its parents, weakest first.
+/// Reads a plan and its parents, lowest precedence first.
 pub(super) fn read(path: &Path, environment: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Vec<PlanFile> {
     let mut files: Vec<PlanFile> = Vec::new();
     let mut next = Some(path.to_owned());
@@ -22,14 +22,14 @@ pub(super) fn read(path: &Path, environment: &BTreeMap<String, String>, problems
         let text = match text_file::read(&path) {
             Ok(text) => text,
             Err(error) => {
-                problems.push(cannot_be_read(&shown, &error, files.last()));
+                problems.push(unreadable_plan(&shown, &error, files.last()));
                 break;
             }
         };
         let (file, wrong) = PlanFile::parse(Source { path: shown, text: text.into() });
         let is_empty = files.is_empty() && wrong.is_empty() && file.tree.as_object().is_some_and(Map::is_empty);
         if is_empty {
-            let hint = near(&path).unwrap_or_else(|| "a plan that keeps every default contains `schema = 1`".into());
+            let hint = nearby_plans(&path).unwrap_or_else(|| "write `schema = 1` for a plan with all defaults".into());
             problems.push(Problem::named(&file.source.path, "the plan is empty").hint(Some(hint)));
         }
         problems.extend(wrong);
@@ -37,14 +37,14 @@ pub(super) fn read(path: &Path, environment: &BTreeMap<String, String>, problems
         files.push(file);
         match parent {
             None => {}
-            Some(Value::String(parent)) => match beside(&path, &parent, environment) {
-                Ok(found) if circle(&files, &found) => problems.push(round(&files, &found)),
+            Some(Value::String(parent)) => match resolve_path(&path, &parent, environment) {
+                Ok(found) if is_cycle(&files, &found) => problems.push(cycle_problem(&files, &found)),
                 Ok(found) => next = Some(found),
                 Err(message) => problems.push(Problem::new(files[files.len() - 1].value(EXTENDS), message)),
             },
             Some(other) => {
                 let place = files[files.len() - 1].value(EXTENDS);
-                let message = format!("`{EXTENDS}` is {other}, and names one plan file");
+                let message = format!("invalid `{EXTENDS}` `{other}`: expected the path of a plan");
                 problems.push(Problem::new(place, message).hint(Some("write extends = \"base.toml\"")));
             }
         }
@@ -53,8 +53,8 @@ pub(super) fn read(path: &Path, environment: &BTreeMap<String, String>, problems
     files
 }
 
-/// Takes out what holds for one file only, and resolves what is relative to it.
-pub(super) fn settle(
+/// Removes the keys that are not inherited, and resolves relative paths.
+pub(super) fn resolve(
     file: &PlanFile,
     is_last: bool,
     tree: &mut Value,
@@ -63,13 +63,13 @@ pub(super) fn settle(
 ) {
     let Value::Object(map) = tree else { return };
     map.remove(EXTENDS);
-    // What extends a plan is another plan: its name is its own.
+    // The name is not inherited.
     if !is_last {
         map.remove("name");
     }
     let mut join = |path: &mut Value, at: &str| {
         let Value::String(path) = path else { return };
-        match beside(Path::new(&file.source.path), path, sources.environment) {
+        match resolve_path(Path::new(&file.source.path), path, sources.environment) {
             Ok(found) => *path = sources.working_dir.join(found).to_string_lossy().into_owned(),
             Err(message) => problems.push(Problem::new(file.value(at), message)),
         }
@@ -85,31 +85,30 @@ pub(super) fn settle(
     }
 }
 
-/// A path that a file names, relative to that file.
-fn beside(file: &Path, named: &str, environment: &BTreeMap<String, String>) -> Result<PathBuf, String> {
+/// Resolves a path relative to the file that contains it.
+fn resolve_path(file: &Path, named: &str, environment: &BTreeMap<String, String>) -> Result<PathBuf, String> {
     Ok(file.parent().unwrap_or(Path::new("")).join(&*expand_home(named, environment)?))
 }
 
-fn cannot_be_read(shown: &str, error: &std::io::Error, child: Option<&PlanFile>) -> Problem {
+fn unreadable_plan(shown: &str, error: &std::io::Error, child: Option<&PlanFile>) -> Problem {
     if let Some(child) = child {
-        let message = format!("the plan that this one extends cannot be read: {shown}: {error}");
-        return Problem::new(child.value(EXTENDS), message)
-            .hint(Some("a parent is relative to the plan that names it"));
+        let message = format!("cannot read the extended plan {shown}: {error}");
+        return Problem::new(child.value(EXTENDS), message).hint(Some("write a path relative to this plan"));
     }
-    let hint = near(Path::new(shown)).filter(|_| error.kind() == std::io::ErrorKind::NotFound);
-    Problem::named(shown, format!("the plan cannot be read: {error}")).hint(hint)
+    let hint = nearby_plans(Path::new(shown)).filter(|_| error.kind() == std::io::ErrorKind::NotFound);
+    Problem::named(shown, format!("cannot read the plan: {error}")).hint(hint)
 }
 
-/// How many plans a hint lists.
-const LISTED: usize = 5;
+/// Maximum number of plans in a hint.
+const MAX_LISTED: usize = 5;
 
-/// The plans beside a path and in `plans/`, those with a similar name first.
-fn near(path: &Path) -> Option<String> {
+/// Returns a hint with the plans in the directory of a path and in `plans/`, similar names first.
+fn nearby_plans(path: &Path) -> Option<String> {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let parent = path.parent().unwrap_or(Path::new(""));
     let is_plan = |found: &PathBuf| {
         let is_toml = found.extension().is_some_and(|end| end == "toml");
-        // The manifests of Rust projects are no plans.
+        // Manifests of Rust projects are not plans.
         is_toml && found != path && found.file_name().is_some_and(|name| name != "Cargo.toml") && found.is_file()
     };
     let mut plans: Vec<PathBuf> = Vec::new();
@@ -124,26 +123,26 @@ fn near(path: &Path) -> Option<String> {
     plans.dedup();
     let wanted = stem(path);
     plans.sort_by(|a, b| similarity(&stem(b), &wanted).total_cmp(&similarity(&stem(a), &wanted)));
-    let mut listed: Vec<String> = plans.iter().take(LISTED).map(|plan| plan.display().to_string()).collect();
-    if plans.len() > LISTED {
-        listed.push(format!("{} more", plans.len() - LISTED));
+    let mut listed: Vec<String> = plans.iter().take(MAX_LISTED).map(|plan| plan.display().to_string()).collect();
+    if plans.len() > MAX_LISTED {
+        listed.push(format!("{} more", plans.len() - MAX_LISTED));
     }
-    (!listed.is_empty()).then(|| format!("plans near it: {}", listed.join(", ")))
+    (!listed.is_empty()).then(|| format!("existing plans: {}", listed.join(", ")))
 }
 
-fn same(file: &PlanFile, path: &Path) -> bool {
+fn is_same_file(file: &PlanFile, path: &Path) -> bool {
     let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     canonical(Path::new(&file.source.path)) == canonical(path)
 }
 
-fn circle(files: &[PlanFile], next: &Path) -> bool {
-    files.iter().any(|file| same(file, next))
+fn is_cycle(files: &[PlanFile], next: &Path) -> bool {
+    files.iter().any(|file| is_same_file(file, next))
 }
 
-/// The circle that a file closes.
-fn round(files: &[PlanFile], next: &Path) -> Problem {
-    let around = files.iter().skip_while(|file| !same(file, next)).map(|file| file.source.path.clone());
-    let names: Vec<String> = around.chain([next.display().to_string()]).collect();
-    let message = format!("plans extend each other in a circle: {}", names.join(" -> "));
-    Problem::new(files[files.len() - 1].value(EXTENDS), message).hint(Some("take one of these `extends` out"))
+/// Returns the problem of a file that closes a cycle.
+fn cycle_problem(files: &[PlanFile], next: &Path) -> Problem {
+    let cycle = files.iter().skip_while(|file| !is_same_file(file, next)).map(|file| file.source.path.clone());
+    let names: Vec<String> = cycle.chain([next.display().to_string()]).collect();
+    let message = format!("plans extend each other in a cycle: {}", names.join(" -> "));
+    Problem::new(files[files.len() - 1].value(EXTENDS), message).hint(Some("remove one of these `extends`"))
 }

@@ -1,4 +1,5 @@
-//! Ids of cells name files. Some file systems do not tell `A` from `a`, so ids that differ in nothing else are refused.
+//! Rule for ids of cells: they name files, and some file systems ignore the case of letters. Ids must differ in more than
+//! case.
 
 use super::violations::Violations;
 use crate::matrix::{AXES, Cell, Expanded, NamedValue};
@@ -11,7 +12,7 @@ pub(super) fn check(named: &[NamedValue], cells: &[Expanded], violations: &mut V
             let (value, at) = (&named.value, &named.at);
             let other = &known.entry(value.to_string().to_lowercase()).or_insert(named).value;
             let message = || format!("`{other}` and `{value}` differ only in the case of their letters");
-            let hint = "files are named by them, and some file systems ignore the case: rename one of them";
+            let hint = "rename one of them: they name files, and some file systems ignore case";
             violations.require(other == value, &[at], message, hint);
         }
     }
@@ -23,11 +24,11 @@ pub(super) fn check(named: &[NamedValue], cells: &[Expanded], violations: &mut V
             .filter(|axis| (axis.get)(cell) != (axis.get)(other))
             .map(|axis| format!("matrix.{}", axis.key))
             .collect();
-        // A cell that is there twice is another error.
+        // Another rule reports equal cells.
         if !differing.is_empty() {
             let keys: Vec<&str> = differing.iter().map(String::as_str).collect();
             let message = format!("two cells have the id `{}`, which names their files", cell.id);
-            violations.report(&keys, message, "rename one of the values of which the id consists");
+            violations.report(&keys, message, "rename one of the values that form the id");
         }
     }
 }

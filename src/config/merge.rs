@@ -1,24 +1,23 @@
-//! One layer over the other: defaults, file, environment, flags. The only user of figment, which
-//! merges one provider per value and remembers by its tag who said it.
+//! Merges the layers: defaults, files, environment, flags. The only user of figment, which merges one provider per value
+//! and tags it with its origin.
 
 use figment::value::{Dict, Map, Value as FigmentValue};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 use serde_json::Value;
 
-/// One value that a layer says.
+/// A value that a layer sets.
 #[derive(Debug, Clone)]
-pub(super) struct Said {
+pub(super) struct LayerValue {
     /// Dotted key; empty for a whole tree.
     pub(super) key: String,
-    /// What.
     pub(super) value: Value,
-    /// Who: an index into the caller's list of origins.
-    pub(super) by: usize,
+    /// Index into the caller's list of origins.
+    pub(super) origin: usize,
 }
 
-impl Provider for Said {
+impl Provider for LayerValue {
     fn metadata(&self) -> Metadata {
-        Metadata::named(self.by.to_string())
+        Metadata::named(self.origin.to_string())
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, Error> {
@@ -31,23 +30,22 @@ impl Provider for Said {
     }
 }
 
-/// What holds when all layers are laid over each other.
+/// The merged layers.
 pub(super) struct Merged {
     figment: Figment,
-    /// The tree.
     pub(super) tree: Value,
 }
 
-/// Merges values, weakest first: tables merge, everything else is replaced.
-pub(super) fn merge(said: Vec<Said>) -> Merged {
-    let figment = said.into_iter().fold(Figment::new(), Figment::merge);
+/// Merges values, lowest precedence first: tables are merged, other values are replaced.
+pub(super) fn merge(values: Vec<LayerValue>) -> Merged {
+    let figment = values.into_iter().fold(Figment::new(), Figment::merge);
     let tree = figment.extract().unwrap_or_else(|error| unreachable!("plain data merges: {error}"));
     Merged { figment, tree }
 }
 
 impl Merged {
-    /// Who said what holds at a key.
-    pub(super) fn by(&self, key: &str) -> Option<usize> {
+    /// Returns the index of the origin that sets a key.
+    pub(super) fn origin_index(&self, key: &str) -> Option<usize> {
         self.figment.find_metadata(key)?.name.parse().ok()
     }
 }

@@ -1,5 +1,5 @@
-//! How a plan is read: defaults, file, environment and flags, one layer over the other. The
-//! environment is an argument; nothing here reads it. Known by `cli` and `app` only.
+//! Reads a plan from its layers: defaults, files, environment and flags. The environment is an argument; this module does
+//! not read it. Used by `cli` and `app` only.
 
 mod aws_endpoint;
 mod aws_profile;
@@ -38,39 +38,36 @@ use problem::Problem;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Everything that can say something about a plan.
+/// The inputs of a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources<'a> {
-    /// The plan file; without one the built-in defaults are the plan.
+    /// The plan file; without it the built-in defaults apply.
     pub(crate) plan: Option<&'a Path>,
-    /// Flags without dashes, with their values, as given.
+    /// Names of flags without dashes, and their values.
     pub(crate) flags: &'a [(String, String)],
-    /// `--set`, as given.
+    /// Values of `--set`.
     pub(crate) sets: &'a [String],
-    /// The environment.
     pub(crate) environment: &'a BTreeMap<String, String>,
-    /// What relative paths from the environment and from flags are relative to.
+    /// Base of relative paths from the environment and from flags.
     pub(crate) working_dir: &'a Path,
-    /// The most cells, and the most cell runs (cells times repetitions), that the plan may mean. No plan, variable or
-    /// setting flag raises it: it protects against them.
+    /// Maximum number of cells, and of cell runs (cells times repetitions). No plan, variable or setting flag raises it: it
+    /// protects against them.
     pub(crate) max_cells: u64,
 }
 
-/// [`Sources::max_cells`] where nothing else is set.
+/// Default of [`Sources::max_cells`].
 pub(crate) const MAX_CELLS: u64 = 100_000;
 
-/// A plan that holds together.
+/// A valid plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
-    /// The plan.
     pub(crate) plan: Plan,
-    /// Where each of its values came from.
+    /// The origin of each value.
     pub(crate) origins: Origins,
-    /// Its prompts.
     pub(crate) prompts: Prompts,
-    /// What will probably not do what was meant, for people.
+    /// Warnings about probable mistakes, for people.
     pub(crate) warnings: Vec<String>,
-    /// A session token may be sent over plain http. Not a key of a plan: a plan may come from a stranger.
+    /// A session token may be sent over plain http. Not a key of a plan: plans are shared.
     pub(crate) allow_http: bool,
 }
 
@@ -84,12 +81,12 @@ impl Resolved {
 /// Reads a plan.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
+/// All errors together.
 pub(crate) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     check::read(sources)
 }
 
-/// The endpoint of S3, where the environment or the profile sets one.
+/// Returns the endpoint of S3 that the environment or the profile sets.
 ///
 /// # Errors
 /// If it is not a URL, or if a variable that disables it cannot be read.
@@ -103,7 +100,7 @@ pub(crate) fn s3_endpoint(
     let set_by = format!("`{}`", configured.name);
     let url = HttpUrl::parse(&configured.url).map_err(|error| {
         let message = match error {
-            // The text is not quoted.
+            // Quoting the text would leak the password.
             UrlError::Credentials => "the endpoint contains a user or a password".into(),
             UrlError::Malformed => format!("invalid endpoint `{}`", crate::units::text::clean(&configured.url)),
         };
@@ -113,11 +110,11 @@ pub(crate) fn s3_endpoint(
     if conflicts.is_empty() { Ok(Some(url)) } else { Err(Problems(conflicts)) }
 }
 
-/// What AWS's own configuration sets for connections beside endpoints. Without a profile name `AWS_PROFILE` or `default`
+/// Returns the connection settings of the AWS configuration except for endpoints. Without a profile name `AWS_PROFILE` or `default`
 /// selects the profile.
 ///
 /// # Errors
-/// If a path names a home directory that is not known.
+/// If a path starts with `~` and no home directory is known.
 pub(crate) fn aws_settings(
     environment: &BTreeMap<String, String>,
     profile: Option<&str>,

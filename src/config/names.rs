@@ -1,5 +1,5 @@
-//! Names of service tiers and region prefixes. Bedrock adds new ones, so an unknown name is sent, with a
-//! warning. A name that is nearly a known one is taken for a typing error.
+//! Names of service tiers and region prefixes. Bedrock adds new ones, so an unknown name is sent with a warning. A name
+//! that is similar to a known one is refused as a typo.
 
 use super::violations::Violations;
 use crate::matrix::{NamedValue, named_values};
@@ -11,7 +11,7 @@ pub(super) const PREFIXES: [&str; 8] = ["us", "eu", "apac", "jp", "au", "us-gov"
 /// Service tiers of Bedrock today; `none` omits the field.
 const TIERS: [&str; 5] = ["default", "priority", "flex", "reserved", "none"];
 
-/// The noun and the known names of an axis whose names Bedrock defines.
+/// Returns the noun and the known names of an axis whose names Bedrock defines.
 fn vocabulary(field: &str) -> Option<(&'static str, &'static [&'static str])> {
     match field {
         "service_tier" => Some(("service tier", &TIERS)),
@@ -20,16 +20,16 @@ fn vocabulary(field: &str) -> Option<(&'static str, &'static [&'static str])> {
     }
 }
 
-/// The known name that was probably meant: at most one edit away for names of up to four letters, two for
-/// longer ones, letter case aside.
-fn probably_meant(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    let most = if name.chars().count() <= 4 { 1 } else { 2 };
+/// Returns the known name that a name is probably a typo of: at most one edit away for names of up to four letters, at
+/// most two for longer names. Case is ignored.
+fn similar_name(name: &str, known: &'static [&'static str]) -> Option<&'static str> {
+    let max_distance = if name.chars().count() <= 4 { 1 } else { 2 };
     let lower = name.to_lowercase();
     let near = known.iter().map(|known| (strsim::levenshtein(&lower, known), *known));
-    near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+    near.filter(|(distance, _)| *distance <= max_distance).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// The values of a plan that no vocabulary contains, with the noun and the names that are known.
+/// Returns the values that no vocabulary contains, with the noun and the known names.
 fn unknown<'a>(
     plan: &'a Plan,
     values: &'a [NamedValue],
@@ -42,20 +42,20 @@ fn unknown<'a>(
     })
 }
 
-/// Refuses names that are probably typing errors.
+/// Refuses names that are probably typos.
 pub(super) fn check(plan: &Plan, values: &[NamedValue], violations: &mut Violations) {
     for (name, NamedValue { at, .. }, noun, known) in unknown(plan, values) {
-        if let Some(meant) = probably_meant(&name, known) {
+        if let Some(similar) = similar_name(&name, known) {
             violations.report(
                 &[at],
                 format!("`{name}` is not a known {noun}"),
-                format!("did you mean `{meant}`? If `{name}` is right, set allow_unknown = [\"{name}\"] in [run]"),
+                format!("did you mean `{similar}`? If `{name}` is correct, set allow_unknown = [\"{name}\"] in [run]"),
             );
         }
     }
 }
 
-/// A warning for each name that is sent although no version of Bedrock that this tool knows has it.
+/// Returns a warning for each unknown name that is sent.
 pub(super) fn warnings(plan: &Plan) -> Vec<String> {
     let values = named_values(plan);
     let mut warnings: Vec<String> = Vec::new();
@@ -73,21 +73,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_near_a_known_one_is_a_typing_error() {
-        for (name, meant) in [
+    fn names_similar_to_known_ones_are_typos() {
+        for (name, similar) in [
             ("flx", "flex"),
             ("defualt", "default"),
             ("Priority", "priority"),
             ("FLEX", "flex"),
             ("reservd", "reserved"),
         ] {
-            assert_eq!(probably_meant(name, &TIERS), Some(meant), "{name}");
+            assert_eq!(similar_name(name, &TIERS), Some(similar), "{name}");
         }
-        for (name, meant) in
+        for (name, similar) in
             [("uk", Some("us")), ("apc", Some("apac")), ("us-gv", Some("us-gov")), ("ca", None), ("mena", None)]
         {
-            assert_eq!(probably_meant(name, &PREFIXES), meant, "{name}");
+            assert_eq!(similar_name(name, &PREFIXES), similar, "{name}");
         }
-        assert_eq!(probably_meant("turbo", &TIERS), None);
+        assert_eq!(similar_name("turbo", &TIERS), None);
     }
 }

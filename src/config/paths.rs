@@ -18,18 +18,18 @@ pub(crate) fn expand_home<'p>(path: &'p str, environment: &BTreeMap<String, Stri
         ));
     }
     let home = ["HOME", "USERPROFILE"].iter().find_map(|name| environment.get(*name).filter(|home| !home.is_empty()));
-    let home = home.ok_or_else(|| format!("`{path}`: no home directory is known; set HOME or write the full path"))?;
+    let home = home.ok_or_else(|| format!("`{path}`: unknown home directory; set HOME or write the full path"))?;
     Ok(Cow::Owned(format!("{}{rest}", home.trim_end_matches(['/', '\\']))))
 }
 
-/// A path as seen from a directory. Both are absolute; otherwise, or on different drives, the path stays.
+/// Returns a path relative to a directory. If one of them is relative, or on different drives, returns the path unchanged.
 pub(crate) fn relative_to(path: &Path, dir: &Path) -> PathBuf {
     if !path.is_absolute() || !dir.is_absolute() {
         return path.to_owned();
     }
     let (path_parts, dir_parts) = (normalized(path), normalized(dir));
     let shared = path_parts.iter().zip(&dir_parts).take_while(|(a, b)| a == b).count();
-    // The root is the first part: nothing in common means another drive.
+    // The root is the first part: without a common one the drives differ.
     if shared == 0 {
         return path.to_owned();
     }
@@ -37,7 +37,7 @@ pub(crate) fn relative_to(path: &Path, dir: &Path) -> PathBuf {
     up.chain(path_parts[shared..].iter().copied()).collect()
 }
 
-/// The parts of a path without `.` and `..`.
+/// Returns the parts of a path without `.` and `..`.
 fn normalized(path: &Path) -> Vec<Component<'_>> {
     let mut parts = Vec::new();
     for part in path.components() {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tilde_is_the_home_directory_or_refused() {
+    fn tilde_is_expanded_or_refused() {
         let environment = BTreeMap::from([("HOME".to_owned(), "/home/ada/".to_owned())]);
         let expand = |path| expand_home(path, &environment);
         assert_eq!(expand("~/x").unwrap(), "/home/ada/x");
@@ -69,7 +69,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn paths_are_seen_from_a_directory() {
+    fn relative_paths_start_at_the_directory() {
         let cases = [
             ("/a/b/prompts.json", "/a/b", "prompts.json"),
             ("/a/prompts/p.json", "/a/plans", "../prompts/p.json"),

@@ -1,5 +1,5 @@
-//! What is wrong with a plan, and how it is shown: in the file with line and column, or by the
-//! variable or flag that said it. All that is wrong is shown at once.
+//! Problems of a plan and their rendering: with file, line and column, or with the variable or flag. All problems are
+//! reported together.
 
 pub(crate) use crate::units::nearest;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Problems that are shown, at most.
-const MOST_SHOWN: usize = 50;
+/// Maximum number of problems shown.
+const MAX_SHOWN: usize = 50;
 
-/// Endings of files whose lines may be quoted: plans, prompts and data sets. A plan may name any file of this machine,
-/// and its errors go into logs that other people read.
+/// Extensions of files whose lines may be quoted: plans, prompts and data sets. A plan may name any file of this machine,
+/// and its errors appear in logs that other people read.
 const QUOTABLE: [&str; 3] = ["toml", "json", "jsonl"];
 
 /// A file that problems may point into.
@@ -20,12 +20,11 @@ const QUOTABLE: [&str; 3] = ["toml", "json", "jsonl"];
 pub(crate) struct Source {
     /// As the user wrote it.
     pub(crate) path: String,
-    /// What is in it.
     pub(crate) text: Arc<str>,
 }
 
 impl Source {
-    /// Whether a line of the file may be shown. A link counts as the file that it leads to.
+    /// Whether a line of the file may be quoted. A link counts as its target.
     fn is_quotable(&self) -> bool {
         let path = Path::new(&self.path);
         let is_known = |path: &Path| {
@@ -35,7 +34,7 @@ impl Source {
         is_known(path) && path.canonicalize().map_or(true, |target| is_known(&target))
     }
 
-    /// The place of a byte, without anything that stands there: `path:line:column`, from 1.
+    /// Returns the position of a byte without its text: `path:line:column`, from 1.
     fn position(&self, at: usize) -> String {
         let before = &self.text[..self.text.floor_char_boundary(at)];
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -43,7 +42,7 @@ impl Source {
     }
 }
 
-/// A message without what it quotes.
+/// Returns a message without its quotations.
 fn without_quotations(message: &str) -> String {
     let mut message = message.to_owned();
     for quote in ['`', '"'] {
@@ -54,23 +53,21 @@ fn without_quotations(message: &str) -> String {
     message
 }
 
-/// Where a problem is.
+/// The place of a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In a file, bytes.
+    /// A byte range in a file.
     File(Source, Range<usize>),
     /// A variable, a flag, a default, or a path.
     Name(String),
 }
 
-/// One thing that is wrong.
+/// One error in a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Where.
     pub(crate) place: Place,
-    /// What.
     pub(crate) message: String,
-    /// What to write instead.
+    /// How to fix it.
     pub(crate) hint: Option<String>,
 }
 
@@ -89,15 +86,16 @@ impl Problem {
     }
 }
 
-/// All that is wrong.
+/// All errors in a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 impl Problems {
-    /// As text, with colours where `styled`.
+    /// Returns the text, with colours if `styled`.
     pub(crate) fn render(&self, styled: bool) -> String {
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
-        let mut shown: Vec<String> = self.0.iter().take(MOST_SHOWN).map(|problem| one(problem, &renderer)).collect();
+        let mut shown: Vec<String> =
+            self.0.iter().take(MAX_SHOWN).map(|problem| render_problem(problem, &renderer)).collect();
         let hidden = self.0.len() - shown.len();
         if hidden > 0 {
             shown.push(format!("... and {hidden} more problems"));
@@ -106,17 +104,17 @@ impl Problems {
     }
 }
 
-fn one(problem: &Problem, renderer: &Renderer) -> String {
+fn render_problem(problem: &Problem, renderer: &Renderer) -> String {
     let help = problem.hint.as_deref().map(|hint| Level::HELP.message(hint));
     match &problem.place {
         Place::File(source, span) if !source.is_quotable() => {
             let title = format!("{}: {}", source.position(span.start), without_quotations(&problem.message));
-            let hint = "lines of a file are shown if its name ends in .toml, .json or .jsonl";
+            let hint = "rename it to .toml, .json or .jsonl to see its lines in errors";
             let help = help.unwrap_or_else(|| Level::HELP.message(hint));
             renderer.render(&[Level::ERROR.primary_title(&title).elements([help])])
         }
         Place::File(source, span) => {
-            // One line at most.
+            // At most one line.
             let start = span.start.min(source.text.len());
             let line = source.text[start..].find('\n').map_or(source.text.len(), |length| start + length);
             let span = start..span.end.clamp(start, line);

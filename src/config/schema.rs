@@ -1,6 +1,5 @@
-//! The JSON Schema of a plan file, for editors: what the types of a plan say of themselves, completed by
-//! what only this room knows: which keys have a default, what may be left out, and whose keys the forms
-//! of the plan language take.
+//! The JSON Schema of a plan file, for editors: derived from the types of a plan, and completed by defaults, optional keys
+//! and the keys that the forms of a plan accept.
 
 use super::defaults::built_in;
 use super::files::EXTENDS;
@@ -13,47 +12,48 @@ use serde_json::{Map, Value, json};
 pub(super) fn plan_schema() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut root = settings.into_generator().into_root_schema_for::<Plan>().to_value();
-    tidy(&mut root);
+    simplify(&mut root);
     root
 }
 
-/// The schema. A plan may leave out anything; only the items of lists have keys that they need.
+/// Returns the schema. Every key of a plan is optional; only items of lists have required keys.
 pub(crate) fn schema() -> Value {
     let mut root = plan_schema();
-    optional(&mut root, &built_in());
+    set_defaults(&mut root, &built_in());
     let properties = &mut root["properties"];
     properties["schema"] = json!({ "const": 1, "description": "The version of the format.", "default": 1 });
     properties["request"]["properties"]["max_tokens"]["description"] =
-        "Upper bound of the reply, in tokens; not beside `matrix.max_tokens`.".into();
+        "Maximum tokens of a reply; not together with `matrix.max_tokens`.".into();
     properties[EXTENDS] = json!({
         "type": "string",
-        "description": "A plan whose values hold where this one says nothing; relative to this file. Tables merge, lists replace."
+        "description": "Path of a parent plan, relative to this file. This file overrides its values: tables are merged, lists replaced."
     });
-    forms(properties);
-    rules(&mut root);
-    root["title"] = "A plan of bedrock-plan".into();
-    root["description"] = "What to test: everything has a default.".into();
+    add_forms(properties);
+    expand_rules(&mut root);
+    root["title"] = "bedrock-plan plan".into();
+    root["description"] = "A load test. Every key has a default.".into();
     root
 }
 
-/// The keys of a table in a schema.
+/// Returns the keys of a table in a schema.
 fn keys<'s>(properties: &'s Value, table: &str) -> impl Iterator<Item = (String, Value)> + use<'s> {
     properties[table]["properties"].as_object().cloned().unwrap_or_default().into_iter()
 }
 
-/// The forms that take keys of other tables.
-fn forms(properties: &mut Value) {
+/// Completes the forms that accept keys of other tables.
+fn add_forms(properties: &mut Value) {
     let matrix: Map<String, Value> = keys(properties, "matrix").collect();
-    let of_axes = |schema: fn(&Value) -> Value, name: fn(&crate::matrix::Axis) -> &'static str| -> Map<String, Value> {
-        AXES.iter().map(|axis| (name(axis).to_owned(), schema(&matrix[axis.key]))).collect()
-    };
+    let axis_keys =
+        |schema: fn(&Value) -> Value, name: fn(&crate::matrix::Axis) -> &'static str| -> Map<String, Value> {
+            AXES.iter().map(|axis| (name(axis).to_owned(), schema(&matrix[axis.key]))).collect()
+        };
     let without_default = |list: &Value| {
         let mut list = list.clone();
         list.as_object_mut().and_then(|list| list.remove("default"));
         list
     };
-    let zip = of_axes(without_default, |axis| axis.key);
-    let add = of_axes(
+    let zip = axis_keys(without_default, |axis| axis.key);
+    let add = axis_keys(
         |list| {
             let mut item = list["items"].clone();
             item["description"] = list["description"].clone();
@@ -66,7 +66,7 @@ fn forms(properties: &mut Value) {
         .filter(|(key, _)| !RUN_KEYS.contains(&key.as_str()))
         .map(|(key, schema)| (key, without_default(&schema)))
         .collect();
-    changed.insert("when".into(), json!({ "type": "object", "x-rule": true, "description": "Which cells." }));
+    changed.insert("when".into(), json!({ "type": "object", "x-rule": true, "description": "Cells to change." }));
     let table = |properties: Map<String, Value>| json!({ "type": "object", "properties": properties, "additionalProperties": false });
     properties["matrix"]["properties"]["zip"]["items"] = table(zip);
     properties["matrix"]["properties"]["zip"]["items"]["minProperties"] = 2.into();
@@ -75,8 +75,8 @@ fn forms(properties: &mut Value) {
     properties["override"]["items"]["required"] = json!(["when"]);
 }
 
-/// Rules take the attributes of cells, each a value or a list.
-fn rules(schema: &mut Value) {
+/// Completes rules with the attributes of cells, each a value or a list.
+fn expand_rules(schema: &mut Value) {
     match schema {
         Value::Object(map) if map.contains_key("x-rule") => {
             map.remove("x-rule");
@@ -87,14 +87,14 @@ fn rules(schema: &mut Value) {
             map.insert("properties".into(), Value::Object(attributes));
             map.insert("additionalProperties".into(), false.into());
         }
-        Value::Object(map) => map.values_mut().for_each(rules),
-        Value::Array(items) => items.iter_mut().for_each(rules),
+        Value::Object(map) => map.values_mut().for_each(expand_rules),
+        Value::Array(items) => items.iter_mut().for_each(expand_rules),
         _ => {}
     }
 }
 
-/// Tables need none of their keys; their defaults are those of a plan that says nothing.
-fn optional(table: &mut Value, defaults: &Value) {
+/// Makes all keys of tables optional, with the defaults of an empty plan.
+fn set_defaults(table: &mut Value, defaults: &Value) {
     let Some(map) = table.as_object_mut() else { return };
     map.remove("required");
     let Some(Value::Object(properties)) = map.get_mut("properties") else { return };
@@ -106,12 +106,12 @@ fn optional(table: &mut Value, defaults: &Value) {
                 schema.insert("default".into(), default.clone());
             }
         }
-        optional(schema, default);
+        set_defaults(schema, default);
     }
 }
 
-/// Takes out what a TOML file has no use for, and what only a reader of the sources understands.
-fn tidy(schema: &mut Value) {
+/// Removes what does not apply to TOML, and notation of Rust.
+fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
             if map.get("format").is_some_and(Value::is_string) {
@@ -140,9 +140,9 @@ fn tidy(schema: &mut Value) {
                 *text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
                 *text = text.replace("Self::Warm", "warm").replace("`None`", "left out");
             }
-            map.values_mut().for_each(tidy);
+            map.values_mut().for_each(simplify);
         }
-        Value::Array(items) => items.iter_mut().for_each(tidy),
+        Value::Array(items) => items.iter_mut().for_each(simplify),
         _ => {}
     }
 }

@@ -1,5 +1,4 @@
-//! The table of settings: one row per setting, from which the flags, the environment's names and the
-//! README's table come. Knows no values.
+//! The table of settings: one row per setting defines its flags, its environment variables and its row of the README.
 
 /// How text from the environment or a flag becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +23,14 @@ pub(crate) enum Kind {
     Samples,
     /// `true`, `false`, `1`, `0`, in any case.
     Bool,
-    /// As it stands.
+    /// Verbatim text.
     Text,
-    /// As it stands; relative to the working directory, or to the plan that says it.
+    /// A path relative to the working directory, or to the plan that sets it.
     Path,
 }
 
 impl Kind {
-    /// What a value should look like, for error messages.
+    /// Returns the description of valid values for error messages.
     pub(crate) fn expected(self) -> &'static str {
         match self {
             Self::Texts => "a list of names",
@@ -49,50 +48,50 @@ impl Kind {
     }
 }
 
-/// One setting.
+/// A setting of a plan.
 #[derive(Debug)]
 pub(crate) struct Setting {
     /// Dotted key in a plan.
     pub(crate) key: &'static str,
-    /// Flags without dashes; the first is the one that is shown.
+    /// Flags without dashes; the first one is shown.
     pub(crate) flags: &'static [&'static str],
-    /// Names in the environment beside `BEDROCK_PLAN_<FLAG>`: the old tool's, and AWS's.
+    /// Variables in addition to `BEDROCK_PLAN_<FLAG>`: those of the previous tool and of AWS.
     pub(crate) env: &'static [&'static str],
     /// How text becomes a value.
     pub(crate) kind: Kind,
-    /// What stands for the value in `--help`.
+    /// Placeholder of the value in `--help`.
     pub(crate) value: &'static str,
-    /// For `--help` and the README.
+    /// Text for `--help` and the README.
     pub(crate) help: &'static str,
     /// The default, for people.
     pub(crate) default: &'static str,
 }
 
 impl Setting {
-    /// The environment's name for a flag: `BEDROCK_PLAN_USER_COUNTS`.
+    /// Returns the variable of a flag: `BEDROCK_PLAN_USER_COUNTS`.
     pub(crate) fn prefixed(flag: &str) -> String {
         format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"))
     }
 
-    /// The key's table, a heading in `--help`.
+    /// Returns the table of the key, a heading in `--help`.
     pub(crate) fn section(&self) -> &'static str {
         self.key.split_once('.').map_or("plan", |(table, _)| table)
     }
 }
 
-/// What all of our own variables begin with.
+/// Prefix of the variables of this tool.
 pub(crate) const PREFIX: &str = "BEDROCK_PLAN_";
 
-/// Ours too, and not a key of a plan: allows session tokens over plain http.
+/// Allows session tokens over plain http. Not a key of a plan.
 pub(crate) const ALLOW_HTTP: &str = "BEDROCK_PLAN_ALLOW_HTTP";
 
-/// AWS's: disables the endpoints that its other variables and the profile set.
+/// Variable of AWS that disables the endpoints of its other variables and of the profile.
 pub(crate) const IGNORE_ENDPOINTS: &str = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS";
 
-/// Ours too, and about no plan: they say which machine of a run this one is.
-pub(crate) const OF_SHARDS: [&str; 2] = ["BEDROCK_PLAN_SHARD", "BEDROCK_PLAN_SHARDS"];
+/// Variables that select the shard. Not keys of a plan.
+pub(crate) const SHARD_VARIABLES: [&str; 2] = ["BEDROCK_PLAN_SHARD", "BEDROCK_PLAN_SHARDS"];
 
-/// The setting of a key.
+/// Returns the setting of a key.
 pub(crate) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
@@ -129,7 +128,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Texts,
         "PREFIX,...",
         "us",
-        "Region prefixes: us, eu, apac, jp, au, us-gov, global; none sends the model id without prefix"
+        "Region prefixes: us, eu, apac, jp, au, us-gov, global; none omits the prefix"
     ),
     setting!(
         "matrix.service_tiers",
@@ -165,7 +164,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Counts,
         "N,...",
         "-",
-        "Maximum reply lengths to compare, in tokens; instead of request.max_tokens"
+        "Maximum reply lengths, in tokens, one cell per value; replaces request.max_tokens"
     ),
     setting!(
         "matrix.user_counts",
@@ -183,7 +182,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Numbers,
         "N,...",
         "-",
-        "Requests started per second, independent of replies (open loop); instead of user counts"
+        "Requests started per second, independent of replies (open loop); replaces user counts"
     ),
     setting!(
         "matrix.profiles",
@@ -192,7 +191,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Texts,
         "NAME,...",
         "-",
-        "Names of load profiles ([[profile]]); instead of user counts"
+        "Names of load profiles ([[profile]]); replaces user counts"
     ),
     setting!(
         "load.test_duration",
@@ -275,7 +274,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Text,
         "ORDER",
         "blocked",
-        "Order of the cells: blocked (tiers adjacent, the rest shuffled), random, matrix"
+        "Order of the cells: blocked (tiers adjacent, otherwise shuffled), random, matrix"
     ),
     setting!("load.seed", ["seed"], [], Whole, "N", "random and recorded", "Seed of all random draws"),
     setting!("load.repetitions", ["repetitions"], [], Whole, "N", "1", "Number of repetitions of the whole matrix"),
@@ -306,16 +305,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ["performance"],
         [],
         Text,
-        "WHICH",
+        "KIND",
         "-",
-        "Bedrock's performance configuration: standard, optimized"
+        "Performance configuration of Bedrock: standard, optimized"
     ),
     setting!(
         "run.on_invalid",
         ["on-invalid"],
         [],
         Text,
-        "WHAT",
+        "ACTION",
         "warn",
         "What to do when this machine was too slow for a cell: warn, or fail with exit code 3"
     ),
@@ -333,7 +332,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ["on-unsupported"],
         [],
         Text,
-        "WHAT",
+        "ACTION",
         "continue",
         "What to do when the pre-flight finds unsupported cells: continue without them, or stop with exit code 4"
     ),
@@ -440,14 +439,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Endpoint: aws, simulated (short: --simulated), or a URL"
     ),
     setting!("target.api", ["api"], [], Text, "API", "converse", "Operation: converse, converse-stream"),
-    setting!("matrix.apis", ["apis"], [], Texts, "API,...", "-", "Operations to compare; instead of target.api"),
+    setting!("matrix.apis", ["apis"], [], Texts, "API,...", "-", "Operations, one cell per value; replaces target.api"),
     setting!(
         "target.region",
         ["region"],
         ["AWS_REGION", "AWS_DEFAULT_REGION"],
         Text,
         "REGION",
-        "the profile's",
+        "that of the profile",
         "AWS region"
     ),
     setting!(
@@ -457,7 +456,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Texts,
         "REGION,...",
         "-",
-        "AWS regions to call and compare; instead of target.region"
+        "AWS regions, one cell per value; replaces target.region"
     ),
     setting!("target.profile", ["profile"], ["AWS_PROFILE"], Text, "NAME", "-", "AWS profile"),
     setting!(
@@ -486,7 +485,8 @@ mod tests {
 
     /// The README's table of settings, in Markdown.
     fn markdown() -> String {
-        let mut text = String::from("| plan key | flag | environment | default | what |\n|---|---|---|---|---|\n");
+        let mut text =
+            String::from("| plan key | flag | environment | default | description |\n|---|---|---|---|---|\n");
         for setting in SETTINGS {
             let code = |names: Vec<String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let mut flags: Vec<String> = setting.flags.iter().map(|flag| format!("--{flag}")).collect();
@@ -505,15 +505,15 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_every_setting() {
+    fn readme_lists_every_setting() {
         let readme = include_str!("../../README.md");
         let (_, rest) = readme.split_once("<!-- settings: begin (a test holds this table to the code) -->\n").unwrap();
         let (table, _) = rest.split_once("<!-- settings: end -->").unwrap();
-        assert_eq!(table, markdown(), "the README's table of settings is not that of the code");
+        assert_eq!(table, markdown(), "the README's table of settings differs from the code");
     }
 
     #[test]
-    fn no_name_is_taken_twice() {
+    fn names_are_unique() {
         let names = SETTINGS.iter().flat_map(|setting| setting.flags.iter().chain(setting.env));
         let mut seen = std::collections::BTreeSet::new();
         for name in names {

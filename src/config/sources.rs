@@ -1,16 +1,15 @@
-//! What the environment and the flags say, as values with their origin. Says nothing about whether
-//! the values make sense together.
+//! Values of the environment and the flags with their origin. Rules are checked elsewhere.
 
 use super::Sources;
 use super::keys::free_table;
 use super::paths::expand_home;
 use super::problem::{Problem, nearest};
-use super::settings::{ALLOW_HTTP, Kind, OF_SHARDS, PREFIX, SETTINGS, Setting, find};
+use super::settings::{ALLOW_HTTP, Kind, PREFIX, SETTINGS, SHARD_VARIABLES, Setting, find};
 use crate::plan::{Layer, Origin};
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
-/// A value, its key and who said it.
+/// A value with its key and origin.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -18,17 +17,17 @@ pub(super) struct Entry {
     pub(super) origin: Origin,
 }
 
-/// One layer's entries while they are gathered.
-struct Gathering<'a> {
+/// The entries of one layer while it is read.
+struct LayerBuilder<'a> {
     layer: Layer,
     entries: Vec<Entry>,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Gathering<'_> {
-    /// Takes the value that `name` sets. Of `--set` twice the last holds; two names of one setting with
-    /// different values are an error.
-    fn say(&mut self, key: &str, value: Result<Value, String>, name: &str) {
+impl LayerBuilder<'_> {
+    /// Adds the value that `name` sets. The last of several `--set` wins; two names of one setting with different values
+    /// are an error.
+    fn set(&mut self, key: &str, value: Result<Value, String>, name: &str) {
         let value = match value {
             Ok(value) => value,
             Err(message) => {
@@ -40,59 +39,61 @@ impl Gathering<'_> {
         match self.entries.iter_mut().find(|entry| entry.key == key) {
             None => self.entries.push(Entry { key: key.to_owned(), value, origin }),
             Some(entry) if entry.value == value => {}
-            Some(entry) if is_set(name) && entry.origin.name.as_deref().is_some_and(is_set) => {
+            Some(entry) if is_set_flag(name) && entry.origin.name.as_deref().is_some_and(is_set_flag) => {
                 (entry.value, entry.origin) = (value, origin);
             }
             Some(entry) => {
                 let other = entry.origin.name.clone().unwrap_or_default();
-                let message = format!("sets `{key}` to another value than {other} does");
-                self.problems.push(Problem::named(name, message).hint(Some("keep one of the two")));
+                let message = format!("sets `{key}` to another value than {other}");
+                self.problems.push(Problem::named(name, message).hint(Some("remove one of the two")));
             }
         }
     }
 }
 
-/// Whether a value was set by `--set`.
-fn is_set(name: &str) -> bool {
+/// Whether `--set` set a value.
+fn is_set_flag(name: &str) -> bool {
     name.starts_with("--set ")
 }
 
-/// The environment's layer. An empty variable counts as unset: CI passes empty inputs.
+/// Reads the layer of the environment. An empty variable counts as unset: CI passes empty inputs.
 pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<Problem>) -> Vec<Entry> {
-    let mut layer = Gathering { layer: Layer::Env, entries: Vec::new(), problems };
+    let mut layer = LayerBuilder { layer: Layer::Env, entries: Vec::new(), problems };
     let get = |name: &str| sources.environment.get(name).filter(|value| !value.trim().is_empty());
     for setting in SETTINGS {
         let (aws, bare): (Vec<&str>, Vec<&str>) = setting.env.iter().partition(|name| name.starts_with("AWS_"));
         let prefixed: Vec<String> = setting.flags.iter().map(|flag| Setting::prefixed(flag)).collect();
-        let mut said = false;
+        let mut is_set = false;
         for name in bare.into_iter().chain(prefixed.iter().map(String::as_str)) {
             if let Some(text) = get(name) {
-                layer.say(setting.key, value(setting.kind, text, sources), name);
-                said = true;
+                layer.set(setting.key, parse_value(setting.kind, text, sources), name);
+                is_set = true;
             }
         }
-        // AWS's own variables keep the SDK's order among themselves, and are weaker than ours.
-        if let Some((name, text)) = aws.iter().find_map(|name| get(name).map(|text| (name, text))).filter(|_| !said) {
-            layer.say(setting.key, value(setting.kind, text, sources), name);
+        // Variables of AWS have the precedence of the SDK among each other, and a lower one than those of this tool.
+        if let Some((name, text)) = aws.iter().find_map(|name| get(name).map(|text| (name, text))).filter(|_| !is_set) {
+            layer.set(setting.key, parse_value(setting.kind, text, sources), name);
         }
     }
     let simulated = format!("{PREFIX}SIMULATED");
     if let Some(text) = get(&simulated) {
-        match value(Kind::Bool, text, sources) {
-            Ok(Value::Bool(true)) => layer.say("target.endpoint", Ok("simulated".into()), &simulated),
+        match parse_value(Kind::Bool, text, sources) {
+            Ok(Value::Bool(true)) => layer.set("target.endpoint", Ok("simulated".into()), &simulated),
             Ok(Value::Bool(false)) => {}
-            _ => layer.problems.push(Problem::named(&simulated, format!("`{text}` is not true or false"))),
+            _ => layer
+                .problems
+                .push(Problem::named(&simulated, format!("invalid value `{text}`: expected true or false"))),
         }
     }
     for (name, text) in sources.environment.iter().filter(|(_, text)| !text.trim().is_empty()) {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let is_flag = SETTINGS.iter().flat_map(|setting| setting.flags).any(|flag| Setting::prefixed(flag) == *name);
-        if is_flag || *name == simulated || *name == ALLOW_HTTP || OF_SHARDS.contains(&name.as_str()) {
+        if is_flag || *name == simulated || *name == ALLOW_HTTP || SHARD_VARIABLES.contains(&name.as_str()) {
             continue;
         }
         let path = rest.to_lowercase().replace("__", ".");
         if paths.contains(&path) {
-            layer.say(&path, by_path(&path, text, sources), name);
+            layer.set(&path, parse_by_path(&path, text, sources), name);
         } else {
             let known = known_variables(paths);
             let hint = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
@@ -102,36 +103,36 @@ pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mu
     layer.entries
 }
 
-/// The flags' layer.
+/// Reads the layer of the flags.
 pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<Problem>) -> Vec<Entry> {
-    let mut layer = Gathering { layer: Layer::Flag, entries: Vec::new(), problems };
+    let mut layer = LayerBuilder { layer: Layer::Flag, entries: Vec::new(), problems };
     for (flag, text) in sources.flags {
         let name = format!("--{flag}");
         if flag == "simulated" {
-            layer.say("target.endpoint", Ok("simulated".into()), &name);
+            layer.set("target.endpoint", Ok("simulated".into()), &name);
             continue;
         }
         let Some(setting) = SETTINGS.iter().find(|setting| setting.flags.contains(&flag.as_str())) else { continue };
         let value = match text.trim() {
-            "" => Err(format!("is empty: write {}, or leave the flag out", setting.kind.expected())),
-            text => value(setting.kind, text, sources),
+            "" => Err(format!("is empty: expected {}", setting.kind.expected())),
+            text => parse_value(setting.kind, text, sources),
         };
-        layer.say(setting.key, value, &name);
+        layer.set(setting.key, value, &name);
     }
     for set in sources.sets {
         let name = format!("--set {set}");
         let Some((key, text)) = set.split_once('=') else {
-            layer
-                .problems
-                .push(Problem::named(name, "is not KEY=VALUE").hint(Some("for instance --set simulator.capacity=40")));
+            layer.problems.push(
+                Problem::named(name, "expected KEY=VALUE").hint(Some("write for example --set simulator.capacity=40")),
+            );
             continue;
         };
         let key = key.trim();
         if paths.iter().any(|path| path == key) || free_table(key).is_some() {
-            layer.say(key, by_path(key, text.trim(), sources), &name);
+            layer.set(key, parse_by_path(key, text.trim(), sources), &name);
         } else {
             let hint = nearest(key, paths.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
-            layer.problems.push(Problem::named(name, format!("no setting is called `{key}`")).hint(hint));
+            layer.problems.push(Problem::named(name, format!("unknown setting `{key}`")).hint(hint));
         }
     }
     layer.entries
@@ -143,7 +144,7 @@ pub(super) fn allow_http(environment: &BTreeMap<String, String>) -> Result<bool,
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(Problem::named(ALLOW_HTTP, format!("`{text}` is not true or false"))),
+        _ => Err(Problem::named(ALLOW_HTTP, format!("invalid value `{text}`: expected true or false"))),
     }
 }
 
@@ -153,8 +154,8 @@ fn known_variables(paths: &[String]) -> Vec<String> {
     flags.chain(full).chain([ALLOW_HTTP.to_owned()]).collect()
 }
 
-/// Text as a value of its kind. What cannot be one stays text: the check says what is wrong with it.
-fn value(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Value, String> {
+/// Parses text as a value of a kind. Invalid text stays text and is reported by the check.
+fn parse_value(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Value, String> {
     let text = text.trim();
     let number = |text: &str| {
         text.parse::<i64>()
@@ -163,9 +164,9 @@ fn value(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Value, String>
             .or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number))
     };
     Ok(match kind {
-        Kind::Texts => items(text)?.into_iter().map(Value::from).collect(),
+        Kind::Texts => split_items(text)?.into_iter().map(Value::from).collect(),
         Kind::Counts | Kind::Numbers => {
-            items(text)?.into_iter().map(|item| number(item).unwrap_or_else(|| item.into())).collect()
+            split_items(text)?.into_iter().map(|item| number(item).unwrap_or_else(|| item.into())).collect()
         }
         Kind::Whole | Kind::Number | Kind::NumberOrNone | Kind::Samples => number(text).unwrap_or_else(|| text.into()),
         Kind::Bool => match text.to_lowercase().as_str() {
@@ -181,13 +182,13 @@ fn value(kind: Kind, text: &str, sources: &Sources<'_>) -> Result<Value, String>
     })
 }
 
-fn items(text: &str) -> Result<Vec<&str>, String> {
+fn split_items(text: &str) -> Result<Vec<&str>, String> {
     let items: Vec<&str> = text.split(',').map(str::trim).collect();
-    if items.iter().any(|item| item.is_empty()) { Err(format!("`{text}` has an empty item")) } else { Ok(items) }
+    if items.iter().any(|item| item.is_empty()) { Err(format!("`{text}` contains an empty item")) } else { Ok(items) }
 }
 
-/// A value said by its full path: as its setting reads text, else as TOML, else as text.
-fn by_path(path: &str, text: &str, sources: &Sources<'_>) -> Result<Value, String> {
+/// Parses the value of a full path: by its setting, else as TOML, else as text.
+fn parse_by_path(path: &str, text: &str, sources: &Sources<'_>) -> Result<Value, String> {
     #[derive(serde::Deserialize)]
     struct Holder {
         value: Value,
@@ -195,8 +196,8 @@ fn by_path(path: &str, text: &str, sources: &Sources<'_>) -> Result<Value, Strin
     let toml: Option<Value> = toml::from_str::<Holder>(&format!("value = {text}")).ok().map(|holder| holder.value);
     match (find(path), toml) {
         (_, Some(value @ (Value::Array(_) | Value::String(_)))) | (None, Some(value)) => Ok(value),
-        (Some(setting), _) => value(setting.kind, text, sources),
-        // A table may be written as JSON too, where the shell's quotes make TOML hard to read.
+        (Some(setting), _) => parse_value(setting.kind, text, sources),
+        // A table may also be JSON, which is easier to quote in a shell.
         (None, None) if text.starts_with('{') => Ok(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
         (None, None) => Ok(text.into()),
     }

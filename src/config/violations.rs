@@ -1,4 +1,4 @@
-//! Violations of the rules that a plan keeps, and checks that several rules share.
+//! Violations of the rules for plans, and the checks that several rules share.
 
 use super::keys::is_exclusive;
 use super::problem::nearest;
@@ -44,14 +44,14 @@ impl<F: FnOnce() -> String> Text for F {
 pub(super) struct Violations(pub(super) Vec<Violation>);
 
 impl Violations {
-    /// Reports a violation unless the condition holds. Plans mostly hold: texts are built only for a report.
+    /// Reports a violation unless the condition holds. The texts are built only for a violation.
     pub(super) fn require(&mut self, holds: bool, keys: &[&str], message: impl Text, hint: impl Text) {
         if !holds {
             self.report(keys, message, hint);
         }
     }
 
-    /// Reports a violation. An empty hint is left out.
+    /// Reports a violation. An empty hint is omitted.
     pub(super) fn report(&mut self, keys: &[&str], message: impl Text, hint: impl Text) {
         self.0.push(Violation {
             keys: keys.iter().map(ToString::to_string).collect(),
@@ -60,8 +60,8 @@ impl Violations {
         });
     }
 
-    /// A rule speaks of attributes that cells have, and of one cell at least.
-    pub(super) fn rule(&mut self, at: &str, rule: &Rule, cells: &[Cell]) {
+    /// Requires that a rule names attributes of cells and matches at least one cell.
+    pub(super) fn require_match(&mut self, at: &str, rule: &Rule, cells: &[Cell]) {
         let fields = || AXES.iter().map(|axis| axis.field);
         let unknown = rule::unknown(rule);
         for name in &unknown {
@@ -73,7 +73,7 @@ impl Violations {
         if !unknown.is_empty() || cells.is_empty() || cells.iter().any(|cell| rule::matches(rule, cell)) {
             return;
         }
-        let stranger = rule.attributes().find_map(|(name, values)| {
+        let unmatched = rule.attributes().find_map(|(name, values)| {
             let axis = AXES.iter().find(|axis| axis.field == name)?;
             let mut known: Vec<String> = Vec::new();
             for value in cells.iter().map(|cell| (axis.get)(cell).to_string()).filter(|value| !value.is_empty()) {
@@ -83,50 +83,57 @@ impl Violations {
             }
             (!values.iter().any(|value| known.contains(value))).then_some((name, known))
         });
-        let (at, hint) = match stranger {
-            Some((name, known)) if known.is_empty() => (format!("{at}.{name}"), format!("no cell has `{name}`")),
+        let (at, hint) = match unmatched {
+            Some((name, known)) if known.is_empty() => {
+                (format!("{at}.{name}"), format!("no cell has a value for `{name}`"))
+            }
             Some((name, known)) => {
                 let known = known.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
                 (format!("{at}.{name}"), format!("`{name}` is one of {known}"))
             }
-            None => (at.to_owned(), "each of these values occurs, but no cell has all of them".into()),
+            None => (at.to_owned(), "each of these values exists, but no cell combines them".into()),
         };
-        self.report(&[&at], format!("no cell is meant: {rule}"), hint);
+        self.report(&[&at], format!("no cell matches `{rule}`"), hint);
     }
 
-    /// An axis is neither empty nor does it repeat itself; one that goes together with others may repeat itself.
-    pub(super) fn axis(&mut self, key: &str, values: &[AxisValue], zipped: bool) {
+    /// Requires that an axis is not empty and that its values differ. A zipped axis may repeat values.
+    pub(super) fn require_axis(&mut self, key: &str, values: &[AxisValue], zipped: bool) {
         if zipped {
             return;
         }
         let empty = values.is_empty() && !is_exclusive(key);
-        self.require(!empty, &[key], || format!("`{key}` is empty"), "an axis has one value at least");
+        self.require(!empty, &[key], || format!("`{key}` is empty"), "an axis needs at least one value");
         for (index, value) in values.iter().enumerate() {
             let at = format!("{key}[{index}]");
             self.require(
                 !values[..index].contains(value),
                 &[&at],
-                || format!("`{key}` has `{value}` twice"),
-                "say it once",
+                || format!("`{key}` contains `{value}` twice"),
+                "remove one of them",
             );
-            self.require(!value.to_string().trim().is_empty(), &[&at], || format!("`{key}` has an empty value"), "");
+            self.require(
+                !value.to_string().trim().is_empty(),
+                &[&at],
+                || format!("`{key}` contains an empty value"),
+                "",
+            );
         }
     }
 
-    pub(super) fn positive(&mut self, key: &str, value: f64) {
-        self.positive_as(key, key, value);
+    pub(super) fn require_positive(&mut self, key: &str, value: f64) {
+        self.require_positive_at(key, key, value);
     }
 
-    pub(super) fn positive_as(&mut self, at: &str, key: &str, value: f64) {
+    pub(super) fn require_positive_at(&mut self, at: &str, key: &str, value: f64) {
         self.require(
             value > 0.0 && value.is_finite(),
             &[at],
-            || format!("`{key}` is {}: it must be greater than zero", number(value)),
+            || format!("`{key}` is `{}`: it must be greater than zero", number(value)),
             "",
         );
     }
 
-    pub(super) fn longer_than_zero(&mut self, at: &str, key: &str, value: Duration) {
-        self.require(!value.is_zero(), &[at], || format!("`{key}` is zero: it must be longer"), "");
+    pub(super) fn require_nonzero_duration(&mut self, at: &str, key: &str, value: Duration) {
+        self.require(!value.is_zero(), &[at], || format!("`{key}` is zero: it must be greater than zero"), "");
     }
 }

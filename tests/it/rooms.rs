@@ -254,7 +254,7 @@ const WALLS: &[(&str, &[&str])] = &[
 
 /// Crates that one place alone may use.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("figment", &["src/config/layers.rs"]),
+    ("figment", &["src/config/merge.rs"]),
     ("hdrhistogram", &["src/stats/histogram.rs"]),
     ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"]),
     (

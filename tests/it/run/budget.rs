@@ -162,7 +162,8 @@ fn plan_with_row(up_to: u32) -> String {
 fn budget_of_money_requires_a_row_that_covers_the_prompt() {
     let output = Scene::new().plan(&plan_with_row(4)).run(2, &["--max-cost", "1"]);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let expected = "`max_cost` cannot be kept: no price for prompts above 4 tokens of test.model-v1:0 (us, default)";
+    let expected =
+        "`max_cost` cannot be enforced: no price for prompts above 4 tokens of test.model-v1:0 (us, default)";
     assert!(stderr.contains(expected), "{stderr}");
     let longer = "[[prices.rows]]\nmodel_id = \"test.model-v1:0\"\ninput = 2.0\noutput = 2.0\n";
     let scene = Scene::new().plan(&format!("{}{longer}", plan_with_row(4)));

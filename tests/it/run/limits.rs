@@ -77,7 +77,7 @@ fn a_budget_of_money_asks_for_the_price_of_every_cell() {
         let plan = if more == zip { plan.replace("[request]\nmax_tokens = 16\n", "") } else { plan };
         let output = Scene::new().plan(&plan).run(2, &["--max-cost", "1"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("`max_cost` cannot be kept: no price of no.price-v1:0"), "{said}");
+        assert!(said.contains("`max_cost` cannot be enforced: no price for `no.price-v1:0`"), "{said}");
     }
     let plan = format!(
         "{}\n",

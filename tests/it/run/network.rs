@@ -137,7 +137,7 @@ fn fips_and_dual_stack_are_refused_with_an_endpoint_url() {
             &[("AWS_CONFIG_FILE", "aws_config"), url],
             &["use_fips_endpoint of the AWS profile: ", "use_dualstack_endpoint of the AWS profile: "],
         ),
-        (&[("AWS_USE_FIPS_ENDPOINT", "yes")], &["AWS_USE_FIPS_ENDPOINT: `yes` is not true or false"]),
+        (&[("AWS_USE_FIPS_ENDPOINT", "yes")], &["AWS_USE_FIPS_ENDPOINT: invalid value `yes`: expected true or false"]),
     ] {
         let mut command = scene.run_command(&[]);
         keys(&mut command).envs(variables.iter().copied());

@@ -240,7 +240,7 @@ fn an_exchange_and_the_tools_own_errors_show_no_secret() {
     let mut command = scene.command(&["run", &plan, "--yes"]);
     with_credentials(&mut command);
     let said = String::from_utf8_lossy(&scene.expect(2, command).stderr).into_owned();
-    assert!(said.contains("the plan cannot be read"), "{said}");
+    assert!(said.contains("cannot read the plan"), "{said}");
     texts.push(("run".into(), said));
     assert_hidden(&texts, &[KEY_ID, "XUtnFEMI", "MDENG", "session/token", "passw0rd"]);
 }
