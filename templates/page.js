@@ -1,4 +1,4 @@
-// Sorting, filtering, and what a pointer or the arrow keys find in a chart. The page says everything
+// Sorting, filtering, and tooltips of charts by pointer or arrow keys. The page shows everything
 // without it.
 "use strict";
 (() => {
@@ -68,7 +68,7 @@
     });
   }
 
-  // What a mark says appears at once under a pointer, and one by one with the arrow keys.
+  // A tooltip appears under the pointer; the arrow keys step from point to point.
   const tip = document.getElementById("tip");
   const say = (mark) => {
     all(".marks .at").forEach((other) => other.classList.remove("at"));

@@ -158,10 +158,10 @@ fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_ce
 }
 
 fn or_all(patterns: &[String]) -> String {
-    if patterns.is_empty() { "not said".into() } else { patterns.join(", ") }
+    if patterns.is_empty() { "not set".into() } else { patterns.join(", ") }
 }
 
-/// Keys of a cell's load that make no other cell of it.
+/// Keys of [load] that may differ between the sessions of a run.
 const FREE: [&str; 5] = ["load.seed", "load.repetitions", "load.order", "load.cool_down", "load.drain"];
 
 /// The fields in which two cells of one id differ.
@@ -185,13 +185,13 @@ fn changes(then: &Cell, now: &Cell) -> String {
     let nothing = "not set".to_owned();
     let changed = |key: &&String| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key);
     let keys: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).filter(changed).collect();
-    let said: Vec<String> = keys
+    let changes: Vec<String> = keys
         .into_iter()
         .map(|key| {
             format!("{key} is {}, and was {}", now.get(key).unwrap_or(&nothing), then.get(key).unwrap_or(&nothing))
         })
         .collect();
-    if said.is_empty() { "its prompt or its target changed".into() } else { said.join("; ") }
+    if changes.is_empty() { "its prompt or its target changed".into() } else { changes.join("; ") }
 }
 
 impl Before {

@@ -15,15 +15,15 @@ pub(super) fn write(dir: &Path) -> Result<u8, Error> {
     std::fs::create_dir_all(dir).map_err(at(dir))?;
     for (name, source) in BUILT_IN {
         let path = dir.join(name);
-        let said = match std::fs::File::create_new(&path) {
+        let outcome = match std::fs::File::create_new(&path) {
             Ok(mut file) => {
                 file.write_all(source.as_bytes()).map_err(at(&path))?;
                 "written"
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => "kept, it was there",
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => "kept, exists already",
             Err(error) => return Err(at(&path)(error)),
         };
-        let _ = writeln!(std::io::stdout(), "{}: {said}", path.display());
+        let _ = writeln!(std::io::stdout(), "{}: {outcome}", path.display());
     }
     Ok(0)
 }

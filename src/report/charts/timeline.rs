@@ -63,7 +63,7 @@ pub(super) fn draw(ink: &mut Ink, figure: &TimelineFigure, series: usize, at: Sp
     let shares = Strip::new(ink, name, (left, top), SHARES, longest);
     top += SHARES + GAP;
     let latest = highest(&|bucket| bucket.lag_ms.unwrap_or(0.0)).max(figure.lag_limit_ms);
-    let lag = Strip::new(ink, "how late this machine was at worst, ms", (left, top), LAG, latest);
+    let lag = Strip::new(ink, "client lag, largest per interval, ms", (left, top), LAG, latest);
     let slot = PLOT / figure.buckets.len().max(1) as f64;
     let outcomes = series.saturating_sub(2);
     let level = |of: &dyn Fn(&Bucket) -> f64| figure.buckets.iter().map(of).collect::<Vec<f64>>();

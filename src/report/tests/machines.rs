@@ -321,7 +321,7 @@ fn what_only_one_machine_can_be_told_to_do_is_not_said() {
     let whole = manifests(parts).unwrap();
     let view = view_of(&whole, &spread(2));
     let said = |cell: usize| view.cells[cell].warnings.iter().map(|warning| warning.text.as_str()).collect::<Vec<_>>();
-    assert_eq!(said(0), ["the run was cut short inside this cell, on one machine at least; run the plan again"]);
+    assert_eq!(said(0), ["the run was interrupted in this cell on at least one machine; run the plan again"]);
     assert!(said(1).iter().any(|text| text.starts_with("idle: users of shard 1 spent")), "{:?}", said(1));
     assert_eq!(view.machines.unwrap().rows[1].end, "interrupted");
     let mut collector = Collector::new(&whole);

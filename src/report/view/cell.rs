@@ -411,9 +411,9 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
         Entry::new("replies with cache reads", sum(summary.cache_reads)),
     ];
     let left_out = [
-        ("not cold, left out of the times", summary.cache_contaminated),
-        ("not warm, left out of the times", summary.warm_misses),
-        ("served on another tier, left out of the times", summary.tier_mismatches),
+        ("not cold, excluded from the times", summary.cache_contaminated),
+        ("not warm, excluded from the times", summary.warm_misses),
+        ("served by another tier, excluded from the times", summary.tier_mismatches),
         (
             if summary.health.machines.is_empty() {
                 "in flight while this machine stood still, excluded from the times"
@@ -512,7 +512,7 @@ fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -
     } else {
         entries.push(Entry::new(
             "closed loop",
-            "users wait for their answers: what they would have asked while the service stood still is not in these percentiles; arrival_rates measure it",
+            "users wait for replies, so these percentiles omit requests that would have been sent while the service stalled; use arrival_rates to include them",
         ));
     }
     entries.push(Entry::new("repetitions", turns.len().to_string()));

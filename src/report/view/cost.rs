@@ -44,8 +44,9 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     }
     let broken = spend.untold.saturating_sub(spend.without_usage);
     if broken > 0 {
-        let what = format!("{} cut off or broken: Bedrock told no tokens, and may charge for them", requests(broken));
-        entries.push(Entry::new("not in it", what));
+        let what =
+            format!("{} without a complete reply: Bedrock reported no tokens, but may charge for them", requests(broken));
+        entries.push(Entry::new("not included", what));
     }
     if spend.without_usage > 0 {
         let what = format!("{} succeeded without reporting tokens", requests(spend.without_usage));
@@ -78,7 +79,7 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     let untold: u64 = summary.cells.iter().map(|cell| cell.spend.untold.saturating_sub(cell.spend.without_usage)).sum();
     if untold > 0 && !known.is_empty() {
         sentences.push(format!(
-            "not in the cost: {} cut off or broken; Bedrock told no tokens, and may charge for them",
+            "not in the cost: {} without a complete reply; Bedrock reported no tokens, but may charge for them",
             requests(untold)
         ));
     }
@@ -91,7 +92,7 @@ fn unknown(summary: &CellSummary) -> Option<String> {
     let (model_id, region_prefix) = (&summary.cell.model_id, &summary.cell.region_prefix);
     if unpriced == Unpriced::Model {
         return Some(format!(
-            "cost not known: no price of {model_id} with the prefix {region_prefix} on the tier {tier}; [prices] in the plan can say it"
+            "cost not known: no price for {model_id} ({region_prefix}, {tier}); add it under [prices]"
         ));
     }
     let message = unpriced.message((model_id, region_prefix, tier));

@@ -263,7 +263,7 @@ fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
         let tier = entry.0.cell.service_tier.as_str();
         tiers.entry(tier, || (tier, Vec::new())).1.push(entry);
     }
-    let said = |(tier, of): TierCells| {
+    let sentence = |(tier, of): TierCells| {
         let mut of: Vec<_> = of.into_iter().filter(|(_, view)| !view.slo_verdict.is_empty()).collect();
         of.sort_by(|a, b| load(a.0).1.cmp(&load(b.0).1));
         let first = of.first()?;
@@ -277,9 +277,9 @@ fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
         });
         Some(match (held, next) {
             (0, next) => format!("{tier}, {}", next.unwrap_or_default()),
-            (held, None) => format!("{tier} holds up to {}, the highest that was asked", load_name(of[held - 1].0)),
-            (held, Some(next)) => format!("{tier} holds up to {}; {next}", load_name(of[held - 1].0)),
+            (held, None) => format!("{tier} passes up to {}, the highest load of the plan", load_name(of[held - 1].0)),
+            (held, Some(next)) => format!("{tier} passes up to {}; {next}", load_name(of[held - 1].0)),
         })
     };
-    tiers.items.into_iter().filter_map(said).collect()
+    tiers.items.into_iter().filter_map(sentence).collect()
 }

@@ -218,7 +218,7 @@ pub(super) fn of_cell(manifest: &Manifest, summary: &CellSummary) -> Vec<Machine
         let shown = |number: fn(&Machine) -> Option<f64>| text::ms_or_nothing(machine.and_then(number));
         let share = |share: fn(&Machine) -> Option<f64>| text::percent(machine.and_then(share));
         let (state, verdict) = match machine {
-            Some(machine) if !machine.is_whole => ("fail", "did not come to the end of this cell".into()),
+            Some(machine) if !machine.is_whole => ("fail", "did not finish this cell".into()),
             Some(machine) if !machine.invalid.is_empty() => ("fail", machine.invalid.join("; ")),
             Some(_) => ("pass", "ok".into()),
             None => ("fail", "missing".into()),

@@ -86,7 +86,7 @@ const CUT: &str =
 
 /// What heads the text of a run whose server is not AWS's.
 pub(crate) const NOT_AWS: &str =
-    "NOT AWS: these numbers come from another server, which its endpoint names, not from Amazon Bedrock.";
+    "NOT AWS: these numbers come from the server at the endpoint below, not from Amazon Bedrock.";
 
 /// What heads a report whose latencies include failed requests.
 pub(crate) const FAILURES_INCLUDED: &str = "FAILURES INCLUDED: the latencies shown include failed and throttled requests; thresholds, tier comparison and prices do not.";

@@ -115,12 +115,12 @@ pub(crate) struct MatrixValue {
     pub(crate) number: Option<f64>,
 }
 
-/// The words of a verdict: its class and what people read.
+/// Returns the CSS class and the displayed word of a verdict.
 pub(super) fn words(verdict: &str) -> (&'static str, &'static str) {
     match verdict {
-        "PASS" => ("pass", "holds"),
-        "FAIL" => ("fail", "does not hold"),
-        "INCONCLUSIVE" => ("unknown", "cannot tell"),
+        "PASS" => ("pass", "pass"),
+        "FAIL" => ("fail", "fail"),
+        "INCONCLUSIVE" => ("unknown", "inconclusive"),
         _ => ("plain", ""),
     }
 }
@@ -163,30 +163,29 @@ fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static s
     let noun = |n: usize| if n == 1 { "cell" } else { "cells" };
     if slo.rows.is_empty() {
         let usable = summary.cells.iter().filter(|cell| cell.validity == Validity::Ok).count();
-        let said = if usable == all {
+        let headline = if usable == all {
             format!("{all} {} measured; the plan sets no thresholds", noun(all))
         } else {
             format!("{usable} of {all} {} can be trusted; the plan sets no thresholds", noun(all))
         };
-        return ("", said);
+        return ("", headline);
     }
     let count = |word: &str| cells.iter().filter(|cell| cell.slo_verdict == word).count();
     let (pass, fail, unknown) = (count("PASS"), count("FAIL"), count("INCONCLUSIVE"));
     let judged = pass + fail + unknown;
-    let mut said =
-        format!("{pass} of {judged} {} {} the thresholds", noun(judged), if pass == 1 { "holds" } else { "hold" });
+    let mut headline = format!("{pass} of {judged} {} {}", noun(judged), if pass == 1 { "passes" } else { "pass" });
     if fail > 0 {
-        said += &format!(", {fail} {} not", if fail == 1 { "does" } else { "do" });
+        headline += &format!(", {fail} {}", if fail == 1 { "fails" } else { "fail" });
     }
     if unknown > 0 {
-        said += &format!(", {unknown} cannot be told");
+        headline += &format!(", {unknown} inconclusive");
     }
     let state = match (fail, unknown) {
         (1.., _) => "fail",
         (_, 1..) => "unknown",
         _ => "pass",
     };
-    (state, said)
+    (state, headline)
 }
 
 fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {

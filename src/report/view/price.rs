@@ -41,7 +41,7 @@ pub(crate) struct PriceRow {
 pub(crate) struct PriceAnswer {
     /// `pass`, `fail` or `unknown`.
     pub(crate) state: &'static str,
-    /// `flex`, `nobody`, `cannot tell`.
+    /// `flex`, `nobody`, `inconclusive`.
     pub(crate) who: String,
     /// `0.1463 USD`, or nothing.
     pub(crate) cost: String,
@@ -87,11 +87,11 @@ fn limit(ms: f64) -> String {
     if ms < 1_000.0 { format!("{ms} ms") } else { format!("{} s", ms / 1e3) }
 }
 
-/// How often each answer was given at the first limit that anybody meets.
+/// Returns the most frequent answers at the first limit that some offer meets.
 fn headline(rows: &[PriceRow], limits: &[String]) -> String {
     let certain = |limit: usize| rows.iter().filter(move |row| row.answers[limit].state == "pass");
     let Some(limit) = (0..limits.len()).find(|limit| certain(*limit).next().is_some()) else {
-        return "nobody surely meets a limit at a known price".into();
+        return "no priced model and tier meets a limit with 95 % confidence".into();
     };
     let mut winners: Keyed<&str, (&str, usize)> = Keyed::default();
     for row in certain(limit) {
@@ -130,8 +130,8 @@ fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow 
             Answer::AtMost(index) => {
                 ("unknown", format!("{}, or cheaper", who(*index)), format!("at most {}", cost(*index)))
             }
-            Answer::Unknown => ("unknown", "cannot tell".into(), String::new()),
-            Answer::Nobody => ("fail", "nobody".into(), String::new()),
+            Answer::Unknown => ("unknown", "inconclusive".into(), String::new()),
+            Answer::Nobody => ("fail", "none".into(), String::new()),
         };
         PriceAnswer { state, who, cost }
     };

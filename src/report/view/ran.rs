@@ -30,7 +30,7 @@ pub(crate) struct PlanValue {
     /// `plans/nova.toml:7`, `--user-counts` or `default`.
     pub(crate) origin: String,
     /// Somebody said it.
-    pub(crate) is_said: bool,
+    pub(crate) is_set: bool,
 }
 
 /// A turn.
@@ -78,7 +78,7 @@ fn values(manifest: &Manifest) -> Vec<PlanValue> {
             key: key.clone(),
             value: plain(value),
             origin: origin.to_string(),
-            is_said: origin.name.is_some(),
+            is_set: origin.name.is_some(),
         })
     });
     shown.collect()

@@ -95,10 +95,10 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary) -> TiersView {
     let contexts: BTreeSet<usize> = comparisons.iter().filter_map(|comparison| comparison.default).collect();
     let mut caption = String::new();
     if contrasts().next().is_some() {
-        caption += "Tier over default in the same context. The intervals of p50 and p95 hold together, for all tiers of a context, with 95 % confidence; where one holds 1 there is no significant difference";
+        caption += "Ratio of each tier to default at the same model, prompt and load. The intervals of p50 and p95 have a joint confidence of 95 % for all tiers of a context; an interval that contains 1 shows no significant difference";
     }
     if contrasts().any(|contrast| contrast.basis != Basis::Session) {
-        caption += ". With three repetitions and more each value is the geometric mean of theirs";
+        caption += ". With three or more repetitions, each value is the geometric mean over the repetitions";
     }
     if contrasts().any(|contrast| contrast.basis == Basis::Session) {
         caption += ". \"Within this session\" rests on the requests alone, and another session may differ by more: repetitions = 5 compares repetitions";
@@ -211,7 +211,7 @@ fn price((default, tier): (f64, f64)) -> TierRow {
     let verdict = match tier.total_cmp(&default) {
         Ordering::Less => "cheaper",
         Ordering::Equal => "same_price",
-        Ordering::Greater => "dearer",
+        Ordering::Greater => "more expensive",
     };
     TierRow {
         metric: "cost_per_1k_requests",
@@ -300,13 +300,13 @@ fn reason(missing: &Missing, tier: &str) -> String {
     }
 }
 
-/// What is said once of a run whose replies name no tier.
+/// Returns a note if replies name no tier.
 pub(super) fn untold(summary: &Summary) -> Option<String> {
     let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
     let untold = sum(|cell| cell.untold_tiers);
     (untold > 0).then(|| {
         format!(
-            "{} of {} successful replies name no service tier: they are taken as served on the tier that was asked for",
+            "{} of {} successful replies name no service tier: they are assigned to the requested tier",
             text::thousands(untold as f64, 0),
             text::thousands(sum(|cell| cell.counts.succeeded) as f64, 0)
         )

@@ -32,7 +32,7 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnRep
             summary
                 .warnings
                 .iter()
-                .map(|warning| WarningView { key: warning.key(), text: told_of(*warning, manifest, summary) }),
+                .map(|warning| WarningView { key: warning.key(), text: warning_text(*warning, manifest, summary) }),
         )
         .collect()
 }
@@ -57,12 +57,12 @@ fn stops(turns: &[&TurnReport]) -> impl Iterator<Item = WarningView> {
     })
 }
 
-/// A warning as it is said of a cell.
-fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> String {
+/// Returns the text of a warning of a cell.
+fn warning_text(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> String {
     let idle = summary.health.machines.iter().filter(|machine| machine.is_idle()).map(|machine| machine.shard);
     match (warning, idle.collect::<Vec<_>>()) {
         (Warning::Idle, shards) if !shards.is_empty() => format!(
-            "idle: users of {} spent more than 2 % of their time neither thinking nor waiting for an answer; {} too slow for so many",
+            "idle: users of {} spent more than 2 % of their time neither thinking nor waiting for a reply; {} too slow for this number of users",
             listed(&shards),
             if shards.len() == 1 { "the machine is" } else { "the machines are" }
         ),
@@ -70,7 +70,7 @@ fn told_of(warning: Warning, manifest: &Manifest, summary: &CellSummary) -> Stri
             disturbances::warning(warning, summary)
         }
         (Warning::Interrupted, _) if manifest.shards.is_some() => {
-            "the run was cut short inside this cell, on one machine at least; run the plan again".into()
+            "the run was interrupted in this cell on at least one machine; run the plan again".into()
         }
         (Warning::RepeatedPrompts, _) => match summary.prompts {
             Some(prompts) => format!("{prompts}. {}", warning.text()),
