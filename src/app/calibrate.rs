@@ -188,8 +188,8 @@ fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, 
         turns: vec![0],
         seed,
         cool_down: Duration::ZERO,
-        keeps_text: false,
-        then: AfterAbort::Continue,
+        keep_text: false,
+        after_abort: AfterAbort::Continue,
     };
     let records = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&records);

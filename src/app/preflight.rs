@@ -9,7 +9,7 @@ use crate::config::Resolved;
 use crate::error::Error;
 use crate::exchange::BarrierError;
 use crate::executor::port::{Event, Gate, Stop};
-use crate::executor::{Bedrock, Job, Tell, preflight};
+use crate::executor::{Bedrock, EventSink, Job, preflight};
 use crate::guard::{AllGates, BudgetGate};
 use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
@@ -46,7 +46,7 @@ pub(super) async fn ask(
     checked: &[Checked],
     cells: &[Cell],
     gate: &Arc<dyn Gate>,
-    tell: &Tell,
+    tell: &EventSink,
     stop: &Stop,
 ) -> Vec<Checked> {
     let open: Vec<(usize, Cell)> = checked
@@ -59,7 +59,7 @@ pub(super) async fn ask(
     let learned = Arc::new(Mutex::new(checked.to_vec()));
     let learning = Arc::clone(&learned);
     let told = Arc::clone(tell);
-    let both: Tell = Arc::new(move |event: Event| {
+    let both: EventSink = Arc::new(move |event: Event| {
         if let Event::Probed { probe, record } = &event {
             learning.lock().unwrap_or_else(PoisonError::into_inner)[*probe].learn(record);
         }
@@ -79,7 +79,7 @@ pub(super) async fn before(
     job: &mut Job,
     bedrock: &Arc<Bedrock>,
     gate: &Arc<dyn Gate>,
-    tell: &Tell,
+    tell: &EventSink,
     stop: &Stop,
     say: &Handle,
     part: Option<&Part>,
@@ -96,7 +96,7 @@ pub(super) async fn before(
             say.note(&format!("pre-flight: asking {}", count(open, "small request")));
             let found = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
             // What was cut short is no finding.
-            if let Some(part) = part.filter(|_| !stop.starting.is_cancelled()) {
+            if let Some(part) = part.filter(|_| !stop.drain.is_cancelled()) {
                 part.tell_found(&found).await.inspect_err(|_| job.turns.clear())?;
             }
             found
@@ -134,15 +134,15 @@ pub(super) fn only(
     let first = asking.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
     let budget = BudgetGate::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
     let gate: Arc<dyn Gate> = Arc::new(AllGates(vec![Arc::new(budget)]));
-    let tell: Tell = Arc::new(|_| {});
+    let tell: EventSink = Arc::new(|_| {});
     let stop = Stop::default();
     let signals = Signals::listen(2);
     let found = runtime.block_on(async {
         let found = ask(&bedrock, &asked, &cells, &gate, &tell, &stop);
         let interrupted = async {
             signals.nth(1).await;
-            stop.starting.cancel();
-            stop.waiting.cancel();
+            stop.drain.cancel();
+            stop.abandon.cancel();
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -158,7 +158,7 @@ pub(super) fn only(
         checked.finding == Some(Finding::Unsupported)
             && asking.iter().any(|cell| outcome::is_tier_set(&resolved.plan, &resolved.origins, &cells[*cell]))
     };
-    Ok(if stop.starting.is_cancelled() {
+    Ok(if stop.drain.is_cancelled() {
         130
     } else if grounds(&found, resolved.plan.run.on_unsupported) {
         4

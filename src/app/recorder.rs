@@ -81,7 +81,7 @@ impl Recorder {
         drop(self.events);
         let mut abandoned = None;
         while !self.thread.is_finished() {
-            if stop.waiting.is_cancelled() && abandoned.get_or_insert_with(Instant::now).elapsed() > GRACE {
+            if stop.abandon.is_cancelled() && abandoned.get_or_insert_with(Instant::now).elapsed() > GRACE {
                 return Err(Error::Unrecorded { dir: self.dir, bytes: self.backlog.bytes() });
             }
             std::thread::sleep(PAUSE / 5);
@@ -100,8 +100,8 @@ struct StopsRun(Option<Stop>);
 impl Drop for StopsRun {
     fn drop(&mut self) {
         if let Some(stop) = &self.0 {
-            stop.starting.cancel();
-            stop.waiting.cancel();
+            stop.drain.cancel();
+            stop.abandon.cancel();
         }
     }
 }
@@ -112,7 +112,7 @@ pub(super) async fn watch(backlog: Arc<Backlog>, say: impl Fn(&str)) {
     let (mut is_behind, mut is_full) = (false, false);
     loop {
         tokio::time::sleep(BEHIND / 5).await;
-        let (now, bytes) = (backlog.taken(), backlog.bytes());
+        let (now, bytes) = (backlog.written(), backlog.bytes());
         if now != taken || bytes == 0 {
             (taken, since) = (now, Instant::now());
         }
@@ -158,7 +158,7 @@ impl Writer {
                     self.journal.flush().map_err(|source| self.lost(source))?;
                     // Not `recv`: to be woken by every record costs more CPU than to write it. But once somebody wants
                     // to stop, a kill may follow at any moment.
-                    if self.stop.starting.is_cancelled() {
+                    if self.stop.drain.is_cancelled() {
                         match events.recv_timeout(PAUSE) {
                             Ok(event) => self.take(event)?,
                             Err(RecvTimeoutError::Timeout) => {}
@@ -265,8 +265,8 @@ mod tests {
         // There is no such cell.
         let record = Box::new(crate::record::request::tests::record());
         recorder.tell()(Event::Ended { cell: usize::MAX, record });
-        stop.starting.cancelled().await;
-        stop.waiting.cancelled().await;
+        stop.drain.cancelled().await;
+        stop.abandon.cancelled().await;
         let error = recorder.finish(&stop).map(drop).unwrap_err();
         assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "internal error: the recorder panicked"));
     }
@@ -311,7 +311,7 @@ mod tests {
         assert!(report.contains(" MiB of records wait") && report.contains("the cell is INVALID"), "{report}");
         drop((tell, heard));
         // What a second Ctrl-C does.
-        stop.waiting.cancel();
+        stop.abandon.cancel();
         let finished = tokio::task::spawn_blocking(move || recorder.finish(&stop).map(drop)).await.unwrap();
         let error = finished.unwrap_err();
         assert_eq!(error.exit_code(), 130);
@@ -352,7 +352,7 @@ mod tests {
         std::fs::rename(&journal, dir.path().join("elsewhere")).unwrap();
         std::fs::write(&journal, "").unwrap();
         let tell = recorder.tell();
-        while !stop.waiting.is_cancelled() {
+        while !stop.abandon.is_cancelled() {
             std::thread::yield_now();
         }
         drop(tell);
@@ -370,7 +370,7 @@ mod tests {
         (0..10).for_each(|_| tell(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
         drop(tell);
         recorder.finish(&stop).unwrap();
-        assert_eq!((backlog.bytes(), backlog.taken()), (0, 10));
-        assert!(!stop.starting.is_cancelled() && !stop.waiting.is_cancelled(), "an end in time stops nothing");
+        assert_eq!((backlog.bytes(), backlog.written()), (0, 10));
+        assert!(!stop.drain.is_cancelled() && !stop.abandon.is_cancelled(), "an end in time stops nothing");
     }
 }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::estimate::estimate;
 use crate::executor::connect::{self, NetworkSettings};
 use crate::executor::port::{Gate, Stop};
-use crate::executor::{Bedrock, Execution, Job, Tell, execute};
+use crate::executor::{Bedrock, EventSink, Execution, Job, execute};
 use crate::guard::{AbortGate, AllGates, CredentialsGate, DailyQuotaGate, EarlyStopGate, ExtensionGate};
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
@@ -192,8 +192,8 @@ pub(crate) fn run(
         turns,
         seed: manifest.seed,
         cool_down: resolved.plan.load.cool_down,
-        keeps_text: resolved.plan.record.text,
-        then: resolved.plan.abort.then,
+        keep_text: resolved.plan.record.text,
+        after_abort: resolved.plan.abort.then,
         shard,
         barrier: part.as_ref().map(Part::meet),
         backlog: Arc::default(),
@@ -354,7 +354,7 @@ fn drive(
     let backlog = Arc::clone(&job.backlog);
     let recorder = Recorder::start(taken, manifest, live, stop.clone(), Arc::clone(&backlog))?;
     let (record, work) = (recorder.tell(), part.map(|part| part.work(&job.cells)));
-    let tell: Tell = Arc::new(move |event| {
+    let tell: EventSink = Arc::new(move |event| {
         if let Some(work) = &work {
             work.note(&event);
         }
@@ -375,7 +375,7 @@ fn drive(
         }
         let mut execution = execute(bedrock, job, gate, tell, &stop).await;
         execution.barrier_error = execution.barrier_error.or(parted);
-        for why in execution.barrier_error.iter().chain(&execution.refused) {
+        for why in execution.barrier_error.iter().chain(&execution.refusal) {
             say.say(why);
         }
         drop(say);

@@ -242,7 +242,7 @@ impl Part {
     pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<Checked>>, BarrierError> {
         tokio::select! {
             biased;
-            () = stop.starting.cancelled() => Ok(None),
+            () = stop.drain.cancelled() => Ok(None),
             heard = self.member.receive(PREFLIGHT, 0) => heard.map(Some),
         }
     }

@@ -134,8 +134,8 @@ pub(super) async fn watch(signals: Signals, stop: Stop, display: Handle) {
     display.say(
         "stopping: no new requests; waiting for those in flight. Press Ctrl-C again to abandon them and what is not recorded yet",
     );
-    stop.starting.cancel();
+    stop.drain.cancel();
     signals.nth(2).await;
     display.say("abandoning requests in flight. Press Ctrl-C again to end at once");
-    stop.waiting.cancel();
+    stop.abandon.cancel();
 }

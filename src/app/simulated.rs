@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::executor::port::Event;
-use crate::executor::{Bedrock, Tell};
+use crate::executor::{Bedrock, EventSink};
 use crate::plan::Plan;
 use crate::simulator::{self, Model};
 use crate::units::url::HttpUrl;
@@ -38,7 +38,7 @@ impl Drop for Simulated {
 }
 
 /// Passes events on; ahead of the first that follows a reply of a simulator at a URL, that it is one.
-pub(super) fn announce(bedrock: Arc<Bedrock>, plan: &Plan, tell: Tell) -> Tell {
+pub(super) fn announce(bedrock: Arc<Bedrock>, plan: &Plan, tell: EventSink) -> EventSink {
     if !plan.target.endpoint.is_other_server() {
         return tell;
     }

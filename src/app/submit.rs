@@ -6,7 +6,7 @@ use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
 use crate::config::{Resolved, expand_home, settings};
 use crate::error::Error;
 use crate::estimate::estimate;
-use crate::executor::PATIENCE;
+use crate::executor::PREFLIGHT_TIMEOUT;
 use crate::files::replace_named;
 use crate::matrix::{Cell, expand};
 use crate::plan::{Endpoint, Layer, Plan};
@@ -88,7 +88,7 @@ fn job(
     let at_most = Duration::from_secs_f64(expected.seconds_at_most.ceil());
     let cell_runs = u32::try_from(expected.turns).unwrap_or(u32::MAX);
     let preflight = if plan.run.preflight {
-        let each = cells.iter().map(|cell| cell.request.timeout).max().unwrap_or_default().min(PATIENCE);
+        let each = cells.iter().map(|cell| cell.request.timeout).max().unwrap_or_default().min(PREFLIGHT_TIMEOUT);
         each * probes(cells).len() as u32
     } else {
         Duration::ZERO

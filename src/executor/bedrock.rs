@@ -1,17 +1,16 @@
-//! The one place that knows the AWS SDK: a client, a request, and how its end is read.
+//! Requests through the AWS SDK: clients, requests, and the interpretation of replies and errors.
 //!
-//! Retries are off and timeouts are our own: every attempt is a record. Times are taken in the
-//! connector, from the signed request's hand-over to the last byte, so that building, signing and
-//! parsing on this machine are not counted as the service's time.
+//! Retries are disabled and timeouts are our own: every attempt is a record. Times are measured in the connector, from the
+//! hand-over of the signed request to the last byte, so that building, signing and parsing are not counted.
 
-use super::connect::{self, Connections, NetworkSettings, causes, chain};
-use super::exchange::{Exchange, Facts};
-use super::prepared::{Number, Prepared};
-use super::redact::LONGEST_MESSAGE;
+use super::connect::{self, Connections, NetworkSettings, cause_messages, causes};
+use super::prepared::{Prepared, RequestNumber};
+use super::redact::MAX_MESSAGE_CHARS;
 use super::reported::Reported;
+use super::round_trip::{Facts, RoundTrip};
 use super::scan::ScanReply;
 use super::signing::{self, SetupError, Target};
-use super::stream::Tally;
+use super::stream::StreamTally;
 use crate::plan::Api;
 use crate::record::{class, is_blocked};
 use crate::units::Secrets;
@@ -34,39 +33,39 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The clients, shared by all cells of a run.
+/// The clients of a run.
 #[derive(Debug)]
 pub(crate) struct Bedrock {
-    /// For cells that name no region.
+    /// Client for cells without a region.
     client: Client,
-    /// For those that do.
+    /// Clients for cells with a region.
     by_region: HashMap<String, Client>,
     connections: Arc<Connections>,
-    /// The region that was resolved for cells that name none.
+    /// Resolved region of cells without a region.
     pub(crate) region: String,
-    /// What is masked in records.
+    /// Values masked in records.
     pub(super) secrets: Secrets,
     network: NetworkSettings,
     /// The URLs that requests are sent to; none of the simulator's.
     servers: Vec<String>,
 }
 
-/// How one request ended, as the service and the connector say.
+/// The end of one request, as reported by the service and the connector.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// The hand-over to the connection pool; before it only this machine was at work.
+    /// Hand-over to the connection pool.
     pub(crate) sent: Instant,
-    /// The last byte (of a stream: its metadata), or the moment of the failure.
+    /// Time of the last byte (of a stream: its metadata), or of the failure.
     pub(crate) ended: Instant,
-    /// What the connector saw.
+    /// Observations of the connector.
     pub(crate) facts: Facts,
-    /// What was seen of a stream.
-    pub(super) stream: Option<Tally>,
-    /// What the service said; nothing where the request was given up.
+    /// Observations of a stream.
+    pub(super) stream: Option<StreamTally>,
+    /// The answer or failure; `None` if the request was abandoned.
     pub(crate) answer: Option<Result<Answer, Box<Failure>>>,
 }
 
-/// What a reply says of itself.
+/// Fields of a reply.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Answer {
     pub(crate) request_id: Option<String>,
@@ -74,22 +73,22 @@ pub(crate) struct Answer {
     pub(crate) resolved_service_tier: Option<String>,
     pub(crate) usage: Usage,
     pub(crate) server_latency_ms: Option<i64>,
-    /// Token counts that were dropped because they are implausible.
+    /// Number of token counts dropped as implausible.
     pub(crate) implausible_values: u32,
-    /// What was answered, where it is to be kept.
+    /// Text of the reply, if it is recorded.
     pub(crate) text: Option<String>,
 }
 
 impl Answer {
-    /// Whether a reply without content is one nevertheless: it reports output tokens, or it was blocked.
+    /// Returns whether a reply without content is valid: it reports output tokens, or it was blocked.
     pub(super) fn has_result(&self) -> bool {
         self.usage.output_tokens.unwrap_or(0) > 0 || self.stop_reason.as_deref().is_some_and(is_blocked)
     }
 }
 
-/// Tokens, where the reply says so.
+/// Token counts, as far as the reply reports them.
 #[derive(Debug, Default, Clone, Copy)]
-#[allow(clippy::struct_field_names)] // the records' names
+#[allow(clippy::struct_field_names)] // names of the record fields
 pub(crate) struct Usage {
     pub(crate) input_tokens: Option<u64>,
     pub(crate) output_tokens: Option<u64>,
@@ -98,16 +97,16 @@ pub(crate) struct Usage {
     pub(crate) cache_write_tokens: Option<u64>,
 }
 
-/// More tokens than any context window has; a larger count is implausible.
-const MOST_TOKENS: u64 = 100_000_000;
+/// Maximum plausible token count, more than any context window.
+const MAX_PLAUSIBLE_TOKENS: u64 = 100_000_000;
 
 impl Usage {
-    /// Returns the token counts that a reply reports, and how many of them were dropped because they are implausible.
-    pub(super) fn read(usage: Option<&TokenUsage>, reported: Reported) -> (Self, u32) {
+    /// Returns the reported token counts, and the number of counts dropped as implausible.
+    pub(super) fn from_reply(usage: Option<&TokenUsage>, reported: Reported) -> (Self, u32) {
         let Some(usage) = usage else { return (Self::default(), 0) };
         let mut implausible = 0;
         let mut count = |is_reported: bool, number: i32| {
-            let plausible = u64::try_from(number).ok().filter(|tokens| *tokens <= MOST_TOKENS);
+            let plausible = u64::try_from(number).ok().filter(|tokens| *tokens <= MAX_PLAUSIBLE_TOKENS);
             implausible += u32::from(is_reported && plausible.is_none());
             plausible.filter(|_| is_reported)
         };
@@ -125,12 +124,12 @@ impl Usage {
 /// A failure: data, not an error of the tool.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// See `record::class`.
+    /// Error class, see `record::class`.
     pub(crate) class: String,
     pub(crate) message: String,
     pub(crate) http_status: Option<u16>,
     pub(crate) request_id: Option<String>,
-    /// What a reply without content still said.
+    /// Fields of a reply without content.
     pub(crate) answer: Answer,
 }
 
@@ -147,16 +146,16 @@ impl Failure {
 }
 
 impl Bedrock {
-    /// Builds the clients and makes sure that a request can be signed.
+    /// Creates the clients and checks that a request can be signed.
     ///
     /// # Errors
-    /// No region or no credentials.
+    /// Fails without a region or credentials.
     pub(crate) async fn connect(target: &Target) -> Result<Self, SetupError> {
         let (http_client, connections) = connect::client(&target.network);
         let (config, bearer_token) = signing::configuration(target, http_client).await?;
         let region = config.region().ok_or(SetupError::NoRegion)?.to_string();
         let endpoint = target.endpoint_url.as_ref().map_or("AWS", HttpUrl::as_str);
-        tracing::debug!(endpoint, region, simulated = target.simulated, "requests go there");
+        tracing::debug!(endpoint, region, simulated = target.simulated, "connected");
         let mut builder = aws_sdk_bedrockruntime::config::Builder::from(&config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
@@ -166,7 +165,7 @@ impl Bedrock {
         if let Some(token) = bearer_token {
             builder = builder.bearer_token(token).auth_scheme_preference([HTTP_BEARER_AUTH_SCHEME_ID]);
         }
-        // They share one connector, so that all connections are made and counted in one place.
+        // All clients use one connector, so that all connections are opened and counted in one place.
         let in_region = |region: &String| {
             let config = builder.clone().region(Region::new(region.clone())).build();
             (region.clone(), Client::from_conf(config))
@@ -186,7 +185,7 @@ impl Bedrock {
     /// Checks that a connection to every server can be opened, TLS included; no request is sent.
     ///
     /// # Errors
-    /// The first server that cannot be reached, once all were tried.
+    /// The first server that cannot be reached, after all have been tried.
     pub(crate) async fn check_reachable(&self) -> Result<(), SetupError> {
         let check = async |url: &String| {
             let server = url.parse().map_err(|_| "it is not a URL".to_owned());
@@ -196,52 +195,51 @@ impl Bedrock {
             };
             checked.map_err(|reason| SetupError::Unreachable {
                 url: url.clone(),
-                reason: self.secrets.redact(&reason, LONGEST_MESSAGE),
+                reason: self.secrets.redact(&reason, MAX_MESSAGE_CHARS),
             })
         };
         let checked = futures_util::future::join_all(self.servers.iter().map(check)).await;
         checked.into_iter().collect()
     }
 
-    /// The client of the region that a cell names.
+    /// Returns the client for a cell's region.
     fn client(&self, prepared: &Prepared) -> &Client {
         prepared.region.as_ref().and_then(|region| self.by_region.get(region)).unwrap_or(&self.client)
     }
 
-    /// The simulator that replied, if one did.
+    /// Returns the name of the simulator that has replied, if one has.
     pub(crate) fn simulator(&self) -> Option<&str> {
         self.connections.simulator()
     }
 
-    /// Connections opened and reused until now.
+    /// Returns the numbers of connections opened and reused so far.
     pub(crate) fn connections(&self) -> (u64, u64) {
         (self.connections.opened(), self.connections.reused())
     }
 
-    /// Sends one request and waits for its end, at most the request's timeout, or until it is given up.
-    pub(crate) async fn ask(&self, prepared: &Prepared, number: Number, giving_up: &CancellationToken) -> Reply {
-        tracing::trace!(model = prepared.model_id, "a request is sent");
-        let exchange = Arc::new(Exchange::default());
-        let mut tally = Tally::new(prepared.keeps_text);
+    /// Sends one request and waits for its end, its timeout, or until it is abandoned.
+    pub(crate) async fn send(&self, prepared: &Prepared, number: RequestNumber, abandon: &CancellationToken) -> Reply {
+        tracing::trace!(model = prepared.model_id, "sending a request");
+        let round_trip = Arc::new(RoundTrip::default());
+        let mut tally = StreamTally::new(prepared.keep_text);
         let started = Instant::now();
         let end = {
-            // Never bound to a name before it is where it stays: a future that moves takes its place twice,
-            // and the SDK's takes 7 KB, for every request in flight.
-            let mut work = std::pin::pin!(Arc::clone(&exchange).scope(async {
+            // Pinned in place: a moved future takes its memory twice, and the SDK's takes 7 KB per request in flight.
+            let mut work = std::pin::pin!(Arc::clone(&round_trip).scope(async {
                 match prepared.api {
-                    Api::Converse => self.converse(prepared, number, &exchange).await,
-                    Api::ConverseStream => self.converse_stream(prepared, number, &exchange, &mut tally).await,
+                    Api::Converse => self.converse(prepared, number, &round_trip).await,
+                    Api::ConverseStream => self.converse_stream(prepared, number, &round_trip, &mut tally).await,
                 }
             }));
-            // The timeout runs from the hand-over, which is known only once it has happened.
+            // The timeout starts at the hand-over, whose time is known only afterwards.
             let mut due = started + prepared.timeout;
             loop {
                 let answer = tokio::select! {
                     biased;
                     answer = tokio::time::timeout_at(due.into(), &mut work) => answer,
-                    () = giving_up.cancelled() => break End::GivenUp,
+                    () = abandon.cancelled() => break End::Abandoned,
                 };
-                match (answer, exchange.facts().sent.map(|sent| sent + prepared.timeout)) {
+                match (answer, round_trip.facts().sent.map(|sent| sent + prepared.timeout)) {
                     (Ok(answer), _) => break End::Answered(answer),
                     (Err(_), Some(later)) if later > due => due = later,
                     (Err(_), _) => break End::TimedOut,
@@ -249,18 +247,18 @@ impl Bedrock {
             }
         };
         let now = Instant::now();
-        let facts = exchange.facts();
+        let facts = round_trip.facts();
         let complete = match prepared.api {
             Api::Converse => facts.last_byte.filter(|_| facts.failure.is_none()),
             Api::ConverseStream => tally.metadata.or(facts.last_byte.filter(|_| facts.failure.is_none())),
         };
         let (ended, answer) = match end {
             End::Answered(answer) => (complete.unwrap_or(now), Some(answer)),
-            // It was complete before it was given up: only the connection was still open.
+            // The stream was complete before it was abandoned; only the connection was still open.
             _ if tally.is_complete() => (complete.unwrap_or(now), Some(tally.content().map(|()| tally.answer.clone()))),
-            End::TimedOut if tally.opened => (now, Some(Err(tally.timed_out(prepared.timeout)))),
-            End::TimedOut => (now, Some(Err(timed_out(prepared.timeout)))),
-            End::GivenUp => (now, None),
+            End::TimedOut if tally.opened => (now, Some(Err(tally.timeout_failure(prepared.timeout)))),
+            End::TimedOut => (now, Some(Err(timeout_failure(prepared.timeout)))),
+            End::Abandoned => (now, None),
         };
         Reply {
             sent: facts.sent.unwrap_or(started),
@@ -271,52 +269,58 @@ impl Bedrock {
         }
     }
 
-    async fn converse(&self, prepared: &Prepared, number: Number, exchange: &Exchange) -> Result<Answer, Box<Failure>> {
-        let turns = prepared.turns(number);
+    async fn converse(
+        &self,
+        prepared: &Prepared,
+        number: RequestNumber,
+        round_trip: &RoundTrip,
+    ) -> Result<Answer, Box<Failure>> {
+        let conversation = prepared.conversation(number);
         let call = self
             .client(prepared)
             .converse()
             .model_id(&prepared.model_id)
-            .set_system(turns.system)
-            .set_messages(Some(turns.messages))
+            .set_system(conversation.system)
+            .set_messages(Some(conversation.messages))
             .inference_config(prepared.inference.clone())
             .set_service_tier(prepared.tier.clone())
             .set_performance_config(prepared.performance.clone())
             .set_additional_model_request_fields(prepared.additional.clone())
             .set_request_metadata(prepared.metadata.clone());
         match call.send().await {
-            Ok(output) => read(&output, prepared.keeps_text, exchange.facts().reported),
-            Err(error) => Err(Box::new(failure(&error, &exchange.facts(), &self.secrets))),
+            Ok(output) => parse_output(&output, prepared.keep_text, round_trip.facts().reported),
+            Err(error) => Err(Box::new(failure_from_error(&error, &round_trip.facts(), &self.secrets))),
         }
     }
 
     async fn converse_stream(
         &self,
         prepared: &Prepared,
-        number: Number,
-        exchange: &Exchange,
-        tally: &mut Tally,
+        number: RequestNumber,
+        round_trip: &RoundTrip,
+        tally: &mut StreamTally,
     ) -> Result<Answer, Box<Failure>> {
-        let turns = prepared.turns(number);
+        let conversation = prepared.conversation(number);
         let call = self
             .client(prepared)
             .converse_stream()
             .model_id(&prepared.model_id)
-            .set_system(turns.system)
-            .set_messages(Some(turns.messages))
+            .set_system(conversation.system)
+            .set_messages(Some(conversation.messages))
             .inference_config(prepared.inference.clone())
             .set_service_tier(prepared.tier.clone())
             .set_performance_config(prepared.performance.clone())
             .set_additional_model_request_fields(prepared.additional.clone())
             .set_request_metadata(prepared.metadata.clone());
         let opened = call.send().await;
-        let opened = opened.map_err(|error| Box::new(failure(&error, &exchange.facts(), &self.secrets)))?;
-        tally.read(opened, exchange).await?;
+        let opened =
+            opened.map_err(|error| Box::new(failure_from_error(&error, &round_trip.facts(), &self.secrets)))?;
+        tally.read(opened, round_trip).await?;
         Ok(tally.answer.clone())
     }
 }
 
-/// The URL of AWS's server in a region, as the SDK resolves it.
+/// Returns the URL of AWS in a region, as the SDK resolves it.
 async fn aws_url(region: &str, config: &SdkConfig) -> String {
     let params =
         Params::builder().region(region).set_use_fips(config.use_fips()).set_use_dual_stack(config.use_dual_stack());
@@ -331,10 +335,10 @@ async fn aws_url(region: &str, config: &SdkConfig) -> String {
 enum End {
     Answered(Result<Answer, Box<Failure>>),
     TimedOut,
-    GivenUp,
+    Abandoned,
 }
 
-fn timed_out(timeout: Duration) -> Box<Failure> {
+fn timeout_failure(timeout: Duration) -> Box<Failure> {
     Box::new(Failure {
         class: "timeout".into(),
         message: format!("no complete reply within {}", crate::units::duration::format(timeout)),
@@ -344,13 +348,13 @@ fn timed_out(timeout: Duration) -> Box<Failure> {
     })
 }
 
-fn read(output: &ConverseOutput, keeps_text: bool, reported: Option<Reported>) -> Result<Answer, Box<Failure>> {
+fn parse_output(output: &ConverseOutput, keep_text: bool, reported: Option<Reported>) -> Result<Answer, Box<Failure>> {
     let reported = reported.unwrap_or(Reported::ALL);
     let blocks = output.output().and_then(|output| output.as_message().ok()).map_or(&[][..], Message::content);
     let text = || blocks.iter().filter_map(|block| block.as_text().ok()).map(String::as_str).collect();
-    let (usage, implausible_values) = Usage::read(output.usage(), reported);
+    let (usage, implausible_values) = Usage::from_reply(output.usage(), reported);
     let answer = Answer {
-        text: keeps_text.then(text),
+        text: keep_text.then(text),
         request_id: output.request_id().map(str::to_owned),
         stop_reason: Some(output.stop_reason().as_str().to_owned()),
         resolved_service_tier: output.service_tier().map(|tier| tier.r#type().as_str().to_owned()),
@@ -368,9 +372,8 @@ fn is_empty(block: &ContentBlock) -> bool {
     matches!(block, ContentBlock::Text(text) if text.is_empty())
 }
 
-/// The class and message of an error. What the connector saw is nearer to the cause than what the
-/// SDK made of it.
-fn failure<E>(error: &SdkError<E>, facts: &Facts, secrets: &Secrets) -> Failure
+/// Returns the class and message of an error. Observations of the connector take precedence over the SDK's error.
+fn failure_from_error<E>(error: &SdkError<E>, facts: &Facts, secrets: &Secrets) -> Failure
 where
     E: ProvideErrorMetadata + StdError + 'static,
     SdkError<E>: RequestId,
@@ -378,14 +381,14 @@ where
     let http_status = error.raw_response().map(|response| response.status().as_u16());
     let request_id = error.request_id().map(str::to_owned);
     let (class, message) = match error {
-        _ if facts.failure.is_some() => (facts.failure.unwrap_or("reset").to_owned(), deepest(error)),
+        _ if facts.failure.is_some() => (facts.failure.unwrap_or("reset").to_owned(), innermost_causes(error)),
         SdkError::ServiceError(service) => match service.err().code() {
             Some(code) => {
                 let message = service.err().message().unwrap_or_default();
                 (class::of_service_error(code, http_status, message).to_owned(), message.to_owned())
             }
-            // The SDK calls a 200 that it cannot parse a service error too.
-            None if http_status == Some(200) => ("decode".into(), deepest(error)),
+            // The SDK also reports a reply with status 200 that it cannot parse as a service error.
+            None if http_status == Some(200) => ("decode".into(), innermost_causes(error)),
             None if http_status == Some(429) => {
                 (class::TOO_MANY_REQUESTS.into(), "HTTP 429 without an error type".into())
             }
@@ -395,23 +398,25 @@ where
             ),
             None => ("http_error".into(), format!("HTTP {} without an error code", http_status.unwrap_or(0))),
         },
-        SdkError::TimeoutError(_) => ("timeout".into(), deepest(error)),
-        _ if causes(error).any(<dyn StdError>::is::<CredentialsError>) => ("credentials".into(), deepest(error)),
-        SdkError::ResponseError(_) => ("decode".into(), deepest(error)),
-        SdkError::DispatchFailure(_) => ("connect".into(), deepest(error)),
-        _ => ("other".into(), chain(error).join(": ")),
+        SdkError::TimeoutError(_) => ("timeout".into(), innermost_causes(error)),
+        _ if causes(error).any(<dyn StdError>::is::<CredentialsError>) => {
+            ("credentials".into(), innermost_causes(error))
+        }
+        SdkError::ResponseError(_) => ("decode".into(), innermost_causes(error)),
+        SdkError::DispatchFailure(_) => ("connect".into(), innermost_causes(error)),
+        _ => ("other".into(), cause_messages(error).join(": ")),
     };
     let location = error.raw_response().and_then(|response| response.headers().get("location"));
     let message = match location.filter(|_| http_status.is_some_and(|status| (300..400).contains(&status))) {
-        // Masked before it is cut: a part of a secret would not be recognised.
+        // Masked before it is cut: the mask does not recognise part of a secret.
         Some(location) => format!("{message}; the redirect to `{}` is not followed", secrets.redact(location, 200)),
         None => message,
     };
     Failure { class, message, http_status, request_id, answer: Answer::default() }
 }
 
-/// The innermost two causes: what happened, and to what.
-pub(super) fn deepest(error: &(dyn StdError + 'static)) -> String {
-    let chain = chain(error);
-    chain[chain.len().saturating_sub(2)..].join(": ")
+/// Returns the messages of the innermost two causes.
+pub(super) fn innermost_causes(error: &(dyn StdError + 'static)) -> String {
+    let messages = cause_messages(error);
+    messages[messages.len().saturating_sub(2)..].join(": ")
 }

@@ -1,18 +1,18 @@
-//! How much CPU this process may use. A container often has a quota of a part of a core, which std's
-//! `available_parallelism` rounds to one core.
+//! The CPU quota of this process. A container often has a fraction of a core, which std's `available_parallelism` rounds to
+//! one core.
 //!
 //! Linux limits a control group (cgroup) and every group above it: v2 in `cpu.max`, v1 in `cpu.cfs_quota_us` and
 //! `cpu.cfs_period_us`. The smallest limit applies.
 
 use std::path::Path;
 
-/// Returns the CPU quota of this process in cores, if it is smaller than the number of cores that it may run on.
+/// Returns the CPU quota of this process in cores, if it is smaller than the number of available cores.
 pub(crate) fn cpu_quota_cores() -> Option<f64> {
     let quota = quota_below(Path::new("/"))?;
     cores().is_none_or(|cores| quota < cores).then_some(quota)
 }
 
-/// Cores that the scheduler may use for this process.
+/// Returns the number of cores on which this process may run.
 #[cfg(target_os = "linux")]
 fn cores() -> Option<f64> {
     rustix::thread::sched_getaffinity(None).ok().map(|cores| f64::from(cores.count()))
@@ -24,7 +24,7 @@ fn cores() -> Option<f64> {
     None
 }
 
-/// The smallest quota of the control groups of this process, in cores. `root` contains `proc` and the mount points.
+/// Returns the smallest quota of the control groups of this process, in cores. `root` contains `proc` and the mount points.
 fn quota_below(root: &Path) -> Option<f64> {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = std::fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
@@ -50,10 +50,10 @@ impl<'a> Group<'a> {
         (is_v2 || controllers.split(',').any(|name| name == "cpu")).then_some(Self { is_v2, path })
     }
 
-    /// The smallest quota of the group and of those above it that are visible here.
+    /// Returns the smallest quota of the group and its visible parents.
     fn smallest_quota(&self, root: &Path, mount: &Mount) -> Option<f64> {
         let mounted = root.join(mount.point.trim_start_matches('/'));
-        // A container sees its own group at the mount point, under the path that it has outside.
+        // In a container, the mount point is the container's own group, with its path outside the container.
         let inside = self.path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or(self.path);
         let has_parents = inside.split('/').all(|part| part != "..");
         let own = if has_parents { mounted.join(inside.trim_start_matches('/')) } else { mounted.clone() };
@@ -71,7 +71,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Where control groups are visible.
+/// A mount point of control groups.
 struct Mount<'a> {
     is_v2: bool,
     has_cpu: bool,
@@ -99,14 +99,14 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Parses `cpu.max`: `5000 100000` are 0.05 cores, `max 100000` is no quota.
+/// Parses `cpu.max`: `5000 100000` means 0.05 cores, `max 100000` means no quota.
 fn parse_max(text: &str) -> Option<f64> {
     let mut fields = text.split_whitespace();
     let quota = fields.next()?;
     ratio(quota.parse().ok()?, fields.next().map_or(Some(100_000.0), |period| period.parse().ok())?)
 }
 
-/// Parses `cpu.cfs_quota_us` and `cpu.cfs_period_us`; a quota of -1 is none.
+/// Parses `cpu.cfs_quota_us` and `cpu.cfs_period_us`; -1 means no quota.
 fn parse_cfs(quota: &str, period: &str) -> Option<f64> {
     ratio(quota.trim().parse().ok()?, period.trim().parse().ok()?)
 }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotas_are_parsed_and_what_is_no_quota_is_none() {
+    fn quotas_are_parsed_and_invalid_ones_are_ignored() {
         assert_eq!(parse_max("5000 100000\n"), Some(0.05));
         assert_eq!(parse_max("250000 100000\n"), Some(2.5));
         assert_eq!(parse_max("50000\n"), Some(0.5), "the period has a default");
@@ -156,16 +156,19 @@ mod tests {
             ("sys/fs/cgroup/x/cpu.max", "1000 100000\n"),
             ("cpu.max", "1 100000\n"),
         ];
-        let of = |group: &str| quota_below(root(&format!("0::{group}\n"), V2, &files).path());
-        assert_eq!((of("/a/b/c"), of("/a"), of("/x"), of("/none")), (Some(1.5), Some(1.5), Some(0.01), None));
-        assert_eq!(of("/../../x"), None, "a group outside the namespace is not followed");
-        // In a container the group is the mount point.
+        let quota = |group: &str| quota_below(root(&format!("0::{group}\n"), V2, &files).path());
+        assert_eq!(
+            (quota("/a/b/c"), quota("/a"), quota("/x"), quota("/none")),
+            (Some(1.5), Some(1.5), Some(0.01), None)
+        );
+        assert_eq!(quota("/../../x"), None, "a group outside the namespace is not followed");
+        // In a container, the group is the mount point.
         let own = root("0::/\n", V2, &[("sys/fs/cgroup/cpu.max", "5000 100000\n")]);
         assert_eq!(quota_below(own.path()), Some(0.05));
     }
 
     #[test]
-    fn v1_is_found_where_its_cpu_controller_is_mounted() {
+    fn v1_quota_is_read_at_the_mount_point_of_the_cpu_controller() {
         let mounts = "30 31 0:30 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
             34 31 0:29 /docker/abc /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
             41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_without_control_groups_has_no_quota() {
+    fn system_without_control_groups_has_no_quota() {
         assert_eq!(quota_below(tempfile::tempdir().unwrap().path()), None);
         assert_eq!(quota_below(root("", "", &[]).path()), None);
     }

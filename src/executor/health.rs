@@ -1,9 +1,8 @@
-//! Whether this machine keeps up: raw values of the process and its runtime. What they mean is
-//! decided in `stats`.
+//! Client health: raw measurements of this process and its runtime. `stats` evaluates them.
 //!
-//! The ticker is a task of the runtime that serves the requests. It is late when the process does not run (stopped,
-//! without CPU time, machine suspended) and when all workers of the runtime are busy. One blocked worker delays only
-//! the tasks in its own queue, which show it as send lag; the other workers go on to run the ticker.
+//! The ticker is a task of the runtime that serves the requests. It is late when the process does not run (stopped, without
+//! CPU time, machine suspended) and when all workers of the runtime are busy. One blocked worker delays only the tasks in its
+//! own queue, which is visible as send lag; other workers run the ticker.
 
 use crate::record::disturbance::{ClockJump, Disturbances, Stall};
 use crate::units::{ms, us_to_ms};
@@ -12,14 +11,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
-/// The ticker's period.
+/// Period of the ticker.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A tick that is later than this is recorded as a stall.
+/// Lateness above which a tick is recorded as a stall.
 const STALL: Duration = Duration::from_millis(50);
 
-/// The machine was suspended if the clock that counts suspension gained more than this on the monotonic clock, and the
-/// wall clock jumped if it moved by more than this against both. Clocks are slewed by 0.5 ms per second at most.
+/// Minimum difference between clocks that counts as a suspension (boot clock against monotonic clock) or as a jump of the
+/// wall clock, in microseconds. Clocks are slewed by at most 0.5 ms per second.
 const CLOCK_STEP_US: i64 = 100_000;
 
 /// The lateness of a 10 ms ticker on the runtime that serves the requests.
@@ -30,8 +29,8 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    /// Ticks from `start` until `stop`. Calls `notify` for each stall. The tick that is due when `stop` comes counts,
-    /// so that a stall over the end of a cell run is recorded whichever task runs first after it.
+    /// Ticks from `start` until `stop` and calls `notify` for each stall. The tick that is due at `stop` counts, so that a stall
+    /// over the end of a cell run is recorded whichever task runs first after it.
     pub(super) async fn run(&self, start: Instant, stop: &CancellationToken, notify: impl Fn(&Stall)) {
         let mut due = start;
         let mut clocks = Clocks::read(start);
@@ -61,19 +60,19 @@ impl Ticker {
             if is_last {
                 return;
             }
-            // A tick that came later than the next one is due is one lateness, not many.
+            // Several missed ticks count as one late tick.
             if late > TICK {
                 due = now;
             }
         }
     }
 
-    /// The worst since the last call, milliseconds.
+    /// Returns the maximum lateness since the last call, in milliseconds.
     pub(super) fn take_ms(&self) -> f64 {
         us_to_ms(self.worst_us.swap(0, Ordering::Relaxed))
     }
 
-    /// What it noticed since the start.
+    /// Returns the disturbances since the start.
     pub(super) fn disturbances(&self) -> Disturbances {
         self.with(|disturbances| disturbances.clone())
     }
@@ -83,29 +82,29 @@ impl Ticker {
     }
 }
 
-/// The clocks of this machine at one moment, microseconds.
+/// A reading of the clocks of this machine, in microseconds.
 #[derive(Debug, Clone, Copy)]
-#[allow(clippy::struct_field_names)] // the unit belongs to each
+#[allow(clippy::struct_field_names)] // all fields have the unit
 struct Clocks {
     /// Elapsed time without suspension.
     monotonic_us: i64,
-    /// Elapsed time with suspension; as the former where the system has no such clock.
+    /// Elapsed time with suspension; equal to `monotonic_us` if the system has no such clock.
     boot_us: i64,
-    /// Since the epoch.
+    /// Time since the epoch.
     wall_us: i64,
 }
 
-/// How two readings differ beyond elapsed time, microseconds.
+/// Difference of two readings beyond the elapsed time, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Step {
-    /// How long the machine was suspended.
+    /// Duration of a suspension.
     suspended_us: u64,
-    /// By how much the wall clock jumped.
+    /// Jump of the wall clock.
     wall_us: i64,
 }
 
 impl Clocks {
-    /// Reads the clocks, or nothing if the process is interrupted between two of them again and again.
+    /// Reads the clocks; returns `None` if the process is repeatedly interrupted between two of them.
     fn read(start: Instant) -> Option<Self> {
         let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         let boot_us = || us(since_boot().unwrap_or_else(|| start.elapsed()));
@@ -118,7 +117,7 @@ impl Clocks {
         })
     }
 
-    /// What happened between an earlier reading and this one.
+    /// Returns the difference between an earlier reading and this one.
     fn since(self, before: Self) -> Step {
         let elapsed_us = self.boot_us - before.boot_us;
         let suspended_us = elapsed_us - (self.monotonic_us - before.monotonic_us);
@@ -130,29 +129,28 @@ impl Clocks {
     }
 }
 
-/// The time since boot, suspension included.
+/// Returns the time since boot, suspension included.
 #[cfg(target_os = "linux")]
 fn since_boot() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
-/// Other systems do not offer it through std or rustix in a form that is comparable with [`Instant`]: there a
-/// suspension shows as a jump of the wall clock.
+/// Not available through std or rustix in a form comparable with [`Instant`]: a suspension appears as a jump of the wall
+/// clock.
 #[cfg(not(target_os = "linux"))]
 fn since_boot() -> Option<Duration> {
     None
 }
 
-/// The CPU time of this process until now, all its threads together; nothing where the system does
-/// not say.
+/// Returns the CPU time of all threads of this process; `None` if the system does not report it.
 #[cfg(unix)]
 pub(super) fn cpu_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
-/// As above.
+/// Not supported on this system.
 #[cfg(not(unix))]
 pub(super) fn cpu_time() -> Option<Duration> {
     None
@@ -169,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspension_and_a_jump_of_the_wall_clock_are_told_apart() {
+    fn suspensions_and_jumps_of_the_wall_clock_are_distinguished() {
         let before = clocks(5 * SECOND_US, 7 * SECOND_US, 1_000 * SECOND_US);
         let after = |monotonic, boot, wall| {
             let moved = clocks(before.monotonic_us + monotonic, before.boot_us + boot, before.wall_us + wall);
@@ -196,9 +194,9 @@ mod tests {
         assert_eq!(after.since(before), Step::default());
     }
 
-    /// The worker that runs the ticker stands still while the stop arrives: both are ready when it goes on.
+    /// The worker of the ticker is blocked when `stop` is cancelled: both are ready when it continues.
     #[tokio::test]
-    async fn a_stall_over_the_end_is_recorded_whichever_task_runs_first() {
+    async fn stall_over_the_end_is_recorded_whichever_task_runs_first() {
         for _ in 0..20 {
             let (ticker, stop) = (Ticker::default(), CancellationToken::new());
             let start = Instant::now();
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_late_start_of_the_ticker_is_a_stall_too() {
+    async fn late_start_of_the_ticker_is_a_stall() {
         let (ticker, stop) = (Ticker::default(), CancellationToken::new());
         let start = Instant::now();
         std::thread::sleep(Duration::from_millis(80));

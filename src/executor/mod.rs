@@ -1,6 +1,5 @@
-//! Drives cells through the SDK. Knows plan, matrix, record, units and prompts; never stats, guard,
-//! terminal or report. It calls nobody: it tells what happens through one callback of [`port::Event`]s
-//! and asks one [`port::Gate`] before each start.
+//! Runs cells through the AWS SDK. Depends on plan, matrix, record, units and prompts; never on stats, guard, terminal or
+//! report. It emits [`port::Event`]s through one callback and consults one [`port::Gate`] before each start.
 
 mod arrivals;
 mod backlog;
@@ -9,7 +8,6 @@ mod cell;
 pub(crate) mod connect;
 mod cpu_quota;
 mod deadline;
-mod exchange;
 mod health;
 mod pacer;
 pub(crate) mod port;
@@ -17,6 +15,7 @@ mod preflight;
 mod prepared;
 mod redact;
 mod reported;
+mod round_trip;
 mod run;
 mod scan;
 mod signing;
@@ -28,6 +27,6 @@ mod users;
 pub(crate) use backlog::Backlog;
 pub(crate) use bedrock::Bedrock;
 pub(crate) use cpu_quota::cpu_quota_cores;
-pub(crate) use preflight::{PATIENCE, preflight};
-pub(crate) use run::{Execution, Job, Tell, execute};
+pub(crate) use preflight::{PREFLIGHT_TIMEOUT, preflight};
+pub(crate) use run::{EventSink, Execution, Job, execute};
 pub(crate) use signing::{SetupError, Target, credentials};

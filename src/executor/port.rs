@@ -127,7 +127,7 @@ pub(crate) trait Barrier: Send + Sync {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// Cancelled: nothing new starts; requests in flight are drained within the plan's bound.
-    pub(crate) starting: CancellationToken,
+    pub(crate) drain: CancellationToken,
     /// Cancelled: requests in flight are abandoned at once and counted as censored.
-    pub(crate) waiting: CancellationToken,
+    pub(crate) abandon: CancellationToken,
 }

@@ -1,11 +1,10 @@
-//! One small request for each way in which the cells of a run ask, before any load. Sends and tells;
-//! what an end means is judged elsewhere.
+//! Pre-flight: one small request per probe before the load. Results are emitted as events and evaluated elsewhere.
 
 use super::bedrock::Bedrock;
 use super::port::{Event, Gate, Stop};
 use super::prepared::Prepared;
-use super::run::{Clock, Tell};
-use super::users::Shared;
+use super::run::{Clock, EventSink};
+use super::users::CellRunState;
 use crate::matrix::Cell;
 use crate::matrix::order::Turn;
 use crate::plan::CacheMode;
@@ -15,40 +14,40 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// So many at a time: a quota must not be used up by the pre-flight.
-const AT_ONCE: usize = 8;
+/// Maximum concurrent requests, so that the pre-flight does not use up a quota.
+const MAX_CONCURRENT: usize = 8;
 
-/// No small request takes longer: a server that accepts connections and never answers must not hold the load for the
-/// 14 minutes of a request's own timeout.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum duration of a pre-flight request: a server that never replies must not delay the load for the 14 minutes of the
+/// default timeout.
+pub(crate) const PREFLIGHT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Enough for a word.
+/// Maximum tokens of a reply.
 const MAX_TOKENS: u32 = 16;
 
 const PROMPT: &str = "Answer with the word OK.";
 
-/// Sends the request of each probe, as the cell beside it would, and waits until all have ended. A wish
-/// to stop lets no other one begin; a second one gives up what is in flight.
+/// Sends one request per probe, with the settings of the cell beside it, and waits for all. The first stop signal prevents
+/// further requests, the second one abandons those in flight.
 pub(crate) async fn preflight(
     bedrock: &Arc<Bedrock>,
     probes: &[(usize, Cell)],
     gate: &Arc<dyn Gate>,
-    tell: &Tell,
+    emit: &EventSink,
     stop: &Stop,
 ) {
     let clock = Clock::anchored_now();
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Arc::new(Semaphore::new(MAX_CONCURRENT));
     let mut asking = JoinSet::new();
     for (probe, cell) in probes {
         let place = tokio::select! {
             biased;
-            () = stop.starting.cancelled() => break,
+            () = stop.drain.cancelled() => break,
             place = Arc::clone(&places).acquire_owned() => place,
         };
         let turn = Turn { cell: *probe, repetition: 1, attempt: 1 };
         let small = small(cell);
         let prepared = Prepared::new(&small, &Arc::new(Source::from_text(PROMPT)), String::new(), 0, 1);
-        let mut shared = Shared::new(
+        let mut state = CellRunState::new(
             Arc::clone(bedrock),
             Arc::new(prepared),
             &small,
@@ -56,28 +55,27 @@ pub(crate) async fn preflight(
             Instant::now(),
             clock,
             Arc::clone(gate),
-            Arc::clone(tell),
+            Arc::clone(emit),
         );
-        // Nothing of a probe is drained: what gives up the waiting gives it up at once.
-        shared.giving_up = stop.waiting.clone();
-        let (tell, probe) = (Arc::clone(tell), *probe);
+        // Probes are not drained: the second stop signal abandons them directly.
+        state.abandon = stop.abandon.clone();
+        let (emit, probe) = (Arc::clone(emit), *probe);
         asking.spawn(async move {
             let _place = place;
-            if let Some(record) = shared.probe().await {
-                tell(Event::Probed { probe, record: Box::new(record) });
+            if let Some(record) = state.probe().await {
+                emit(Event::Probed { probe, record: Box::new(record) });
             }
         });
     }
-    super::cell::all(&mut asking).await;
+    super::cell::join_all(&mut asking).await;
 }
 
-/// A cell's request, as small as it may be: with fields of the model's own among it, a limit of tokens may
-/// be bound to them.
+/// Returns a cell with a minimal request. With model-specific fields, `max_tokens` is kept, since they may depend on it.
 fn small(cell: &Cell) -> Cell {
     let mut small = cell.clone();
     small.cache_mode = CacheMode::AsIs;
     small.request.system = None;
-    small.request.timeout = small.request.timeout.min(PATIENCE);
+    small.request.timeout = small.request.timeout.min(PREFLIGHT_TIMEOUT);
     if small.request.additional_fields.is_empty() {
         small.request.max_tokens = small.request.max_tokens.min(MAX_TOKENS);
     }
@@ -89,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_server_holds_the_load_for_half_a_minute_at_most() {
+    fn silent_server_delays_the_load_by_at_most_30_seconds() {
         let cell = &crate::matrix::expand(&crate::plan::tests::plan())[0];
         assert!(cell.request.timeout > Duration::from_secs(30));
         assert!(small(cell).request.timeout <= Duration::from_secs(30));

@@ -1,9 +1,9 @@
-//! What is sent: a cell's request as the SDK wants it, built once per turn and distinct prompt, and
-//! given to each request with its own mark. Sends nothing, and knows no connection.
+//! Prepared requests: a cell's request in the SDK's types, built once per cell run and distinct prompt. Each request is a
+//! copy, with a unique line if the cache mode requires it. Nothing is sent here.
 
 use crate::matrix::Cell;
 use crate::plan::{Api, CacheMode, Performance};
-use crate::prompts::{Choice, Message as Said, Prompt, PromptDraws, Role, Source};
+use crate::prompts::{Choice, Message as PromptMessage, Prompt, PromptDraws, Role, Source};
 use aws_sdk_bedrockruntime::types::{
     CachePointBlock, CachePointType, ContentBlock, ConversationRole, InferenceConfiguration, Message,
     PerformanceConfigLatency, PerformanceConfiguration, ServiceTier, ServiceTierType, SystemContentBlock,
@@ -14,11 +14,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So many prompts fill the cache before the load begins. One after the other, and a cache forgets
-/// after five minutes: what a longer data set has beyond them misses once, and is counted.
-const PRIMED: usize = 32;
+/// Maximum number of prompts that are primed. They are sent one after the other, and cached prefixes expire after five
+/// minutes: further prompts of a long data set miss the cache once and are counted.
+const MAX_PRIMING_REQUESTS: usize = 32;
 
-/// What requests of a turn are made of.
+/// The prepared requests of a cell run.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(super) region: Option<String>,
@@ -30,36 +30,36 @@ pub(crate) struct Prepared {
     pub(super) performance: Option<PerformanceConfiguration>,
     pub(super) additional: Option<Document>,
     pub(super) metadata: Option<HashMap<String, String>>,
-    /// What is said and answered is kept.
-    pub(super) keeps_text: bool,
+    /// Whether prompts and replies are recorded.
+    pub(super) keep_text: bool,
     cache_mode: CacheMode,
-    /// With a request's number behind it, a line that no other request has, of this run or another.
-    mark: String,
+    /// Text that, followed by a request's number, is unique across requests and runs.
+    nonce: String,
     source: Arc<Source>,
-    drawing: PromptDraws,
-    /// One for each choice of the source.
-    turns: Vec<Turns>,
+    draws: PromptDraws,
+    /// One conversation per prompt of the source.
+    conversations: Vec<Conversation>,
 }
 
-/// A prompt in the SDK's words, before a mark.
+/// A prompt in the SDK's types, before the unique line is added.
 #[derive(Debug, Clone)]
-pub(super) struct Turns {
+pub(super) struct Conversation {
     pub(super) system: Option<Vec<SystemContentBlock>>,
     pub(super) messages: Vec<Message>,
 }
 
-/// Which request of a turn.
+/// The number of a request in a cell run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Number {
-    /// One that fills the prompt cache, from 0.
+pub(crate) enum RequestNumber {
+    /// A priming request, from 0.
     Priming(usize),
-    /// The order of the starts, from 0.
+    /// A request of the load, in order of the starts, from 0.
     Load(u64),
 }
 
 impl Prepared {
-    /// For a turn of a cell. `mark` is a text that no other turn has, in this run or another.
-    pub(crate) fn new(cell: &Cell, source: &Arc<Source>, mark: String, seed: u64, repetition: u32) -> Self {
+    /// Prepares a cell run. The text of the unique line must not be used by any other cell run.
+    pub(crate) fn new(cell: &Cell, source: &Arc<Source>, nonce: String, seed: u64, repetition: u32) -> Self {
         let number = |value: Option<f64>| value.map(|value| value as f32);
         let request = &cell.request;
         let tier = (cell.service_tier != "none").then(|| {
@@ -68,7 +68,7 @@ impl Prepared {
                 .build()
                 .unwrap_or_else(|_| unreachable!("the type is set"))
         });
-        let turns = |prompt: &Prompt| turns(prompt, request.system.as_deref(), cell.cache_mode);
+        let conversation = |prompt: &Prompt| conversation(prompt, request.system.as_deref(), cell.cache_mode);
         Self {
             region: cell.region.clone(),
             model_id: cell.full_model_id(),
@@ -86,92 +86,92 @@ impl Prepared {
                 .then(|| document(&Value::Object(request.additional_fields.clone()))),
             metadata: (!request.request_metadata.is_empty())
                 .then(|| request.request_metadata.clone().into_iter().collect()),
-            keeps_text: false,
+            keep_text: false,
             cache_mode: cell.cache_mode,
-            mark,
-            turns: source.choices().iter().map(|choice| turns(&choice.prompt)).collect(),
-            drawing: source.draws(seed, repetition),
+            nonce,
+            conversations: source.choices().iter().map(|choice| conversation(&choice.prompt)).collect(),
+            draws: source.draws(seed, repetition),
             source: Arc::clone(source),
         }
     }
 
-    /// The prompts that are to be in the cache before the load begins, in the order in which it draws them.
-    pub(super) fn to_prime(&self) -> Vec<usize> {
-        let wanted = self.turns.len().min(PRIMED);
+    /// Returns the prompts to prime, in the order in which the load uses them.
+    pub(super) fn priming_prompts(&self) -> Vec<usize> {
+        let count = self.conversations.len().min(MAX_PRIMING_REQUESTS);
         let mut first = Vec::new();
-        // A prompt of little weight may be drawn late: what comes after that many draws is taken in order.
-        let drawn = (0..64 * wanted as u64).map(|n| self.drawing.pick(n));
-        for which in drawn.chain(0..self.turns.len()) {
-            if first.len() == wanted {
+        // A prompt with a low weight may be drawn late: after this number of draws, the rest is taken in order.
+        let drawn = (0..64 * count as u64).map(|n| self.draws.pick(n));
+        for index in drawn.chain(0..self.conversations.len()) {
+            if first.len() == count {
                 break;
             }
-            if !first.contains(&which) {
-                first.push(which);
+            if !first.contains(&index) {
+                first.push(index);
             }
         }
         first
     }
 
-    /// Which prompt a request gets.
-    pub(super) fn which(&self, number: Number) -> usize {
+    /// Returns the index of a request's prompt.
+    pub(super) fn prompt_index(&self, number: RequestNumber) -> usize {
         match number {
-            Number::Priming(index) => self.to_prime().get(index).copied().unwrap_or(0),
-            Number::Load(n) => self.drawing.pick(n),
+            RequestNumber::Priming(index) => self.priming_prompts().get(index).copied().unwrap_or(0),
+            RequestNumber::Load(n) => self.draws.pick(n),
         }
     }
 
-    /// A prompt with its name and its line in a data set.
-    pub(super) fn choice(&self, which: usize) -> Option<&Choice> {
-        self.source.choices().get(which)
+    /// Returns a prompt with its name and its line in a data set.
+    pub(super) fn choice(&self, index: usize) -> Option<&Choice> {
+        self.source.choices().get(index)
     }
 
-    /// What a request says as one text, where it is to be kept.
-    pub(super) fn text(&self, number: Number) -> Option<String> {
-        self.keeps_text.then(|| self.turns(number).text())
+    /// Returns the prompt of a request as one text, if it is recorded.
+    pub(super) fn prompt_text(&self, number: RequestNumber) -> Option<String> {
+        self.keep_text.then(|| self.conversation(number).text())
     }
 
-    /// What a request says, with its mark where the cache mode wants one.
-    pub(super) fn turns(&self, number: Number) -> Turns {
-        let Some(mut turns) = self.turns.get(self.which(number)).cloned() else {
-            unreachable!("a plan that was read has a prompt for each size")
+    /// Returns the conversation of a request, with a unique line if the cache mode requires one.
+    pub(super) fn conversation(&self, number: RequestNumber) -> Conversation {
+        let Some(mut conversation) = self.conversations.get(self.prompt_index(number)).cloned() else {
+            unreachable!("a valid plan has a prompt for each size")
         };
         if self.cache_mode == CacheMode::AsIs {
-            return turns;
+            return conversation;
         }
-        let mark = match number {
-            Number::Priming(index) => format!("Request {}-p{index:x}", self.mark),
-            Number::Load(seq) => format!("Request {}-{seq:x}", self.mark),
+        let unique_line = match number {
+            RequestNumber::Priming(index) => format!("Request {}-p{index:x}", self.nonce),
+            RequestNumber::Load(seq) => format!("Request {}-{seq:x}", self.nonce),
         };
         match self.cache_mode {
             CacheMode::AsIs => {}
-            // A prompt cache begins with what the model is told first.
+            // The cached prefix starts with the system prompt.
             CacheMode::Cold => {
-                if let Some(text) = turns.first_text() {
-                    text.insert_str(0, &format!("{mark}\n"));
+                if let Some(text) = conversation.first_text() {
+                    text.insert_str(0, &format!("{unique_line}\n"));
                 }
             }
             CacheMode::Warm => {
-                if let Some(text) = turns.last_text() {
+                if let Some(text) = conversation.last_text() {
                     text.push('\n');
-                    text.push_str(&mark);
+                    text.push_str(&unique_line);
                 }
             }
             CacheMode::Explicit => {
-                if let Some(last) = turns.messages.last_mut() {
-                    last.content.push(ContentBlock::Text(mark));
+                if let Some(last) = conversation.messages.last_mut() {
+                    last.content.push(ContentBlock::Text(unique_line));
                 }
             }
         }
-        turns
+        conversation
     }
 }
 
-impl Turns {
-    /// System text and messages, a line between them.
+impl Conversation {
+    /// Returns the system prompt and all messages, separated by line breaks.
     fn text(&self) -> String {
         let system = self.system.iter().flatten().filter_map(|block| block.as_text().ok());
-        let said = self.messages.iter().flat_map(Message::content).filter_map(|block| block.as_text().ok());
-        system.chain(said).map(String::as_str).collect::<Vec<_>>().join("\n")
+        let messages = self.messages.iter().flat_map(Message::content).filter_map(|block| block.as_text().ok());
+        system.chain(messages).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     fn first_text(&mut self) -> Option<&mut String> {
@@ -192,10 +192,10 @@ impl Turns {
     }
 }
 
-/// A prompt in the SDK's words, with the cache point that `explicit` wants behind all that is shared.
-fn turns(prompt: &Prompt, system: Option<&str>, cache_mode: CacheMode) -> Turns {
+/// Converts a prompt to the SDK's types. With cache mode `explicit`, a cache point follows the common part.
+fn conversation(prompt: &Prompt, system: Option<&str>, cache_mode: CacheMode) -> Conversation {
     let system = prompt.system.as_deref().or(system);
-    let mut messages: Vec<Message> = prompt.messages.iter().map(message).collect();
+    let mut messages: Vec<Message> = prompt.messages.iter().map(sdk_message).collect();
     if let (CacheMode::Explicit, Some(last)) = (cache_mode, messages.last_mut()) {
         let point = CachePointBlock::builder()
             .r#type(CachePointType::Default)
@@ -203,17 +203,17 @@ fn turns(prompt: &Prompt, system: Option<&str>, cache_mode: CacheMode) -> Turns 
             .unwrap_or_else(|_| unreachable!("the type is set"));
         last.content.push(ContentBlock::CachePoint(point));
     }
-    Turns { system: system.map(|text| vec![SystemContentBlock::Text(text.to_owned())]), messages }
+    Conversation { system: system.map(|text| vec![SystemContentBlock::Text(text.to_owned())]), messages }
 }
 
-fn message(said: &Said) -> Message {
-    let role = match said.role {
+fn sdk_message(message: &PromptMessage) -> Message {
+    let role = match message.role {
         Role::User => ConversationRole::User,
         Role::Assistant => ConversationRole::Assistant,
     };
     Message::builder()
         .role(role)
-        .content(ContentBlock::Text(said.text.clone()))
+        .content(ContentBlock::Text(message.text.clone()))
         .build()
         .unwrap_or_else(|_| unreachable!("role and content are set"))
 }
@@ -226,7 +226,7 @@ fn performance(which: Performance) -> PerformanceConfiguration {
     PerformanceConfiguration::builder().latency(latency).build()
 }
 
-/// JSON as the SDK holds it, of any depth.
+/// Converts JSON of any depth to the SDK's type.
 fn document(value: &Value) -> Document {
     match value {
         Value::Null => Document::Null,

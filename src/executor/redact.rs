@@ -1,31 +1,31 @@
-//! What a server wrote into a record: secrets are masked, and every text is bounded. Records are evidence and go into
-//! files that people share.
+//! Redaction of a server's texts in records: secrets are masked and the length is limited, since records are written to files
+//! that people share.
 
 use crate::record::Record;
 use crate::units::Secrets;
 use std::borrow::Cow;
 
-/// The longest message that is kept, in characters.
-pub(super) const LONGEST_MESSAGE: usize = 500;
+/// Maximum length of a message, in characters.
+pub(super) const MAX_MESSAGE_CHARS: usize = 500;
 
-/// The longest name, class or id that is kept, in characters.
-const LONGEST_NAME: usize = 128;
+/// Maximum length of a name, class or id, in characters.
+const MAX_NAME_CHARS: usize = 128;
 
-/// Masks and bounds every text of a record that came from outside.
+/// Masks and shortens all foreign texts of a record.
 pub(super) fn redact_record(secrets: &Secrets, record: &mut Record) {
     let bounded = [
-        (&mut record.error_message, LONGEST_MESSAGE),
-        (&mut record.error_class, LONGEST_NAME),
-        (&mut record.stop_reason, LONGEST_NAME),
-        (&mut record.request_id, LONGEST_NAME),
-        (&mut record.resolved_service_tier, LONGEST_NAME),
+        (&mut record.error_message, MAX_MESSAGE_CHARS),
+        (&mut record.error_class, MAX_NAME_CHARS),
+        (&mut record.stop_reason, MAX_NAME_CHARS),
+        (&mut record.request_id, MAX_NAME_CHARS),
+        (&mut record.resolved_service_tier, MAX_NAME_CHARS),
     ];
     for (text, longest) in bounded {
         if let Some(text) = text {
             *text = secrets.redact(text, longest);
         }
     }
-    // A reply that is kept is data, not a message: only values in use are masked.
+    // The text of a reply is data, not a message: only values in use are masked.
     if let Some(text) = &mut record.reply_text
         && let Cow::Owned(masked) = secrets.mask_values(text)
     {

@@ -1,12 +1,12 @@
-//! Which figures a reply reports. The SDK sets a required member that the service left out to 0, so that only the
-//! bytes of the reply distinguish 0 from "not reported".
+//! Detection of the figures that a reply reports. The SDK sets missing required members to 0, so that only the bytes of the
+//! reply distinguish 0 from "not reported".
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// The figures that a reply contains.
+/// Whether each figure is contained in a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // one per member
+#[allow(clippy::struct_excessive_bools)] // one flag per member
 pub(super) struct Reported {
     pub(super) input_tokens: bool,
     pub(super) output_tokens: bool,
@@ -14,7 +14,7 @@ pub(super) struct Reported {
     pub(super) latency_ms: bool,
 }
 
-/// The members that are looked for in the body of a reply, or in the `metadata` event of a stream.
+/// The members to find in the body of a reply, or in the `metadata` event of a stream.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Members {
@@ -24,7 +24,7 @@ struct Members {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[allow(clippy::struct_field_names)] // the wire's names
+#[allow(clippy::struct_field_names)] // names of the wire format
 struct UsageMembers {
     input_tokens: Option<IgnoredAny>,
     output_tokens: Option<IgnoredAny>,
@@ -38,10 +38,10 @@ struct MetricsMembers {
 }
 
 impl Reported {
-    /// For a reply whose bytes are not available: the SDK's figures apply.
+    /// All figures are reported; used if the bytes of the reply are not available.
     pub(super) const ALL: Self = Self { input_tokens: true, output_tokens: true, total_tokens: true, latency_ms: true };
 
-    /// Scans a JSON object without keeping any of it. Returns `None` where it is not readable.
+    /// Scans a JSON object without storing it. Returns `None` if it is invalid.
     pub(super) fn from_json(json: &[u8]) -> Option<Self> {
         let members: Members = serde_json::from_slice(json).ok()?;
         let usage = members.usage.unwrap_or_default();
@@ -53,7 +53,7 @@ impl Reported {
         })
     }
 
-    /// Reads a whole event of a stream. Returns `None` for every event but `metadata`.
+    /// Scans a whole event of a stream. Returns `None` for all events except `metadata`.
     pub(super) fn from_event(event: &[u8]) -> Option<Self> {
         const IS_METADATA: &[u8] = b":event-type\x07\x00\x08metadata";
         let number = |at: usize| event.get(at..at + 4)?.try_into().ok().map(|bytes| u32::from_be_bytes(bytes) as usize);
@@ -73,7 +73,7 @@ mod tests {
         let text = r#"{"output":{"text":"\"usage\":{\"inputTokens\":1}","usage":{"inputTokens":1}},"stopReason":"x""#;
         let read = |rest: &str| Reported::from_json(format!("{text}{rest}}}").as_bytes()).unwrap();
         let none = Reported { input_tokens: false, output_tokens: false, total_tokens: false, latency_ms: false };
-        assert_eq!(read(""), none, "what the content contains is no figure");
+        assert_eq!(read(""), none, "members inside the content are ignored");
         assert_eq!(read(r#","usage":null,"metrics":{}"#), none);
         assert_eq!(read(r#","usage":{"outputTokens":0}"#), Reported { output_tokens: true, ..none });
         let all = r#","usage":{"inputTokens":0,"outputTokens":0,"totalTokens":0},"metrics":{"latencyMs":0}"#;

@@ -1,8 +1,8 @@
-//! The turns of a run, one after the other, with nothing in flight between them.
+//! The cell runs of a run, one after the other, with nothing in flight between them.
 
 use super::backlog::Backlog;
 use super::bedrock::Bedrock;
-use super::cell::{NotStarted, run_turn};
+use super::cell::{NotStarted, run_cell};
 use super::port::{Barrier, Event, Gate, RefusalReason, Stop};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
@@ -12,48 +12,48 @@ use crate::record::manifest::TurnEnd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Receives the events; see [`Event`].
-pub(crate) type Tell = Arc<dyn Fn(Event) + Send + Sync>;
+/// Callback for events; see [`Event`].
+pub(crate) type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// What is to be done.
+/// Everything that the executor needs for a run.
 #[derive(Clone)]
 pub(crate) struct Job {
-    /// In matrix order.
+    /// Cells in matrix order.
     pub(crate) cells: Vec<Cell>,
-    /// What each cell's requests are drawn from.
+    /// Prompts of each cell.
     pub(crate) prompts: Vec<Arc<Source>>,
-    /// Which cell when, of the whole run: what is drawn for a turn depends on its place.
+    /// All cell runs of the run in order: random draws of a cell run depend on its position.
     pub(crate) order: Vec<Turn>,
-    /// The places of the turns that are to be run.
+    /// Positions of the cell runs to execute.
     pub(crate) turns: Vec<usize>,
-    /// The seed of everything that is drawn.
+    /// Seed of all random draws.
     pub(crate) seed: u64,
-    /// The pause between turns.
+    /// Pause between cell runs.
     pub(crate) cool_down: Duration,
-    /// What was said and answered is recorded.
-    pub(crate) keeps_text: bool,
-    /// What follows when a cell is given up.
-    pub(crate) then: AfterAbort,
-    /// What of it is this machine's.
+    /// Whether prompts and replies are recorded.
+    pub(crate) keep_text: bool,
+    /// How the run continues after a cell was aborted.
+    pub(crate) after_abort: AfterAbort,
+    /// The shard of this process.
     pub(crate) shard: Shard,
-    /// Where it waits for the others, if there are any.
+    /// The barrier, if there are several shards.
     pub(crate) barrier: Option<Arc<dyn Barrier>>,
-    /// What waits for the recorder: while it is full no request starts.
+    /// Queue of the recorder: while it is full, no request starts.
     pub(crate) backlog: Arc<Backlog>,
 }
 
-/// How it went, as far as it is not told by events.
+/// Result of an execution, beside the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Execution {
-    /// A person or CI stopped it.
+    /// Whether the run was stopped by a signal.
     pub(crate) interrupted: bool,
-    /// Why the machines of the run did not come together for a turn.
+    /// Why the barrier failed, if it did.
     pub(crate) barrier_error: Option<String>,
-    /// Why a cell was not run once more.
-    pub(crate) refused: Option<String>,
+    /// Why cells were skipped or not repeated, if so.
+    pub(crate) refusal: Option<String>,
 }
 
-/// The monotonic clock, anchored once to the wall clock: a step of the latter moves no record.
+/// The monotonic clock, anchored once to the wall clock, so that clock changes do not affect records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     instant: Instant,
@@ -66,50 +66,50 @@ impl Clock {
         Self { instant: Instant::now(), epoch_us: epoch.as_micros() as u64 }
     }
 
-    /// Microseconds since the epoch.
+    /// Converts to microseconds since the epoch.
     pub(super) fn epoch_us(self, instant: Instant) -> u64 {
         self.epoch_us + instant.saturating_duration_since(self.instant).as_micros() as u64
     }
 }
 
-/// Runs all turns, or as many as `stop` lets it. Returns when nothing is in flight any more.
+/// Executes all cell runs until `stop`. Returns when nothing is in flight.
 pub(crate) async fn execute(
     bedrock: Arc<Bedrock>,
     job: Job,
     gate: Arc<dyn Gate>,
-    tell: Tell,
+    emit: EventSink,
     stop: &Stop,
 ) -> Execution {
     let clock = Clock::anchored_now();
-    let (mut barrier_error, mut refused) = (None, None);
+    let (mut barrier_error, mut run_refusal) = (None, None);
     let mut has_run = false;
     for place in job.turns.iter().copied() {
         let turn = job.order[place];
         if std::mem::take(&mut has_run) {
             tokio::select! {
                 () = tokio::time::sleep(job.cool_down) => {}
-                () = stop.starting.cancelled() => {}
+                () = stop.drain.cancelled() => {}
             }
         }
-        if stop.starting.is_cancelled() {
+        if stop.drain.is_cancelled() {
             break;
         }
         if let Err(refusal) = gate.check_cell(turn.cell) {
-            // Other machines wait for this one before every turn, so that there it begins, and ends at once.
+            // With several shards, the cell run must start, since the others wait for it at the barrier; it ends at once.
             if refusal.reason == RefusalReason::DailyQuotaExhausted && job.barrier.is_none() {
-                refused.get_or_insert(format!("cells are left out: {}", refusal.message));
+                run_refusal.get_or_insert(format!("cells were skipped: {}", refusal.message));
                 continue;
             }
-            // From its start on an attempt is all that counts of a turn: one that could send nothing must not begin.
+            // Only the last attempt of a cell run counts: an attempt that cannot send anything must not start.
             if turn.attempt > 1 {
-                refused = Some(format!("{} is not run again: {}", job.cells[turn.cell].id, refusal.message));
+                run_refusal = Some(format!("{} was not repeated: {}", job.cells[turn.cell].id, refusal.message));
                 break;
             }
         }
         has_run = true;
-        tell(Event::TurnStarted { place, turn });
+        emit(Event::TurnStarted { place, turn });
         gate.start_cell(turn.cell);
-        let report = match run_turn(&bedrock, &job, place, clock, &gate, &tell, stop).await {
+        let report = match run_cell(&bedrock, &job, place, clock, &gate, &emit, stop).await {
             Ok(report) => report,
             Err(NotStarted::Stopped) => break,
             Err(NotStarted::BarrierFailed(why)) => {
@@ -119,13 +119,13 @@ pub(crate) async fn execute(
         };
         let ends_run = match report.end {
             TurnEnd::OutOfBudget | TurnEnd::LostCredentials => true,
-            TurnEnd::Aborted => job.then == AfterAbort::Stop,
+            TurnEnd::Aborted => job.after_abort == AfterAbort::Stop,
             _ => false,
         };
-        tell(Event::TurnEnded(Box::new(report)));
+        emit(Event::TurnEnded(Box::new(report)));
         if ends_run {
             break;
         }
     }
-    Execution { interrupted: stop.starting.is_cancelled(), barrier_error, refused }
+    Execution { interrupted: stop.drain.is_cancelled(), barrier_error, refusal: run_refusal }
 }

@@ -1,8 +1,8 @@
-//! Where requests go and how they are signed: the credentials that an endpoint may receive. Nothing is left for the SDK to
-//! resolve behind our back: an endpoint, a bearer token and credentials are handed to it explicitly.
+//! Endpoint and signing: which credentials an endpoint may receive. The SDK resolves nothing by itself: endpoint, bearer token
+//! and credentials are passed explicitly.
 
-use super::connect::{self, CaBundleError, NetworkSettings, chain};
-use super::redact::LONGEST_MESSAGE;
+use super::connect::{self, CaBundleError, NetworkSettings, cause_messages};
+use super::redact::MAX_MESSAGE_CHARS;
 use crate::units::Secrets;
 use crate::units::secrets::DUMMY;
 use crate::units::url::HttpUrl;
@@ -14,91 +14,91 @@ use aws_credential_types::{Credentials, Token};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::time::Duration;
 
-/// How long credentials may take to be resolved before the run is given up.
-const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum time for resolving credentials.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Who is asked, resolved.
+/// The resolved target of requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// Nothing selects the endpoint of AWS in the region; the SDK never resolves another one.
+    /// Endpoint; `None` selects that of AWS in the region.
     pub(crate) endpoint_url: Option<HttpUrl>,
-    /// The endpoint is our own simulator: dummy credentials, whatever the environment says.
+    /// Whether the endpoint is the built-in simulator, which receives dummy credentials.
     pub(crate) simulated: bool,
-    /// The user of this machine selected the endpoint, and not a plan alone.
+    /// Whether the user, and not only a plan, has selected the endpoint.
     pub(crate) is_trusted: bool,
-    /// A session token may be sent over plain http to any host.
+    /// Whether a session token may be sent over plain http to any host.
     pub(crate) allow_http: bool,
-    /// Nothing leaves the region to the profile.
+    /// AWS region; `None` uses that of the profile.
     pub(crate) region: Option<String>,
-    /// The regions that cells name: each gets a client of its own.
+    /// Regions of the cells, each with a separate client.
     pub(crate) regions: Vec<String>,
-    /// Nothing leaves the profile to the environment.
+    /// AWS profile; `None` uses that of the environment.
     pub(crate) profile: Option<String>,
-    /// The bearer token for Bedrock; never sent over plain http.
+    /// Bearer token for Bedrock; never sent over plain http.
     pub(crate) bearer_token: Option<Token>,
     /// Proxies and trusted certificates.
     pub(crate) network: NetworkSettings,
-    /// What is masked; credentials are added as they are provided.
+    /// Masked values; credentials are added when they are provided.
     pub(crate) secrets: Secrets,
 }
 
-/// Why no request can be sent at all.
+/// Why no request can be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
     /// Neither plan, environment nor profile names a region.
-    #[error("no AWS region: neither the plan, AWS_REGION nor the profile names one")]
+    #[error("no AWS region: neither the plan nor AWS_REGION nor the profile sets one")]
     NoRegion,
     /// The selected profile does not exist.
     #[error("no AWS profile is called `{name}`: {}", known_profiles(files, known))]
     UnknownProfile {
-        /// Its name.
+        /// Name of the profile.
         name: String,
-        /// The files that were read.
+        /// Files that were read.
         files: [String; 2],
-        /// The profiles that they define.
+        /// Profiles that they define.
         known: Vec<String>,
     },
-    /// The certificates to trust cannot be read.
+    /// The trusted certificates cannot be read.
     #[error(transparent)]
     CaBundle(#[from] CaBundleError),
-    /// The provider chain has nothing; what it reported is in the log.
+    /// The provider chain provides no credentials; its report is in the log.
     #[error("no AWS credentials: {0}")]
     NoCredentials(String),
-    /// No connection can be opened, and earlier results would be erased for that.
+    /// No connection can be opened; the earlier results are not erased.
     #[error("cannot connect to `{url}`, and the earlier results are kept: {reason}")]
     Unreachable {
         /// The server.
         url: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// A plan alone selects where the credentials of this machine would go.
+    /// Only a plan has selected the endpoint that would receive credentials.
     #[error(
         "no AWS credentials are sent to `{0}`: only the plan sets this endpoint, and it is not a host of Amazon Bedrock"
     )]
     UntrustedEndpoint(HttpUrl),
-    /// A session token would be readable on the way.
+    /// A session token would be sent unencrypted.
     #[error("no AWS session token is sent to `{0}` over http")]
     SessionTokenOverHttp(HttpUrl),
 }
 
-/// Lists the profiles that exist, bounded.
+/// Lists the first existing profiles.
 fn known_profiles(files: &[String; 2], known: &[String]) -> String {
-    const MOST: usize = 10;
+    const MAX_LISTED: usize = 10;
     let [config, credentials] = files;
     if known.is_empty() {
         return format!("neither `{config}` nor `{credentials}` defines any");
     }
-    let first: Vec<String> = known.iter().take(MOST).map(|name| format!("`{name}`")).collect();
-    let more = known.len().saturating_sub(MOST);
+    let first: Vec<String> = known.iter().take(MAX_LISTED).map(|name| format!("`{name}`")).collect();
+    let more = known.len().saturating_sub(MAX_LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("`{config}` and `{credentials}` define {}{more}", first.join(", "))
 }
 
-/// The configuration of all clients, and the bearer token if requests carry it in place of a signature.
+/// Returns the configuration of all clients, and the bearer token if it replaces the signature.
 ///
 /// # Errors
-/// No region, no credentials, or none that the endpoint may receive.
+/// Fails without a region, without credentials, or if the endpoint must not receive them.
 pub(super) async fn configuration(
     target: &Target,
     http_client: SharedHttpClient,
@@ -119,7 +119,7 @@ fn dummy_credentials() -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(Credentials::new(DUMMY, DUMMY, None, None, DUMMY))
 }
 
-/// Everything the SDK knows: environment, profiles, SSO, process, container, instance.
+/// Resolves the configuration from all sources of the SDK: environment, profiles, SSO, process, container, instance.
 async fn from_environment(
     target: &Target,
     http_client: SharedHttpClient,
@@ -143,7 +143,7 @@ async fn from_environment(
         None if is_loopback => Region::new("us-east-1"),
         None => return Err(SetupError::NoRegion),
     };
-    // Built anew: the configuration of the environment resolves an endpoint and a bearer token of its own.
+    // A new configuration: that of the environment would resolve its own endpoint and bearer token.
     let mut builder =
         SdkConfig::builder().behavior_version(BehaviorVersion::latest()).http_client(http_client).region(region);
     builder.set_app_name(config.app_name().cloned());
@@ -168,9 +168,9 @@ async fn from_environment(
             Some(url) => without_session_tokens(provider, url),
             None => provider,
         },
-        // A server on this machine asks for a signature, not for an account.
+        // A server on this machine needs a signature, but no account.
         Err(reason) if is_loopback => {
-            tracing::info!(%reason, "no AWS credentials: requests to loopback are signed with dummy ones");
+            tracing::info!(%reason, "no AWS credentials: requests to loopback are signed with dummy credentials");
             dummy_credentials()
         }
         Err(reason) if target.bearer_token.is_some() => {
@@ -182,8 +182,8 @@ async fn from_environment(
     Ok((builder.credentials_provider(provider).build(), None))
 }
 
-/// Who signs requests to other services of AWS, and the region that the profile names; neither where nothing is set.
-/// Without `allow_http` no session token is provided for an endpoint over plain http that is not on this machine.
+/// Returns the credentials provider for other AWS services and the region of the profile, if set. Without `allow_http`, no
+/// session token is provided for an endpoint over plain http that is not on this machine.
 pub(crate) async fn credentials(
     profile: Option<&str>,
     network: &NetworkSettings,
@@ -206,7 +206,7 @@ pub(crate) async fn credentials(
     (provider, config.region().map(ToString::to_string))
 }
 
-/// Credentials for an endpoint over plain http. They may be renewed during a run, and have a session token only then.
+/// Returns a provider for an endpoint over plain http that refuses session tokens, also in renewed credentials.
 fn without_session_tokens(provider: SharedCredentialsProvider, endpoint: &HttpUrl) -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(WithoutSessionTokens { provider, endpoint: endpoint.clone() })
 }
@@ -237,25 +237,25 @@ impl ProvideCredentials for WithoutSessionTokens {
     }
 }
 
-/// Asks the chain once, so that a run without credentials ends before its first request.
+/// Resolves credentials once, so that a run without credentials ends before its first request.
 async fn resolve(config: &SdkConfig, secrets: &Secrets) -> Result<(SharedCredentialsProvider, Credentials), String> {
     let provider = remembering(config.credentials_provider().ok_or("no provider is configured")?, secrets);
-    match tokio::time::timeout(CREDENTIALS_PATIENCE, provider.provide_credentials()).await {
+    match tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await {
         Ok(Ok(credentials)) => Ok((provider, credentials)),
         Ok(Err(error)) => {
-            // Some of the SDK's messages carry a whole debug dump in parentheses.
-            let causes = chain(&error);
+            // Some messages of the SDK contain a debug dump in parentheses.
+            let causes = cause_messages(&error);
             let plain: Vec<&str> = causes.iter().filter_map(|cause| cause.split(" (").next()).collect();
-            let reported = secrets.redact(&plain.join(": "), LONGEST_MESSAGE);
+            let reported = secrets.redact(&plain.join(": "), MAX_MESSAGE_CHARS);
             tracing::debug!(reported, "no AWS credentials");
-            Err(summary(&error).to_owned())
+            Err(short_reason(&error).to_owned())
         }
-        Err(_) => Err(format!("no answer from the provider chain within {} s", CREDENTIALS_PATIENCE.as_secs())),
+        Err(_) => Err(format!("the provider chain did not reply within {} s", CREDENTIALS_TIMEOUT.as_secs())),
     }
 }
 
-/// What happened to the credentials, on one line.
-fn summary(error: &CredentialsError) -> &'static str {
+/// Returns a one-line reason why there are no credentials.
+fn short_reason(error: &CredentialsError) -> &'static str {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => "no source of the AWS SDK provides any",
         CredentialsError::ProviderTimedOut(_) => "their source did not answer in time",
@@ -264,7 +264,7 @@ fn summary(error: &CredentialsError) -> &'static str {
     }
 }
 
-/// A credential provider that adds what it provides, renewed credentials too, to the masked secrets.
+/// A credentials provider that adds its credentials, renewed ones included, to the masked secrets.
 #[derive(Debug)]
 struct Remembering {
     provider: SharedCredentialsProvider,

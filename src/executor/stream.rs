@@ -1,16 +1,16 @@
-//! What a stream says while it comes: when its content arrived, whether it came to its end.
+//! Observation of a stream: times of its content, and whether it is complete.
 //!
-//! A stream is complete only with `messageStop` AND `metadata`: the SDK reports an early end as a
-//! silent end. Times are those of the bytes' arrival in the connector, not of their decoding.
+//! A stream is complete only with `messageStop` AND `metadata`: the SDK does not report an early end as an error. Times are
+//! those at which bytes try_arrive in the connector, not those of decoding.
 
 use super::bedrock::{Answer, Failure, Usage};
-use super::exchange::Exchange;
 use super::reported::Reported;
+use super::round_trip::RoundTrip;
 use crate::record::{Record, class};
 use crate::units::ms;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
-use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput as Opened;
+use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput as OpenStream;
 use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
 use aws_sdk_bedrockruntime::types::{
     ContentBlockDelta, ConverseStreamMetadataEvent, ConverseStreamOutput as Event, ReasoningContentBlockDelta,
@@ -18,46 +18,45 @@ use aws_sdk_bedrockruntime::types::{
 use aws_smithy_types::event_stream::RawMessage;
 use std::time::{Duration, Instant};
 
-/// How long a connection may stay open after the last event. A reply that has ended is not kept waiting; a connection
-/// whose end was read can be used again.
+/// Maximum wait for the end of the body after the last event. A connection whose body was read to the end can be reused.
 const END_GRACE: Duration = Duration::from_millis(200);
 
-/// What was seen of a stream until now; it outlives a stream that is cut.
+/// Observations of a stream so far; they remain if the stream is cut.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Tally {
-    /// The headers of the reply were read: from here on a failure is the stream's.
+pub(super) struct StreamTally {
+    /// Whether the headers were read: later failures belong to the stream.
     pub(super) opened: bool,
-    /// The first content that is not empty, text or reasoning.
+    /// Time of the first non-empty content, text or reasoning.
     pub(super) first_content: Option<Instant>,
-    /// The first text of the answer itself.
+    /// Time of the first text of the answer.
     pub(super) first_answer: Option<Instant>,
-    /// The last content.
+    /// Time of the last content.
     pub(super) last_content: Option<Instant>,
-    /// When `metadata` was read.
+    /// Time of `metadata`.
     pub(super) metadata: Option<Instant>,
-    /// Content events.
+    /// Number of content events.
     pub(super) chunks: u32,
-    /// Between one content event and the next.
+    /// Times between content events.
     gaps: Vec<Duration>,
-    /// What was said so far.
+    /// Fields of the reply so far.
     pub(super) answer: Answer,
     stopped: bool,
 }
 
-impl Tally {
-    pub(super) fn new(keeps_text: bool) -> Self {
-        let answer = Answer { text: keeps_text.then(String::new), ..Answer::default() };
+impl StreamTally {
+    pub(super) fn new(keep_text: bool) -> Self {
+        let answer = Answer { text: keep_text.then(String::new), ..Answer::default() };
         Self { answer, ..Self::default() }
     }
 
-    /// The median (nearest rank) and the longest time between two content events.
+    /// Returns the median (nearest rank) and the maximum of the times between content events.
     pub(super) fn gaps(&self) -> Option<(Duration, Duration)> {
         let mut sorted = self.gaps.clone();
         sorted.sort_unstable();
         Some((*sorted.get(sorted.len().saturating_sub(1) / 2)?, *sorted.last()?))
     }
 
-    /// What a stream adds to a record, also one that did not come to its end.
+    /// Adds the observations to a record, also for an incomplete stream.
     pub(super) fn add_to(&self, record: &mut Record, sent: Instant) {
         let since_sent = |at: Instant| ms(at.saturating_duration_since(sent));
         record.ttft_ms = self.first_content.map(since_sent);
@@ -79,9 +78,8 @@ impl Tally {
         }
     }
 
-    /// Reads a stream to its end. What is seen is in the tally as it comes, so that a stream which is
-    /// cut from outside leaves what it said.
-    pub(super) async fn read(&mut self, opened: Opened, exchange: &Exchange) -> Result<(), Box<Failure>> {
+    /// Reads a stream to its end. Observations are stored immediately, so that they remain if the stream is cut.
+    pub(super) async fn read(&mut self, opened: OpenStream, round_trip: &RoundTrip) -> Result<(), Box<Failure>> {
         self.opened = true;
         self.answer.request_id = opened.request_id().map(str::to_owned);
         let mut stream = opened.stream;
@@ -99,26 +97,26 @@ impl Tally {
             };
             match event {
                 Ok(Some(event)) => {
-                    let facts = exchange.facts();
-                    self.take(event, facts.last_byte.unwrap_or_else(Instant::now), facts.reported);
+                    let facts = round_trip.facts();
+                    self.handle_event(event, facts.last_byte.unwrap_or_else(Instant::now), facts.reported);
                     if completed.is_none() && self.is_complete() {
                         completed = Some(Instant::now());
                     }
                 }
-                // Nothing that comes after the end can take it back.
+                // Errors after the end of the stream are ignored.
                 Ok(None) | Err(_) if self.is_complete() => return self.content(),
                 Ok(None) => return Err(self.incomplete("the stream ended before its last events")),
-                Err(error) => return Err(self.failure(&error, exchange)),
+                Err(error) => return Err(self.failure(&error, round_trip)),
             }
         }
     }
 
-    /// Whether the last events have been read: what follows changes nothing.
+    /// Returns whether the last events were read.
     pub(super) fn is_complete(&self) -> bool {
         self.stopped && self.metadata.is_some()
     }
 
-    fn take(&mut self, event: Event, at: Instant, reported: Option<Reported>) {
+    fn handle_event(&mut self, event: Event, at: Instant, reported: Option<Reported>) {
         match event {
             Event::ContentBlockDelta(event) => {
                 if let (Some(kept), Some(ContentBlockDelta::Text(text))) = (&mut self.answer.text, event.delta()) {
@@ -148,13 +146,13 @@ impl Tally {
     }
 
     fn metadata(&mut self, event: &ConverseStreamMetadataEvent, reported: Reported) {
-        (self.answer.usage, self.answer.implausible_values) = Usage::read(event.usage(), reported);
+        (self.answer.usage, self.answer.implausible_values) = Usage::from_reply(event.usage(), reported);
         let latency_ms = event.metrics().map(aws_sdk_bedrockruntime::types::ConverseStreamMetrics::latency_ms);
         self.answer.server_latency_ms = latency_ms.filter(|_| reported.latency_ms);
         self.answer.resolved_service_tier = event.service_tier().map(|tier| tier.r#type().as_str().to_owned());
     }
 
-    /// A reply without content is a failure only where it says itself that it has none.
+    /// Fails if the reply has no content and reports none.
     pub(super) fn content(&self) -> Result<(), Box<Failure>> {
         if self.chunks > 0 || self.answer.has_result() {
             return Ok(());
@@ -177,8 +175,8 @@ impl Tally {
         })
     }
 
-    /// A stream that stalled, or was too slow for the timeout.
-    pub(super) fn timed_out(&self, timeout: Duration) -> Box<Failure> {
+    /// Returns the failure of a stream that stalled or exceeded the timeout.
+    pub(super) fn timeout_failure(&self, timeout: Duration) -> Box<Failure> {
         let timeout = crate::units::duration::format(timeout);
         self.failed(
             "stream_timeout",
@@ -186,10 +184,10 @@ impl Tally {
         )
     }
 
-    fn failure(&self, error: &SdkError<ConverseStreamOutputError, RawMessage>, exchange: &Exchange) -> Box<Failure> {
+    fn failure(&self, error: &SdkError<ConverseStreamOutputError, RawMessage>, round_trip: &RoundTrip) -> Box<Failure> {
         if let SdkError::ServiceError(service) = error {
             let error = service.err();
-            // `code()` is empty for exceptions inside a stream.
+            // `code()` is `None` for exceptions inside a stream.
             let class = match error {
                 ConverseStreamOutputError::InternalServerException(_) => "InternalServerException",
                 ConverseStreamOutputError::ModelStreamErrorException(_) => "ModelStreamErrorException",
@@ -201,18 +199,18 @@ impl Tally {
             let message = error.message().unwrap_or_default();
             return self.failed(class::of_service_error(class, Some(200), message), message.to_owned());
         }
-        let facts = exchange.facts();
-        if facts.failure == Some(super::connect::TOO_LONG) {
-            return self.failed(super::connect::TOO_LONG, super::bedrock::deepest(error));
+        let facts = round_trip.facts();
+        if facts.failure == Some(super::connect::REPLY_TOO_LONG) {
+            return self.failed(super::connect::REPLY_TOO_LONG, super::bedrock::innermost_causes(error));
         }
         if facts.ended || facts.failure == Some("reset") {
-            return self.incomplete("the stream broke off");
+            return self.incomplete("the connection was closed inside the stream");
         }
-        self.failed("decode", super::bedrock::deepest(error))
+        self.failed("decode", super::bedrock::innermost_causes(error))
     }
 }
 
-/// Whether a delta has content, and if so whether it belongs to the answer.
+/// Returns whether the content of a delta belongs to the answer; `None` if it has no content.
 fn content(delta: &ContentBlockDelta) -> Option<bool> {
     match delta {
         ContentBlockDelta::Text(text) => (!text.is_empty()).then_some(true),

@@ -1,4 +1,4 @@
-//! The executor against a server of the test's own, over real sockets and through the real SDK.
+//! The executor against a test server, over real sockets and through the real SDK.
 
 use super::connect::NetworkSettings;
 use super::port::{Event, Gate, Refusal, Stop};
@@ -23,7 +23,7 @@ const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"tex
     "usage":{"inputTokens":5,"outputTokens":2,"totalTokens":7,"cacheReadInputTokens":3},"metrics":{"latencyMs":50},
     "serviceTier":{"type":"default"}}"#;
 
-/// Answers every request after a while; returns the address.
+/// Starts a server that replies to every request after a delay; returns its URL.
 async fn server(delay: Duration, status: u16, error: Option<&'static str>, body: &'static str) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -46,7 +46,7 @@ async fn server(delay: Duration, status: u16, error: Option<&'static str>, body:
     format!("http://{address}")
 }
 
-/// One cell, two users, a third of a second, no think time.
+/// A plan with one cell, two users, 0.3 s and no think time.
 fn plan() -> Plan {
     let mut plan = crate::plan::tests::plan();
     plan.matrix.service_tiers.truncate(1);
@@ -101,8 +101,8 @@ fn job(plan: &Plan, shard: Shard) -> Job {
         order: order::turns(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,
-        keeps_text: plan.record.text,
-        then: plan.abort.then,
+        keep_text: plan.record.text,
+        after_abort: plan.abort.then,
         shard,
         barrier: None,
         backlog: Arc::default(),
@@ -111,12 +111,12 @@ fn job(plan: &Plan, shard: Shard) -> Job {
 }
 
 async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnReport>) {
-    let heard = Arc::new(Mutex::new((Vec::new(), Vec::new())));
-    let tell = {
-        let heard = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+    let emit = {
+        let received = Arc::clone(&received);
         Arc::new(move |event: Event| match event {
-            Event::Ended { record, .. } => heard.lock().unwrap().0.push(*record),
-            Event::TurnEnded(report) => heard.lock().unwrap().1.push(*report),
+            Event::Ended { record, .. } => received.lock().unwrap().0.push(*record),
+            Event::TurnEnded(report) => received.lock().unwrap().1.push(*report),
             Event::TurnStarted { .. }
             | Event::Probed { .. }
             | Event::PreflightEnded(_)
@@ -124,13 +124,13 @@ async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnRe
             | Event::Second(_) => {}
         })
     };
-    execute(bedrock(url).await, job, Arc::new(Open), tell, stop).await;
-    let heard = heard.lock().unwrap();
-    (heard.0.clone(), heard.1.clone())
+    execute(bedrock(url).await, job, Arc::new(Open), emit, stop).await;
+    let received = received.lock().unwrap();
+    (received.0.clone(), received.1.clone())
 }
 
 #[tokio::test]
-async fn a_reply_becomes_a_record_with_everything_it_said() {
+async fn record_contains_all_fields_of_the_reply() {
     let url = server(Duration::from_millis(50), 200, None, REPLY).await;
     let (records, reports) = run(&plan(), url, &Stop::default()).await;
     assert!(records.len() >= 4, "{}", records.len());
@@ -148,14 +148,14 @@ async fn a_reply_becomes_a_record_with_everything_it_said() {
         assert_eq!(record.connect_ms.is_some(), record.connection == Some(Connection::New));
     }
     let new = records.iter().filter(|record| record.connection == Some(Connection::New)).count();
-    assert_eq!(new, 2, "one connection a user, then reused");
+    assert_eq!(new, 2, "one connection per user, then reused");
     assert_eq!((reports[0].connections_opened, reports[0].requests), (2, records.len() as u64));
     assert_eq!(reports[0].connections_reused, records.len() as u64 - 2);
     assert_eq!(reports[0].end, TurnEnd::Finished);
 }
 
 #[tokio::test]
-async fn nothing_starts_after_the_deadline_and_what_is_in_flight_is_drained() {
+async fn nothing_starts_after_the_deadline_and_requests_in_flight_are_drained() {
     let url = server(Duration::from_millis(200), 200, None, REPLY).await;
     let (records, reports) = run(&plan(), url, &Stop::default()).await;
     assert!(records.iter().all(|record| record.sent_ms < 300.0));
@@ -165,7 +165,7 @@ async fn nothing_starts_after_the_deadline_and_what_is_in_flight_is_drained() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_is_censored() {
+async fn requests_unfinished_after_the_drain_are_censored() {
     let url = server(Duration::from_secs(600), 200, None, REPLY).await;
     let mut plan = plan();
     plan.load.drain = Duration::from_millis(100);
@@ -175,7 +175,7 @@ async fn what_outlives_the_drain_is_censored() {
 }
 
 #[tokio::test]
-async fn a_wish_to_stop_starts_nothing_more() {
+async fn no_request_starts_after_a_stop() {
     let url = server(Duration::from_millis(20), 200, None, REPLY).await;
     let mut plan = plan();
     plan.load.test_duration = Duration::from_secs(600);
@@ -184,17 +184,17 @@ async fn a_wish_to_stop_starts_nothing_more() {
     let stopper = stop.clone();
     let stopping = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        stopper.starting.cancel();
+        stopper.drain.cancel();
     };
     let ((records, reports), ()) = tokio::join!(run(&plan, url, &stop), stopping);
-    assert_eq!(reports.len(), 1, "the second cell does not begin");
+    assert_eq!(reports.len(), 1, "the second cell does not start");
     assert_eq!(reports[0].end, TurnEnd::Interrupted);
     assert!(records.iter().all(|record| record.outcome == Outcome::Succeeded));
     assert_eq!(reports[0].requests, records.len() as u64);
 }
 
 #[tokio::test]
-async fn an_exception_keeps_its_name_and_message() {
+async fn exception_keeps_its_name_and_message() {
     let body = r#"{"message":"Too many requests, please wait before trying again."}"#;
     let url = server(Duration::ZERO, 429, Some("ThrottlingException:http://internal.amazon.com/"), body).await;
     let mut plan = plan();
@@ -210,7 +210,7 @@ async fn an_exception_keeps_its_name_and_message() {
 }
 
 #[tokio::test]
-async fn what_is_no_bedrock_is_not_decoded() {
+async fn replies_of_other_servers_are_failures() {
     for (status, body, class) in [
         (200, "<html>", "decode"),
         (503, "<html>", "http_error"),
@@ -228,7 +228,7 @@ async fn what_is_no_bedrock_is_not_decoded() {
 }
 
 #[tokio::test]
-async fn a_closed_connection_and_a_closed_port_are_told_apart() {
+async fn closed_connections_and_closed_ports_have_different_classes() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let closing = tokio::spawn(async move {
@@ -249,7 +249,7 @@ async fn a_closed_connection_and_a_closed_port_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_user_thinks_the_same_on_whichever_machine_it_is() {
+async fn think_times_of_a_user_do_not_depend_on_the_shard() {
     let mut plan = plan();
     plan.matrix.user_counts = vec![5];
     plan.load.spawn_rate = 1_000.0;
@@ -265,20 +265,20 @@ async fn a_user_thinks_the_same_on_whichever_machine_it_is() {
                 let mut own: Vec<&Record> = records.iter().filter(|record| record.user == Some(user)).collect();
                 own.sort_by_key(|record| record.seq);
                 users.extend((!own.is_empty()).then_some(user));
-                let mut rng = super::users::thoughts(1, 0, user);
+                let mut rng = super::users::think_time_rng(1, 0, user);
                 for pair in own.windows(2) {
-                    let thought = crate::units::ms(super::users::draw(plan.load.think_time, &mut rng));
+                    let think_ms = crate::units::ms(super::users::draw_think_time(plan.load.think_time, &mut rng));
                     let pause = pair[1].sent_ms - (pair[0].sent_ms + pair[0].response_time_ms);
-                    assert!(pause > thought - 0.01, "user {user} of {shards}: {pause} < {thought}");
+                    assert!(pause > think_ms - 0.01, "user {user} of {shards}: {pause} < {think_ms}");
                 }
             }
         }
         users.sort_unstable();
-        assert_eq!(users, [0, 1, 2, 3, 4], "each on one machine");
+        assert_eq!(users, [0, 1, 2, 3, 4], "each user runs on one shard");
     }
 }
 
-/// A run whose recorder is behind from the start, and catches up when a second is over.
+/// Runs a plan whose recorder is behind at the start and catches up after one second.
 async fn run_behind(plan: &Plan) -> (Vec<Record>, TurnReport) {
     let url = server(Duration::from_millis(5), 200, None, REPLY).await;
     let job = Job { backlog: Arc::new(Backlog::with_limit(1)), ..job(plan, Shard::WHOLE) };
@@ -300,17 +300,17 @@ async fn starts_wait_while_the_recorder_is_behind() {
     let (records, report) = run_behind(&plan).await;
     assert!(!records.is_empty());
     assert!(records.iter().all(|record| record.sent_ms >= 900.0), "{records:?}");
-    assert_eq!(report.starts_waited, Some(2), "one of each user");
+    assert_eq!(report.starts_waited, Some(2), "one per user");
 
     plan.matrix.user_counts.clear();
     plan.matrix.arrival_rates = vec![Rate(50.0)];
     let (records, report) = run_behind(&plan).await;
     assert!(records.iter().all(|record| record.sent_ms >= 900.0), "{records:?}");
-    assert_eq!(records.len(), 100, "what was due meanwhile starts late, while the cell goes on");
+    assert_eq!(records.len(), 100, "overdue arrivals start late, while the load lasts");
     assert!(report.starts_waited.is_some());
 }
 
-/// Panics when a request ends.
+/// A gate that panics when a request ends.
 struct Broken;
 
 impl Gate for Broken {
@@ -319,12 +319,12 @@ impl Gate for Broken {
         Ok(())
     }
     fn settle(&self, _record: &Record) {
-        panic!("as the test wants");
+        panic!("injected by the test");
     }
 }
 
 #[tokio::test]
-async fn a_panic_of_a_request_ends_the_run_and_not_at_the_end_of_its_cell() {
+async fn panic_of_a_request_ends_the_run_at_once() {
     let mut plan = plan();
     plan.load.test_duration = Duration::from_secs(600);
     for arrival_rates in [vec![], vec![Rate(1.0)]] {
@@ -337,7 +337,7 @@ async fn a_panic_of_a_request_ends_the_run_and_not_at_the_end_of_its_cell() {
         let running = tokio::spawn(async move {
             execute(bedrock, job, Arc::new(Broken), Arc::new(|_| {}), &Stop::default()).await;
         });
-        let guard = tokio::time::timeout(Duration::from_secs(60), running).await.expect("it ends before its cell");
+        let guard = tokio::time::timeout(Duration::from_secs(60), running).await.expect("the run ends before its cell");
         assert!(guard.unwrap_err().is_panic());
     }
 }

@@ -1,14 +1,14 @@
-//! A virtual user: ask, wait for the answer, think, ask again; and an arrival, which asks once. Each
-//! request becomes one record, whatever its end.
+//! Virtual users (closed loop), which repeat: send a request, wait for the reply, think; and arrivals (open loop), which send
+//! one request. Each request becomes one record, whatever its outcome.
 
 use super::backlog::Backlog;
 use super::bedrock::{Answer, Bedrock, Failure, Reply};
 use super::deadline::{ClosesOnPanic, Deadline};
 use super::health::{Ticker, cpu_time};
 use super::port::{Barrier, Event, Gate, Refusal, RefusalReason};
-use super::prepared::{Number, Prepared};
+use super::prepared::{Prepared, RequestNumber};
 use super::redact::redact_record;
-use super::run::{Clock, Job, Tell};
+use super::run::{Clock, EventSink, Job};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
 use crate::record::manifest::Second;
@@ -21,37 +21,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// The streams of the run's seed from which think times are drawn: one per turn and user, apart
-/// from the stream that orders cells.
+/// Streams of the run's seed for think times: one per cell run and user.
 const THINK_STREAMS: u64 = 1 << 63;
 
-/// A server latency that exceeds the client's own time by more is implausible, milliseconds.
+/// Maximum plausible difference by which a server latency exceeds the client's own time, in milliseconds.
 const LATENCY_TOLERANCE_MS: f64 = 1_000.0;
 
-/// What the users of one turn have in common.
-pub(super) struct Shared {
+/// State of a cell run, used by all of its users.
+pub(super) struct CellRunState {
     bedrock: Arc<Bedrock>,
     prepared: Arc<Prepared>,
     pub(super) gate: Arc<dyn Gate>,
-    pub(super) tell: Tell,
+    pub(super) emit: EventSink,
     turn: Turn,
-    planned: Cell,
+    cell: Cell,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
-    /// The machine, where several make the run.
-    machine: Option<u32>,
-    /// Where it meets the others, and the place of the turn.
+    /// Index of the shard, if there are several.
+    shard_index: Option<u32>,
+    /// The barrier and the position of the cell run, if there are several shards.
     barrier: Option<(Arc<dyn Barrier>, usize)>,
-    /// Which requests of the turn are started here.
+    /// The shard whose requests are started here.
     shard: Shard,
-    /// Of all machines.
-    most_requests: u64,
-    most_in_flight: u32,
+    /// Maximum requests of all shards together.
+    max_requests: u64,
+    max_in_flight: u32,
     ramp: Duration,
     clock: Clock,
-    /// What is in flight is given up.
-    pub(super) giving_up: CancellationToken,
-    /// Nothing is in flight any more.
+    /// Cancelled: requests in flight are abandoned.
+    pub(super) abandon: CancellationToken,
+    /// Cancelled: nothing is in flight.
     pub(super) finished: CancellationToken,
     sequence: AtomicU64,
     users: AtomicU32,
@@ -65,8 +64,8 @@ pub(super) struct Shared {
     refusal: Mutex<Option<Refusal>>,
 }
 
-impl Shared {
-    #[allow(clippy::too_many_arguments)] // each is a different thing, and there is one caller
+impl CellRunState {
+    #[allow(clippy::too_many_arguments)] // independent parts, for two callers
     pub(super) fn new(
         bedrock: Arc<Bedrock>,
         prepared: Arc<Prepared>,
@@ -75,25 +74,25 @@ impl Shared {
         start: Instant,
         clock: Clock,
         gate: Arc<dyn Gate>,
-        tell: Tell,
+        emit: EventSink,
     ) -> Self {
         Self {
             bedrock,
             prepared,
             gate,
-            tell,
+            emit,
             turn,
-            planned: cell.clone(),
+            cell: cell.clone(),
             start,
             deadline: Deadline::new(start + cell.length()),
-            machine: None,
+            shard_index: None,
             barrier: None,
             shard: Shard::WHOLE,
-            most_requests: cell.load.requests.unwrap_or(u64::MAX),
-            most_in_flight: cell.load.max_in_flight,
+            max_requests: cell.load.requests.unwrap_or(u64::MAX),
+            max_in_flight: cell.load.max_in_flight,
             ramp: cell.ramp(),
             clock,
-            giving_up: CancellationToken::new(),
+            abandon: CancellationToken::new(),
             finished: CancellationToken::new(),
             sequence: AtomicU64::new(0),
             users: AtomicU32::new(0),
@@ -108,46 +107,46 @@ impl Shared {
         }
     }
 
-    /// The part of it that is a machine's, `shard`; one that has no users starts none of the requests either.
-    pub(super) fn of(mut self, job: &Job, place: usize, shard: Shard, is_idle: bool) -> Self {
-        self.machine = job.shard.is_part().then_some(job.shard.index);
+    /// Restricts the cell run to a shard. An idle shard starts no requests.
+    pub(super) fn with_job(mut self, job: &Job, place: usize, shard: Shard, is_idle: bool) -> Self {
+        self.shard_index = job.shard.is_part().then_some(job.shard.index);
         self.barrier = job.barrier.clone().map(|barrier| (barrier, place));
         self.shard = shard;
         self.backlog = Arc::clone(&job.backlog);
-        self.most_in_flight = shard.share(u64::from(self.most_in_flight)).max(1) as u32;
-        if is_idle && self.most_requests < u64::MAX {
-            self.most_requests = 0;
+        self.max_in_flight = shard.share(u64::from(self.max_in_flight)).max(1) as u32;
+        if is_idle && self.max_requests < u64::MAX {
+            self.max_requests = 0;
             self.deadline.closing.cancel();
         }
         self
     }
 
-    /// Requests that may be started here.
+    /// Returns the maximum number of requests of this shard.
     fn own_requests(&self) -> u64 {
-        self.shard.share(self.most_requests)
+        self.shard.share(self.max_requests)
     }
 
-    /// From now on nothing starts. Returns how long the load lasted.
+    /// Closes the load: nothing starts afterwards. Returns the duration of the load.
     pub(super) fn close(&self) -> Duration {
         self.deadline.close() - self.start
     }
 
-    /// Starts that were dropped until now.
+    /// Returns the number of dropped starts.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Starts that are not made any more, since they were overdue when the load ended.
+    /// Counts starts as dropped that were overdue at the end of the load.
     pub(super) fn drop_overdue(&self, starts: u64) {
         self.dropped.fetch_add(starts, Ordering::Relaxed);
     }
 
-    /// Starts that had to wait until now, since the recorder's queue was full; nothing where none had to.
+    /// Returns the number of starts that waited for the recorder's queue; `None` if there were none.
     pub(super) fn starts_waited(&self) -> Option<u64> {
         Some(self.starts_waited.load(Ordering::Relaxed)).filter(|starts| *starts > 0)
     }
 
-    /// Whether starts must wait for the recorder: one load of a number.
+    /// Returns whether starts must wait for the recorder. Cheap: one atomic load.
     pub(super) fn recorder_is_full(&self) -> bool {
         self.backlog.is_full()
     }
@@ -156,31 +155,31 @@ impl Shared {
     pub(super) async fn wait_for_recorder(&self, leaving: &CancellationToken) {
         self.starts_waited.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
-            () = self.backlog.has_room() => {}
+            () = self.backlog.wait_for_room() => {}
             () = leaving.cancelled() => {}
         }
     }
 
-    /// The time that users were there, and what they thought of it, milliseconds.
+    /// Returns the total time of all users, and their total think time, in milliseconds.
     pub(super) fn user_and_think_ms(&self) -> (f64, f64) {
         let read = |us: &AtomicU64| crate::units::us_to_ms(us.load(Ordering::Relaxed));
         (read(&self.user_us), read(&self.think_us))
     }
 
-    /// Requests started until now.
+    /// Returns the number of requests started.
     pub(super) fn started(&self) -> u64 {
         self.sequence.load(Ordering::Relaxed).min(self.own_requests())
     }
 
-    /// Why the gate refused a start.
+    /// Returns the refusal of the gate, if any.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a sampler sees now, with what happened since it looked last.
-    pub(super) fn second(&self, before: &mut Seen) -> Second {
-        let now = Seen { cpu: cpu_time(), dropped: self.dropped() };
-        let last = std::mem::replace(before, now);
+    /// Returns the figures since the previous sample and updates it.
+    pub(super) fn take_second(&self, previous: &mut PreviousSample) -> Second {
+        let now = PreviousSample { cpu: cpu_time(), dropped: self.dropped() };
+        let last = std::mem::replace(previous, now);
         Second {
             users: self.users.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
@@ -190,82 +189,81 @@ impl Shared {
         }
     }
 
-    /// The number of a request that may start. A refusal of the gate closes the turn, and so does the
-    /// last request that was asked for.
-    fn next(&self) -> Start {
+    /// Tries to start a request. A refusal of the gate closes the load, and so does the last planned request.
+    fn try_start(&self) -> StartOutcome {
         if let Err(refusal) = self.gate.admit() {
             if refusal.reason == RefusalReason::NotReserved {
-                return Start::Unreserved;
+                return StartOutcome::NotReserved;
             }
             self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal);
             self.deadline.closing.cancel();
-            return Start::Never;
+            return StartOutcome::Refused;
         }
         let nth = self.sequence.fetch_add(1, Ordering::Relaxed);
         if nth + 1 >= self.own_requests() {
             self.deadline.closing.cancel();
         }
         if nth >= self.own_requests() {
-            return Start::Never;
+            return StartOutcome::Refused;
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Start::Number(self.shard.number(nth))
+        StartOutcome::Started(self.shard.number(nth))
     }
 
-    /// Waits until a start that was [`Start::Unreserved`] can be tried again, or nothing starts any more.
-    pub(super) async fn reserved(&self) {
+    /// Waits until a start that was [`StartOutcome::NotReserved`] can be retried, or the load is closed.
+    pub(super) async fn wait_for_reservation(&self) {
         tokio::select! {
             () = self.gate.wait_for_reservation() => {}
             () = self.deadline.closing.cancelled() => {}
         }
     }
 
-    /// Asks the gate with `ask` until it decides. Returns whether a request outside of the load may be sent.
-    async fn is_admitted(&self, ask: impl Fn() -> Result<(), Refusal>) -> bool {
+    /// Calls the gate until it decides about a request outside the load. Returns whether the request may be sent.
+    async fn wait_for_admission(&self, admit: impl Fn() -> Result<(), Refusal>) -> bool {
         loop {
-            match ask() {
+            match admit() {
                 Err(Refusal { reason: RefusalReason::NotReserved, .. }) => tokio::select! {
                     () = self.gate.wait_for_reservation() => {}
-                    () = self.giving_up.cancelled() => return false,
+                    () = self.abandon.cancelled() => return false,
                 },
                 decided => return decided.is_ok(),
             }
         }
     }
 
-    /// As [`Self::next`] for an arrival: with too many in flight it is dropped, and counted so.
-    pub(super) fn arrive(&self) -> Start {
-        if self.in_flight.load(Ordering::Relaxed) >= self.most_in_flight {
+    /// Tries to start an arrival. With too many requests in flight, it is dropped and counted.
+    pub(super) fn try_arrive(&self) -> StartOutcome {
+        if self.in_flight.load(Ordering::Relaxed) >= self.max_in_flight {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            return Start::Never;
+            return StartOutcome::Refused;
         }
-        self.next()
+        self.try_start()
     }
 
-    /// Whether a user may ask now.
-    async fn may_start(&self) -> bool {
+    /// Waits until it is decided whether a user may start a request now; returns the decision.
+    async fn wait_until_allowed(&self) -> bool {
         let now = Instant::now();
         match self.deadline.allows(now) {
             Some(decided) => decided,
-            None => self.deadline.decides(now).await,
+            None => self.deadline.wait_for_decision(now).await,
         }
     }
 
-    /// Whether the gate wants the cell to go on past its time.
+    /// Returns whether the gate wants to extend the cell.
     pub(super) fn wants_extension(&self) -> bool {
         self.gate.wants_extension()
     }
 
-    /// Whether no machine of the run wants the cell to go on; this one does not.
-    pub(super) async fn all_have_enough(&self) -> bool {
+    /// Returns whether all shards have enough samples. This shard has.
+    pub(super) async fn all_shards_have_enough(&self) -> bool {
         match &self.barrier {
             Some((barrier, place)) => barrier.all_have_enough(*place).await,
             None => true,
         }
     }
 
-    /// Whether all requests that were asked for have been started.
-    pub(super) fn has_all(&self) -> bool {
+    /// Returns whether all planned requests have been started.
+    pub(super) fn has_started_all(&self) -> bool {
         self.started() >= self.own_requests()
     }
 
@@ -280,8 +278,8 @@ impl Shared {
         }
     }
 
-    /// The record of a request that was wanted at `wanted`; an open loop's response begins there.
-    fn record(&self, user: Option<u32>, seq: u64, wanted: Instant, reply: Reply) -> Record {
+    /// Returns the record of a request with an intended start, from which the response time of an open loop counts.
+    fn record(&self, user: Option<u32>, seq: u64, intended: Instant, reply: Reply) -> Record {
         let Reply { sent, ended, facts, stream, answer } = reply;
         let (outcome, answer, failure) = match answer {
             Some(Ok(answer)) => (Outcome::Succeeded, answer, None),
@@ -301,7 +299,7 @@ impl Shared {
         let validity = match outcome {
             Outcome::Succeeded if answer.stop_reason.as_deref().is_some_and(is_blocked) => Some(Unfit::Blocked),
             Outcome::Succeeded => {
-                Unfit::of(&self.planned, answer.resolved_service_tier.as_deref(), usage.cache_read_tokens)
+                Unfit::of(&self.cell, answer.resolved_service_tier.as_deref(), usage.cache_read_tokens)
             }
             _ => None,
         };
@@ -311,14 +309,14 @@ impl Shared {
         let implausible_values = Some(answer.implausible_values + dropped).filter(|values| *values > 0);
         let mut record = Record {
             timestamp: self.clock.epoch_us(ended) as f64 / 1e6,
-            response_time_ms: since(if is_open { wanted } else { sent }, ended),
+            response_time_ms: since(if is_open { intended } else { sent }, ended),
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
             total_tokens: usage.total_tokens,
             success: outcome == Outcome::Succeeded,
             repetition: self.turn.repetition,
             cell_attempt: self.turn.attempt,
-            shard: self.machine,
+            shard: self.shard_index,
             user,
             seq,
             phase: self.phase(sent, ended),
@@ -334,9 +332,9 @@ impl Shared {
             cache_write_tokens: usage.cache_write_tokens,
             server_latency_ms,
             implausible_values,
-            due_ms: is_open.then(|| since(self.start, wanted)),
+            due_ms: is_open.then(|| since(self.start, intended)),
             sent_ms: since(self.start, sent),
-            send_lag_ms: since(wanted, sent),
+            send_lag_ms: since(intended, sent),
             service_time_ms: is_open.then(|| since(sent, ended)),
             ttft_ms: None,
             ttfat_ms: None,
@@ -362,137 +360,138 @@ impl Shared {
         record
     }
 
-    /// Which of several prompts it was.
-    fn add_prompt(&self, record: &mut Record, number: Number) {
-        if let Some(choice) = self.prepared.choice(self.prepared.which(number)) {
-            record.prompt = (choice.name != self.planned.prompt_size).then(|| choice.name.clone());
+    /// Adds the prompt's name, line and text to a record.
+    fn add_prompt(&self, record: &mut Record, number: RequestNumber) {
+        if let Some(choice) = self.prepared.choice(self.prepared.prompt_index(number)) {
+            record.prompt = (choice.name != self.cell.prompt_size).then(|| choice.name.clone());
             (record.prompt_line, record.prompt_same_as) = (choice.line, choice.same_as);
         }
         let secrets = &self.bedrock.secrets;
-        record.prompt_text = self.prepared.text(number).map(|text| secrets.mask_values(&text).into_owned());
+        record.prompt_text = self.prepared.prompt_text(number).map(|text| secrets.mask_values(&text).into_owned());
     }
 
-    /// The record of a request that is no part of the load.
-    fn aside(&self, number: usize, phase: Phase, reply: Reply) -> Record {
+    /// Returns the record of a request outside the load.
+    fn record_outside_load(&self, number: usize, phase: Phase, reply: Reply) -> Record {
         let record = self.record(None, number as u64, reply.sent, reply);
         Record { phase, validity: None, due_ms: None, service_time_ms: None, ..record }
     }
 
-    /// Sends a request that fills the prompt cache, from 0, and tells how it ended.
+    /// Sends a priming request and emits its record.
     pub(super) async fn prime(&self, index: usize) {
-        if !self.is_admitted(|| self.gate.admit()).await {
+        if !self.wait_for_admission(|| self.gate.admit()).await {
             return;
         }
-        let reply = self.bedrock.ask(&self.prepared, Number::Priming(index), &self.giving_up).await;
-        let mut record = self.aside(index, Phase::Priming, reply);
-        self.add_prompt(&mut record, Number::Priming(index));
+        let reply = self.bedrock.send(&self.prepared, RequestNumber::Priming(index), &self.abandon).await;
+        let mut record = self.record_outside_load(index, Phase::Priming, reply);
+        self.add_prompt(&mut record, RequestNumber::Priming(index));
         self.gate.settle(&record);
-        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
+        (self.emit)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 
-    /// Sends a pre-flight request, whose turn names its probe; nothing where the gate does not let it.
+    /// Sends a pre-flight probe; returns `None` if the gate refuses it.
     pub(super) async fn probe(&self) -> Option<Record> {
         let probe = self.turn.cell;
-        if !self.is_admitted(|| self.gate.admit_probe(probe)).await {
+        if !self.wait_for_admission(|| self.gate.admit_probe(probe)).await {
             return None;
         }
-        let reply = self.bedrock.ask(&self.prepared, Number::Load(0), &self.giving_up).await;
-        let record = self.aside(probe, Phase::Preflight, reply);
+        let reply = self.bedrock.send(&self.prepared, RequestNumber::Load(0), &self.abandon).await;
+        let record = self.record_outside_load(probe, Phase::Preflight, reply);
         self.gate.settle_probe(probe, &record);
         Some(record)
     }
 
-    /// Sends a request that was wanted at `wanted` and tells how it ended.
-    async fn request(&self, user: Option<u32>, seq: u64, wanted: Instant) {
-        let reply = self.bedrock.ask(&self.prepared, Number::Load(seq), &self.giving_up).await;
+    /// Sends a request of the load and emits its record.
+    async fn request(&self, user: Option<u32>, seq: u64, intended: Instant) {
+        let reply = self.bedrock.send(&self.prepared, RequestNumber::Load(seq), &self.abandon).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let mut record = self.record(user, seq, wanted, reply);
-        self.add_prompt(&mut record, Number::Load(seq));
+        let mut record = self.record(user, seq, intended, reply);
+        self.add_prompt(&mut record, RequestNumber::Load(seq));
         self.gate.settle(&record);
-        (self.tell)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
+        (self.emit)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
     }
 }
 
-/// What comes of the attempt to start a request.
+/// Outcome of an attempt to start a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
-    /// It has this number, and is sent.
-    Number(u64),
-    /// It has to wait, see [`Shared::reserved`].
-    Unreserved,
-    /// It is not sent.
-    Never,
+pub(super) enum StartOutcome {
+    /// The request has this number and must be sent.
+    Started(u64),
+    /// The start must wait, see [`CellRunState::wait_for_reservation`].
+    NotReserved,
+    /// The request must not be sent.
+    Refused,
 }
 
-/// What a sampler saw last.
+/// Counters at the previous sample.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct PreviousSample {
     cpu: Option<Duration>,
     dropped: u64,
 }
 
-impl Seen {
+impl PreviousSample {
     pub(super) fn now() -> Self {
         Self { cpu: cpu_time(), dropped: 0 }
     }
 }
 
-/// What a user draws its think times from: the same on whichever machine it is.
-pub(super) fn thoughts(seed: u64, turn: usize, user: u32) -> ChaCha8Rng {
+/// Returns the random generator of a user's think times, which does not depend on the shard.
+pub(super) fn think_time_rng(seed: u64, turn: usize, user: u32) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(THINK_STREAMS | (turn as u64) << 32 | u64::from(user));
     rng
 }
 
-/// The life of one user, until the load ends or the user leaves.
-pub(super) async fn user(shared: Arc<Shared>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
-    let _guard = ClosesOnPanic(&shared.deadline);
-    let mut rng = thoughts(seed, turn, user);
-    shared.users.fetch_add(1, Ordering::Relaxed);
-    let came = Instant::now();
-    let mut wanted = came;
+/// Runs one user until the load ends or the user leaves.
+pub(super) async fn run_user(state: Arc<CellRunState>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
+    let _guard = ClosesOnPanic(&state.deadline);
+    let mut rng = think_time_rng(seed, turn, user);
+    state.users.fetch_add(1, Ordering::Relaxed);
+    let joined_at = Instant::now();
+    let mut intended = joined_at;
     loop {
-        if shared.recorder_is_full() {
-            // In a box, so that the task of every user need not have the place for it.
-            Box::pin(shared.wait_for_recorder(&leaving)).await;
+        if state.recorder_is_full() {
+            // Boxed, so that the task of each user stays small.
+            Box::pin(state.wait_for_recorder(&leaving)).await;
         }
-        if leaving.is_cancelled() || !shared.may_start().await {
+        if leaving.is_cancelled() || !state.wait_until_allowed().await {
             break;
         }
-        let seq = match shared.next() {
-            Start::Number(seq) => seq,
-            Start::Unreserved => {
-                shared.reserved().await;
+        let seq = match state.try_start() {
+            StartOutcome::Started(seq) => seq,
+            StartOutcome::NotReserved => {
+                state.wait_for_reservation().await;
                 continue;
             }
-            Start::Never => break,
+            StartOutcome::Refused => break,
         };
-        shared.request(Some(user), seq, wanted).await;
-        let pause = draw(shared.planned.load.think_time, &mut rng);
-        let thinks = Instant::now();
+        state.request(Some(user), seq, intended).await;
+        let pause = draw_think_time(state.cell.load.think_time, &mut rng);
+        let pause_start = Instant::now();
         if !pause.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = leaving.cancelled() => {}
             }
         }
-        wanted = Instant::now();
-        // What a pause lasts longer than it should is this machine's doing, and no thought.
-        let thought = (thinks + pause).min(wanted).min(shared.deadline.ended()).saturating_duration_since(thinks);
-        shared.think_us.fetch_add(thought.as_micros() as u64, Ordering::Relaxed);
+        intended = Instant::now();
+        // A pause that is longer than drawn is a delay of this client, not think time.
+        let think =
+            (pause_start + pause).min(intended).min(state.deadline.ended()).saturating_duration_since(pause_start);
+        state.think_us.fetch_add(think.as_micros() as u64, Ordering::Relaxed);
     }
-    let there = Instant::now().min(shared.deadline.ended()).saturating_duration_since(came);
-    shared.user_us.fetch_add(there.as_micros() as u64, Ordering::Relaxed);
-    shared.users.fetch_sub(1, Ordering::Relaxed);
+    let present = Instant::now().min(state.deadline.ended()).saturating_duration_since(joined_at);
+    state.user_us.fetch_add(present.as_micros() as u64, Ordering::Relaxed);
+    state.users.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// One arrival of an open loop, intended for `due`.
-pub(super) async fn arrival(shared: Arc<Shared>, seq: u64, due: Instant) {
-    let _guard = ClosesOnPanic(&shared.deadline);
-    shared.request(None, seq, due).await;
+/// Runs one arrival of an open loop, intended for `due`.
+pub(super) async fn run_arrival(state: Arc<CellRunState>, seq: u64, due: Instant) {
+    let _guard = ClosesOnPanic(&state.deadline);
+    state.request(None, seq, due).await;
 }
 
-pub(super) fn draw(think_time: ThinkTime, rng: &mut ChaCha8Rng) -> Duration {
+pub(super) fn draw_think_time(think_time: ThinkTime, rng: &mut ChaCha8Rng) -> Duration {
     let (min, max) = (think_time.min.as_micros() as u64, think_time.max.as_micros() as u64);
     Duration::from_micros(if min == max { min } else { rng.random_range(min..=max) })
 }

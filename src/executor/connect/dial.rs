@@ -1,4 +1,4 @@
-//! Opening a connection: name, TCP, proxy, TLS, with the time it took and the part that failed.
+//! Opening of connections: DNS, TCP, proxy and TLS, with the time taken and the step that failed.
 
 use super::dns::{DnsError, Resolver};
 use super::proxy::ProxySettings;
@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-/// The SDK's own default.
+/// The default of the SDK.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 
-/// For the TLS handshake, and for a proxy's tunnel.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Timeout of the TLS handshake and of a proxy's CONNECT.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection on which nothing happens for so long is probed, so often, and so many times.
+/// TCP keep-alive: idle time before the first probe, interval of probes, and their number.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 4;
@@ -37,10 +37,10 @@ const KEEP_ALIVE_PROBES: u32 = 4;
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// Which part of opening a connection failed.
+/// A failed step of opening a connection.
 #[derive(Debug)]
 pub(super) struct DialError {
-    /// `dns`, `connect` or `tls`.
+    /// Error class: `dns`, `connect` or `tls`.
     pub(super) class: &'static str,
     source: BoxError,
 }
@@ -61,48 +61,48 @@ impl StdError for DialError {
     }
 }
 
-/// Rides on a connection: what it cost, and whether somebody paid yet.
+/// Data attached to a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Opened {
-    /// Name, TCP, proxy and TLS together.
+pub(super) struct ConnectionInfo {
+    /// Time for DNS, TCP, proxy and TLS together.
     pub(super) took: Duration,
     claimed: Arc<AtomicBool>,
-    /// When bytes of a reply were last read from it.
+    /// Time at which bytes of a reply were last read.
     used: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Opened {
-    /// True once: for the first request on the connection.
+impl ConnectionInfo {
+    /// Returns true once, for the first request on the connection.
     pub(super) fn claim(&self) -> bool {
         !self.claimed.swap(true, Ordering::Relaxed)
     }
 
-    /// Notes that bytes of a reply were read from it.
+    /// Records that bytes of a reply were read.
     pub(super) fn note_use(&self) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Returns the time since the last bytes were read from it.
+    /// Returns the time since bytes of a reply were last read.
     pub(super) fn idle(&self) -> Option<Duration> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).map(|used| used.elapsed())
     }
 }
 
-/// The connector under the pool.
+/// The connector below the connection pool.
 #[derive(Debug, Clone)]
-pub(super) struct Dial {
+pub(super) struct Dialer {
     tcp: Tcp,
     tls: Arc<rustls::ClientConfig>,
     proxies: ProxySettings,
 }
 
-impl Dial {
+impl Dialer {
     pub(super) fn new(network: &NetworkSettings) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver::new(GaiResolver::new()));
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        // A peer that vanished without a word is noticed after two minutes, and not by the timeout of the request.
+        // A vanished peer is detected after two minutes, before the timeout of the request.
         tcp.set_keepalive(Some(KEEP_ALIVE));
         tcp.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
         tcp.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
@@ -111,8 +111,8 @@ impl Dial {
     }
 }
 
-/// The platform's roots or those of a file, no ALPN. Without any root every handshake fails with a class and a hint of
-/// its own, so that a machine without certificates still serves plain http.
+/// Returns the TLS configuration: the platform's roots or those of a file, no ALPN. Without any root, every handshake
+/// fails with a specific class and hint, so that a machine without certificates can still use plain http.
 fn tls_config(ca_bundle: Option<&CaBundle>) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = || {
@@ -126,16 +126,16 @@ fn tls_config(ca_bundle: Option<&CaBundle>) -> rustls::ClientConfig {
     match versions().with_native_roots() {
         Ok(config) => config.with_no_client_auth(),
         Err(error) => {
-            tracing::warn!(%error, "no trusted roots on this machine: https will fail");
+            tracing::warn!(%error, "this machine has no trusted root certificates: https will fail");
             versions().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
         }
     }
 }
 
-impl Service<Uri> for Dial {
-    type Response = Timed;
+impl Service<Uri> for Dialer {
+    type Response = TimedConnection;
     type Error = DialError;
-    type Future = Pending<Timed, DialError>;
+    type Future = Pending<TimedConnection, DialError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
         Poll::Ready(Ok(()))
@@ -148,8 +148,7 @@ impl Service<Uri> for Dial {
             let secure = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
             let proxy = proxies.intercept(&uri);
             let proxied = proxy.is_some();
-            // Each part has a bound of its own: who accepts a connection and never says a word would else take the whole
-            // time of a request.
+            // Each step has its own timeout: a silent server would otherwise use up the timeout of the request.
             let (stream, peer) = match proxy {
                 Some(proxy) if secure => {
                     let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
@@ -157,23 +156,24 @@ impl Service<Uri> for Dial {
                         tunnel = tunnel.with_auth(auth.clone());
                     }
                     let opening = Tunnelled(tunnel).call(uri.clone());
-                    let late = |_| too_long("connect", "the proxy's answer to CONNECT");
-                    (tokio::time::timeout(HANDSHAKE, opening).await.map_err(late).flatten()?, uri)
+                    let late = |_| timeout_error("connect", "the proxy's reply to CONNECT");
+                    (tokio::time::timeout(HANDSHAKE_TIMEOUT, opening).await.map_err(late).flatten()?, uri)
                 }
                 Some(proxy) => (tcp.call(proxy.uri().clone()).await?, proxy.uri().clone()),
                 None => (tcp.call(uri.clone()).await?, uri),
             };
-            let securing = HttpsConnector::from((Open(Some(stream)), tls)).call(peer);
-            let late = |_| too_long("tls", "the TLS handshake");
-            let stream = tokio::time::timeout(HANDSHAKE, securing).await.map_err(late)?.map_err(tag)?;
-            let opened = Opened { took: started.elapsed(), claimed: Arc::default(), used: Arc::default() };
-            Ok(Timed { stream, opened, absolute: proxied && !secure })
+            let securing = HttpsConnector::from((ReadyStream(Some(stream)), tls)).call(peer);
+            let late = |_| timeout_error("tls", "the TLS handshake");
+            let stream =
+                tokio::time::timeout(HANDSHAKE_TIMEOUT, securing).await.map_err(late)?.map_err(to_dial_error)?;
+            let opened = ConnectionInfo { took: started.elapsed(), claimed: Arc::default(), used: Arc::default() };
+            Ok(TimedConnection { stream, opened, absolute: proxied && !secure })
         })
     }
 }
 
-/// What was tagged below keeps its class; all else failed in the TLS layer on top.
-fn tag(error: BoxError) -> DialError {
+/// Keeps the class of an error of a lower layer; other errors come from the TLS layer.
+fn to_dial_error(error: BoxError) -> DialError {
     DialError { class: class_below(&*error).unwrap_or("tls"), source: error }
 }
 
@@ -181,7 +181,7 @@ fn class_below(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     causes(error).find_map(|error| error.downcast_ref::<DialError>().map(|dial| dial.class))
 }
 
-/// A tunnel through a proxy: a proxy that refuses or breaks off is a failure to connect.
+/// A tunnel through a proxy. A refusal or a failure of the proxy has the class `connect`.
 struct Tunnelled(Tunnel<Tcp>);
 
 impl Service<Uri> for Tunnelled {
@@ -203,7 +203,7 @@ impl Service<Uri> for Tunnelled {
     }
 }
 
-/// TCP, its failures tagged.
+/// TCP connections, whose errors have a class.
 #[derive(Debug, Clone)]
 struct Tcp(HttpConnector<Resolver<GaiResolver>>);
 
@@ -227,10 +227,10 @@ impl Service<Uri> for Tcp {
     }
 }
 
-/// A connection that is open already, for the TLS layer on top.
-struct Open<S>(Option<S>);
+/// A connector that returns an existing connection to the TLS layer.
+struct ReadyStream<S>(Option<S>);
 
-impl<S: Send + 'static> Service<Uri> for Open<S> {
+impl<S: Send + 'static> Service<Uri> for ReadyStream<S> {
     type Response = S;
     type Error = io::Error;
     type Future = std::future::Ready<io::Result<S>>;
@@ -244,33 +244,33 @@ impl<S: Send + 'static> Service<Uri> for Open<S> {
     }
 }
 
-/// A part of opening a connection that took too long.
-fn too_long(class: &'static str, what: &str) -> DialError {
-    let message = format!("{what} took longer than {} s", HANDSHAKE.as_secs());
+/// Returns the error of a step that exceeded its timeout.
+fn timeout_error(class: &'static str, what: &str) -> DialError {
+    let message = format!("{what} took longer than {} s", HANDSHAKE_TIMEOUT.as_secs());
     DialError { class, source: io::Error::new(io::ErrorKind::TimedOut, message).into() }
 }
 
 /// An open connection.
-pub(super) struct Timed {
+pub(super) struct TimedConnection {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    opened: Opened,
-    /// A plain-http proxy wants the whole URI in the request line.
+    opened: ConnectionInfo,
+    /// Whether the request line contains the absolute URI, as a plain-http proxy requires.
     absolute: bool,
 }
 
-impl Connection for Timed {
+impl Connection for TimedConnection {
     fn connected(&self) -> Connected {
         self.stream.connected().extra(self.opened.clone()).proxy(self.absolute)
     }
 }
 
-impl Read for Timed {
+impl Read for TimedConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl Write for Timed {
+impl Write for TimedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

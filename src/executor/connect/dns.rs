@@ -1,5 +1,5 @@
-//! Names, looked up once for all connections that are opened within a few seconds: ten thousand users that
-//! begin together would ask ten thousand times.
+//! DNS look-ups with a cache of a few seconds: ten thousand users that start together would otherwise cause ten thousand
+//! look-ups.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -15,10 +15,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower_service::Service;
 
-/// An answer serves for so long, a failure too.
-const KEPT: Duration = Duration::from_secs(5);
-/// No look-up takes longer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for which a result is cached, failures included.
+const CACHE_TTL: Duration = Duration::from_secs(5);
+/// Maximum time of a look-up.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A look-up that failed.
 #[derive(Debug, Clone)]
@@ -34,25 +34,25 @@ impl StdError for DnsError {}
 
 type LookUp = Shared<BoxFuture<'static, Result<Vec<SocketAddr>, DnsError>>>;
 
-/// What is known of a name, or asked.
+/// A cached or pending look-up.
 struct Entry {
-    asked: Instant,
+    started: Instant,
     answer: LookUp,
-    /// Connections that were given the answer.
+    /// Number of connections that used the result.
     served: usize,
 }
 
-/// A resolver with a memory. Whoever asks for a name that is being looked up waits for that answer.
+/// A caching resolver. Concurrent look-ups of a name wait for one result.
 #[derive(Clone)]
 pub(super) struct Resolver<R> {
     system: R,
-    kept: Duration,
-    known: Arc<Mutex<HashMap<String, Entry>>>,
+    ttl: Duration,
+    cache: Arc<Mutex<HashMap<String, Entry>>>,
 }
 
 impl<R> Resolver<R> {
     pub(super) fn new(system: R) -> Self {
-        Self { system, kept: KEPT, known: Arc::default() }
+        Self { system, ttl: CACHE_TTL, cache: Arc::default() }
     }
 }
 
@@ -75,37 +75,38 @@ where
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_of_use = |entry: &Entry| {
-            // A look-up that everybody gave up has no answer, and gets none.
-            let most = if entry.answer.peek().is_some() { self.kept } else { PATIENCE };
-            entry.asked.elapsed() < most
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_valid = |entry: &Entry| {
+            // A look-up that all callers have cancelled never gets a result.
+            let max_age = if entry.answer.peek().is_some() { self.ttl } else { LOOKUP_TIMEOUT };
+            entry.started.elapsed() < max_age
         };
-        if known.get(name.as_str()).is_none_or(|entry| !is_of_use(entry)) {
-            let asked = self.system.call(name.clone());
+        if cache.get(name.as_str()).is_none_or(|entry| !is_valid(entry)) {
+            let look_up = self.system.call(name.clone());
             let answer = async move {
-                let found = tokio::time::timeout(PATIENCE, asked).await;
-                let late =
-                    |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", PATIENCE.as_secs()));
+                let found = tokio::time::timeout(LOOKUP_TIMEOUT, look_up).await;
+                let late = |_| {
+                    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs()))
+                };
                 found.map_err(late).flatten().map(Iterator::collect).map_err(|error| DnsError(Arc::new(error)))
             };
-            let entry = Entry { asked: Instant::now(), answer: answer.boxed().shared(), served: 0 };
-            known.insert(name.as_str().to_owned(), entry);
+            let entry = Entry { started: Instant::now(), answer: answer.boxed().shared(), served: 0 };
+            cache.insert(name.as_str().to_owned(), entry);
         }
-        let (answer, nth) = match known.get_mut(name.as_str()) {
+        let (answer, nth) = match cache.get_mut(name.as_str()) {
             Some(entry) => {
                 entry.served += 1;
                 (entry.answer.clone(), entry.served - 1)
             }
-            None => unreachable!("it was entered above"),
+            None => unreachable!("the entry was inserted above"),
         };
-        Box::pin(async move { Ok(turned(answer.await?, nth).into_iter()) })
+        Box::pin(async move { Ok(rotated(answer.await?, nth).into_iter()) })
     }
 }
 
-/// The addresses for the nth connection: those of the preferred family take turns, so that a service with several gets
-/// connections on all of them.
-fn turned(mut addresses: Vec<SocketAddr>, nth: usize) -> Vec<SocketAddr> {
+/// Returns the addresses for the nth connection. Addresses of the preferred family rotate, so that connections are
+/// distributed over all of them.
+fn rotated(mut addresses: Vec<SocketAddr>, nth: usize) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
     let alike = addresses.iter().take_while(|address| address.is_ipv6() == first).count();
     addresses[..alike].rotate_left(nth % alike);
@@ -119,10 +120,10 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::task::JoinSet;
 
-    /// Answers when it is let, and counts.
+    /// A resolver that waits for permission and counts its look-ups.
     #[derive(Clone)]
     struct Counting {
-        asked: Arc<AtomicUsize>,
+        look_ups: Arc<AtomicUsize>,
         may_answer: Arc<Semaphore>,
         fails: bool,
     }
@@ -137,41 +138,45 @@ mod tests {
         }
 
         fn call(&mut self, _: Name) -> Self::Future {
-            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.look_ups.fetch_add(1, Ordering::Relaxed);
             let this = self.clone();
             Box::pin(async move {
                 drop(this.may_answer.acquire().await.unwrap());
-                let of = |last| SocketAddr::from(([10, 0, 0, last], 0));
-                if this.fails { Err(io::ErrorKind::NotFound.into()) } else { Ok(vec![of(1), of(2)].into_iter()) }
+                let address = |last| SocketAddr::from(([10, 0, 0, last], 0));
+                if this.fails {
+                    Err(io::ErrorKind::NotFound.into())
+                } else {
+                    Ok(vec![address(1), address(2)].into_iter())
+                }
             })
         }
     }
 
     #[tokio::test]
-    async fn connections_that_are_opened_together_look_a_name_up_once() {
-        for (fails, kept, expected) in [(false, KEPT, 1), (true, KEPT, 1), (false, Duration::ZERO, 2)] {
-            let asked = Arc::new(AtomicUsize::new(0));
+    async fn concurrent_connections_share_one_look_up() {
+        for (fails, ttl, expected) in [(false, CACHE_TTL, 1), (true, CACHE_TTL, 1), (false, Duration::ZERO, 2)] {
+            let look_ups = Arc::new(AtomicUsize::new(0));
             let may_answer = Arc::new(Semaphore::new(0));
-            let system = Counting { asked: Arc::clone(&asked), may_answer: Arc::clone(&may_answer), fails };
-            let mut resolver = Resolver { kept, ..Resolver::new(system) };
+            let system = Counting { look_ups: Arc::clone(&look_ups), may_answer: Arc::clone(&may_answer), fails };
+            let mut resolver = Resolver { ttl, ..Resolver::new(system) };
             let name = || "bedrock.example".parse::<Name>().unwrap();
             let mut waiting = JoinSet::new();
             (0..1_000).for_each(|_| drop(waiting.spawn(resolver.call(name()))));
             may_answer.add_permits(1);
             let answers = waiting.join_all().await;
             assert!(answers.iter().all(|answer| answer.is_err() == fails));
-            // Later, but not much.
+            // A little later.
             assert_eq!(resolver.call(name()).await.is_err(), fails);
-            assert_eq!(asked.load(Ordering::Relaxed), expected);
+            assert_eq!(look_ups.load(Ordering::Relaxed), expected);
         }
     }
 
     #[test]
-    fn the_addresses_of_the_preferred_family_take_turns() {
+    fn addresses_of_the_preferred_family_rotate() {
         let parse = |addresses: &[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect::<Vec<_>>();
         let all = parse(&["10.0.0.1:0", "10.0.0.2:0", "[::1]:0"]);
-        assert_eq!(turned(all.clone(), 0), all);
-        assert_eq!(turned(all, 3), parse(&["10.0.0.2:0", "10.0.0.1:0", "[::1]:0"]));
-        assert_eq!(turned(Vec::new(), 1), Vec::new());
+        assert_eq!(rotated(all.clone(), 0), all);
+        assert_eq!(rotated(all, 3), parse(&["10.0.0.2:0", "10.0.0.1:0", "[::1]:0"]));
+        assert_eq!(rotated(Vec::new(), 1), Vec::new());
     }
 }

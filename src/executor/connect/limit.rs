@@ -1,54 +1,54 @@
-//! Bounds on the body of a reply, which are enforced while it is read: a server must not be able to fill the memory of
-//! this machine. Heads are bounded by hyper's read buffer.
+//! Limits on the body of a reply, enforced while it is read, so that a server cannot fill the memory of this machine. Heads
+//! are limited by hyper's read buffer.
 
 use crate::executor::reported::Reported;
 use hyper::body::Incoming;
 use hyper::http::Response;
 use hyper::http::header::CONTENT_TYPE;
 
-/// The class of a reply that is too long.
-pub(in crate::executor) const TOO_LONG: &str = "reply_too_long";
+/// Error class of a reply that is too long.
+pub(in crate::executor) const REPLY_TOO_LONG: &str = "reply_too_long";
 
-/// The largest body of an error (a status other than 2xx), in bytes.
-const LARGEST_ERROR: u64 = 1 << 20;
+/// Maximum body of an error (a status other than 2xx), in bytes.
+const MAX_ERROR_BYTES: u64 = 1 << 20;
 
-/// The largest body of any other reply, in bytes.
-const LARGEST_REPLY: u64 = 64 << 20;
+/// Maximum body of any other reply, in bytes.
+const MAX_REPLY_BYTES: u64 = 64 << 20;
 
-/// The largest event of a stream, in bytes: the protocol's 24 MiB of payload, 128 KiB of headers, and the frame.
-const LARGEST_EVENT: u32 = (24 << 20) + (128 << 10) + 16;
+/// Maximum event of a stream, in bytes: the protocol's 24 MiB of payload, 128 KiB of headers, and the frame.
+const MAX_EVENT_BYTES: u32 = (24 << 20) + (128 << 10) + 16;
 
-/// Why a body was not read to its end.
+/// Why a body was not read completely.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    /// Below the body.
+    /// An error below the body.
     #[error(transparent)]
     Http(hyper::Error),
-    /// See [`LARGEST_ERROR`] and [`LARGEST_REPLY`].
+    /// See [`MAX_ERROR_BYTES`] and [`MAX_REPLY_BYTES`].
     #[error("the body is longer than {} MiB: the connection was closed", .0 >> 20)]
     TooLong(u64),
-    /// See [`LARGEST_EVENT`].
-    #[error("an event of the stream claims a length of {0} bytes: the connection was closed")]
+    /// See [`MAX_EVENT_BYTES`].
+    #[error("an event of the stream has a length of {0} bytes: the connection was closed")]
     EventTooLong(u32),
 }
 
 impl BodyError {
-    /// The class of a request that ends so.
+    /// Returns the error class of the request.
     pub(super) fn class(&self) -> &'static str {
         match self {
             Self::Http(error) if error.is_parse() => "decode",
             Self::Http(_) => "reset",
-            Self::TooLong(_) | Self::EventTooLong(_) => TOO_LONG,
+            Self::TooLong(_) | Self::EventTooLong(_) => REPLY_TOO_LONG,
         }
     }
 }
 
-/// The bound of one body.
+/// The limit of one body.
 #[derive(Debug)]
 pub(super) struct BodyLimit {
-    /// In bytes.
-    largest: u64,
-    /// For a body that consists of events.
+    /// Maximum size, in bytes.
+    max_bytes: u64,
+    /// Parser state, if the body is a stream of events.
     events: Option<Events>,
 }
 
@@ -58,7 +58,7 @@ impl BodyLimit {
         let content_type = response.headers().get(CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
         let is_stream = is_success && content_type.starts_with(b"application/vnd.amazon.eventstream");
         Self {
-            largest: if is_success { LARGEST_REPLY } else { LARGEST_ERROR },
+            max_bytes: if is_success { MAX_REPLY_BYTES } else { MAX_ERROR_BYTES },
             events: is_stream.then(Events::default),
         }
     }
@@ -70,7 +70,7 @@ impl BodyLimit {
 
     /// Checks the length of the whole body as far as it is known.
     pub(super) fn check_announced(&self, bytes: u64) -> Result<(), BodyError> {
-        if bytes > self.largest { Err(BodyError::TooLong(self.largest)) } else { Ok(()) }
+        if bytes > self.max_bytes { Err(BodyError::TooLong(self.max_bytes)) } else { Ok(()) }
     }
 
     /// Checks the bytes read so far, `data` last.
@@ -84,18 +84,18 @@ impl BodyLimit {
 /// whatever length it claims.
 #[derive(Debug, Default)]
 struct Events {
-    /// The bytes of the current length that have been read.
+    /// Bytes read of the current length field.
     length: Vec<u8>,
-    /// Bytes of the current event that follow.
+    /// Remaining bytes of the current event.
     left: usize,
-    /// The current event as far as it has been read, if it is not too long to be kept.
+    /// Bytes read of the current event, if it is not too long.
     event: Vec<u8>,
     /// The figures of the last `metadata` event.
     reported: Option<Reported>,
 }
 
-/// The longest event that is scanned for figures, in bytes.
-const LONGEST_SCANNED: usize = 1 << 20;
+/// Maximum event that is scanned for figures, in bytes.
+const MAX_SCANNED_BYTES: usize = 1 << 20;
 
 impl Events {
     fn check(&mut self, mut data: &[u8]) -> Result<(), BodyError> {
@@ -103,7 +103,7 @@ impl Events {
             if self.left > 0 {
                 let skipped = self.left.min(data.len());
                 self.left -= skipped;
-                if self.event.len() + skipped <= LONGEST_SCANNED {
+                if self.event.len() + skipped <= MAX_SCANNED_BYTES {
                     self.event.extend_from_slice(&data[..skipped]);
                 }
                 data = &data[skipped..];
@@ -118,11 +118,11 @@ impl Events {
                 self.event.clear();
                 self.event.extend_from_slice(&length);
                 let length = u32::from_be_bytes(length);
-                if length > LARGEST_EVENT {
+                if length > MAX_EVENT_BYTES {
                     return Err(BodyError::EventTooLong(length));
                 }
                 self.length.clear();
-                // One that is shorter than its own frame is an error of the decoder.
+                // An event shorter than its own frame is reported by the decoder.
                 self.left = (length as usize).saturating_sub(4);
             }
         }

@@ -1,12 +1,11 @@
-//! Our own HTTP client below the SDK: one HTTP/1.1 connection per request in flight, over TLS too.
+//! The HTTP client below the SDK: one HTTP/1.1 connection per request in flight, with and without TLS.
 //!
-//! The SDK's default client offers h2 by ALPN and then carries everything over ONE connection: past
-//! the server's stream limit requests queue inside the client and no error shows it. There is no
-//! public switch, so the connector is ours: no ALPN is sent, the pool has no cap, nothing is resent
-//! silently. It also tells what the SDK cannot: what a connection cost, who paid for it, and whether
-//! a failure was the name, the connection, TLS or a reset.
+//! The SDK's default client offers h2 by ALPN and then uses ONE connection: above the server's stream limit, requests queue
+//! inside the client without any error. The SDK has no option for this, so the connector is our own: no ALPN, an unlimited
+//! pool, no silent resends. It also observes what the SDK does not report: the connect time, the request that opened the
+//! connection, and the failed layer (DNS, connect, TLS, reset).
 //!
-//! Knows nothing of Bedrock, cells or records beyond [`Exchange`].
+//! Independent of Bedrock, cells and records, except [`RoundTrip`].
 
 mod dial;
 mod dns;
@@ -14,11 +13,11 @@ mod limit;
 mod proxy;
 mod roots;
 
-pub(super) use limit::TOO_LONG;
+pub(super) use limit::REPLY_TOO_LONG;
 pub(crate) use proxy::ProxySettings;
 pub(crate) use roots::{CaBundle, CaBundleError};
 
-use super::exchange::Exchange;
+use super::round_trip::RoundTrip;
 use crate::record::Connection;
 use crate::record::class::KEEP_ALIVE_RACE;
 use aws_smithy_runtime_api::client::http::{
@@ -28,7 +27,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use dial::{Dial, DialError, Opened};
+use dial::{ConnectionInfo, DialError, Dialer};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::http;
 use hyper::http::header::PROXY_AUTHORIZATION;
@@ -43,25 +42,29 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tower_service::Service;
 
-/// How long an idle connection is kept: less than the 60 s after which load balancers close one, so that no request
-/// meets a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(50);
+/// Maximum idle time of a connection: less than the 60 s after which load balancers close one, so that no request is sent on
+/// a connection that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// A server closes a connection that has been idle for at least so long.
-const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// Minimum idle time after which servers close a connection.
+const MIN_SERVER_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// A request that meets a closed connection fails within a round trip, at most so long after it was sent.
-const LONGEST_RACE: Duration = Duration::from_secs(1);
+/// Maximum time from the send to the failure of a request on a closed connection: one network round trip.
+const MAX_RACE_DELAY: Duration = Duration::from_secs(1);
 
-/// Every request in flight holds one; hyper's own begins at 8 KiB.
-const READ_BUFFER: usize = 4 << 10;
+/// Size of the read buffer of each request in flight, in bytes; hyper's default starts at 8 KiB.
+const READ_BUFFER_BYTES: usize = 4 << 10;
 
-/// The header in which the simulator names itself, how its name starts, and the longest name, bytes.
+/// Response header with the simulator's name.
 const SIMULATOR: &str = "x-simulator";
+
+/// Prefix of the simulator's name.
 const SIMULATOR_NAME: &str = "bedrock-plan/";
+
+/// Maximum length of the simulator's name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
-/// What the manifest says of all this.
+/// Description for the manifest.
 pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight, idle 50 s, no resend";
 
 /// Connections opened and reused, over all requests of the process.
@@ -69,17 +72,17 @@ pub(crate) const POLICY: &str = "http/1.1, one connection per request in flight,
 pub(crate) struct Connections {
     opened: AtomicU64,
     reused: AtomicU64,
-    /// What a simulator calls itself, as some reply says.
+    /// Name of the simulator, from a reply.
     simulator: OnceLock<String>,
 }
 
 impl Connections {
-    /// Opened until now.
+    /// Returns the number of connections opened.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// The simulator that replied, if one did: `bedrock-plan/0.1.0`.
+    /// Returns the name of the simulator that has replied, if one has: `bedrock-plan/0.1.0`.
     pub(crate) fn simulator(&self) -> Option<&str> {
         self.simulator.get().map(String::as_str)
     }
@@ -92,31 +95,31 @@ impl Connections {
         }
     }
 
-    /// Requests that found an idle connection until now.
+    /// Returns the number of requests that reused a connection.
     pub(crate) fn reused(&self) -> u64 {
         self.reused.load(Ordering::Relaxed)
     }
 }
 
-/// How connections leave this machine, from values that were read elsewhere.
+/// Settings of connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NetworkSettings {
-    /// Proxies of the environment.
+    /// Proxies from the environment.
     pub(crate) proxies: ProxySettings,
-    /// Nothing selects the certificates that the system trusts.
+    /// Trusted certificates; `None` selects those of the system.
     pub(crate) ca_bundle: Option<CaBundle>,
 }
 
-/// The client for the SDK and for `aws-config`, with its counters.
+/// Returns the client for the SDK and for `aws-config`, with its counters.
 pub(crate) fn client(network: &NetworkSettings) -> (SharedHttpClient, Arc<Connections>) {
     let connections = Arc::new(Connections::default());
     let client = Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(usize::MAX)
         .pool_timer(TokioTimer::new())
         .retry_canceled_requests(false)
-        .http1_read_buf_exact_size(READ_BUFFER)
-        .build(Dial::new(network));
+        .http1_read_buf_exact_size(READ_BUFFER_BYTES)
+        .build(Dialer::new(network));
     let proxies = network.proxies.clone();
     let connector = SharedHttpConnector::new(Connector { client, proxies, connections: Arc::clone(&connections) });
     (http_client_fn(move |_, _| connector.clone()), connections)
@@ -125,47 +128,47 @@ pub(crate) fn client(network: &NetworkSettings) -> (SharedHttpClient, Arc<Connec
 /// Opens a connection to a server as a request would, with its TLS and its proxy, and closes it: nothing is sent.
 ///
 /// # Errors
-/// Why it cannot be opened, for people.
+/// The reason why it cannot be opened, as a message.
 pub(super) async fn check(network: &NetworkSettings, server: &hyper::Uri) -> Result<(), String> {
-    let opened = Dial::new(network).call(server.clone()).await;
-    opened.map(drop).map_err(|error| chain(&error).join(": "))
+    let opened = Dialer::new(network).call(server.clone()).await;
+    opened.map(drop).map_err(|error| cause_messages(&error).join(": "))
 }
 
 #[derive(Debug, Clone)]
 struct Connector {
-    client: Client<Dial, SdkBody>,
+    client: Client<Dialer, SdkBody>,
     proxies: ProxySettings,
     connections: Arc<Connections>,
 }
 
 impl SdkConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let exchange = Exchange::current();
+        let round_trip = RoundTrip::current();
         let mut request = match request.try_into_http1x() {
             Ok(request) => request,
             Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
         };
-        // A tunnel is logged in to when it is opened; over plain http each request carries the login.
+        // The login of a tunnel is sent when it is opened; over plain http, each request carries it.
         if let Some(login) = self.proxies.login_of_plain_http(request.uri()) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, login);
         }
         let connections = Arc::clone(&self.connections);
-        if let Some(exchange) = &exchange {
-            exchange.note(|facts| facts.sent = Some(Instant::now()));
+        if let Some(round_trip) = &round_trip {
+            round_trip.note(|facts| facts.sent = Some(Instant::now()));
         }
         let pending = self.client.request(request);
         HttpConnectorFuture::new(async move {
             let response = pending.await.map_err(|error| {
                 let class = classify(&error);
-                if let Some(exchange) = &exchange {
+                if let Some(round_trip) = &round_trip {
                     let mut extras = http::Extensions::new();
                     if let Some(connected) = error.connect_info() {
                         connected.get_extras(&mut extras);
                     }
-                    let opened = extras.get::<Opened>();
-                    note_connection(exchange, &connections, opened);
-                    let idle = opened.and_then(Opened::idle);
-                    exchange.note(|facts| {
+                    let opened = extras.get::<ConnectionInfo>();
+                    note_connection(round_trip, &connections, opened);
+                    let idle = opened.and_then(ConnectionInfo::idle);
+                    round_trip.note(|facts| {
                         let is_race = class == "reset"
                             && facts.connection == Some(Connection::Reused)
                             && is_keep_alive_race(&error, idle, facts.sent.map(|sent| sent.elapsed()));
@@ -174,23 +177,23 @@ impl SdkConnector for Connector {
                 }
                 ConnectorError::io(error.into())
             })?;
-            if let Some(exchange) = &exchange {
-                note_connection(exchange, &connections, response.extensions().get::<Opened>());
+            if let Some(round_trip) = &round_trip {
+                note_connection(round_trip, &connections, response.extensions().get::<ConnectionInfo>());
                 connections.note_simulator(response.headers());
-                exchange.note(|facts| facts.protocol = Some(protocol(response.version())));
+                round_trip.note(|facts| facts.protocol = Some(protocol(response.version())));
             }
             let limit = BodyLimit::new(&response);
-            let opened = response.extensions().get::<Opened>().cloned();
+            let opened = response.extensions().get::<ConnectionInfo>().cloned();
             let response = response.map(|body| {
-                let exchange = exchange.clone();
-                SdkBody::from_body_1_x(WatchedBody { body: Some(body), exchange, opened, bytes: 0, limit })
+                let round_trip = round_trip.clone();
+                SdkBody::from_body_1_x(WatchedBody { body: Some(body), round_trip, opened, bytes: 0, limit })
             });
             HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
 
-/// A version's name in the records.
+/// Returns the name of a version in records.
 fn protocol(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_2 => "h2",
@@ -200,37 +203,36 @@ fn protocol(version: http::Version) -> &'static str {
     }
 }
 
-/// The first request on a connection paid for it.
-fn note_connection(exchange: &Exchange, connections: &Connections, opened: Option<&Opened>) {
+/// Records whether the request opened its connection or reused it.
+fn note_connection(round_trip: &RoundTrip, connections: &Connections, opened: Option<&ConnectionInfo>) {
     let Some(opened) = opened else { return };
     if opened.claim() {
         connections.opened.fetch_add(1, Ordering::Relaxed);
-        exchange.note(|facts| {
+        round_trip.note(|facts| {
             facts.connection = Some(Connection::New);
             facts.connect = Some(opened.took);
         });
     } else {
         connections.reused.fetch_add(1, Ordering::Relaxed);
-        exchange.note(|facts| facts.connection = Some(Connection::Reused));
+        round_trip.note(|facts| facts.connection = Some(Connection::Reused));
     }
 }
 
-/// An error and its causes, outermost first.
+/// Returns an error and its causes, outermost first.
 pub(super) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// What an error and its causes say, outermost first.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut chain: Vec<String> = causes(error).map(ToString::to_string).collect();
-    chain.dedup();
-    chain
+/// Returns the messages of an error and its causes, outermost first.
+pub(super) fn cause_messages(error: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut messages: Vec<String> = causes(error).map(ToString::to_string).collect();
+    messages.dedup();
+    messages
 }
 
-/// Returns whether a request on a reused connection, of which no reply was read, met a server that was closing the
-/// connection: either the request was not taken or written any more, or its data was refused (the server had closed
-/// its socket and read nothing), or the connection had been idle for as long as servers keep it. A server that reads
-/// a request and then closes is no such race.
+/// Returns whether a request on a reused connection failed without a reply because the server was closing the connection:
+/// the request could not be written, or its data was refused (the server had closed its socket), or the connection had
+/// been idle long enough. A server that reads a request and then closes the connection is not such a race.
 fn is_keep_alive_race(error: &(dyn StdError + 'static), idle: Option<Duration>, since_sent: Option<Duration>) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
     let was_refused = causes(error).any(|error| {
@@ -239,16 +241,16 @@ fn is_keep_alive_race(error: &(dyn StdError + 'static), idle: Option<Duration>, 
                 .downcast_ref::<std::io::Error>()
                 .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionReset))
     });
-    let was_idle = idle.is_some_and(|idle| idle >= SHORTEST_KEEP_ALIVE);
-    since_sent.is_some_and(|elapsed| elapsed <= LONGEST_RACE) && (was_refused || was_idle)
+    let was_idle = idle.is_some_and(|idle| idle >= MIN_SERVER_KEEP_ALIVE);
+    since_sent.is_some_and(|elapsed| elapsed <= MAX_RACE_DELAY) && (was_refused || was_idle)
 }
 
-/// The class of a failure before the reply's headers.
+/// Returns the error class of a failure before the headers of the reply.
 fn classify(error: &(dyn StdError + 'static)) -> &'static str {
     causes(error)
         .find_map(|error| {
             let unreadable = |error: &hyper::Error| {
-                if error.is_parse_too_large() { Some(TOO_LONG) } else { error.is_parse().then_some("decode") }
+                if error.is_parse_too_large() { Some(REPLY_TOO_LONG) } else { error.is_parse().then_some("decode") }
             };
             let dial = error.downcast_ref::<DialError>().map(|dial| dial.class);
             dial.or_else(|| error.downcast_ref::<hyper::Error>().and_then(unreadable))
@@ -256,13 +258,13 @@ fn classify(error: &(dyn StdError + 'static)) -> &'static str {
         .unwrap_or("reset")
 }
 
-/// The reply's body, counted and bounded, and its end noted.
+/// The body of a reply: it counts bytes, enforces limits and records the end.
 struct WatchedBody {
-    /// None after an error: a body that is dropped before its end closes the connection.
+    /// `None` after an error: dropping a body before its end closes the connection.
     body: Option<Incoming>,
-    exchange: Option<Arc<Exchange>>,
-    /// The connection that it comes from.
-    opened: Option<Opened>,
+    round_trip: Option<Arc<RoundTrip>>,
+    /// The connection of the reply.
+    opened: Option<ConnectionInfo>,
     bytes: u64,
     limit: BodyLimit,
 }
@@ -291,15 +293,15 @@ impl Body for WatchedBody {
         if let Some(opened) = &this.opened {
             opened.note_use();
         }
-        if let Some(exchange) = &this.exchange {
+        if let Some(round_trip) = &this.round_trip {
             let (bytes, reported) = (this.bytes, this.limit.reported());
-            exchange.note(|facts| {
+            round_trip.note(|facts| {
                 facts.response_bytes = Some(bytes);
                 facts.reported = reported.or(facts.reported);
                 if let Some(Ok(_)) = &frame {
                     facts.last_byte = Some(Instant::now());
                 } else {
-                    // The end itself may come later than the last byte: a stream is over with its last event.
+                    // The end may be later than the last byte: a stream ends with its last event.
                     facts.ended = true;
                     facts.last_byte.get_or_insert_with(Instant::now);
                 }

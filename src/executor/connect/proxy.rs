@@ -1,5 +1,5 @@
-//! Proxies, from values that were read elsewhere: the environment is an argument. Loopback is never
-//! proxied: a simulator behind a company's proxy would be nobody's.
+//! Proxy settings. The environment is an argument. Loopback is never proxied: a proxy could not reach a simulator on this
+//! machine.
 
 use crate::units::url::is_loopback;
 use hyper::Uri;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Which destination goes through which proxy.
+/// The proxies per destination.
 #[derive(Clone)]
 pub(crate) struct ProxySettings(Arc<Matcher>);
 
@@ -39,12 +39,12 @@ impl ProxySettings {
 }
 
 impl ProxySettings {
-    /// Returns the login that a request over plain http needs, if a proxy takes it and has one.
+    /// Returns the value of `Proxy-Authorization` for a request over plain http, if its proxy has a login.
     pub(super) fn login_of_plain_http(&self, destination: &Uri) -> Option<HeaderValue> {
         let is_plain_http = destination.scheme() == Some(&Scheme::HTTP);
         let proxy = self.intercept(destination).filter(|_| is_plain_http)?;
         let mut login = proxy.basic_auth()?.clone();
-        // It is in no log.
+        // Never logged.
         login.set_sensitive(true);
         Some(login)
     }
@@ -59,7 +59,7 @@ impl Default for ProxySettings {
 
 impl fmt::Debug for ProxySettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A proxy's URL may hold a password.
+        // The URL of a proxy may contain a password.
         out.write_str("ProxySettings")
     }
 }

@@ -1,4 +1,4 @@
-//! The certificates that TLS trusts: the system's, or those of a file that the user names.
+//! Trusted certificates: those of the system or of a file.
 
 use crate::units::file;
 use rustls::RootCertStore;
@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Certificates that are trusted in place of the system's, read from a file.
+/// Certificates from a file that replace the trusted certificates of the system.
 #[derive(Clone)]
 pub(crate) struct CaBundle {
     certificates: Arc<[CertificateDer<'static>]>,
@@ -19,11 +19,11 @@ pub(crate) struct CaBundle {
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: cannot use `{}`: {reason}", path.display())]
 pub(crate) struct CaBundleError {
-    /// The variable, or the key of the profile.
+    /// Variable or key of the profile.
     pub(crate) name: String,
     /// The file.
     pub(crate) path: PathBuf,
-    /// What is wrong with it.
+    /// Reason.
     pub(crate) reason: String,
 }
 

@@ -155,7 +155,7 @@ fn a_peer_that_accepts_connections_and_never_speaks_is_given_up_after_ten_second
     };
     let runs = [
         (run(&format!("https://{address}"), None), "tls", "the TLS handshake"),
-        (run("https://bedrock.example", Some(format!("http://{address}"))), "connect", "the proxy's answer to CONNECT"),
+        (run("https://bedrock.example", Some(format!("http://{address}"))), "connect", "the proxy's reply to CONNECT"),
     ];
     for ((mut running, scene), class, what) in runs {
         assert_eq!(super::scene::exit_code(&mut running), Some(4));
