@@ -105,7 +105,7 @@ fn pace(
             }
             match start {
                 StartOutcome::Started(seq) => {
-                    drop(requests.spawn_on(run_arrival(Arc::clone(state), seq, due), runtime))
+                    drop(requests.spawn_on(run_arrival(Arc::clone(state), seq, due), runtime));
                 }
                 // The load ended during the wait.
                 StartOutcome::NotReserved => state.drop_overdue(1),

@@ -1,7 +1,7 @@
 //! Observation of a stream: times of its content, and whether it is complete.
 //!
 //! A stream is complete only with `messageStop` AND `metadata`: the SDK does not report an early end as an error. Times are
-//! those at which bytes try_arrive in the connector, not those of decoding.
+//! those at which bytes arrive in the connector, not those of decoding.
 
 use super::bedrock::{Answer, Failure, Usage};
 use super::reported::Reported;

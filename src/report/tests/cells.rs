@@ -89,7 +89,10 @@ fn a_long_test_has_a_small_page() {
         .collect();
     let page = page_of(&view_of(&manifest, &records), "us_default_small_u2");
     assert!(page.len() < 500_000, "{} bytes", page.len());
-    assert!(page.contains("... and 51 more in test_us_default_small_u2_failures.csv"), "messages that are all different do not fill it");
+    assert!(
+        page.contains("... and 51 more in test_us_default_small_u2_failures.csv"),
+        "messages that are all different do not fill it"
+    );
     let points = marks(&page, "requests").len();
     assert!((200..=260).contains(&points), "{points} points of two lines");
 }

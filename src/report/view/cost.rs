@@ -44,8 +44,10 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     }
     let broken = spend.untold.saturating_sub(spend.without_usage);
     if broken > 0 {
-        let what =
-            format!("{} without a complete reply: Bedrock reported no tokens, but may charge for them", requests(broken));
+        let what = format!(
+            "{} without a complete reply: Bedrock reported no tokens, but may charge for them",
+            requests(broken)
+        );
         entries.push(Entry::new("not included", what));
     }
     if spend.without_usage > 0 {
