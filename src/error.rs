@@ -317,7 +317,7 @@ impl Error {
             Self::BaselineFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 "create one with `bedrock-plan baseline add DIR --to FILE`".into()
             }
-            Self::Baseline { source: BaselineError::Newer(_), .. } => "update bedrock-plan".into(),
+            Self::Baseline { source: BaselineError::NewerFormat(_), .. } => "update bedrock-plan".into(),
             Self::Baseline { .. } => {
                 "restore it from version control, or create a new one with `bedrock-plan baseline add DIR --to FILE`".into()
             }

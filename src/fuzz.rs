@@ -221,9 +221,9 @@ fn summarise(dir: &Path) -> Result<(), String> {
     }
     let mut summary = collector.finish();
     summary.add_damage(records.damage());
-    let judged = crate::verdict::slo::judge(&manifest, &summary);
+    let judged = crate::verdict::slo::evaluate(&manifest, &summary);
     drop(crate::report::view::build(&manifest, &summary, &judged));
-    drop(baseline::session(&manifest, &summary));
+    drop(baseline::session_from_run(&manifest, &summary));
     Ok(())
 }
 
@@ -254,7 +254,7 @@ fn runs(n: u32) {
 
 fn baselines(n: u32) {
     let known = compare::tests::base(5);
-    let text = baseline::text(&known).into_bytes();
+    let text = baseline::format_file(&known).into_bytes();
     let new = [compare::tests::session(9, vec![compare::tests::cell("default_a", 101.0)])];
     cases(n, &(0..1_usize, edits()), |_, edits| {
         match baseline::parse(&String::from_utf8_lossy(&edited(&text, edits))) {

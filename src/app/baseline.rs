@@ -4,9 +4,9 @@ use super::sessions::{of_run, read_baseline, write_baseline};
 use crate::error::Error;
 use crate::report::compare::{side, tally};
 use crate::terminal;
-use crate::terminal::table::MOST_NOTES;
+use crate::terminal::table::MAX_LINES;
 use crate::units::text::count;
-use crate::verdict::baseline::{Session, sort, too_close};
+use crate::verdict::baseline::{Session, proximity_warnings, sort_by_start};
 use crate::verdict::compare::SECOND_LOOK;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,21 +29,21 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
         if left_out.len() == session.cells.len() {
             return Err(Error::NothingToAdd { dir: dir.clone(), reasons: left_out });
         }
-        for reason in left_out.iter().take(MOST_NOTES) {
+        for reason in left_out.iter().take(MAX_LINES) {
             let _ = writeln!(err, "! left out: {reason}");
         }
-        let more = left_out.len().saturating_sub(MOST_NOTES);
+        let more = left_out.len().saturating_sub(MAX_LINES);
         if more > 0 {
             let _ = writeln!(err, "! ... and {more} more cells left out; summary.json in {} lists them", dir.display());
         }
         new.push(session);
     }
-    for warning in too_close(&known, &new) {
+    for warning in proximity_warnings(&known, &new) {
         let _ = writeln!(err, "! {warning}");
     }
     let added = count(new.len(), "session");
     known.extend(new);
-    sort(&mut known);
+    sort_by_start(&mut known);
     write_baseline(path, &known)?;
     let more = SECOND_LOOK.saturating_sub(known.len());
     let next = if more == 0 { String::new() } else { format!("; {more} more make its false alarms known") };

@@ -9,7 +9,7 @@ use crate::report::ci::{Kind, of_comparison};
 use crate::report::compare::{About, build};
 use crate::terminal;
 use crate::verdict::baseline::Session;
-use crate::verdict::compare::compare as judge;
+use crate::verdict::compare::compare as compare_sessions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
     let outputs = Outputs::open(&options.output.files, environment)?;
     let templates = templates::read(options.output.templates.as_deref())?;
     let sides = sides(options)?;
-    let mut comparison = judge(&sides.base, &sides.new);
+    let mut comparison = compare_sessions(&sides.base, &sides.new);
     if sides.overlap {
         comparison.warnings.insert(0, "a new session is in the baseline too, and was left out there".into());
     }

@@ -32,7 +32,7 @@ use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
-use crate::terminal::paint::Paint;
+use crate::terminal::paint::ColorMode;
 use crate::units::Secrets;
 use crate::units::text::clean_lines;
 use clap::{CommandFactory, Parser};
@@ -63,7 +63,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
     match dispatch(cli.command, screen, environment, &secrets) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let _ = std::io::stderr().write_all(secrets.mask(&shown(&error, screen.err == Paint::Coloured)).as_bytes());
+            let _ =
+                std::io::stderr().write_all(secrets.mask(&shown(&error, screen.err == ColorMode::Coloured)).as_bytes());
             ExitCode::from(error.exit_code())
         }
     }

@@ -14,8 +14,8 @@ use crate::guard::{AllGates, BudgetGate};
 use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
 use crate::record::probe::{Checked, Finding, Probe, asking, grounds, probes};
-use crate::terminal::Handle;
-use crate::terminal::table::MOST_NOTES;
+use crate::terminal::DisplayHandle;
+use crate::terminal::table::MAX_LINES;
 use crate::units::Secrets;
 use crate::units::text::count;
 use std::collections::{BTreeMap, HashMap};
@@ -81,7 +81,7 @@ pub(super) async fn before(
     gate: &Arc<dyn Gate>,
     tell: &EventSink,
     stop: &Stop,
-    say: &Handle,
+    say: &DisplayHandle,
     part: Option<&Part>,
 ) -> Result<(), BarrierError> {
     manifest.preflight = match part {
@@ -93,7 +93,7 @@ pub(super) async fn before(
         }
         _ => {
             let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
-            say.note(&format!("pre-flight: asking {}", count(open, "small request")));
+            say.print_unless_quiet(&format!("pre-flight: asking {}", count(open, "small request")));
             let found = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
             // What was cut short is no finding.
             if let Some(part) = part.filter(|_| !stop.drain.is_cancelled()) {
@@ -105,11 +105,11 @@ pub(super) async fn before(
     let asking = asking(&manifest.preflight, &job.cells);
     let sentences: Vec<String> =
         manifest.preflight.iter().zip(&asking).filter_map(|(checked, cells)| checked.sentence(cells.len())).collect();
-    for sentence in sentences.iter().take(MOST_NOTES) {
-        say.say(&format!("pre-flight: {sentence}"));
+    for sentence in sentences.iter().take(MAX_LINES) {
+        say.print(&format!("pre-flight: {sentence}"));
     }
-    if sentences.len() > MOST_NOTES {
-        say.say(&format!("pre-flight: ... and {} more in manifest.json", sentences.len() - MOST_NOTES));
+    if sentences.len() > MAX_LINES {
+        say.print(&format!("pre-flight: ... and {} more in manifest.json", sentences.len() - MAX_LINES));
     }
     let grounded = manifest.is_grounded();
     let excluded = manifest.excluded();

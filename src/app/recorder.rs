@@ -8,7 +8,7 @@ use crate::executor::port::{Event, Stop};
 use crate::record::dir::{self, DirError, JOURNAL, RunDir};
 use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
-use crate::stats::live::Live;
+use crate::stats::live::LiveStats;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,7 +41,7 @@ impl Recorder {
     pub(super) fn start(
         dir: RunDir,
         manifest: Manifest,
-        live: Arc<Mutex<Live>>,
+        live: Arc<Mutex<LiveStats>>,
         stop: Stop,
         backlog: Arc<Backlog>,
     ) -> Result<Self, Error> {
@@ -138,7 +138,7 @@ struct Writer {
     dir: PathBuf,
     journal: Journal,
     manifest: Manifest,
-    live: Arc<Mutex<Live>>,
+    live: Arc<Mutex<LiveStats>>,
     /// How the cells ended, for the exit code.
     ends: Vec<CellEnd>,
     stop: Stop,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn started_in(taken: RunDir, stop: &Stop, backlog: Arc<Backlog>) -> Recorder {
-        let live = Arc::new(Mutex::new(Live::new(Prices::kept(&[]))));
+        let live = Arc::new(Mutex::new(LiveStats::new(Prices::kept(&[]))));
         let manifest: Manifest = crate::report::tests::manifest();
         Recorder::start(taken, manifest, live, stop.clone(), backlog).unwrap()
     }

@@ -11,7 +11,7 @@ use crate::report::templates::Templates;
 use crate::report::{FORMATS, ReportError, ci, outside, view};
 use crate::stats::{Collector, Summary};
 use crate::terminal;
-use crate::terminal::paint::Paint;
+use crate::terminal::paint::ColorMode;
 use crate::verdict::slo;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -42,14 +42,14 @@ pub(crate) struct Output {
     /// `--output`.
     pub(crate) files: Vec<String>,
     /// How the tables at the end are shown.
-    pub(crate) paint: Paint,
+    pub(crate) paint: ColorMode,
 }
 
 /// With what files are made: all that can fail before a run.
 pub(super) struct Means {
     pub(super) templates: Templates,
     outputs: Outputs,
-    paint: Paint,
+    paint: ColorMode,
     public: bool,
     /// The run is in progress.
     is_in_progress: bool,
@@ -123,8 +123,8 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
     }
     let (manifest, summary) =
         &outside::clean_all(manifest, summary, means.public).map_err(|error| Error::Report(vec![error]))?;
-    let judgements = slo::judge(manifest, summary);
-    let view = view::build(manifest, summary, &judgements);
+    let results = slo::evaluate(manifest, summary);
+    let view = view::build(manifest, summary, &results);
     let mut stdout = std::io::stdout().lock();
     let (mut failed, mut written) = (Vec::new(), Vec::new());
     owned::check_report(out, manifest)?;
@@ -150,13 +150,13 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
         }
     }
     let end = terminal::table::summary(&view, terminal::width());
-    let _ = stdout.write_all(means.paint.summary(&end).as_bytes());
+    let _ = stdout.write_all(means.paint.highlight_summary(&end).as_bytes());
     let _ = writeln!(stdout, "\n{}", terminal::table::files(out, &written));
     means.outputs.write(|kind| ci::of_run(kind, &view, &means.templates))?;
     if !failed.is_empty() {
         return Err(Error::Report(failed));
     }
-    let fails = slo::fails(&manifest.plan.slo, &judgements);
+    let fails = slo::is_failed(&manifest.plan.slo, &results);
     Ok(outcome::exit_code(manifest, &outcome::ends(manifest, summary), fails))
 }
 

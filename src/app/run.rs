@@ -21,7 +21,7 @@ use crate::record::dir::{self, OnExisting};
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
 use crate::record::owned;
-use crate::stats::live::Live;
+use crate::stats::live::LiveStats;
 use crate::terminal;
 use crate::units::{Secrets, timestamp};
 use std::collections::BTreeMap;
@@ -149,7 +149,7 @@ pub(crate) fn run(
     }
     let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, secrets, shard)?;
     // Who is asked must know what; of several machines one tells it.
-    let is_told = options.screen.mode != terminal::Mode::Quiet && shard.index == 0;
+    let is_told = options.screen.mode != terminal::DisplayMode::Quiet && shard.index == 0;
     if is_told || !options.yes {
         introduce(resolved, &cells, before.as_ref(), &results);
     }
@@ -346,7 +346,7 @@ fn drive(
         gates.push(Arc::new(EarlyStopGate::new(&job.cells, &manifest.plan)));
     }
     let gate: Arc<dyn Gate> = Arc::new(AllGates(gates));
-    let live = Arc::new(Mutex::new(Live::new(Prices::kept(&manifest.prices))));
+    let live = Arc::new(Mutex::new(LiveStats::new(Prices::kept(&manifest.prices))));
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
     let mut known = manifest.clone();
@@ -364,7 +364,7 @@ fn drive(
     let mut watching = JoinSet::new();
     watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
     let say = display.handle();
-    watching.spawn_on(recorder::watch(backlog, move |line| say.say(line)), runtime.handle());
+    watching.spawn_on(recorder::watch(backlog, move |line| say.print(line)), runtime.handle());
     let execution = runtime.block_on(async {
         let say = display.handle();
         let beating = part.map(Part::beat);
@@ -376,7 +376,7 @@ fn drive(
         let mut execution = execute(bedrock, job, gate, tell, &stop).await;
         execution.barrier_error = execution.barrier_error.or(parted);
         for why in execution.barrier_error.iter().chain(&execution.refusal) {
-            say.say(why);
+            say.print(why);
         }
         drop(say);
         beating.inspect(tokio::task::JoinHandle::abort);

@@ -1,8 +1,8 @@
 //! What is shown and how: from `--quiet`, `--color`, `NO_COLOR` and what the standard streams are.
 
 use crate::cli::{Cli, ColorWhen};
-use crate::terminal::Mode;
-use crate::terminal::paint::Paint;
+use crate::terminal::DisplayMode;
+use crate::terminal::paint::ColorMode;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
@@ -10,11 +10,11 @@ use std::io::IsTerminal;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Screen {
     /// How a run is shown while it goes on, on stderr.
-    pub(super) mode: Mode,
+    pub(super) mode: DisplayMode,
     /// Of stderr.
-    pub(super) err: Paint,
+    pub(super) err: ColorMode,
     /// Of stdout.
-    pub(super) out: Paint,
+    pub(super) out: ColorMode,
 }
 
 impl Screen {
@@ -29,10 +29,10 @@ impl Screen {
             ColorWhen::Auto => terminal && !is_dumb && !set("NO_COLOR"),
         };
         let mode = match (cli.quiet, err && !is_dumb) {
-            (true, _) => Mode::Quiet,
-            (false, true) => Mode::Block,
-            (false, false) => Mode::Lines,
+            (true, _) => DisplayMode::Quiet,
+            (false, true) => DisplayMode::Block,
+            (false, false) => DisplayMode::Lines,
         };
-        Self { mode, err: Paint::of(coloured(err)), out: Paint::of(coloured(out)) }
+        Self { mode, err: ColorMode::from_support(coloured(err)), out: ColorMode::from_support(coloured(out)) }
     }
 }

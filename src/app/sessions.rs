@@ -16,7 +16,7 @@ pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
     manifest.plan.report.include_failures = false;
     manifest.plan.report.include_ramp = false;
     let summary = report::summarise(dir, &manifest)?;
-    let session = baseline::session(&manifest, &summary);
+    let session = baseline::session_from_run(&manifest, &summary);
     Ok((manifest, session))
 }
 
@@ -28,6 +28,6 @@ pub(super) fn read_baseline(path: &Path) -> Result<Vec<Session>, Error> {
 
 /// Writes a baseline whole.
 pub(super) fn write_baseline(path: &Path, sessions: &[Session]) -> Result<(), Error> {
-    replace_named(path, baseline::text(sessions).as_bytes())
+    replace_named(path, baseline::format_file(sessions).as_bytes())
         .map_err(|source| Error::BaselineFile { path: path.to_owned(), source })
 }

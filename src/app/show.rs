@@ -8,7 +8,7 @@ use crate::matrix::rule::matches;
 use crate::matrix::{AXES, Cell, expand, expand_all};
 use crate::plan::{Override, Plan, Slo};
 use crate::terminal;
-use crate::terminal::table::MOST_NOTES;
+use crate::terminal::table::MAX_LINES;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -71,9 +71,9 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
 
 /// What will probably not do what was meant, one line each.
 pub(super) fn warnings(resolved: &Resolved) -> String {
-    let shown = resolved.warnings.iter().take(MOST_NOTES);
+    let shown = resolved.warnings.iter().take(MAX_LINES);
     let mut text = shown.fold(String::new(), |text, warning| text + "warning: " + warning + "\n");
-    let left_out = resolved.warnings.len().saturating_sub(MOST_NOTES);
+    let left_out = resolved.warnings.len().saturating_sub(MAX_LINES);
     if left_out > 0 {
         text += &format!("... and {left_out} more in the output of `bedrock-plan show --format json`\n");
     }

@@ -2,7 +2,7 @@
 //! third ends the process at once, and so does any while nothing but the report is left to do.
 
 use crate::executor::port::Stop;
-use crate::terminal::Handle;
+use crate::terminal::DisplayHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
@@ -129,13 +129,13 @@ impl Source {
 }
 
 /// Hands the signals on as long as the run goes on.
-pub(super) async fn watch(signals: Signals, stop: Stop, display: Handle) {
+pub(super) async fn watch(signals: Signals, stop: Stop, display: DisplayHandle) {
     signals.nth(1).await;
-    display.say(
+    display.print(
         "stopping: no new requests; waiting for those in flight. Press Ctrl-C again to abandon them and what is not recorded yet",
     );
     stop.drain.cancel();
     signals.nth(2).await;
-    display.say("abandoning requests in flight. Press Ctrl-C again to end at once");
+    display.print("abandoning requests in flight. Press Ctrl-C again to end at once");
     stop.abandon.cancel();
 }

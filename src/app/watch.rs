@@ -2,8 +2,8 @@
 
 use crate::executor::Job;
 use crate::record::manifest::{Manifest, TurnEnd};
-use crate::stats::live::{self, Live};
-use crate::terminal::{Done, Phase, State};
+use crate::stats::live::{self, LiveStats};
+use crate::terminal::{FinishedCell, Phase, ProgressState};
 use crate::units::Usd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,11 @@ struct Known {
 }
 
 /// The states of a run.
-pub(super) fn watch(manifest: &Manifest, job: &Job, live: Arc<Mutex<Live>>) -> impl FnMut() -> State + Send + 'static {
+pub(super) fn watch(
+    manifest: &Manifest,
+    job: &Job,
+    live: Arc<Mutex<LiveStats>>,
+) -> impl FnMut() -> ProgressState + Send + 'static {
     let known = |planned: &crate::record::manifest::PlannedCell| Known {
         id: planned.cell.id.clone(),
         length: planned.cell.length(),
@@ -34,7 +38,8 @@ pub(super) fn watch(manifest: &Manifest, job: &Job, live: Arc<Mutex<Live>>) -> i
         // Turns that are not run after all are passed over.
         let number =
             |place: Option<usize>| places.iter().position(|known| Some(*known) == place).map_or(0, |at| at + 1);
-        let done: Vec<Done> = live.done.drain(..).map(|done| of(&done, number(Some(done.place)), &cells)).collect();
+        let done: Vec<FinishedCell> =
+            live.done.drain(..).map(|done| of(&done, number(Some(done.place)), &cells)).collect();
         let turn = number(live.place);
         let elapsed = live.began.map_or(Duration::ZERO, |began| began.elapsed());
         let cell = cells.get(live.cell);
@@ -44,7 +49,7 @@ pub(super) fn watch(manifest: &Manifest, job: &Job, live: Arc<Mutex<Live>>) -> i
         let over: Duration = lengths.iter().take(turn.saturating_sub(1)).sum();
         let over = if turn > 0 { over + passed(length) } else { over };
         let pauses = cool_down * (lengths.len() - turn.max(1).min(lengths.len())) as u32;
-        State {
+        ProgressState {
             turns: lengths.len(),
             turn,
             share: if whole.is_zero() { 0.0 } else { over.as_secs_f64() / whole.as_secs_f64() },
@@ -71,17 +76,17 @@ pub(super) fn watch(manifest: &Manifest, job: &Job, live: Arc<Mutex<Live>>) -> i
     }
 }
 
-fn phase(live: &Live, elapsed: Duration, cell: Option<&Known>) -> Phase {
+fn phase(live: &LiveStats, elapsed: Duration, cell: Option<&Known>) -> Phase {
     match cell {
-        _ if live.place.is_none() => Phase::Before,
-        _ if live.is_over => Phase::Pause,
+        _ if live.place.is_none() => Phase::Starting,
+        _ if live.is_over => Phase::CoolDown,
         Some(cell) if elapsed < cell.ramp => Phase::Ramp,
         Some(cell) if elapsed > cell.length => Phase::Drain,
         _ => Phase::Steady,
     }
 }
 
-fn of(done: &live::Done, turn: usize, cells: &[Known]) -> Done {
+fn of(done: &live::FinishedCell, turn: usize, cells: &[Known]) -> FinishedCell {
     let ends = done.ends;
     let requests = ends.succeeded + ends.throttled + ends.failed + ends.censored;
     let what = match done.end {
@@ -93,7 +98,7 @@ fn of(done: &live::Done, turn: usize, cells: &[Known]) -> Done {
         TurnEnd::LostCredentials => "no credentials",
         TurnEnd::DailyQuota => "daily quota used up",
     };
-    Done {
+    FinishedCell {
         turn,
         cell: cells.get(done.cell).map(|cell| cell.id.clone()).unwrap_or_default(),
         requests,
@@ -101,7 +106,7 @@ fn of(done: &live::Done, turn: usize, cells: &[Known]) -> Done {
         p50_ms: done.p50_ms,
         p95_ms: done.p95_ms,
         usd: done.usd.map(Usd::as_f64),
-        broken: match &done.reason {
+        abort_reason: match &done.reason {
             Some(reason) if !what.is_empty() => format!("{what}: {reason}"),
             _ => what.into(),
         },

@@ -12,7 +12,7 @@ use crate::matrix::rule::matches;
 use crate::plan::{Bound, Counted, Plan, Timed};
 use crate::record::manifest::FailedBound;
 use crate::record::{Outcome, Record, Unfit};
-use crate::stats::Times;
+use crate::stats::LatencyHistogram;
 use crate::stats::proportion::Tally;
 use crate::stats::{Sample, interval, window};
 use crate::units::ms;
@@ -61,7 +61,7 @@ struct State {
     counts: Vec<BoundTally>,
     settled: u64,
     /// Response times of the successes, for their p95.
-    times: Times,
+    times: LatencyHistogram,
     /// Start of the latency window, in milliseconds from the start of the cell run; `None` until it is estimated.
     window_ms: Option<f64>,
     /// Cells that failed, in this cell run or an earlier one.
@@ -159,7 +159,7 @@ impl Gate for EarlyStopGate {
                 let p95 = state.times.percentile_ms(0.95).into_iter().collect();
                 state.window_ms = Some(window::start(cell, ms(cell.length()), p95, self.include_ramp).0);
             }
-            let sample = Sample::of(record);
+            let sample = Sample::from_record(record);
             for (watch, count) in bounds.iter().zip(&mut state.counts) {
                 let Some(is_violation) = Self::is_violation(watch, &sample, state.window_ms) else { continue };
                 count.tally.add(is_violation);

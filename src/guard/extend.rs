@@ -3,7 +3,7 @@
 use crate::executor::port::{Gate, Refusal};
 use crate::matrix::{Cell, Shard};
 use crate::record::{Outcome, Record};
-use crate::stats::{samples_wanted, window};
+use crate::stats::{required_samples, window};
 use crate::units::ms;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -68,7 +68,7 @@ impl Gate for ExtensionGate {
         self.with(|state| {
             let Some(state) = state else { return false };
             let cell = &self.cells[state.cell];
-            let wanted = cell.load.min_samples.map_or(0, samples_wanted) as u64;
+            let wanted = cell.load.min_samples.map_or(0, required_samples) as u64;
             let wanted = cell.part(self.shard).map_or(0, |part| part.share(wanted)) as usize;
             let times = state.successes.iter().map(|(_, response_ms)| *response_ms).collect();
             let (start_ms, _) = window::start(cell, ms(state.started.elapsed()), times, self.include_ramp);

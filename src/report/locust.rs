@@ -4,7 +4,7 @@
 use super::templates::Templates;
 use super::view::{CellView, View};
 use super::{Rendered, ReportError, csv_bytes};
-use crate::stats::series::Row;
+use crate::stats::series::HistoryRow;
 
 const STATS: [&str; 22] = [
     "Type",
@@ -96,7 +96,7 @@ fn stats(cell: &CellView, kind: &str, name: &str) -> Vec<String> {
     row
 }
 
-fn history(row: &Row) -> Vec<String> {
+fn history(row: &HistoryRow) -> Vec<String> {
     let mut fields = vec![row.epoch_s.to_string(), row.users.to_string(), String::new(), "Aggregated".into()];
     fields.extend([Some(row.requests_per_sec), Some(row.failures_per_sec)].map(number));
     match row.percentiles_ms {

@@ -21,7 +21,7 @@ use crate::plan::{Origins, Plan};
 use crate::record::manifest::{FORMAT, Machine, Manifest, PlannedCell, Second, TurnEnd, TurnReport};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::stats::Collector;
-use crate::verdict::slo::judge;
+use crate::verdict::slo::evaluate;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -207,7 +207,7 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
         collector.add(*cell, record);
     }
     let summary = collector.finish();
-    build(manifest, &summary, &judge(manifest, &summary))
+    build(manifest, &summary, &evaluate(manifest, &summary))
 }
 
 fn built_in() -> Templates {

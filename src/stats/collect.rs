@@ -1,8 +1,8 @@
-//! Takes records in, keeps what the numbers need.
+//! Collects the samples and counters of each cell from the records.
 
 use super::errors::ErrorKinds;
 use super::prompts::PromptCounts;
-use super::slowest::Slowest;
+use super::slowest::SlowestRequests;
 use super::spend::Spend;
 use super::stalls::Stalls;
 use super::summary::{self, Summary};
@@ -12,25 +12,25 @@ use crate::record::probe::Probe;
 use crate::record::{Outcome, Phase, Record, Unfit, class, is_blocked};
 use std::collections::{BTreeMap, HashMap};
 
-/// What is kept of a record.
+/// The part of a record that statistics need.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own of a record
+#[allow(clippy::struct_excessive_bools)] // independent properties of a record
 pub(crate) struct Sample {
-    /// From the start of its turn to the send, in an open loop to the intended start, milliseconds.
+    /// From the start of the cell run to the send, or to the intended start in an open loop, milliseconds.
     pub(crate) start_ms: f64,
-    /// From there to the end, milliseconds.
+    /// Response time, milliseconds.
     pub(crate) response_ms: f64,
-    /// From the send to the end, milliseconds.
+    /// Service time, milliseconds.
     pub(crate) service_ms: f64,
-    /// From due to sent, milliseconds.
+    /// Send lag, milliseconds.
     pub(crate) send_lag_ms: f64,
-    /// Of a stream, from the send, milliseconds.
+    /// Time to the first content of a stream, from the send, milliseconds.
     pub(crate) ttft_ms: Option<f64>,
-    /// As above, to the first content that is no reasoning.
+    /// Time to the first content that is not reasoning, milliseconds.
     pub(crate) ttfat_ms: Option<f64>,
-    /// As above, to the last content.
+    /// Time to the last content, milliseconds.
     pub(crate) e2e_ms: Option<f64>,
-    /// Of a stream, milliseconds per token.
+    /// Time per output token of a stream, milliseconds.
     pub(crate) tpot_ms: Option<f64>,
     /// The longest time between two content events, milliseconds.
     pub(crate) chunk_gap_max_ms: Option<f32>,
@@ -38,47 +38,46 @@ pub(crate) struct Sample {
     pub(crate) server_ms: Option<f32>,
     /// When it ended, epoch seconds.
     pub(crate) ended_s: f64,
-    /// Tokens, where the reply said.
+    /// Reported input tokens.
     pub(crate) input_tokens: Option<u32>,
-    /// Tokens, where the reply said.
+    /// Reported output tokens.
     pub(crate) output_tokens: Option<u32>,
     /// Bytes of the body.
     pub(crate) response_bytes: u32,
-    /// Which run of the matrix, from 1.
+    /// Repetition, from 1.
     pub(crate) repetition: u32,
-    /// The machine that sent it, from 0, where several made the run.
+    /// Shard that sent the request, from 0; `None` without shards.
     pub(crate) shard: Option<u16>,
-    /// When in its cell's life it was sent.
+    /// Phase of the cell at the send.
     pub(crate) phase: Phase,
-    /// How it ended.
     pub(crate) outcome: Outcome,
-    /// The service refused it with 503, or told so inside a stream: it was not a quota that was used up.
+    /// The service was overloaded (503, also inside a stream), as opposed to an exhausted quota.
     pub(crate) overloaded: bool,
-    /// It failed by its own timeout: its true time is longer.
+    /// The request timed out: its true time is longer.
     pub(crate) timed_out: bool,
     /// The reply reports tokens read from the prompt cache.
     pub(crate) cache_read: bool,
-    /// The reply ended because `max_tokens` were reached.
+    /// The reply hit `max_tokens`.
     pub(crate) cut: bool,
-    /// Why it says nothing about latency.
+    /// Why the sample is excluded from latencies.
     pub(crate) unfit: Option<Unfit>,
-    /// Sent when some other machine of the run had ended its load already.
+    /// Sent after another shard had ended its load.
     pub(crate) is_late: bool,
 }
 
-/// What is known of a cell while records come in.
+/// Running sums of a cell.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gathered {
+pub(super) struct CellAccumulator {
     pub(super) samples: Vec<Sample>,
-    pub(super) slowest: Slowest,
-    /// What was spoken, and how often.
+    pub(super) slowest: SlowestRequests,
+    /// Requests per protocol.
     pub(super) protocols: BTreeMap<String, u64>,
     pub(super) errors: ErrorKinds,
-    /// Some reply came with an HTTP status.
+    /// At least one request received an HTTP status.
     pub(super) answered: bool,
-    /// Successes that name no tier though one was asked for.
-    pub(super) untold_tiers: u64,
-    /// What its requests cost.
+    /// Successes that report no tier although one was requested.
+    pub(super) unreported_tiers: u64,
+    /// Cost of the requests.
     pub(super) spend: Spend,
     /// Blocked replies by stop reason.
     pub(super) blocked: BTreeMap<String, u64>,
@@ -88,74 +87,73 @@ pub(super) struct Gathered {
     pub(super) prompts: PromptCounts,
 }
 
-/// Stop reasons of blocked replies that are counted apart; further ones are counted together.
+/// Maximum distinct stop reasons of blocked replies; further ones are counted as `other`.
 const MAX_STOP_REASONS: usize = 20;
 
-/// Takes the records of one run.
+/// Collector of the records of one run.
 #[derive(Debug)]
 pub(crate) struct Collector<'a> {
     manifest: &'a Manifest,
     prices: Prices,
-    /// The last attempt of turns that were run again, by cell and repetition.
+    /// Last attempt of repeated cell runs, by cell and repetition.
     attempts: HashMap<(usize, u32), u32>,
-    cells: Vec<Gathered>,
-    /// Of cells whose machine stood still.
+    cells: Vec<CellAccumulator>,
+    /// Only for cells with stalls.
     stalls: HashMap<usize, Stalls>,
     preflight: Spend,
 }
 
 impl<'a> Collector<'a> {
-    /// For the cells of a manifest.
+    /// Creates a collector for the cells of a manifest.
     pub(crate) fn new(manifest: &'a Manifest) -> Self {
         let prices = Prices::kept(&manifest.prices);
         let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
         let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
-        let cells = vec![Gathered::default(); manifest.cells.len()];
+        let cells = vec![CellAccumulator::default(); manifest.cells.len()];
         Self { manifest, prices, attempts, cells, stalls: stalls(manifest), preflight: Spend::default() }
     }
 
-    /// Takes one record of a cell, in any order. What was no part of the load, or belongs to an attempt that was
-    /// given up, costs and counts in nothing else.
+    /// Adds a record of a cell, in any order. Requests outside the load and of abandoned attempts only count as cost.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
-        let gathered = &mut self.cells[cell];
+        let accumulator = &mut self.cells[cell];
         let last = self.attempts.get(&(cell, record.repetition)).copied().unwrap_or(1);
         let counts = record.phase.is_load() && record.cell_attempt == last;
-        gathered.spend.add(&self.prices, &self.manifest.cells[cell].cell, record, counts);
+        accumulator.spend.add(&self.prices, &self.manifest.cells[cell].cell, record, counts);
         if !counts {
             return;
         }
         let asked = self.manifest.cells[cell].cell.service_tier != "none";
-        gathered.untold_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
-        gathered.answered |= record.http_status.is_some();
-        gathered.implausible += u64::from(record.implausible_values.unwrap_or(0));
-        let sample = Sample::of(record);
+        accumulator.unreported_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
+        accumulator.answered |= record.http_status.is_some();
+        accumulator.implausible += u64::from(record.implausible_values.unwrap_or(0));
+        let sample = Sample::from_record(record);
         if sample.unfit == Some(Unfit::Blocked) {
             let reason = record.stop_reason.as_deref().unwrap_or("other");
-            let is_known = gathered.blocked.len() < MAX_STOP_REASONS || gathered.blocked.contains_key(reason);
-            *gathered.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
+            let is_known = accumulator.blocked.len() < MAX_STOP_REASONS || accumulator.blocked.contains_key(reason);
+            *accumulator.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
         }
-        gathered.samples.push(sample);
-        gathered.prompts.add(record);
-        gathered.slowest.keep(record, self.stalls.get(&cell));
+        accumulator.samples.push(sample);
+        accumulator.prompts.add(record);
+        accumulator.slowest.keep(record, self.stalls.get(&cell));
         if let Some(protocol) = &record.protocol {
-            match gathered.protocols.get_mut(protocol) {
+            match accumulator.protocols.get_mut(protocol) {
                 Some(count) => *count += 1,
-                None => drop(gathered.protocols.insert(protocol.clone(), 1)),
+                None => drop(accumulator.protocols.insert(protocol.clone(), 1)),
             }
         }
         if record.outcome.is_failure() {
             let (class, message) = (record.error_class.as_deref(), record.error_message.as_deref());
-            gathered.errors.add(class.unwrap_or_default(), message.unwrap_or_default(), record.timestamp);
+            accumulator.errors.add(class.unwrap_or_default(), message.unwrap_or_default(), record.timestamp);
         }
     }
 
-    /// Takes a pre-flight request, which costs and is in no cell.
+    /// Adds a pre-flight request, which only counts as cost.
     pub(crate) fn add_probe(&mut self, probe: usize, record: &Record) {
         let Probe { model_id, region_prefix, service_tier, .. } = &self.manifest.preflight[probe].probe;
         self.preflight.add_request(&self.prices, (model_id, region_prefix, service_tier), record, false);
     }
 
-    /// The numbers.
+    /// Computes the summary.
     pub(crate) fn finish(self) -> Summary {
         let mut summary = summary::summarise(self.manifest, self.cells);
         summary.preflight = self.preflight;
@@ -163,7 +161,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// The stalls that may matter, by cell; most have none.
+/// Returns the stalls that may matter, by cell.
 fn stalls(manifest: &Manifest) -> HashMap<usize, Stalls> {
     let mut by_id: HashMap<&str, Vec<&TurnReport>> = HashMap::new();
     let has_stalls = |turn: &&TurnReport| turn.machines().iter().any(|part| !part.disturbances.stalls.is_empty());
@@ -177,8 +175,8 @@ fn stalls(manifest: &Manifest) -> HashMap<usize, Stalls> {
 }
 
 impl Sample {
-    /// What is kept of a record.
-    pub(crate) fn of(record: &Record) -> Self {
+    /// Extracts the sample of a record.
+    pub(crate) fn from_record(record: &Record) -> Self {
         Self {
             start_ms: record.due_ms.unwrap_or(record.sent_ms),
             response_ms: record.response_time_ms,
@@ -208,14 +206,14 @@ impl Sample {
         }
     }
 
-    /// The stream came all at once: less than 5 % of its time lies between its first and its last
-    /// content. Its time per token says nothing.
+    /// Returns whether the stream arrived in one burst: less than 5 % of its time lies between first and last content.
+    /// Its time per token is meaningless.
     pub(crate) fn is_burst(&self) -> bool {
         self.tpot_ms.is_some() && self.ttft_ms.zip(self.e2e_ms).is_some_and(|(ttft, e2e)| e2e - ttft < 0.05 * e2e)
     }
 }
 
-/// Journals of earlier versions contain blocked replies without a validity.
+/// Detects blocked replies in journals of earlier versions, which lack a validity.
 fn blocked(record: &Record) -> Option<Unfit> {
     (record.success && record.stop_reason.as_deref().is_some_and(is_blocked)).then_some(Unfit::Blocked)
 }
@@ -287,7 +285,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_stream_that_comes_all_at_once_is_a_burst() {
+    fn stream_that_arrives_at_once_is_a_burst() {
         let stream =
             |ttft_ms, e2e_ms| Sample { ttft_ms: Some(ttft_ms), e2e_ms: Some(e2e_ms), tpot_ms: Some(1.0), ..sample() };
         assert!(stream(960.0, 1_000.0).is_burst());

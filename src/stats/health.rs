@@ -1,10 +1,9 @@
-//! Is the client to blame? What this machine did to a cell's numbers, from the raw values that the
-//! executor left. Limits are those of the measurement notes.
+//! Client health: how this machine affected the numbers of a cell, from the values that the executor recorded.
 
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
-use super::machine::{self, Machine};
-use super::overhead::Growth;
+use super::machine::{self, ShardHealth};
+use super::overhead::OverheadGrowth;
 use super::stalls::{Stalls, Standstill};
 use super::warning::Warning;
 use super::window::Window;
@@ -13,77 +12,76 @@ use crate::record::Outcome;
 use crate::record::manifest::{Manifest, TurnReport};
 use crate::units::text::count;
 
-/// Send lag below this is never held against a cell.
+/// Send lag up to this never makes a cell INVALID, milliseconds.
 const LAG_MS: f64 = 5.0;
-/// A larger share of the median latency is.
+/// Send lag up to this fraction of the median latency never makes a cell INVALID.
 const LAG_SHARE: f64 = 0.01;
-/// Of the cores that this process may use.
+/// Maximum CPU use, as a fraction of the allowed cores.
 const CPU_SHARE: f64 = 0.8;
-/// Of the users' time.
+/// Maximum idle time, as a fraction of the users' time.
 pub(super) const IDLE_SHARE: f64 = 0.02;
 
-/// What this machine did; where several made the run, what the worst of them did.
+/// Client health of a cell; with shards that of the worst one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Health {
-    /// Of all requests, and of the worst machine.
-    pub(crate) raw: Raw,
-    /// Users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
+    /// Measurements over all requests; with shards the worst values.
+    pub(crate) raw: ClientMeasurements,
+    /// Fraction of the users' time that is neither think time nor response time, 0 to 1 (closed loop).
     pub(crate) idle_share: Option<f64>,
-    /// The median of what the client saw beyond the service's own latency, milliseconds.
+    /// Median client overhead (service time minus reported latency), milliseconds.
     pub(crate) gap_p50_ms: Option<f64>,
-    /// The service's own latency, milliseconds.
+    /// Median reported latency of the service, milliseconds.
     pub(crate) server_p50_ms: Option<f64>,
-    /// How long this machine stood still; nothing if it did not, or where several made the run.
+    /// Stalls of this machine; `None` without stalls or with shards.
     pub(crate) standstill: Option<Standstill>,
-    /// The cell is INVALID since a machine stood still. Lag and CPU use follow from that, and give no further advice.
-    pub(crate) stood_still: bool,
+    /// The cell is INVALID because a machine stood still. Lag and CPU use are consequences.
+    pub(crate) is_standstill_excessive: bool,
     /// Jumps of the wall clock: the machine where several made the run, epoch milliseconds before it, and by how many
     /// milliseconds.
     pub(crate) clock_jumps: Vec<(Option<u32>, u64, f64)>,
-    /// Why the cell's numbers are not to be trusted; empty where they are.
+    /// Why the cell is INVALID; empty if it is not.
     pub(crate) invalid: Vec<String>,
-    /// Each machine by its index, where several made the run.
-    pub(crate) machines: Vec<Machine>,
+    /// Health per shard; empty without shards.
+    pub(crate) machines: Vec<ShardHealth>,
 }
 
-/// What a machine says of itself.
+/// Measurements of one client machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Raw {
-    /// From due to sent, milliseconds.
+pub(crate) struct ClientMeasurements {
+    /// Median send lag, milliseconds.
     pub(crate) send_lag_p50_ms: Option<f64>,
-    /// As above.
+    /// p99 of the send lag, milliseconds.
     pub(crate) send_lag_p99_ms: Option<f64>,
-    /// The second largest: of fewer than 100 requests p99 is the largest, and one late request proves nothing.
+    /// Second-largest send lag, milliseconds: with fewer than 100 requests p99 is the maximum, a single value.
     pub(crate) send_lag_second_ms: Option<f64>,
     /// The worst lateness of a 10 ms ticker in the window, milliseconds.
     pub(crate) ticker_worst_ms: Option<f64>,
     /// CPU of this process over the window, of what its cores or its CPU quota allow, 0 to 1.
     pub(crate) cpu_share: Option<f64>,
-    /// For how long it stood still, milliseconds; nothing if it did not.
+    /// Total stalled time, milliseconds.
     pub(crate) stalled_ms: Option<f64>,
-    /// Starts that waited for the disk.
+    /// Starts delayed by the disk.
     pub(crate) starts_waited: u64,
 }
 
-/// A machine's part of a turn.
+/// Part of a cell run on one machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    /// How it went.
     pub(super) report: &'a TurnReport,
-    /// When the load of the turn ended, on whatever machine that was the first, milliseconds.
+    /// End of the load on the first machine that ended, milliseconds.
     pub(super) until_ms: f64,
 }
 
-impl Raw {
-    /// Of a machine that may use so many cores.
-    pub(super) fn of<'a>(
+impl ClientMeasurements {
+    /// Measures a machine that may use `cores` cores.
+    pub(super) fn new<'a>(
         cores: f64,
         parts: &[Part],
         window: &Window,
         samples: impl IntoIterator<Item = &'a Sample>,
     ) -> Self {
-        let sent: Vec<&Sample> = samples.into_iter().filter(|sample| window.holds(sample)).collect();
-        let lag = Latency::of_metric(sent.iter().copied(), Population::Pooled, Metric::SendLag);
+        let sent: Vec<&Sample> = samples.into_iter().filter(|sample| window.contains(sample)).collect();
+        let lag = Latency::for_metric(sent.iter().copied(), Population::Pooled, Metric::SendLag);
         let (_, send_lag_second_ms) = sent.iter().map(|sample| sample.send_lag_ms).fold((None, None), two_largest);
         let seconds = || {
             parts.iter().flat_map(|part| {
@@ -103,7 +101,7 @@ impl Raw {
         }
     }
 
-    /// Why numbers that it made are not to be trusted.
+    /// Returns why the numbers of this machine are INVALID.
     pub(super) fn invalid(&self, lag_limit_ms: f64) -> Vec<String> {
         let is_repeated = self.send_lag_second_ms.is_some_and(|second| second > lag_limit_ms);
         let lag = self.send_lag_p99_ms.filter(|lag| *lag > lag_limit_ms && is_repeated);
@@ -115,7 +113,7 @@ impl Raw {
         lag.into_iter().chain(cpu).chain(disk).collect()
     }
 
-    /// Takes the stalls into account. The worst tick may have been counted in a second outside the window.
+    /// Adds the stalls. The worst tick may lie in a second outside the window.
     pub(super) fn with_standstill(self, standstill: Option<&Standstill>) -> Self {
         let Some(standstill) = standstill else { return self };
         let ticker_worst_ms = self.ticker_worst_ms.unwrap_or(0.0).max(standstill.longest_ms);
@@ -124,13 +122,17 @@ impl Raw {
 }
 
 impl Health {
-    /// Users waited for some machine more than they should have.
+    /// Returns whether users were idle on any machine.
     pub(crate) fn is_idle(&self) -> bool {
-        self.idle_share.is_some_and(|share| share > IDLE_SHARE) || self.machines.iter().any(Machine::is_idle)
+        self.idle_share.is_some_and(|share| share > IDLE_SHARE) || self.machines.iter().any(ShardHealth::is_idle)
     }
 
-    /// What to know of the client beside that the cell is INVALID.
-    pub(super) fn warnings(&self, client_stalled: u64, overhead: Option<&Growth>) -> impl Iterator<Item = Warning> {
+    /// Returns warnings about the client other than INVALID.
+    pub(super) fn warnings(
+        &self,
+        client_stalled: u64,
+        overhead: Option<&OverheadGrowth>,
+    ) -> impl Iterator<Item = Warning> {
         let warnings = [
             (client_stalled > 0, Warning::ClientStalled),
             (!self.clock_jumps.is_empty(), Warning::ClockJump),
@@ -139,7 +141,7 @@ impl Health {
         warnings.into_iter().filter_map(|(holds, warning)| holds.then_some(warning))
     }
 
-    pub(super) fn of(
+    pub(super) fn new(
         cell: &Cell,
         manifest: &Manifest,
         turns: &[TurnReport],
@@ -148,19 +150,20 @@ impl Health {
         median_ms: Option<f64>,
         stalls: &Stalls,
     ) -> Self {
-        let windowed = || samples.iter().filter(|sample| window.takes(sample));
-        let median = |metric| Latency::of_metric(windowed(), Population::Successes, metric).value_ms(0.5);
+        let windowed = || samples.iter().filter(|sample| window.includes(sample));
+        let median = |metric| Latency::for_metric(windowed(), Population::Successes, metric).value_ms(0.5);
         let limit_ms = LAG_MS.max(LAG_SHARE * median_ms.unwrap_or(0.0));
         let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
-        let (standstill, moved) = (Standstill::of(&parts, window, stalls.limit_ms()), stalls.moved());
-        let mut raw =
-            Raw::of(manifest.machine.allowed_cores(), &parts, window, samples).with_standstill(standstill.as_ref());
-        let mut balance = Balance::of(&parts, samples);
-        let machines = machine::all(cell, manifest, turns, window, samples, limit_ms, stalls.limit_ms());
+        let (standstill, moved) =
+            (Standstill::from_parts(&parts, window, stalls.limit_ms()), stalls.percentile_shift());
+        let mut raw = ClientMeasurements::new(manifest.machine.allowed_cores(), &parts, window, samples)
+            .with_standstill(standstill.as_ref());
+        let mut balance = UserTimeBalance::new(&parts, samples);
+        let machines = machine::shard_health(cell, manifest, turns, window, samples, limit_ms, stalls.limit_ms());
         let mut invalid = raw.invalid(limit_ms);
         let mut own = standstill.iter().chain(machines.iter().filter_map(|machine| machine.standstill.as_ref()));
-        let stood_still = moved.is_some() || own.any(|standstill| standstill.exceeds(window));
-        if let Some(standstill) = standstill.filter(|_| stood_still) {
+        let is_standstill_excessive = moved.is_some() || own.any(|standstill| standstill.exceeds(window));
+        if let Some(standstill) = standstill.filter(|_| is_standstill_excessive) {
             let moved = moved.map(|moved| format!("; {}", moved.text())).unwrap_or_default();
             invalid.push(format!("this machine {}{moved}", standstill.text()));
         }
@@ -173,21 +176,21 @@ impl Health {
             }
             raw.cpu_share = machines.iter().filter_map(|machine| machine.raw.cpu_share).max_by(f64::total_cmp);
             balance = machines.iter().map(|machine| machine.balance).sum();
-            let told = |machine: &Machine| {
+            let reasons = |machine: &ShardHealth| {
                 let shard = machine.shard;
                 machine.invalid.iter().map(|why| format!("shard {shard}: {why}")).collect::<Vec<_>>()
             };
-            invalid = machines.iter().flat_map(told).collect();
+            invalid = machines.iter().flat_map(reasons).collect();
             if let Some(moved) = moved {
                 let stood = machines.iter().filter(|machine| machine.standstill.is_some());
                 let shards: Vec<u32> = stood.map(|machine| machine.shard).collect();
-                invalid.push(format!("{} stood still; {}", machine::listed(&shards), moved.text()));
+                invalid.push(format!("{} stood still; {}", machine::list_shards(&shards), moved.text()));
             }
         }
         Self {
             raw,
             standstill,
-            stood_still,
+            is_standstill_excessive,
             clock_jumps: clock_jumps(turns),
             idle_share: balance.idle_share().filter(|_| !cell.is_open()),
             gap_p50_ms: median(Metric::BeyondServer),
@@ -198,7 +201,7 @@ impl Health {
     }
 }
 
-/// All jumps of wall clocks, in order of time.
+/// Returns all wall-clock jumps by time.
 fn clock_jumps(turns: &[TurnReport]) -> Vec<(Option<u32>, u64, f64)> {
     let parts = turns.iter().flat_map(TurnReport::machines);
     let of_part = |part: &TurnReport| {
@@ -211,7 +214,7 @@ fn clock_jumps(turns: &[TurnReport]) -> Vec<(Option<u32>, u64, f64)> {
     jumps
 }
 
-/// The two largest values seen so far, and one more.
+/// Updates the two largest values.
 fn two_largest((first, second): (Option<f64>, Option<f64>), value: f64) -> (Option<f64>, Option<f64>) {
     if first.is_none_or(|first| value > first) {
         (Some(value), first)
@@ -227,54 +230,55 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / f64::from(n))
 }
 
-/// Little's law of one machine: U T = responses + think time + idle, each cut at T, which is its own. Milliseconds.
+/// Little's law on one machine: U T = response time + think time + idle time, each until its own T. Milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Balance {
-    there: f64,
-    thought: f64,
-    waited: f64,
+#[allow(clippy::struct_field_names)] // the unit belongs to each
+pub(crate) struct UserTimeBalance {
+    user_ms: f64,
+    think_ms: f64,
+    response_ms: f64,
 }
 
-impl Balance {
-    pub(super) fn of<'a>(parts: &[Part], samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+impl UserTimeBalance {
+    pub(super) fn new<'a>(parts: &[Part], samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let reports = || parts.iter().map(|part| part.report);
-        let mut waited = 0.0;
+        let mut response_ms = 0.0;
         for sample in samples {
             let load_ms = reports().find(|turn| turn.repetition == sample.repetition).map_or(0.0, |turn| turn.load_ms);
-            waited += sample.response_ms.min((load_ms - sample.start_ms).max(0.0));
+            response_ms += sample.response_ms.min((load_ms - sample.start_ms).max(0.0));
         }
         Self {
-            there: reports().map(|turn| turn.user_ms).sum(),
-            thought: reports().map(|turn| turn.think_ms).sum(),
-            waited,
+            user_ms: reports().map(|turn| turn.user_ms).sum(),
+            think_ms: reports().map(|turn| turn.think_ms).sum(),
+            response_ms,
         }
     }
 
-    /// Users' time that is neither, 0 to 1; nothing where nobody was there.
+    /// Returns the idle fraction of the users' time, 0 to 1; `None` without users.
     pub(super) fn idle_share(self) -> Option<f64> {
-        let Self { there, thought, waited } = self;
-        (there > 0.0).then(|| ((there - thought - waited) / there).max(0.0))
+        let Self { user_ms, think_ms, response_ms } = self;
+        (user_ms > 0.0).then(|| ((user_ms - think_ms - response_ms) / user_ms).max(0.0))
     }
 }
 
-impl std::iter::Sum for Balance {
+impl std::iter::Sum for UserTimeBalance {
     fn sum<I: Iterator<Item = Self>>(balances: I) -> Self {
         balances.fold(Self::default(), |sum, one| Self {
-            there: sum.there + one.there,
-            thought: sum.thought + one.thought,
-            waited: sum.waited + one.waited,
+            user_ms: sum.user_ms + one.user_ms,
+            think_ms: sum.think_ms + one.think_ms,
+            response_ms: sum.response_ms + one.response_ms,
         })
     }
 }
 
-/// The longest time in the window of a closed loop in which nothing ended although much should have:
-/// what users would have asked meanwhile is missing from its percentiles. Milliseconds.
+/// Returns the longest service stall in the window of a closed loop, milliseconds: a gap without ends in which many were
+/// expected. The requests that users would have sent meanwhile are missing from the percentiles.
 ///
-/// What this machine stood still for is not the service's: it is taken off the gap.
+/// Stalls of this machine are subtracted from the gap.
 ///
-/// With ends at a rate r, a gap g without any has the chance exp(-r g): 15 expected ends are taken
-/// for no chance. Users that move in step leave gaps of one cycle, so that two are asked for.
-pub(super) fn stall(
+/// At an end rate r a gap g has probability exp(-r g): 15 expected ends are significant. Synchronised users leave gaps of
+/// one cycle, so two cycles are required.
+pub(super) fn longest_service_stall(
     cell: &Cell,
     window: &Window,
     samples: &[Sample],
@@ -288,7 +292,7 @@ pub(super) fn stall(
     let cycle_ms = median_ms? + crate::units::ms(cell.load.think_time.mean());
     let mut ends: Vec<(u32, f64)> = samples
         .iter()
-        .filter(|sample| sample.outcome == Outcome::Succeeded && window.holds(sample))
+        .filter(|sample| sample.outcome == Outcome::Succeeded && window.contains(sample))
         .map(|sample| (sample.repetition, sample.start_ms + sample.response_ms))
         .collect();
     ends.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -307,7 +311,7 @@ mod tests {
 
     fn idle(turns: &[TurnReport], samples: &[Sample]) -> Option<f64> {
         let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
-        Balance::of(&parts, samples).idle_share()
+        UserTimeBalance::new(&parts, samples).idle_share()
     }
 
     fn turn(user_ms: f64, think_ms: f64) -> TurnReport {
@@ -319,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn littles_law_counts_what_t_cuts() {
+    fn littles_law_truncates_at_the_end() {
         // One user for 1 s: 300 ms waited, 400 thought, and a request from 800 ms on that lasts 500.
         let samples = [sample(0.0, 300.0), sample(800.0, 500.0)];
         assert!((idle(&[turn(1_000.0, 400.0)], &samples).unwrap() - 0.1).abs() < 1e-12);
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn one_late_request_of_a_few_makes_no_cell_invalid() {
+    fn single_late_request_is_not_invalid() {
         let window = Window { start_ms: 0.0, length_s: 10.0, settled: true };
         let late = |lags: &[f64]| {
             let samples: Vec<Sample> = (0..93_u32)
@@ -336,7 +340,7 @@ mod tests {
                     ..sample(f64::from(n), 20.0)
                 })
                 .collect();
-            Raw::of(1.0, &[], &window, &samples).invalid(LAG_MS)
+            ClientMeasurements::new(1.0, &[], &window, &samples).invalid(LAG_MS)
         };
         assert_eq!(late(&[]), [""; 0]);
         assert_eq!(late(&[80.0]), [""; 0]);
@@ -346,18 +350,18 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_waited_for_the_disk_makes_the_cell_invalid() {
+    fn start_delayed_by_the_disk_is_invalid() {
         let raw = |starts_waited| {
             let report = TurnReport { starts_waited, ..turn(0.0, 0.0) };
             let window = Window { start_ms: 0.0, length_s: 1.0, settled: true };
-            Raw::of(1.0, &[Part { report: &report, until_ms: 1_000.0 }], &window, &[])
+            ClientMeasurements::new(1.0, &[Part { report: &report, until_ms: 1_000.0 }], &window, &[])
         };
         assert!(raw(None).invalid(5.0).is_empty());
         assert_eq!(raw(Some(3)).invalid(5.0), ["3 starts waited for the disk"]);
     }
 
     #[test]
-    fn a_stall_is_a_long_silence_among_many_ends() {
+    fn long_gap_among_many_ends_is_a_stall() {
         let mut plan = crate::plan::tests::plan();
         plan.load.think_time.min = std::time::Duration::ZERO;
         plan.load.think_time.max = std::time::Duration::ZERO;
@@ -366,15 +370,19 @@ mod tests {
         let every_10_ms = |from: u32, to: u32| (from..to).map(|n| sample(f64::from(n) * 10.0, 20.0));
         let none = Stalls::default();
         let steady: Vec<Sample> = every_10_ms(0, 1_000).collect();
-        assert_eq!(stall(cell, &window, &steady, Some(20.0), &none), None);
+        assert_eq!(longest_service_stall(cell, &window, &steady, Some(20.0), &none), None);
         let frozen: Vec<Sample> = every_10_ms(0, 400).chain(every_10_ms(500, 1_000)).collect();
-        assert_eq!(stall(cell, &window, &frozen, Some(20.0), &none), Some(1_010.0));
+        assert_eq!(longest_service_stall(cell, &window, &frozen, Some(20.0), &none), Some(1_010.0));
         let few: Vec<Sample> = frozen.iter().copied().step_by(100).collect();
-        assert_eq!(stall(cell, &window, &few, Some(20.0), &none), None, "a second without one of a few is chance");
+        assert_eq!(
+            longest_service_stall(cell, &window, &few, Some(20.0), &none),
+            None,
+            "a second without one of a few is chance"
+        );
         // The second in which nothing ended is the one in which this machine stood still.
         let mut turn = super::super::collect::tests::turn();
         turn.disturbances.stalls = vec![Stall { from_ms: 4_015.0, length_ms: 990.0, suspended_ms: 0.0 }];
         let own = Stalls::exclude(&[turn], &mut frozen.clone());
-        assert_eq!(stall(cell, &window, &frozen, Some(20.0), &own), None);
+        assert_eq!(longest_service_stall(cell, &window, &frozen, Some(20.0), &own), None);
     }
 }

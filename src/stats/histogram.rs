@@ -16,9 +16,9 @@ const DIGITS: u8 = 3;
 
 /// Times in microseconds inside, milliseconds outside; what is longer than an hour counts as one.
 #[derive(Debug, Clone)]
-pub(crate) struct Times(Histogram<u64>);
+pub(crate) struct LatencyHistogram(Histogram<u64>);
 
-impl Times {
+impl LatencyHistogram {
     /// None.
     pub(crate) fn new() -> Self {
         Self(Histogram::new_with_bounds(1, HIGHEST_US, DIGITS).unwrap_or_else(|_| unreachable!("the bounds are valid")))
@@ -40,7 +40,7 @@ impl Times {
     }
 }
 
-impl Default for Times {
+impl Default for LatencyHistogram {
     fn default() -> Self {
         Self::new()
     }
@@ -55,7 +55,7 @@ pub(super) fn log<'a>(
     samples: impl Iterator<Item = &'a Sample>,
 ) -> Vec<u8> {
     let Some(first) = turns.first() else { return Vec::new() };
-    let mut times = Times::new();
+    let mut times = LatencyHistogram::new();
     samples.filter(|sample| sample.outcome == Outcome::Succeeded).for_each(|sample| times.add(sample.response_ms));
     let start = UNIX_EPOCH + Duration::from_millis(first.started_ms);
     let mut bytes = Vec::new();
@@ -110,14 +110,14 @@ mod tests {
         let text = log("cell", &[turn], &window, samples.iter());
         assert!(text.starts_with(b"#[Histogram log format version 1.3]\n"));
         let (tag, histogram) = read(&text);
-        let mut expected = Times::new();
+        let mut expected = LatencyHistogram::new();
         (1..=1_000).for_each(|n| expected.add(f64::from(n)));
         assert_eq!((tag.as_str(), histogram), ("cell", expected.0));
     }
 
     #[test]
     fn three_digits_are_kept_and_an_hour_is_the_end() {
-        let mut times = Times::new();
+        let mut times = LatencyHistogram::new();
         assert_eq!(times.percentile_ms(0.5), None);
         times.add(206.4);
         assert!((times.percentile_ms(0.5).unwrap() - 206.4).abs() < 0.21);

@@ -1,5 +1,5 @@
-//! What thresholds ask of a cell: numbers with their 95 % interval. Percentiles have that of order
-//! statistics, shares that of Clopper and Pearson, what flows per second that of 20 batch means.
+//! Quantities that thresholds limit, with 95 % confidence intervals: order statistics for percentiles, Clopper-Pearson for
+//! fractions, 20 batch means for rates.
 
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
@@ -9,25 +9,22 @@ use super::summary::{CellSummary, is_good};
 use crate::plan::{Counted, Flow, Goodput, Timed};
 use crate::record::{Outcome, Unfit};
 
-/// What lies outside an interval on either side.
+/// Probability outside an interval on either side.
 const ALPHA: f64 = 0.025;
 
-/// Into how many parts the window is cut.
+/// Number of batches per latency window.
 pub(super) const BATCHES: usize = 20;
 
-/// A number and how sure it is, in its own unit.
+/// A value with its 95 % confidence interval; an open end is `None`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Interval {
-    /// As measured.
+pub(crate) struct ConfidenceInterval {
     pub(crate) value: f64,
-    /// With 95 % it is between this
     pub(crate) low: Option<f64>,
-    /// and this; an end is nothing where it is open.
     pub(crate) high: Option<f64>,
 }
 
 impl CellSummary {
-    /// The times of a kind; nothing where the cell has none such.
+    /// Returns the latencies of a metric, if the cell has it.
     pub(crate) fn times(&self, of: Timed) -> Option<&Latency> {
         match of {
             Timed::Response => Some(&self.latency),
@@ -40,8 +37,8 @@ impl CellSummary {
         }
     }
 
-    /// A share of all requests. What was cut off may have become either.
-    pub(crate) fn share(&self, of: Counted) -> Option<Interval> {
+    /// Returns a fraction of all requests. Censored requests widen the interval upwards.
+    pub(crate) fn share(&self, of: Counted) -> Option<ConfidenceInterval> {
         let mut in_order: Vec<&Sample> = self.samples.iter().collect();
         in_order.sort_by(|a, b| a.repetition.cmp(&b.repetition).then(a.start_ms.total_cmp(&b.start_ms)));
         let (mut at_least, mut at_most) = (Tally::default(), Tally::default());
@@ -51,11 +48,15 @@ impl CellSummary {
             at_most.add(hit || sample.outcome == Outcome::Censored);
         }
         let (hits, n) = (at_least.hits() as f64, at_least.n() as f64);
-        (n > 0.0).then(|| Interval { value: hits / n, low: Some(at_least.low(ALPHA)), high: Some(at_most.high(ALPHA)) })
+        (n > 0.0).then(|| ConfidenceInterval {
+            value: hits / n,
+            low: Some(at_least.low(ALPHA)),
+            high: Some(at_most.high(ALPHA)),
+        })
     }
 
-    /// Per second of the window.
-    pub(crate) fn flow(&self, of: Flow) -> Option<Interval> {
+    /// Returns a rate per second of the window.
+    pub(crate) fn flow(&self, of: Flow) -> Option<ConfidenceInterval> {
         self.per_second(|sample| match of {
             Flow::Requests => 1.0,
             Flow::OutputTokens if sample.outcome == Outcome::Succeeded => sample.output_tokens.map_or(0.0, f64::from),
@@ -63,13 +64,13 @@ impl CellSummary {
         })
     }
 
-    /// Requests per second of the window that meet all limits.
-    pub(crate) fn goodput_of(&self, limits: &Goodput) -> Option<Interval> {
+    /// Returns the requests per second of the window that meet all limits.
+    pub(crate) fn goodput_of(&self, limits: &Goodput) -> Option<ConfidenceInterval> {
         self.per_second(|sample| f64::from(u8::from(is_good(sample, limits))))
     }
 
     /// What ends inside the window, weighed; nothing where fewer requests end than there are batches.
-    fn per_second(&self, weight: impl Fn(&Sample) -> f64) -> Option<Interval> {
+    fn per_second(&self, weight: impl Fn(&Sample) -> f64) -> Option<ConfidenceInterval> {
         let mut starts: Vec<(u32, f64, f64)> = Vec::new();
         let mut length_ms = 0.0;
         for (repetition, load_ms) in &self.load_ms {
@@ -109,7 +110,7 @@ pub(crate) fn observe(of: Timed, sample: &Sample) -> Option<(f64, bool)> {
 }
 
 /// The mean per second with the interval of the means of 20 batches; `events` are (second, weight).
-fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Option<Interval> {
+fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Option<ConfidenceInterval> {
     if length_s <= 0.0 {
         return None;
     }
@@ -123,7 +124,7 @@ fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Optio
         return None;
     }
     let (mean, half) = student::mean(&sums.map(|sum| sum / batch_s), ALPHA);
-    Some(Interval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
+    Some(ConfidenceInterval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
 }
 
 #[cfg(test)]
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_ends_than_batches_tell_nothing() {
+    fn fewer_ends_than_batches_have_no_interval() {
         let events = |n: u32| (0..n).map(|s| (f64::from(s), 1.0));
         assert_eq!(batch_means(20.0, events(19)), None);
         assert_eq!(batch_means(0.0, events(20)), None);
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_summed_and_the_last_moment_counts() {
+    fn weights_are_summed_including_the_end() {
         let events = (0..=20_u32).map(|s| (f64::from(s), f64::from(s % 2) * 10.0));
         let interval = batch_means(20.0, events).unwrap();
         assert!((interval.value - 5.0).abs() < 1e-12, "{interval:?}");

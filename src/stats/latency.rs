@@ -1,46 +1,46 @@
-//! The latencies of one population: mean, extremes, percentiles.
+//! Latencies of a population: mean, minimum, maximum, percentiles.
 
 use super::collect::Sample;
-use super::interval::Interval;
+use super::interval::ConfidenceInterval;
 use super::percentile::{Curve, Observation, Percentile};
 use crate::record::Outcome;
 
-/// Who is in a population.
+/// Population of a latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Population {
-    /// Successes alone: plain percentiles.
+    /// Successes only: plain percentiles.
     Successes,
-    /// Successes, with what was cut off (censored, timed out) as "at least this long".
+    /// Successes, and censored or timed-out requests as lower bounds.
     Settled,
-    /// As [`Self::Settled`], failed and throttled ones joining as events: `include_failures`.
+    /// As [`Self::Settled`], with failed and throttled requests as events: `include_failures`.
     Pooled,
 }
 
-/// What is measured of a request, milliseconds.
+/// Measured time of a request, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
     /// From the start (in an open loop: the intended one) to the end.
     Response,
     /// From the send to the end.
     Service,
-    /// To the first content of a stream. A stream that was cut after it had one counts: that time is known.
+    /// Time to the first content of a stream; known also for streams that broke later.
     Ttft,
     /// To the first content of a stream that is no reasoning.
     Ttfat,
-    /// Per output token, of streams that did not come all at once.
+    /// Time per output token of streams that are not bursts.
     Tpot,
     /// The longest time between two content events.
     ChunkGap,
     /// From due to sent, whatever the outcome.
     SendLag,
-    /// The service's own.
+    /// Latency reported by the service.
     Server,
-    /// What the client saw beyond it.
+    /// Client overhead: service time minus reported latency.
     BeyondServer,
 }
 
 impl Metric {
-    /// The time of a sample of a population, and whether it is the true one or a lower bound.
+    /// Returns the time of a sample of a population, and whether it is exact (true) or a lower bound.
     pub(super) fn observe(self, sample: &Sample, population: Population) -> Option<(f64, bool)> {
         let known = |value: Option<f64>| value.map(|ms| (ms, true));
         let of_success = |value: Option<f64>| known(value.filter(|_| sample.outcome == Outcome::Succeeded));
@@ -59,13 +59,13 @@ impl Metric {
     }
 }
 
-/// Latencies of a population, milliseconds. Nothing is ever zero for want of data.
+/// Latencies of a population, milliseconds. Missing values are `None`, never zero.
 #[derive(Debug, Clone)]
 pub(crate) struct Latency {
     /// Requests that mean, minimum and maximum are of: those that ended by themselves, and with
     /// `include_failures` those that ended at their timeout.
     pub(crate) n: usize,
-    /// Requests that only lower bounds are known of.
+    /// Requests with a lower bound only.
     pub(crate) cut_off: usize,
     /// Arithmetic mean.
     pub(crate) mean_ms: Option<f64>,
@@ -77,13 +77,13 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// The response times of those samples that belong to the population.
-    pub(crate) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>, population: Population) -> Self {
-        Self::of_metric(samples, population, Metric::Response)
+    /// Computes the response times of the samples of a population.
+    pub(crate) fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>, population: Population) -> Self {
+        Self::for_metric(samples, population, Metric::Response)
     }
 
-    /// Another time of theirs.
-    pub(crate) fn of_metric<'a>(
+    /// Computes a metric of the samples of a population.
+    pub(crate) fn for_metric<'a>(
         samples: impl IntoIterator<Item = &'a Sample>,
         population: Population,
         metric: Metric,
@@ -130,17 +130,17 @@ impl Latency {
 
     /// A percentile with its interval as a threshold takes it: that requests were cut off says that
     /// they took as long at least. Nothing without samples.
-    pub(crate) fn bounded(&self, p: f64) -> Option<Interval> {
+    pub(crate) fn percentile_interval(&self, p: f64) -> Option<ConfidenceInterval> {
         let percentile = self.curve.percentile(p)?;
-        Some(Interval { value: percentile.value_ms, low: self.curve.at_least(p), high: percentile.high_ms })
+        Some(ConfidenceInterval { value: percentile.value_ms, low: self.curve.at_least(p), high: percentile.high_ms })
     }
 
-    /// What percentiles are read from.
+    /// Returns the distribution.
     pub(super) fn curve(&self) -> &Curve {
         &self.curve
     }
 
-    /// How they lie; see [`Curve::bins`].
+    /// Returns the histogram; see [`Curve::bins`].
     pub(crate) fn bins(&self, top_ms: f64, bins: usize) -> (Vec<usize>, usize) {
         self.curve.bins(top_ms, bins)
     }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_in_which_population() {
+    fn populations_contain_the_right_requests() {
         let samples = [
             sample(100.0, Outcome::Succeeded, false),
             sample(200.0, Outcome::Failed, true),
@@ -197,7 +197,7 @@ mod tests {
             sample(500.0, Outcome::Censored, false),
         ];
         let of = |population| {
-            let latency = Latency::of(&samples, population);
+            let latency = Latency::from_samples(&samples, population);
             (latency.n, latency.cut_off, latency.observations(), latency.mean_ms, latency.max_ms)
         };
         assert_eq!(of(Population::Successes), (1, 0, 1, Some(100.0), Some(100.0)));
@@ -206,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_not_zero() {
-        let latency = Latency::of(&[], Population::Settled);
+    fn missing_data_are_not_zero() {
+        let latency = Latency::from_samples(&[], Population::Settled);
         assert_eq!((latency.mean_ms, latency.min_ms, latency.value_ms(0.5)), (None, None, None));
         assert!(latency.percentile(0.95).is_none());
     }

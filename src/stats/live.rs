@@ -1,6 +1,6 @@
-//! What is known of a run while it goes on, for the display. Approximate, never reported.
+//! Approximate statistics of a running run, for the progress display only.
 
-use super::histogram::Times;
+use super::histogram::LatencyHistogram;
 use super::spend::Spend;
 use crate::matrix::Cell;
 use crate::prices::Prices;
@@ -10,36 +10,36 @@ use crate::units::Usd;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// What "now" covers, seconds.
+/// Length of the sliding window, seconds.
 const NOW_S: usize = 10;
 
-/// The running cell so far, and what the run has cost.
+/// Statistics of the running cell, and the cost of the run.
 #[derive(Debug)]
-pub(crate) struct Live {
-    /// The running one's place in the order; nothing before the first.
+pub(crate) struct LiveStats {
+    /// Position of the running cell in the order; `None` before the first.
     pub(crate) place: Option<usize>,
-    /// The running cell's index in matrix order.
+    /// Index of the running cell in matrix order.
     pub(crate) cell: usize,
-    /// When it began.
+    /// Start of the cell.
     pub(crate) began: Option<Instant>,
-    /// It is over, and the next one has not begun.
+    /// The cell has ended and the next one has not started.
     pub(crate) is_over: bool,
     /// Users running.
     pub(crate) users: u32,
     /// Requests in flight.
     pub(crate) in_flight: u32,
     /// How its requests ended.
-    pub(crate) ends: Ends,
+    pub(crate) ends: OutcomeCounts,
     /// Of its successes.
     pub(crate) input_tokens: u64,
     /// Of its successes.
     pub(crate) output_tokens: u64,
-    /// Cells that ended since somebody took them from here.
-    pub(crate) done: Vec<Done>,
+    /// Finished cells that the display has not taken yet.
+    pub(crate) done: Vec<FinishedCell>,
     /// Requests that ended in each of the last seconds, the running one last.
     ended: VecDeque<u64>,
-    times: Times,
-    ttft: Times,
+    times: LatencyHistogram,
+    ttft: LatencyHistogram,
     prices: Prices,
     /// Of the cell.
     spend: Spend,
@@ -49,7 +49,7 @@ pub(crate) struct Live {
 
 /// Requests by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Ends {
+pub(crate) struct OutcomeCounts {
     /// See `Outcome`.
     pub(crate) succeeded: u64,
     /// See `Outcome`.
@@ -60,28 +60,28 @@ pub(crate) struct Ends {
     pub(crate) censored: u64,
 }
 
-/// A cell that ended.
+/// A finished cell.
 #[derive(Debug, Clone)]
-pub(crate) struct Done {
-    /// Its place in the order.
+pub(crate) struct FinishedCell {
+    /// Position in the order.
     pub(crate) place: usize,
-    /// Its index in matrix order.
+    /// Index in matrix order.
     pub(crate) cell: usize,
     /// How its requests ended.
-    pub(crate) ends: Ends,
+    pub(crate) ends: OutcomeCounts,
     /// Of all its successes, milliseconds.
     pub(crate) p50_ms: Option<f64>,
     /// See `p50_ms`.
     pub(crate) p95_ms: Option<f64>,
-    /// What it cost, where all of it is known.
+    /// Cost, if completely known.
     pub(crate) usd: Option<Usd>,
     /// How it ended.
     pub(crate) end: TurnEnd,
-    /// Why, where it did not finish.
+    /// Why the cell did not finish.
     pub(crate) reason: Option<String>,
 }
 
-impl Live {
+impl LiveStats {
     /// Before the first cell.
     pub(crate) fn new(prices: Prices) -> Self {
         Self {
@@ -91,31 +91,31 @@ impl Live {
             is_over: true,
             users: 0,
             in_flight: 0,
-            ends: Ends::default(),
+            ends: OutcomeCounts::default(),
             input_tokens: 0,
             output_tokens: 0,
             done: Vec::new(),
             ended: VecDeque::new(),
-            times: Times::new(),
-            ttft: Times::new(),
+            times: LatencyHistogram::new(),
+            ttft: LatencyHistogram::new(),
             prices,
             spend: Spend::default(),
             before: None,
         }
     }
 
-    /// The next cell begins.
+    /// Starts the next cell.
     pub(crate) fn begin(&mut self, place: usize, cell: usize) {
         self.times.clear();
         self.ttft.clear();
         self.ended.clear();
         (self.place, self.cell, self.began, self.is_over) = (Some(place), cell, Some(Instant::now()), false);
-        (self.ends, self.input_tokens, self.output_tokens) = (Ends::default(), 0, 0);
+        (self.ends, self.input_tokens, self.output_tokens) = (OutcomeCounts::default(), 0, 0);
         self.before = self.usd();
         self.spend = Spend::default();
     }
 
-    /// A request ended; `cell` is its own.
+    /// Adds a finished request of `cell`.
     pub(crate) fn add(&mut self, cell: &Cell, record: &Record) {
         self.spend.add(&self.prices, cell, record, true);
         if !record.phase.is_load() {
@@ -143,7 +143,7 @@ impl Live {
         }
     }
 
-    /// A second went by.
+    /// Advances the sliding window by one second.
     pub(crate) fn second(&mut self, second: Second) {
         (self.users, self.in_flight) = (second.users, second.in_flight);
         if self.ended.is_empty() {
@@ -155,10 +155,10 @@ impl Live {
         }
     }
 
-    /// The cell ended.
+    /// Ends the cell.
     pub(crate) fn end(&mut self, report: &TurnReport) {
         (self.is_over, self.users, self.in_flight) = (true, 0, 0);
-        self.done.push(Done {
+        self.done.push(FinishedCell {
             place: self.place.unwrap_or_default(),
             cell: self.cell,
             ends: self.ends,
@@ -186,7 +186,7 @@ impl Live {
         (whole > 0).then(|| self.ended.iter().take(whole).sum::<u64>() as f64 / whole as f64)
     }
 
-    /// What this session has cost, as far as prices are known; nothing where none is.
+    /// Returns the cost of this session as far as prices are known; `None` without any price.
     pub(crate) fn usd(&self) -> Option<Usd> {
         let of_cell = (self.spend.priced > 0 || self.spend.total > Usd::default()).then_some(self.spend.total);
         match (self.before, of_cell) {
@@ -206,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn now_is_the_last_ten_whole_seconds() {
+    fn rate_covers_the_last_ten_whole_seconds() {
         let cell = &crate::matrix::expand(&crate::plan::tests::plan())[0];
-        let mut live = Live::new(Prices::kept(&[]));
+        let mut live = LiveStats::new(Prices::kept(&[]));
         live.begin(0, 0);
         assert_eq!(live.requests_per_sec(), None, "nothing is not zero");
         for requests in [0, 20, 10, 30] {

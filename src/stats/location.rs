@@ -1,20 +1,19 @@
-//! Where a cell's latencies lie, in two numbers that sessions are compared by: the typical time (a
-//! trimmed mean of the logarithms, which an outlier does not move) and p95. They are read off the same
-//! population and window as the cell's percentiles. Compares nothing itself.
+//! Location of a cell's latencies, by which sessions are compared: the typical time (a trimmed mean of the logarithms,
+//! robust to outliers) and p95, over the same population and window as the percentiles.
 
 use super::CellSummary;
 use super::percentile::Curve;
 
-/// What is cut off on either side before the mean is taken.
+/// Fraction trimmed on either side.
 const TRIM: f64 = 0.10;
 
-/// Fewer requests than these make no typical time,
-pub(crate) const ENOUGH_FOR_TYPICAL: usize = 20;
+/// Minimum number of requests for a typical time.
+pub(crate) const MIN_SAMPLES_TYPICAL: usize = 20;
 
-/// and fewer than these no p95: its upper side would be open (0.95^59 < 5 %).
-pub(crate) const ENOUGH_FOR_P95: usize = 59;
+/// Minimum number of requests for a p95 with a closed upper end (0.95^59 < 5 %).
+pub(crate) const MIN_SAMPLES_P95: usize = 59;
 
-/// Two numbers of a cell in one session.
+/// Location of a cell's latencies in one session.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Location {
     /// Requests that they are of, those cut off too.
@@ -32,10 +31,10 @@ pub(crate) struct Location {
 
 impl Location {
     /// Of a population of times.
-    pub(crate) fn of(curve: &Curve) -> Self {
+    pub(crate) fn from_curve(curve: &Curve) -> Self {
         let n = curve.len();
-        let typical = (n >= ENOUGH_FOR_TYPICAL).then(|| typical(curve)).flatten();
-        let p95_ms = (n >= ENOUGH_FOR_P95).then(|| curve.at(0.95)).flatten().filter(|ms| *ms > 0.0);
+        let typical = (n >= MIN_SAMPLES_TYPICAL).then(|| typical(curve)).flatten();
+        let p95_ms = (n >= MIN_SAMPLES_P95).then(|| curve.at(0.95)).flatten().filter(|ms| *ms > 0.0);
         Self {
             n,
             typical_ms: typical.map(|(ms, _)| ms),
@@ -72,9 +71,9 @@ fn tail_error(curve: &Curve, p95_ms: f64) -> Option<f64> {
 }
 
 impl CellSummary {
-    /// Where its latencies lie.
+    /// Computes the location of the latencies.
     pub(crate) fn location(&self) -> Location {
-        Location::of(self.latency.curve())
+        Location::from_curve(self.latency.curve())
     }
 }
 
@@ -89,20 +88,20 @@ mod tests {
     }
 
     #[test]
-    fn by_hand() {
+    fn location_matches_a_calculation_by_hand() {
         // 20 times, two cut off on either side: the geometric mean of the middle 16.
         let middle = [4.0, 9.0].repeat(8);
         let times = [0.001, 1.0].into_iter().chain(middle).chain([1e3, 1e6]);
-        let location = Location::of(&curve(times.map(|ms| (ms, true))));
+        let location = Location::from_curve(&curve(times.map(|ms| (ms, true))));
         assert!((location.typical_ms.unwrap() - 6.0).abs() < 1e-9, "{location:?}");
         assert_eq!((location.n, location.p95_ms), (20, None), "no p95 of 20");
-        let many = Location::of(&curve((1..=100).map(|ms| (f64::from(ms), true))));
+        let many = Location::from_curve(&curve((1..=100).map(|ms| (f64::from(ms), true))));
         assert_eq!(many.p95_ms, Some(95.0));
     }
 
     #[test]
-    fn too_few_and_too_much_cut_off_are_nothing() {
-        let of = |n: u32, whole: u32| Location::of(&curve((0..n).map(|i| (f64::from(i + 1), i < whole))));
+    fn too_few_or_too_censored_samples_have_no_location() {
+        let of = |n: u32, whole: u32| Location::from_curve(&curve((0..n).map(|i| (f64::from(i + 1), i < whole))));
         assert_eq!(of(19, 19).typical_ms, None);
         assert!(of(20, 20).typical_ms.is_some());
         assert_eq!((of(58, 58).p95_ms, of(59, 59).p95_ms), (None, Some(57.0)));
@@ -113,13 +112,13 @@ mod tests {
 
     /// What the errors say is how locations of the same service differ.
     #[test]
-    fn errors_are_what_samples_differ_by() {
+    fn standard_errors_match_the_observed_variation() {
         use rand::SeedableRng;
         use rand_distr::{Distribution, LogNormal};
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
         let times = LogNormal::new(5.0, 0.35).unwrap();
         let all: Vec<Location> =
-            (0..600).map(|_| Location::of(&curve((0..200).map(|_| (times.sample(&mut rng), true))))).collect();
+            (0..600).map(|_| Location::from_curve(&curve((0..200).map(|_| (times.sample(&mut rng), true))))).collect();
         let check = |name: &str, figure: &dyn Fn(&Location) -> Option<(f64, f64)>| {
             let all: Vec<(f64, f64)> = all.iter().filter_map(figure).collect();
             let n = all.len() as f64;
@@ -137,8 +136,8 @@ mod tests {
         fn a_factor_on_all_times_is_the_same_factor_on_both(
             times in prop::collection::vec(1.0_f64..1e5, 59..200), factor in 0.5_f64..2.0
         ) {
-            let before = Location::of(&curve(times.iter().map(|ms| (*ms, true))));
-            let after = Location::of(&curve(times.iter().map(|ms| (ms * factor, true))));
+            let before = Location::from_curve(&curve(times.iter().map(|ms| (*ms, true))));
+            let after = Location::from_curve(&curve(times.iter().map(|ms| (ms * factor, true))));
             for (before, after) in [(before.typical_ms, after.typical_ms), (before.p95_ms, after.p95_ms)] {
                 prop_assert!((after.unwrap() / before.unwrap() / factor - 1.0).abs() < 1e-9);
             }

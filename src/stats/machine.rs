@@ -1,8 +1,7 @@
-//! The machines of a run that several made: what each did to a cell's numbers, and which are not there. A
-//! dimension of the client's health and never of latency, which is of all requests.
+//! Shards of a run: the client health of each, and missing shards. Latency is never split by shard.
 
 use super::collect::Sample;
-use super::health::{Balance, IDLE_SHARE, Part, Raw};
+use super::health::{ClientMeasurements, IDLE_SHARE, Part, UserTimeBalance};
 use super::stalls::Standstill;
 use super::window::Window;
 use crate::matrix::{Cell, format_shards};
@@ -10,41 +9,41 @@ use crate::record::Phase;
 use crate::record::manifest::{Manifest, ShardPart, Shards, TurnReport};
 use std::collections::BTreeMap;
 
-/// What one machine did.
+/// Client health of one shard.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Machine {
+pub(crate) struct ShardHealth {
     /// From 0.
     pub(crate) shard: u32,
-    /// It ended every turn of the cell.
+    /// The shard finished every cell run.
     pub(crate) is_whole: bool,
     /// Its requests, ramp and drain included.
     pub(crate) requests: u64,
-    /// By how much its load began after the agreed moment, by its own clock; the worst of the turns, milliseconds.
+    /// Largest delay of the load after the barrier by the local clock, milliseconds.
     pub(crate) late_ms: Option<f64>,
-    /// As the cell's, over its own requests, seconds and cores.
-    pub(crate) raw: Raw,
-    /// How long it stood still; nothing if it did not.
+    /// Measurements of this shard.
+    pub(crate) raw: ClientMeasurements,
+    /// Stalls; `None` without.
     pub(crate) standstill: Option<Standstill>,
-    /// Where its users' time went.
-    pub(super) balance: Balance,
-    /// Why it spoiled the cell's numbers; empty where it did not.
+    /// Balance of the users' time.
+    pub(super) balance: UserTimeBalance,
+    /// Why the shard makes the cell INVALID; empty if it does not.
     pub(crate) invalid: Vec<String>,
 }
 
-impl Machine {
+impl ShardHealth {
     /// Its users' time that is neither thought nor waited for an answer, 0 to 1 (closed loop).
     pub(crate) fn idle_share(&self) -> Option<f64> {
         self.balance.idle_share()
     }
 
-    /// They waited for it more than they should have.
+    /// Returns whether users were idle.
     pub(crate) fn is_idle(&self) -> bool {
         self.idle_share().is_some_and(|share| share > IDLE_SHARE)
     }
 }
 
-/// The machines that a cell has anything of, by their index; none where one made the run.
-pub(super) fn all<'a>(
+/// Computes the client health per shard; empty without shards.
+pub(super) fn shard_health<'a>(
     cell: &Cell,
     manifest: &Manifest,
     turns: &'a [TurnReport],
@@ -52,7 +51,7 @@ pub(super) fn all<'a>(
     samples: &[Sample],
     limit_ms: f64,
     stall_limit_ms: f64,
-) -> Vec<Machine> {
+) -> Vec<ShardHealth> {
     let Some(shards) = &manifest.shards else { return Vec::new() };
     let mut sent: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
     for shard in turns.iter().flat_map(TurnReport::machines).filter_map(|part| part.shard) {
@@ -71,16 +70,21 @@ pub(super) fn all<'a>(
             Some(Part { report, until_ms: turn.load_ms })
         };
         let parts: Vec<Part> = turns.iter().filter_map(part).collect();
-        let standstill = Standstill::of(&parts, window, stall_limit_ms);
-        let raw = Raw::of(cores, &parts, window, samples.iter().copied()).with_standstill(standstill.as_ref());
+        let standstill = Standstill::from_parts(&parts, window, stall_limit_ms);
+        let raw = ClientMeasurements::new(cores, &parts, window, samples.iter().copied())
+            .with_standstill(standstill.as_ref());
         let mut invalid = raw.invalid(limit_ms);
         invalid.extend(standstill.filter(|standstill| standstill.exceeds(window)).map(|standstill| standstill.text()));
-        Machine {
+        ShardHealth {
             shard,
             is_whole: parts.len() == turns.len(),
             requests: samples.len() as u64,
             late_ms: parts.iter().filter_map(|part| part.report.late_ms).max_by(f64::total_cmp),
-            balance: if cell.is_open() { Balance::default() } else { Balance::of(&parts, samples.iter().copied()) },
+            balance: if cell.is_open() {
+                UserTimeBalance::default()
+            } else {
+                UserTimeBalance::new(&parts, samples.iter().copied())
+            },
             standstill,
             invalid,
             raw,
@@ -89,8 +93,8 @@ pub(super) fn all<'a>(
     sent.into_iter().map(machine).collect()
 }
 
-/// Ends the load of every turn for all its machines when the first of them has ended it: what was sent later, and what
-/// was running then, is of the drain.
+/// Ends the load of every cell run for all shards when the first one ends: later sends and requests then in flight belong
+/// to the drain.
 pub(super) fn end_together(turns: &[TurnReport], samples: &mut [Sample]) {
     for turn in turns.iter().filter(|turn| turn.parts.iter().any(|part| part.load_ms > turn.load_ms)) {
         for sample in samples.iter_mut().filter(|sample| sample.repetition == turn.repetition) {
@@ -103,9 +107,9 @@ pub(super) fn end_together(turns: &[TurnReport], samples: &mut [Sample]) {
     }
 }
 
-/// `shard 2 of 4 is missing`, or that it was cut off where all of them left something: machines whose end some turn of a
-/// cell lacks; nothing where none does.
-pub(super) fn missing(manifest: &Manifest, turns: &[TurnReport]) -> Option<String> {
+/// Describes shards without a report of some cell run: `shard 2 of 4 is missing`, or `was cut off` if it left partial
+/// results; `None` if all are complete.
+pub(super) fn missing_shards(manifest: &Manifest, turns: &[TurnReport]) -> Option<String> {
     let Shards { count, parts, .. } = manifest.shards.as_ref().filter(|shards| shards.count > 1)?;
     let count = *count;
     let lacks = |turn: &TurnReport, shard: u32| turn.machines().iter().all(|part| part.shard != Some(shard));
@@ -118,26 +122,26 @@ pub(super) fn missing(manifest: &Manifest, turns: &[TurnReport]) -> Option<Strin
         (false, [_]) => "is missing",
         (false, _) => "are missing",
     };
-    Some(format!("{} {what}", named(&missing, count)))
+    Some(format!("{} {what}", describe_shards(&missing, count)))
 }
 
 /// `shard 2 of 4`, `shards 1 and 3 of 4`, `shards 0, 1, 2 and 9 more of 16`.
-pub(crate) fn named(shards: &[u32], count: u32) -> String {
-    format!("{} of {count}", listed(shards))
+pub(crate) fn describe_shards(shards: &[u32], count: u32) -> String {
+    format!("{} of {count}", list_shards(shards))
 }
 
-/// As above, without how many there are.
-pub(crate) fn listed(shards: &[u32]) -> String {
+/// Lists shards without the total.
+pub(crate) fn list_shards(shards: &[u32]) -> String {
     format_shards(shards, 4)
 }
 
-/// The verb after them.
-pub(crate) fn is(shards: &[u32]) -> &'static str {
+/// Returns the verb that follows the list.
+pub(crate) fn is_or_are(shards: &[u32]) -> &'static str {
     if shards.len() == 1 { "is" } else { "are" }
 }
 
-/// Machines whose clocks nothing keeps in step, as far as they say.
-pub(crate) fn unsynchronised(parts: &[ShardPart]) -> Vec<u32> {
+/// Returns the shards that report an unsynchronised clock.
+pub(crate) fn unsynchronised_shards(parts: &[ShardPart]) -> Vec<u32> {
     let is_loose = |part: &&ShardPart| part.clock.is_some_and(|clock| !clock.synchronised);
     parts.iter().filter(is_loose).map(|part| part.index).collect()
 }
@@ -165,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_load_of_all_ends_with_the_first() {
+    fn load_of_all_shards_ends_with_the_first() {
         let turns = [merged(&[1_000.0, 600.0])];
         let mut samples = [
             sent(0, 100.0, 100.0),
@@ -197,25 +201,25 @@ mod tests {
 
     /// Little's law adds up only where each machine's sums are cut at its own end.
     #[test]
-    fn idle_users_are_found_on_the_machine_that_has_them() {
+    fn idle_users_are_attributed_to_their_shard() {
         let turns = [merged(&[1_000.0, 600.0])];
         // The first waits for 400 of its other 500 ms, all of the second's 300 ms are an answer that lasts longer.
         let samples = [sent(0, 100.0, 100.0), sent(0, 700.0, 400.0), sent(1, 300.0, 500.0)];
         let of = |shard: u16| {
             let part = Part { report: &turns[0].parts[usize::from(shard)], until_ms: turns[0].load_ms };
-            Balance::of(&[part], samples.iter().filter(|sample| sample.shard == Some(shard)))
+            UserTimeBalance::new(&[part], samples.iter().filter(|sample| sample.shard == Some(shard)))
         };
         let near = |share: Option<f64>, expected: f64| (share.unwrap() - expected).abs() < 1e-12;
         assert!(near(of(0).idle_share(), 0.1), "{:?}", of(0));
         assert!(near(of(1).idle_share(), 0.0), "{:?}", of(1));
-        assert!(near([of(0), of(1)].into_iter().sum::<Balance>().idle_share(), 100.0 / 1_600.0));
+        assert!(near([of(0), of(1)].into_iter().sum::<UserTimeBalance>().idle_share(), 100.0 / 1_600.0));
     }
 
     #[test]
-    fn shards_are_named_and_many_are_counted() {
-        assert_eq!(named(&[2], 4), "shard 2 of 4");
-        assert_eq!(named(&[1, 3], 4), "shards 1 and 3 of 4");
-        assert_eq!(named(&[1, 2, 3, 5], 8), "shards 1, 2, 3 and 5 of 8");
-        assert_eq!(named(&(4..16).collect::<Vec<_>>(), 16), "shards 4, 5, 6 and 9 more of 16");
+    fn long_shard_lists_are_abbreviated() {
+        assert_eq!(describe_shards(&[2], 4), "shard 2 of 4");
+        assert_eq!(describe_shards(&[1, 3], 4), "shards 1 and 3 of 4");
+        assert_eq!(describe_shards(&[1, 2, 3, 5], 8), "shards 1, 2, 3 and 5 of 8");
+        assert_eq!(describe_shards(&(4..16).collect::<Vec<_>>(), 16), "shards 4, 5, 6 and 9 more of 16");
     }
 }

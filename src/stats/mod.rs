@@ -1,7 +1,8 @@
-//! From records to numbers. Knows record, matrix, plan, prices and units; draws nothing and decides nothing.
+//! Statistics of records. Uses record, matrix, plan, prices and units; `verdict` evaluates the results, `report` renders
+//! them.
 //!
-//! [`Collector`] takes records one by one and keeps a few dozen bytes of each; [`Summary`] holds what
-//! is said of every cell and of every pool of cells.
+//! [`Collector`] reads records one by one and keeps a few dozen bytes of each; [`Summary`] contains the statistics of
+//! every cell and of pools of cells.
 
 mod collect;
 mod damage;
@@ -16,12 +17,12 @@ pub(crate) mod machine;
 mod overhead;
 pub(crate) mod percentile;
 mod phases;
+mod pooled;
 mod prompts;
 pub(crate) mod proportion;
 pub(crate) mod repeated;
 mod replies;
 pub(crate) mod series;
-mod shown;
 mod slowest;
 mod spend;
 mod stages;
@@ -36,19 +37,19 @@ pub(crate) mod window;
 
 pub(crate) use collect::{Collector, Sample};
 pub(crate) use errors::{ErrorCount, OTHER_MESSAGES};
-pub(crate) use health::{Health, Raw};
-pub(crate) use histogram::Times;
-pub(crate) use interval::Interval;
+pub(crate) use health::{ClientMeasurements, Health};
+pub(crate) use histogram::LatencyHistogram;
+pub(crate) use interval::ConfidenceInterval;
 pub(crate) use latency::Latency;
-pub(crate) use machine::Machine;
-pub(crate) use overhead::Against;
+pub(crate) use machine::ShardHealth;
+pub(crate) use overhead::OverheadReference;
 pub(crate) use phases::PhaseSummary;
 pub(crate) use prompts::PromptUses;
-pub(crate) use slowest::Slow;
+pub(crate) use slowest::SlowRequest;
 pub(crate) use spend::{Spend, may_be_charged};
 pub(crate) use stages::StageSummary;
 pub(crate) use stalls::TICK_MS;
 pub(crate) use stopped::Stopped;
-pub(crate) use summary::{CellSummary, Counts, Pool, Summary, samples_wanted};
+pub(crate) use summary::{CellSummary, Counts, Pool, Summary, required_samples};
 pub(crate) use validity::Validity;
 pub(crate) use warning::Warning;

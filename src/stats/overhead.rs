@@ -1,5 +1,5 @@
-//! Client overhead: what the client saw beyond the service's own latency (`latencyMs`). If it grows within a cell or
-//! with the load, the time was added by this machine or by the network, whatever the ticker noticed.
+//! Client overhead: service time minus the reported `latencyMs`. If it grows within a cell or with the load, this machine
+//! or the network added the time.
 
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
@@ -16,23 +16,22 @@ const LEAST_MS: f64 = 50.0;
 /// nor is growth below this share of the cell's p50.
 const LEAST_SHARE: f64 = 0.05;
 
-/// The axes of the load: cells that differ in nothing else differ in how much they ask of the client.
+/// The axes of the load.
 const LOAD_AXES: [&str; 3] = ["users", "arrival_rate", "profile"];
 
 /// A p95 of the overhead that is larger than another one.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Growth {
-    /// What it was there, milliseconds.
+pub(crate) struct OverheadGrowth {
+    /// p95 of the reference, milliseconds.
     pub(crate) from_ms: f64,
-    /// What it is here, milliseconds.
+    /// p95 of the cell, milliseconds.
     pub(crate) to_ms: f64,
-    /// Where "there" is.
-    pub(crate) against: Against,
+    pub(crate) against: OverheadReference,
 }
 
-/// What an overhead is compared with.
+/// Reference of a growing overhead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Against {
+pub(crate) enum OverheadReference {
     /// The first half of the latency window; the larger one is that of the second half.
     FirstHalf,
     /// The cell with the lowest load among those that differ in load alone, by its id.
@@ -45,15 +44,15 @@ pub(super) fn between_halves(
     load_ms: &BTreeMap<u32, f64>,
     samples: &[Sample],
     p50_ms: Option<f64>,
-) -> Option<Growth> {
+) -> Option<OverheadGrowth> {
     let is_second = |sample: &&Sample| {
         let load_ms = load_ms.get(&sample.repetition).copied().unwrap_or(0.0);
         sample.start_ms >= window.start_ms.midpoint(load_ms)
     };
-    let taken = || samples.iter().filter(|sample| window.takes(sample));
+    let taken = || samples.iter().filter(|sample| window.includes(sample));
     let first = p95(taken().filter(|sample| !is_second(sample)))?;
     let second = p95(taken().filter(is_second))?;
-    growth(first, second, p50_ms, Against::FirstHalf)
+    growth(first, second, p50_ms, OverheadReference::FirstHalf)
 }
 
 /// Compares each cell with the one that has the lowest load, where nothing else differs.
@@ -74,7 +73,7 @@ pub(super) fn compare_loads(cells: &mut [CellSummary]) {
         loads.sort_by(|a, b| a.0.total_cmp(&b.0));
         let of = |cells: &[CellSummary], index: usize| {
             let summary: &CellSummary = &cells[index];
-            p95(summary.samples.iter().filter(|sample| summary.window.takes(sample)))
+            p95(summary.samples.iter().filter(|sample| summary.window.includes(sample)))
         };
         let lowest = loads[0].1;
         let Some(least) = of(cells, lowest) else { continue };
@@ -83,7 +82,7 @@ pub(super) fn compare_loads(cells: &mut [CellSummary]) {
             let Some(here) = of(cells, index) else { continue };
             let summary = &mut cells[index];
             let p50_ms = summary.latency.value_ms(0.5);
-            let grown = growth(least, here, p50_ms, Against::LowestLoad(id.clone()));
+            let grown = growth(least, here, p50_ms, OverheadReference::LowestLoad(id.clone()));
             if summary.overhead.is_none() && grown.is_some() {
                 summary.overhead = grown;
                 summary.warnings.push(Warning::ClientOverhead);
@@ -94,15 +93,15 @@ pub(super) fn compare_loads(cells: &mut [CellSummary]) {
 
 /// The p95 of the overhead, where the sample allows an interval with both ends.
 fn p95<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Percentile> {
-    let overhead = Latency::of_metric(samples, Population::Successes, Metric::BeyondServer);
+    let overhead = Latency::for_metric(samples, Population::Successes, Metric::BeyondServer);
     overhead.percentile(0.95).filter(|percentile| percentile.quality == Quality::Ok)
 }
 
 /// The growth from one p95 to another: it must matter, and their 95 % intervals must not overlap.
-fn growth(from: Percentile, to: Percentile, p50_ms: Option<f64>, against: Against) -> Option<Growth> {
+fn growth(from: Percentile, to: Percentile, p50_ms: Option<f64>, against: OverheadReference) -> Option<OverheadGrowth> {
     let least_ms = LEAST_MS.max(LEAST_SHARE * p50_ms?);
     let is_sure = to.low_ms? > from.high_ms?;
-    let growth = Growth { from_ms: from.value_ms, to_ms: to.value_ms, against };
+    let growth = OverheadGrowth { from_ms: from.value_ms, to_ms: to.value_ms, against };
     (is_sure && to.value_ms - from.value_ms > least_ms).then_some(growth)
 }
 
@@ -121,15 +120,15 @@ mod tests {
         (0..400).map(sent).collect()
     }
 
-    fn halves(samples: &[Sample]) -> Option<Growth> {
+    fn halves(samples: &[Sample]) -> Option<OverheadGrowth> {
         let window = Window { start_ms: 0.0, length_s: 20.0, settled: true };
         between_halves(&window, &BTreeMap::from([(1, 20_000.0)]), samples, Some(210.0))
     }
 
     #[test]
-    fn an_overhead_that_grows_within_a_cell_is_found() {
+    fn growing_overhead_is_found() {
         let grown = halves(&samples(|n| if n < 200 { 5.0 + f64::from(n % 7) } else { 80.0 + f64::from(n % 7) }));
-        assert_eq!(grown, Some(Growth { from_ms: 11.0, to_ms: 86.0, against: Against::FirstHalf }));
+        assert_eq!(grown, Some(OverheadGrowth { from_ms: 11.0, to_ms: 86.0, against: OverheadReference::FirstHalf }));
         assert_eq!(halves(&samples(|n| 5.0 + f64::from(n % 7))), None, "nothing grew");
         assert_eq!(halves(&samples(|n| if n < 200 { 80.0 } else { 5.0 })), None, "it shrank");
         assert_eq!(halves(&samples(|n| if n < 200 { 5.0 } else { 50.0 })), None, "too little to matter");
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_this_machine_held_up_are_not_held_against_it_twice() {
+    fn stalled_requests_do_not_count_as_overhead() {
         let mut samples = samples(|n| if n < 200 { 5.0 } else { 500.0 });
         samples[200..].iter_mut().for_each(|sample| sample.unfit = Some(crate::record::Unfit::ClientStalled));
         assert_eq!(halves(&samples), None);

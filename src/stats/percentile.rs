@@ -5,7 +5,7 @@
 use serde::Serialize;
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-/// What a 95 % interval leaves out on either side.
+/// Probability outside a 95 % interval on either side.
 pub(crate) const TAIL: f64 = 0.025;
 
 /// One observation: a time, and whether the request ended there (`event`) or was only seen to last so long.
@@ -17,22 +17,22 @@ pub(crate) struct Observation {
     pub(crate) event: bool,
 }
 
-/// What a percentile is worth.
+/// Quality of a percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Quality {
     /// A two-sided interval exists.
     Ok,
-    /// Only "at most the largest seen" can be said, with 95 % confidence.
+    /// Only an upper bound (the maximum) exists, with 95 % confidence.
     OneSided,
-    /// Nothing can be said.
+    /// Too few samples for any bound.
     TooFew,
-    /// So many requests were cut off that the percentile lies beyond what was seen.
+    /// Too many censored requests: the percentile lies beyond the longest observed time.
     Censored,
 }
 
 impl Quality {
-    /// As in the files.
+    /// Returns the name used in result files.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -54,11 +54,10 @@ pub(crate) struct Percentile {
     pub(crate) low_ms: Option<f64>,
     /// Its upper end; nothing where it is open.
     pub(crate) high_ms: Option<f64>,
-    /// What it is worth.
     pub(crate) quality: Quality,
 }
 
-/// A population in the shape that percentiles are read from.
+/// Empirical distribution of a population.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
     /// Ascending; at equal times events come first (a cut-off request lasted at least as long).
@@ -203,7 +202,7 @@ fn order_statistics(n: usize, p: f64, tail: f64) -> (Option<usize>, Option<usize
 
 /// The smallest n at which the interval of `p` has both ends. The upper end exists once `p^n <= TAIL`, the lower
 /// one once `(1 - p)^n <= TAIL`.
-pub(crate) fn enough_for(p: f64) -> usize {
+pub(crate) fn min_samples_for(p: f64) -> usize {
     smallest_n(p.max(1.0 - p), TAIL)
 }
 
@@ -215,7 +214,7 @@ fn smallest_n(base: f64, tail: f64) -> usize {
 /// The quality of a percentile of n observations: two-sided from the first n at which the interval has both ends,
 /// one-sided from the first n with `p^n <= 5 %`. For p99 that is 368 and 299, for p95 72 and 59.
 fn quality(n: usize, p: f64) -> Quality {
-    if n >= enough_for(p) {
+    if n >= min_samples_for(p) {
         Quality::Ok
     } else if n >= smallest_n(p, 0.05) {
         Quality::OneSided
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_measurement_notes() {
+    fn percentiles_match_reference_vectors() {
         assert_eq!(order_statistics(300, 0.50, TAIL), (Some(133), Some(168)));
         assert_eq!(order_statistics(300, 0.95, TAIL), (Some(277), Some(293)));
         assert_eq!(order_statistics(300, 0.99, TAIL).1, None);
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sample_allows_to_say() {
+    fn quality_depends_on_the_sample_size() {
         let of = |n, p| quality(n, p);
         assert_eq!(
             (of(368, 0.99), of(367, 0.99), of(299, 0.99), of(298, 0.99)),
@@ -257,14 +256,17 @@ mod tests {
     }
 
     #[test]
-    fn the_needed_sample_is_the_first_with_both_ends_and_is_known_at_once() {
+    fn minimum_sample_is_the_first_with_both_ends() {
         for p in [0.001, 0.01, 0.05, 0.3, 0.5, 0.9, 0.95, 0.99, 0.995] {
-            let n = enough_for(p);
+            let n = min_samples_for(p);
             let ends = |n| order_statistics(n, p, TAIL);
             assert!(matches!(ends(n), (Some(_), Some(_))), "{p}: {n} {:?}", ends(n));
             assert!(!matches!(ends(n - 1), (Some(_), Some(_))), "{p}: {} {:?}", n - 1, ends(n - 1));
         }
-        assert_eq!((enough_for(0.999), enough_for(0.9999), enough_for(0.99999)), (3_688, 36_887, 368_887));
+        assert_eq!(
+            (min_samples_for(0.999), min_samples_for(0.9999), min_samples_for(0.99999)),
+            (3_688, 36_887, 368_887)
+        );
     }
 
     #[test]
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn kaplan_meier_by_hand() {
+    fn kaplan_meier_matches_a_calculation_by_hand() {
         // 10, 20+, 30, 40+, 50: S after 10 is 4/5, after 30 is 4/5 * 2/3 = 8/15, after 50 is 0.
         let observe = |ms, event| Observation { ms, event };
         let curve = Curve::new(vec![
@@ -290,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_beyond_what_was_seen_says_so() {
+    fn percentile_beyond_the_maximum_is_censored() {
         let mut observations = events([10.0, 20.0, 30.0]);
         observations.push(Observation { ms: 40.0, event: false });
         let p95 = Curve::new(observations).percentile(0.95).unwrap();
@@ -319,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_the_sample_moves_no_value(mut values in prop::collection::vec(0.0_f64..1e6, 1..200), p in 0.01_f64..1.0) {
+        fn order_of_the_sample_does_not_matter(mut values in prop::collection::vec(0.0_f64..1e6, 1..200), p in 0.01_f64..1.0) {
             let forward = Curve::new(events(values.clone())).percentile(p).unwrap().value_ms;
             values.reverse();
             let backward = Curve::new(events(values)).percentile(p).unwrap().value_ms;

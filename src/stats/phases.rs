@@ -1,4 +1,4 @@
-//! What a cell's requests were like by the phase of its life in which they were sent.
+//! Statistics of a cell by the phase in which requests were sent.
 
 use super::collect::Sample;
 use super::latency::{Latency, Population};
@@ -8,7 +8,6 @@ use crate::record::Phase;
 /// One phase of a cell.
 #[derive(Debug)]
 pub(crate) struct PhaseSummary {
-    /// Which.
     pub(crate) phase: Phase,
     /// Of the requests that were sent in it.
     pub(crate) counts: Counts,
@@ -17,13 +16,13 @@ pub(crate) struct PhaseSummary {
 }
 
 /// The phases in which anything was sent, in their order.
-pub(super) fn of(samples: &[Sample], population: Population) -> Vec<PhaseSummary> {
+pub(super) fn summarise_phases(samples: &[Sample], population: Population) -> Vec<PhaseSummary> {
     [Phase::Ramp, Phase::Steady, Phase::Drain]
         .into_iter()
         .map(|phase| {
             let of_it = || samples.iter().filter(move |sample| sample.phase == phase);
-            let latency = Latency::of(of_it().filter(|sample| sample.unfit.is_none()), population);
-            PhaseSummary { phase, counts: Counts::of(of_it()), latency }
+            let latency = Latency::from_samples(of_it().filter(|sample| sample.unfit.is_none()), population);
+            PhaseSummary { phase, counts: Counts::from_samples(of_it()), latency }
         })
         .filter(|phase| phase.counts.total > 0)
         .collect()

@@ -61,7 +61,7 @@ impl PromptCounts {
         }
     }
 
-    /// Nothing where nothing was sent.
+    /// Returns the counts; `None` without requests.
     pub(super) fn finish(self) -> Option<PromptUses> {
         let has_dataset = self.by_name.values().any(|lines| lines.keys().any(|line| *line > 0));
         let mut uses: Vec<u64> = self.by_name.into_values().flat_map(HashMap::into_values).collect();

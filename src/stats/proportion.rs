@@ -4,7 +4,7 @@
 
 use statrs::distribution::{Beta, ContinuousCDF};
 
-/// Answers of yes or no in order, as counters: nothing is kept of each.
+/// Counters of a sequence of yes/no observations.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     n: u64,
@@ -16,7 +16,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// One more answer.
+    /// Adds an observation.
     pub(crate) fn add(&mut self, hit: bool) {
         if self.n == 0 {
             self.first = hit;
@@ -27,12 +27,12 @@ impl Tally {
         self.last = hit;
     }
 
-    /// All answers.
+    /// Returns the number of observations.
     pub(crate) fn n(&self) -> u64 {
         self.n
     }
 
-    /// Those that were yes.
+    /// Returns the number of hits.
     pub(crate) fn hits(&self) -> u64 {
         self.hits
     }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_is_that_of_clopper_and_pearson() {
+    fn interval_matches_clopper_pearson() {
         // As R's binom.test gives them.
         for (hits, n, low, high) in [
             (0, 10, 0.0, 0.308_497_1),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn no_failure_among_enough_shows_a_small_share() {
+    fn zero_failures_bound_the_failure_rate() {
         // As many as a two-sided interval of p99 takes.
         assert!(tally(0, 367).high(0.025) > 0.01 && tally(0, 368).high(0.025) <= 0.01);
         assert!((tally(0, 0).low(0.025), tally(0, 0).high(0.025)) == (0.0, 1.0));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_bursts_are_worth_less() {
+    fn autocorrelation_reduces_the_effective_size() {
         let mut bursts = Tally::default();
         (0..1_000).for_each(|i| bursts.add(i % 200 < 20));
         let apart = tally(100, 1_000);
@@ -128,7 +128,7 @@ mod tests {
 
     /// By the definition: the lag-1 autocorrelation of zeros and ones.
     #[test]
-    fn counters_give_the_autocorrelation() {
+    fn counters_yield_the_autocorrelation() {
         let answers: Vec<bool> = (0..500_u32).map(|i| i % 50 < 9 || i % 11 == 3).collect();
         let mut tally = Tally::default();
         for hit in &answers {

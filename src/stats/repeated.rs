@@ -1,5 +1,4 @@
-//! A number of a cell, repetition by repetition, and its interval over requests alone: what two cells
-//! are compared by. Compares nothing itself.
+//! Metrics of a cell per repetition, and their intervals within one session, for comparing cells.
 
 use super::CellSummary;
 use super::collect::Sample;
@@ -9,68 +8,65 @@ use super::percentile::Quality;
 use super::student;
 use crate::record::Outcome;
 
-/// A number that every cell of an api has.
+/// Metric of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Figure {
+pub(crate) enum CellMetric {
     /// The percentile (0 to 1) of a time, milliseconds.
     Percentile(Metric, f64),
     /// Output tokens of successes that ended inside the window, per second.
     OutputTokensPerSec,
 }
 
-/// A number with an interval that has both ends; nothing of it is zero or less, so that logarithms exist.
+/// A value with a two-sided interval; all values are positive, so that logarithms exist.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Closed {
-    /// The number.
+pub(crate) struct BoundedInterval {
     pub(crate) value: f64,
-    /// Its lower end.
     pub(crate) low: f64,
-    /// Its upper end.
     pub(crate) high: f64,
 }
 
-/// Why a number is not there.
+/// Reason of a missing value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lacking {
-    /// The requests it would be of: too few.
+pub(crate) enum MissingValue {
+    /// Too few requests: this number.
     TooFew(usize),
-    /// So many were cut off that it lies beyond what was seen.
+    /// Too many censored requests: the value lies beyond the longest observed time.
     CutOff,
 }
 
 impl CellSummary {
     /// The number of every repetition whose requests allow it, in their order.
-    pub(crate) fn by_repetition(&self, figure: Figure) -> Vec<(u32, f64)> {
+    pub(crate) fn values_by_repetition(&self, metric: CellMetric) -> Vec<(u32, f64)> {
         self.load_ms
             .keys()
-            .filter_map(|repetition| Some((*repetition, self.of_repetition(figure, *repetition)?)))
+            .filter_map(|repetition| Some((*repetition, self.repetition_value(metric, *repetition)?)))
             .filter(|(_, value)| *value > 0.0)
             .collect()
     }
 
     /// The number over all repetitions, with the interval that requests alone give it: each end is missed
     /// with at most `tail`. Percentiles have their order statistics, rates the means of [`BATCHES`] batches.
-    pub(crate) fn within_session(&self, figure: Figure, tail: f64) -> Result<Closed, Lacking> {
-        let interval = match figure {
-            Figure::Percentile(metric, p) => {
-                let latency = self.gathered(metric, None);
+    pub(crate) fn session_interval(&self, metric: CellMetric, tail: f64) -> Result<BoundedInterval, MissingValue> {
+        let interval = match metric {
+            CellMetric::Percentile(metric, p) => {
+                let latency = self.latency_of(metric, None);
                 let n = latency.observations();
-                let percentile = latency.percentile(p).ok_or(Lacking::TooFew(0))?;
+                let percentile = latency.percentile(p).ok_or(MissingValue::TooFew(0))?;
                 if percentile.quality == Quality::Censored {
-                    return Err(Lacking::CutOff);
+                    return Err(MissingValue::CutOff);
                 }
-                let (Some(low), Some(high)) = latency.interval(p, tail) else { return Err(Lacking::TooFew(n)) };
-                Closed { value: percentile.value_ms, low, high }
+                let (Some(low), Some(high)) = latency.interval(p, tail) else { return Err(MissingValue::TooFew(n)) };
+                BoundedInterval { value: percentile.value_ms, low, high }
             }
-            Figure::OutputTokensPerSec => self.batch_means(tail)?,
+            CellMetric::OutputTokensPerSec => self.batch_means(tail)?,
         };
-        if interval.low > 0.0 { Ok(interval) } else { Err(Lacking::TooFew(self.success.n)) }
+        if interval.low > 0.0 { Ok(interval) } else { Err(MissingValue::TooFew(self.success.n)) }
     }
 
     /// Output tokens of those successes that the latencies are of, per reply that reported them.
     pub(crate) fn output_tokens_of_latency(&self) -> Option<f64> {
         let (mut n, mut sum) = (0_u64, 0.0);
-        for sample in self.samples.iter().filter(|sample| self.window.takes(sample)) {
+        for sample in self.samples.iter().filter(|sample| self.window.includes(sample)) {
             if let (Outcome::Succeeded, Some(tokens)) = (sample.outcome, sample.output_tokens) {
                 n += 1;
                 sum += f64::from(tokens);
@@ -79,15 +75,15 @@ impl CellSummary {
         (n > 0).then(|| sum / n as f64)
     }
 
-    fn of_repetition(&self, figure: Figure, repetition: u32) -> Option<f64> {
-        match figure {
-            Figure::Percentile(metric, p) => {
-                let percentile = self.gathered(metric, Some(repetition)).percentile(p)?;
+    fn repetition_value(&self, metric: CellMetric, repetition: u32) -> Option<f64> {
+        match metric {
+            CellMetric::Percentile(metric, p) => {
+                let percentile = self.latency_of(metric, Some(repetition)).percentile(p)?;
                 // A p95 of twenty requests would be another number in each cell.
                 let stands = matches!(percentile.quality, Quality::Ok | Quality::OneSided);
                 stands.then_some(percentile.value_ms)
             }
-            Figure::OutputTokensPerSec => {
+            CellMetric::OutputTokensPerSec => {
                 let length_ms = self.load_ms.get(&repetition)? - self.window.start_ms;
                 let tokens: f64 = self.tokens_in_time(repetition).map(|(_, tokens)| tokens).sum();
                 (length_ms > 0.0).then(|| tokens * 1e3 / length_ms)
@@ -95,10 +91,10 @@ impl CellSummary {
         }
     }
 
-    fn gathered(&self, metric: Metric, repetition: Option<u32>) -> Latency {
+    fn latency_of(&self, metric: Metric, repetition: Option<u32>) -> Latency {
         let of_it = |sample: &&Sample| repetition.is_none_or(|repetition| sample.repetition == repetition);
-        let taken = self.samples.iter().filter(|sample| self.window.takes(sample)).filter(of_it);
-        Latency::of_metric(taken, Population::Settled, metric)
+        let taken = self.samples.iter().filter(|sample| self.window.includes(sample)).filter(of_it);
+        Latency::for_metric(taken, Population::Settled, metric)
     }
 
     /// When successes of a repetition ended inside the window, milliseconds from its start, and the
@@ -118,7 +114,7 @@ impl CellSummary {
 
     /// Student's interval over the means of twenty batches of time, shared among the repetitions: counts
     /// of neighbouring seconds depend on each other, in a closed loop strongly.
-    fn batch_means(&self, tail: f64) -> Result<Closed, Lacking> {
+    fn batch_means(&self, tail: f64) -> Result<BoundedInterval, MissingValue> {
         let mut batches = Vec::new();
         let each = (BATCHES / self.load_ms.len().max(1)).max(2);
         for (repetition, load_ms) in &self.load_ms {
@@ -134,9 +130,9 @@ impl CellSummary {
         }
         // A batch of a few replies is luck: the least is some five in each.
         if batches.len() < 2 || self.success.n < 5 * batches.len() {
-            return Err(Lacking::TooFew(self.success.n));
+            return Err(MissingValue::TooFew(self.success.n));
         }
         let (value, half) = student::mean(&batches, tail);
-        Ok(Closed { value, low: value - half, high: value + half })
+        Ok(BoundedInterval { value, low: value - half, high: value + half })
     }
 }

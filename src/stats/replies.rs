@@ -1,5 +1,5 @@
-//! What replies were like, as far as it bears on what their times mean: whether they began with
-//! reasoning, came all at once, were cut at `max_tokens`, or had no answer at all.
+//! Properties of replies that affect their times: reasoning first, burst, truncated at `max_tokens`, or without an
+//! answer.
 
 use super::collect::Sample;
 use crate::record::Outcome;
@@ -25,7 +25,7 @@ pub(crate) struct Replies {
 
 impl Replies {
     /// Of the successes among the samples.
-    pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+    pub(super) fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let mut replies = Self::default();
         let mut shares = Vec::new();
         for sample in samples.into_iter().filter(|sample| sample.outcome == Outcome::Succeeded) {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_cuts_and_bursts_are_counted_apart() {
+    fn reasoning_truncation_and_bursts_are_counted() {
         let samples = [
             stream(100.0, Some(100.0), 500.0, false),
             stream(100.0, Some(300.0), 500.0, false),
@@ -124,7 +124,7 @@ mod tests {
             stream(100.0, None, 500.0, true),
             stream(490.0, Some(490.0), 500.0, false),
         ];
-        let replies = Replies::of(&samples);
+        let replies = Replies::from_samples(&samples);
         assert_eq!((replies.streams, replies.reasoned, replies.without_answer), (5, 3, 1));
         assert_eq!((replies.bursts, replies.cut), (1, 2));
         assert_eq!(replies.reasoning_time_share, Some(0.2));
@@ -133,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn all_cut_is_what_was_meant_and_nothing_is_not_zero() {
+    fn uniformly_truncated_replies_are_not_mixed() {
         let cut = vec![stream(100.0, Some(100.0), 500.0, true); 200];
-        assert!(!Replies::of(&cut).is_mixed() && Replies::of(&cut).cut_share() == Some(1.0));
+        assert!(!Replies::from_samples(&cut).is_mixed() && Replies::from_samples(&cut).cut_share() == Some(1.0));
         let mut one = vec![stream(100.0, Some(100.0), 500.0, false); 200];
         one[0].cut = true;
-        assert!(!Replies::of(&one).is_mixed(), "half a percent");
-        let none = Replies::of(&[]);
+        assert!(!Replies::from_samples(&one).is_mixed(), "half a percent");
+        let none = Replies::from_samples(&[]);
         assert_eq!((none.reasoning_share(), none.burst_share(), none.cut_share()), (None, None, None));
         assert!(!none.is_mixed() && !none.lacks_answers());
     }

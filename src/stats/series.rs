@@ -1,7 +1,7 @@
-//! The time line of a cell: one row a second, as Locust's history has them. All phases count.
+//! History of a cell: one row per second as in Locust's history, over all phases.
 
 use super::collect::Sample;
-use super::histogram::Times;
+use super::histogram::LatencyHistogram;
 use super::percentile::nearest_rank;
 use crate::record::Outcome;
 use crate::record::manifest::TurnReport;
@@ -15,7 +15,7 @@ const NOW_S: f64 = 10.0;
 
 /// One second.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Row {
+pub(crate) struct HistoryRow {
     /// Epoch seconds.
     pub(crate) epoch_s: u64,
     /// From the start of its turn, seconds; a turn begins with 1.
@@ -50,11 +50,11 @@ pub(crate) struct Row {
 
 /// The rows of all turns, one after the other. Times are of successes, with `include_failures` of the
 /// failed and throttled too, and of none that was in flight while this machine stood still.
-pub(super) fn history(turns: &[TurnReport], samples: &[Sample], include_failures: bool) -> Vec<Row> {
+pub(super) fn history(turns: &[TurnReport], samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
     turns.iter().flat_map(|turn| one_turn(turn, samples, include_failures)).collect()
 }
 
-fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Vec<Row> {
+fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
     let shifts: BTreeMap<Option<u16>, f64> = turn
         .parts
         .iter()
@@ -88,7 +88,7 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
             let covered_s = (second as f64).min(NOW_S);
             let failures = recent.iter().filter(|sample| sample.outcome.is_failure()).count();
             let sampled = turn.series.get(second as usize - 1);
-            Row {
+            HistoryRow {
                 epoch_s: (start_s + second as f64) as u64,
                 second,
                 users,
@@ -143,7 +143,7 @@ struct Total {
     max_ms: f64,
     bodies: u64,
     bytes: f64,
-    times: Times,
+    times: LatencyHistogram,
 }
 
 impl Total {
@@ -157,7 +157,7 @@ impl Total {
             max_ms: f64::NEG_INFINITY,
             bodies: 0,
             bytes: 0.0,
-            times: Times::new(),
+            times: LatencyHistogram::new(),
         }
     }
 

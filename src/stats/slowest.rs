@@ -1,15 +1,15 @@
-//! The slowest requests of a cell, with what a support case asks for. Requests that were in flight while this machine
-//! stood still are excluded: their times are those of the machine.
+//! The slowest requests of a cell, with the fields that a support case needs. Requests in flight during a stall of this
+//! machine are excluded.
 
 use super::stalls::Stalls;
 use crate::record::{Outcome, Phase, Record};
 
-/// How many are kept of a cell.
+/// Number of requests kept per cell.
 const KEPT: usize = 10;
 
-/// One request.
+/// A slow request.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Slow {
+pub(crate) struct SlowRequest {
     /// From its start to its end, milliseconds.
     pub(crate) response_ms: f64,
     /// From the start of its turn, milliseconds.
@@ -37,12 +37,12 @@ pub(crate) struct Slow {
 /// The slowest requests while records come in, those that met a stall apart, so that none of these takes the place of
 /// one that did not. Whether a stall counts is known at the end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Slowest {
-    calm: Vec<Slow>,
-    stalled: Vec<Slow>,
+pub(super) struct SlowestRequests {
+    calm: Vec<SlowRequest>,
+    stalled: Vec<SlowRequest>,
 }
 
-impl Slowest {
+impl SlowestRequests {
     /// Takes a request in, if it is one of the slowest. `stalls` are all that may count.
     pub(super) fn keep(&mut self, record: &Record, stalls: Option<&Stalls>) {
         let start_ms = record.due_ms.unwrap_or(record.sent_ms);
@@ -53,8 +53,8 @@ impl Slowest {
     }
 
     /// Returns the slowest requests that met no stall that counts, the slowest first.
-    pub(super) fn finish(self, stalls: &Stalls) -> Vec<Slow> {
-        let met = |slow: &Slow| {
+    pub(super) fn finish(self, stalls: &Stalls) -> Vec<SlowRequest> {
+        let met = |slow: &SlowRequest| {
             stalls.touches((slow.repetition, slow.shard), slow.start_ms, slow.start_ms + slow.response_ms)
         };
         let mut slowest = self.calm;
@@ -70,14 +70,14 @@ fn shard(record: &Record) -> Option<u16> {
     record.shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX))
 }
 
-fn keep(slowest: &mut Vec<Slow>, record: &Record) {
+fn keep(slowest: &mut Vec<SlowRequest>, record: &Record) {
     let ms = record.response_time_ms;
     if slowest.len() >= KEPT && slowest.last().is_some_and(|last| last.response_ms >= ms) {
         return;
     }
     let at = slowest.partition_point(|known| known.response_ms >= ms);
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let slow = Slow {
+    let slow = SlowRequest {
         response_ms: ms,
         start_ms: record.due_ms.unwrap_or(record.sent_ms),
         ended_s: record.timestamp,
@@ -102,8 +102,8 @@ mod tests {
     use crate::record::request::tests::record;
 
     #[test]
-    fn the_slowest_are_kept_in_order() {
-        let mut slowest = Slowest::default();
+    fn slowest_requests_are_kept_in_order() {
+        let mut slowest = SlowestRequests::default();
         for ms in (0..100_u32).map(|n| f64::from(n * 37 % 100)) {
             slowest.keep(&Record { response_time_ms: ms, ..record() }, None);
         }
@@ -112,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_met_a_stall_take_no_place() {
+    fn stalled_requests_are_excluded() {
         let mut turn = super::super::collect::tests::turn();
         turn.disturbances.stalls = vec![Stall { from_ms: 1_000.0, length_ms: 5_000.0, suspended_ms: 0.0 }];
         let (all, counting) = (Stalls::of_turns([&turn]), Stalls::of_turns([&turn]));
-        let mut slowest = Slowest::default();
+        let mut slowest = SlowestRequests::default();
         // Twenty of 6 s that were in flight during the stall, then twelve of up to 1.2 s after it.
         for n in 0..32 {
             let (sent_ms, response_time_ms) =

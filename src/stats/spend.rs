@@ -1,4 +1,4 @@
-//! What a cell's requests cost, by the tokens that the replies report and the tier that served them.
+//! Cost of a cell, from the reported tokens and the tier that served each request.
 
 use super::percentile::TAIL;
 use super::student;
@@ -7,7 +7,7 @@ use crate::prices::{Prices, Unpriced, Usage};
 use crate::record::{Record, class};
 use crate::units::Usd;
 
-/// Money, of every request of a cell: ramp, drain, priming and attempts that were given up included.
+/// Cost of all requests of a cell, including ramp, drain, priming and abandoned attempts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Spend {
     /// Of all replies that have a price.
@@ -28,7 +28,7 @@ pub(crate) struct Spend {
     pub(crate) unpriced_tier: Option<String>,
     /// Requests without reported tokens that Bedrock may charge for: replies without usage, and requests that were cut
     /// off or broke.
-    pub(crate) untold: u64,
+    pub(crate) unreported: u64,
     /// Successes among them.
     pub(crate) without_usage: u64,
 }
@@ -48,7 +48,7 @@ impl Spend {
         counts: bool,
     ) {
         let (Some(input), Some(output)) = (record.input_tokens, record.output_tokens) else {
-            self.untold += u64::from(may_be_charged(record));
+            self.unreported += u64::from(may_be_charged(record));
             self.without_usage += u64::from(record.success);
             return;
         };
@@ -109,8 +109,7 @@ impl Spend {
     }
 }
 
-/// Nobody told its tokens, and the service may have read its prompt: it was neither refused nor did it fail before it
-/// was sent.
+/// Returns whether a request without reported tokens may be charged: it was sent and not refused.
 pub(crate) fn may_be_charged(record: &Record) -> bool {
     let refused = record.http_status.is_some_and(|status| status >= 400);
     !refused && record.error_class.as_deref().is_none_or(class::was_sent)
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_of_a_mean_cost_by_hand() {
+    fn interval_of_the_mean_cost_matches_a_calculation_by_hand() {
         let of = |costs: &[f64]| Spend {
             total: costs.iter().map(|usd| Usd::from_f64(*usd)).sum(),
             load: costs.iter().map(|usd| Usd::from_f64(*usd)).sum(),

@@ -26,7 +26,12 @@ pub(crate) struct StageSummary {
 }
 
 /// All stages; none for a cell without a profile. Repetitions are pooled.
-pub(super) fn of(cell: &Cell, turns: usize, samples: &[Sample], population: Population) -> Vec<StageSummary> {
+pub(super) fn summarise_stages(
+    cell: &Cell,
+    turns: usize,
+    samples: &[Sample],
+    population: Population,
+) -> Vec<StageSummary> {
     let Some(profile) = &cell.profile else { return Vec::new() };
     profile
         .spans()
@@ -43,8 +48,11 @@ pub(super) fn of(cell: &Cell, turns: usize, samples: &[Sample], population: Popu
                 length_ms,
                 users: stage.users,
                 rate: stage.rate,
-                counts: Counts::of(due()),
-                latency: Latency::of(due().filter(|sample| sample.unfit.is_none() && !sample.is_late), population),
+                counts: Counts::from_samples(due()),
+                latency: Latency::from_samples(
+                    due().filter(|sample| sample.unfit.is_none() && !sample.is_late),
+                    population,
+                ),
                 requests_per_sec: ended.count() as f64 * 1e3 / (length_ms * turns.max(1) as f64),
             }
         })

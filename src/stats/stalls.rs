@@ -33,7 +33,7 @@ pub(super) struct Stalls {
     /// A stall of at most this length does not matter, milliseconds.
     limit_ms: f64,
     /// What the requests that they exclude would have moved most.
-    moved: Option<Moved>,
+    moved: Option<PercentileShift>,
     /// Ascending, by repetition and machine.
     by_machine: HashMap<(u32, Option<u16>), Vec<Span>>,
 }
@@ -104,12 +104,12 @@ impl Stalls {
     /// Compares the percentiles with and without the requests that [`Self::exclude`] marked.
     pub(super) fn compare(&mut self, window: &Window, samples: &[Sample], population: Population, is_stream: bool) {
         if self.by_machine.values().any(|spans| !spans.is_empty()) {
-            self.moved = Moved::most(window, samples, population, is_stream);
+            self.moved = PercentileShift::most(window, samples, population, is_stream);
         }
     }
 
     /// The percentile that the excluded requests would have moved most, if by more than 5 %.
-    pub(super) fn moved(&self) -> Option<Moved> {
+    pub(super) fn percentile_shift(&self) -> Option<PercentileShift> {
         self.moved
     }
 
@@ -118,7 +118,7 @@ impl Stalls {
         self.limit_ms
     }
 
-    fn of(&self, repetition: u32, shard: Option<u16>) -> &[Span] {
+    fn spans(&self, repetition: u32, shard: Option<u16>) -> &[Span] {
         self.by_machine.get(&(repetition, shard)).map_or(&[], Vec::as_slice)
     }
 
@@ -126,20 +126,20 @@ impl Stalls {
     /// the stall, and what was sent when the machine ran again was not delayed by it. In an open loop a request is in
     /// flight from its intended start.
     pub(super) fn touches(&self, (repetition, shard): (u32, Option<u16>), start_ms: f64, end_ms: f64) -> bool {
-        let spans = self.of(repetition, shard);
+        let spans = self.spans(repetition, shard);
         let begun = spans.partition_point(|span| span.from_ms - TICK_MS < end_ms);
         begun > 0 && spans[begun - 1].reaches_ms > start_ms
     }
 
     /// How much of a request's time was stalled, milliseconds.
     fn within(&self, sample: &Sample) -> f64 {
-        let spans = self.of(sample.repetition, sample.shard);
+        let spans = self.spans(sample.repetition, sample.shard);
         stalled_ms(spans, sample.start_ms, sample.start_ms + sample.response_ms)
     }
 
     /// For how much of a period of a repetition all machines stood still at least, milliseconds.
     pub(super) fn common_ms(&self, repetition: u32, from_ms: f64, to_ms: f64) -> f64 {
-        let own = self.by_machine.iter().filter(|((of, _), _)| *of == repetition);
+        let own = self.by_machine.iter().filter(|((owner, _), _)| *owner == repetition);
         own.map(|(_, spans)| stalled_ms(spans, from_ms, to_ms)).min_by(f64::total_cmp).unwrap_or(0.0)
     }
 }
@@ -171,7 +171,7 @@ pub(crate) struct Standstill {
 
 impl Standstill {
     /// Of one machine; nothing if it never stood still for longer than the limit.
-    pub(super) fn of(parts: &[Part], window: &Window, limit_ms: f64) -> Option<Self> {
+    pub(super) fn from_parts(parts: &[Part], window: &Window, limit_ms: f64) -> Option<Self> {
         let mut whole: Option<Self> = None;
         for Part { report, .. } in parts {
             let disturbances = &report.disturbances;
@@ -239,7 +239,7 @@ fn seconds(ms: f64) -> String {
 
 /// A percentile that the excluded requests would have moved by more than 5 %.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Moved {
+pub(super) struct PercentileShift {
     /// `p95`, `p95 of TTFT`.
     what: &'static str,
     /// With the excluded requests, milliseconds.
@@ -248,17 +248,17 @@ pub(super) struct Moved {
     without_ms: Option<f64>,
 }
 
-impl Moved {
+impl PercentileShift {
     /// The percentile that they moved most, of response times and of the times to first token of streams.
     pub(super) fn most(window: &Window, samples: &[Sample], population: Population, is_stream: bool) -> Option<Self> {
-        let clean = || samples.iter().filter(|sample| window.takes(sample));
+        let clean = || samples.iter().filter(|sample| window.includes(sample));
         let stalled = |sample: &&Sample| sample.unfit.is_none() || sample.unfit == Some(Unfit::ClientStalled);
-        let all = || samples.iter().filter(|sample| window.holds(sample)).filter(stalled);
+        let all = || samples.iter().filter(|sample| window.contains(sample)).filter(stalled);
         let ttft = is_stream.then_some((Metric::Ttft, Population::Settled, ["p50 of TTFT", "p95 of TTFT"]));
         let mut moved: Vec<Self> = Vec::new();
         for (metric, population, names) in [(Metric::Response, population, ["p50", "p95"])].into_iter().chain(ttft) {
-            let with = Latency::of_metric(all(), population, metric);
-            let without = Latency::of_metric(clean(), population, metric);
+            let with = Latency::for_metric(all(), population, metric);
+            let without = Latency::for_metric(clean(), population, metric);
             for (what, p) in names.into_iter().zip([0.5, 0.95]) {
                 let Some(with_ms) = with.value_ms(p) else { continue };
                 moved.push(Self { what, with_ms, without_ms: without.value_ms(p) });
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_flight_during_a_stall_is_excluded_and_nothing_else() {
+    fn only_requests_in_flight_during_a_stall_are_excluded() {
         let turns = [stalled(&[(2_000.0, 6_000.0)])];
         let mut samples = [
             sent(1_800.0, 100.0),   // ended long before
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_matters_from_50_ms_or_5_percent_of_p50() {
+    fn stalls_matter_from_50_ms_or_5_percent_of_p50() {
         let at = |response_ms: f64, stall_ms: f64| {
             let mut samples: Vec<Sample> = (0..100).map(|n| sent(f64::from(n) * 10.0, response_ms)).collect();
             excluded(&[stalled(&[(500.0, stall_ms)])], &mut samples).contains(&true)
@@ -354,23 +354,23 @@ mod tests {
     /// 5 % of a core: 5 ms in which the process runs follow 95 ms in which it does not. A p50 that contains the stalls
     /// would excuse them.
     #[test]
-    fn a_throttled_process_does_not_excuse_itself_by_its_own_p50() {
+    fn stall_limit_uses_the_p50_without_stalls() {
         let ticks: Vec<(f64, f64)> = (0..100).map(|n| (f64::from(n) * 100.0, 95.0)).collect();
         let turns = [stalled(&ticks)];
         let mut samples: Vec<Sample> = (0..100).map(|n| sent(f64::from(n) * 40.0, 4_000.0)).collect();
         assert!(excluded(&turns, &mut samples).into_iter().all(|is_excluded| is_excluded));
         let parts = [Part { report: &turns[0], until_ms: 10_000.0 }];
-        let standstill = Standstill::of(&parts, &window(), STALL_MS).unwrap();
+        let standstill = Standstill::from_parts(&parts, &window(), STALL_MS).unwrap();
         assert!(standstill.exceeds(&window()) && standstill.count == 90, "{standstill:?}");
-        let moved = Moved::most(&window(), &samples, Population::Settled, false).unwrap();
+        let moved = PercentileShift::most(&window(), &samples, Population::Settled, false).unwrap();
         assert_eq!(moved.text(), "all requests were in flight then");
     }
 
     #[test]
-    fn late_time_is_summed_over_the_window_and_what_follows_it() {
+    fn stalled_time_is_summed_from_the_window_start() {
         let of = |stalls: &[(f64, f64)]| {
             let turns = [stalled(stalls)];
-            Standstill::of(&[Part { report: &turns[0], until_ms: 10_000.0 }], &window(), STALL_MS)
+            Standstill::from_parts(&[Part { report: &turns[0], until_ms: 10_000.0 }], &window(), STALL_MS)
         };
         assert_eq!(of(&[(100.0, 400.0), (5_000.0, 50.0)]), None, "the ramp, and nothing that matters");
         assert!((of(&[(100.0, 970.0)]).unwrap().total_ms - 70.0).abs() < 1e-9, "the part in the window");
@@ -385,41 +385,42 @@ mod tests {
     }
 
     #[test]
-    fn suspended_time_counts_though_the_monotonic_clock_does_not_advance() {
+    fn suspended_time_counts() {
         let mut turns = [stalled(&[(2_000.0, 0.0)])];
         turns[0].disturbances.stalls[0].suspended_ms = 3_600_000.0;
         let mut samples = [sent(1_900.0, 200.0), sent(2_000.1, 200.0), sent(1_700.0, 200.0)];
         assert_eq!(excluded(&turns, &mut samples), [true, false, false]);
-        let standstill = Standstill::of(&[Part { report: &turns[0], until_ms: 0.0 }], &window(), STALL_MS).unwrap();
+        let standstill =
+            Standstill::from_parts(&[Part { report: &turns[0], until_ms: 0.0 }], &window(), STALL_MS).unwrap();
         assert!(standstill.exceeds(&window()));
         insta::assert_snapshot!(standstill.text(), @"stood still for 3600.0 s at 2026-11-24T09:16:05Z (suspended for 3600.0 s)");
     }
 
     #[test]
-    fn stalls_that_are_not_listed_make_a_cell_invalid_if_they_matter() {
+    fn unlisted_stalls_make_a_cell_invalid() {
         let mut turns = [stalled(&[(2_000.0, 60.0)])];
         turns[0].disturbances.unlisted_stalls = 7;
         turns[0].disturbances.unlisted_ms = 7.0 * 55.0;
         let of = |limit_ms| {
-            Standstill::of(&[Part { report: &turns[0], until_ms: 0.0 }], &window(), limit_ms)
+            Standstill::from_parts(&[Part { report: &turns[0], until_ms: 0.0 }], &window(), limit_ms)
                 .map(|standstill| (standstill.count, standstill.total_ms, standstill.exceeds(&window())))
         };
         assert_eq!((of(50.0), of(60.0)), (Some((8, 445.0, true)), None));
     }
 
     #[test]
-    fn excluded_requests_that_move_a_percentile_are_named() {
+    fn moved_percentile_is_reported() {
         let turns = [stalled(&[(9_800.0, 6_000.0)])];
         let mut samples: Vec<Sample> = (0..90).map(|n| sent(1_000.0 + f64::from(n) * 100.0, 202.0)).collect();
         samples.extend((0..10).map(|n| sent(9_700.0 + f64::from(n), 6_047.0)));
         excluded(&turns, &mut samples);
-        let moved = Moved::most(&window(), &samples, Population::Settled, false).unwrap();
+        let moved = PercentileShift::most(&window(), &samples, Population::Settled, false).unwrap();
         insta::assert_snapshot!(moved.text(), @"excluding the requests that were in flight then moves p95 from 6047 ms to 202 ms");
         // One of a hundred moves neither p50 nor p95.
         let mut samples: Vec<Sample> = (0..99).map(|n| sent(1_000.0 + f64::from(n) * 10.0, 202.0)).collect();
         samples.push(sent(9_700.0, 6_047.0));
         excluded(&turns, &mut samples);
-        assert_eq!(Moved::most(&window(), &samples, Population::Settled, false), None);
+        assert_eq!(PercentileShift::most(&window(), &samples, Population::Settled, false), None);
     }
 
     fn stall_list() -> impl Strategy<Value = Vec<(f64, f64)>> {

@@ -1,35 +1,34 @@
-//! Whether a cell ran as long as its plan says. One that did not is not compared with others: what stopped it (a slow
-//! tier that broke a threshold, a budget that a dear tier used up) depends on what would be compared.
+//! Cause of an incomplete cell. Incomplete cells are not compared: the cause (a slow tier that failed a threshold, an
+//! expensive tier that exhausted the budget) depends on what would be compared.
 
 use super::summary::CellSummary;
 use super::validity::Validity;
 use crate::record::manifest::{TurnEnd, TurnReport};
 
-/// What left a cell incomplete.
+/// Cause of an incomplete cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// `abort_on_fail`.
     Threshold,
-    /// `[abort]`: its first requests were refused, or nearly all failed.
+    /// `[abort]`: the first requests were refused, or nearly all failed.
     AbortRule,
     /// A signal, or the end of the process.
     Interrupted,
     /// `[budget]`.
     Budget,
-    /// Requests could no longer be signed.
+    /// The credentials were lost.
     Credentials,
-    /// The daily token quota of the model.
+    /// The daily token quota of the model is exhausted.
     DailyQuota,
-    /// A planned repetition, or its last attempt, has no end and no record.
+    /// A planned repetition, or its last attempt, has neither a report nor records.
     Unfinished,
 }
 
 impl Stopped {
-    /// Returns what stopped a cell; `None` if each of its planned repetitions came to its end. `turns` are those of the
-    /// last attempts.
+    /// Returns the cause; `None` if all planned repetitions are complete. `turns` are the last attempts.
     pub(super) fn from_turns(turns: &[TurnReport], planned: usize) -> Option<Self> {
         let has = |end: TurnEnd| turns.iter().any(|turn| turn.end == end);
-        // A cell that can be completed is called so, whatever else ended it.
+        // Resumable causes take precedence.
         let causes = [
             (has(TurnEnd::Interrupted), Self::Interrupted),
             (has(TurnEnd::OutOfBudget), Self::Budget),
@@ -54,24 +53,24 @@ impl Stopped {
             Self::AbortRule => "was stopped early",
             Self::Interrupted => "was interrupted",
             Self::Budget => "was stopped by the budget",
-            Self::Credentials => "was stopped, since the credentials were lost",
-            Self::DailyQuota => "was stopped, since the daily token quota is used up",
-            Self::Unfinished => "lacks a repetition",
+            Self::Credentials => "was stopped because the credentials were lost",
+            Self::DailyQuota => "was stopped because the daily token quota is exhausted",
+            Self::Unfinished => "is missing a repetition",
         }
     }
 }
 
 impl CellSummary {
-    /// Returns why the cell is compared with no other cell, as a predicate: `is INVALID`.
-    pub(crate) fn incomparable(&self) -> Option<String> {
+    /// Returns why the cell is not compared, as a predicate: `is INVALID`.
+    pub(crate) fn incomparable_reason(&self) -> Option<String> {
         let excluded = match &self.validity {
             Validity::NotRun => "was not run".into(),
-            Validity::Unsupported(why) | Validity::Refused(why) => format!("was left out: {why}"),
+            Validity::Unsupported(why) | Validity::Refused(why) => format!("was skipped: {why}"),
             Validity::Aborted => Stopped::AbortRule.predicate().into(),
             Validity::Invalid(_) => "is INVALID".into(),
-            Validity::Ok => match (self.stopped, self.doubt()) {
+            Validity::Ok => match (self.stopped, self.record_damage()) {
                 (Some(stopped), _) => stopped.predicate().into(),
-                (None, Some(why)) => return Some(format!("is doubtful: {why}")),
+                (None, Some(why)) => return Some(format!("is incomplete: {why}")),
                 (None, None) => return None,
             },
         };

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_values_of_the_printed_tables() {
+    fn quantiles_match_printed_tables() {
         // Two-sided 95 % and 99 %, and one-sided 95 %.
         for (df, tail, printed) in [
             (1, 0.025, 12.706),

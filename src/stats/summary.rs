@@ -1,20 +1,19 @@
-//! What is said of every cell, and of pools of cells. Pools take samples together; percentiles are
-//! never averaged.
+//! Statistics of every cell and of pools of cells. Pools combine samples; percentiles are never averaged.
 
-use super::collect::{Gathered, Sample};
+use super::collect::{CellAccumulator, Sample};
 use super::errors::ErrorCount;
 use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
 use super::machine;
-use super::overhead::{self, Growth};
+use super::overhead::{self, OverheadGrowth};
 use super::percentile;
 use super::phases::{self, PhaseSummary};
+use super::pooled::{PooledLatencies, reported_population};
 use super::prompts::PromptUses;
 use super::replies::{self, Replies};
-use super::series::{self, Row};
-use super::shown::{Pooled, shown_population};
-use super::slowest::Slow;
+use super::series::{self, HistoryRow};
+use super::slowest::SlowRequest;
 use super::spend::Spend;
 use super::stages::{self, StageSummary};
 use super::stalls::Stalls;
@@ -41,7 +40,7 @@ const IDLE_REQUESTS: u64 = 50;
 /// A share of streams that came all at once from which a cell carries a warning.
 const BURSTS: f64 = 0.01;
 
-/// Everything that is known after a run.
+/// Statistics of a run.
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// In matrix order, one for every cell of the manifest.
@@ -52,12 +51,12 @@ pub(crate) struct Summary {
     pub(crate) damage: Damage,
     /// What the pre-flight cost: it is in no cell.
     pub(crate) preflight: Spend,
-    /// The run is in progress: what is not there yet may come.
+    /// The run is in progress: more records may follow.
     pub(crate) is_in_progress: bool,
     include_failures: bool,
 }
 
-/// How many requests ended how: four populations.
+/// Requests by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// All that were sent.
@@ -73,7 +72,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// The old tool's failures: throttled and failed.
+    /// Returns the failures: throttled and failed requests.
     pub(crate) fn failures(&self) -> u64 {
         self.throttled + self.failed
     }
@@ -83,7 +82,7 @@ impl Counts {
         (self.total > 0).then(|| self.failures() as f64 / self.total as f64)
     }
 
-    pub(super) fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+    pub(super) fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let mut counts = Self::default();
         for sample in samples {
             counts.total += 1;
@@ -112,7 +111,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
+    fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let (mut input, mut output) = ((0_u64, 0_u64), (0_u64, 0_u64));
         let mut successes = 0_u64;
         for sample in samples.into_iter().filter(|sample| sample.outcome == Outcome::Succeeded) {
@@ -137,7 +136,6 @@ impl Tokens {
 /// One cell.
 #[derive(Debug)]
 pub(crate) struct CellSummary {
-    /// Which.
     pub(crate) cell: Cell,
     /// All requests, ramp and drain included.
     pub(crate) counts: Counts,
@@ -145,9 +143,9 @@ pub(crate) struct CellSummary {
     pub(crate) answered: bool,
     /// Which of them say something about latency.
     pub(crate) window: Window,
-    /// What every verdict is based on. Reports show [`Self::shown_latency`].
+    /// What every verdict is based on. Reports show [`Self::reported_latency`].
     pub(crate) latency: Latency,
-    /// What `success_*` are of.
+    /// Latency of the successes only (`success_*`).
     pub(crate) success: Latency,
     /// Requests of any outcome that ended inside the window, per second.
     pub(crate) requests_per_sec: Option<f64>,
@@ -159,10 +157,10 @@ pub(crate) struct CellSummary {
     pub(crate) tokens: Tokens,
     /// What its requests cost.
     pub(crate) spend: Spend,
-    /// Response time from the send, in an open loop. Reports show [`Self::shown_service`].
+    /// Response time from the send, in an open loop. Reports show [`Self::reported_service`].
     pub(crate) service: Option<Latency>,
     /// The same two with failed and throttled requests as events; `None` without `include_failures`.
-    pub(super) pooled: Option<Pooled>,
+    pub(super) pooled: Option<PooledLatencies>,
     /// Time to the first content, of streams.
     pub(crate) ttft: Option<Latency>,
     /// Time to the first content that is no reasoning, of streams some of which began with reasoning.
@@ -179,9 +177,9 @@ pub(crate) struct CellSummary {
     pub(crate) goodput: Option<f64>,
     /// Starts that `max_in_flight` forbade, or that were overdue when the load ended.
     pub(crate) dropped: u64,
-    /// What was spoken, and for how many requests.
+    /// Requests per protocol.
     pub(crate) protocols: BTreeMap<String, u64>,
-    /// What this machine did to the numbers.
+    /// Client health.
     pub(crate) health: Health,
     /// The longest stall that a closed loop hid, milliseconds.
     pub(crate) stall_ms: Option<f64>,
@@ -192,7 +190,7 @@ pub(crate) struct CellSummary {
     /// How often each of its prompts was sent; nothing where nothing was.
     pub(crate) prompts: Option<PromptUses>,
     /// The slowest requests of any outcome, the slowest first.
-    pub(crate) slowest: Vec<Slow>,
+    pub(crate) slowest: Vec<SlowRequest>,
     /// The successes of the window as an interval log of `HdrHistogram`.
     pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
@@ -206,7 +204,7 @@ pub(crate) struct CellSummary {
     /// Requests of any outcome that were in flight while this machine stood still.
     pub(crate) client_stalled: u64,
     /// How what the client saw beyond the service's own latency grew, if it did.
-    pub(crate) overhead: Option<Growth>,
+    pub(crate) overhead: Option<OverheadGrowth>,
     /// Blocked replies by stop reason; they are successes.
     pub(crate) blocked: BTreeMap<String, u64>,
     /// Reported values that were dropped because they are implausible.
@@ -215,16 +213,16 @@ pub(crate) struct CellSummary {
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
     pub(crate) validity: Validity,
-    /// What left it incomplete: such a cell is compared with no other. `None` where it never started.
+    /// Cause of an incomplete cell, which is not compared. `None` if it never started.
     pub(crate) stopped: Option<Stopped>,
-    /// Machines whose part of it is not here; nothing where all are.
+    /// Missing shards; `None` if all are complete.
     pub(crate) missing: Option<String>,
-    /// What to know about them.
+    /// Warnings about the numbers.
     pub(crate) warnings: Vec<Warning>,
     /// One row a second.
-    pub(crate) history: Vec<Row>,
+    pub(crate) history: Vec<HistoryRow>,
     /// Successes that name no tier though one was asked for: they are taken as asked.
-    pub(crate) untold_tiers: u64,
+    pub(crate) unreported_tiers: u64,
     pub(super) samples: Vec<Sample>,
     /// How its turns went.
     pub(super) turns: Vec<TurnReport>,
@@ -246,18 +244,18 @@ pub(crate) struct Pool {
     pub(crate) key: Vec<AxisValue>,
     /// All requests.
     pub(crate) counts: Counts,
-    /// As `CellSummary::shown_latency`, over the samples of all windows.
+    /// As `CellSummary::reported_latency`, over the samples of all windows.
     pub(crate) latency: Latency,
     /// Of the successes.
     pub(crate) tokens: Tokens,
     /// Ends inside the windows over the windows' lengths.
     pub(crate) requests_per_sec: Option<f64>,
-    /// Cells among them whose numbers this machine spoiled.
+    /// Number of INVALID cells.
     pub(crate) invalid: usize,
 }
 
 impl Summary {
-    /// Takes the run for one in progress: a cell run without a report is running, and nothing cut it short.
+    /// Marks the run as in progress: a cell run without a report is running, not interrupted.
     pub(crate) fn mark_in_progress(&mut self, manifest: &Manifest) {
         self.is_in_progress = true;
         let reports = manifest.last_reports();
@@ -292,33 +290,33 @@ impl Summary {
     }
 
     fn pool_of(&self, key: Vec<AxisValue>, cells: &[&CellSummary]) -> Pool {
-        let windowed = cells.iter().flat_map(|cell| cell.samples.iter().filter(|sample| cell.window.takes(sample)));
+        let windowed = cells.iter().flat_map(|cell| cell.samples.iter().filter(|sample| cell.window.includes(sample)));
         let length: f64 = cells.iter().map(|cell| cell.window.length_s).sum();
         let ended: f64 =
             cells.iter().filter_map(|cell| cell.requests_per_sec.map(|rate| rate * cell.window.length_s)).sum();
         Pool {
             key,
-            counts: Counts::of(cells.iter().flat_map(|cell| &cell.samples)),
-            latency: Latency::of(windowed, shown_population(self.include_failures)),
-            tokens: Tokens::of(cells.iter().flat_map(|cell| &cell.samples)),
+            counts: Counts::from_samples(cells.iter().flat_map(|cell| &cell.samples)),
+            latency: Latency::from_samples(windowed, reported_population(self.include_failures)),
+            tokens: Tokens::from_samples(cells.iter().flat_map(|cell| &cell.samples)),
             requests_per_sec: (length > 0.0).then(|| ended / length),
             invalid: cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_))).count(),
         }
     }
 }
 
-pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary {
+pub(super) fn summarise(manifest: &Manifest, accumulator: Vec<CellAccumulator>) -> Summary {
     let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
     let mut repetitions = vec![0; manifest.cells.len()];
     manifest.order.iter().for_each(|turn| repetitions[turn.cell] += 1);
     let mut cells: Vec<CellSummary> = manifest
         .cells
         .iter()
-        .zip(gathered)
+        .zip(accumulator)
         .zip(repetitions)
-        .map(|((planned, gathered), repetitions)| {
-            let turns: Vec<TurnReport> = turns(&reports, &planned.cell, &gathered.samples);
-            cell(manifest, &excluded, &planned.cell, &turns, repetitions, gathered)
+        .map(|((planned, accumulator), repetitions)| {
+            let turns: Vec<TurnReport> = turns(&reports, &planned.cell, &accumulator.samples);
+            cell(manifest, &excluded, &planned.cell, &turns, repetitions, accumulator)
         })
         .collect();
     overhead::compare_loads(&mut cells);
@@ -332,14 +330,14 @@ pub(super) fn summarise(manifest: &Manifest, gathered: Vec<Gathered>) -> Summary
     }
 }
 
-/// The turns of a cell. One that was killed left records but no report: it is told by its records.
+/// Returns the reports of a cell's runs. A killed run has no report: it is reconstructed from its records.
 fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
     let mut turns: Vec<TurnReport> = reports.of_cell(&cell.id).iter().map(|report| (*report).clone()).collect();
-    let mut untold: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
-    untold.sort_unstable();
-    untold.dedup();
-    untold.retain(|repetition| turns.iter().all(|turn| turn.repetition != *repetition));
-    for repetition in untold {
+    let mut unreported: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
+    unreported.sort_unstable();
+    unreported.dedup();
+    unreported.retain(|repetition| turns.iter().all(|turn| turn.repetition != *repetition));
+    for repetition in unreported {
         let of_it = || samples.iter().filter(|sample| sample.repetition == repetition);
         let start_s = of_it()
             .map(|sample| sample.ended_s - (sample.start_ms + sample.response_ms) / 1e3)
@@ -373,59 +371,59 @@ fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<TurnRepo
     turns
 }
 
-#[allow(clippy::too_many_lines)] // one figure after the other
+#[allow(clippy::too_many_lines)] // a flat list of statistics
 fn cell(
     manifest: &Manifest,
     left_out: &Excluded,
     cell: &Cell,
     turns: &[TurnReport],
     planned: usize,
-    gathered: Gathered,
+    accumulator: CellAccumulator,
 ) -> CellSummary {
-    let Gathered {
+    let CellAccumulator {
         mut samples,
         slowest,
         errors,
         protocols,
         answered,
-        untold_tiers,
+        unreported_tiers,
         spend,
         blocked,
         implausible,
         prompts,
-    } = gathered;
+    } = accumulator;
     let prompts = prompts.finish();
     machine::end_together(turns, &mut samples);
     let mut stalls = Stalls::exclude(turns, &mut samples);
     let report = &manifest.plan.report;
-    let window = Window::of(cell, turns, &samples, report.include_ramp);
+    let window = Window::new(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
     let ended = || {
         samples.iter().filter(|sample| window.ends_in(sample, load_ms.get(&sample.repetition).copied().unwrap_or(0.0)))
     };
     let per_second = |count: usize| (window.length_s > 0.0).then(|| count as f64 / window.length_s);
-    let windowed = || samples.iter().filter(|sample| window.takes(sample));
-    let counts = Counts::of(&samples);
+    let windowed = || samples.iter().filter(|sample| window.includes(sample));
+    let counts = Counts::from_samples(&samples);
     let successes = || samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
     let cache_reads = successes().filter(|sample| sample.cache_read).count() as u64;
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
     let excluded = [Unfit::TierMismatch, Unfit::CacheContaminated, Unfit::WarmMiss, Unfit::ClientStalled].map(unfit);
     let [tier_mismatches, cache_contaminated, warm_misses, client_stalled] = excluded;
-    let shown = shown_population(report.include_failures);
-    let latency = Latency::of(windowed(), Population::Settled);
-    let of = |metric, population| Latency::of_metric(windowed(), population, metric);
+    let population = reported_population(report.include_failures);
+    let latency = Latency::from_samples(windowed(), Population::Settled);
+    let of = |metric, population| Latency::for_metric(windowed(), population, metric);
     let ttft = (cell.api == Api::ConverseStream).then(|| of(Metric::Ttft, Population::Settled));
     let median_ms = ttft.as_ref().and_then(|ttft| ttft.value_ms(0.5)).or(latency.value_ms(0.5));
     stalls.compare(&window, &samples, Population::Settled, ttft.is_some());
-    let health = Health::of(cell, manifest, turns, &window, &samples, median_ms, &stalls);
-    let missing = machine::missing(manifest, turns);
-    let validity = Validity::of(left_out, cell, turns, missing.as_deref(), &health);
-    let replies = Replies::of(windowed());
+    let health = Health::new(cell, manifest, turns, &window, &samples, median_ms, &stalls);
+    let missing = machine::missing_shards(manifest, turns);
+    let validity = Validity::new(left_out, cell, turns, missing.as_deref(), &health);
+    let replies = Replies::from_samples(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
-    let stall_ms = health::stall(cell, &window, &samples, latency.value_ms(0.5), &stalls);
+    let stall_ms = health::longest_service_stall(cell, &window, &samples, latency.value_ms(0.5), &stalls);
     let overhead = overhead::between_halves(&window, &load_ms, &samples, latency.value_ms(0.5));
-    let success = Latency::of(windowed(), Population::Successes);
-    let wanted = cell.load.min_samples.map_or(0, samples_wanted);
+    let success = Latency::from_samples(windowed(), Population::Successes);
+    let wanted = cell.load.min_samples.map_or(0, required_samples);
     let mut warnings = Vec::new();
     let mut warn = |holds: bool, warning: Warning| warnings.extend(holds.then_some(warning));
     warn(counts.succeeded > 0 && !window.settled, Warning::NotSettled);
@@ -458,7 +456,7 @@ fn cell(
         counts,
         answered,
         service: cell.is_open().then(|| of(Metric::Service, Population::Settled)),
-        pooled: report.include_failures.then(|| Pooled::new(cell, &window, &samples)),
+        pooled: report.include_failures.then(|| PooledLatencies::new(cell, &window, &samples)),
         tpot: ttft.is_some().then(|| of(Metric::Tpot, Population::Successes)),
         chunk_gap: ttft.is_some().then(|| of(Metric::ChunkGap, Population::Successes)),
         ttfat: windowed().any(replies::has_reasoned).then(|| of(Metric::Ttfat, Population::Settled)),
@@ -471,8 +469,8 @@ fn cell(
         dropped,
         protocols,
         stall_ms,
-        stages: stages::of(cell, turns.len(), &samples, shown),
-        phases: phases::of(&samples, shown),
+        stages: stages::summarise_stages(cell, turns.len(), &samples, population),
+        phases: phases::summarise_phases(&samples, population),
         slowest: slowest.finish(&stalls),
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
         health,
@@ -481,7 +479,7 @@ fn cell(
         requests_per_sec: per_second(ended().count()),
         failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
         avg_content_bytes: mean_bytes(&samples),
-        tokens: Tokens::of(&samples),
+        tokens: Tokens::from_samples(&samples),
         spend,
         cache_reads,
         tier_mismatches,
@@ -498,7 +496,7 @@ fn cell(
         missing,
         warnings,
         history: series::history(turns, &samples, report.include_failures),
-        untold_tiers,
+        unreported_tiers,
         window,
         samples,
         turns: turns.to_vec(),
@@ -515,11 +513,11 @@ fn mean_bytes(samples: &[Sample]) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
-/// How many successes `min_samples` asks for.
-pub(crate) fn samples_wanted(samples: Samples) -> usize {
+/// Returns the number of successes that `min_samples` requires.
+pub(crate) fn required_samples(samples: Samples) -> usize {
     match samples {
         Samples::Count(count) => count as usize,
-        Samples::P99 => percentile::enough_for(0.99),
+        Samples::P99 => percentile::min_samples_for(0.99),
     }
 }
 

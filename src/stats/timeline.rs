@@ -1,6 +1,5 @@
-//! The time line of a whole run in a few hundred buckets: what ended when and how, whose time it was,
-//! and how late this machine was. The turns follow each other as they ran; what lies between two of
-//! them is left out, since a run may have been gone on with days later.
+//! Time line of a run in at most 240 buckets: ends by outcome, service time, client overhead and client lag. Cell runs
+//! follow each other without the pauses between them, because a run can be resumed days later.
 
 use super::collect::Sample;
 use super::summary::Summary;
@@ -22,12 +21,12 @@ pub(crate) struct Timeline {
     /// From the first start on.
     pub(crate) buckets: Vec<Bucket>,
     /// In the order in which they ran.
-    pub(crate) turns: Vec<Stretch>,
+    pub(crate) turns: Vec<CellRunSpan>,
 }
 
 /// Where a turn is in a time line.
 #[derive(Debug)]
-pub(crate) struct Stretch {
+pub(crate) struct CellRunSpan {
     /// Index into the cells.
     pub(crate) cell: usize,
     /// From 1.
@@ -80,38 +79,39 @@ impl Summary {
         let bucket_s = LENGTHS.into_iter().find(|length| whole / length <= MOST as f64).unwrap_or(whole / MOST as f64);
         // What is left at the end is the last bucket's: a rate over a moment would say nothing.
         let count = (whole / bucket_s).round().max(1.0) as usize;
-        let mut gathered: Vec<Gathered> = vec![Gathered::default(); count];
+        let mut accumulators: Vec<BucketAccumulator> = vec![BucketAccumulator::default(); count];
         let mut line = Timeline { bucket_s, buckets: Vec::new(), turns: Vec::new() };
         let mut start_s = 0.0;
         for (cell, turn) in turns {
             let end_s = start_s + length(turn);
             let at = |ms: f64| (((start_s + ms / 1e3).min(end_s) / bucket_s) as usize).min(count - 1);
             for sample in self.cells[cell].samples.iter().filter(|sample| sample.repetition == turn.repetition) {
-                gathered[at(sample.start_ms + sample.response_ms)].end(sample);
-                gathered[at(sample.start_ms)].late(sample.send_lag_ms);
+                accumulators[at(sample.start_ms + sample.response_ms)].end(sample);
+                accumulators[at(sample.start_ms)].late(sample.send_lag_ms);
             }
             for (second, sampled) in turn.series.iter().enumerate() {
-                gathered[at((second as f64 + 0.5) * 1e3)].late(sampled.ticker_ms);
+                accumulators[at((second as f64 + 0.5) * 1e3)].late(sampled.ticker_ms);
             }
-            line.turns.push(Stretch { cell, repetition: turn.repetition, start_s, end_s });
+            line.turns.push(CellRunSpan { cell, repetition: turn.repetition, start_s, end_s });
             start_s = end_s;
         }
         let covered = |index: usize| {
             if index + 1 < count { bucket_s } else { whole - index as f64 * bucket_s }
         };
-        line.buckets = gathered.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index))).collect();
+        line.buckets =
+            accumulators.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index))).collect();
         line
     }
 }
 
 #[derive(Debug, Clone, Default)]
-struct Gathered {
+struct BucketAccumulator {
     counts: Bucket,
     server: Vec<f64>,
     beyond: Vec<f64>,
 }
 
-impl Gathered {
+impl BucketAccumulator {
     fn end(&mut self, sample: &Sample) {
         let counts = &mut self.counts;
         *match sample.outcome {
@@ -149,16 +149,16 @@ mod tests {
     use super::*;
 
     fn bucket(samples: &[Sample]) -> Bucket {
-        let mut gathered = Gathered::default();
+        let mut accumulators = BucketAccumulator::default();
         for sample in samples {
-            gathered.end(sample);
-            gathered.late(sample.send_lag_ms);
+            accumulators.end(sample);
+            accumulators.late(sample.send_lag_ms);
         }
-        gathered.done(1.0)
+        accumulators.done(1.0)
     }
 
     #[test]
-    fn a_bucket_tells_a_quota_from_an_overload_and_whose_time_it_was() {
+    fn buckets_separate_quota_from_overload() {
         let ended = |outcome, overloaded| Sample { outcome, overloaded, ..sample() };
         let success = |service_ms, server_ms, send_lag_ms| Sample {
             service_ms,

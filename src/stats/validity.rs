@@ -1,29 +1,29 @@
-//! Whether a cell's numbers may be used, and if not, why.
+//! Validity of a cell: whether its numbers can be used, and the reason if not.
 
 use super::health::Health;
 use crate::matrix::Cell;
 use crate::record::manifest::{TurnEnd, TurnReport};
 use crate::record::probe::Excluded;
 
-/// Whether a cell's numbers may be used.
+/// Validity of the numbers of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Validity {
-    /// They may.
+    /// Usable.
     Ok,
     /// It never started.
     NotRun,
-    /// The service does not have its tier; what the pre-flight was told.
+    /// The service does not support the tier; the error of the pre-flight.
     Unsupported(String),
-    /// The pre-flight was refused for good; why.
+    /// A permanent error of the pre-flight.
     Refused(String),
-    /// Its first requests were all refused for good.
+    /// All of its first requests failed permanently.
     Aborted,
-    /// This machine spoiled them, or one of several did or is not here; why.
+    /// The client was too slow, or a shard is missing; the reason.
     Invalid(String),
 }
 
 impl Validity {
-    /// As in the files.
+    /// Returns the text used in result files.
     pub(crate) fn key(&self) -> String {
         match self {
             Self::Ok => "ok".into(),
@@ -35,34 +35,34 @@ impl Validity {
         }
     }
 
-    /// Of a cell, by the turns that it had, the machines that they lack, and what they did to those that are here.
-    pub(super) fn of(
+    /// Determines the validity from the cell runs, the missing shards and the client health.
+    pub(super) fn new(
         excluded: &Excluded,
         cell: &Cell,
         turns: &[TurnReport],
         missing: Option<&str>,
         health: &Health,
     ) -> Self {
-        let spoiled = || health.invalid.iter().map(String::as_str);
+        let reasons = || health.invalid.iter().map(String::as_str);
         match turns {
             [] => not_run(excluded, cell),
             _ if missing.is_some() => {
-                Self::Invalid(missing.into_iter().chain(spoiled()).collect::<Vec<_>>().join("; "))
+                Self::Invalid(missing.into_iter().chain(reasons()).collect::<Vec<_>>().join("; "))
             }
             turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Self::Aborted,
-            _ if !health.invalid.is_empty() => Self::Invalid(spoiled().collect::<Vec<_>>().join("; ")),
+            _ if !health.invalid.is_empty() => Self::Invalid(reasons().collect::<Vec<_>>().join("; ")),
             _ => Self::Ok,
         }
     }
 }
 
-/// Why a cell has no turn.
+/// Determines why a cell was not run.
 fn not_run(excluded: &Excluded, cell: &Cell) -> Validity {
     let Some(checked) = excluded.get(cell) else { return Validity::NotRun };
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let said = match text(&checked.error_message) {
+    let error = match text(&checked.error_message) {
         message if message.is_empty() => text(&checked.error_class),
         message => message,
     };
-    if excluded.is_unsupported(cell) { Validity::Unsupported(said) } else { Validity::Refused(said) }
+    if excluded.is_unsupported(cell) { Validity::Unsupported(error) } else { Validity::Refused(error) }
 }

@@ -1,58 +1,58 @@
 //! Warnings about the numbers of a cell: their keys in files and their texts for people.
 
-/// What a reader of a cell's numbers should know.
+/// A warning about the numbers of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Warning {
-    /// The window begins before the cell had settled.
+    /// The latency window starts before the cell settled.
     NotSettled,
-    /// Some prompts were answered from the prompt cache.
+    /// Replies read from the prompt cache.
     CacheReads,
-    /// Some replies name another tier than was asked for.
+    /// Another tier than the requested one served some requests.
     TierMismatch,
-    /// Some that were to be cold came from the prompt cache.
+    /// Replies of a cold cell read from the prompt cache.
     CacheContaminated,
-    /// Some that were to be warm did not.
+    /// Replies of a warm cell did not read from the prompt cache.
     WarmMiss,
-    /// The run was stopped inside this cell.
+    /// The cell was interrupted.
     Interrupted,
     /// The cell is still running.
     InProgress,
-    /// Streams came all at once.
+    /// Streams arrived in one burst.
     Bursts,
-    /// Starts were dropped, since too many requests were in flight, or since they were overdue when the load ended.
+    /// Starts were dropped: too many requests were in flight, or the load ended first.
     Dropped,
-    /// Users waited for this machine.
+    /// Users were idle because this machine was too slow.
     Idle,
-    /// The service stood still, and a closed loop cannot see what that cost.
+    /// The service stalled; a closed loop underestimates the effect.
     Stalls,
-    /// `min_samples` was not reached.
+    /// Fewer samples than `min_samples`.
     TooFewSamples,
-    /// Some replies were cut at `max_tokens`, and some were not.
+    /// Only some replies were truncated at `max_tokens`.
     CutReplies,
-    /// Reasoning was all that some streams had.
+    /// Streams contained reasoning only.
     NoAnswer,
-    /// Some replies were blocked.
+    /// Replies were blocked.
     Blocked,
-    /// Some reported values were implausible and dropped.
+    /// Implausible reported values were dropped.
     Implausible,
-    /// The manifest counts requests that the journal does not hold.
+    /// The journal has fewer records than the manifest counts.
     RecordsMissing,
-    /// Some requests were in flight while this machine stood still.
+    /// Requests were in flight while this machine stood still.
     ClientStalled,
     /// The wall clock of a machine jumped.
     ClockJump,
-    /// The client saw more and more time beyond the service's own latency.
+    /// Client overhead grew.
     ClientOverhead,
-    /// Damaged lines of the journal may be records of this cell.
+    /// Damaged journal lines may be records of this cell.
     DamagedRecords,
-    /// The journal holds records of this cell twice.
+    /// The journal contains duplicate records of this cell.
     DuplicateRecords,
-    /// Prompts of a data set were sent more than once.
+    /// Prompts of a data set were repeated.
     RepeatedPrompts,
 }
 
 impl Warning {
-    /// As in the files.
+    /// Returns the key used in result files.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::NotSettled => "not_settled",
@@ -81,63 +81,63 @@ impl Warning {
         }
     }
 
-    /// For people, with what to do.
+    /// Returns the text with the remedy.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::NotSettled => {
-                "not settled: the ramp and one p95 take more than half of the test duration; test longer, or spawn faster"
+                "not settled: the ramp and one p95 take more than half of test_duration; increase test_duration or spawn_rate"
             }
             Self::CacheReads => {
-                "prompt cache: 1 % or more of the successes were answered from the prompt cache; prompts that are always the same measure a warm cache: cache_modes = [\"cold\"] or [\"warm\"] says which is meant"
+                "prompt cache: 1 % or more of the replies read from the prompt cache; set cache_modes = [\"cold\"] or [\"warm\"] to select what is measured"
             }
             Self::TierMismatch => {
-                "another tier: some replies say that another service tier served them than was asked for; they are counted, and left out of these latencies"
+                "another tier: another service tier than the requested one served some requests; they are counted but excluded from these latencies"
             }
             Self::CacheContaminated => {
-                "not cold: some replies were read from the prompt cache all the same; they are counted, and left out of these latencies"
+                "not cold: some replies read from the prompt cache; they are counted but excluded from these latencies"
             }
             Self::WarmMiss => {
-                "not warm: some replies read nothing from the prompt cache; they are counted, and left out of these latencies (the shared prompt may be below the model's minimum of 1,024 tokens or more)"
+                "not warm: some replies did not read from the prompt cache; they are counted but excluded from these latencies (the shared prompt may be shorter than the model's minimum, 1,024 tokens or more)"
             }
-            Self::Interrupted => "the run was cut short inside this cell; `run --resume` runs it again",
+            Self::Interrupted => "interrupted: the run ended during this cell; run it again with `run --resume`",
             Self::InProgress => {
-                "in progress: the cell is still running, and its numbers are of the requests that have ended"
+                "in progress: the cell is still running; its numbers cover the requests that have ended"
             }
             Self::Bursts => {
-                "bursts: 1 % or more of the streams came all at once; they have no time per token: compare whole replies"
+                "bursts: 1 % or more of the streams arrived all at once and have no time per token; compare whole replies instead"
             }
             Self::Dropped => {
-                "starts were dropped: max_in_flight requests were in flight, or they were overdue at the end of the cell. The service saw less load than planned"
+                "dropped starts: max_in_flight requests were in flight, or the cell ended first; the service received less load than planned"
             }
             Self::Idle => {
-                "idle: users spent more than 2 % of their time neither thinking nor waiting for an answer; this machine is too slow for so many"
+                "idle: users spent more than 2 % of their time neither thinking nor waiting for a reply; this machine is too slow for this number of users"
             }
             Self::Stalls => {
-                "stalls: the service stood still while users waited, and what they would have asked meanwhile is in no percentile of a closed loop; arrival_rates measure it"
+                "stalls: the service stalled while users waited; a closed loop sends no requests meanwhile, so these percentiles are too low; use arrival_rates"
             }
             Self::CutReplies => {
-                "cut replies: max_tokens ended some replies and others ended by themselves, so that these latencies are of two kinds; raise max_tokens, or lower it until all are cut"
+                "cut replies: some replies hit max_tokens and the others ended normally, so these latencies mix two reply lengths; raise max_tokens, or lower it until all replies hit it"
             }
             Self::NoAnswer => {
-                "no answer: 1 % or more of the streams reasoned until they ended, and no text of an answer came; raise max_tokens, or ask for less reasoning (request.additional_fields)"
+                "no answer: 1 % or more of the streams contained only reasoning; raise max_tokens, or reduce reasoning (request.additional_fields)"
             }
             Self::Blocked => {
-                "blocked replies: a guardrail, a filter or the model itself ended some replies without the answer; they are successes, and excluded from latencies, goodput and successes per second"
+                "blocked replies: a guardrail, a filter or the model blocked some replies; they count as successes but are excluded from latencies, goodput and successes per second"
             }
             Self::Implausible => {
-                "implausible values: some replies report negative or impossibly large tokens or latencies; these values are dropped: check what lies between this machine and Bedrock"
+                "implausible values: some replies report negative or impossibly large tokens or latencies; these values are dropped; check for a proxy between this machine and Bedrock"
             }
             Self::RecordsMissing => {
-                "records missing: the manifest counts more requests of this cell than the journal holds, so that these numbers are of a part, and the thresholds of the cell are INCONCLUSIVE; the journal was cut or changed after the run"
+                "records missing: the journal contains fewer records of this cell than the manifest counts; these numbers are incomplete and the thresholds of the cell are INCONCLUSIVE; the journal was truncated or changed after the run"
             }
             Self::ClientStalled => {
-                "client stalled: some requests were in flight while this machine stood still; they are counted, and excluded from these latencies"
+                "client stalled: some requests were in flight while this machine stood still; they are counted but excluded from these latencies"
             }
             Self::ClockJump => {
-                "clock jump: the wall clock of this machine jumped; times in the files follow the clock as it was at the start of the run"
+                "clock jump: the wall clock of this machine jumped; times in the files use the clock at the start of the run"
             }
             Self::ClientOverhead => {
-                "client overhead: p95 of our time minus the service's own latencyMs grew; this machine or the network added it, not the service"
+                "client overhead: the p95 of service time minus the service's latencyMs grew; this machine or the network added the time, not the service"
             }
             Self::DamagedRecords => {
                 "damaged records: damaged lines of token_data.jsonl may be records of this cell; they are not counted, and the thresholds of the cell are INCONCLUSIVE; quarantine.jsonl contains them"
@@ -148,7 +148,9 @@ impl Warning {
             Self::RepeatedPrompts => {
                 "repeated prompts: the data set has fewer distinct prompts than requests were sent; prompt caching or memorised replies may make these latencies better than in production: use a larger data set, or cache_modes = [\"cold\"]"
             }
-            Self::TooFewSamples => "the latency window holds fewer successes than min_samples; raise max_duration",
+            Self::TooFewSamples => {
+                "too few samples: the latency window contains fewer successes than min_samples; raise max_duration"
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The latency window: which requests say something about the settled cell. Computed here alone.
+//! The latency window: the requests that measure the settled cell.
 
 use super::collect::Sample;
 use super::percentile::nearest_rank;
@@ -13,13 +13,13 @@ pub(crate) struct Window {
     pub(crate) start_ms: f64,
     /// Over all turns, seconds.
     pub(crate) length_s: f64,
-    /// The cut at half of the test did not bite.
+    /// The limit of half of the test was not reached.
     pub(crate) settled: bool,
 }
 
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
-    pub(super) fn of(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
+    pub(super) fn new(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
         // The p95 of requests that waited for this machine, or were blocked, says nothing about how long the cell takes to
         // settle.
         let is_excluded = |sample: &Sample| matches!(sample.unfit, Some(Unfit::ClientStalled | Unfit::Blocked));
@@ -33,13 +33,13 @@ impl Window {
 
     /// Whether a request was sent inside the window. One machine sends nothing after its end; of several, those that
     /// go on when the first has ended are a part of the load, and measure another one.
-    pub(super) fn holds(&self, sample: &Sample) -> bool {
+    pub(super) fn contains(&self, sample: &Sample) -> bool {
         sample.start_ms >= self.start_ms && !sample.is_late
     }
 
-    /// Whether it says something about latency: sent inside, and answered as it was meant to be.
-    pub(super) fn takes(&self, sample: &Sample) -> bool {
-        self.holds(sample) && sample.unfit.is_none()
+    /// Returns whether a request counts for latency: sent inside the window and not excluded.
+    pub(super) fn includes(&self, sample: &Sample) -> bool {
+        self.contains(sample) && sample.unfit.is_none()
     }
 
     /// Whether a request ended inside the window of its turn.

@@ -1,37 +1,36 @@
-//! The block of a running cell on a terminal.
+//! The live block of the running cell on a terminal.
 
-use super::State;
-use super::display::Show;
-use super::paint::Paint;
+use super::ProgressState;
+use super::display::ProgressView;
+use super::paint::ColorMode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Lines that are drawn over again; what is said goes above them.
-pub(super) struct Bar {
+/// Block that is redrawn in place; other lines are printed above it.
+pub(super) struct LiveBlock {
     block: ProgressBar,
-    paint: Paint,
+    color: ColorMode,
 }
 
-impl Bar {
-    pub(super) fn new(paint: Paint) -> Self {
+impl LiveBlock {
+    pub(super) fn new(color: ColorMode) -> Self {
         let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let block = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
-        Self { block, paint }
+        Self { block, color }
     }
 
-    /// Of the terminal, which may have been changed since the last time. The last column stays free: a
-    /// line that fills it would wrap on some terminals.
+    /// Returns the current terminal width without the last column: a line that fills it would wrap on some terminals.
     fn width() -> usize {
         console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns)).saturating_sub(1)
     }
 }
 
-impl Show for Bar {
-    fn draw(&mut self, state: &State) {
-        self.block.set_message(state.block(Self::width(), self.paint).join("\n"));
+impl ProgressView for LiveBlock {
+    fn draw(&mut self, state: &ProgressState) {
+        self.block.set_message(state.block(Self::width(), self.color).join("\n"));
         self.block.tick();
     }
 
-    fn say(&mut self, line: &str) {
+    fn print_line(&mut self, line: &str) {
         self.block.println(line);
     }
 

@@ -1,124 +1,121 @@
-//! The state of a run as lines. Pure: what is shown is a function of the state and the width, and can be
-//! tested without a terminal.
+//! Formats the state of a run as lines: a pure function of state and width.
 
-use super::paint::{Ink, Paint};
+use super::paint::{ColorMode, TextRole};
 use crate::report::view::text;
 use crate::units::duration;
 use crate::units::text::clean;
 use std::time::Duration;
 
-/// Columns of what begins a line.
+/// Width of the labels, columns.
 const LABEL: usize = 7;
 
-/// What a display shows, taken five times a second.
+/// State that a display shows, updated five times per second.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct State {
-    /// Cells to run, repetitions counted.
+pub(crate) struct ProgressState {
+    /// Number of cell runs (repetitions included).
     pub(crate) turns: usize,
-    /// The running one, from 1; 0 before the first.
+    /// The current cell run, from 1; 0 before the first.
     pub(crate) turn: usize,
-    /// How much of the run's time is over, 0 to 1.
+    /// Elapsed fraction of the planned run time, 0 to 1.
     pub(crate) share: f64,
-    /// Until the end of the run, as planned.
+    /// Planned time until the end of the run.
     pub(crate) left: Duration,
-    /// The running cell's id.
+    /// Id of the running cell.
     pub(crate) cell: String,
-    /// What it is doing.
     pub(crate) phase: Phase,
-    /// Since its first start.
+    /// Time since the first start.
     pub(crate) elapsed: Duration,
-    /// Its test duration.
+    /// Test duration.
     pub(crate) length: Duration,
-    /// Users running; nothing in an open loop.
+    /// Running users; `None` in an open loop.
     pub(crate) users: Option<u32>,
     /// Requests in flight.
     pub(crate) in_flight: u32,
-    /// Requests that ended in the last seconds, per second.
+    /// Requests that ended in the last 10 seconds, per second.
     pub(crate) requests_per_sec: Option<f64>,
-    /// Ended so far in this cell, by outcome.
+    /// Successes in this cell.
     pub(crate) succeeded: u64,
     /// See `succeeded`.
     pub(crate) throttled: u64,
     /// See `succeeded`.
     pub(crate) failed: u64,
-    /// Successes so far, milliseconds.
+    /// Of the successes, milliseconds.
     pub(crate) p50_ms: Option<f64>,
     /// See `p50_ms`.
     pub(crate) p95_ms: Option<f64>,
-    /// Time to first token of streams so far, the median, milliseconds.
+    /// Median time to first token, milliseconds.
     pub(crate) ttft_p50_ms: Option<f64>,
-    /// Of the successes so far.
+    /// Of the successes.
     pub(crate) input_tokens: u64,
     /// See `input_tokens`.
     pub(crate) output_tokens: u64,
-    /// Of the run so far, US dollars; nothing where no price is known.
+    /// Cost of the run, US dollars; `None` without known prices.
     pub(crate) usd: Option<f64>,
-    /// At which it ends, US dollars.
+    /// Budget, US dollars.
     pub(crate) budget_usd: Option<f64>,
-    /// Cells that ended since the state before.
-    pub(crate) done: Vec<Done>,
+    /// Cells that ended since the previous state.
+    pub(crate) done: Vec<FinishedCell>,
 }
 
-/// What a cell is doing.
+/// Phase of a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Nothing yet: the endpoint is tried, or a cache is filled.
+    /// Pre-flight or priming.
     #[default]
-    Before,
-    /// Users are still being started.
+    Starting,
+    /// Users are being started.
     Ramp,
-    /// All are there.
+    /// All users run.
     Steady,
-    /// Nothing more starts; what is in flight is waited for.
+    /// No more starts; waiting for requests in flight.
     Drain,
-    /// It is over, and the next one has not begun.
-    Pause,
+    /// Cool-down before the next cell.
+    CoolDown,
 }
 
-/// A cell that ended.
+/// A finished cell run.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Done {
-    /// As [`State::turn`].
+pub(crate) struct FinishedCell {
+    /// See [`ProgressState::turn`].
     pub(crate) turn: usize,
-    /// Its id.
     pub(crate) cell: String,
-    /// All that were sent.
+    /// Requests sent.
     pub(crate) requests: u64,
-    /// Throttled and failed over all.
+    /// Throttled and failed requests over all.
     pub(crate) failure_share: Option<f64>,
-    /// Successes, milliseconds, the ramp included.
+    /// Of the successes including the ramp, milliseconds.
     pub(crate) p50_ms: Option<f64>,
     /// See `p50_ms`.
     pub(crate) p95_ms: Option<f64>,
-    /// US dollars, where all of it is known.
+    /// US dollars, if completely known.
     pub(crate) usd: Option<f64>,
-    /// Why it did not run to its end; else empty.
-    pub(crate) broken: String,
+    /// Why the cell did not finish; empty if it did.
+    pub(crate) abort_reason: String,
 }
 
-/// Words with their colours, parted by two blanks.
-type Parts = Vec<(Ink, String)>;
+/// Texts with their roles, separated by two blanks.
+type Parts = Vec<(TextRole, String)>;
 
-impl State {
-    /// The block of a terminal that is so many columns wide; no line is wider.
-    pub(crate) fn block(&self, width: usize, paint: Paint) -> Vec<String> {
-        let mut lines = vec![line("run", vec![(Ink::Plain, self.run(width))], width, paint)];
+impl ProgressState {
+    /// Formats the block; no line is wider than `width` columns.
+    pub(crate) fn block(&self, width: usize, color: ColorMode) -> Vec<String> {
+        let mut lines = vec![line("run", vec![(TextRole::Plain, self.run(width))], width, color)];
         if self.turn == 0 {
             return lines;
         }
-        let doing = self.doing();
-        let cell = shortened(&self.cell, width.saturating_sub(LABEL + 2 + doing.len()));
-        lines.push(line("cell", vec![(Ink::Strong, cell), (Ink::Plain, doing)], width, paint));
-        lines.push(line("load", plain(self.load()), width, paint));
+        let phase = self.describe_phase();
+        let cell = shorten(&self.cell, width.saturating_sub(LABEL + 2 + phase.len()));
+        lines.push(line("cell", vec![(TextRole::Strong, cell), (TextRole::Plain, phase)], width, color));
+        lines.push(line("load", plain(self.load()), width, color));
         let times = self.times();
         let times = if times.is_empty() { vec!["no success yet".into()] } else { times };
-        lines.push(line("times", plain(times), width, paint));
-        lines.push(line("ends", self.ends(), width, paint));
-        lines.push(line("spent", plain(self.spent()), width, paint));
+        lines.push(line("times", plain(times), width, color));
+        lines.push(line("ends", self.ends(), width, color));
+        lines.push(line("spent", plain(self.spent()), width, color));
         lines
     }
 
-    /// The same facts in one line, for a log.
+    /// Formats the state as one log line.
     pub(crate) fn line(&self) -> String {
         if self.turn == 0 {
             return format!("[0/{}] starting", self.turns);
@@ -132,8 +129,8 @@ impl State {
             self.turn,
             self.turns,
             self.cell,
-            self.doing(),
-            clock(self.left),
+            self.describe_phase(),
+            format_seconds(self.left),
             facts.join("; ")
         )
     }
@@ -141,20 +138,20 @@ impl State {
     /// `3 of 8 cells  [#####.........]  31 %  4m50s left`.
     fn run(&self, width: usize) -> String {
         let cells = format!("{} of {} {}", self.turn, self.turns, if self.turns == 1 { "cell" } else { "cells" });
-        let share = format!("{:.0} %  {} left", self.share.clamp(0.0, 1.0) * 100.0, clock(self.left));
+        let share = format!("{:.0} %  {} left", self.share.clamp(0.0, 1.0) * 100.0, format_seconds(self.left));
         let room = width.saturating_sub(LABEL + cells.len() + share.len() + 6).min(40);
         let full = (self.share.clamp(0.0, 1.0) * room as f64).round() as usize;
         format!("{cells}  [{}{}]  {share}", "#".repeat(full), ".".repeat(room - full))
     }
 
-    fn doing(&self) -> String {
-        let of = format!("{} of {}", clock(self.elapsed), clock(self.length));
+    fn describe_phase(&self) -> String {
+        let time = format!("{} of {}", format_seconds(self.elapsed), format_seconds(self.length));
         match self.phase {
-            Phase::Before => "starting".into(),
-            Phase::Ramp => format!("ramp, {of}"),
-            Phase::Steady => format!("steady, {of}"),
+            Phase::Starting => "starting".into(),
+            Phase::Ramp => format!("ramp, {time}"),
+            Phase::Steady => format!("steady, {time}"),
             Phase::Drain => "draining".into(),
-            Phase::Pause => "done".into(),
+            Phase::CoolDown => "done".into(),
         }
     }
 
@@ -171,11 +168,11 @@ impl State {
 
     fn ends(&self) -> Parts {
         let count = |n: u64| text::thousands(n as f64, 0);
-        let ink = |n: u64, ink| if n > 0 { ink } else { Ink::Plain };
+        let role = |n: u64, role| if n > 0 { role } else { TextRole::Plain };
         vec![
-            (Ink::Plain, format!("{} succeeded", count(self.succeeded))),
-            (ink(self.throttled, Ink::Warning), format!("{} throttled", count(self.throttled))),
-            (ink(self.failed, Ink::Bad), format!("{} failed", count(self.failed))),
+            (TextRole::Plain, format!("{} succeeded", count(self.succeeded))),
+            (role(self.throttled, TextRole::Warning), format!("{} throttled", count(self.throttled))),
+            (role(self.failed, TextRole::Bad), format!("{} failed", count(self.failed))),
         ]
     }
 
@@ -191,9 +188,9 @@ impl State {
     }
 }
 
-impl Done {
+impl FinishedCell {
     /// `[3/8] us_flex_small_u20: 1,204 requests, 0.2 % failed, p50 180 ms, p95 240 ms, 0.0021 USD`.
-    pub(crate) fn line(&self, turns: usize, paint: Paint) -> String {
+    pub(crate) fn line(&self, turns: usize, color: ColorMode) -> String {
         let mut facts = vec![
             format!("{} requests", text::thousands(self.requests as f64, 0)),
             format!("{} failed", text::percent(self.failure_share)),
@@ -203,32 +200,36 @@ impl Done {
         }
         facts.extend(self.usd.map(|usd| format!("{usd:.4} USD")));
         let line = format!("[{}/{turns}] {}: {}", self.turn, self.cell, facts.join(", "));
-        if self.broken.is_empty() { line } else { format!("{line}; {}", paint.ink(Ink::Warning, &clean(&self.broken))) }
+        if self.abort_reason.is_empty() {
+            line
+        } else {
+            format!("{line}; {}", color.apply(TextRole::Warning, &clean(&self.abort_reason)))
+        }
     }
 }
 
 fn plain(words: Vec<String>) -> Parts {
-    words.into_iter().map(|word| (Ink::Plain, word)).collect()
+    words.into_iter().map(|word| (TextRole::Plain, word)).collect()
 }
 
-/// A label and as many of the parts as fit.
-fn line(label: &str, parts: Parts, width: usize, paint: Paint) -> String {
-    let mut line = paint.ink(Ink::Soft, &format!("{label:<LABEL$}"));
+/// Formats a label and as many parts as fit.
+fn line(label: &str, parts: Parts, width: usize, color: ColorMode) -> String {
+    let mut line = color.apply(TextRole::Soft, &format!("{label:<LABEL$}"));
     let mut columns = LABEL;
-    for (index, (ink, text)) in parts.into_iter().enumerate() {
+    for (index, (role, text)) in parts.into_iter().enumerate() {
         let gap = if index == 0 { 0 } else { 2 };
         columns += gap + text.chars().count();
         if columns > width {
             break;
         }
         line += &" ".repeat(gap);
-        line += &paint.ink(ink, &text);
+        line += &color.apply(role, &text);
     }
     line
 }
 
-/// An id that is too long loses its middle: both its ends tell cells apart.
-fn shortened(id: &str, columns: usize) -> String {
+/// Shortens a long id in the middle: both ends identify the cell.
+fn shorten(id: &str, columns: usize) -> String {
     let chars: Vec<char> = id.chars().collect();
     if chars.len() <= columns || columns < 8 {
         return id.into();
@@ -238,8 +239,8 @@ fn shortened(id: &str, columns: usize) -> String {
     format!("{}...{}", text(&chars[..head]), text(&chars[chars.len() - tail..]))
 }
 
-/// Whole seconds.
-fn clock(time: Duration) -> String {
+/// Formats whole seconds.
+fn format_seconds(time: Duration) -> String {
     duration::format(Duration::from_secs(time.as_secs_f64().round() as u64))
 }
 
@@ -247,8 +248,8 @@ fn clock(time: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn state() -> State {
-        State {
+    fn state() -> ProgressState {
+        ProgressState {
             turns: 8,
             turn: 3,
             share: 0.31,
@@ -275,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_a_block_at_every_width() {
-        let long = State {
+    fn block_fits_every_width() {
+        let long = ProgressState {
             cell: "anthropic.claude-sonnet-4-5-20250929-v1-0_converse-stream_us_priority_large_max4096_u1000".into(),
             phase: Phase::Ramp,
             failed: 12,
             ..state()
         };
-        let open = State {
+        let open = ProgressState {
             phase: Phase::Drain,
             users: None,
             budget_usd: None,
@@ -293,13 +294,13 @@ mod tests {
             ttft_p50_ms: None,
             ..state()
         };
-        let before = State { turns: 1, left: Duration::from_secs(60), ..State::default() };
+        let before = ProgressState { turns: 1, left: Duration::from_secs(60), ..ProgressState::default() };
         let mut shown = String::new();
         for width in [60, 80, 120] {
             for (name, state) in
                 [("a cell", &state()), ("a long id", &long), ("an open loop", &open), ("before", &before)]
             {
-                let lines = state.block(width, Paint::Plain);
+                let lines = state.block(width, ColorMode::Plain);
                 assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
                 shown += &format!("--- {name}, {width} columns\n{}\n", lines.join("\n"));
             }
@@ -308,18 +309,18 @@ mod tests {
     }
 
     #[test]
-    fn colours_change_no_width() {
-        let state = State { failed: 2, ..state() };
-        for (coloured, plain) in state.block(80, Paint::Coloured).iter().zip(state.block(80, Paint::Plain)) {
+    fn colours_do_not_change_the_width() {
+        let state = ProgressState { failed: 2, ..state() };
+        for (coloured, plain) in state.block(80, ColorMode::Coloured).iter().zip(state.block(80, ColorMode::Plain)) {
             assert_eq!(console::strip_ansi_codes(coloured), plain);
         }
-        assert!(state.block(80, Paint::Coloured)[4].contains("\u{1b}[31m2 failed"), "what failed is red");
-        assert!(!state.block(80, Paint::Plain).concat().contains('\u{1b}'));
+        assert!(state.block(80, ColorMode::Coloured)[4].contains("\u{1b}[31m2 failed"), "what failed is red");
+        assert!(!state.block(80, ColorMode::Plain).concat().contains('\u{1b}'));
     }
 
     #[test]
-    fn a_state_and_the_end_of_a_cell_are_lines() {
-        let done = Done {
+    fn states_and_finished_cells_are_formatted_as_lines() {
+        let done = FinishedCell {
             turn: 3,
             cell: "us_flex_small_u20".into(),
             requests: 1_204,
@@ -327,17 +328,17 @@ mod tests {
             p50_ms: Some(180.2),
             p95_ms: Some(240.0),
             usd: Some(0.002_1),
-            broken: String::new(),
+            abort_reason: String::new(),
         };
-        let broken = Done {
-            broken: "aborted: \u{1b}[2Jaccess denied\nagain".into(),
+        let broken = FinishedCell {
+            abort_reason: "aborted: \u{1b}[2Jaccess denied\nagain".into(),
             p50_ms: None,
             p95_ms: None,
             usd: None,
             ..done.clone()
         };
-        let none = State { turns: 8, ..State::default() };
-        let lines = [state().line(), none.line(), done.line(8, Paint::Plain), broken.line(8, Paint::Plain)];
+        let none = ProgressState { turns: 8, ..ProgressState::default() };
+        let lines = [state().line(), none.line(), done.line(8, ColorMode::Plain), broken.line(8, ColorMode::Plain)];
         assert!(!lines.concat().contains(char::is_control));
         insta::assert_snapshot!("lines", lines.join("\n"));
     }

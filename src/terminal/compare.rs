@@ -1,30 +1,30 @@
-//! A comparison, and a baseline, as text. Pure.
+//! Text output of `compare` and `baseline show`.
 
-use super::table::{MOST_NOTES, MOST_ROWS, put_more, wrapped};
+use super::table::{MAX_LINES, MAX_ROWS, append_omitted, wrapped};
 use crate::report::compare::{CompareView, RowView, Side};
 use crate::report::view::NOT_AWS;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// What lists everything.
-const ALL: &str = "the output of `compare --format json`";
+/// Where all entries are listed.
+const FULL_OUTPUT: &str = "the output of `compare --format json`";
 
-/// Everything that `compare` prints.
+/// Formats the output of `compare`.
 pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     let mut text = String::new();
     if view.simulated {
-        text += "SIMULATED: these numbers are a simulator's, not Amazon Bedrock's.\n\n";
+        text += "SIMULATED: measured against a simulator, not Amazon Bedrock.\n\n";
     }
     if view.not_aws {
         text += &format!("{NOT_AWS}\n\n");
     }
     let _ = writeln!(text, "{} against {}", sides(&view.new), view.baseline);
     let _ = writeln!(text, "  ({})\n", sides(&view.base));
-    for warning in view.warnings.iter().take(MOST_NOTES) {
-        hanging(&mut text, "! ", warning, width);
+    for warning in view.warnings.iter().take(MAX_LINES) {
+        append_hanging(&mut text, "! ", warning, width);
     }
-    put_more(&mut text, view.warnings.len().saturating_sub(MOST_NOTES), ALL);
+    append_omitted(&mut text, view.warnings.len().saturating_sub(MAX_LINES), FULL_OUTPUT);
     if !view.warnings.is_empty() {
         text.push('\n');
     }
@@ -33,25 +33,25 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     }
     if !view.rows.is_empty() {
         let _ = writeln!(text, "{}", rows(view, width));
-        put_more(&mut text, view.rows.len().saturating_sub(MOST_ROWS), ALL);
+        append_omitted(&mut text, view.rows.len().saturating_sub(MAX_ROWS), FULL_OUTPUT);
     }
     for drift in &view.drift {
         let _ = writeln!(text, "{}", drift.shown);
     }
     let reasons = reasons(&view.rows_in_order());
-    for (cell, verdict, reason, metrics) in reasons.iter().take(MOST_NOTES) {
-        hanging(&mut text, "! ", &format!("{cell} {metrics}: {verdict}: {reason}"), width);
+    for (cell, verdict, reason, metrics) in reasons.iter().take(MAX_LINES) {
+        append_hanging(&mut text, "! ", &format!("{cell} {metrics}: {verdict}: {reason}"), width);
     }
-    put_more(&mut text, reasons.len().saturating_sub(MOST_NOTES), ALL);
-    for cell in view.unmatched.iter().take(MOST_NOTES) {
-        let where_from = if cell.side == "new" { "not in the baseline" } else { "not in the new sessions" };
+    append_omitted(&mut text, reasons.len().saturating_sub(MAX_LINES), FULL_OUTPUT);
+    for cell in view.unmatched.iter().take(MAX_LINES) {
+        let missing_from = if cell.side == "new" { "not in the baseline" } else { "not in the new sessions" };
         let differs = if cell.differs.is_empty() { String::new() } else { format!(": {}", cell.differs) };
-        hanging(&mut text, "! ", &format!("{} is {where_from}{differs}", cell.test_id), width);
+        append_hanging(&mut text, "! ", &format!("{} is {missing_from}{differs}", cell.test_id), width);
     }
-    put_more(&mut text, view.unmatched.len().saturating_sub(MOST_NOTES), ALL);
+    append_omitted(&mut text, view.unmatched.len().saturating_sub(MAX_LINES), FULL_OUTPUT);
     for next in &view.next {
         text.push('\n');
-        hanging(&mut text, "", &next.why, width);
+        append_hanging(&mut text, "", &next.why, width);
         for command in &next.commands {
             let _ = writeln!(text, "  {command}");
         }
@@ -59,7 +59,7 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     text
 }
 
-/// `1 session, 2026-11-24T09:16:03Z`; of several the first and the last.
+/// Formats the id and start of a session, or the number of sessions with the first and last start.
 fn sides(sessions: &[Side]) -> String {
     match sessions {
         [] => "no session".into(),
@@ -74,7 +74,7 @@ fn rows(view: &CompareView, width: usize) -> String {
     let header = ["cell", "metric", "base ms", "now ms", "change", "90 % interval", "visible from", "verdict"];
     let kept = if view.judged { header.len() } else { 5 };
     table.set_header(&header[..kept]);
-    for row in view.rows_in_order().into_iter().take(MOST_ROWS) {
+    for row in view.rows_in_order().into_iter().take(MAX_ROWS) {
         let fields = [
             &row.test_id,
             row.metric,
@@ -93,7 +93,7 @@ fn rows(view: &CompareView, width: usize) -> String {
     format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
-/// Cell, verdict and reason, with the metrics that have it.
+/// Groups reasons: cell, verdict, reason and metrics.
 fn reasons<'a>(rows: &[&'a RowView]) -> Vec<(&'a str, &'a str, &'a str, String)> {
     let mut reasons: Vec<(&str, &str, &str, String)> = Vec::new();
     let mut places: HashMap<(&str, &str), usize> = HashMap::new();
@@ -107,19 +107,19 @@ fn reasons<'a>(rows: &[&'a RowView]) -> Vec<(&'a str, &'a str, &'a str, String)>
     reasons
 }
 
-/// A text whose further lines begin below its first.
-fn hanging(text: &mut String, mark: &str, words: &str, width: usize) {
-    for (index, line) in wrapped(words, width.saturating_sub(mark.len())).iter().enumerate() {
+/// Appends a text with a hanging indent.
+fn append_hanging(text: &mut String, mark: &str, content: &str, width: usize) {
+    for (index, line) in wrapped(content, width.saturating_sub(mark.len())).iter().enumerate() {
         let _ = writeln!(text, "{:mark$}{line}", if index == 0 { mark } else { "" }, mark = mark.len());
     }
 }
 
-/// What `baseline show` prints.
+/// Formats the output of `baseline show`.
 pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usize, file: &str) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["session", "started", "cells", "endpoint", "region", "tool"]);
-    for session in sessions.iter().take(MOST_ROWS) {
+    for session in sessions.iter().take(MAX_ROWS) {
         table.add_row([
             session.id.clone(),
             session.started.clone(),
@@ -130,15 +130,15 @@ pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usiz
         ]);
     }
     let mut text = format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
-    put_more(&mut text, sessions.len().saturating_sub(MOST_ROWS), file);
+    append_omitted(&mut text, sessions.len().saturating_sub(MAX_ROWS), file);
     text.push('\n');
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["cell", "sessions"]);
-    for (id, count) in cells.iter().take(MOST_ROWS) {
+    for (id, count) in cells.iter().take(MAX_ROWS) {
         table.add_row([id.clone(), count.to_string()]);
     }
     text += &format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
-    put_more(&mut text, cells.len().saturating_sub(MOST_ROWS), file);
+    append_omitted(&mut text, cells.len().saturating_sub(MAX_ROWS), file);
     text
 }

@@ -1,8 +1,8 @@
-//! The thread that shows a run: a block on a terminal, plain lines elsewhere. It reads the state and
-//! never makes the run wait.
+//! The progress display thread: a live block on a terminal, log lines otherwise. It reads the state and never blocks the
+//! run.
 
-use super::paint::Paint;
-use super::{State, bar::Bar, plain::Plain};
+use super::paint::ColorMode;
+use super::{ProgressState, bar::LiveBlock, plain::LogLines};
 use crate::units::text::clean;
 use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,21 +11,19 @@ use std::time::{Duration, Instant};
 
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// How long a display may take to end. A terminal that is paused takes nothing, for hours.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for the end of a display: a paused terminal can block it for hours.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often it is checked whether it has ended.
+/// Interval between checks whether the display thread has ended.
 const POLL: Duration = Duration::from_millis(5);
 
-/// What became of a display that did not end in order. The run goes on without it.
+/// Failure of the progress display. The run continues without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DisplayFailure {
-    /// It panicked.
     #[error(
         "the progress display panicked during the run: its last lines are missing, the records and results are complete"
     )]
     Panicked,
-    /// It does not end.
     #[error(
         "the progress display hangs (a paused terminal?): its last lines are missing, the records and results are complete"
     )]
@@ -33,120 +31,122 @@ pub(crate) enum DisplayFailure {
 }
 
 impl DisplayFailure {
-    /// Reports the failure on stderr, on a thread of its own: a display that hangs may hold stderr for ever.
+    /// Reports the failure on stderr from a separate thread: a hanging display may hold the lock of stderr.
     pub(crate) fn report(self) {
-        let (told, done) = channel();
+        let (reported, done) = channel();
         let print = move || {
             let _ = writeln!(std::io::stderr(), "warning: {self}");
-            let _ = told.send(());
+            let _ = reported.send(());
         };
         if std::thread::Builder::new().name("warning".into()).spawn(print).is_ok() {
-            let _ = done.recv_timeout(PATIENCE);
+            let _ = done.recv_timeout(FINISH_TIMEOUT);
         }
     }
 }
 
-/// How a run is shown.
+/// Output mode of the progress display.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// What must be heard, and nothing else.
+pub(crate) enum DisplayMode {
+    /// Results, warnings and errors only.
     Quiet,
-    /// Lines, for a log.
+    /// Log lines.
     #[default]
     Lines,
-    /// A block that is drawn over again.
+    /// A block that is redrawn in place.
     Block,
 }
 
-/// A running display.
+/// A running progress display.
 pub(crate) struct Display {
-    mode: Mode,
-    words: Sender<String>,
+    mode: DisplayMode,
+    lines: Sender<String>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Says something between the lines of a display.
+/// Prints lines above a running display.
 #[derive(Debug, Clone)]
-pub(crate) struct Handle {
-    words: Sender<String>,
+pub(crate) struct DisplayHandle {
+    lines: Sender<String>,
     quiet: bool,
 }
 
-impl Handle {
-    /// One line for people. Without a display, which has panicked, it is printed as it is.
-    pub(crate) fn say(&self, line: &str) {
-        if let Err(unsent) = self.words.send(line.to_owned()) {
+impl DisplayHandle {
+    /// Prints a line; directly to stderr if the display has panicked.
+    pub(crate) fn print(&self, line: &str) {
+        if let Err(unsent) = self.lines.send(line.to_owned()) {
             let _ = writeln!(std::io::stderr(), "{}", clean(&unsent.0));
         }
     }
 
-    /// As [`Self::say`], of what a quiet display keeps to itself.
-    pub(crate) fn note(&self, line: &str) {
+    /// Prints a line unless the display is quiet.
+    pub(crate) fn print_unless_quiet(&self, line: &str) {
         if !self.quiet {
-            self.say(line);
+            self.print(line);
         }
     }
 }
 
 impl Display {
-    /// Starts to show what `state` gives, five times a second.
+    /// Starts a display that shows `state` five times per second.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// Returns an error if no thread can be started.
     pub(crate) fn start(
-        mode: Mode,
-        paint: Paint,
-        mut state: impl FnMut() -> State + Send + 'static,
+        mode: DisplayMode,
+        color: ColorMode,
+        mut state: impl FnMut() -> ProgressState + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (words, heard) = channel::<String>();
+        let (lines, received) = channel::<String>();
         let thread = std::thread::Builder::new().name("display".into()).spawn(move || {
-            let mut shown: Box<dyn Show> = match mode {
-                Mode::Block => Box::new(Bar::new(paint)),
-                Mode::Lines | Mode::Quiet => Box::new(Plain::default()),
+            let mut view: Box<dyn ProgressView> = match mode {
+                DisplayMode::Block => Box::new(LiveBlock::new(color)),
+                DisplayMode::Lines | DisplayMode::Quiet => Box::new(LogLines::default()),
             };
-            let mut draw = |shown: &mut dyn Show| {
-                if mode == Mode::Quiet {
+            let mut draw = |view: &mut dyn ProgressView| {
+                if mode == DisplayMode::Quiet {
                     return;
                 }
                 let state = state();
                 for done in &state.done {
-                    shown.say(&done.line(state.turns, if mode == Mode::Block { paint } else { Paint::Plain }));
+                    view.print_line(
+                        &done.line(state.turns, if mode == DisplayMode::Block { color } else { ColorMode::Plain }),
+                    );
                 }
-                shown.draw(&state);
+                view.draw(&state);
             };
             loop {
-                match heard.recv_timeout(REFRESH) {
-                    Ok(line) => shown.say(&clean(&line)),
-                    Err(RecvTimeoutError::Timeout) => draw(&mut *shown),
+                match received.recv_timeout(REFRESH) {
+                    Ok(line) => view.print_line(&clean(&line)),
+                    Err(RecvTimeoutError::Timeout) => draw(&mut *view),
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
-            // Those that ended since the last look.
-            draw(&mut *shown);
-            shown.finish();
+            // Cells that ended since the last update.
+            draw(&mut *view);
+            view.finish();
         })?;
-        Ok(Self { mode, words, thread: Some(thread) })
+        Ok(Self { mode, lines, thread: Some(thread) })
     }
 
-    /// For those who have something to say.
-    pub(crate) fn handle(&self) -> Handle {
-        Handle { words: self.words.clone(), quiet: self.mode == Mode::Quiet }
+    /// Returns a handle that prints lines above the display.
+    pub(crate) fn handle(&self) -> DisplayHandle {
+        DisplayHandle { lines: self.lines.clone(), quiet: self.mode == DisplayMode::Quiet }
     }
 
-    /// Clears what moves. All handles must be gone.
+    /// Ends the display and clears the block. All handles must have been dropped.
     ///
     /// # Errors
-    /// If the display has panicked, or does not end in time: it is given up.
+    /// Returns an error if the display has panicked or does not end in time; it is then abandoned.
     pub(crate) fn finish(self) -> Result<(), DisplayFailure> {
-        self.finish_within(PATIENCE)
+        self.finish_within(FINISH_TIMEOUT)
     }
 
-    fn finish_within(self, patience: Duration) -> Result<(), DisplayFailure> {
-        drop(self.words);
+    fn finish_within(self, timeout: Duration) -> Result<(), DisplayFailure> {
+        drop(self.lines);
         let Some(thread) = self.thread else { return Ok(()) };
-        let asked = Instant::now();
+        let requested = Instant::now();
         while !thread.is_finished() {
-            if asked.elapsed() > patience {
+            if requested.elapsed() > timeout {
                 return Err(DisplayFailure::Hung);
             }
             std::thread::sleep(POLL);
@@ -155,10 +155,10 @@ impl Display {
     }
 }
 
-/// A way to show states.
-pub(super) trait Show {
-    fn draw(&mut self, state: &State);
-    fn say(&mut self, line: &str);
+/// Renderer of progress states.
+pub(super) trait ProgressView {
+    fn draw(&mut self, state: &ProgressState);
+    fn print_line(&mut self, line: &str);
     fn finish(&mut self);
 }
 
@@ -167,12 +167,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_display_that_panics_or_hangs_is_reported_and_not_waited_for() {
-        for mode in [Mode::Lines, Mode::Block] {
-            let panics = Display::start(mode, Paint::Plain, || panic!("a display that panics")).unwrap();
+    fn failed_display_is_reported_without_waiting() {
+        for mode in [DisplayMode::Lines, DisplayMode::Block] {
+            let panics = Display::start(mode, ColorMode::Plain, || panic!("a display that panics")).unwrap();
             assert_eq!(panics.finish(), Err(DisplayFailure::Panicked));
-            let (_held, never) = channel::<State>();
-            let hangs = Display::start(mode, Paint::Plain, move || never.recv().unwrap()).unwrap();
+            let (_held, never) = channel::<ProgressState>();
+            let hangs = Display::start(mode, ColorMode::Plain, move || never.recv().unwrap()).unwrap();
             assert_eq!(hangs.finish_within(Duration::from_millis(20)), Err(DisplayFailure::Hung));
         }
     }

@@ -1,5 +1,5 @@
-//! What people see while and after a run. State becomes lines (pure), lines go to a terminal; where
-//! there is none, plain lines go to stderr now and then. Knows report's view and units.
+//! Terminal output during and after a run: pure functions format the state as lines, a thread displays them. Without a
+//! terminal, log lines go to stderr. Uses the view of `report`, and units.
 
 mod bar;
 mod block;
@@ -10,10 +10,10 @@ mod plain;
 pub(crate) mod plan;
 pub(crate) mod table;
 
-pub(crate) use block::{Done, Phase, State};
-pub(crate) use display::{Display, DisplayFailure, Handle, Mode};
+pub(crate) use block::{FinishedCell, Phase, ProgressState};
+pub(crate) use display::{Display, DisplayFailure, DisplayHandle, DisplayMode};
 
-/// Columns to use for tables: the terminal's, or 100 where there is none.
+/// Returns the width for tables: that of the terminal, or 100 columns.
 pub(crate) fn width() -> usize {
     console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns).max(60))
 }

@@ -1,69 +1,65 @@
-//! Colours, where they are wanted.
+//! Text styles and colours.
 
 use console::Style;
 
-/// What a text is.
+/// Role of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ink {
-    /// Like any other.
+pub(crate) enum TextRole {
     Plain,
-    /// To be seen first.
+    /// Bold.
     Strong,
-    /// To be seen last.
+    /// Dimmed.
     Soft,
-    /// As it should be.
     Good,
-    /// To be looked at.
     Warning,
-    /// Not as it should be.
     Bad,
 }
 
-/// Whether texts are coloured.
+/// Colour mode of the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Paint {
-    /// No control characters at all.
+pub(crate) enum ColorMode {
+    /// No control characters.
     #[default]
     Plain,
-    /// With the escape sequences of a terminal.
+    /// With ANSI escape sequences.
     Coloured,
 }
 
-impl Paint {
-    /// Coloured where `wanted`.
-    pub(crate) fn of(wanted: bool) -> Self {
-        if wanted { Self::Coloured } else { Self::Plain }
+impl ColorMode {
+    /// Returns the mode for a terminal that supports colours, or not.
+    pub(crate) fn from_support(is_coloured: bool) -> Self {
+        if is_coloured { Self::Coloured } else { Self::Plain }
     }
 
-    /// The text in its colour.
-    pub(crate) fn ink(self, ink: Ink, text: &str) -> String {
+    /// Returns the text with the style of its role.
+    pub(crate) fn apply(self, role: TextRole, text: &str) -> String {
         let style = Style::new().force_styling(true);
-        let style = match (self, ink) {
-            (Self::Plain, _) | (_, Ink::Plain) => return text.into(),
-            (_, Ink::Strong) => style.bold(),
-            (_, Ink::Soft) => style.dim(),
-            (_, Ink::Good) => style.green(),
-            (_, Ink::Warning) => style.yellow(),
-            (_, Ink::Bad) => style.red(),
+        let style = match (self, role) {
+            (Self::Plain, _) | (_, TextRole::Plain) => return text.into(),
+            (_, TextRole::Strong) => style.bold(),
+            (_, TextRole::Soft) => style.dim(),
+            (_, TextRole::Good) => style.green(),
+            (_, TextRole::Warning) => style.yellow(),
+            (_, TextRole::Bad) => style.red(),
         };
         style.apply_to(text).to_string()
     }
 
-    /// The end-of-run text: what must be seen is, whoever reads on a terminal.
-    pub(crate) fn summary(self, text: &str) -> String {
+    /// Highlights verdicts and warnings in the end-of-run text.
+    pub(crate) fn highlight_summary(self, text: &str) -> String {
         if self == Self::Plain {
             return text.into();
         }
         let line = |line: &str| {
-            let start = |word: &str, ink| line.strip_prefix(word).map(|rest| self.ink(ink, word) + rest);
-            start("FAIL ", Ink::Bad)
-                .or_else(|| start("PASS ", Ink::Good))
-                .or_else(|| start("INCONCLUSIVE ", Ink::Warning))
-                .or_else(|| start("SIMULATED", Ink::Warning))
-                .or_else(|| start("NOT AWS", Ink::Warning))
-                .or_else(|| start("FAILURES INCLUDED", Ink::Warning))
-                .or_else(|| start("RUNNING", Ink::Warning))
-                .or_else(|| start("!", Ink::Warning))
+            let start = |word: &str, role| line.strip_prefix(word).map(|rest| self.apply(role, word) + rest);
+            start("FAIL ", TextRole::Bad)
+                .or_else(|| start("PASS ", TextRole::Good))
+                .or_else(|| start("INCONCLUSIVE ", TextRole::Warning))
+                .or_else(|| start("SIMULATED", TextRole::Warning))
+                .or_else(|| start("NOT AWS", TextRole::Warning))
+                .or_else(|| start("FAILURES INCLUDED", TextRole::Warning))
+                .or_else(|| start("RUNNING", TextRole::Warning))
+                .or_else(|| start("!", TextRole::Warning))
                 .unwrap_or_else(|| line.to_owned())
         };
         text.split('\n').map(line).collect::<Vec<_>>().join("\n")
@@ -75,10 +71,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_and_warnings_have_colours() {
+    fn verdicts_and_warnings_are_coloured() {
         let text = "SIMULATED: x\nFAIL  a\nPASSED\n! b\n";
-        assert_eq!(Paint::Plain.summary(text), text);
-        let coloured = Paint::Coloured.summary(text);
+        assert_eq!(ColorMode::Plain.highlight_summary(text), text);
+        let coloured = ColorMode::Coloured.highlight_summary(text);
         assert_eq!(console::strip_ansi_codes(&coloured), text);
         assert!(coloured.contains("\u{1b}[31mFAIL ") && coloured.contains("\nPASSED\n"), "{coloured:?}");
     }

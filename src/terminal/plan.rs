@@ -1,7 +1,7 @@
-//! A resolved plan as text: each value with its origin, the cells, the estimate. `show` prints it, and
-//! `run` before it asks.
+//! A resolved plan as text: each value with its origin, the cells and the estimate. Printed by `show`, and by `run` before
+//! its confirmation prompt.
 
-use super::table::MOST_ROWS;
+use super::table::MAX_ROWS;
 use crate::estimate::{Bound, Estimate, ExpectedPrompts, Reserved};
 use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
@@ -14,11 +14,11 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// The whole block.
+/// Formats the plan.
 pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &Estimate, width: usize) -> String {
     let mut text = String::new();
     if plan.target.endpoint == Endpoint::Simulated {
-        text += "SIMULATED: no Bedrock is asked, nothing leaves this machine.\n\n";
+        text += "SIMULATED: requests go to the built-in simulator, not to Amazon Bedrock.\n\n";
     }
     if plan.target.endpoint.is_other_server() {
         text += &format!("NOT AWS: requests go to {}, not to Amazon Bedrock.\n\n", plan.target.endpoint);
@@ -28,14 +28,14 @@ pub(crate) fn block(plan: &Plan, origins: &Origins, cells: &[Cell], estimate: &E
     text += &format!("\n{}\n", cells_line(plan, origins, cells));
     text += &format!("{}\n", estimate_line(estimate));
     text += &expectations(estimate, plan);
-    // A plan's own texts are in it.
+    // The text contains values of the plan.
     clean_lines(&text)
 }
 
-/// Key, value, origin. The simulator's values are shown where it is used, or where somebody changed them.
+/// Formats keys, values and origins. Simulator values are listed only if the simulator is used and they were changed.
 fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
     let tree = serde_json::to_value(plan).unwrap_or_default();
-    // A plan keeps the whole path of a file; people know where they are.
+    // Paths in a plan are absolute; paths below the working directory are shortened.
     let here = std::env::current_dir().map(|dir| format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
     let near = |text: String| here.as_ref().map_or_else(|_| text.clone(), |here| text.replace(here.as_str(), ""));
     let mut table = Table::new();
@@ -43,7 +43,7 @@ fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
     for (key, origin) in origins {
         let Some(value) = key.split('.').try_fold(&tree, |inner, part| inner.get(part)) else { continue };
         let is_simulator = key.starts_with("simulator.");
-        // Thresholds are shown apart, with the cells that they mean.
+        // Thresholds are listed separately, with their cells.
         if key == "slo" {
             continue;
         }
@@ -55,20 +55,20 @@ fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
     format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
 }
 
-/// Each threshold with its origin, the cells that it means and its bounds.
+/// Formats each threshold with its origin, number of cells and bounds.
 fn thresholds(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
     let mut text = String::new();
     for (index, slo) in plan.slo.iter().enumerate() {
         let origin = origins.get(&format!("slo[{index}]")).map_or_else(String::new, |origin| format!(" ({origin})"));
-        let meant = cells.iter().filter(|cell| matches(&slo.when, cell)).count();
+        let matching = cells.iter().filter(|cell| matches(&slo.when, cell)).count();
         let bounds: Vec<String> = slo.bounds.iter().map(|bound| format!("{} {}", bound.key(), shown(bound))).collect();
-        text += &format!("\nthreshold {}{origin}: {}, {}\n", slo.title(index), count(meant, "cell"), slo.when);
+        text += &format!("\nthreshold {}{origin}: {}, {}\n", slo.title(index), count(matching, "cell"), slo.when);
         text += &format!("  {}\n", bounds.join("\n  "));
         if slo.on_inconclusive == OnInconclusive::Fail {
-            text += "  what is inconclusive fails the run\n";
+            text += "  an inconclusive verdict fails the run\n";
         }
         if slo.abort_on_fail {
-            text += "  a cell that cannot meet a time or a rate any more is ended\n";
+            text += "  a cell that can no longer meet a time or rate bound is ended early\n";
         }
     }
     text
@@ -76,11 +76,11 @@ fn thresholds(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
 
 fn plain(value: &Value) -> String {
     match value {
-        // A text of several lines would break the table, and an end of a line is what a stop sequence may be.
+        // Line breaks would break the table, and a stop sequence can be a line break.
         Value::String(text) if text.contains(char::is_control) => format!("{text:?}"),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        // As the plan says it.
+        // In the syntax of the plan.
         table @ Value::Object(_) => {
             toml::Value::try_from(table).map_or_else(|_| table.to_string(), |toml| toml.to_string())
         }
@@ -88,7 +88,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The cells, and behind those that an override changed how and where.
+/// Formats the cells, with the overrides that apply.
 fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
     let expanded = expand_all(plan);
     let overrides: HashMap<&str, &[usize]> =
@@ -96,30 +96,30 @@ fn cells_line(plan: &Plan, origins: &Origins, cells: &[Cell]) -> String {
     let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or(0);
     let line = |cell: &Cell| {
         let changed = overrides.get(cell.id.as_str()).copied().unwrap_or_default();
-        let said = Override::combined(&plan.overrides, changed).into_iter().map(|(key, value, index)| {
+        let overridden = Override::combined(&plan.overrides, changed).into_iter().map(|(key, value, index)| {
             let origin = origins.get(&format!("override[{index}]")).map(ToString::to_string).unwrap_or_default();
             format!("{key} = {} ({origin})", plain(value))
         });
-        let said: Vec<String> = said.collect();
-        format!("  {:widest$}  {}", cell.id, said.join(", ")).trim_end().to_owned()
+        let overridden: Vec<String> = overridden.collect();
+        format!("  {:widest$}  {}", cell.id, overridden.join(", ")).trim_end().to_owned()
     };
-    let lines = cells.iter().take(MOST_ROWS).map(line).collect::<Vec<_>>().join("\n");
+    let lines = cells.iter().take(MAX_ROWS).map(line).collect::<Vec<_>>().join("\n");
     let mut text = format!("{}:\n{lines}", count(cells.len(), "cell"));
-    if cells.len() > MOST_ROWS {
-        text += &format!("\n  {}", more(cells.len() - MOST_ROWS, "the output of `bedrock-plan show --format json`"));
+    if cells.len() > MAX_ROWS {
+        text += &format!("\n  {}", more(cells.len() - MAX_ROWS, "the output of `bedrock-plan show --format json`"));
     }
     text
 }
 
 fn estimate_line(estimate: &Estimate) -> String {
     format!(
-        "\ntime        expected {}, at most {} (every drain takes its whole time)",
+        "\ntime        expected {}, at most {} (if every drain takes its full time)",
         span(estimate.seconds),
         span(estimate.seconds_at_most)
     )
 }
 
-/// An upper bound with its reason.
+/// Formats an upper bound with its reason.
 fn at_most(most: Option<String>, by: &str) -> String {
     match most {
         Some(most) => format!("at most {most} (by {by})"),
@@ -127,7 +127,7 @@ fn at_most(most: Option<String>, by: &str) -> String {
     }
 }
 
-/// Tokens, money and quota, each with what is assumed.
+/// Formats tokens, cost and quota with the assumptions.
 fn expectations(estimate: &Estimate, plan: &Plan) -> String {
     let by = match estimate.bounded_by {
         Bound::Budget => "budget",
@@ -152,10 +152,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
                 }
             ),
         ),
-        (
-            "tokens in",
-            format!("expected {} (4 characters per token, nothing from a cache)", number(estimate.input_tokens)),
-        ),
+        ("tokens in", format!("expected {} (4 characters per token, no cache reads)", number(estimate.input_tokens))),
         (
             "tokens out",
             format!(
@@ -180,15 +177,15 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
     }
     lines.extend(estimate.prompts.iter().map(|prompts| ("prompts", expected_prompts(prompts))));
     for what in &estimate.unpriced {
-        lines.push(("no price", format!("of {what}: in no cost; [prices] in the plan can say it")));
+        lines.push(("no price", format!("for {what}: not included in the cost; add it under [prices]")));
     }
     if let Some(reserved) = &estimate.reserved {
-        lines.extend([("quota", quota(reserved, plan)), ("settled", settled(reserved, plan))]);
+        lines.extend([("quota", format_reservation(reserved, plan)), ("settled", format_settled_use(reserved, plan))]);
     }
     lines.iter().fold(String::new(), |all, (label, text)| all + &format!("{label:<11} {text}\n"))
 }
 
-/// How many distinct prompts there are, and how often each is expected to be sent.
+/// Formats the number of distinct prompts and the expected number of requests per prompt.
 fn expected_prompts(prompts: &ExpectedPrompts) -> String {
     let ExpectedPrompts { prompt_size, distinct, requests, is_repeated } = prompts;
     let uses = *requests as f64 / (*distinct).max(1) as f64;
@@ -199,41 +196,41 @@ fn expected_prompts(prompts: &ExpectedPrompts) -> String {
         _ => "each expected to be sent once per cell at most".into(),
     };
     let warning = if *is_repeated {
-        "; prompt caching or memorised replies may make latencies better than in production"
+        "; prompt caching or memorised replies can make latencies lower than in production"
     } else {
         ""
     };
     format!("{prompt_size}: {}, {uses}{warning}", count(*distinct, "distinct prompt"))
 }
 
-/// What the run will reserve of a quota, beside it.
-fn quota(reserved: &Reserved, plan: &Plan) -> String {
+/// Formats the expected reservation of the quota.
+fn format_reservation(reserved: &Reserved, plan: &Plan) -> String {
     format!(
         "expected to reserve {} and {} (prompt and max_tokens at each start, in {})",
-        beside(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
-        beside(reserved.requests_per_minute, plan.quota.requests_per_minute, "requests"),
+        compare_with_quota(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
+        compare_with_quota(reserved.requests_per_minute, plan.quota.requests_per_minute, "requests"),
         reserved.test_id
     )
 }
 
-/// What is left of that when replies have come.
-fn settled(reserved: &Reserved, plan: &Plan) -> String {
-    let whose = if plan.quota.burndown.is_some() { "the plan" } else { "a third party's list" };
+/// Formats the expected quota use after replies.
+fn format_settled_use(reserved: &Reserved, plan: &Plan) -> String {
+    let whose = if plan.quota.burndown.is_some() { "the plan" } else { "a third-party list" };
     let counted = match reserved.burndown {
         1.0 => String::new(),
-        factor => format!(", whose tokens count {factor} times: {whose}"),
+        factor => format!(", output tokens count {factor} times: {whose}"),
     };
-    let tokens = beside(reserved.settled_tokens_per_minute, plan.quota.tokens_per_minute, "tokens");
-    format!("at some {tokens} (prompt and reply at each end{counted})")
+    let tokens = compare_with_quota(reserved.settled_tokens_per_minute, plan.quota.tokens_per_minute, "tokens");
+    format!("about {tokens} (prompt and reply at the end of each request{counted})")
 }
 
-fn beside(wanted: u64, quota: Option<u64>, what: &str) -> String {
+fn compare_with_quota(wanted: u64, quota: Option<u64>, what: &str) -> String {
     match quota {
         Some(quota) if wanted > quota => {
-            format!("{} {what} a minute: MORE than the quota of {}, expect throttling", number(wanted), number(quota))
+            format!("{} {what} per minute: MORE than the quota of {}, expect throttling", number(wanted), number(quota))
         }
-        Some(quota) => format!("{} {what} a minute of {}", number(wanted), number(quota)),
-        None => format!("{} {what} a minute", number(wanted)),
+        Some(quota) => format!("{} {what} per minute of {}", number(wanted), number(quota)),
+        None => format!("{} {what} per minute", number(wanted)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The end of a run as text: a row per cell, then the old tool's tables. Pure.
+//! The end-of-run summary as text: one row per cell, warnings, tiers, thresholds and the summary tables.
 
 use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::text::{clipped, more, some_of};
@@ -9,17 +9,17 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// The most rows of a table,
-pub(super) const MOST_ROWS: usize = 100;
+/// Maximum rows of a table.
+pub(super) const MAX_ROWS: usize = 100;
 
-/// and the most lines of a list.
-pub(crate) const MOST_NOTES: usize = 20;
+/// Maximum lines of a list.
+pub(crate) const MAX_LINES: usize = 20;
 
-/// Everything that `run` and `report` print at the end.
+/// Formats the text that `run` and `report` print at the end.
 pub(crate) fn summary(view: &View, width: usize) -> String {
     let mut text = String::new();
     if view.run.simulated {
-        text += "SIMULATED: these numbers are a simulator's, not Amazon Bedrock's.\n\n";
+        text += "SIMULATED: measured against a simulator, not Amazon Bedrock.\n\n";
     }
     if view.run.not_aws {
         text += &format!("{NOT_AWS}\n\n");
@@ -28,20 +28,20 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
         text += &format!("{FAILURES_INCLUDED}\n\n");
     }
     if !view.run.running.is_empty() {
-        text += &format!("RUNNING: {}; these numbers are of the requests that have ended.\n\n", view.run.running);
+        text += &format!("RUNNING: {}; these numbers cover the requests that have ended.\n\n", view.run.running);
     }
     if view.run.interrupted {
-        text += "INTERRUPTED: this is what there is.\n\n";
+        text += "INTERRUPTED: these results are incomplete.\n\n";
     }
     text += &cells(view, width);
     if !view.run.calibration.is_empty() {
         text += &format!("{}\n", view.run.calibration);
     }
     for sentences in [&view.run.notes, &view.run.cost] {
-        for sentence in sentences.iter().take(MOST_NOTES) {
+        for sentence in sentences.iter().take(MAX_LINES) {
             let _ = writeln!(text, "{sentence}");
         }
-        put_more(&mut text, sentences.len().saturating_sub(MOST_NOTES), SUMMARY);
+        append_omitted(&mut text, sentences.len().saturating_sub(MAX_LINES), SUMMARY);
     }
     notes(view, &mut text);
     text += &tiers(view, width);
@@ -51,20 +51,20 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     for table in &view.tables {
         let _ = writeln!(text, "\n{}", table.title);
         let widest = table.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        for (name, value) in table.rows.iter().take(MOST_ROWS) {
+        for (name, value) in table.rows.iter().take(MAX_ROWS) {
             let _ = writeln!(text, "  {name:<widest$}  {value}");
         }
-        put_more(&mut text, table.rows.len().saturating_sub(MOST_ROWS), &consolidated(view));
+        append_omitted(&mut text, table.rows.len().saturating_sub(MAX_ROWS), &consolidated(view));
     }
     text
 }
 
-/// Where the files are: what people open first, and the rest by the number.
+/// Lists the most important result files and the number of the others.
 pub(crate) fn files(dir: &Path, written: &[PathBuf]) -> String {
     const FIRST: [(&str, &str); 3] = [
-        ("report.html", "the run, in a browser"),
-        ("summary.md", "to paste into a pull request"),
-        ("summary.json", "for programs"),
+        ("report.html", "report for the browser"),
+        ("summary.md", "summary for pull requests"),
+        ("summary.json", "machine-readable summary"),
     ];
     let mut text = format!("results: {}\n", dir.display());
     let mut left = written.len();
@@ -75,7 +75,7 @@ pub(crate) fn files(dir: &Path, written: &[PathBuf]) -> String {
         }
     }
     if left > 0 {
-        let _ = writeln!(text, "  and {left} more: tables, charts, and a page for every cell");
+        let _ = writeln!(text, "  and {left} more: tables, charts, and one page per cell");
     }
     text.trim_end().to_owned()
 }
@@ -84,7 +84,7 @@ fn cells(view: &View, width: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["cell", "requests", "failed", "average ms", "p50 ms", "p95 ms", "p99 ms", "req/s"]);
-    for cell in view.cells.iter().take(MOST_ROWS) {
+    for cell in view.cells.iter().take(MAX_ROWS) {
         table.add_row([
             cell.id.clone(),
             cell.counts.total.to_string(),
@@ -100,29 +100,29 @@ fn cells(view: &View, width: usize) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
-    put_more(&mut text, view.cells.len().saturating_sub(MOST_ROWS), &consolidated(view));
+    append_omitted(&mut text, view.cells.len().saturating_sub(MAX_ROWS), &consolidated(view));
     text
 }
 
-/// The file with a row per cell.
+/// Returns the name of the file with one row per cell.
 fn consolidated(view: &View) -> String {
     format!("consolidated_results_{}.csv", view.run.started_compact)
 }
 
-/// Each tier against `default`; nothing where there is no `default`, or nothing else.
+/// Formats the comparison of each tier with `default`; empty without tiers to compare.
 fn tiers(view: &View, width: usize) -> String {
     if view.tiers.tiers.is_empty() {
         return String::new();
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
-    let shown = || view.tiers.tiers.iter().take(MOST_NOTES);
+    let shown = || view.tiers.tiers.iter().take(MAX_LINES);
     for tier in shown() {
         table.add_row([&tier.id, &tier.sentence]);
     }
     let rows = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect::<Vec<_>>().join("\n");
     let mut text = format!("\nTiers against default\n{rows}\n");
-    put_more(&mut text, view.tiers.tiers.len().saturating_sub(MOST_NOTES), "tiers.csv");
+    append_omitted(&mut text, view.tiers.tiers.len().saturating_sub(MAX_LINES), "tiers.csv");
     for tier in shown() {
         for warning in &tier.warnings {
             let _ = writeln!(text, "! {}: {}", tier.id, warning.text);
@@ -135,12 +135,12 @@ fn tiers(view: &View, width: usize) -> String {
     text
 }
 
-/// Bound and measured value side by side, failures first.
+/// Formats the verdicts, failures first.
 fn thresholds(slo: &SloView, width: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
     table.set_header(["verdict", "cell", "threshold", "bound", "measured", "95 % interval"]);
-    for row in slo.rows_in_order().take(MOST_ROWS) {
+    for row in slo.rows_in_order().take(MAX_ROWS) {
         let threshold = format!("{}: {}", row.title, row.metric);
         table.add_row([
             row.verdict.to_owned(),
@@ -153,30 +153,30 @@ fn thresholds(slo: &SloView, width: usize) -> String {
     }
     let mut text =
         format!("\n{}\n{}\n", slo.counts, table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
-    put_more(&mut text, slo.rows.len().saturating_sub(MOST_ROWS), THRESHOLDS);
+    append_omitted(&mut text, slo.rows.len().saturating_sub(MAX_ROWS), THRESHOLDS);
     let reasons = reasons(slo);
-    for Reason { verdict, text: why, cells, bounds, .. } in reasons.iter().take(MOST_NOTES) {
+    for Reason { verdict, text: why, cells, bounds, .. } in reasons.iter().take(MAX_LINES) {
         let whose = if let [cell] = cells.as_slice() { cell.clone() } else { several(cells) };
         let _ = writeln!(text, "! {whose}: {verdict}: {why}: {}", clipped(bounds));
     }
-    put_more(&mut text, reasons.len().saturating_sub(MOST_NOTES), THRESHOLDS);
+    append_omitted(&mut text, reasons.len().saturating_sub(MAX_LINES), THRESHOLDS);
     text
 }
 
-/// The file that lists every threshold of every cell.
+/// File with every threshold of every cell.
 const THRESHOLDS: &str = "slo.csv";
 
-/// Why bounds have their verdict, in all cells where it is the same.
+/// Reason of a verdict, with the cells and bounds it applies to.
 struct Reason {
     verdict: &'static str,
-    /// That of the first cell; where cells differ in its numbers it names that cell.
+    /// Reason in the first cell; names that cell if the numbers differ between cells.
     text: String,
     is_same: bool,
     cells: Vec<String>,
     bounds: String,
 }
 
-/// One entry for all bounds of a cell that have one reason, and for all cells that have such an entry.
+/// Groups reasons by bound and cell.
 fn reasons(slo: &SloView) -> Vec<Reason> {
     let mut of_cells: Vec<(&SloRow, String)> = Vec::new();
     let mut places: HashMap<(&str, &str), usize> = HashMap::new();
@@ -206,7 +206,7 @@ fn reasons(slo: &SloView) -> Vec<Reason> {
     reasons
 }
 
-/// Lines of at most `width` columns, two of which are left free.
+/// Wraps a text to lines of at most `width` - 2 columns.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -220,13 +220,12 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The file that lists every warning and every kind of failure.
+/// File with every warning and every kind of failure.
 const SUMMARY: &str = "summary.json";
 
-/// What a reader of the rows above must know: each kind of warning, then each kind of failure, with the cells that
-/// have it.
+/// Appends each kind of warning and each kind of failure with its cells.
 fn notes(view: &View, text: &mut String) {
-    let groups = view.warnings.iter().take(MOST_NOTES);
+    let groups = view.warnings.iter().take(MAX_LINES);
     for group in groups {
         let _ = match group.cells.as_slice() {
             [cell] => writeln!(text, "! {cell}: {}", group.text),
@@ -234,8 +233,8 @@ fn notes(view: &View, text: &mut String) {
             cells => writeln!(text, "! {}: {} (in {})", several(cells), group.text, cells[0]),
         };
     }
-    put_more(text, view.warnings.len().saturating_sub(MOST_NOTES), SUMMARY);
-    for failure in view.failures.iter().take(MOST_NOTES) {
+    append_omitted(text, view.warnings.len().saturating_sub(MAX_LINES), SUMMARY);
+    for failure in view.failures.iter().take(MAX_LINES) {
         let what = format!("{} x {}: {}", failure.count, failure.class, clipped(&failure.message));
         let _ = match failure.cells.as_slice() {
             [cell] => writeln!(text, "! {cell}: {what}"),
@@ -245,7 +244,7 @@ fn notes(view: &View, text: &mut String) {
             let _ = writeln!(text, "    {}", failure.hint);
         }
     }
-    put_more(text, view.failures.len().saturating_sub(MOST_NOTES), SUMMARY);
+    append_omitted(text, view.failures.len().saturating_sub(MAX_LINES), SUMMARY);
 }
 
 /// `27 cells (a, b, c and 24 more)`.
@@ -253,8 +252,8 @@ fn several(cells: &[String]) -> String {
     format!("{} cells ({})", cells.len(), some_of(cells))
 }
 
-/// Ends a list of which some entries are not shown.
-pub(super) fn put_more(text: &mut String, left_out: usize, file: &str) {
+/// Appends the number of omitted entries and the file that lists them.
+pub(super) fn append_omitted(text: &mut String, left_out: usize, file: &str) {
     if left_out > 0 {
         let _ = writeln!(text, "{}", more(left_out, file));
     }

@@ -1,8 +1,7 @@
-//! A baseline: what earlier sessions measured, as far as a comparison needs it, in a small JSON file that is
-//! kept under version control and read in reviews. Text in, text out: it touches no disk.
+//! A baseline: the statistics of earlier sessions that a comparison needs, in a small JSON file for version control
+//! and code review. Converts from and to text; does no I/O.
 //!
-//! A run is one session. A cell of a run whose numbers may not be used (INVALID, aborted, cut short) is
-//! kept out, with the reason.
+//! A run is one session. Cells with unusable numbers (INVALID, aborted, incomplete) are excluded with a reason.
 
 use crate::matrix::Cell;
 use crate::plan::Endpoint;
@@ -14,81 +13,76 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The version of the file that this tool reads and writes.
+/// File format version that this tool reads and writes.
 const FORMAT: u32 = 1;
 
-/// Sessions that begin closer to each other than this, milliseconds, say less than two.
-pub(crate) const APART_MS: u64 = 3_600_000;
+/// Minimum time between the starts of two independent sessions, milliseconds.
+pub(crate) const MIN_SESSION_GAP_MS: u64 = 3_600_000;
 
-/// One run, as far as it is compared.
+/// The part of a run that is compared.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Session {
-    /// The run's id.
     pub(crate) id: String,
-    /// Its start, epoch milliseconds.
+    /// Start, epoch milliseconds.
     pub(crate) started_ms: u64,
-    /// The version of the tool that measured it.
     pub(crate) tool_version: String,
-    /// `aws` for any host of AWS's, `simulated`, or `url` for any other server.
+    /// `aws` for any AWS host, `simulated`, or `url` for any other server.
     pub(crate) endpoint: String,
-    /// The AWS region that was resolved.
+    /// Resolved AWS region.
     pub(crate) region: Option<String>,
-    /// In matrix order; of a baseline by id and hash.
-    pub(crate) cells: Vec<Measured>,
+    /// In matrix order; in a baseline sorted by id and hash.
+    pub(crate) cells: Vec<SessionCell>,
 }
 
 /// One cell of a session.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Measured {
-    /// What identifies it across runs.
+pub(crate) struct SessionCell {
+    /// Identifies the cell across runs.
     pub(crate) cell_hash: String,
-    /// What it was called in that run.
+    /// Cell id in that run.
     pub(crate) test_id: String,
-    /// What was asked for, by the names of the hash, but for the prompt; built-in defaults are left out.
-    pub(crate) asked: BTreeMap<String, Value>,
-    /// What was measured, or why it may not be used.
-    pub(crate) numbers: Result<Numbers, String>,
+    /// Settings that the hash covers, without the prompt and without built-in defaults.
+    pub(crate) settings: BTreeMap<String, Value>,
+    /// The statistics, or the reason why they cannot be used.
+    pub(crate) numbers: Result<CellStatistics, String>,
 }
 
-/// What a cell is compared by; see `stats::location`.
+/// The statistics that are compared; see `stats::location`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Numbers {
-    /// Requests.
+pub(crate) struct CellStatistics {
+    /// Number of requests.
     pub(crate) n: usize,
-    /// The typical time, milliseconds.
+    /// Typical time, milliseconds.
     pub(crate) typical_ms: Option<f64>,
-    /// The 95th percentile, milliseconds.
+    /// 95th percentile, milliseconds.
     pub(crate) p95_ms: Option<f64>,
-    /// The standard error of ln of the first over the session's requests,
+    /// Standard error of ln(typical time) over the requests of the session.
     pub(crate) typical_error: Option<f64>,
-    /// and of the second.
+    /// Standard error of ln(p95) over the requests of the session.
     pub(crate) p95_error: Option<f64>,
 }
 
-impl Measured {
-    /// The service tier asked for.
+impl SessionCell {
+    /// Returns the requested service tier.
     pub(crate) fn tier(&self) -> &str {
-        self.asked.get("service_tier").and_then(Value::as_str).unwrap_or_default()
+        self.settings.get("service_tier").and_then(Value::as_str).unwrap_or_default()
     }
 }
 
-/// Why a file is no baseline.
+/// Reason why a file cannot be read as a baseline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BaselineError {
-    /// Nothing is in it.
     #[error("the file is empty")]
     Empty,
-    /// A later version wrote it.
-    #[error("format {0} is newer than the format {FORMAT} that this version reads")]
-    Newer(u64),
-    /// It is not what this tool writes.
+    #[error("format `{0}` is newer than format {FORMAT}, the newest that this version reads")]
+    NewerFormat(u64),
     #[error("not a baseline: {0}")]
     Damaged(String),
 }
 
-/// What a run measured.
-pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
-    // The host is not kept in a file that is shared; whether it is AWS's is.
+/// Extracts the compared statistics of a run.
+pub(crate) fn session_from_run(manifest: &Manifest, summary: &Summary) -> Session {
+    // Baselines are shared: they record whether the host belongs to AWS, not its name.
     let endpoint = match Endpoint::parse(&manifest.endpoint) {
         Ok(Endpoint::Url(url)) if url.is_aws() => "aws",
         Ok(Endpoint::Url(_)) if manifest.simulated() => "simulated",
@@ -97,18 +91,18 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
     };
     let measured = |(planned, cell): (&PlannedCell, &CellSummary)| {
         let location = cell.location();
-        let numbers = Numbers {
+        let numbers = CellStatistics {
             n: location.n,
-            typical_ms: location.typical_ms.map(rounded),
-            p95_ms: location.p95_ms.map(rounded),
-            typical_error: location.typical_error.map(fine),
-            p95_error: location.p95_error.map(fine),
+            typical_ms: location.typical_ms.map(round_ms),
+            p95_ms: location.p95_ms.map(round_ms),
+            typical_error: location.typical_error.map(round_error),
+            p95_error: location.p95_error.map(round_error),
         };
-        Measured {
+        SessionCell {
             cell_hash: planned.cell_hash.clone(),
             test_id: cell.cell.id.clone(),
-            asked: asked(&planned.cell, manifest),
-            numbers: unfit(manifest, cell).map_or(Ok(numbers), Err),
+            settings: hashed_settings(&planned.cell, manifest),
+            numbers: exclusion_reason(manifest, cell).map_or(Ok(numbers), Err),
         }
     };
     Session {
@@ -121,41 +115,40 @@ pub(crate) fn session(manifest: &Manifest, summary: &Summary) -> Session {
     }
 }
 
-fn asked(cell: &Cell, manifest: &Manifest) -> BTreeMap<String, Value> {
+fn hashed_settings(cell: &Cell, manifest: &Manifest) -> BTreeMap<String, Value> {
     hash::asked(cell, &manifest.plan.target).into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// As the file keeps it, so that a run is the same before and after it went through one.
-fn rounded(ms: f64) -> f64 {
+/// Rounds to the precision of the file, so that a run does not change when it is written and read back.
+fn round_ms(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
 }
 
-/// As above, of an error.
-fn fine(share: f64) -> f64 {
+/// Rounds a standard error to the precision of the file.
+fn round_error(share: f64) -> f64 {
     (share * 1e6).round() / 1e6
 }
 
-/// Why a cell's numbers are not compared.
-fn unfit(manifest: &Manifest, summary: &CellSummary) -> Option<String> {
+/// Returns why the numbers of a cell cannot be compared.
+fn exclusion_reason(manifest: &Manifest, summary: &CellSummary) -> Option<String> {
     match &summary.validity {
-        Validity::NotRun => return Some("it was not run".into()),
-        Validity::Unsupported(why) | Validity::Refused(why) => return Some(format!("it was left out: {why}")),
-        Validity::Aborted => return Some("it was aborted: it measured nothing".into()),
+        Validity::NotRun => return Some("not run".into()),
+        Validity::Unsupported(why) | Validity::Refused(why) => return Some(format!("skipped: {why}")),
+        Validity::Aborted => return Some("aborted before it measured anything".into()),
         Validity::Invalid(reason) => return Some(format!("INVALID: {reason}")),
         Validity::Ok => {}
     }
     match summary.stopped {
         Some(stopped) if stopped.is_resumable() => {
-            // Machines begin together: what several made is not gone on with.
-            let what_to_do = if manifest.shards.is_none() { "; `run --resume` finishes it" } else { "" };
-            Some(format!("it was cut short{what_to_do}"))
+            // Shards start together: a sharded run cannot be resumed.
+            let hint = if manifest.shards.is_none() { "; complete it with `run --resume`" } else { "" };
+            Some(format!("incomplete{hint}"))
         }
-        Some(_) => Some("a threshold ended it early".into()),
-        None => summary.doubt().map(str::to_owned),
+        Some(_) => Some("ended early by a threshold".into()),
+        None => summary.record_damage().map(str::to_owned),
     }
 }
 
-/// The file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -164,12 +157,13 @@ struct File {
     sessions: Vec<FileSession>,
 }
 
-/// What a hash stands for, once for all sessions.
+/// The settings behind a cell hash, listed once for all sessions.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileCell {
     cell_hash: String,
-    asked: BTreeMap<String, Value>,
+    #[serde(rename = "asked")]
+    settings: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -182,12 +176,12 @@ struct FileSession {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     region: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    cells: Vec<FileNumbers>,
+    cells: Vec<FileStatistics>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileNumbers {
+struct FileStatistics {
     test_id: String,
     n: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,10 +195,10 @@ struct FileNumbers {
     cell_hash: String,
 }
 
-/// Reads the file: its sessions, the oldest first.
+/// Parses a baseline file and returns its sessions, oldest first.
 ///
 /// # Errors
-/// Where the text is no baseline that this version reads.
+/// Returns an error if this version cannot read the text as a baseline.
 pub(crate) fn parse(text: &str) -> Result<Vec<Session>, BaselineError> {
     #[derive(Deserialize)]
     struct Head {
@@ -216,33 +210,34 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Session>, BaselineError> {
     }
     let head: Head = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
     if head.format > u64::from(FORMAT) {
-        return Err(BaselineError::Newer(head.format));
+        return Err(BaselineError::NewerFormat(head.format));
     }
     let file: File = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-    let asked: BTreeMap<&str, &BTreeMap<String, Value>> =
-        file.cells.iter().map(|cell| (cell.cell_hash.as_str(), &cell.asked)).collect();
+    let settings: BTreeMap<&str, &BTreeMap<String, Value>> =
+        file.cells.iter().map(|cell| (cell.cell_hash.as_str(), &cell.settings)).collect();
     let mut sessions = Vec::new();
     for session in &file.sessions {
-        let of = |what: &str| damaged(format!("session {}: {what}", session.id));
-        let started_ms = timestamp::parse_iso(&session.started).ok_or_else(|| of("`started` is no time"))?;
+        let invalid = |problem: &str| damaged(format!("session `{}`: {problem}", session.id));
+        let started_ms =
+            timestamp::parse_iso(&session.started).ok_or_else(|| invalid("`started` is not an ISO 8601 time"))?;
         let mut cells = Vec::new();
         for cell in &session.cells {
-            let asked = asked
+            let settings = settings
                 .get(cell.cell_hash.as_str())
-                .ok_or_else(|| of(&format!("{} has a cell_hash that `cells` does not know", cell.test_id)))?;
+                .ok_or_else(|| invalid(&format!("the cell_hash of `{}` is not listed in `cells`", cell.test_id)))?;
             let times = [cell.typical_ms, cell.p95_ms];
             if times.iter().flatten().any(|ms| !ms.is_finite() || *ms <= 0.0) {
-                return Err(of(&format!("{} has a time that is not greater than zero", cell.test_id)));
+                return Err(invalid(&format!("`{}` has a time that is not positive", cell.test_id)));
             }
             let errors = [cell.typical_error, cell.p95_error];
             if errors.iter().flatten().any(|error| !error.is_finite() || *error < 0.0) {
-                return Err(of(&format!("{} has an error below zero", cell.test_id)));
+                return Err(invalid(&format!("`{}` has a negative standard error", cell.test_id)));
             }
-            cells.push(Measured {
+            cells.push(SessionCell {
                 cell_hash: cell.cell_hash.clone(),
                 test_id: cell.test_id.clone(),
-                asked: (*asked).clone(),
-                numbers: Ok(Numbers {
+                settings: (*settings).clone(),
+                numbers: Ok(CellStatistics {
                     n: cell.n,
                     typical_ms: cell.typical_ms,
                     p95_ms: cell.p95_ms,
@@ -252,7 +247,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Session>, BaselineError> {
             });
         }
         if sessions.iter().any(|known: &Session| known.id == session.id) {
-            return Err(of("is there twice"));
+            return Err(invalid("duplicate id"));
         }
         sessions.push(Session {
             id: session.id.clone(),
@@ -263,32 +258,32 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Session>, BaselineError> {
             cells,
         });
     }
-    sort(&mut sessions);
+    sort_by_start(&mut sessions);
     Ok(sessions)
 }
 
-/// The oldest first.
-pub(crate) fn sort(sessions: &mut [Session]) {
+/// Sorts sessions by start, oldest first.
+pub(crate) fn sort_by_start(sessions: &mut [Session]) {
     sessions.sort_by(|a, b| a.started_ms.cmp(&b.started_ms).then_with(|| a.id.cmp(&b.id)));
 }
 
-/// The file's text: sorted, a line per cell, so that a further session is a few lines of a diff.
-pub(crate) fn text(sessions: &[Session]) -> String {
+/// Formats a baseline file: sorted, one line per cell, so that an added session is a short diff.
+pub(crate) fn format_file(sessions: &[Session]) -> String {
     let mut sessions: Vec<Session> = sessions.to_vec();
-    sort(&mut sessions);
+    sort_by_start(&mut sessions);
     let usable = |session: &Session| {
-        let mut cells: Vec<Measured> = session.cells.iter().filter(|cell| cell.numbers.is_ok()).cloned().collect();
+        let mut cells: Vec<SessionCell> = session.cells.iter().filter(|cell| cell.numbers.is_ok()).cloned().collect();
         cells.sort_by(|a, b| a.test_id.cmp(&b.test_id).then_with(|| a.cell_hash.cmp(&b.cell_hash)));
         cells
     };
-    let known: BTreeMap<String, BTreeMap<String, Value>> =
-        sessions.iter().flat_map(usable).map(|cell| (cell.cell_hash, cell.asked)).collect();
-    let cells = known.into_iter().map(|(cell_hash, asked)| line("    ", &FileCell { cell_hash, asked }));
+    let cells_by_hash: BTreeMap<String, BTreeMap<String, Value>> =
+        sessions.iter().flat_map(usable).map(|cell| (cell.cell_hash, cell.settings)).collect();
+    let cells = cells_by_hash.into_iter().map(|(cell_hash, settings)| line("    ", &FileCell { cell_hash, settings }));
     let session = |session: &Session| {
         let cells = usable(session);
         let rows = cells.iter().filter_map(|cell| {
             let numbers = cell.numbers.as_ref().ok()?;
-            Some(FileNumbers {
+            Some(FileStatistics {
                 test_id: cell.test_id.clone(),
                 n: numbers.n,
                 typical_ms: numbers.typical_ms,
@@ -317,25 +312,25 @@ pub(crate) fn text(sessions: &[Session]) -> String {
     format!("{{\n  \"format\": {FORMAT},\n  \"cells\": [\n{cells}\n  ],\n  \"sessions\": [\n{sessions}\n  ]\n}}\n")
 }
 
-/// One value on one line. Nothing of it can fail to be written.
+/// Formats a value as one line of JSON. These values always serialise.
 fn line(indent: &str, value: &impl Serialize) -> String {
     format!("{indent}{}", serde_json::to_string(value).unwrap_or_default())
 }
 
-/// What is said of each new session that starts less than an hour from a known one, or from an earlier new one.
-pub(crate) fn too_close(known: &[Session], new: &[Session]) -> Vec<String> {
-    let said = |(index, session): (usize, &Session)| {
-        let near = |other: &&Session| other.started_ms.abs_diff(session.started_ms) < APART_MS;
+/// Returns a warning for each new session that starts less than an hour from a known or an earlier new session.
+pub(crate) fn proximity_warnings(known: &[Session], new: &[Session]) -> Vec<String> {
+    let warning = |(index, session): (usize, &Session)| {
+        let near = |other: &&Session| other.started_ms.abs_diff(session.started_ms) < MIN_SESSION_GAP_MS;
         let others: Vec<&str> = known.iter().chain(&new[..index]).filter(near).map(|other| other.id.as_str()).collect();
         (!others.is_empty()).then(|| {
             format!(
-                "session {} starts less than an hour from {}: sessions of one hour say less than those of several",
+                "session `{}` starts less than one hour from {}: sessions at different hours are stronger evidence",
                 session.id,
                 others.join(", ")
             )
         })
     };
-    new.iter().enumerate().filter_map(said).collect()
+    new.iter().enumerate().filter_map(warning).collect()
 }
 
 #[cfg(test)]
@@ -343,12 +338,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn measured(test_id: &str, cell_hash: &str, typical_ms: f64) -> Measured {
-        Measured {
+    fn measured(test_id: &str, cell_hash: &str, typical_ms: f64) -> SessionCell {
+        SessionCell {
             cell_hash: cell_hash.into(),
             test_id: test_id.into(),
-            asked: [("service_tier".to_owned(), "flex".into()), ("users".to_owned(), 5.into())].into(),
-            numbers: Ok(Numbers {
+            settings: [("service_tier".to_owned(), "flex".into()), ("users".to_owned(), 5.into())].into(),
+            numbers: Ok(CellStatistics {
                 n: 300,
                 typical_ms: Some(typical_ms),
                 p95_ms: Some(typical_ms * 1.5),
@@ -358,7 +353,7 @@ mod tests {
         }
     }
 
-    fn session(id: &str, started_ms: u64, cells: Vec<Measured>) -> Session {
+    fn session(id: &str, started_ms: u64, cells: Vec<SessionCell>) -> Session {
         Session {
             id: id.into(),
             started_ms,
@@ -370,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_sorted_and_has_a_line_per_cell() {
+    fn file_is_sorted_with_one_line_per_cell() {
         let mut cut = measured("us_flex_large_u5", "cc", 1.0);
         cut.numbers = Err("INVALID: CPU".into());
         let sessions = [
@@ -381,12 +376,12 @@ mod tests {
                 vec![measured("us_flex_small_u9", "bb", 900.0), measured("us_flex_small_u5", "aa", 800.5), cut],
             ),
         ];
-        insta::assert_snapshot!(text(&sessions));
+        insta::assert_snapshot!(format_file(&sessions));
     }
 
     #[test]
-    fn what_is_no_baseline_is_refused_with_the_reason() {
-        let good = text(&[session("one", 1_795_511_763_000, vec![measured("us_flex_small_u5", "aa", 800.0)])]);
+    fn invalid_baselines_are_rejected_with_a_reason() {
+        let good = format_file(&[session("one", 1_795_511_763_000, vec![measured("us_flex_small_u5", "aa", 800.0)])]);
         let cases = [
             String::new(),
             " \n".into(),
@@ -399,33 +394,33 @@ mod tests {
             good.replace("{\"cell_hash\":\"aa\"", "{\"cell_hash\":\"ab\""),
             good.replace("2026-11-24T09:16:03Z", "last week"),
         ];
-        let said: Vec<String> = cases.iter().map(|text| parse(text).unwrap_err().to_string()).collect();
-        insta::assert_snapshot!(said.join("\n"));
+        let errors: Vec<String> = cases.iter().map(|text| parse(text).unwrap_err().to_string()).collect();
+        insta::assert_snapshot!(errors.join("\n"));
         assert!(parse(&good).is_ok());
     }
 
     #[test]
-    fn sessions_of_one_hour_are_too_close() {
+    fn sessions_within_one_hour_are_reported() {
         let at = |id: &str, minutes: u64| session(id, 1_795_511_763_000 + minutes * 60_000, Vec::new());
         let (known, new) = (vec![at("a", 0), at("b", 600)], vec![at("c", 59), at("d", 60), at("e", 118)]);
-        insta::assert_snapshot!(too_close(&known, &new).join("\n"));
+        insta::assert_snapshot!(proximity_warnings(&known, &new).join("\n"));
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn written_baselines_are_read_back(
             sessions in prop::collection::vec((0_u64..4e9 as u64, prop::collection::vec((0_u8..20, 1_u64..1e9 as u64), 0..5)), 0..5)
         ) {
             let mut all: Vec<Session> = sessions.into_iter().enumerate().map(|(index, (s, cells))| {
-                let mut cells: Vec<Measured> =
+                let mut cells: Vec<SessionCell> =
                     cells.into_iter().map(|(hash, us)| measured(&format!("id{hash}"), &format!("h{hash}"), us as f64 / 1e3)).collect();
                 cells.sort_by(|a, b| a.test_id.cmp(&b.test_id));
                 session(&format!("run{index}"), s * 1_000, cells)
             }).collect();
-            sort(&mut all);
-            let written = text(&all);
+            sort_by_start(&mut all);
+            let written = format_file(&all);
             prop_assert_eq!(parse(&written).unwrap(), all);
-            prop_assert_eq!(text(&parse(&written).unwrap()), written);
+            prop_assert_eq!(format_file(&parse(&written).unwrap()), written);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! From numbers to what they allow to say. Knows stats, record, matrix, plan and units; how it is told
-//! is report's.
+//! Verdicts on measured numbers: thresholds, baselines, tiers and prices. Uses stats, record, matrix, plan and units;
+//! `report` renders the results.
 
 pub(crate) mod baseline;
 pub(crate) mod compare;

@@ -1,28 +1,28 @@
-//! Thresholds against what was measured. A verdict is read off the 95 % interval, never off the point:
-//! a bound inside it is INCONCLUSIVE, and so is whatever cannot be trusted.
+//! Threshold verdicts. A verdict uses the 95 % confidence interval, not the point estimate: a bound inside the
+//! interval is INCONCLUSIVE, and so is every bound of a cell with unusable numbers.
 
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, OnInconclusive, Slo};
 use crate::record::manifest::{FailedBound, Manifest, TurnReport};
-use crate::stats::percentile::enough_for;
-use crate::stats::{CellSummary, Interval, Summary, Validity};
+use crate::stats::percentile::min_samples_for;
+use crate::stats::{CellSummary, ConfidenceInterval, Summary, Validity};
 
-/// What is said of a bound in a cell. In the order of what should be read first.
+/// Verdict on a bound in a cell, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
-    /// The whole interval breaks the bound.
+    /// The whole interval violates the bound.
     Fail,
-    /// It cannot be said.
+    /// The data do not decide.
     Inconclusive,
-    /// The whole interval keeps the bound.
+    /// The whole interval meets the bound.
     Pass,
 }
 
 impl Verdict {
-    /// All of them, in their order.
+    /// All verdicts in order.
     pub(crate) const ALL: [Self; 3] = [Self::Fail, Self::Inconclusive, Self::Pass];
 
-    /// As in the files.
+    /// Returns the name used in result files.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Fail => "FAIL",
@@ -32,96 +32,107 @@ impl Verdict {
     }
 }
 
-/// One bound of one threshold in one cell.
+/// Result of one bound of one threshold in one cell.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Judgement {
+pub(crate) struct BoundResult {
     /// Index of the threshold in the plan.
     pub(crate) slo: usize,
     /// Index of its bound.
     pub(crate) bound: usize,
     /// Index of the cell in the summary.
     pub(crate) cell: usize,
-    /// What was measured, in the bound's unit; nothing where there was nothing to measure.
-    pub(crate) measured: Option<Interval>,
-    /// The verdict.
+    /// Measured value in the unit of the bound; `None` without data.
+    pub(crate) measured: Option<ConfidenceInterval>,
     pub(crate) verdict: Verdict,
-    /// Why, where the numbers do not say it.
+    /// Explanation; empty if the numbers are sufficient.
     pub(crate) reason: String,
 }
 
-/// Every bound of every threshold in every cell that it is meant for, in the plan's order.
-pub(crate) fn judge(manifest: &Manifest, summary: &Summary) -> Vec<Judgement> {
-    let mut judgements = Vec::new();
+/// Evaluates every bound of every threshold in every matching cell, in plan order.
+pub(crate) fn evaluate(manifest: &Manifest, summary: &Summary) -> Vec<BoundResult> {
+    let mut results = Vec::new();
     let reports = manifest.last_reports();
     for (slo, threshold) in manifest.plan.slo.iter().enumerate() {
-        for (index, cell) in summary.cells.iter().enumerate().filter(|(_, cell)| matches(&threshold.when, &cell.cell)) {
-            for (bound, asked) in threshold.bounds.iter().enumerate() {
-                let measured = measure(cell, asked);
-                let ended = ended_for(reports.of_cell(&cell.cell.id), slo, &asked.key());
-                let (verdict, reason) = verdict(cell, asked, measured, ended);
-                judgements.push(Judgement { slo, bound, cell: index, measured, verdict, reason });
+        for (cell_index, cell) in
+            summary.cells.iter().enumerate().filter(|(_, cell)| matches(&threshold.when, &cell.cell))
+        {
+            for (index, bound) in threshold.bounds.iter().enumerate() {
+                let measured = measure(cell, bound);
+                let ended = find_early_end(reports.of_cell(&cell.cell.id), slo, &bound.key());
+                let (verdict, reason) = verdict(cell, bound, measured, ended);
+                results.push(BoundResult { slo, bound: index, cell: cell_index, measured, verdict, reason });
             }
         }
     }
-    judgements
+    results
 }
 
-/// Whether the run fails by its thresholds.
-pub(crate) fn fails(thresholds: &[Slo], judgements: &[Judgement]) -> bool {
-    judgements.iter().any(|judgement| match judgement.verdict {
+/// Returns whether the run fails its thresholds.
+pub(crate) fn is_failed(thresholds: &[Slo], results: &[BoundResult]) -> bool {
+    results.iter().any(|result| match result.verdict {
         Verdict::Fail => true,
-        Verdict::Inconclusive => thresholds[judgement.slo].on_inconclusive == OnInconclusive::Fail,
+        Verdict::Inconclusive => thresholds[result.slo].on_inconclusive == OnInconclusive::Fail,
         Verdict::Pass => false,
     })
 }
 
-/// What a bound is on.
-fn measure(cell: &CellSummary, bound: &Bound) -> Option<Interval> {
+/// Measures the quantity that a bound limits.
+fn measure(cell: &CellSummary, bound: &Bound) -> Option<ConfidenceInterval> {
     match bound {
-        Bound::Percentile { of, p, .. } => cell.times(*of)?.bounded(p / 100.0),
+        Bound::Percentile { of, p, .. } => cell.times(*of)?.percentile_interval(p / 100.0),
         Bound::Share { of, .. } => cell.share(*of),
         Bound::PerSecond { of, .. } => cell.flow(*of),
         Bound::Goodput { limits, .. } => cell.goodput_of(limits),
     }
 }
 
-/// A turn of the cell was ended for the sake of a bound.
+/// An early end of a cell run because of a bound.
 #[derive(Debug, Clone, Copy)]
-struct Ended<'a> {
+struct EarlyEnd<'a> {
     reason: &'a str,
-    /// On one of several machines, which saw a part of the requests.
-    in_part: Option<u32>,
+    /// The only shard that ended early: it saw a part of the requests.
+    only_shard: Option<u32>,
 }
 
-fn ended_for<'a>(reports: &[&'a TurnReport], slo: usize, metric: &str) -> Option<Ended<'a>> {
-    let is_it = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
-    let did = |turn: &&TurnReport| turn.failed.as_ref().is_some_and(is_it);
+/// Returns the early end that this bound caused, if any.
+fn find_early_end<'a>(reports: &[&'a TurnReport], slo: usize, metric: &str) -> Option<EarlyEnd<'a>> {
+    let is_same_bound = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
+    let failed_bound = |turn: &&TurnReport| turn.failed.as_ref().is_some_and(is_same_bound);
     let ended = |turn: &&'a TurnReport| {
-        let part = turn.machines().iter().find(did)?;
-        let others = turn.machines().iter().filter(|part| part.requests > 0 && !did(part));
-        let in_part = part.shard.filter(|_| others.count() > 0);
-        Some(Ended { reason: part.reason.as_deref().unwrap_or_default(), in_part })
+        let part = turn.machines().iter().find(failed_bound)?;
+        let others = turn.machines().iter().filter(|part| part.requests > 0 && !failed_bound(part));
+        let only_shard = part.shard.filter(|_| others.count() > 0);
+        Some(EarlyEnd { reason: part.reason.as_deref().unwrap_or_default(), only_shard })
     };
-    let turns: Vec<Ended> = reports.iter().filter_map(ended).collect();
-    turns.iter().find(|ended| ended.in_part.is_none()).or(turns.first()).copied()
+    let turns: Vec<EarlyEnd> = reports.iter().filter_map(ended).collect();
+    turns.iter().find(|ended| ended.only_shard.is_none()).or(turns.first()).copied()
 }
 
-fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended: Option<Ended>) -> (Verdict, String) {
-    let cannot = |reason: String| (Verdict::Inconclusive, reason);
+fn verdict(
+    cell: &CellSummary,
+    bound: &Bound,
+    measured: Option<ConfidenceInterval>,
+    ended: Option<EarlyEnd>,
+) -> (Verdict, String) {
+    let inconclusive = |reason: String| (Verdict::Inconclusive, reason);
     match &cell.validity {
-        Validity::NotRun => return cannot("the cell was not run".into()),
-        Validity::Unsupported(why) | Validity::Refused(why) => return cannot(format!("the cell was left out: {why}")),
-        Validity::Aborted => return cannot("the cell was aborted: its first requests were all refused".into()),
-        Validity::Invalid(reason) => return cannot(format!("INVALID: {reason}")),
+        Validity::NotRun => return inconclusive("the cell was not run".into()),
+        Validity::Unsupported(why) | Validity::Refused(why) => {
+            return inconclusive(format!("the cell was skipped: {why}"));
+        }
+        Validity::Aborted => {
+            return inconclusive("the cell was aborted: all of its first requests were refused".into());
+        }
+        Validity::Invalid(reason) => return inconclusive(format!("INVALID: {reason}")),
         Validity::Ok => {}
     }
-    if let Some(why) = cell.doubt() {
-        return cannot(why.into());
+    if let Some(why) = cell.record_damage() {
+        return inconclusive(why.into());
     }
-    if let Some(Ended { reason, in_part: None }) = ended {
+    if let Some(EarlyEnd { reason, only_shard: None }) = ended {
         return (Verdict::Fail, format!("ended early: {reason}"));
     }
-    let Some(interval) = measured else { return cannot(nothing(cell, bound)) };
+    let Some(interval) = measured else { return inconclusive(explain_missing(cell, bound)) };
     let limit = bound.limit();
     let (kept, broken) = if bound.is_upper() {
         (interval.high.is_some_and(|high| high <= limit), interval.low.is_some_and(|low| low > limit))
@@ -130,38 +141,39 @@ fn verdict(cell: &CellSummary, bound: &Bound, measured: Option<Interval>, ended:
     };
     match (kept, broken, ended) {
         (_, true, _) => (Verdict::Fail, String::new()),
-        // It is sure of its own requests, and they are a part of the cell's.
-        (_, _, Some(Ended { reason, in_part: Some(shard) })) => {
-            cannot(format!("shard {shard} ended early, and others did not: {reason}"))
+        // The shard decided on its own requests, which are a part of the cell.
+        (_, _, Some(EarlyEnd { reason, only_shard: Some(shard) })) => {
+            inconclusive(format!("only shard {shard} ended early: {reason}"))
         }
         (true, ..) => (Verdict::Pass, String::new()),
-        _ => cannot(undecided(cell, bound, interval)),
+        _ => inconclusive(explain_inconclusive(cell, bound, interval)),
     }
 }
 
-/// Why nothing was measured.
-fn nothing(cell: &CellSummary, bound: &Bound) -> String {
+/// Explains why nothing was measured.
+fn explain_missing(cell: &CellSummary, bound: &Bound) -> String {
     match bound {
         Bound::PerSecond { .. } | Bound::Goodput { .. } => {
-            "fewer than 20 requests ended in the window, and it is cut into 20 parts: test longer".into()
+            "fewer than 20 requests ended in the latency window, too few for 20 batch means: increase test_duration"
+                .into()
         }
         _ if cell.counts.total == 0 => "no request was sent".into(),
-        _ => "no request in the window tells it".into(),
+        _ => "no usable request in the latency window".into(),
     }
 }
 
-/// Why an interval says neither.
-fn undecided(cell: &CellSummary, bound: &Bound, interval: Interval) -> String {
+/// Explains why an interval is inconclusive.
+fn explain_inconclusive(cell: &CellSummary, bound: &Bound, interval: ConfidenceInterval) -> String {
     if let Bound::Percentile { of, p, .. } = bound
         && (interval.low.is_none() || interval.high.is_none())
     {
         let n = cell.times(*of).map_or(0, crate::stats::Latency::observations);
-        let enough = enough_for(p / 100.0);
+        let enough = min_samples_for(p / 100.0);
         return if n < enough {
-            format!("too few requests: {n}, and a p{p} takes {enough}")
+            format!("too few requests: {n}; p{p} needs {enough}")
         } else {
-            "the interval is open: requests were cut off, or too much like their neighbours; test longer".into()
+            "the interval is open because of censored or autocorrelated requests: increase test_duration".into()
         };
     }
-    "the bound lies inside the interval: test longer to narrow it".into()
+    "the bound lies inside the interval: increase test_duration to narrow it".into()
 }

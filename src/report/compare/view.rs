@@ -4,7 +4,7 @@ use crate::report::view::text;
 use crate::units::text::count;
 use crate::units::timestamp;
 use crate::verdict::baseline::Session;
-use crate::verdict::compare::{Change, Comparison, Drift, Row, SECOND_LOOK, Verdict, visible};
+use crate::verdict::compare::{Change, Comparison, Drift, Row, SECOND_LOOK, Verdict, minimum_detectable_change};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -255,7 +255,7 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
         base: base.iter().map(side).collect(),
         new: new.iter().map(side).collect(),
         verdict: comparison.rows.iter().map(|row| row.verdict).min().filter(|_| judged).map_or("", Verdict::key),
-        fails: judged && comparison.fails(),
+        fails: judged && comparison.is_failed(),
         counts: counts.join(", "),
         rows,
         drift: comparison.drift.iter().map(drift).collect(),
@@ -325,7 +325,7 @@ fn strip(row: &Row, (low, high): (f64, f64)) -> Option<Strip> {
 
 fn context(row: &Row) -> Vec<Named> {
     let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let others = row.asked.iter().filter(|(name, _)| *name != "service_tier");
+    let others = row.settings.iter().filter(|(name, _)| *name != "service_tier");
     others.map(|(name, said)| Named { name: name.clone(), value: value(said) }).collect()
 }
 
@@ -335,19 +335,19 @@ fn row(row: &Row, scale: (f64, f64)) -> RowView {
     let ms = |number: fn(&Change) -> f64| of(number).map(|ms| (ms * 1e3).round() / 1e3);
     let share = |value: f64| (value * 1e6).round() / 1e6;
     let interval = row.change.and_then(|change| change.interval);
-    let visible = row.change.and_then(|change| change.visible);
+    let visible = row.change.and_then(|change| change.minimum_detectable);
     let nothing = || text::NOTHING.to_owned();
     RowView {
         verdict: row.verdict.key(),
         test_id: row.test_id.clone(),
         cell_hash: row.cell_hash.clone(),
         context: context(row),
-        tier: row.asked.get("service_tier").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        tier: row.settings.get("service_tier").and_then(Value::as_str).unwrap_or_default().to_owned(),
         base_points: row.base_points.iter().copied().map(share).collect(),
         new_points: row.new_points.iter().copied().map(share).collect(),
         strip: strip(row, scale),
         metric: row.metric.key(),
-        fails: row.gates(),
+        fails: row.is_failure(),
         reason: row.reason.clone(),
         base_ms: ms(|change| change.base_ms),
         new_ms: ms(|change| change.new_ms),
@@ -461,7 +461,7 @@ fn wanted(row: &Row, tests: usize) -> Wanted {
     let Some((change, deviation)) = row.change.and_then(|change| Some((change, change.deviation?))) else {
         return Wanted::Never;
     };
-    let shows = |base: usize, new: usize| visible(deviation, tests, base, new) <= WISHED;
+    let shows = |base: usize, new: usize| minimum_detectable_change(deviation, tests, base, new) <= WISHED;
     // Between the looks verdicts stay those of the first: fewer would show a change and decide nothing.
     if change.new_sessions < SECOND_LOOK && shows(change.base_sessions, SECOND_LOOK) {
         return Wanted::New(SECOND_LOOK - change.new_sessions);

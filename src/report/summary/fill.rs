@@ -90,7 +90,7 @@ impl<'a> Shards<'a> {
 }
 
 impl Raw {
-    fn of(raw: &crate::stats::Raw, idle_share: Option<f64>) -> Self {
+    fn of(raw: &crate::stats::ClientMeasurements, idle_share: Option<f64>) -> Self {
         Self {
             send_lag_p50_ms: raw.send_lag_p50_ms.map(round),
             send_lag_p99_ms: raw.send_lag_p99_ms.map(round),
@@ -103,7 +103,7 @@ impl Raw {
 }
 
 impl<'a> MachineHealth<'a> {
-    fn of(machine: &'a crate::stats::Machine) -> Self {
+    fn of(machine: &'a crate::stats::ShardHealth) -> Self {
         Self {
             shard: machine.shard,
             complete: machine.is_whole,

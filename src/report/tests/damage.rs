@@ -7,7 +7,7 @@ use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::record::read::{Of, ReadError, Records};
 use crate::stats::{Collector, Summary};
-use crate::verdict::slo::{Verdict, judge};
+use crate::verdict::slo::{Verdict, evaluate};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,8 +58,8 @@ impl Run {
 
     /// Of the first two cells.
     fn verdicts(&self, summary: &Summary) -> [Verdict; 2] {
-        let judgements = judge(&self.manifest, summary);
-        [0, 1].map(|cell| judgements.iter().find(|judgement| judgement.cell == cell).unwrap().verdict)
+        let results = evaluate(&self.manifest, summary);
+        [0, 1].map(|cell| results.iter().find(|result| result.cell == cell).unwrap().verdict)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Text that means harm, in every place where text can come in from a plan, a prompts file, a service or a
 //! journal; and that with `--public` nobody is told who asked.
 
-use super::{Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, expand, judge, turns};
+use super::{
+    Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, evaluate, expand, turns,
+};
 use super::{bounded, records};
 use crate::plan::{Layer, Origin};
 use crate::record::manifest::{Machine, ShardPart, Shards};
@@ -82,7 +84,7 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)], public: bool) -> Vi
         collector.add(*cell, record);
     }
     let (manifest, summary) = clean_all(manifest, collector.finish(), public).unwrap();
-    build(&manifest, &summary, &judge(&manifest, &summary))
+    build(&manifest, &summary, &evaluate(&manifest, &summary))
 }
 
 /// Every file of a run, what goes to CI, and what the terminal gets.

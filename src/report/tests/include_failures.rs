@@ -1,6 +1,6 @@
 //! `include_failures` changes the latencies that reports show, and nothing that is decided.
 
-use super::{FORMATS, Outcome, Record, View, build, built_in, judge, record, streams};
+use super::{FORMATS, Outcome, Record, View, build, built_in, evaluate, record, streams};
 use crate::matrix::{expand, order::turns};
 use crate::record::manifest::{Manifest, PlannedCell, TurnReport};
 use crate::report::ci::{self, Kind};
@@ -8,7 +8,7 @@ use crate::report::html;
 use crate::stats::{Collector, Summary};
 use crate::terminal;
 use crate::verdict::baseline;
-use crate::verdict::slo::fails;
+use crate::verdict::slo::is_failed;
 use std::collections::BTreeMap;
 
 /// Two tiers in an open loop. Three of five requests are throttled at once: with them the medians are 1 ms, and a send
@@ -71,18 +71,18 @@ fn summarise(include_failures: bool) -> (Manifest, Summary) {
 
 fn view(include_failures: bool) -> View {
     let (manifest, summary) = summarise(include_failures);
-    build(&manifest, &summary, &judge(&manifest, &summary))
+    build(&manifest, &summary, &evaluate(&manifest, &summary))
 }
 
 /// Everything that is decided, by what decides it.
 fn decided(include_failures: bool) -> BTreeMap<String, String> {
     let (manifest, summary) = summarise(include_failures);
-    let judgements = judge(&manifest, &summary);
-    let view = build(&manifest, &summary, &judgements);
+    let results = evaluate(&manifest, &summary);
+    let view = build(&manifest, &summary, &results);
     let json = |value: serde_json::Value| value.to_string();
     let mut decided = BTreeMap::from([
-        ("exit code".to_owned(), fails(&manifest.plan.slo, &judgements).to_string()),
-        ("session".into(), format!("{:?}", baseline::session(&manifest, &summary))),
+        ("exit code".to_owned(), is_failed(&manifest.plan.slo, &results).to_string()),
+        ("session".into(), format!("{:?}", baseline::session_from_run(&manifest, &summary))),
         ("price".into(), json(serde_json::to_value(&view.price).unwrap())),
         ("tiers".into(), json(serde_json::to_value(&view.tiers).unwrap())),
         ("headline".into(), view.overview.headline.clone()),

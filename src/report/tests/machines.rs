@@ -1,7 +1,7 @@
 //! A run that several machines made, in every place that tells of them.
 
 use super::{Collector, manifest, records, view_of};
-use super::{FORMATS, Manifest, Record, Rendered, TurnEnd, TurnReport, View, bounded, build, built_in, judge};
+use super::{FORMATS, Manifest, Record, Rendered, TurnEnd, TurnReport, View, bounded, build, built_in, evaluate};
 use crate::matrix::Shard;
 use crate::record::Outcome;
 use crate::record::manifest::{ClockState, FailedBound, Machine, Second, ShardPart, Shards};
@@ -221,11 +221,11 @@ fn no_verdict_stands_on_a_part_of_the_machines() {
     };
     let whole = incomplete();
     let numbers = summary(&whole, &[0, 2]);
-    let session = crate::verdict::baseline::session(&whole, &numbers);
+    let session = crate::verdict::baseline::session_from_run(&whole, &numbers);
     let refused: Vec<&str> = session.cells.iter().map(|cell| cell.numbers.as_ref().unwrap_err().as_str()).collect();
     assert_eq!(refused[0], "INVALID: shards 1 and 3 of 4 are missing");
-    assert!(judge(&whole, &numbers).iter().all(|judgement| judgement.verdict == Verdict::Inconclusive));
-    let view = build(&whole, &numbers, &judge(&whole, &numbers));
+    assert!(evaluate(&whole, &numbers).iter().all(|result| result.verdict == Verdict::Inconclusive));
+    let view = build(&whole, &numbers, &evaluate(&whole, &numbers));
     let junit = String::from_utf8(of_run(Kind::Junit, &view, &built_in()).unwrap()).unwrap();
     assert!(junit.contains("<skipped message=\"INVALID: shards 1 and 3 of 4 are missing\""), "{junit}");
     let benchmark = String::from_utf8(of_run(Kind::Benchmark, &view, &built_in()).unwrap()).unwrap();
@@ -236,9 +236,9 @@ fn no_verdict_stands_on_a_part_of_the_machines() {
     // With all of them the same records decide.
     let whole = manifests(parts(&bounded(THRESHOLDS), 4)).unwrap();
     let numbers = summary(&whole, &[0, 1, 2, 3]);
-    let verdicts: Vec<Verdict> = judge(&whole, &numbers).iter().map(|judgement| judgement.verdict).collect();
+    let verdicts: Vec<Verdict> = evaluate(&whole, &numbers).iter().map(|result| result.verdict).collect();
     assert_eq!(verdicts[..2], [Verdict::Pass; 2]);
-    assert!(crate::verdict::baseline::session(&whole, &numbers).cells[0].numbers.is_ok());
+    assert!(crate::verdict::baseline::session_from_run(&whole, &numbers).cells[0].numbers.is_ok());
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_threshold_that_one_machine_could_not_meet_is_not_broken_by_all() {
         (row.verdict, row.reason)
     };
     assert_eq!(verdict(&[]), ("PASS", String::new()));
-    assert_eq!(verdict(&[1]), ("INCONCLUSIVE", "shard 1 ended early, and others did not: too many failed".into()));
+    assert_eq!(verdict(&[1]), ("INCONCLUSIVE", "only shard 1 ended early: too many failed".into()));
     assert_eq!(verdict(&[0, 1, 2]), ("FAIL", "ended early: too many failed".into()));
 }
 
@@ -328,8 +328,8 @@ fn what_only_one_machine_can_be_told_to_do_is_not_said() {
     for (cell, record) in spread(2) {
         collector.add(cell, &record);
     }
-    let session = crate::verdict::baseline::session(&whole, &collector.finish());
-    assert_eq!(session.cells[0].numbers, Err("it was cut short".into()));
+    let session = crate::verdict::baseline::session_from_run(&whole, &collector.finish());
+    assert_eq!(session.cells[0].numbers, Err("incomplete".into()));
 }
 
 /// A clock that is an hour off makes no report of an hour.

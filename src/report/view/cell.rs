@@ -13,7 +13,7 @@ use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
 use crate::record::manifest::{Manifest, TurnReport};
-use crate::stats::series::Row;
+use crate::stats::series::HistoryRow;
 use crate::stats::{CellSummary, Health, Latency, StageSummary};
 use crate::units::{duration, timestamp};
 use serde::Serialize;
@@ -131,7 +131,7 @@ pub(crate) struct CellView {
     pub(crate) page: PageView,
     /// Locust's history.
     #[serde(skip)]
-    pub(crate) history: Vec<Row>,
+    pub(crate) history: Vec<HistoryRow>,
     /// An `HdrHistogram` log.
     #[serde(skip)]
     pub(crate) histogram: Vec<u8>,
@@ -246,7 +246,7 @@ pub(super) fn view(
 ) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
-    let latency = summary.shown_latency();
+    let latency = summary.reported_latency();
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
     let numbers = |latency: Option<&Latency>| latency.map(|latency| Numbers::of(latency, further));
     let slo = slo.of_cell(&cell.id);
@@ -261,7 +261,7 @@ pub(super) fn view(
         latency: Numbers::of(latency, further),
         success: Numbers::of(&summary.success, further),
         judged: Numbers::of(&summary.latency, further),
-        service: numbers(summary.shown_service()),
+        service: numbers(summary.reported_service()),
         ttft: numbers(summary.ttft.as_ref()),
         ttfat: numbers(summary.ttfat.as_ref()),
         tpot: numbers(summary.tpot.as_ref()),
@@ -380,7 +380,7 @@ fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
     } else {
         format!("sent later than {:.1} s after the start", summary.window.start_ms / 1e3)
     };
-    let latency = summary.shown_latency();
+    let latency = summary.reported_latency();
     let cut_off = match latency.cut_off {
         0 => String::new(),
         n => format!("; {n} more were cut off and enter the percentiles as \"at least this long\" (Kaplan-Meier)"),

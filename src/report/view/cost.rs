@@ -42,7 +42,7 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     if let Some(unknown) = unknown(summary) {
         entries.push(Entry::new("not known", unknown.trim_start_matches("cost not known: ").to_owned()));
     }
-    let broken = spend.untold.saturating_sub(spend.without_usage);
+    let broken = spend.unreported.saturating_sub(spend.without_usage);
     if broken > 0 {
         let what = format!(
             "{} without a complete reply: Bedrock reported no tokens, but may charge for them",
@@ -78,7 +78,8 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     if without_usage > 0 {
         sentences.push(format!("cost not known: {} succeeded without reporting tokens", requests(without_usage)));
     }
-    let untold: u64 = summary.cells.iter().map(|cell| cell.spend.untold.saturating_sub(cell.spend.without_usage)).sum();
+    let untold: u64 =
+        summary.cells.iter().map(|cell| cell.spend.unreported.saturating_sub(cell.spend.without_usage)).sum();
     if untold > 0 && !known.is_empty() {
         sentences.push(format!(
             "not in the cost: {} without a complete reply; Bedrock reported no tokens, but may charge for them",

@@ -23,11 +23,11 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
     if line.buckets.is_empty() {
         return None;
     }
-    let name = |stretch: &timeline::Stretch| {
+    let name = |stretch: &timeline::CellRunSpan| {
         let id = &summary.cells[stretch.cell].cell.id;
         if stretch.repetition > 1 { format!("{id} #{}", stretch.repetition) } else { id.clone() }
     };
-    let span = |stretch: &timeline::Stretch| Span {
+    let span = |stretch: &timeline::CellRunSpan| Span {
         buckets: (stretch.start_s / line.bucket_s, stretch.end_s / line.bucket_s),
         name: name(stretch),
         hue: names::hue(&summary.cells[stretch.cell].cell.service_tier),

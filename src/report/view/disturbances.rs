@@ -4,8 +4,8 @@
 use super::cell::Entry;
 use super::text;
 use crate::record::manifest;
-use crate::stats::machine::listed;
-use crate::stats::{Against, CellSummary, Health, Warning};
+use crate::stats::machine::list_shards;
+use crate::stats::{CellSummary, Health, OverheadReference, Warning};
 use crate::units::timestamp;
 
 /// What to do about a machine that stood still.
@@ -21,7 +21,7 @@ const LISTED: usize = 3;
 
 /// What to do about a cell that is INVALID since a machine stood still.
 pub(super) fn hint(health: &Health) -> Option<&'static str> {
-    health.stood_still.then_some(if health.machines.is_empty() { THIS_MACHINE } else { THE_MACHINE })
+    health.is_standstill_excessive.then_some(if health.machines.is_empty() { THIS_MACHINE } else { THE_MACHINE })
 }
 
 /// `2 cores`, `1 cores, limited by a CPU quota to 0.05`.
@@ -59,7 +59,7 @@ fn stalled(summary: &CellSummary) -> String {
     let who = match (&summary.health.standstill, &shards[..]) {
         (Some(standstill), _) => format!("this machine {}", standstill.text()),
         (None, []) => "this machine stood still".into(),
-        (None, shards) => format!("{} stood still", listed(shards)),
+        (None, shards) => format!("{} stood still", list_shards(shards)),
     };
     format!("client stalled: {requests} in flight while {who}; {excluded} counted, and excluded from these latencies")
 }
@@ -84,8 +84,10 @@ fn overhead(summary: &CellSummary) -> Option<String> {
     let growth = summary.overhead.as_ref()?;
     let (from, to) = (text::ms(growth.from_ms), text::ms(growth.to_ms));
     let grew = match &growth.against {
-        Against::FirstHalf => format!("grew from {from} ms in the first half of the window to {to} ms in the second"),
-        Against::LowestLoad(id) => format!("is {to} ms, and {from} ms in `{id}`, whose load is lower"),
+        OverheadReference::FirstHalf => {
+            format!("grew from {from} ms in the first half of the window to {to} ms in the second")
+        }
+        OverheadReference::LowestLoad(id) => format!("is {to} ms, and {from} ms in `{id}`, whose load is lower"),
     };
     Some(format!(
         "client overhead: p95 of our time minus the service's own latencyMs {grew}; this machine or the network added it, not the service"

@@ -24,8 +24,8 @@ type Drawn = (&'static str, bool, fn(&CellSummary) -> Point);
 /// Latency against load, with the limits of the plan and the highest load that holds.
 pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[CellView]) -> Figure {
     let drawn: [Drawn; 2] = [
-        ("p50", true, |cell| percentile(Some(cell.shown_latency()), 0.50)),
-        ("p95", false, |cell| percentile(Some(cell.shown_latency()), 0.95)),
+        ("p50", true, |cell| percentile(Some(cell.reported_latency()), 0.50)),
+        ("p95", false, |cell| percentile(Some(cell.reported_latency()), 0.95)),
     ];
     let (series, mut figure, inside) = by_load(frame.names, summary, &drawn, "response time, ms");
     for (panel, inside) in figure.panels.iter_mut().zip(inside) {
@@ -95,7 +95,7 @@ pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
 }
 
 fn curve(cell: &CellSummary) -> Vec<Point> {
-    let latency = cell.shown_latency();
+    let latency = cell.reported_latency();
     let n = latency.observations();
     let allowed =
         |p: f64| p < 0.5 || latency.percentile(p).is_some_and(|percentile| percentile.quality != Quality::TooFew);

@@ -3,8 +3,8 @@
 
 use super::{disturbances, text};
 use crate::record::manifest::{Manifest, ShardPart, TurnReport};
-use crate::stats::machine::{is, listed, named, unsynchronised};
-use crate::stats::{CellSummary, Machine, Summary};
+use crate::stats::machine::{describe_shards, is_or_are, list_shards, unsynchronised_shards};
+use crate::stats::{CellSummary, ShardHealth, Summary};
 use serde::Serialize;
 
 /// Machines that begin further apart than this make a load that is not whole for as long, milliseconds.
@@ -100,7 +100,7 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary) -> Option<MachinesVie
     })
 }
 
-fn row<'a>(shard: u32, part: Option<&ShardPart>, cells: impl Iterator<Item = &'a Machine> + Clone) -> MachineRow {
+fn row<'a>(shard: u32, part: Option<&ShardPart>, cells: impl Iterator<Item = &'a ShardHealth> + Clone) -> MachineRow {
     let requests = cells.clone().map(|machine| machine.requests).sum();
     let late_ms = cells.filter_map(|machine| machine.late_ms).max_by(f64::total_cmp);
     let (end, is_good) = end(part);
@@ -164,12 +164,12 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
     if !missing.is_empty() {
         notes.push(format!(
             "{} {} missing: the load was another than the plan's, and no verdict is given on what {} not there for",
-            named(missing, machines.count),
-            is(missing),
+            describe_shards(missing, machines.count),
+            is_or_are(missing),
             if missing.len() == 1 { "it was" } else { "they were" },
         ));
     }
-    let loose = unsynchronised(&shards.parts);
+    let loose = unsynchronised_shards(&shards.parts);
     if !loose.is_empty() {
         notes.push(format!(
             "{} not synchronised: how far apart the machines began is not known, and times of day are theirs",
@@ -187,7 +187,7 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
 /// `the clock of shard 2 is`.
 fn clocks(shards: &[u32]) -> String {
     let noun = if shards.len() == 1 { "clock" } else { "clocks" };
-    format!("the {noun} of {} {}", listed(shards), is(shards))
+    format!("the {noun} of {} {}", list_shards(shards), is_or_are(shards))
 }
 
 /// How far apart they began, and what that is worth; of clocks that are not synchronised more is said elsewhere.
@@ -200,7 +200,7 @@ fn apart(machines: &MachinesView, parts: &[ShardPart]) -> String {
     }
     let errors = parts.iter().filter_map(|part| part.clock).map(|clock| clock.max_error_ms);
     match errors.max_by(f64::total_cmp) {
-        Some(error) if unsynchronised(parts).is_empty() => {
+        Some(error) if unsynchronised_shards(parts).is_empty() => {
             format!("{began}, each of which is off by {} ms at most", text::ms(error))
         }
         _ => began,
@@ -215,8 +215,8 @@ pub(super) fn of_cell(manifest: &Manifest, summary: &CellSummary) -> Vec<Machine
     let row = |shard: u32| {
         let part = shards.parts.iter().find(|part| part.index == shard);
         let machine = summary.health.machines.iter().find(|machine| machine.shard == shard);
-        let shown = |number: fn(&Machine) -> Option<f64>| text::ms_or_nothing(machine.and_then(number));
-        let share = |share: fn(&Machine) -> Option<f64>| text::percent(machine.and_then(share));
+        let shown = |number: fn(&ShardHealth) -> Option<f64>| text::ms_or_nothing(machine.and_then(number));
+        let share = |share: fn(&ShardHealth) -> Option<f64>| text::percent(machine.and_then(share));
         let (state, verdict) = match machine {
             Some(machine) if !machine.is_whole => ("fail", "did not finish this cell".into()),
             Some(machine) if !machine.invalid.is_empty() => ("fail", machine.invalid.join("; ")),
@@ -232,7 +232,7 @@ pub(super) fn of_cell(manifest: &Manifest, summary: &CellSummary) -> Vec<Machine
             lag_p99: shown(|machine| machine.raw.send_lag_p99_ms),
             ticker: shown(|machine| machine.raw.ticker_worst_ms),
             cpu: share(|machine| machine.raw.cpu_share),
-            idle: if summary.cell.is_open() { String::new() } else { share(Machine::idle_share) },
+            idle: if summary.cell.is_open() { String::new() } else { share(ShardHealth::idle_share) },
             state,
             verdict,
         }

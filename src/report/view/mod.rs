@@ -45,7 +45,7 @@ use crate::record::manifest::Manifest;
 use crate::record::probe::Checked;
 use crate::stats::{CellSummary, Summary, Validity};
 use crate::units::timestamp;
-use crate::verdict::slo::Judgement;
+use crate::verdict::slo::BoundResult;
 use serde::Serialize;
 
 /// A run, ready to be drawn.
@@ -171,7 +171,7 @@ fn damage(damage: &Damage) -> impl Iterator<Item = String> {
 }
 
 /// Computes the view of a run.
-pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgement]) -> View {
+pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResult]) -> View {
     let machines = machines::view(manifest, summary);
     let run = RunView {
         name: manifest.plan.name.clone(),
@@ -209,7 +209,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, judgements: &[Judgem
             .chain(damage(&summary.damage))
             .collect(),
     };
-    let slo = slo::view(&manifest.plan, summary, judgements);
+    let slo = slo::view(&manifest.plan, summary, results);
     let (names, reports) = (names::Coordinates::new(summary), manifest.last_reports());
     let frame = figures::Frame::new(&run, &names);
     let cell =

@@ -89,7 +89,7 @@ fn point(cell: &CellSummary) -> Option<Point> {
         cell.latency.percentile(0.95).filter(|p95| !matches!(p95.quality, Quality::TooFew | Quality::Censored))?;
     let usd = cell.spend.per_1k_requests()?;
     let interval = cell.spend.per_1k_interval();
-    let why = cell.incomparable();
+    let why = cell.incomparable_reason();
     let unfit = match (&cell.validity, &why) {
         (Validity::Ok, Some(why)) => format!(" ({why})"),
         (Validity::Ok, None) => String::new(),

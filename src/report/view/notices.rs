@@ -48,7 +48,7 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
         _ => None,
     };
     let is_one = summary.cells.iter().all(|cell| cell.health.machines.is_empty());
-    let stood_still = |cell: &CellSummary| disturbances::hint(&cell.health).is_some();
+    let has_standstill = |cell: &CellSummary| disturbances::hint(&cell.health).is_some();
     let spoiled = |cell: &CellSummary| invalid(cell).filter(|_| cell.missing.is_none());
     let (subject, load, again) = if is_one {
         ("This machine", "use fewer users, or a larger machine", disturbances::THIS_MACHINE)
@@ -56,10 +56,10 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
         ("A machine", "use fewer users, or more or larger machines", disturbances::THE_MACHINE)
     };
     collect("bad", "INVALID", &format!("{subject} spoiled these numbers: {load}"), &|cell| {
-        spoiled(cell).filter(|_| !stood_still(cell))
+        spoiled(cell).filter(|_| !has_standstill(cell))
     });
     collect("bad", "INVALID", &format!("{subject} stood still: {again}"), &|cell| {
-        spoiled(cell).filter(|_| stood_still(cell))
+        spoiled(cell).filter(|_| has_standstill(cell))
     });
     collect("bad", "INVALID", "These numbers are of a part of the machines: nothing is decided by them", &|cell| {
         invalid(cell).filter(|_| cell.missing.is_some())

@@ -342,15 +342,15 @@ type Value = fn(&CellSummary, &CellView) -> MatrixValue;
 const NUMBERS: [(&str, Value); 9] = [
     ("requests", |_, view| plain(text::thousands(view.counts.total as f64, 0), Some(view.counts.total as f64))),
     ("failed", |cell, view| plain(view.shown.failure_rate.clone(), cell.counts.failure_rate())),
-    ("p50, ms", |cell, _| percentile(Some(cell.shown_latency()), 0.50)),
-    ("p95, ms", |cell, _| percentile(Some(cell.shown_latency()), 0.95)),
+    ("p50, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.50)),
+    ("p95, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.95)),
     ("95 % of p95, ms", |_, view| {
         let end = |end: Option<f64>| end.map_or_else(|| "open".into(), text::ms);
         let known = view.latency.p95_low.is_some() || view.latency.p95_high.is_some();
         let shown = format!("{} to {}", end(view.latency.p95_low), end(view.latency.p95_high));
         plain(if known { shown } else { text::NOTHING.into() }, view.latency.p95_high)
     }),
-    ("p99, ms", |cell, _| percentile(Some(cell.shown_latency()), 0.99)),
+    ("p99, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.99)),
     ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.requests_per_sec)),
     ("output tokens/s", |_, view| plain(text::rate(view.output_tokens_per_sec), view.output_tokens_per_sec)),
     ("USD per 1,000", |cell, _| {

@@ -7,7 +7,7 @@ use super::text;
 use crate::record::Phase;
 use crate::report::charts::{Axis, Body, Figure, Join, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::stats::percentile::Quality;
-use crate::stats::series::{LEVELS, Row};
+use crate::stats::series::{HistoryRow, LEVELS};
 use crate::stats::{CellSummary, Latency};
 use crate::units::timestamp;
 use serde::Serialize;
@@ -85,7 +85,7 @@ pub(crate) struct SlowRow {
 }
 
 pub(super) fn view(frame: &Frame, summary: &CellSummary) -> PageView {
-    let latency = summary.shown_latency();
+    let latency = summary.reported_latency();
     let n = latency.observations();
     let level = |p: f64| Entry {
         label: format!("{}%", text::number(p * 100.0)),
@@ -127,7 +127,7 @@ fn phase(phase: &crate::stats::PhaseSummary, summary: &CellSummary) -> PhaseRow 
     }
 }
 
-fn slow(slow: &crate::stats::Slow) -> SlowRow {
+fn slow(slow: &crate::stats::SlowRequest) -> SlowRow {
     let end = format!("{:?}", slow.outcome).to_lowercase();
     let count = |tokens: u64| text::thousands(tokens as f64, 0);
     SlowRow {
@@ -149,24 +149,24 @@ fn figures(frame: &Frame, summary: &CellSummary) -> Vec<(&'static str, Figure)> 
     if !rows.is_empty() {
         figures.extend(over_time(frame, summary, &rows));
     }
-    figures.extend(distribution(frame, summary.shown_latency()).map(|figure| ("distribution", figure)));
+    figures.extend(distribution(frame, summary.reported_latency()).map(|figure| ("distribution", figure)));
     figures.extend(curves(frame, summary).map(|figure| ("curves", figure)));
     figures
 }
 
 /// Every so-manieth second: what a row says covers ten.
-fn thinned(rows: &[Row]) -> Vec<&Row> {
+fn thinned(rows: &[HistoryRow]) -> Vec<&HistoryRow> {
     let step = rows.len().div_ceil(POINTS).max(1);
     rows.iter().enumerate().filter(|(index, row)| index % step == 0 || row.second == 1).map(|(_, row)| row).collect()
 }
 
 /// A value of a row, and what is said of it.
-type Value = fn(&Row) -> Option<f64>;
+type Value = fn(&HistoryRow) -> Option<f64>;
 
 /// A line of a chart over time: its name, its colour, and its value in a row.
-type Drawn<'a> = (&'a str, usize, &'a dyn Fn(&Row) -> Option<f64>);
+type Drawn<'a> = (&'a str, usize, &'a dyn Fn(&HistoryRow) -> Option<f64>);
 
-fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&Row]) -> Vec<(&'static str, Figure)> {
+fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&HistoryRow]) -> Vec<(&'static str, Figure)> {
     let over_ten = || vec!["What ended in the ten seconds before each moment, ramp and drain included.".to_owned()];
     let lag = "How late a ticker was that should tick every 10 ms in the process that measures: what is large here may be in the response times.";
     let requests: Value = |row| Some(row.requests_per_sec);
@@ -204,7 +204,7 @@ fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&Row]) -> Vec<(&'stat
 /// A chart over time; nothing where there is nothing to draw.
 fn timed(
     frame: &Frame,
-    rows: &[&Row],
+    rows: &[&HistoryRow],
     title: &str,
     unit: &str,
     drawn: &[Drawn],
@@ -228,10 +228,10 @@ fn timed(
 
 /// A line for every stretch without a gap: nothing ended there, or another turn begins.
 fn parts(
-    rows: &[&Row],
+    rows: &[&HistoryRow],
     series: usize,
-    value: &dyn Fn(&Row) -> Option<f64>,
-    words: &dyn Fn(&Row, f64) -> String,
+    value: &dyn Fn(&HistoryRow) -> Option<f64>,
+    words: &dyn Fn(&HistoryRow, f64) -> String,
 ) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut is_open = false;
@@ -299,7 +299,7 @@ fn curves(frame: &Frame, summary: &CellSummary) -> Option<Figure> {
         let points = CURVE.into_iter().take_while(|p| allowed(*p)).filter_map(point).collect();
         Line { series, join: Join::Plain, points }
     };
-    let mut lines = vec![of(summary.shown_latency(), 0, "response time")];
+    let mut lines = vec![of(summary.reported_latency(), 0, "response time")];
     let mut series = vec![Series::new("response time", BLUE)];
     if let Some(ttft) = &summary.ttft {
         lines.push(of(ttft, 1, "first token"));

@@ -5,9 +5,9 @@ use super::names::Coordinates;
 use super::overview::{context, load_name};
 use super::{cost, names, text};
 use crate::plan::Plan;
-use crate::stats::{Interval, Summary, Validity};
+use crate::stats::{ConfidenceInterval, Summary, Validity};
 use crate::units::Keyed;
-use crate::verdict::price::{Answer, Meets, Question, is_p95, limits, questions};
+use crate::verdict::price::{CheapestOffer, MeetsLimit, OfferGroup, is_p95, limits, offer_groups};
 use serde::Serialize;
 
 /// All answers.
@@ -66,10 +66,10 @@ pub(crate) struct OfferView {
 
 pub(super) fn view(plan: &Plan, summary: &Summary, names: &Coordinates) -> PriceView {
     let limits_ms = limits(plan);
-    let questions = questions(summary, &limits_ms);
+    let groups = offer_groups(summary, &limits_ms);
     let limits: Vec<String> = limits_ms.iter().map(|ms| limit(*ms)).collect();
     let of_plan = plan.slo.iter().flat_map(|slo| &slo.bounds).any(is_p95);
-    let rows: Vec<PriceRow> = questions.iter().map(|question| row(summary, names, question)).collect();
+    let rows: Vec<PriceRow> = groups.iter().map(|group| row(summary, names, group)).collect();
     PriceView {
         headline: headline(&rows, &limits),
         caption: if of_plan {
@@ -108,8 +108,8 @@ fn headline(rows: &[PriceRow], limits: &[String]) -> String {
     )
 }
 
-fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow {
-    let cell = |index: usize| &summary.cells[question.offers[index].cell];
+fn row(summary: &Summary, names: &Coordinates, group: &OfferGroup) -> PriceRow {
+    let cell = |index: usize| &summary.cells[group.offers[index].cell];
     let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER, "model_id"]).collect();
     let fields = names.varying(&but);
     let first = cell(0);
@@ -123,21 +123,21 @@ fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow 
         let model = names.title(&["model_id"], &context(cell, &["model_id"]));
         format!("{model} {tier}")
     };
-    let answer = |answer: &Answer| {
-        let cost = |index: usize| format!("{} USD", cost::shown(question.offers[index].cost));
+    let answer = |answer: &CheapestOffer| {
+        let cost = |index: usize| format!("{} USD", cost::shown(group.offers[index].cost));
         let (state, who, cost) = match answer {
-            Answer::Cheapest(index) => ("pass", who(*index), cost(*index)),
-            Answer::AtMost(index) => {
+            CheapestOffer::Cheapest(index) => ("pass", who(*index), cost(*index)),
+            CheapestOffer::UpperBound(index) => {
                 ("unknown", format!("{}, or cheaper", who(*index)), format!("at most {}", cost(*index)))
             }
-            Answer::Unknown => ("unknown", "inconclusive".into(), String::new()),
-            Answer::Nobody => ("fail", "none".into(), String::new()),
+            CheapestOffer::Unknown => ("unknown", "inconclusive".into(), String::new()),
+            CheapestOffer::NoOffer => ("fail", "none".into(), String::new()),
         };
         PriceAnswer { state, who, cost }
     };
     let offer = |index: usize| {
-        let (offer, cell) = (&question.offers[index], cell(index));
-        let missing = || match (&cell.validity, cell.incomparable()) {
+        let (offer, cell) = (&group.offers[index], cell(index));
+        let missing = || match (&cell.validity, cell.incomparable_reason()) {
             (Validity::Ok, Some(why)) => why,
             (Validity::Ok, None) => "no samples".into(),
             (validity, _) => validity.key(),
@@ -150,14 +150,14 @@ fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow 
                 || text::NOTHING.into(),
                 |_| text::percentile(cell.latency.percentile(0.95), cell.latency.observations()),
             ),
-            interval: offer.p95.map_or_else(missing, |Interval { low, high, .. }| text::range(low, high)),
+            interval: offer.p95.map_or_else(missing, |ConfidenceInterval { low, high, .. }| text::range(low, high)),
             meets: offer
                 .meets
                 .iter()
                 .map(|meets| match meets {
-                    Meets::Yes => "pass",
-                    Meets::No => "fail",
-                    Meets::Unknown => "unknown",
+                    MeetsLimit::Yes => "pass",
+                    MeetsLimit::No => "fail",
+                    MeetsLimit::Unknown => "unknown",
                 })
                 .collect(),
         }
@@ -165,7 +165,7 @@ fn row(summary: &Summary, names: &Coordinates, question: &Question) -> PriceRow 
     PriceRow {
         context: names.title(&fields, &context(first, &fields)),
         load: load_name(first),
-        answers: question.answers.iter().map(answer).collect(),
-        offers: (0..question.offers.len()).map(offer).collect(),
+        answers: group.answers.iter().map(answer).collect(),
+        offers: (0..group.offers.len()).map(offer).collect(),
     }
 }

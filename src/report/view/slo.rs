@@ -3,9 +3,9 @@
 use super::text;
 use crate::matrix::Cell;
 use crate::plan::{Bound, Goodput, Plan};
-use crate::stats::{Interval, Summary};
+use crate::stats::{ConfidenceInterval, Summary};
 use crate::units::duration;
-use crate::verdict::slo::{Judgement, Verdict};
+use crate::verdict::slo::{BoundResult, Verdict};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -74,13 +74,13 @@ impl SloView {
     }
 }
 
-pub(super) fn view(plan: &Plan, summary: &Summary, judgements: &[Judgement]) -> SloView {
-    let rows: Vec<SloRow> = judgements.iter().map(|judgement| row(plan, summary, judgement)).collect();
-    let count = |wanted: Verdict| judgements.iter().filter(|judgement| judgement.verdict == wanted).count();
+pub(super) fn view(plan: &Plan, summary: &Summary, results: &[BoundResult]) -> SloView {
+    let rows: Vec<SloRow> = results.iter().map(|result| row(plan, summary, result)).collect();
+    let count = |wanted: Verdict| results.iter().filter(|result| result.verdict == wanted).count();
     let counts: Vec<String> =
         Verdict::ALL.iter().map(|verdict| format!("{} {}", count(*verdict), verdict.key())).collect();
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|index| judgements[*index].verdict);
+    order.sort_by_key(|index| results[*index].verdict);
     let mut by_cell: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
         by_cell.entry(row.test_id.clone()).or_default().push(index);
@@ -99,19 +99,19 @@ pub(super) fn word(rows: &[SloRow]) -> &'static str {
     Verdict::ALL.iter().find(|verdict| has(verdict)).map_or("", |verdict| verdict.key())
 }
 
-fn row(plan: &Plan, summary: &Summary, judgement: &Judgement) -> SloRow {
-    let slo = &plan.slo[judgement.slo];
-    let bound = &slo.bounds[judgement.bound];
-    let cell: &Cell = &summary.cells[judgement.cell].cell;
-    let measured = judgement.measured;
+fn row(plan: &Plan, summary: &Summary, result: &BoundResult) -> SloRow {
+    let slo = &plan.slo[result.slo];
+    let bound = &slo.bounds[result.bound];
+    let cell: &Cell = &summary.cells[result.cell].cell;
+    let measured = result.measured;
     SloRow {
-        number: judgement.slo + 1,
-        title: slo.title(judgement.slo),
+        number: result.slo + 1,
+        title: slo.title(result.slo),
         test_id: cell.id.clone(),
         metric: bound.key(),
-        verdict: judgement.verdict.key(),
-        state: super::overview::words(judgement.verdict.key()).0,
-        reason: judgement.reason.clone(),
+        verdict: result.verdict.key(),
+        state: super::overview::words(result.verdict.key()).0,
+        reason: result.reason.clone(),
         bound: shown(bound),
         measured: measured.map_or_else(|| text::NOTHING.into(), |interval| number(bound, interval.value)),
         interval: measured.map_or_else(String::new, |interval| ends(bound, interval)),
@@ -156,7 +156,7 @@ fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.000_05 { "< 0.01 %".into() } else { format!("{:.2} %", share * 100.0) }
 }
 
-fn ends(bound: &Bound, interval: Interval) -> String {
+fn ends(bound: &Bound, interval: ConfidenceInterval) -> String {
     let end = |end: Option<f64>| end.map_or_else(|| "open".into(), |end| number(bound, end));
     format!("{} to {}", end(interval.low), end(interval.high))
 }

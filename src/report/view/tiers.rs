@@ -5,9 +5,9 @@ use super::warnings::WarningView;
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Order;
 use crate::record::manifest::Manifest;
-use crate::stats::repeated::Lacking;
+use crate::stats::repeated::MissingValue;
 use crate::stats::{CellSummary, Stopped, Summary, Validity};
-use crate::verdict::tiers::{Basis, Comparison, Contrast, Missing, Row, Side, Verdict, compare};
+use crate::verdict::tiers::{Basis, Comparison, Contrast, NotCompared, Row, Side, Verdict, compare};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -125,7 +125,7 @@ fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
             .chain(comparison.price.map(price))
             .collect(),
         warnings: comparison
-            .length
+            .length_ratio
             .map(|ratio| WarningView {
                 key: "length",
                 text: format!(
@@ -141,7 +141,7 @@ fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
 /// What p50 and p95 say.
 fn sentence(tier: &str, rows: &[Row]) -> String {
     let deciding: Vec<&Row> = rows.iter().filter(|row| row.compared.decides).collect();
-    let reasons: Vec<&Missing> = deciding.iter().filter_map(|row| row.outcome.as_ref().err()).collect();
+    let reasons: Vec<&NotCompared> = deciding.iter().filter_map(|row| row.outcome.as_ref().err()).collect();
     if let [first, rest @ ..] = reasons.as_slice()
         && reasons.len() == deciding.len()
         && rest.iter().all(|reason| reason == first)
@@ -152,8 +152,10 @@ fn sentence(tier: &str, rows: &[Row]) -> String {
         Ok(contrast) => {
             let at = row.compared.key;
             match contrast.verdict() {
-                Verdict::Same => format!("not significantly different at {at} ({})", interval(contrast)),
-                Verdict::More | Verdict::Less => format!("{} at {at} ({})", times(row, contrast), interval(contrast)),
+                Verdict::NotDifferent => format!("not significantly different at {at} ({})", interval(contrast)),
+                Verdict::Higher | Verdict::Lower => {
+                    format!("{} at {at} ({})", times(row, contrast), interval(contrast))
+                }
             }
         }
         Err(missing) => format!("not compared at {} ({})", row.compared.key, reason(missing, tier)),
@@ -197,7 +199,7 @@ fn numbers(row: &Row, tier: &str) -> TierRow {
                 .map_or_else(String::new, |contrast| format!("{:.2}..{:.2}", contrast.ratio.low, contrast.ratio.high)),
             verdict: match &row.outcome {
                 Err(missing) => format!("not compared: {}", reason(missing, tier)),
-                Ok(contrast) if contrast.verdict() == Verdict::Same => "no significant difference".into(),
+                Ok(contrast) if contrast.verdict() == Verdict::NotDifferent => "no significant difference".into(),
                 Ok(contrast) => times(row, contrast),
             },
         },
@@ -246,25 +248,25 @@ fn costs(price: Option<(f64, f64)>) -> String {
 /// As in the files.
 fn key(row: &Row, contrast: &Contrast) -> &'static str {
     match (contrast.verdict(), row.compared.is_time) {
-        (Verdict::Same, _) => "no_significant_difference",
-        (Verdict::More, true) => "slower",
-        (Verdict::Less, true) => "faster",
-        (Verdict::More, false) => "higher",
-        (Verdict::Less, false) => "lower",
+        (Verdict::NotDifferent, _) => "no_significant_difference",
+        (Verdict::Higher, true) => "slower",
+        (Verdict::Lower, true) => "faster",
+        (Verdict::Higher, false) => "higher",
+        (Verdict::Lower, false) => "lower",
     }
 }
 
 /// `1.21x slower`; what is faster takes that many times less.
 fn times(row: &Row, contrast: &Contrast) -> String {
     let ratio = contrast.ratio.value;
-    let ratio = if contrast.verdict() == Verdict::Less { 1.0 / ratio } else { ratio };
+    let ratio = if contrast.verdict() == Verdict::Lower { 1.0 / ratio } else { ratio };
     format!("{ratio:.2}x {}", key(row, contrast))
 }
 
 /// The interval of what [`times`] says.
 fn interval(contrast: &Contrast) -> String {
     let (low, high) = (contrast.ratio.low, contrast.ratio.high);
-    let (low, high) = if contrast.verdict() == Verdict::Less { (1.0 / high, 1.0 / low) } else { (low, high) };
+    let (low, high) = if contrast.verdict() == Verdict::Lower { (1.0 / high, 1.0 / low) } else { (low, high) };
     format!("{low:.2}..{high:.2}")
 }
 
@@ -275,11 +277,11 @@ fn basis(basis: Basis) -> String {
     }
 }
 
-fn reason(missing: &Missing, tier: &str) -> String {
+fn reason(missing: &NotCompared, tier: &str) -> String {
     let name = |side: Side| if side == Side::Default { "default" } else { tier };
     match missing {
-        Missing::NoDefault => "its context has no cell of default".into(),
-        Missing::Unfit(side, validity) => {
+        NotCompared::NoDefault => "its context has no cell of default".into(),
+        NotCompared::Unusable(side, validity) => {
             let name = name(*side);
             match validity {
                 Validity::NotRun => format!("{name} was not run"),
@@ -289,12 +291,12 @@ fn reason(missing: &Missing, tier: &str) -> String {
                 Validity::Ok => format!("{name} has no such number"),
             }
         }
-        Missing::Stopped(side, stopped) => format!("{} {}", name(*side), stopped.predicate()),
-        Missing::Doubtful(side, why) => format!("{}: {why}", name(*side)),
-        Missing::Lacking(side, Lacking::TooFew(n)) => {
+        NotCompared::Stopped(side, stopped) => format!("{} {}", name(*side), stopped.predicate()),
+        NotCompared::DamagedRecords(side, why) => format!("{}: {why}", name(*side)),
+        NotCompared::NoValue(side, MissingValue::TooFew(n)) => {
             format!("{n} samples of {} are too few for an interval", name(*side))
         }
-        Missing::Lacking(side, Lacking::CutOff) => {
+        NotCompared::NoValue(side, MissingValue::CutOff) => {
             format!("so much of {} was cut off that it lies beyond what was seen", name(*side))
         }
     }
@@ -303,7 +305,7 @@ fn reason(missing: &Missing, tier: &str) -> String {
 /// Returns a note if replies name no tier.
 pub(super) fn untold(summary: &Summary) -> Option<String> {
     let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
-    let untold = sum(|cell| cell.untold_tiers);
+    let untold = sum(|cell| cell.unreported_tiers);
     (untold > 0).then(|| {
         format!(
             "{} of {} successful replies name no service tier: they are assigned to the requested tier",

@@ -60,10 +60,10 @@ pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) ->
             "Response times, ms"
         },
         caption,
-        rows: rows(summary.shown_latency(), further),
+        rows: rows(summary.reported_latency(), further),
     }];
     let others = [
-        ("Service times, ms (from the send)", "Of the same requests", summary.shown_service()),
+        ("Service times, ms (from the send)", "Of the same requests", summary.reported_service()),
         (
             "Time to first token, ms",
             "From the send to the first content that is not empty, reasoning included",

@@ -2,7 +2,7 @@
 
 use super::disturbances;
 use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
-use crate::stats::machine::listed;
+use crate::stats::machine::list_shards;
 use crate::stats::{CellSummary, Validity, Warning};
 use crate::units::pattern::pattern;
 use serde::Serialize;
@@ -63,7 +63,7 @@ fn warning_text(warning: Warning, manifest: &Manifest, summary: &CellSummary) ->
     match (warning, idle.collect::<Vec<_>>()) {
         (Warning::Idle, shards) if !shards.is_empty() => format!(
             "idle: users of {} spent more than 2 % of their time neither thinking nor waiting for a reply; {} too slow for this number of users",
-            listed(&shards),
+            list_shards(&shards),
             if shards.len() == 1 { "the machine is" } else { "the machines are" }
         ),
         (Warning::ClientStalled | Warning::ClockJump | Warning::ClientOverhead, _) => {

@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use super::super::baseline::{Measured, Numbers, Session};
+use super::super::baseline::{CellStatistics, Session, SessionCell};
 use super::{SECOND_LOOK, Verdict, compare};
 use crate::stats::location::Location;
 use crate::stats::percentile::{Curve, Observation};
@@ -69,7 +69,7 @@ impl Bank {
         let samples = if cfg!(debug_assertions) { 2_000 } else { 30_000 };
         let mut one = |n: usize| {
             let sample = (0..n).map(|_| Observation { ms: 1_000.0 * times.sample(rng), event: true }).collect();
-            Location::of(&Curve::new(sample))
+            Location::from_curve(&Curve::new(sample))
         };
         Self([N, UNLIKE[0], UNLIKE[1]].into_iter().map(|n| (n, (0..samples).map(|_| one(n)).collect())).collect())
     }
@@ -98,11 +98,11 @@ impl Bank {
                 _ => (1.0, 1.0),
             };
             if only.is_none_or(|only| only.contains(&cell)) {
-                cells.push(Measured {
+                cells.push(SessionCell {
                     cell_hash: format!("{cell}"),
                     test_id: format!("{cell}"),
-                    asked: [("service_tier".to_owned(), TIERS[cell % 3].into())].into(),
-                    numbers: Ok(Numbers {
+                    settings: [("service_tier".to_owned(), TIERS[cell % 3].into())].into(),
+                    numbers: Ok(CellStatistics {
                         n: *n,
                         typical_ms: drawn.typical_ms.map(|ms| ms * moved * typical),
                         p95_ms: drawn.p95_ms.map(|ms| ms * moved * tail),

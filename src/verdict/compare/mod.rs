@@ -1,9 +1,8 @@
-//! New sessions against a baseline: a verdict for each cell and number, at a rate of false alarms that is
-//! known. What is tested and when is in `looks`; here sessions become tests and tests become rows.
+//! Comparison of new sessions with a baseline: a verdict per cell and metric at a known false-alarm rate. `looks` contains
+//! the statistics; this module converts sessions to tests and results to rows.
 //!
-//! Cells meet by their `cell_hash`; what meets nothing is listed with what differs. A cell whose numbers may
-//! not be used in a new session is INCONCLUSIVE there, whatever they are. p99 is never compared: a session has
-//! too few requests above it.
+//! Cells are matched by `cell_hash`; unmatched cells are listed with the differences. A cell with unusable numbers in a
+//! new session is INCONCLUSIVE. p99 is never compared: a session has too few requests above it.
 
 #[cfg(test)]
 mod bench;
@@ -11,28 +10,28 @@ mod looks;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use super::baseline::{Measured, Numbers, Session, too_close};
-use crate::stats::location::{ENOUGH_FOR_P95, ENOUGH_FOR_TYPICAL};
+use super::baseline::{CellStatistics, Session, SessionCell, proximity_warnings};
+use crate::stats::location::{MIN_SAMPLES_P95, MIN_SAMPLES_TYPICAL};
 use crate::units::text::count;
-use looks::{Call, Point, Test, Told, mean};
-pub(crate) use looks::{FEWEST, SECOND_LOOK, visible};
+pub(crate) use looks::{MIN_BASE_SESSIONS, SECOND_LOOK, Verdict, minimum_detectable_change};
+use looks::{Point, Test, TestResult, mean};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What cells are compared by.
+/// Compared metric of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
-    /// The trimmed mean of the logarithms.
+    /// Trimmed mean of the logarithms.
     Typical,
-    /// The 95th percentile.
+    /// 95th percentile.
     P95,
 }
 
 impl Metric {
-    /// Both, in the order of rows.
+    /// All metrics in row order.
     pub(crate) const ALL: [Self; 2] = [Self::Typical, Self::P95];
 
-    /// As in the files.
+    /// Returns the name used in result files.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Typical => "typical",
@@ -40,23 +39,24 @@ impl Metric {
         }
     }
 
-    /// The requests that it takes.
-    fn enough(self) -> usize {
+    /// Returns the minimum number of requests.
+    fn min_requests(self) -> usize {
         match self {
-            Self::Typical => ENOUGH_FOR_TYPICAL,
-            Self::P95 => ENOUGH_FOR_P95,
+            Self::Typical => MIN_SAMPLES_TYPICAL,
+            Self::P95 => MIN_SAMPLES_P95,
         }
     }
 
-    fn of(self, numbers: &Numbers) -> Option<f64> {
+    /// Returns the value, milliseconds.
+    fn value(self, numbers: &CellStatistics) -> Option<f64> {
         match self {
             Self::Typical => numbers.typical_ms,
             Self::P95 => numbers.p95_ms,
         }
     }
 
-    /// The standard error of its logarithm over requests.
-    fn error(self, numbers: &Numbers) -> Option<f64> {
+    /// Returns the standard error of the logarithm over requests.
+    fn standard_error(self, numbers: &CellStatistics) -> Option<f64> {
         match self {
             Self::Typical => numbers.typical_error,
             Self::P95 => numbers.p95_error,
@@ -64,135 +64,100 @@ impl Metric {
     }
 }
 
-/// What is said of a number of a cell. In the order of what should be read first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    /// It is slower.
-    Regressed,
-    /// It looks slower, and may be chance: repeat it.
-    Suspect,
-    /// It is faster.
-    Improved,
-    /// It cannot be said.
-    Inconclusive,
-    /// It is not slower by 5 %.
-    Pass,
-}
-
-impl Verdict {
-    /// All of them, in their order.
-    pub(crate) const ALL: [Self; 5] = [Self::Regressed, Self::Suspect, Self::Improved, Self::Inconclusive, Self::Pass];
-
-    /// As in the files.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Regressed => "REGRESSED",
-            Self::Suspect => "SUSPECT",
-            Self::Improved => "IMPROVED",
-            Self::Inconclusive => "INCONCLUSIVE",
-            Self::Pass => "PASS",
-        }
-    }
-}
-
-/// A change with its uncertainty, as shares: 0.1 is 10 % slower.
+/// Change with its uncertainty, as fractions: 0.1 is 10 % slower.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Change {
-    /// Of the baseline: the geometric mean of its sessions, milliseconds.
+    /// Geometric mean of the baseline sessions, milliseconds.
     pub(crate) base_ms: f64,
-    /// Of the new sessions, milliseconds.
+    /// Geometric mean of the new sessions, milliseconds.
     pub(crate) new_ms: f64,
-    /// New over base, less one.
+    /// New over base, minus one.
     pub(crate) share: f64,
-    /// The ends of its 90 % interval; nothing where no session was repeated.
+    /// 90 % confidence interval; `None` if neither side has two sessions.
     pub(crate) interval: Option<(f64, f64)>,
-    /// The smallest change that this comparison finds in four of five cases.
-    pub(crate) visible: Option<f64>,
-    /// The standard deviation between sessions, ln.
+    /// Smallest change that this comparison finds with a power of 0.80.
+    pub(crate) minimum_detectable: Option<f64>,
+    /// Standard deviation between sessions, ln.
     pub(crate) deviation: Option<f64>,
-    /// One-sided p of the first look.
+    /// One-sided p-value of the first look.
     pub(crate) p: Option<f64>,
-    /// Baseline sessions that have it.
+    /// Number of baseline sessions used.
     pub(crate) base_sessions: usize,
-    /// New sessions that it is of.
+    /// Number of new sessions used.
     pub(crate) new_sessions: usize,
 }
 
-/// One number of one cell.
+/// Result for one metric of one cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
-    /// The cell's hash.
     pub(crate) cell_hash: String,
-    /// What it is called in the first new session.
+    /// Cell id in the first new session.
     pub(crate) test_id: String,
-    /// What was asked for, as in `Measured`.
-    pub(crate) asked: BTreeMap<String, Value>,
-    /// What is compared.
+    /// Settings as in `SessionCell`.
+    pub(crate) settings: BTreeMap<String, Value>,
     pub(crate) metric: Metric,
-    /// What is said.
     pub(crate) verdict: Verdict,
-    /// Why, where the numbers do not say it.
+    /// Explanation; empty if the numbers are sufficient.
     pub(crate) reason: String,
-    /// The numbers; nothing where there are none on one side.
+    /// `None` if one side has no usable value.
     pub(crate) change: Option<Change>,
-    /// Each session of the baseline over their mean, less one, in the order of their starts;
+    /// Each baseline session over the baseline mean, minus one, by start.
     pub(crate) base_points: Vec<f64>,
-    /// each new one over the same.
+    /// Each new session over the baseline mean, minus one, by start.
     pub(crate) new_points: Vec<f64>,
 }
 
 impl Row {
-    /// It fails a comparison.
-    pub(crate) fn gates(&self) -> bool {
-        self.verdict == Verdict::Regressed && self.change.is_some_and(|change| change.base_sessions >= FEWEST)
+    /// Returns whether the row fails the comparison.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.verdict == Verdict::Regressed
+            && self.change.is_some_and(|change| change.base_sessions >= MIN_BASE_SESSIONS)
     }
 }
 
-/// What moved everything alike.
+/// Common change of all cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Drift {
-    /// Of which number.
     pub(crate) metric: Metric,
-    /// The median change over all cells, as a share.
+    /// Median change over all cells, as a fraction.
     pub(crate) change: f64,
-    /// Cells that it is of.
+    /// Number of cells.
     pub(crate) cells: usize,
 }
 
-/// A cell that meets nothing.
+/// Cell without a counterpart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unmatched {
-    /// What it is called.
     pub(crate) test_id: String,
-    /// It is in the new sessions; else in the baseline.
+    /// The cell is in the new sessions, otherwise in the baseline.
     pub(crate) is_new: bool,
-    /// From which it differs, and in what; empty where there is none.
+    /// The most similar cell of the other side and the differences; empty if the other side has no cell.
     pub(crate) differs: String,
 }
 
-/// New sessions against a baseline.
+/// Comparison of new sessions with a baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Comparison {
-    /// By cell, in the order of the first new session, then by number.
+    /// By cell in the order of the first new session, then by metric.
     pub(crate) rows: Vec<Row>,
-    /// Tests that were looked at together.
+    /// Number of tests in the family.
     pub(crate) tests: usize,
-    /// One per number that was compared.
+    /// One per compared metric.
     pub(crate) drift: Vec<Drift>,
-    /// In the order of the sessions.
+    /// In session order.
     pub(crate) unmatched: Vec<Unmatched>,
-    /// What to know about the sessions.
+    /// Warnings about the sessions.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Comparison {
-    /// Something regressed, and the baseline is good enough to say so.
-    pub(crate) fn fails(&self) -> bool {
-        self.rows.iter().any(Row::gates)
+    /// Returns whether a cell regressed against a sufficient baseline.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.rows.iter().any(Row::is_failure)
     }
 }
 
-/// Compares. `base` and `new` are in the order of their starts; no session is in both.
+/// Compares new sessions with a baseline. Both are sorted by start; no session is in both.
 pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
     let mut rows: Vec<Row> = Vec::new();
     let mut tested: Vec<(usize, Test)> = Vec::new();
@@ -202,10 +167,10 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
             let numbers = |sessions| numbers(sessions, &cell.cell_hash, metric);
             let (base_numbers, new_numbers) = (numbers(base), numbers(new));
             if !base_numbers.is_empty() && !new_numbers.is_empty() {
-                let per_request = per_request(base_numbers.iter().chain(&new_numbers).copied(), metric);
-                let points = |numbers: &[&Numbers]| -> Vec<Point> {
-                    let point = |one: &&Numbers| {
-                        Some(Point { ln: metric.of(one)?.ln(), noise: per_request / one.n.max(1) as f64 })
+                let per_request = variance_per_request(base_numbers.iter().chain(&new_numbers).copied(), metric);
+                let points = |numbers: &[&CellStatistics]| -> Vec<Point> {
+                    let point = |one: &&CellStatistics| {
+                        Some(Point { ln: metric.value(one)?.ln(), request_variance: per_request / one.n.max(1) as f64 })
                     };
                     numbers.iter().filter_map(point).collect()
                 };
@@ -219,10 +184,10 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
             rows.push(Row {
                 cell_hash: cell.cell_hash.clone(),
                 test_id: cell.test_id.clone(),
-                asked: cell.asked.clone(),
+                settings: cell.settings.clone(),
                 metric,
                 verdict: Verdict::Inconclusive,
-                reason: lacking(base, new, cell, metric),
+                reason: explain_missing(base, new, cell, metric),
                 change: None,
                 base_points: Vec::new(),
                 new_points: Vec::new(),
@@ -230,27 +195,20 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
         }
     }
     let tests: Vec<Test> = tested.iter().map(|(_, test)| test.clone()).collect();
-    for ((index, test), told) in tested.iter().zip(looks::look(&tests)) {
+    for ((index, test), result) in tested.iter().zip(looks::evaluate(&tests)) {
         let row = &mut rows[*index];
-        row.change = Some(change(test, &told, tests.len()));
+        row.change = Some(change(test, &result, tests.len()));
         let over = |point: &Point| (point.ln - mean(&test.base)).exp_m1();
         row.base_points = test.base.iter().map(over).collect();
         row.new_points = test.new.iter().take(SECOND_LOOK).map(over).collect();
-        row.verdict = match told.call {
-            Call::Regressed => Verdict::Regressed,
-            Call::Improved => Verdict::Improved,
-            Call::Pass => Verdict::Pass,
-            Call::Suspect => Verdict::Suspect,
-            Call::Inconclusive => Verdict::Inconclusive,
-        };
-        if row.verdict != Verdict::Inconclusive || told.error.is_some() {
-            continue;
+        row.verdict = result.verdict;
+        if row.verdict == Verdict::Inconclusive && result.error.is_none() {
+            row.reason = "one session against one is inconclusive: add sessions to measure how much they vary".into();
         }
-        row.reason = "one session against one tells nothing: how sessions differ is not known".into();
     }
     for row in &mut rows {
-        if row.verdict == Verdict::Regressed && !row.gates() {
-            row.reason = format!("fewer than {FEWEST} baseline sessions have it: a warning, no more");
+        if row.verdict == Verdict::Regressed && !row.is_failure() {
+            row.reason = format!("fewer than {MIN_BASE_SESSIONS} baseline sessions: a regression only warns");
         }
     }
     Comparison {
@@ -262,120 +220,129 @@ pub(crate) fn compare(base: &[Session], new: &[Session]) -> Comparison {
     }
 }
 
-/// What sessions have of a number, in their order.
-fn numbers<'a>(sessions: &'a [Session], cell_hash: &str, metric: Metric) -> Vec<&'a Numbers> {
+/// Returns the usable values of a metric in session order.
+fn numbers<'a>(sessions: &'a [Session], cell_hash: &str, metric: Metric) -> Vec<&'a CellStatistics> {
     let usable = sessions.iter().filter_map(|session| find(session, cell_hash)?.numbers.as_ref().ok());
-    usable.filter(|numbers| metric.of(numbers).is_some()).collect()
+    usable.filter(|numbers| metric.value(numbers).is_some()).collect()
 }
 
-/// The variance that one request gives a number: errors of single sessions are too uncertain, the mean of all
-/// is not.
-fn per_request<'a>(numbers: impl Iterator<Item = &'a Numbers>, metric: Metric) -> f64 {
-    let told: Vec<f64> =
-        numbers.filter_map(|numbers| Some(metric.error(numbers)? * (numbers.n as f64).sqrt())).collect();
-    if told.is_empty() { 0.0 } else { (told.iter().sum::<f64>() / told.len() as f64).powi(2) }
+/// Returns the variance of a metric per request, averaged over all sessions: estimates of single sessions are too
+/// uncertain.
+fn variance_per_request<'a>(numbers: impl Iterator<Item = &'a CellStatistics>, metric: Metric) -> f64 {
+    let deviations: Vec<f64> =
+        numbers.filter_map(|numbers| Some(metric.standard_error(numbers)? * (numbers.n as f64).sqrt())).collect();
+    if deviations.is_empty() { 0.0 } else { (deviations.iter().sum::<f64>() / deviations.len() as f64).powi(2) }
 }
 
-/// The cells of the new sessions, each once.
-fn cells(sessions: &[Session]) -> impl Iterator<Item = &Measured> {
+/// Returns the distinct cells of the sessions.
+fn cells(sessions: &[Session]) -> impl Iterator<Item = &SessionCell> {
     let mut seen = BTreeSet::new();
     sessions.iter().flat_map(|session| &session.cells).filter(move |cell| seen.insert(&cell.cell_hash))
 }
 
-fn find<'a>(session: &'a Session, cell_hash: &str) -> Option<&'a Measured> {
+fn find<'a>(session: &'a Session, cell_hash: &str) -> Option<&'a SessionCell> {
     session.cells.iter().find(|cell| cell.cell_hash == cell_hash)
 }
 
-/// Why a number is missing, if it is, on the new side first.
-fn lacking(base: &[Session], new: &[Session], cell: &Measured, metric: Metric) -> String {
-    let reason = |measured: &Measured| match &measured.numbers {
+/// Explains why a value is missing, the new sessions first; empty if none is.
+fn explain_missing(base: &[Session], new: &[Session], cell: &SessionCell, metric: Metric) -> String {
+    let reason = |measured: &SessionCell| match &measured.numbers {
         Err(reason) => Some(reason.clone()),
-        Ok(numbers) if metric.of(numbers).is_some() => None,
-        Ok(numbers) if numbers.n < metric.enough() => {
-            Some(format!("{} requests are too few: {} takes {}", numbers.n, metric.key(), metric.enough()))
+        Ok(numbers) if metric.value(numbers).is_some() => None,
+        Ok(numbers) if numbers.n < metric.min_requests() => {
+            Some(format!("too few requests: {}; {} needs {}", numbers.n, metric.key(), metric.min_requests()))
         }
-        Ok(_) => Some(format!("so much was cut off that {} lies beyond what was seen", metric.key())),
+        Ok(_) => Some(format!("too many censored requests: {} lies beyond the longest observed time", metric.key())),
     };
-    let of = |sessions: &[Session], side: &str| -> Option<String> {
+    let reasons_of = |sessions: &[Session], side: &str| -> Option<String> {
         let reasons: Vec<(&Session, Option<String>)> =
             sessions.iter().filter_map(|session| Some((session, reason(find(session, &cell.cell_hash)?)))).collect();
         let missing: Vec<String> = reasons
             .iter()
             .filter_map(|(session, reason)| Some(format!("{side} {}: {}", session.id, reason.as_ref()?)))
             .collect();
-        // What some baseline session lacks is no news where others have it.
-        let is_told = side == "session" || missing.len() == reasons.len();
-        (is_told && !missing.is_empty()).then(|| missing.join("; "))
+        // A gap in one baseline session does not matter if others have the value.
+        let is_relevant = side == "session" || missing.len() == reasons.len();
+        (is_relevant && !missing.is_empty()).then(|| missing.join("; "))
     };
-    of(new, "session").or_else(|| of(base, "baseline session")).unwrap_or_default()
+    reasons_of(new, "session").or_else(|| reasons_of(base, "baseline session")).unwrap_or_default()
 }
 
-fn change(test: &Test, told: &Told, tests: usize) -> Change {
+fn change(test: &Test, result: &TestResult, tests: usize) -> Change {
     let base = mean(&test.base);
     Change {
         base_ms: base.exp(),
-        new_ms: (base + told.change).exp(),
-        share: told.change.exp_m1(),
-        interval: told.interval.map(|(low, high)| (low.exp_m1(), high.exp_m1())),
-        visible: told.deviation.map(|deviation| visible(deviation, tests, test.base.len(), told.sessions)),
-        deviation: told.deviation,
-        p: told.p,
+        new_ms: (base + result.change).exp(),
+        share: result.change.exp_m1(),
+        interval: result.interval.map(|(low, high)| (low.exp_m1(), high.exp_m1())),
+        minimum_detectable: result
+            .deviation
+            .map(|deviation| minimum_detectable_change(deviation, tests, test.base.len(), result.sessions)),
+        deviation: result.deviation,
+        p: result.p,
         base_sessions: test.base.len(),
-        new_sessions: told.sessions,
+        new_sessions: result.sessions,
     }
 }
 
 fn drift(rows: &[Row]) -> Vec<Drift> {
-    let of = |metric: Metric| {
-        let of_it = rows.iter().filter(|row| row.metric == metric);
-        let mut changes: Vec<f64> = of_it.filter_map(|row| Some(row.change?.share.ln_1p())).collect();
+    let median_change = |metric: Metric| {
+        let of_metric = rows.iter().filter(|row| row.metric == metric);
+        let mut changes: Vec<f64> = of_metric.filter_map(|row| Some(row.change?.share.ln_1p())).collect();
         changes.sort_by(f64::total_cmp);
         let cells = changes.len();
         let middle = f64::midpoint(*changes.get(cells.checked_sub(1)? / 2)?, changes[cells / 2]);
         Some(Drift { metric, change: middle.exp_m1(), cells })
     };
-    Metric::ALL.into_iter().filter_map(of).collect()
+    Metric::ALL.into_iter().filter_map(median_change).collect()
 }
 
-/// What has no partner, on the new side first.
+/// Returns the cells without a counterpart, the new sessions first.
 fn unmatched(base: &[Session], new: &[Session]) -> Vec<Unmatched> {
     let (mut found, sides) = (Vec::new(), [(new, base, true), (base, new, false)]);
     for (sessions, others, is_new) in sides {
         let known: BTreeSet<&str> = cells(others).map(|cell| cell.cell_hash.as_str()).collect();
         for cell in cells(sessions).filter(|cell| !known.contains(cell.cell_hash.as_str())) {
-            // Of one that changed and kept its name it is said once what differs.
-            if found.iter().any(|told: &Unmatched| told.test_id == cell.test_id) {
+            // A changed cell that kept its id is listed once.
+            if found.iter().any(|listed: &Unmatched| listed.test_id == cell.test_id) {
                 continue;
             }
-            found.push(Unmatched { test_id: cell.test_id.clone(), is_new, differs: differs(cell, others) });
+            found.push(Unmatched {
+                test_id: cell.test_id.clone(),
+                is_new,
+                differs: describe_differences(cell, others),
+            });
         }
     }
     found
 }
 
-/// The cell on the other side that is most like it, and what differs.
-fn differs(cell: &Measured, others: &[Session]) -> String {
+/// Describes the differences to the most similar cell of the other side.
+fn describe_differences(cell: &SessionCell, others: &[Session]) -> String {
     let nearest = cells(others).min_by_key(|other| (other.test_id != cell.test_id, differences(cell, other).len()));
     let Some(nearest) = nearest else { return String::new() };
     let mut parts: Vec<String> = differences(cell, nearest)
         .into_iter()
-        .map(|(key, here, there)| format!("{key} ({}, there {})", said(here), said(there)))
+        .map(|(key, here, there)| format!("{key} ({} instead of {})", format_setting(here), format_setting(there)))
         .collect();
     if parts.is_empty() {
-        parts.push("the prompt's text".into());
+        parts.push("the prompt text".into());
     }
     format!("differs from {} in {}", nearest.test_id, parts.join(", "))
 }
 
-fn differences<'a>(one: &'a Measured, other: &'a Measured) -> Vec<(&'a str, Option<&'a Value>, Option<&'a Value>)> {
-    let keys: BTreeSet<&str> = one.asked.keys().chain(other.asked.keys()).map(String::as_str).collect();
+fn differences<'a>(
+    one: &'a SessionCell,
+    other: &'a SessionCell,
+) -> Vec<(&'a str, Option<&'a Value>, Option<&'a Value>)> {
+    let keys: BTreeSet<&str> = one.settings.keys().chain(other.settings.keys()).map(String::as_str).collect();
     keys.into_iter()
-        .map(|key| (key, one.asked.get(key), other.asked.get(key)))
+        .map(|key| (key, one.settings.get(key), other.settings.get(key)))
         .filter(|(_, here, there)| here != there)
         .collect()
 }
 
-fn said(value: Option<&Value>) -> String {
+fn format_setting(value: Option<&Value>) -> String {
     match value {
         None => "the default".into(),
         Some(Value::String(text)) => text.clone(),
@@ -383,39 +350,39 @@ fn said(value: Option<&Value>) -> String {
     }
 }
 
-/// A fact of a session, where it is known.
-type Fact = fn(&Session) -> Option<&String>;
+/// Returns a property of a session, if known.
+type Property = fn(&Session) -> Option<&String>;
 
 fn warnings(base: &[Session], new: &[Session]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if base.len() < FEWEST {
+    if base.len() < MIN_BASE_SESSIONS {
         warnings.push(format!(
-            "{} in the baseline: with fewer than {FEWEST} regressions only warn",
+            "{} in the baseline: with fewer than {MIN_BASE_SESSIONS}, regressions only warn",
             count(base.len(), "session")
         ));
     } else if base.len() < SECOND_LOOK {
         warnings.push(format!(
-            "{}: the rate of false alarms is known from {SECOND_LOOK} on",
+            "{}: the false-alarm rate is only known with {SECOND_LOOK} or more",
             count(base.len(), "baseline session")
         ));
     }
-    // Sessions of the baseline were warned of when they were added.
-    warnings.extend(too_close(base, new));
+    // The baseline sessions were checked when they were added.
+    warnings.extend(proximity_warnings(base, new));
     if new.len() > SECOND_LOOK {
-        warnings.push(format!("{} were given: the first {SECOND_LOOK} by start count", count(new.len(), "session")));
+        warnings.push(format!("{}: only the first {SECOND_LOOK} by start are used", count(new.len(), "session")));
     }
-    let facts: [(&str, Fact); 2] = [
+    let properties: [(&str, Property); 2] = [
         ("the region", |session| session.region.as_ref()),
-        ("the version of this tool", |session| Some(&session.tool_version)),
+        ("the tool version", |session| Some(&session.tool_version)),
     ];
-    for (what, of) in facts {
+    for (name, property) in properties {
         let (here, there): (BTreeSet<&str>, BTreeSet<&str>) = (
-            new.iter().filter_map(of).map(String::as_str).collect(),
-            base.iter().filter_map(of).map(String::as_str).collect(),
+            new.iter().filter_map(property).map(String::as_str).collect(),
+            base.iter().filter_map(property).map(String::as_str).collect(),
         );
         let list = |values: &BTreeSet<&str>| values.iter().copied().collect::<Vec<_>>().join(", ");
         if !here.is_empty() && !there.is_empty() && here != there {
-            warnings.push(format!("{what} differs: {} now, {} in the baseline", list(&here), list(&there)));
+            warnings.push(format!("{name} differs: {} now, {} in the baseline", list(&here), list(&there)));
         }
     }
     warnings

@@ -1,18 +1,18 @@
-//! Sessions whose truth is known, and what is said of them.
+//! Verdicts on synthetic sessions with a known truth.
 
-use super::super::baseline::{Measured, Numbers, Session};
+use super::super::baseline::{CellStatistics, Session, SessionCell};
 use super::*;
 use serde_json::json;
 
 const HOUR_MS: u64 = 3_600_000;
 
-pub(crate) fn cell(id: &str, typical_ms: f64) -> Measured {
+pub(crate) fn cell(id: &str, typical_ms: f64) -> SessionCell {
     let tier = id.split('_').next().unwrap();
-    Measured {
+    SessionCell {
         cell_hash: format!("hash of {id}"),
         test_id: id.into(),
-        asked: [("service_tier".to_owned(), json!(tier)), ("users".to_owned(), json!(5))].into(),
-        numbers: Ok(Numbers {
+        settings: [("service_tier".to_owned(), json!(tier)), ("users".to_owned(), json!(5))].into(),
+        numbers: Ok(CellStatistics {
             n: 300,
             typical_ms: Some(typical_ms),
             p95_ms: Some(typical_ms * 2.0),
@@ -22,7 +22,7 @@ pub(crate) fn cell(id: &str, typical_ms: f64) -> Measured {
     }
 }
 
-pub(crate) fn session(number: u64, cells: Vec<Measured>) -> Session {
+pub(crate) fn session(number: u64, cells: Vec<SessionCell>) -> Session {
     Session {
         id: format!("s{number}"),
         started_ms: 1_795_511_763_000 + number * 24 * HOUR_MS,
@@ -33,7 +33,7 @@ pub(crate) fn session(number: u64, cells: Vec<Measured>) -> Session {
     }
 }
 
-/// Sessions that differ by a percent.
+/// Sessions that differ by 1 %.
 pub(crate) fn base(sessions: u64) -> Vec<Session> {
     let level = |number: u64| 1.0 + 0.01 * (number % 3) as f64;
     (0..sessions)
@@ -52,7 +52,7 @@ fn verdicts(comparison: &Comparison) -> Vec<(&str, &str, &str)> {
 }
 
 #[test]
-fn one_cell_is_slower() {
+fn slower_cell_is_a_regression() {
     let new = [session(9, vec![cell("default_a", 101.0), cell("default_b", 199.0), cell("flex_a", 175.0)])];
     let comparison = compare(&base(5), &new);
     assert_eq!(
@@ -66,7 +66,7 @@ fn one_cell_is_slower() {
             ("flex_a", "p95", "REGRESSED"),
         ]
     );
-    assert!(comparison.fails() && comparison.warnings.is_empty(), "{:?}", comparison.warnings);
+    assert!(comparison.is_failed() && comparison.warnings.is_empty(), "{:?}", comparison.warnings);
     assert_eq!(comparison.tests, 6);
     let change = comparison.rows[4].change.unwrap();
     let base_ms = 150.0 * (1.0_f64 * 1.01 * 1.02 * 1.0 * 1.01).powf(0.2);
@@ -77,7 +77,7 @@ fn one_cell_is_slower() {
 }
 
 #[test]
-fn what_moves_everything_is_its_own_line() {
+fn common_change_is_reported_as_drift() {
     let new = [session(9, vec![cell("default_a", 130.0), cell("default_b", 250.0), cell("flex_a", 190.0)])];
     let comparison = compare(&base(5), &new);
     let drift = comparison.drift[0];
@@ -90,54 +90,54 @@ fn fewer_than_three_baseline_sessions_only_warn() {
     let new = [session(9, vec![cell("default_a", 150.0), cell("default_b", 200.0), cell("flex_a", 150.0)])];
     let two = compare(&base(2), &new);
     assert_eq!(two.rows[0].verdict, Verdict::Regressed);
-    assert!(!two.fails());
-    assert!(two.rows[0].reason.contains("a warning, no more"), "{:?}", two.rows[0]);
+    assert!(!two.is_failed());
+    assert!(two.rows[0].reason.contains("a regression only warns"), "{:?}", two.rows[0]);
     assert!(two.warnings[0].contains("only warn"), "{:?}", two.warnings);
     let one = compare(&base(1), &new);
     assert!(one.rows.iter().all(|row| row.verdict == Verdict::Inconclusive && row.change.unwrap().interval.is_none()));
     assert!(one.rows[0].reason.contains("one session against one"), "{:?}", one.rows[0]);
-    assert!(compare(&base(3), &new).fails());
+    assert!(compare(&base(3), &new).is_failed());
 }
 
 #[test]
-fn what_may_not_be_used_is_inconclusive() {
+fn unusable_numbers_are_inconclusive() {
     let mut cells = vec![cell("default_a", 500.0), cell("default_b", 200.0), cell("flex_a", 150.0)];
     cells[0].numbers = Err("INVALID: CPU 95 % of 2 cores".into());
     cells[1].numbers =
-        Ok(Numbers { n: 40, typical_ms: Some(200.0), p95_ms: None, typical_error: None, p95_error: None });
+        Ok(CellStatistics { n: 40, typical_ms: Some(200.0), p95_ms: None, typical_error: None, p95_error: None });
     cells[2].numbers =
-        Ok(Numbers { n: 300, typical_ms: Some(150.0), p95_ms: None, typical_error: None, p95_error: None });
+        Ok(CellStatistics { n: 300, typical_ms: Some(150.0), p95_ms: None, typical_error: None, p95_error: None });
     let comparison = compare(&base(5), &[session(9, cells)]);
-    let said: Vec<String> = comparison
+    let lines: Vec<String> = comparison
         .rows
         .iter()
         .map(|row| format!("{} {}: {} {}", row.test_id, row.metric.key(), row.verdict.key(), row.reason))
         .collect();
-    insta::assert_snapshot!(said.join("\n"));
-    assert!(!comparison.fails());
+    insta::assert_snapshot!(lines.join("\n"));
+    assert!(!comparison.is_failed());
 }
 
 #[test]
-fn what_meets_nothing_is_listed_with_what_differs() {
+fn unmatched_cells_are_listed_with_their_differences() {
     let mut longer = cell("default_a", 100.0);
     longer.cell_hash = "other".into();
-    longer.asked.insert("test_duration".into(), json!("5m"));
+    longer.settings.insert("test_duration".into(), json!("5m"));
     let mut reworded = cell("default_b", 200.0);
     reworded.cell_hash = "another".into();
     let new = [session(9, vec![longer, reworded, cell("flex_a", 150.0)])];
     let comparison = compare(&base(5), &new);
     assert_eq!(comparison.rows.len(), 2);
-    let said: Vec<String> = comparison
+    let lines: Vec<String> = comparison
         .unmatched
         .iter()
         .map(|cell| format!("{} {}: {}", if cell.is_new { "new" } else { "baseline" }, cell.test_id, cell.differs))
         .collect();
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(lines.join("\n"));
     assert_eq!(compare(&[], &new).unmatched.len(), 3);
 }
 
 #[test]
-fn sessions_are_warned_of() {
+fn session_warnings_are_reported() {
     let mut near = session(9, vec![cell("flex_a", 150.0)]);
     near.started_ms = session(4, Vec::new()).started_ms + 59 * 60_000;
     near.region = Some("eu-central-1".into());
@@ -148,7 +148,7 @@ fn sessions_are_warned_of() {
 }
 
 #[test]
-fn a_baseline_session_that_lacks_a_cell_takes_nothing_from_the_others() {
+fn missing_cell_of_a_baseline_session_does_not_affect_others() {
     let mut sessions = base(5);
     sessions[0].cells.remove(2);
     let new = [session(9, vec![cell("default_a", 101.0), cell("default_b", 199.0), cell("flex_a", 175.0)])];

@@ -1,4 +1,4 @@
-//! What is said of tiers whose truth is known, and how often it is wrong.
+//! Tier comparisons of synthetic runs with a known truth, and their error rates.
 
 use super::*;
 use crate::matrix::{expand, order};
@@ -12,10 +12,10 @@ use rand_distr::{Distribution, LogNormal};
 use serde_json::json;
 use std::time::Duration;
 
-/// A run that is made up: contexts of one request every 100 ms, in blocked order.
+/// Synthetic run: one request every 100 ms per context, in blocked order.
 #[derive(Debug, Clone)]
 struct Run {
-    /// Cells that differ in their users.
+    /// Number of contexts, which differ in users.
     contexts: u32,
     tiers: &'static [&'static str],
     repetitions: u32,
@@ -83,7 +83,7 @@ fn blank() -> Record {
     Record { http_status: Some(200), resolved_service_tier: Some("default".into()), ..record() }
 }
 
-/// Runs it; `change` may spoil records, or leave them out.
+/// Summarises the run; `change` may modify a record, or drop it by returning false.
 fn run_with(run: &Run, manifest: &Manifest, change: impl Fn(&Cell, &mut Record) -> bool) -> Summary {
     let mut collector = Collector::new(manifest);
     let mut rng = ChaCha8Rng::seed_from_u64(run.seed);
@@ -125,7 +125,7 @@ fn only(run: &Run, change: impl Fn(&Cell, &mut Record) -> bool) -> Comparison {
 }
 
 #[test]
-fn what_is_slower_is_found_and_its_interval_holds_the_truth() {
+fn slower_tier_is_found_and_its_interval_contains_the_truth() {
     for (repetitions, basis) in [(1, Basis::Session), (2, Basis::Session), (5, Basis::Repetitions(5))] {
         let run = Run { repetitions, flex: 1.5, ..RUN };
         for comparison in compared(&run) {
@@ -133,7 +133,7 @@ fn what_is_slower_is_found_and_its_interval_holds_the_truth() {
             for row in comparison.rows.iter().filter(|row| row.compared.decides) {
                 let contrast = row.outcome.as_ref().unwrap();
                 assert_eq!(contrast.basis, basis);
-                assert_eq!(contrast.verdict() == Verdict::More, is_flex, "{row:?}");
+                assert_eq!(contrast.verdict() == Verdict::Higher, is_flex, "{row:?}");
                 let truth = if is_flex { 1.5 } else { 1.0 };
                 assert!((contrast.ratio.value / truth - 1.0).abs() < 0.2, "{row:?}");
                 assert!((contrast.tier / contrast.default / contrast.ratio.value - 1.0).abs() < 1e-9, "{row:?}");
@@ -143,7 +143,7 @@ fn what_is_slower_is_found_and_its_interval_holds_the_truth() {
 }
 
 #[test]
-fn a_paired_t_by_hand() {
+fn paired_t_matches_a_calculation_by_hand() {
     // Differences of the logarithms 0.1, 0.2, 0.3: mean 0.2, sd 0.1, t of 2 degrees at 2.5 % 4.3027.
     let pairs = [(100.0, 100.0 * 0.1_f64.exp()), (200.0, 200.0 * 0.2_f64.exp()), (50.0, 50.0 * 0.3_f64.exp())];
     let contrast = paired(&pairs, 0.025);
@@ -152,14 +152,17 @@ fn a_paired_t_by_hand() {
     let half = 4.302_653 * 0.1 / 3.0_f64.sqrt();
     assert!((contrast.ratio.low.ln() - (0.2 - half)).abs() < 1e-6, "{contrast:?}");
     assert!((contrast.ratio.high.ln() - (0.2 + half)).abs() < 1e-6, "{contrast:?}");
-    assert_eq!(contrast.verdict(), Verdict::Same, "it holds a ratio of 1");
+    assert_eq!(contrast.verdict(), Verdict::NotDifferent, "the interval contains 1");
     assert!((contrast.default - 100.0).abs() < 1e-9, "the geometric mean of 100, 200 and 50");
 }
 
 #[test]
-fn two_intervals_become_one_as_lopsided_as_they_are() {
-    let side =
-        |value: f64, below: f64, above: f64| Closed { value, low: value * (-below).exp(), high: value * above.exp() };
+fn combined_interval_preserves_asymmetry() {
+    let side = |value: f64, below: f64, above: f64| BoundedInterval {
+        value,
+        low: value * (-below).exp(),
+        high: value * above.exp(),
+    };
     let contrast = unpaired(side(100.0, 0.03, 0.08), side(200.0, 0.04, 0.06));
     let ln = |ratio: f64| (ratio / 2.0).ln();
     assert!((ln(contrast.ratio.low) + 0.04_f64.hypot(0.08)).abs() < 1e-12);
@@ -167,13 +170,13 @@ fn two_intervals_become_one_as_lopsided_as_they_are() {
 }
 
 #[test]
-fn what_cannot_be_compared_says_why() {
+fn reason_is_reported_if_cells_are_not_compared() {
     let few = only(&Run { n: 60, ..RUN }, |_, _| true);
     let outcome = |comparison: &Comparison, key: &str| {
         comparison.rows.iter().find(|row| row.compared.key == key).unwrap().outcome.clone()
     };
     assert!(outcome(&few, "p50").is_ok());
-    assert_eq!(outcome(&few, "p95"), Err(Missing::Lacking(Side::Default, Lacking::TooFew(60))));
+    assert_eq!(outcome(&few, "p95"), Err(NotCompared::NoValue(Side::Default, MissingValue::TooFew(60))));
 
     let cut = only(&RUN, |cell, record| {
         if cell.service_tier == "flex" && record.seq % 10 == 0 {
@@ -184,21 +187,24 @@ fn what_cannot_be_compared_says_why() {
         true
     });
     assert!(outcome(&cut, "p50").is_ok());
-    assert_eq!(outcome(&cut, "p95"), Err(Missing::Lacking(Side::Tier, Lacking::CutOff)));
+    assert_eq!(outcome(&cut, "p95"), Err(NotCompared::NoValue(Side::Tier, MissingValue::CutOff)));
 
     let run = Run { contexts: 1, tiers: &["default", "flex"], ..RUN };
     let mut manifest = manifest(&run);
     manifest.turns.retain(|turn| !turn.test_id.contains("flex"));
     let never = compare(&run_with(&run, &manifest, |cell, _| cell.service_tier == "default"));
-    assert_eq!(outcome(&never[0], "p50"), Err(Missing::Unfit(Side::Tier, Validity::NotRun)));
+    assert_eq!(outcome(&never[0], "p50"), Err(NotCompared::Unusable(Side::Tier, Validity::NotRun)));
     manifest.cells[0].cell.users = Some(99);
     let lonely = compare(&run_with(&run, &manifest, |_, _| true));
-    assert_eq!(outcome(&lonely[0], "p95"), Err(Missing::NoDefault));
-    assert!(compared(&Run { tiers: &["priority", "flex"], ..RUN }).is_empty(), "there is nothing to compare with");
+    assert_eq!(outcome(&lonely[0], "p95"), Err(NotCompared::NoDefault));
+    assert!(
+        compared(&Run { tiers: &["priority", "flex"], ..RUN }).is_empty(),
+        "without a reference tier nothing is compared"
+    );
 }
 
 #[test]
-fn repetitions_that_are_too_short_are_no_pairs() {
+fn short_repetitions_are_not_paired() {
     let run = Run { repetitions: 3, n: 58, ..RUN };
     let basis = |comparison: &Comparison, row: usize| comparison.rows[row].outcome.as_ref().unwrap().basis;
     let short = only(&run, |_, _| true);
@@ -208,14 +214,14 @@ fn repetitions_that_are_too_short_are_no_pairs() {
 }
 
 #[test]
-fn longer_replies_are_told() {
-    assert_eq!(only(&Run { flex_tokens: 1.05, ..RUN }, |_, _| true).length, None);
-    let longer = only(&Run { flex_tokens: 1.3, ..RUN }, |_, _| true).length.unwrap();
+fn longer_replies_are_reported() {
+    assert_eq!(only(&Run { flex_tokens: 1.05, ..RUN }, |_, _| true).length_ratio, None);
+    let longer = only(&Run { flex_tokens: 1.3, ..RUN }, |_, _| true).length_ratio.unwrap();
     assert!((1.2..1.4).contains(&longer), "{longer}");
 }
 
 #[test]
-fn what_was_not_served_as_asked_is_not_compared() {
+fn replies_of_another_tier_are_excluded() {
     let clean = only(&RUN, |_, _| true);
     let mixed = only(&Run { n: 400, ..RUN }, |cell, record| {
         if cell.service_tier == "flex" && record.seq >= 300 {
@@ -225,12 +231,12 @@ fn what_was_not_served_as_asked_is_not_compared() {
         }
         true
     });
-    assert_eq!(mixed.length, None);
+    assert_eq!(mixed.length_ratio, None);
     let contrast = |comparison: &Comparison| *comparison.rows[0].outcome.as_ref().unwrap();
     assert!((contrast(&mixed).ratio.value / contrast(&clean).ratio.value - 1.0).abs() < 0.15);
 }
 
-/// What a share of `n` contexts whose truth is 5 % may come out as, at the outermost.
+/// Upper limit of an observed rate over `n` contexts if the true rate is 5 %.
 fn at_most(n: usize) -> f64 {
     let promised: f64 = 0.05;
     promised + 2.0 * (promised * (1.0 - promised) / n as f64).sqrt()
@@ -240,7 +246,7 @@ fn at_most(n: usize) -> f64 {
 #[test]
 #[ignore = "a bench: some hundred runs"]
 #[allow(clippy::print_stdout)]
-fn tiers_that_are_the_same_are_seldom_called_different_and_flex_that_is_slower_is_found() {
+fn false_alarm_rate_and_power() {
     let three: &[&str] = &["default", "priority", "flex"];
     let two: &[&str] = &["default", "flex"];
     // Contexts, tiers, repetitions, runs with tiers that are the same, runs with a slower flex, and the least
@@ -264,7 +270,7 @@ fn tiers_that_are_the_same_are_seldom_called_different_and_flex_that_is_slower_i
             // Cells are in matrix order, tiers outermost: the first are those of default.
             for default in 0..contexts as usize {
                 let of = || compared.iter().filter(|tier| tier.default == Some(default));
-                let differs = |row: &Row| row.outcome.as_ref().unwrap().verdict() != Verdict::Same;
+                let differs = |row: &Row| row.outcome.as_ref().unwrap().verdict() != Verdict::NotDifferent;
                 called = (called.0 + usize::from(of().any(Comparison::is_different)), called.1 + 1);
                 any = (any.0 + usize::from(of().any(|tier| tier.rows.iter().any(differs))), any.1 + 1);
             }
@@ -272,7 +278,7 @@ fn tiers_that_are_the_same_are_seldom_called_different_and_flex_that_is_slower_i
         for seed in 0..slower {
             let compared = compared(&Run { flex: 1.2, seed: seed + 100_000, ..run.clone() });
             for tier in &compared[(tiers.len() - 2) * contexts as usize..] {
-                let is_slower = |row: &Row| row.outcome.as_ref().unwrap().verdict() == Verdict::More;
+                let is_slower = |row: &Row| row.outcome.as_ref().unwrap().verdict() == Verdict::Higher;
                 let finds = tier.rows.iter().any(|row| row.compared.decides && is_slower(row));
                 found = (found.0 + usize::from(finds), found.1 + 1);
             }
@@ -291,7 +297,7 @@ fn tiers_that_are_the_same_are_seldom_called_different_and_flex_that_is_slower_i
     }
 }
 
-/// A run of two tiers and one context in which the turn of flex ended otherwise.
+/// A run of two tiers and one context with a modified manifest.
 fn ended(change: impl Fn(&mut Manifest)) -> Summary {
     let run = Run { contexts: 1, tiers: &["default", "flex"], flex: 2.0, ..RUN };
     let mut manifest = manifest(&run);
@@ -300,9 +306,9 @@ fn ended(change: impl Fn(&mut Manifest)) -> Summary {
 }
 
 #[test]
-fn a_stopped_cell_is_compared_with_no_other() {
+fn stopped_cells_are_not_compared() {
     use crate::record::manifest::TurnEnd;
-    use crate::verdict::price::{Meets, questions};
+    use crate::verdict::price::{MeetsLimit, offer_groups};
     let flex = |manifest: &Manifest| {
         manifest.cells.iter().find(|planned| planned.cell.service_tier == "flex").unwrap().cell.id.clone()
     };
@@ -313,12 +319,12 @@ fn a_stopped_cell_is_compared_with_no_other() {
         })
     };
     let limit_ms = 60_000.0;
-    let meets = |summary: &Summary| -> Vec<Meets> {
-        questions(summary, &[limit_ms])[0].offers.iter().map(|offer| offer.meets[0]).collect()
+    let meets = |summary: &Summary| -> Vec<MeetsLimit> {
+        offer_groups(summary, &[limit_ms])[0].offers.iter().map(|offer| offer.meets[0]).collect()
     };
     let whole = ended(|_| {});
     assert!(compare(&whole)[0].is_different());
-    assert_eq!(meets(&whole), [Meets::Yes, Meets::Yes]);
+    assert_eq!(meets(&whole), [MeetsLimit::Yes, MeetsLimit::Yes]);
     for (end, stopped) in [
         (TurnEnd::FailedEarly, Stopped::Threshold),
         (TurnEnd::Interrupted, Stopped::Interrupted),
@@ -329,17 +335,17 @@ fn a_stopped_cell_is_compared_with_no_other() {
         let summary = of_flex(end);
         let comparison = &compare(&summary)[0];
         for row in &comparison.rows {
-            assert_eq!(row.outcome, Err(Missing::Stopped(Side::Tier, stopped)), "{end:?}");
+            assert_eq!(row.outcome, Err(NotCompared::Stopped(Side::Tier, stopped)), "{end:?}");
         }
-        assert_eq!((comparison.price, comparison.length), (None, None), "{end:?}");
-        assert_eq!(meets(&summary), [Meets::Yes, Meets::Unknown], "{end:?}");
+        assert_eq!((comparison.price, comparison.length_ratio), (None, None), "{end:?}");
+        assert_eq!(meets(&summary), [MeetsLimit::Yes, MeetsLimit::Unknown], "{end:?}");
     }
     // Killed in its second attempt, which has left neither a report nor a record.
     let resumed = ended(|manifest| {
         let cell = manifest.cells.iter().position(|planned| planned.cell.service_tier == "flex").unwrap();
         manifest.order.iter_mut().filter(|turn| turn.cell == cell).for_each(|turn| turn.attempt = 2);
     });
-    assert_eq!(compare(&resumed)[0].rows[0].outcome, Err(Missing::Unfit(Side::Tier, Validity::NotRun)));
+    assert_eq!(compare(&resumed)[0].rows[0].outcome, Err(NotCompared::Unusable(Side::Tier, Validity::NotRun)));
     // Of two repetitions the second was killed.
     let half = ended(|manifest| {
         let mut again = manifest.order.clone();
@@ -358,11 +364,11 @@ fn a_stopped_cell_is_compared_with_no_other() {
     });
     let half_done = half.cells.iter().find(|cell| cell.cell.service_tier == "flex").unwrap();
     assert_eq!(half_done.counts.total, 600, "the records of the killed repetition are there");
-    assert_eq!(compare(&half)[0].rows[0].outcome, Err(Missing::Stopped(Side::Tier, Stopped::Interrupted)));
+    assert_eq!(compare(&half)[0].rows[0].outcome, Err(NotCompared::Stopped(Side::Tier, Stopped::Interrupted)));
 }
 
 #[test]
-fn a_resumed_cell_that_came_to_its_end_is_compared() {
+fn resumed_and_completed_cells_are_compared() {
     let run = Run { contexts: 1, tiers: &["default", "flex"], flex: 2.0, ..RUN };
     let mut manifest = manifest(&run);
     manifest.order.iter_mut().for_each(|turn| turn.attempt = 2);

@@ -185,7 +185,7 @@ fn sessions_of_the_simulator_unchanged_and_with_a_slower_flex() {
     }
     let add = [&["baseline", "add"], &names[..], &["--to", "baseline.json"]].concat();
     let said = scene.expect(0, scene.command(&add)).stderr;
-    assert_eq!(String::from_utf8(said).unwrap().matches("starts less than an hour from").count(), 4);
+    assert_eq!(String::from_utf8(said).unwrap().matches("starts less than one hour from").count(), 4);
 
     run("unchanged", &[]);
     scene.expect(0, scene.command(&["compare", "--baseline", "baseline.json", "unchanged"]));

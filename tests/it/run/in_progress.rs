@@ -22,7 +22,7 @@ fn a_report_of_a_run_in_progress_is_labelled_running() {
     let output = scene.expect(3, scene.command(&arguments));
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("RUNNING: in progress, 0 of 2 cells"), "{printed}");
-    assert!(!printed.contains("INTERRUPTED") && !printed.contains("cut short"), "{printed}");
+    assert!(!printed.contains("INTERRUPTED") && !printed.contains("the run ended during this cell"), "{printed}");
     let mut labelled = 0;
     for name in files(&scene.path("seen")) {
         if [".html", ".md", ".svg"].iter().any(|end| name.ends_with(end)) {
@@ -54,7 +54,7 @@ fn a_simulator_at_a_url_is_labelled_as_one() {
     command.env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "k").env("AWS_REGION", "us-east-1");
     let output = scene.expect(0, command);
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains("SIMULATED: these numbers are a simulator's"), "{printed}");
+    assert!(printed.contains("SIMULATED: measured against a simulator"), "{printed}");
     assert!(printed.contains("this would have cost") && !printed.contains("NOT AWS"), "{printed}");
     assert_eq!(scene.manifest()["simulator"], json!(concat!("bedrock-plan/", env!("CARGO_PKG_VERSION"))));
     let summary: Value = serde_json::from_str(&text(&scene.path("results/summary.json"))).unwrap();
