@@ -8,7 +8,7 @@ use crate::exchange::{self, BucketAccess, Exchange};
 use crate::matrix::Shard;
 use crate::prompts::{Files, Prompts};
 use crate::record::dir::{JOURNAL, MANIFEST};
-use crate::record::read::{self, Of, Records};
+use crate::record::read::{self, RecordOwner, Records};
 use crate::stats::Collector;
 use crate::units::Secrets;
 use crate::verdict::{baseline, compare};
@@ -214,8 +214,8 @@ fn summarise(dir: &Path) -> Result<(), String> {
         lines += 1;
         assert!(lines < 10_000, "the reader never ends");
         match entry {
-            Ok((Of::Cell(cell), record)) => collector.add(cell, &record),
-            Ok((Of::Probe(probe), record)) => collector.add_probe(probe, &record),
+            Ok((RecordOwner::Cell(cell), record)) => collector.add(cell, &record),
+            Ok((RecordOwner::Probe(probe), record)) => collector.add_probe(probe, &record),
             Err(error) => return Err(error.to_string()),
         }
     }

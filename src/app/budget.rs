@@ -8,7 +8,7 @@ use crate::guard::BudgetGate;
 use crate::matrix::{Cell, Shard};
 use crate::record::dir::{JOURNAL, OnExisting, RESERVATIONS};
 use crate::record::manifest::Manifest;
-use crate::record::read::{Of, Records};
+use crate::record::read::{RecordOwner, Records};
 use crate::record::reservations::{Earlier, Reservations};
 use crate::units::text::count;
 use std::io::Write;
@@ -31,8 +31,8 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<BudgetG
         for entry in &mut records {
             let (of, record) = entry?;
             let cell = match of {
-                Of::Cell(cell) => cell,
-                Of::Probe(probe) => probes[probe],
+                RecordOwner::Cell(cell) => cell,
+                RecordOwner::Probe(probe) => probes[probe],
             };
             budget.add_earlier_request(cell, &record);
         }

@@ -53,7 +53,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     if let Some((dir, _)) = dirs.iter().find(|(dir, _)| is_same(dir, &options.to)) {
         return Err(Error::IntoItself { dir: dir.clone() });
     }
-    let files = owned::files_of(&whole);
+    let files = owned::files_of_run(&whole);
     let existing = if options.overwrite { OnExisting::Overwrite } else { OnExisting::Refuse };
     dir::check_files(&options.to, &files, existing).map_err(Error::To)?;
     let lines = merge::lines(&dirs, &whole).map_err(Error::Merge)?;
@@ -141,7 +141,7 @@ async fn told(exchange: &Exchange, index: u32) -> Result<String, Error> {
 fn local(dir: &Path) -> Result<Manifest, Error> {
     let manifest = read::manifest(dir)?;
     if manifest.shards.as_ref().is_none_or(|shards| shards.parts.len() != 1) {
-        return Err(Error::Merge(MergeError::NoShard(dir.to_owned())));
+        return Err(Error::Merge(MergeError::NotAShard(dir.to_owned())));
     }
     if let Ok(text) = Directory::open(dir).and_then(|dir| dir.read_to_string(COMMIT_MARKER)) {
         let altered = |(name, message): (String, String)| Error::Altered { path: dir.join(name), message };

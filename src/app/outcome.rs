@@ -2,7 +2,7 @@
 
 use crate::matrix::Cell;
 use crate::plan::{Layer, OnInvalid, Origins, Plan};
-use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
+use crate::record::manifest::{CellRunEnd, Manifest, PlannedCell};
 use crate::record::{Outcome, Record, class};
 use crate::stats::{CellSummary, Summary, Validity};
 
@@ -28,7 +28,7 @@ impl CellEnd {
         self.answered |= record.http_status.is_some();
         if record.outcome.is_failure() {
             self.failures += 1;
-            self.unsigned += u64::from(record.error_class.as_deref().is_some_and(class::is_unsigned));
+            self.unsigned += u64::from(record.error_class.as_deref().is_some_and(class::is_credential_failure));
         }
     }
 
@@ -46,7 +46,12 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
         succeeded: cell.counts.succeeded,
         answered: cell.answered,
         failures: cell.counts.failures(),
-        unsigned: cell.errors.iter().filter(|error| class::is_unsigned(&error.class)).map(|error| error.count).sum(),
+        unsigned: cell
+            .errors
+            .iter()
+            .filter(|error| class::is_credential_failure(&error.class))
+            .map(|error| error.count)
+            .sum(),
         invalid: fails && matches!(cell.validity, Validity::Invalid(_)),
     };
     summary.cells.iter().map(end).collect()
@@ -76,14 +81,16 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u
     let reports = manifest.last_reports();
     if manifest.interrupted {
         130
-    } else if reports.iter().any(|turn| turn.end == TurnEnd::LostCredentials)
-        || sent == 0 && manifest.is_grounded()
+    } else if reports.iter().any(|turn| turn.end == CellRunEnd::LostCredentials)
+        || sent == 0 && manifest.is_ended_by_preflight()
         || sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials))
     {
         4
     } else if ends.iter().zip(&manifest.cells).any(is_bad)
         || manifest.ended_ms.is_some() && manifest.has_unfinished()
-        || reports.iter().any(|turn| matches!(turn.end, TurnEnd::Aborted | TurnEnd::OutOfBudget | TurnEnd::DailyQuota))
+        || reports
+            .iter()
+            .any(|turn| matches!(turn.end, CellRunEnd::Aborted | CellRunEnd::OutOfBudget | CellRunEnd::DailyQuota))
     {
         3
     } else if fails {

@@ -13,7 +13,7 @@ use crate::executor::{Bedrock, EventSink, Job, preflight};
 use crate::guard::{AllGates, BudgetGate};
 use crate::matrix::{Cell, Shard, expand};
 use crate::record::manifest::Manifest;
-use crate::record::probe::{Checked, Finding, Probe, asking, grounds, probes};
+use crate::record::probe::{Finding, Probe, ProbeResult, cells_by_probe, ends_run, probes};
 use crate::terminal::DisplayHandle;
 use crate::terminal::table::MAX_LINES;
 use crate::units::Secrets;
@@ -37,21 +37,21 @@ pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
 
 /// The cells that each probe is asked for, by their place; a probe that nobody asks any more counts to the first.
 pub(super) fn first_cells(manifest: &Manifest) -> Vec<usize> {
-    manifest.asking().iter().map(|cells| cells.first().copied().unwrap_or(0)).collect()
+    manifest.cells_by_probe().iter().map(|cells| cells.first().copied().unwrap_or(0)).collect()
 }
 
 /// Asks for whatever has no answer in `checked` yet, and returns it with what came of it.
 pub(super) async fn ask(
     bedrock: &Arc<Bedrock>,
-    checked: &[Checked],
+    checked: &[ProbeResult],
     cells: &[Cell],
     gate: &Arc<dyn Gate>,
     tell: &EventSink,
     stop: &Stop,
-) -> Vec<Checked> {
+) -> Vec<ProbeResult> {
     let open: Vec<(usize, Cell)> = checked
         .iter()
-        .zip(asking(checked, cells))
+        .zip(cells_by_probe(checked, cells))
         .enumerate()
         .filter(|(_, (checked, _))| checked.finding.is_none())
         .filter_map(|(index, (_, asking))| Some((index, cells[*asking.first()?].clone())))
@@ -61,7 +61,7 @@ pub(super) async fn ask(
     let told = Arc::clone(tell);
     let both: EventSink = Arc::new(move |event: Event| {
         if let Event::Probed { probe, record } = &event {
-            learning.lock().unwrap_or_else(PoisonError::into_inner)[*probe].learn(record);
+            learning.lock().unwrap_or_else(PoisonError::into_inner)[*probe].set_outcome(record);
         }
         told(event);
     });
@@ -102,16 +102,20 @@ pub(super) async fn before(
             found
         }
     };
-    let asking = asking(&manifest.preflight, &job.cells);
-    let sentences: Vec<String> =
-        manifest.preflight.iter().zip(&asking).filter_map(|(checked, cells)| checked.sentence(cells.len())).collect();
+    let asking = cells_by_probe(&manifest.preflight, &job.cells);
+    let sentences: Vec<String> = manifest
+        .preflight
+        .iter()
+        .zip(&asking)
+        .filter_map(|(checked, cells)| checked.problem_text(cells.len()))
+        .collect();
     for sentence in sentences.iter().take(MAX_LINES) {
         say.print(&format!("pre-flight: {sentence}"));
     }
     if sentences.len() > MAX_LINES {
         say.print(&format!("pre-flight: ... and {} more in manifest.json", sentences.len() - MAX_LINES));
     }
-    let grounded = manifest.is_grounded();
+    let grounded = manifest.is_ended_by_preflight();
     let excluded = manifest.excluded();
     job.turns.retain(|place| !grounded && excluded.get(&job.cells[job.order[*place].cell]).is_none());
     Ok(())
@@ -130,7 +134,7 @@ pub(super) fn only(
         super::run::connect(resolved, &cells, environment, secrets, Shard::WHOLE)?;
     let asked = probes(&cells);
     let sources = super::sources(resolved, &cells, 0);
-    let asking = asking(&asked, &cells);
+    let asking = cells_by_probe(&asked, &cells);
     let first = asking.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
     let budget = BudgetGate::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
     let gate: Arc<dyn Gate> = Arc::new(AllGates(vec![Arc::new(budget)]));
@@ -154,13 +158,13 @@ pub(super) fn only(
     let lines = found.iter().zip(&asking).map(|(checked, asking)| checked.line(asking.len()) + "\n");
     super::print(lines.collect::<String>().as_bytes())?;
     let is = |finding| found.iter().any(|checked| checked.finding == Some(finding));
-    let is_refused_tier = |(checked, asking): (&Checked, &Vec<usize>)| {
+    let is_refused_tier = |(checked, asking): (&ProbeResult, &Vec<usize>)| {
         checked.finding == Some(Finding::Unsupported)
             && asking.iter().any(|cell| outcome::is_tier_set(&resolved.plan, &resolved.origins, &cells[*cell]))
     };
     Ok(if stop.drain.is_cancelled() {
         130
-    } else if grounds(&found, resolved.plan.run.on_unsupported) {
+    } else if ends_run(&found, resolved.plan.run.on_unsupported) {
         4
     } else if is(Finding::Refused)
         || is(Finding::Unreachable)

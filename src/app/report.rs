@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::record::dir::{self, DirError};
 use crate::record::manifest::Manifest;
 use crate::record::owned;
-use crate::record::read::{self, Of, Records};
+use crate::record::read::{self, RecordOwner, Records};
 use crate::report::templates::Templates;
 use crate::report::{FORMATS, ReportError, ci, outside, view};
 use crate::stats::{Collector, Summary};
@@ -186,8 +186,8 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
     let mut records = Records::open(dir, manifest)?;
     for entry in &mut records {
         match entry? {
-            (Of::Cell(cell), record) => collector.add(cell, &record),
-            (Of::Probe(probe), record) => collector.add_probe(probe, &record),
+            (RecordOwner::Cell(cell), record) => collector.add(cell, &record),
+            (RecordOwner::Probe(probe), record) => collector.add_probe(probe, &record),
         }
     }
     let mut summary = collector.finish();

@@ -12,7 +12,7 @@ use crate::prompts::Prompts;
 use crate::record::dir::RunDir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{Manifest, PlannedCell};
-use crate::record::resume::{self, Found, ResumeError};
+use crate::record::resume::{self, ExistingRun, ResumeError};
 use crate::stats::Validity;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
@@ -40,13 +40,13 @@ pub(super) fn look(
     if resolved.plan.results_dir.contains("{started}") {
         return Err(Error::ResumeWhere);
     }
-    let found = resume::look(results).map_err(|error| match error {
+    let found = resume::open_existing(results).map_err(|error| match error {
         ResumeError::Dir(error) => Error::Results(error),
         ResumeError::Read(error) => Error::Read(error),
     })?;
     let (dir, mut manifest) = match found {
-        Found::Run(dir, manifest) => (dir, *manifest),
-        Found::Nothing(why) => {
+        ExistingRun::Found(dir, manifest) => (dir, *manifest),
+        ExistingRun::Missing(why) => {
             let _ = writeln!(std::io::stderr(), "{}: {why}; starting afresh", results.display());
             return Ok(None);
         }
@@ -66,7 +66,7 @@ pub(super) fn look(
         }
     }
     let again: HashSet<String> = again(results, rerun, &manifest)?.into_iter().collect();
-    let (order, turns) = resume::outstanding(results, &manifest, |id| again.contains(id))?;
+    let (order, turns) = resume::outstanding_runs(results, &manifest, |id| again.contains(id))?;
     Ok(Some(Before { dir, manifest, order, turns }))
 }
 

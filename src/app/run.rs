@@ -179,7 +179,7 @@ pub(crate) fn run(
         if let Some(part) = &part {
             part.enter(&mut manifest);
         }
-        let taken = dir::take_for(&results, &owned::files_of(&manifest), options.there.on_existing())
+        let taken = dir::take_for(&results, &owned::files_of_run(&manifest), options.there.on_existing())
             .map_err(Error::Results)?;
         let order = manifest.order.clone();
         let turns = (0..order.len()).collect();

@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::record::dir;
 use crate::record::hash::{plan_hash, text_hash};
 use crate::record::manifest::{ClockState, Manifest, ShardPart, Shards};
-use crate::record::probe::Checked;
+use crate::record::probe::ProbeResult;
 use crate::units::Secrets;
 use crate::units::text::count;
 use std::collections::BTreeMap;
@@ -199,7 +199,7 @@ impl Part {
             interrupted: false,
             reason: None,
         };
-        manifest.shards = Some(Shards::of(self.shard().count, vec![part]));
+        manifest.shards = Some(Shards::new(self.shard().count, vec![part]));
     }
 
     /// What tells the run from others.
@@ -234,12 +234,12 @@ impl Part {
     }
 
     /// Tells the others what the pre-flight found: one machine alone asks.
-    pub(super) async fn tell_found(&self, found: &[Checked]) -> Result<(), BarrierError> {
+    pub(super) async fn tell_found(&self, found: &[ProbeResult]) -> Result<(), BarrierError> {
         Ok(self.member.publish(PREFLIGHT, &found).await?)
     }
 
     /// Hears what the pre-flight of that machine found; nothing where somebody wants to stop.
-    pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<Checked>>, BarrierError> {
+    pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<ProbeResult>>, BarrierError> {
         tokio::select! {
             biased;
             () = stop.drain.cancelled() => Ok(None),
@@ -264,7 +264,7 @@ impl Part {
         let reason = parted.map(str::to_owned).or(cut).filter(|_| !interrupted);
         if let Some(Shards { count, parts, .. }) = manifest.shards.take() {
             let ended = |part| ShardPart { interrupted, ended_ms, reason: reason.clone(), ..part };
-            manifest.shards = Some(Shards::of(count, parts.into_iter().map(ended).collect()));
+            manifest.shards = Some(Shards::new(count, parts.into_iter().map(ended).collect()));
         }
         dir::write_manifest(results, manifest)?;
         self.is_told = true;

@@ -1,7 +1,7 @@
 //! What the display shows, read from what the recorder knows.
 
 use crate::executor::Job;
-use crate::record::manifest::{Manifest, TurnEnd};
+use crate::record::manifest::{CellRunEnd, Manifest};
 use crate::stats::live::{self, LiveStats};
 use crate::terminal::{FinishedCell, Phase, ProgressState};
 use crate::units::Usd;
@@ -90,13 +90,13 @@ fn of(done: &live::FinishedCell, turn: usize, cells: &[Known]) -> FinishedCell {
     let ends = done.ends;
     let requests = ends.succeeded + ends.throttled + ends.failed + ends.censored;
     let what = match done.end {
-        TurnEnd::Finished => "",
-        TurnEnd::Aborted => "aborted",
-        TurnEnd::FailedEarly => "ended early",
-        TurnEnd::Interrupted => "interrupted",
-        TurnEnd::OutOfBudget => "out of budget",
-        TurnEnd::LostCredentials => "no credentials",
-        TurnEnd::DailyQuota => "daily quota used up",
+        CellRunEnd::Finished => "",
+        CellRunEnd::Aborted => "aborted",
+        CellRunEnd::FailedEarly => "ended early",
+        CellRunEnd::Interrupted => "interrupted",
+        CellRunEnd::OutOfBudget => "out of budget",
+        CellRunEnd::LostCredentials => "no credentials",
+        CellRunEnd::DailyQuota => "daily quota used up",
     };
     FinishedCell {
         turn,

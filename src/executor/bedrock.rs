@@ -385,7 +385,7 @@ where
         SdkError::ServiceError(service) => match service.err().code() {
             Some(code) => {
                 let message = service.err().message().unwrap_or_default();
-                (class::of_service_error(code, http_status, message).to_owned(), message.to_owned())
+                (class::class_of_service_error(code, http_status, message).to_owned(), message.to_owned())
             }
             // The SDK also reports a reply with status 200 that it cannot parse as a service error.
             None if http_status == Some(200) => ("decode".into(), innermost_causes(error)),

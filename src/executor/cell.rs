@@ -11,7 +11,7 @@ use super::run::{Clock, EventSink, Job};
 use super::users::{CellRunState, PreviousSample, run_user};
 use crate::matrix::{Cell, Shard};
 use crate::record::disturbance::Stall;
-use crate::record::manifest::{Second, TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport, Second};
 use crate::units::ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -39,7 +39,7 @@ pub(super) async fn run_cell(
     gate: &Arc<dyn Gate>,
     emit: &EventSink,
     stop: &Stop,
-) -> Result<TurnReport, NotStarted> {
+) -> Result<CellRunReport, NotStarted> {
     let turn = job.order[index];
     let cell = &job.cells[turn.cell];
     // The time makes the text unique: a repeated run with the same seed must not hit the cache of the previous one.
@@ -99,18 +99,18 @@ pub(super) async fn run_cell(
     let refusal = state.refusal().filter(|_| matches!(end, End::Refused));
     let mut failed = None;
     let end = match (end, refusal.as_ref().map(|refusal| &refusal.reason)) {
-        (End::Done, _) => TurnEnd::Finished,
-        (End::Stopped, _) => TurnEnd::Interrupted,
-        (End::Refused, Some(RefusalReason::BudgetExhausted)) => TurnEnd::OutOfBudget,
-        (End::Refused, Some(RefusalReason::CredentialsLost)) => TurnEnd::LostCredentials,
-        (End::Refused, Some(RefusalReason::DailyQuotaExhausted)) => TurnEnd::DailyQuota,
+        (End::Done, _) => CellRunEnd::Finished,
+        (End::Stopped, _) => CellRunEnd::Interrupted,
+        (End::Refused, Some(RefusalReason::BudgetExhausted)) => CellRunEnd::OutOfBudget,
+        (End::Refused, Some(RefusalReason::CredentialsLost)) => CellRunEnd::LostCredentials,
+        (End::Refused, Some(RefusalReason::DailyQuotaExhausted)) => CellRunEnd::DailyQuota,
         (End::Refused, Some(RefusalReason::BoundFailed(bound))) => {
             failed = Some(bound.clone());
-            TurnEnd::FailedEarly
+            CellRunEnd::FailedEarly
         }
-        (End::Refused, _) => TurnEnd::Aborted,
+        (End::Refused, _) => CellRunEnd::Aborted,
     };
-    Ok(TurnReport {
+    Ok(CellRunReport {
         test_id: cell.id.clone(),
         repetition: turn.repetition,
         attempt: turn.attempt,

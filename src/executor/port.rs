@@ -2,8 +2,8 @@
 
 use crate::matrix::order::Turn;
 use crate::record::Record;
-use crate::record::manifest::{FailedBound, Second, TurnReport};
-use crate::record::probe::Checked;
+use crate::record::manifest::{CellRunReport, FailedBound, Second};
+use crate::record::probe::ProbeResult;
 use std::pin::Pin;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +33,11 @@ pub(crate) enum Event {
         record: Box<Record>,
     },
     /// The pre-flight has ended, with the result of each probe.
-    PreflightEnded(Vec<Checked>),
+    PreflightEnded(Vec<ProbeResult>),
     /// Figures of one second of the running cell.
     Second(Second),
     /// A cell run has ended and nothing of it is in flight.
-    TurnEnded(Box<TurnReport>),
+    TurnEnded(Box<CellRunReport>),
 }
 
 impl Event {
@@ -50,7 +50,7 @@ impl Event {
                     let texts = [&record.prompt_text, &record.reply_text, &record.error_message, &record.request_id];
                     size_of::<Record>() + texts.into_iter().map(length).sum::<usize>()
                 }
-                Self::TurnEnded(report) => size_of::<TurnReport>() + size_of_val(&report.series[..]),
+                Self::TurnEnded(report) => size_of::<CellRunReport>() + size_of_val(&report.series[..]),
                 Self::PreflightEnded(checked) => size_of_val(&checked[..]),
                 Self::SimulatorFound(name) => name.len(),
                 Self::TurnStarted { .. } | Self::Second(_) => 0,

@@ -8,7 +8,7 @@ use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
 use crate::plan::AfterAbort;
 use crate::prompts::Source;
-use crate::record::manifest::TurnEnd;
+use crate::record::manifest::CellRunEnd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -118,8 +118,8 @@ pub(crate) async fn execute(
             }
         };
         let ends_run = match report.end {
-            TurnEnd::OutOfBudget | TurnEnd::LostCredentials => true,
-            TurnEnd::Aborted => job.after_abort == AfterAbort::Stop,
+            CellRunEnd::OutOfBudget | CellRunEnd::LostCredentials => true,
+            CellRunEnd::Aborted => job.after_abort == AfterAbort::Stop,
             _ => false,
         };
         emit(Event::TurnEnded(Box::new(report)));

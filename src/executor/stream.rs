@@ -197,7 +197,7 @@ impl StreamTally {
                 _ => "other",
             };
             let message = error.message().unwrap_or_default();
-            return self.failed(class::of_service_error(class, Some(200), message), message.to_owned());
+            return self.failed(class::class_of_service_error(class, Some(200), message), message.to_owned());
         }
         let facts = round_trip.facts();
         if facts.failure == Some(super::connect::REPLY_TOO_LONG) {

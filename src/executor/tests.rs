@@ -6,7 +6,7 @@ use super::{Backlog, Bedrock, Job, Target, execute};
 use crate::matrix::{Shard, expand, order};
 use crate::plan::Plan;
 use crate::prompts::Source;
-use crate::record::manifest::{TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::units::{Rate, ThinkTime};
 use bytes::Bytes;
@@ -69,11 +69,11 @@ impl Gate for Open {
     fn settle(&self, _record: &Record) {}
 }
 
-async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnReport>) {
+async fn run(plan: &Plan, url: String, stop: &Stop) -> (Vec<Record>, Vec<CellRunReport>) {
     run_part(plan, url, stop, Shard::WHOLE).await
 }
 
-async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<Record>, Vec<TurnReport>) {
+async fn run_part(plan: &Plan, url: String, stop: &Stop, shard: Shard) -> (Vec<Record>, Vec<CellRunReport>) {
     run_job(job(plan, shard), url, stop).await
 }
 
@@ -110,7 +110,7 @@ fn job(plan: &Plan, shard: Shard) -> Job {
     }
 }
 
-async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<TurnReport>) {
+async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<CellRunReport>) {
     let received = Arc::new(Mutex::new((Vec::new(), Vec::new())));
     let emit = {
         let received = Arc::clone(&received);
@@ -151,7 +151,7 @@ async fn record_contains_all_fields_of_the_reply() {
     assert_eq!(new, 2, "one connection per user, then reused");
     assert_eq!((reports[0].connections_opened, reports[0].requests), (2, records.len() as u64));
     assert_eq!(reports[0].connections_reused, records.len() as u64 - 2);
-    assert_eq!(reports[0].end, TurnEnd::Finished);
+    assert_eq!(reports[0].end, CellRunEnd::Finished);
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn no_request_starts_after_a_stop() {
     };
     let ((records, reports), ()) = tokio::join!(run(&plan, url, &stop), stopping);
     assert_eq!(reports.len(), 1, "the second cell does not start");
-    assert_eq!(reports[0].end, TurnEnd::Interrupted);
+    assert_eq!(reports[0].end, CellRunEnd::Interrupted);
     assert!(records.iter().all(|record| record.outcome == Outcome::Succeeded));
     assert_eq!(reports[0].requests, records.len() as u64);
 }
@@ -279,7 +279,7 @@ async fn think_times_of_a_user_do_not_depend_on_the_shard() {
 }
 
 /// Runs a plan whose recorder is behind at the start and catches up after one second.
-async fn run_behind(plan: &Plan) -> (Vec<Record>, TurnReport) {
+async fn run_behind(plan: &Plan) -> (Vec<Record>, CellRunReport) {
     let url = server(Duration::from_millis(5), 200, None, REPLY).await;
     let job = Job { backlog: Arc::new(Backlog::with_limit(1)), ..job(plan, Shard::WHOLE) };
     let backlog = Arc::clone(&job.backlog);

@@ -12,7 +12,7 @@ use super::run::{Clock, EventSink, Job};
 use crate::matrix::order::Turn;
 use crate::matrix::{Cell, Shard};
 use crate::record::manifest::Second;
-use crate::record::{Outcome, Phase, Record, Unfit, class, is_blocked};
+use crate::record::{ExclusionReason, Outcome, Phase, Record, class, is_blocked};
 use crate::units::{ThinkTime, ms};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -297,10 +297,14 @@ impl CellRunState {
         let usage = answer.usage;
         let is_open = user.is_none();
         let validity = match outcome {
-            Outcome::Succeeded if answer.stop_reason.as_deref().is_some_and(is_blocked) => Some(Unfit::Blocked),
-            Outcome::Succeeded => {
-                Unfit::of(&self.cell, answer.resolved_service_tier.as_deref(), usage.cache_read_tokens)
+            Outcome::Succeeded if answer.stop_reason.as_deref().is_some_and(is_blocked) => {
+                Some(ExclusionReason::Blocked)
             }
+            Outcome::Succeeded => ExclusionReason::from_reply(
+                &self.cell,
+                answer.resolved_service_tier.as_deref(),
+                usage.cache_read_tokens,
+            ),
             _ => None,
         };
         let most_ms = since(sent, ended) + LATENCY_TOLERANCE_MS;

@@ -49,14 +49,14 @@ impl AbortGate {
 
     /// Counts permanent refusals at the start of the cell.
     fn check_initial_refusals(&self, state: &mut State, record: &Record) {
-        let hopeless =
-            record.error_class.as_deref().filter(|name| class::find(name).is_some_and(|class| class.hopeless));
+        let is_permanent =
+            record.error_class.as_deref().filter(|name| class::find(name).is_some_and(|class| class.is_permanent));
         let count = match state.initial {
             InitialOutcomes::Mixed => return,
             InitialOutcomes::OnlyRefusals(count) => count,
             InitialOutcomes::NoneYet => 0,
         };
-        let Some(name) = hopeless else {
+        let Some(name) = is_permanent else {
             state.initial = InitialOutcomes::Mixed;
             return;
         };
@@ -110,7 +110,7 @@ impl Gate for AbortGate {
     fn settle(&self, record: &Record) {
         // A keep-alive race is not a fault of the service, and requests without credentials are handled by
         // `CredentialsGate`.
-        let is_excluded = |name: &str| name == class::KEEP_ALIVE_RACE || class::is_unsigned(name);
+        let is_excluded = |name: &str| name == class::KEEP_ALIVE_RACE || class::is_credential_failure(name);
         if record.outcome == Outcome::Censored || record.error_class.as_deref().is_some_and(is_excluded) {
             return;
         }
@@ -156,11 +156,11 @@ mod tests {
         };
         (0..200).for_each(|second| abort.settle(&end(class::KEEP_ALIVE_RACE, second)));
         assert!(abort.admit().is_ok());
-        let fault = class::of_service_error("ValidationException", Some(400), "Internal server error");
+        let fault = class::class_of_service_error("ValidationException", Some(400), "Internal server error");
         (0..5).for_each(|second| abort.settle(&end(fault, second)));
         assert!(abort.admit().is_ok(), "five service faults are not permanent refusals");
         abort.start_cell(0);
-        let invalid = class::of_service_error("ValidationException", Some(400), "max_tokens is too large");
+        let invalid = class::class_of_service_error("ValidationException", Some(400), "max_tokens is too large");
         (0..5).for_each(|second| abort.settle(&end(invalid, second)));
         assert!(abort.admit().is_err());
     }

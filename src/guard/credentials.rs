@@ -50,7 +50,7 @@ impl Gate for CredentialsGate {
         if record.outcome == Outcome::Censored {
             return;
         }
-        self.with(|state| match record.error_class.as_deref().filter(|name| class::is_unsigned(name)) {
+        self.with(|state| match record.error_class.as_deref().filter(|name| class::is_credential_failure(name)) {
             None => state.consecutive = 0,
             Some(name) => {
                 state.consecutive = state.consecutive.saturating_add(1);

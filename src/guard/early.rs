@@ -11,7 +11,7 @@ use crate::matrix::Cell;
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, Counted, Plan, Timed};
 use crate::record::manifest::FailedBound;
-use crate::record::{Outcome, Record, Unfit};
+use crate::record::{ExclusionReason, Outcome, Record};
 use crate::stats::LatencyHistogram;
 use crate::stats::proportion::Tally;
 use crate::stats::{Sample, interval, window};
@@ -150,7 +150,7 @@ impl Gate for EarlyStopGate {
             if bounds.is_empty() || state.failed.contains_key(&state.cell) {
                 return;
             }
-            if record.outcome == Outcome::Succeeded && record.validity != Some(Unfit::Blocked) {
+            if record.outcome == Outcome::Succeeded && record.validity != Some(ExclusionReason::Blocked) {
                 state.times.add(record.response_time_ms);
             }
             state.settled += 1;

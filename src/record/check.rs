@@ -1,9 +1,9 @@
-//! What a manifest and a record may hold: everything that is read from a run directory passes here once, so that no reader
-//! behind it meets a number that overflows, never ends, or takes memory out of proportion to the file. What a plan may set
-//! is within these bounds, and so is what a run can leave: `config::bounds` refuses the rest before a run.
+//! Bounds of manifests and records. Everything that is read from a run directory is checked once, so that no number
+//! overflows, loops without end, or takes memory out of proportion to the file. Plans and runs stay within these bounds:
+//! `config::bounds` refuses larger values before a run.
 
 use super::Record;
-use super::manifest::{Calibration, Machine, Manifest, Shards, TurnReport};
+use super::manifest::{Calibration, CellRunReport, Machine, Manifest, Shards};
 use crate::matrix::{Cell, Shard};
 use crate::plan::{Load, MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Plan, Price, Profile};
 use crate::units::id::is_id;
@@ -26,10 +26,10 @@ const MAX_CORES: usize = 1 << 20;
 /// The highest price, US dollars per million tokens.
 const MAX_PRICE: f64 = 1e6;
 
-/// The key, its value and what was expected.
-type Checked = Result<(), String>;
+/// An error contains the key, its value and the expected range.
+type CheckResult = Result<(), String>;
 
-fn within<T: PartialOrd + Debug + Copy>(key: impl Display, value: T, from: T, to: T) -> Checked {
+fn within<T: PartialOrd + Debug + Copy>(key: impl Display, value: T, from: T, to: T) -> CheckResult {
     if value >= from && value <= to {
         Ok(())
     } else {
@@ -37,11 +37,11 @@ fn within<T: PartialOrd + Debug + Copy>(key: impl Display, value: T, from: T, to
     }
 }
 
-/// Checks what serde cannot: ranges, and that the parts of a manifest fit each other.
+/// Checks ranges and the consistency of a manifest.
 ///
 /// # Errors
-/// The first value that cannot be.
-pub(super) fn manifest(manifest: &Manifest) -> Checked {
+/// The first invalid value.
+pub(super) fn manifest(manifest: &Manifest) -> CheckResult {
     let times = [("started_ms", Some(manifest.started_ms)), ("ended_ms", manifest.ended_ms)];
     let resumed = manifest.resumed_ms.iter().map(|resumed| ("resumed_ms", Some(*resumed)));
     for (key, time) in times.into_iter().chain(resumed) {
@@ -57,18 +57,18 @@ pub(super) fn manifest(manifest: &Manifest) -> Checked {
     for (index, planned) in manifest.cells.iter().enumerate() {
         let id = planned.cell.id.as_str();
         if !is_id(id) {
-            return Err(format!("`{}` is not the id of a cell that bedrock-plan makes", clean(id)));
+            return Err(format!("invalid cell id `{}`", clean(id)));
         }
         ids.insert(id);
-        // Some file systems do not tell `A` from `a`: files of one would replace those of the other.
+        // Some file systems ignore case: files of one cell would replace those of another.
         if !folded.insert(id.to_ascii_lowercase()) {
-            return Err(format!("it has the cell {id} twice"));
+            return Err(format!("duplicate cell `{id}`"));
         }
-        cell(&planned.cell).map_err(|wrong| format!("cells[{index}]: {wrong}"))?;
+        cell(&planned.cell).map_err(|error| format!("cells[{index}]: {error}"))?;
     }
     if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= cells) {
         return Err(format!(
-            "its order names the cell number {}, and it holds {cells}: a cell is missing",
+            "its order names the cell number `{}`, but it contains {cells} cells",
             turn.cell.saturating_add(1)
         ));
     }
@@ -81,11 +81,11 @@ pub(super) fn manifest(manifest: &Manifest) -> Checked {
         }
     }
     if let Some(turn) = manifest.turns.iter().find(|turn| !ids.contains(turn.test_id.as_str())) {
-        return Err(format!("it tells how {} ended, and holds no such cell", turn.test_id));
+        return Err(format!("it reports the end of the unknown cell `{}`", turn.test_id));
     }
     let most_parts = manifest.shards.as_ref().map_or(0, |shards| shards.count as usize);
     for (index, report) in manifest.turns.iter().enumerate() {
-        let at = |wrong: String| format!("turns[{index}]: {wrong}");
+        let at = |error: String| format!("turns[{index}]: {error}");
         turn(report).map_err(at)?;
         within("parts", report.parts.len(), 0, most_parts).map_err(at)?;
         for part in &report.parts {
@@ -96,11 +96,11 @@ pub(super) fn manifest(manifest: &Manifest) -> Checked {
     Ok(())
 }
 
-fn machine(key: &str, machine: &Machine) -> Checked {
+fn machine(key: &str, machine: &Machine) -> CheckResult {
     within(format!("{key}.cores"), machine.cores, 1, MAX_CORES)
 }
 
-fn plan(plan: &Plan) -> Checked {
+fn plan(plan: &Plan) -> CheckResult {
     load(&plan.load)?;
     plan.profile.iter().try_for_each(profile)?;
     within("report.percentiles", plan.report.percentiles.len(), 0, MAX_PERCENTILES)?;
@@ -113,35 +113,35 @@ fn plan(plan: &Plan) -> Checked {
     plan.quota.burndown.iter().try_for_each(|factor| within("quota.burndown", *factor, 1.0, 1e3))
 }
 
-fn price(price: &Price) -> Checked {
+fn price(price: &Price) -> CheckResult {
     let prices = [Some(price.input), Some(price.output), price.cache_read, price.cache_write];
     prices.iter().flatten().try_for_each(|price| within("prices", *price, 0.0, MAX_PRICE))
 }
 
-fn load(load: &Load) -> Checked {
+fn load(load: &Load) -> CheckResult {
     within("load.spawn_rate", load.spawn_rate, MIN_SPAWN_RATE, f64::MAX)
 }
 
-fn profile(profile: &Profile) -> Checked {
+fn profile(profile: &Profile) -> CheckResult {
     within(format!("profile {}", profile.name), profile.user_changes(), 0, u64::from(MAX_USERS))?;
     let rates = profile.stages.iter().filter_map(|stage| stage.rate);
     rates.into_iter().try_for_each(|rate| within(format!("profile {}", profile.name), rate, 0.0, MAX_RATE))
 }
 
-fn cell(cell: &Cell) -> Checked {
+fn cell(cell: &Cell) -> CheckResult {
     load(&cell.load)?;
     within("users", cell.users.unwrap_or(0), 0, MAX_USERS)?;
     cell.arrival_rate.iter().try_for_each(|rate| within("arrival_rate", rate.0, f64::MIN_POSITIVE, MAX_RATE))?;
     cell.profile.iter().try_for_each(profile)
 }
 
-fn shards(shards: &Shards) -> Checked {
+fn shards(shards: &Shards) -> CheckResult {
     within("shards.count", shards.count, 1, Shard::MAX_COUNT)?;
     let mut known = HashSet::new();
     for part in &shards.parts {
         within("shards.parts.index", part.index, 0, shards.count - 1)?;
         if !known.insert(part.index) {
-            return Err(format!("it has the shard {} twice", part.index));
+            return Err(format!("duplicate shard {}", part.index));
         }
         within("shards.parts.started_ms", part.started_ms, 0, MAX_EPOCH_MS)?;
         within("shards.parts.ended_ms", part.ended_ms.unwrap_or(0), 0, MAX_EPOCH_MS)?;
@@ -151,14 +151,14 @@ fn shards(shards: &Shards) -> Checked {
     Ok(())
 }
 
-fn calibration(calibration: &Calibration) -> Checked {
+fn calibration(calibration: &Calibration) -> CheckResult {
     let paired = [Some(calibration.paired), calibration.ttft];
     let paired = paired.iter().flatten().flat_map(|paired| [paired.p50_ms, paired.p99_ms, paired.max_ms]);
     let levels = calibration.percentiles.iter().flat_map(|level| [level.p, level.server_ms, level.client_ms]);
     paired.chain(levels).try_for_each(|number| within("calibration", number, -MAX_MS, MAX_MS))
 }
 
-fn turn(turn: &TurnReport) -> Checked {
+fn turn(turn: &CellRunReport) -> CheckResult {
     within("repetition", turn.repetition, 1, u32::MAX)?;
     within("attempt", turn.attempt, 1, u32::MAX - 1)?;
     within("started_ms", turn.started_ms, 0, MAX_EPOCH_MS)?;
@@ -184,11 +184,11 @@ fn turn(turn: &TurnReport) -> Checked {
     })
 }
 
-/// Checks the numbers of a record; those that the service reports may be any.
+/// Checks the numbers of a record, except for those that the service reports.
 ///
 /// # Errors
-/// The first number that no request can have.
-pub(super) fn record(record: &Record) -> Checked {
+/// The first invalid number.
+pub(super) fn record(record: &Record) -> CheckResult {
     within("timestamp", record.timestamp, 0.0, MAX_EPOCH_MS as f64 / 1e3)?;
     within("repetition", record.repetition, 1, u32::MAX)?;
     within("cell_attempt", record.cell_attempt, 1, u32::MAX - 1)?;
@@ -226,7 +226,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn numbers_that_no_run_has_are_refused_by_name() {
+    fn invalid_numbers_are_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         crate::report::tests::write_run(dir.path());
         let path = dir.path().join(MANIFEST);
@@ -255,7 +255,7 @@ mod tests {
             ("/turns/0/series/0/ticker_ms", json!(1e300), "ticker_ms"),
             ("/turns/0/parts", json!([whole["turns"][0]]), "parts"),
             ("/turns/0/test_id", json!("other"), "other"),
-            ("/order/0/cell", json!(99), "cell number 100"),
+            ("/order/0/cell", json!(99), "cell number `100`"),
             ("/order/0/cell", json!(u64::MAX), "its order"),
             ("/order/1", whole["order"][0].clone(), "order[1]"),
             ("/order/0/repetition", json!(0), "order[0].repetition"),
@@ -264,7 +264,7 @@ mod tests {
             ("/shards", shards((1 << 32) - 1, &[]), "shards.count"),
             ("/shards", shards(0, &[]), "shards.count"),
             ("/shards", shards(2, &[part(2)]), "shards.parts.index"),
-            ("/shards", shards(2, &[part(0), part(0)]), "the shard 0 twice"),
+            ("/shards", shards(2, &[part(0), part(0)]), "duplicate shard 0"),
             ("/prices/0/input", json!(1e300), "prices"),
         ];
         for (pointer, value, key) in cases {
@@ -290,9 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_larger_than_any_run_is_not_read() {
+    fn oversized_manifest_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        // A hole: it takes no room on the disk.
+        // A hole takes no space on the disk.
         fs::File::create(dir.path().join(MANIFEST)).unwrap().set_len(1 << 40).unwrap();
         let message = read::manifest(dir.path()).map(drop).unwrap_err().to_string();
         assert!(message.contains("larger than 512 MiB"), "{message}");

@@ -1,10 +1,9 @@
-//! What of a journal could not be used: damaged lines, which no cell counts, and records that are there twice, which
-//! count once.
+//! Damage of a journal: damaged lines, which are not counted, and duplicate records, which are counted once.
 //!
-//! A damaged line does not say whose it was, but cell runs follow each other: between two records of one cell run it is
-//! of that cell run, between records of two it is of one of them or of a cell run between them in the order, and before
-//! the first or behind the last record it is of any cell run from the start or to the end of the order. All cells that it
-//! may be of are affected, those of superseded attempts excepted: their records count in nothing.
+//! The owner of a damaged line is unknown, but cell runs follow each other: between two records of one cell run it belongs to
+//! that cell run, between records of two it belongs to one of them or to a cell run between them in the order. Before the
+//! first record it belongs to any cell run up to it, after the last record to any cell run from it on. All cells that may
+//! own it are affected, except for superseded attempts, whose records are not counted.
 
 use super::dir::{DirError, JOURNAL};
 use super::manifest::Manifest;
@@ -13,28 +12,28 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Where damaged lines are copied to.
+/// The file that damaged lines are copied to.
 pub(crate) const QUARANTINE: &str = "quarantine.jsonl";
 
-/// What was found in a whole journal.
+/// The damage of a journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Damage {
     /// Lines that are not records of this run.
     pub(crate) lines: u64,
-    /// Records that were read before, and were dropped.
+    /// Duplicate records, which were skipped.
     pub(crate) duplicates: u64,
-    /// By cell of the manifest.
+    /// Damage per cell, in the order of the manifest.
     pub(crate) cells: Vec<CellDamage>,
-    /// Where the damaged lines are: offset and length, bytes.
+    /// Offset and length of the damaged lines, bytes.
     extents: Vec<(u64, u64)>,
 }
 
-/// What of it bears on the numbers of a cell.
+/// The damage that affects a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CellDamage {
-    /// A damaged line may have been a record of it.
+    /// A damaged line may belong to the cell.
     pub(crate) is_damaged: bool,
-    /// Records of it that were there twice.
+    /// Duplicate records of the cell.
     pub(crate) duplicates: u64,
 }
 
@@ -43,7 +42,7 @@ impl Damage {
     /// replaced; nothing is written where no line is damaged.
     ///
     /// # Errors
-    /// When the journal cannot be read or the file cannot be written.
+    /// If the journal cannot be read or the file cannot be written.
     pub(crate) fn quarantine(&self, from: &Path, to: &Path) -> Result<(), DirError> {
         if self.extents.is_empty() {
             return Ok(());
@@ -69,14 +68,14 @@ pub(super) struct CellRun {
     pub(super) attempt: u32,
 }
 
-/// Finds the cells that damaged lines may be of, while a journal is read.
+/// Determines the cells that damaged lines may belong to, while a journal is read.
 #[derive(Debug)]
 pub(super) struct DamageLog {
     damage: Damage,
     /// The cell, and the last attempt, at each place of the order.
     order: Vec<(usize, u32)>,
     places: HashMap<(usize, u32), usize>,
-    /// How many ranges of affected places begin at a place, less those that ended before it.
+    /// Ranges of affected places that start at a place, minus those that end before it.
     affected: Vec<i64>,
     last: Option<CellRun>,
     /// Damaged lines follow [`Self::last`].
@@ -96,8 +95,8 @@ impl DamageLog {
         }
     }
 
-    /// A line that is not a record.
-    pub(super) fn damaged(&mut self, offset: u64, length: u64) {
+    /// Adds a line that is not a record.
+    pub(super) fn add_damaged_line(&mut self, offset: u64, length: u64) {
         self.damage.lines += 1;
         self.is_open = true;
         match self.damage.extents.last_mut() {
@@ -106,23 +105,23 @@ impl DamageLog {
         }
     }
 
-    /// A record of a cell.
-    pub(super) fn record(&mut self, run: CellRun) {
+    /// Adds a record of a cell.
+    pub(super) fn add_record(&mut self, run: CellRun) {
         if std::mem::take(&mut self.is_open) {
-            self.affect(Some(run));
+            self.mark_affected(Some(run));
         }
         self.last = Some(run);
     }
 
-    /// A record that was read before; of a cell, or of a pre-flight request.
-    pub(super) fn duplicate(&mut self, run: Option<CellRun>) {
+    /// Adds a duplicate record of a cell, or of a pre-flight request.
+    pub(super) fn add_duplicate(&mut self, run: Option<CellRun>) {
         self.damage.duplicates += 1;
         if let Some(run) = run.filter(|run| self.is_last_attempt(*run)) {
             self.damage.cells[run.cell].duplicates += 1;
         }
     }
 
-    /// What was found so far; behind the last line all of it.
+    /// Returns the damage of the lines read so far.
     pub(super) fn finish(&self) -> Damage {
         let mut damage = self.damage.clone();
         let mut affected = self.affected.clone();
@@ -137,13 +136,13 @@ impl DamageLog {
         damage
     }
 
-    fn affect(&mut self, next: Option<CellRun>) {
+    fn mark_affected(&mut self, next: Option<CellRun>) {
         if let Some(range) = self.range(next) {
             mark(&mut self.affected, range);
         }
     }
 
-    /// The first and the last place in the order that damaged lines between [`Self::last`] and `next` may be of.
+    /// Returns the first and the last place in the order that may own damaged lines between [`Self::last`] and `next`.
     fn range(&self, next: Option<CellRun>) -> Option<(usize, usize)> {
         if next.is_some_and(|next| self.last == Some(next) && !self.is_last_attempt(next)) {
             return None;

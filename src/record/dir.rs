@@ -1,6 +1,5 @@
-//! The run directory: who may write it, and how. The lock is on the journal itself; every file but
-//! the journal is written beside and renamed, so that nobody ever sees half of one. All access goes through
-//! [`Directory`], which follows no link.
+//! The run directory: its lock and the rules for writing files. The journal itself is locked; every other file is replaced
+//! atomically. All access uses [`Directory`], which follows no link.
 
 use super::manifest::Manifest;
 use super::owned::{Owned, refuse_foreign};
@@ -12,34 +11,34 @@ use std::path::{Path, PathBuf};
 
 /// One line per request.
 pub(crate) const JOURNAL: &str = "token_data.jsonl";
-/// Everything but the records.
+/// The manifest of the run.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The resolved plan.
 pub(crate) const PLAN: &str = "plan.toml";
-/// How much of the budget may have been spent.
+/// Upper bounds of the spent budget.
 pub(crate) const RESERVATIONS: &str = "reservations.jsonl";
-/// What a shard leaves last.
+/// The commit marker of a shard, which it writes last.
 pub(crate) const SHARD_MARK: &str = "shard.json";
 /// The report for programs, which lists the other files of the report.
 pub(crate) const SUMMARY: &str = "summary.json";
-/// Behind the name of a file that an earlier version was writing.
+/// Suffix of incomplete files of earlier versions.
 const PART: &str = ".part";
-/// Where charts go.
+/// Directory of charts.
 pub(crate) const CHARTS: &str = "charts";
 
-/// Where `HdrHistogram` logs go.
+/// Directory of `HdrHistogram` logs.
 pub(crate) const HISTOGRAMS: &str = "histograms";
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DirError {
-    /// It holds the records of another run.
-    #[error("{} already holds the records of a run", dir.display())]
+    /// It contains the records of another run.
+    #[error("{} already contains the records of a run", dir.display())]
     Occupied {
         /// The directory.
         dir: PathBuf,
     },
-    /// Files of the user's would be replaced.
+    /// Files of the user would be replaced.
     #[error("`{}` contains files that no run of bedrock-plan wrote: {}", dir.display(), listed(names))]
     Foreign {
         /// The directory.
@@ -53,13 +52,13 @@ pub(crate) enum DirError {
         /// The directory.
         dir: PathBuf,
     },
-    /// Somebody removed it, or put another file in its place.
+    /// The file was removed or replaced during the run.
     #[error("cannot write {}: it was removed or replaced during the run", path.display())]
     Removed {
         /// The file.
         path: PathBuf,
     },
-    /// The system refuses.
+    /// The system reports an error.
     #[error("cannot write {}: {source}", path.display())]
     Io {
         /// The file or directory.
@@ -69,18 +68,18 @@ pub(crate) enum DirError {
     },
 }
 
-/// What to do with a run that is in the results directory already.
+/// What to do with an existing run in the results directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnExisting {
     /// Stop with an error.
     Refuse,
     /// Replace it.
     Overwrite,
-    /// There was none to continue: start, and replace what a deleted run left.
+    /// Start a run because none could be resumed, and replace the rest of a deleted one.
     Resume,
 }
 
-/// The first names, and how many there are more.
+/// Returns the first names and the number of further ones.
 fn listed(names: &[String]) -> String {
     const MOST: usize = 10;
     let first: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
@@ -88,7 +87,7 @@ fn listed(names: &[String]) -> String {
     first.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
-/// A directory that is ours: locked as long as `journal` is open.
+/// A run directory, locked while `journal` is open.
 #[derive(Debug)]
 pub(crate) struct RunDir {
     /// The directory.
@@ -99,7 +98,7 @@ pub(crate) struct RunDir {
     pub(crate) journal: File,
 }
 
-/// Whether a directory may be taken, without changing anything on the disk.
+/// Checks whether a run may write a directory. Changes nothing on the disk.
 ///
 /// # Errors
 /// [`DirError::Occupied`] where it holds records and `overwrite` is off; [`DirError::Io`] where it
@@ -124,7 +123,7 @@ pub(crate) fn check(dir: &Path, overwrite: bool) -> Result<(), DirError> {
     Ok(())
 }
 
-/// Whether a directory holds a run or records.
+/// Whether a directory contains a run or records.
 pub(crate) fn is_occupied(dir: &Path) -> bool {
     Directory::open(dir).is_ok_and(|dir| {
         let has_records = || dir.read(JOURNAL).and_then(|journal| journal.metadata()).is_ok_and(|file| file.len() > 0);
@@ -142,7 +141,7 @@ pub(crate) fn check_files(path: &Path, files: &[String], existing: OnExisting) -
     match Directory::open(path) {
         Ok(dir) => ownership(&dir, files, existing).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(at(path)(error)),
+        Err(error) => Err(io_error(path)(error)),
     }
 }
 
@@ -152,20 +151,22 @@ fn ownership(dir: &Directory, files: &[String], existing: OnExisting) -> Result<
     let journal = match dir.read(JOURNAL).and_then(|journal| journal.metadata()) {
         Ok(journal) => journal.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(at(&path.join(JOURNAL))(error)),
+        Err(error) => return Err(io_error(&path.join(JOURNAL))(error)),
     };
     if journal > 0 {
         names.push(JOURNAL.to_owned());
     }
-    let owned = Owned::read(dir).map_err(at(path))?;
-    if existing == OnExisting::Refuse && (owned.has_run() || !owned.own(dir, &names).map_err(at(path))?.is_empty()) {
+    let owned = Owned::read(dir).map_err(io_error(path))?;
+    if existing == OnExisting::Refuse
+        && (owned.has_run() || !owned.own(dir, &names).map_err(io_error(path))?.is_empty())
+    {
         return Err(DirError::Occupied { dir: path.to_owned() });
     }
     refuse_foreign(dir, &owned, &names)?;
     Ok(owned)
 }
 
-/// Makes the directory with its parents, locks it, and removes what is to be overwritten. A file that no manifest or summary
+/// Creates the directory with its parents, locks it, and removes files that are overwritten. A file that no manifest or summary
 /// of this tool lists is never removed.
 ///
 /// # Errors
@@ -174,30 +175,30 @@ pub(crate) fn take_for(path: &Path, files: &[String], existing: OnExisting) -> R
     let taken = lock(path)?;
     let owned = ownership(&taken.dir, files, existing)?;
     if existing == OnExisting::Overwrite {
-        sweep(&taken.dir, files).map_err(at(path))?;
-        // Without a manifest a journal is not this tool's: it was refused unless it is empty.
-        taken.journal.set_len(0).map_err(at(&path.join(JOURNAL)))?;
-        owned.delete(&taken.dir).map_err(at(path))?;
+        sweep(&taken.dir, files).map_err(io_error(path))?;
+        // A journal without a manifest was refused unless it is empty.
+        taken.journal.set_len(0).map_err(io_error(&path.join(JOURNAL)))?;
+        owned.delete(&taken.dir).map_err(io_error(path))?;
     }
     Ok(taken)
 }
 
-/// As [`take_for`], for tests that need no files but the journal.
+/// Like [`take_for`], for tests with no file but the journal.
 #[cfg(test)]
 pub(crate) fn take(path: &Path, overwrite: bool) -> Result<RunDir, DirError> {
     let existing = if overwrite { OnExisting::Overwrite } else { OnExisting::Refuse };
     take_for(path, &[MANIFEST, PLAN].map(str::to_owned), existing)
 }
 
-/// Makes the directory with its parents and locks it, whatever it holds.
+/// Creates the directory with its parents and locks it.
 pub(super) fn lock(path: &Path) -> Result<RunDir, DirError> {
-    let dir = Directory::create(path).map_err(at(path))?;
+    let dir = Directory::create(path).map_err(io_error(path))?;
     let file = path.join(JOURNAL);
-    let journal = dir.append(JOURNAL).map_err(at(&file))?;
+    let journal = dir.append(JOURNAL).map_err(io_error(&file))?;
     match journal.try_lock() {
         Ok(()) => Ok(RunDir { path: path.to_owned(), dir, journal }),
         Err(TryLockError::WouldBlock) => Err(DirError::Locked { dir: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(at(&file)(source)),
+        Err(TryLockError::Error(source)) => Err(io_error(&file)(source)),
     }
 }
 
@@ -208,7 +209,7 @@ pub(crate) fn is_in_progress(path: &Path) -> bool {
     journal.is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DirError {
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DirError {
     let path = path.to_owned();
     move |source| DirError::Io { path, source }
 }
@@ -218,24 +219,25 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> DirError {
 /// # Errors
 /// When the system refuses, or something in its place is a link.
 pub(crate) fn write(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), DirError> {
-    Directory::create(dir).and_then(|dir| dir.replace(name, bytes)).map_err(at(&dir.join(name)))
+    Directory::create(dir).and_then(|dir| dir.replace(name, bytes)).map_err(io_error(&dir.join(name)))
 }
 
-/// Writes the manifest whole, and waits until the disk has it.
+/// Replaces the manifest and waits until it is on the disk.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system reports an error.
 pub(crate) fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), DirError> {
-    let mut text = serde_json::to_string_pretty(manifest).map_err(|error| at(&dir.join(MANIFEST))(error.into()))?;
+    let mut text =
+        serde_json::to_string_pretty(manifest).map_err(|error| io_error(&dir.join(MANIFEST))(error.into()))?;
     text.push('\n');
     let written = Directory::open(dir).and_then(|dir| dir.replace_synced(MANIFEST, text.as_bytes()));
-    written.map_err(at(&dir.join(MANIFEST)))
+    written.map_err(io_error(&dir.join(MANIFEST)))
 }
 
-/// The most panels of a picture: a chart with more has several pictures.
+/// Maximum number of panels per picture; a chart with more panels has several pictures.
 pub(crate) const PANELS_PER_PICTURE: usize = 24;
 
-/// The most panels of a chart per cell of the run: three numbers, in a panel each.
+/// Maximum number of panels of a chart per cell.
 const PANELS_PER_CELL: usize = 3;
 
 /// The name of a picture of a chart without its ending, relative to the run directory. Pictures are counted from 0; the name
@@ -244,7 +246,7 @@ pub(crate) fn picture_name(stem: &str, picture: usize) -> String {
     if picture == 0 { format!("{CHARTS}/{stem}") } else { format!("{CHARTS}/{stem}_{}", picture + 1) }
 }
 
-/// The most pictures of a chart of a run with so many cells.
+/// Returns the maximum number of pictures of a chart for a number of cells.
 pub(super) fn most_pictures(cells: usize) -> usize {
     (cells * PANELS_PER_CELL).div_ceil(PANELS_PER_PICTURE).max(1)
 }
@@ -265,10 +267,10 @@ pub(crate) const CHART_STEMS: [&str; 12] = [
     "timeline",
 ];
 
-/// Removes what a kill left half written of a run's files.
+/// Removes incomplete files that a kill has left.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system reports an error.
 pub(super) fn sweep(dir: &Directory, names: &[String]) -> io::Result<()> {
     // Earlier versions added an ending to the name.
     let parts: HashSet<String> = names.iter().map(|name| format!("{name}{PART}")).collect();
@@ -293,14 +295,14 @@ mod tests {
 
     /// Takes a directory for a run of the same cells.
     fn take_same(dir: &Path, existing: OnExisting) -> Result<RunDir, DirError> {
-        take_for(dir, &crate::record::owned::files_of(&crate::report::tests::manifest()), existing)
+        take_for(dir, &crate::record::owned::files_of_run(&crate::report::tests::manifest()), existing)
     }
 
     /// A run and its report, as this tool leaves them.
     fn write_run(dir: &Path) -> Vec<String> {
         crate::report::tests::write_run(dir);
         let manifest = crate::report::tests::manifest();
-        let names = crate::record::owned::files_of(&manifest);
+        let names = crate::record::owned::files_of_run(&manifest);
         let files = Directory::open(dir).unwrap();
         for name in names.iter().filter(|name| *name != MANIFEST) {
             files.replace(name, b"x").unwrap();

@@ -27,7 +27,7 @@ pub(crate) struct Disturbances {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) unlisted_stalls: u64,
     /// Their lengths together, milliseconds.
-    #[serde(default, skip_serializing_if = "is_nothing", deserialize_with = "duration_ms")]
+    #[serde(default, skip_serializing_if = "is_zero_ms", deserialize_with = "duration_ms")]
     pub(crate) unlisted_ms: f64,
     /// In order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_most::<_, _, MAX_CLOCK_JUMPS>")]
@@ -47,7 +47,7 @@ pub(crate) struct Stall {
     pub(crate) length_ms: f64,
     /// How long the machine was suspended, milliseconds. The monotonic clock of Linux does not count this time, so it
     /// is not a part of the length; 0 where the machine was not suspended, or where the system does not report it.
-    #[serde(default, skip_serializing_if = "is_nothing", deserialize_with = "duration_ms")]
+    #[serde(default, skip_serializing_if = "is_zero_ms", deserialize_with = "duration_ms")]
     pub(crate) suspended_ms: f64,
 }
 
@@ -63,19 +63,19 @@ pub(crate) struct ClockJump {
 }
 
 impl Stall {
-    /// When the tick came, milliseconds from the start of the cell run.
+    /// Returns the time of the late tick, milliseconds from the start of the cell run.
     pub(crate) fn end_ms(&self) -> f64 {
         self.from_ms + self.length_ms
     }
 
-    /// The time for which nothing ran, by the clock on the wall, milliseconds.
+    /// Returns the wall-clock time for which nothing ran, milliseconds.
     pub(crate) fn total_ms(&self) -> f64 {
         self.length_ms + self.suspended_ms
     }
 }
 
 impl Disturbances {
-    /// Whether nothing happened.
+    /// Whether there are no disturbances.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -107,7 +107,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
-fn is_nothing(ms: &f64) -> bool {
+fn is_zero_ms(ms: &f64) -> bool {
     *ms == 0.0
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_list_keeps_the_longest_stalls_in_order_and_counts_the_rest() {
+    fn full_list_keeps_the_longest_stalls_in_order() {
         let mut disturbances = Disturbances::default();
         let lengths = (0..MAX_STALLS + 200).map(|n| 51.0 + (n * 7 % 1_200) as f64);
         let mut all: Vec<f64> = lengths.clone().collect();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_calm_cell_run_writes_nothing_and_values_survive_a_round_trip() {
+    fn empty_disturbances_are_omitted_and_values_round_trip() {
         assert_eq!(serde_json::to_string(&Disturbances::default()).unwrap(), "{}");
         assert!(serde_json::from_str::<Disturbances>("{}").unwrap().is_empty());
         let mut disturbances = Disturbances::default();

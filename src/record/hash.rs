@@ -1,5 +1,5 @@
-//! What makes two cells comparable, as a hash. Hashed is canonical JSON: a version, sorted keys, and
-//! values equal to the built-in default left out, so that a key added later changes no old hash.
+//! Hashes of everything that makes two cells comparable, over canonical JSON: a version, sorted keys, and no values that
+//! equal the built-in default, so that a key added later changes no old hash.
 
 use crate::matrix::Cell;
 use crate::plan::{Endpoint, Target};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The defaults of version 1. They never change under it, whatever the tool's defaults become.
+/// The defaults of version 1, which do not follow later changes of the defaults of the tool.
 const DEFAULTS: [(&str, &str); 12] = [
     ("api", "\"converse\""),
     ("arrivals", "\"constant\""),
@@ -24,18 +24,18 @@ const DEFAULTS: [(&str, &str); 12] = [
     ("top_p", "\"none\""),
 ];
 
-/// SHA-256, in hex, over model, prefix, tier, region, kind of endpoint, load, request and prompt.
+/// Returns the SHA-256, in hex, over model, prefix, tier, region, kind of endpoint, load, request and prompt.
 /// Name, description, directories, reports, cool-down, drain, order, seed and the metadata of requests, which
-/// only a log sees, are not in it. `prompt` is all that determines what is asked, see `Prompts::canonical`.
+/// only logs contain, are not hashed. `prompt` is the canonical form of the prompt.
 pub(crate) fn cell_hash(cell: &Cell, target: &Target, prompt: &Value) -> String {
-    let mut fields = asked(cell, target);
+    let mut fields = hashed_fields(cell, target);
     fields.insert("prompt", prompt.clone());
     fields.insert("v", json!(1));
     text_hash(&json!(fields).to_string())
 }
 
-/// What the hash is over, but for the prompt: each field that is not the built-in default, in order.
-pub(crate) fn asked(cell: &Cell, target: &Target) -> BTreeMap<&'static str, Value> {
+/// Returns the hashed fields except for the prompt: all that differ from the built-in default, in order.
+pub(crate) fn hashed_fields(cell: &Cell, target: &Target) -> BTreeMap<&'static str, Value> {
     let endpoint = match &target.endpoint {
         Endpoint::Url(_) => "url".to_owned(),
         other => other.to_string(),
@@ -66,7 +66,7 @@ pub(crate) fn asked(cell: &Cell, target: &Target) -> BTreeMap<&'static str, Valu
     for axis in crate::matrix::AXES.iter().filter(|axis| axis.field != "prompt_size") {
         fields.insert(axis.field, json!((axis.get)(cell)));
     }
-    // A profile is its stages: its name says nothing.
+    // The name of a profile does not affect the load.
     fields.insert("profile", json!(cell.profile.as_ref().map(|profile| &profile.stages)));
     fields.retain(|key, value| {
         let text = value.to_string();
@@ -76,7 +76,7 @@ pub(crate) fn asked(cell: &Cell, target: &Target) -> BTreeMap<&'static str, Valu
     fields
 }
 
-/// The same JSON, with the keys of all its objects in order.
+/// Returns the same JSON with sorted keys.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -88,14 +88,14 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// Over the sorted hashes of all cells of a plan.
+/// Returns the hash over the sorted hashes of all cells of a plan.
 pub(crate) fn plan_hash(cell_hashes: &[String]) -> String {
     let mut sorted = cell_hashes.to_vec();
     sorted.sort_unstable();
     text_hash(&sorted.join("\n"))
 }
 
-/// SHA-256, in hex, over a text.
+/// Returns the SHA-256 of a text, in hex.
 pub(crate) fn text_hash(text: &str) -> String {
     crate::units::text::hex(&Sha256::digest(text.as_bytes()))
 }
@@ -106,7 +106,7 @@ mod tests {
     use crate::plan::tests::plan;
 
     #[test]
-    fn a_hash_is_pinned() {
+    fn hash_is_stable() {
         let plan = plan();
         let cell = &crate::matrix::expand(&plan)[0];
         assert_eq!(
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_bears_on_the_numbers_is_hashed() {
+    fn only_settings_that_affect_latency_are_hashed() {
         let mut plan = plan();
         let before = cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello".into());
         plan.name = "other".into();
@@ -127,13 +127,14 @@ mod tests {
         assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello".into()));
         assert_ne!(before, cell_hash(&crate::matrix::expand(&plan)[0], &plan.target, &"hello!".into()));
     }
+
     #[test]
-    fn what_a_request_carries_is_hashed_in_any_order_of_its_keys() {
+    fn request_fields_are_hashed_in_any_order_of_keys() {
         let mut plan = plan();
         let hash = |plan: &crate::plan::Plan| cell_hash(&crate::matrix::expand(plan)[0], &plan.target, &"hello".into());
         let before = hash(&plan);
         plan.request.request_metadata = [("team".to_owned(), "blue".to_owned())].into_iter().collect();
-        assert_eq!(before, hash(&plan), "what only a log sees");
+        assert_eq!(before, hash(&plan), "only logs contain the metadata");
         let mut hashes = vec![before];
         plan.request.system = Some("be brief".into());
         hashes.push(hash(&plan));

@@ -10,12 +10,12 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// What every line of a cell begins with, up to and with a comma.
+/// Returns the start of every line of a cell, including the comma.
 pub(crate) fn identity(run_id: &str, cell: &Cell) -> String {
-    head(fields(run_id, cell))
+    open_object(fields(run_id, cell))
 }
 
-/// The fields that identify a cell in its lines.
+/// Returns the fields that identify a cell in its lines.
 fn fields(run_id: &str, cell: &Cell) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("run_id".into(), run_id.into());
@@ -29,31 +29,31 @@ fn fields(run_id: &str, cell: &Cell) -> Map<String, Value> {
     fields
 }
 
-/// What the line of a pre-flight request begins with: it belongs to no cell.
-pub(crate) fn identity_of_probe(run_id: &str, probe: &Probe) -> String {
+/// Returns the start of the line of a pre-flight request, which belongs to no cell.
+pub(crate) fn probe_identity(run_id: &str, probe: &Probe) -> String {
     let mut fields = Map::new();
     fields.insert("run_id".into(), run_id.into());
     if let Ok(Value::Object(probe)) = serde_json::to_value(probe) {
         fields.extend(probe);
     }
-    head(fields)
+    open_object(fields)
 }
 
-fn head(fields: Map<String, Value>) -> String {
+fn open_object(fields: Map<String, Value>) -> String {
     let mut text = Value::Object(fields).to_string();
     text.pop();
     text.push(',');
     text
 }
 
-/// Who the lines of a run's journal may speak of: its cells in matrix order, then its probes.
+/// Returns the identities of a run: its cells in matrix order, then its probes.
 pub(crate) fn identities(manifest: &Manifest) -> Vec<String> {
     let cells = manifest.cells.iter().map(|planned| identity(&manifest.run_id, &planned.cell));
-    let probes = manifest.preflight.iter().map(|checked| identity_of_probe(&manifest.run_id, &checked.probe));
+    let probes = manifest.preflight.iter().map(|checked| probe_identity(&manifest.run_id, &checked.probe));
     cells.chain(probes).collect()
 }
 
-/// The open journal. It holds the lock of the run directory as long as it lives.
+/// The open journal. It holds the lock of the run directory until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Journal {
     out: BufWriter<File>,
@@ -62,7 +62,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Appends to a file that [`super::dir`] opened and locked; `identities` as [`identities`] gives them.
+    /// Appends to a file that [`super::dir`] opened and locked; `identities` are those of [`identities`].
     pub(crate) fn new(file: File, identities: Vec<String>) -> Self {
         Self { out: BufWriter::with_capacity(1 << 18, file), identities, line: Vec::with_capacity(1_024) }
     }
@@ -70,16 +70,16 @@ impl Journal {
     /// Appends one line.
     ///
     /// # Errors
-    /// When the disk is full or gone.
-    pub(crate) fn append(&mut self, whose: usize, record: &Record) -> io::Result<()> {
+    /// If the disk is full or not available.
+    pub(crate) fn append(&mut self, owner: usize, record: &Record) -> io::Result<()> {
         self.line.clear();
-        self.line.extend_from_slice(self.identities[whose].as_bytes());
+        self.line.extend_from_slice(self.identities[owner].as_bytes());
         append_record(&mut self.line, record)?;
         checksum::append(&mut self.line);
         self.out.write_all(&self.line)
     }
 
-    /// Hands what is buffered to the system.
+    /// Passes buffered lines to the system.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -87,23 +87,23 @@ impl Journal {
         self.out.flush()
     }
 
-    /// Whether `path` still names the file that is written.
+    /// Whether `path` is still the path of the open file.
     ///
     /// # Errors
-    /// When the system does not say, or there is no such file.
+    /// If the file does not exist, or the system reports an error.
     pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let there = std::fs::metadata(path)?;
+        let current = std::fs::metadata(path)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
-            let ours = self.out.get_ref().metadata()?;
-            Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+            let open = self.out.get_ref().metadata()?;
+            Ok((current.dev(), current.ino()) == (open.dev(), open.ino()))
         }
         #[cfg(not(unix))]
-        Ok(there.is_file())
+        Ok(current.is_file())
     }
 
-    /// As [`Self::flush`], and waits until the disk has it.
+    /// Like [`Self::flush`], and waits until the lines are on the disk.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -113,7 +113,7 @@ impl Journal {
     }
 }
 
-/// Adds the fields of a record behind an identity, without the closing brace.
+/// Appends the fields of a record to an identity, without the closing brace.
 fn append_record(line: &mut Vec<u8>, record: &Record) -> serde_json::Result<()> {
     let brace = line.len();
     serde_json::to_writer(&mut *line, record)?;
@@ -122,9 +122,9 @@ fn append_record(line: &mut Vec<u8>, record: &Record) -> serde_json::Result<()> 
     Ok(())
 }
 
-/// The checksum that a record has in its canonical spelling.
+/// Returns the checksum of the canonical form of a record.
 pub(super) fn canonical_checksum(identity: &str, record: &Record) -> Option<u32> {
     let mut line = identity.as_bytes().to_vec();
     append_record(&mut line, record).ok()?;
-    Some(checksum::of(&line))
+    Some(checksum::compute(&line))
 }

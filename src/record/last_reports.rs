@@ -1,19 +1,19 @@
-//! How the cell runs of a manifest went: the report of each at its last attempt, found by cell and repetition.
+//! An index of the reports of cell runs at their last attempt, by cell and repetition.
 
-use super::manifest::{Manifest, TurnReport};
+use super::manifest::{CellRunReport, Manifest};
 use std::collections::HashMap;
 
 /// The reports of all cell runs at their last attempt.
 #[derive(Debug)]
 pub(crate) struct LastReports<'a> {
-    /// In the order in which they ran.
-    all: Vec<&'a TurnReport>,
-    by_cell: HashMap<&'a str, Vec<&'a TurnReport>>,
-    by_run: HashMap<(&'a str, u32), &'a TurnReport>,
+    /// All reports in the order of execution.
+    all: Vec<&'a CellRunReport>,
+    by_cell: HashMap<&'a str, Vec<&'a CellRunReport>>,
+    by_run: HashMap<(&'a str, u32), &'a CellRunReport>,
 }
 
 impl<'a> LastReports<'a> {
-    /// Reads the order and the reports once. A cell run that the order does not name has one attempt.
+    /// Indexes the reports of a manifest. A cell run that the order does not contain has one attempt.
     pub(super) fn new(manifest: &'a Manifest) -> Self {
         let attempts: HashMap<(&str, u32), u32> = manifest
             .order
@@ -33,18 +33,18 @@ impl<'a> LastReports<'a> {
         reports
     }
 
-    /// All of them, in the order in which they ran.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a TurnReport> + '_ {
+    /// Returns all reports in the order of execution.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a CellRunReport> + '_ {
         self.all.iter().copied()
     }
 
-    /// Those of one cell, in the order in which they ran.
-    pub(crate) fn of_cell(&self, test_id: &str) -> &[&'a TurnReport] {
+    /// Returns the reports of a cell in the order of execution.
+    pub(crate) fn of_cell(&self, test_id: &str) -> &[&'a CellRunReport] {
         self.by_cell.get(test_id).map_or(&[], Vec::as_slice)
     }
 
-    /// That of one cell run.
-    pub(crate) fn get(&self, test_id: &'a str, repetition: u32) -> Option<&'a TurnReport> {
+    /// Returns the report of a cell run.
+    pub(crate) fn get(&self, test_id: &'a str, repetition: u32) -> Option<&'a CellRunReport> {
         self.by_run.get(&(test_id, repetition)).copied()
     }
 }

@@ -1,11 +1,11 @@
-//! The lines of a journal, one at a time, with bounded memory whatever the file contains.
+//! Reads the lines of a journal one by one with bounded memory.
 
 use super::dir::JOURNAL;
 use crate::files::Directory;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The longest line, bytes: more than any prompt and reply that Bedrock takes, with room for escapes.
+/// Maximum length of a line, bytes: more than any prompt and reply of Bedrock with escapes.
 pub(super) const MAX_LINE_BYTES: u64 = 1 << 26;
 
 /// How a line ends.
@@ -15,18 +15,18 @@ pub(super) enum LineEnd {
     Whole,
     /// With a line feed behind more than [`MAX_LINE_BYTES`]; the text is cut.
     TooLong,
-    /// With the end of the file: a crash leaves the last line so.
+    /// With the end of the file, for example after a crash.
     Torn,
 }
 
-/// A position in a journal.
+/// A reader of the lines of a journal.
 pub(super) struct Lines {
     file: BufReader<File>,
     /// The last line, with its line feed.
     pub(super) text: Vec<u8>,
     /// Its number, from 1.
     pub(super) number: u64,
-    /// Where it begins, bytes from the start of the file.
+    /// Its offset in the file, bytes.
     pub(super) offset: u64,
     /// Its whole length with the line feed, bytes.
     pub(super) length: u64,
@@ -45,7 +45,7 @@ impl Lines {
     /// Reads the next line; `None` at the end of the file.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub(super) fn read(&mut self) -> io::Result<Option<LineEnd>> {
         self.text.clear();
         self.number += 1;
@@ -78,11 +78,11 @@ mod tests {
     use std::io::{Seek, SeekFrom, Write};
 
     #[test]
-    fn a_line_without_an_end_takes_no_memory() {
+    fn endless_line_takes_bounded_memory() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = File::create(dir.path().join(JOURNAL)).unwrap();
         file.write_all(b"first\n").unwrap();
-        // A hole: it takes no room on the disk.
+        // A hole takes no space on the disk.
         file.seek(SeekFrom::Current(3 * MAX_LINE_BYTES as i64)).unwrap();
         file.write_all(b"\nlast\ntorn").unwrap();
         let mut lines = Lines::open(&Directory::open(dir.path()).unwrap()).unwrap();

@@ -1,9 +1,9 @@
-//! `manifest.json`: what was to run, on what, and how each cell ended. Written before the first
-//! request, rewritten whole and renamed when a cell ends.
+//! `manifest.json`: the plan of a run, its machine, and the reports of its cell runs. Written before the first request, and
+//! replaced atomically whenever a cell ends.
 
 use super::disturbance::Disturbances;
 use super::last_reports::LastReports;
-use super::probe::{self, Checked, Excluded, grounds};
+use super::probe::{self, ExcludedCells, ProbeResult, ends_run};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, Turn};
 use crate::plan::{Endpoint, Origins, Plan, Price};
@@ -16,151 +16,145 @@ pub(crate) const FORMAT: u32 = 2;
 /// The oldest version that it reads.
 pub(crate) const OLDEST_FORMAT: u32 = 1;
 
-/// The version from which on every line of the journal has a checksum. Lines of older runs may have one: a run that is
-/// resumed keeps its format.
+/// The first version in which every line of the journal has a checksum. Lines of older runs may have one: a resumed run
+/// keeps its format.
 pub(super) const CHECKED_FORMAT: u32 = 2;
 
-/// Everything but the records.
+/// The manifest of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// [`OLDEST_FORMAT`] to [`FORMAT`].
     pub(crate) format: u32,
-    /// Unique to the run; in every record too.
+    /// Unique id of the run; also in every record.
     pub(crate) run_id: String,
-    /// The version of this tool.
     pub(crate) tool_version: String,
-    /// The run's start, epoch milliseconds; file names carry it.
+    /// Start of the run, epoch milliseconds; part of file names.
     pub(crate) started_ms: u64,
-    /// When it was gone on with, epoch milliseconds.
+    /// Times of resumption, epoch milliseconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) resumed_ms: Vec<u64>,
-    /// The run's end, epoch milliseconds; nothing while it runs, or where it was killed.
+    /// End of the run, epoch milliseconds; `None` while it runs or if it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_ms: Option<u64>,
-    /// A person or CI stopped it.
+    /// A person or CI stopped the run.
     #[serde(default)]
     pub(crate) interrupted: bool,
-    /// What the server at a URL calls itself, where it is a simulator: `bedrock-plan/0.1.0`.
+    /// Name and version of the simulator at a URL, such as `bedrock-plan/0.1.0`; `None` for other servers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) simulator: Option<String>,
-    /// Where the requests went; `simulated` for the simulator inside this process.
+    /// Endpoint of the requests; `simulated` for the simulator in this process.
     pub(crate) endpoint: String,
     /// The AWS region that was resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) region: Option<String>,
     /// How connections are made.
     pub(crate) connection_policy: String,
-    /// What it ran on.
     pub(crate) machine: Machine,
-    /// The resolved plan.
     pub(crate) plan: Plan,
-    /// Where each of its values came from.
+    /// Origin of each value of the plan.
     pub(crate) origins: Origins,
     /// Over the hashes of all cells of the plan, before `--only`.
     pub(crate) plan_hash: String,
-    /// The seed of everything that was drawn.
+    /// Seed of all random numbers.
     pub(crate) seed: u64,
-    /// How far this machine's numbers are off at the plan's peak load, where `run --calibrate` found out.
+    /// Measurement error of this machine at the peak load of the plan, if `run --calibrate` measured it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calibration: Option<Calibration>,
-    /// The prices of the models asked, in the order in which they are looked up.
+    /// Prices of the models, in look-up order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) prices: Vec<Price>,
-    /// The patterns of `--only`; empty if all cells were asked for.
+    /// The patterns of `--only`; empty selects all cells.
     #[serde(default)]
     pub(crate) only: Vec<String>,
-    /// What was asked before the load, and what came of it.
+    /// Results of the pre-flight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) preflight: Vec<Checked>,
-    /// The cells asked for, in matrix order.
+    pub(crate) preflight: Vec<ProbeResult>,
+    /// The selected cells, in matrix order.
     pub(crate) cells: Vec<PlannedCell>,
     /// The realised order.
     pub(crate) order: Vec<Turn>,
-    /// How each turn went, in the order in which they ran; a turn that is missing did not start.
-    pub(crate) turns: Vec<TurnReport>,
-    /// The machines, where several made the run.
+    /// Reports of the cell runs in the order in which they ran; a cell run without a report did not start.
+    pub(crate) turns: Vec<CellRunReport>,
+    /// The shards of a sharded run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shards: Option<Shards>,
 }
 
-/// The machines of a run that several made, as far as they are here: one in what each of them leaves, all of them in
-/// what they are merged to.
+/// The shards of a run: one in the results of each shard, all known ones in merged results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shards {
-    /// How many there were to be.
+    /// Planned number of shards.
     pub(crate) count: u32,
-    /// All of them are here.
+    /// Whether the results of all shards are included.
     pub(crate) complete: bool,
-    /// Those that are here, by their index.
+    /// The included shards, by index.
     pub(crate) parts: Vec<ShardPart>,
 }
 
-/// One machine of a run.
+/// One shard of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ShardPart {
     /// From 0.
     pub(crate) index: u32,
-    /// Its name.
+    /// Name of the machine.
     pub(crate) host: String,
-    /// What it is.
     pub(crate) machine: Machine,
-    /// Its clock at the start; nothing where the system does not say.
+    /// Clock at the start; `None` if the system does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) clock: Option<ClockState>,
     /// Epoch milliseconds.
     pub(crate) started_ms: u64,
-    /// Epoch milliseconds; nothing where it was killed.
+    /// Epoch milliseconds; `None` if it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended_ms: Option<u64>,
-    /// A person or a scheduler stopped it.
+    /// A person or a scheduler stopped the shard.
     #[serde(default)]
     pub(crate) interrupted: bool,
-    /// Why it ended before the plan did, where it was not stopped.
+    /// Why it ended early without being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
 
-/// What a system says of its clock.
+/// The state of a system clock.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClockState {
-    /// Something keeps it in step with the world's.
+    /// Whether the clock is synchronised.
     pub(crate) synchronised: bool,
-    /// It is off by no more, milliseconds; says nothing where it is not synchronised.
+    /// Maximum error, milliseconds; meaningless if the clock is not synchronised.
     pub(crate) max_error_ms: f64,
 }
 
 impl Shards {
-    /// Of so many, those that are here.
-    pub(crate) fn of(count: u32, mut parts: Vec<ShardPart>) -> Self {
+    /// Creates the shards of a run from the included parts.
+    pub(crate) fn new(count: u32, mut parts: Vec<ShardPart>) -> Self {
         parts.sort_by_key(|part| part.index);
         let mut shards = Self { count, complete: false, parts };
         shards.complete = shards.missing().is_empty() && shards.parts.iter().all(|part| part.ended_ms.is_some());
         shards
     }
 
-    /// `3 of 4`.
+    /// Returns `3 of 4`.
     pub(crate) fn shown(&self) -> String {
         format!("{} of {}", self.parts.len(), self.count)
     }
 
-    /// Those that are not here.
+    /// Returns the indices of missing shards.
     pub(crate) fn missing(&self) -> Vec<u32> {
-        let here: HashSet<u32> = self.parts.iter().map(|part| part.index).collect();
-        (0..self.count).filter(|index| !here.contains(index)).collect()
+        let included: HashSet<u32> = self.parts.iter().map(|part| part.index).collect();
+        (0..self.count).filter(|index| !included.contains(index)).collect()
     }
 }
 
-/// A cell and what identifies it across runs.
+/// A cell with its hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlannedCell {
-    /// The cell.
     #[serde(flatten)]
     pub(crate) cell: Cell,
-    /// SHA-256 over what makes two cells comparable.
+    /// SHA-256 over everything that makes two cells comparable.
     pub(crate) cell_hash: String,
 }
 
-/// The machine, as far as it bears on the numbers.
+/// The properties of a machine that affect measurements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// `linux`, `macos`, ...
@@ -181,7 +175,7 @@ impl Machine {
     }
 }
 
-/// A quota of nothing would make every share of it infinite.
+/// Refuses a quota of zero: every fraction of it would be infinite.
 fn quota<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     let cores = Option::<f64>::deserialize(from)?;
     match cores {
@@ -192,25 +186,25 @@ fn quota<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Er
     }
 }
 
-/// How far this machine's numbers are from the truth: client time minus server time, milliseconds.
+/// The measurement error of a machine: client time minus server time, milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calibration {
     /// `90 users`.
     pub(crate) load: String,
-    /// Requests that both sides know of.
+    /// Requests that client and server recorded.
     pub(crate) requests: u64,
-    /// Requests that only one side knows of.
+    /// Requests that only one of them recorded.
     pub(crate) unmatched: u64,
-    /// Of whole requests, matched by request id.
+    /// Errors of response times, matched by request id.
     pub(crate) paired: Paired,
-    /// Of first tokens, of streams.
+    /// Errors of times to first token of streams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ttft: Option<Paired>,
-    /// Percentile by percentile, those that the sample allows.
+    /// Errors of the percentiles that the sample size allows.
     pub(crate) percentiles: Vec<PercentileError>,
 }
 
-/// Client minus server, request by request.
+/// Distribution of client minus server time per request.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_field_names)] // the unit belongs to each
 pub(crate) struct Paired {
@@ -222,64 +216,64 @@ pub(crate) struct Paired {
     pub(crate) max_ms: f64,
 }
 
-/// How far a percentile is off.
+/// The error of a percentile.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PercentileError {
     /// 0 to 100.
     pub(crate) p: f64,
-    /// The truth.
+    /// Server time.
     pub(crate) server_ms: f64,
-    /// What was reported.
+    /// Client time.
     pub(crate) client_ms: f64,
 }
 
 impl PercentileError {
-    /// Reported minus true, milliseconds.
+    /// Returns client minus server time, milliseconds.
     pub(crate) fn error_ms(self) -> f64 {
         self.client_ms - self.server_ms
     }
 }
 
 impl Calibration {
-    /// The largest error of a percentile, without its sign.
+    /// Returns the largest absolute error of a percentile, milliseconds.
     pub(crate) fn worst_ms(&self) -> f64 {
         self.percentiles.iter().map(|error| error.error_ms().abs()).fold(0.0, f64::max)
     }
 }
 
-/// How a turn ended.
+/// How a cell run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum TurnEnd {
-    /// It ran for its time.
+pub(crate) enum CellRunEnd {
+    /// It ran for its planned time.
     Finished,
-    /// It measured nothing: all was refused, or nearly all failed.
+    /// It was aborted: every request was refused, or nearly all failed.
     Aborted,
-    /// A threshold with `abort_on_fail` could not be met any more.
+    /// A threshold with `abort_on_fail` could no longer be met.
     FailedEarly,
     /// A person or CI stopped the run.
     Interrupted,
-    /// The run's budget was used up.
+    /// The budget of the run was used up.
     OutOfBudget,
-    /// The credentials expired, and could not be renewed.
+    /// The credentials expired and could not be renewed.
     LostCredentials,
     /// The daily token quota of the model was used up.
     DailyQuota,
 }
 
-/// The bound of a threshold that a turn could not meet any more.
+/// The bound of a threshold that a cell run could no longer meet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailedBound {
-    /// Which `[[slo]]` of the plan, from 0.
+    /// Index of the `[[slo]]` in the plan, from 0.
     pub(crate) slo: usize,
-    /// Its key: `p95`.
+    /// Key of the bound: `p95`.
     pub(crate) metric: String,
 }
 
-/// How one turn of a cell went.
+/// The report of a cell run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct TurnReport {
-    /// The cell's id.
+pub(crate) struct CellRunReport {
+    /// Id of the cell.
     pub(crate) test_id: String,
     /// Counted from 1.
     pub(crate) repetition: u32,
@@ -288,54 +282,53 @@ pub(crate) struct TurnReport {
     pub(crate) attempt: u32,
     /// Epoch milliseconds of the first start.
     pub(crate) started_ms: u64,
-    /// Epoch milliseconds when nothing was in flight any more.
+    /// Epoch milliseconds when the last request ended.
     pub(crate) ended_ms: u64,
-    /// From the first start to the moment after which nothing new started, milliseconds: the
-    /// test duration, or less where the turn was stopped.
+    /// Time from the first start to the end of the load, milliseconds: the test duration, or less if the cell run was
+    /// stopped.
     pub(crate) load_ms: f64,
-    /// How it ended.
-    pub(crate) end: TurnEnd,
-    /// Why, where it did not finish.
+    pub(crate) end: CellRunEnd,
+    /// Why it did not finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// What it could not meet any more, where it [failed early](TurnEnd::FailedEarly).
+    /// The bound that it could no longer meet, if it [failed early](CellRunEnd::FailedEarly).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failed: Option<FailedBound>,
-    /// Records of this turn in the journal.
+    /// Records of this cell run in the journal.
     pub(crate) requests: u64,
     /// Connections opened.
     pub(crate) connections_opened: u64,
     /// Requests that found an idle connection.
     pub(crate) connections_reused: u64,
-    /// Starts that `max_in_flight` forbade, or that were overdue when the load ended (open loop).
+    /// Arrivals dropped by `max_in_flight`, or overdue at the end of the load (open loop).
     #[serde(default)]
     pub(crate) dropped: u64,
-    /// Starts that waited for the disk, since the recorder's queue was full; nothing where none did.
+    /// Starts that waited for the disk because the queue of the recorder was full; `None` if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) starts_waited: Option<u64>,
-    /// The time that users were there until the load ended, all together, milliseconds.
+    /// Total time of all users until the end of the load, milliseconds.
     #[serde(default)]
     pub(crate) user_ms: f64,
-    /// What they thought of it, milliseconds.
+    /// Total think time within it, milliseconds.
     #[serde(default)]
     pub(crate) think_ms: f64,
     /// One entry per second from the first start.
     pub(crate) series: Vec<Second>,
-    /// The machine whose part this is, from 0, where several made the run.
+    /// Index of the shard, from 0, in a sharded run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shard: Option<u32>,
-    /// By how much its load began after the moment that all machines had agreed on, by its own clock, milliseconds.
+    /// Start of the load after the time that the shards agreed on, by the clock of the shard, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) late_ms: Option<f64>,
-    /// Stalls, suspensions and clock jumps of the machine that made it; where several made the run, each part has its own.
+    /// Stalls, suspensions and clock jumps of the machine; in a sharded run each part has its own.
     #[serde(default, skip_serializing_if = "Disturbances::is_empty")]
     pub(crate) disturbances: Disturbances,
-    /// How it went on each machine, by their index, where several made the run: what is above is of all together.
+    /// Reports of the shards by index in a sharded run; the other fields are totals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) parts: Vec<TurnReport>,
+    pub(crate) parts: Vec<CellRunReport>,
 }
 
-/// What was sampled at the end of a second.
+/// Samples at the end of a second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Second {
     /// Users running.
@@ -345,7 +338,7 @@ pub(crate) struct Second {
     /// CPU time of this process within the second, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ms: Option<f64>,
-    /// The worst lateness of a 10 ms ticker, milliseconds.
+    /// Maximum lateness of a 10 ms ticker, milliseconds.
     #[serde(default)]
     pub(crate) ticker_ms: f64,
     /// Starts dropped within the second.
@@ -353,25 +346,25 @@ pub(crate) struct Second {
     pub(crate) dropped: u32,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde wants a reference
+#[allow(clippy::trivially_copy_pass_by_ref)] // required by serde
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-impl TurnEnd {
-    /// A turn that ended so is run again when the run is gone on with.
-    pub(crate) fn is_broken(self) -> bool {
+impl CellRunEnd {
+    /// Whether a resumed run repeats the cell run.
+    pub(crate) fn is_incomplete(self) -> bool {
         matches!(self, Self::Interrupted | Self::OutOfBudget | Self::LostCredentials | Self::DailyQuota)
     }
 }
 
-impl TurnReport {
-    /// How it went on each machine: itself where there is one.
+impl CellRunReport {
+    /// Returns the report of each machine: this one if the run is not sharded.
     pub(crate) fn machines(&self) -> &[Self] {
         if self.parts.is_empty() { std::slice::from_ref(self) } else { &self.parts }
     }
 
-    /// How far apart its machines began, each by its own clock, milliseconds; nothing where there is one.
+    /// Returns the largest difference of starts between shards by their own clocks, milliseconds; `None` for one machine.
     pub(crate) fn start_skew_ms(&self) -> Option<f64> {
         let late = || self.parts.iter().filter_map(|part| part.late_ms);
         let (least, most) = (late().min_by(f64::total_cmp)?, late().max_by(f64::total_cmp)?);
@@ -385,29 +378,29 @@ impl Manifest {
         LastReports::new(self)
     }
 
-    /// Some turn that may run did not come to its end.
+    /// Whether a cell run that is not excluded is incomplete.
     pub(crate) fn has_unfinished(&self) -> bool {
         let (reports, excluded) = (self.last_reports(), self.excluded());
         self.order.iter().any(|turn| {
             let cell = &self.cells[turn.cell].cell;
             let report = reports.get(&cell.id, turn.repetition);
-            excluded.get(cell).is_none() && report.is_none_or(|report| report.end.is_broken())
+            excluded.get(cell).is_none() && report.is_none_or(|report| report.end.is_incomplete())
         })
     }
 
     /// Indexes the findings of the pre-flight that exclude cells. A loop over cells builds the index once, before it.
-    pub(crate) fn excluded(&self) -> Excluded<'_> {
-        Excluded::new(&self.preflight)
+    pub(crate) fn excluded(&self) -> ExcludedCells<'_> {
+        ExcludedCells::new(&self.preflight)
     }
 
-    /// The indices of the cells that ask as each probe of the pre-flight did, by probe.
-    pub(crate) fn asking(&self) -> Vec<Vec<usize>> {
-        probe::asking(&self.preflight, self.cells.iter().map(|planned| &planned.cell))
+    /// Returns the indices of the cells of each pre-flight probe.
+    pub(crate) fn cells_by_probe(&self) -> Vec<Vec<usize>> {
+        probe::cells_by_probe(&self.preflight, self.cells.iter().map(|planned| &planned.cell))
     }
 
-    /// The pre-flight ended the run.
-    pub(crate) fn is_grounded(&self) -> bool {
-        grounds(&self.preflight, self.plan.run.on_unsupported)
+    /// Whether the pre-flight ended the run.
+    pub(crate) fn is_ended_by_preflight(&self) -> bool {
+        ends_run(&self.preflight, self.plan.run.on_unsupported)
     }
 
     /// Whether all output is labelled NOT AWS: requests went to a server that is not AWS's.
@@ -421,7 +414,7 @@ impl Manifest {
         self.endpoint == "simulated" || self.simulator.is_some()
     }
 
-    /// How many cells have come to their end, and how many are to run.
+    /// Returns the number of finished cells and of all cells that are not excluded.
     pub(crate) fn progress(&self) -> (usize, usize) {
         let (reports, excluded) = (self.last_reports(), self.excluded());
         let (mut all, mut open) = (HashSet::new(), HashSet::new());
@@ -431,7 +424,7 @@ impl Manifest {
                 continue;
             }
             all.insert(turn.cell);
-            if reports.get(&cell.id, turn.repetition).is_none_or(|report| report.end.is_broken()) {
+            if reports.get(&cell.id, turn.repetition).is_none_or(|report| report.end.is_incomplete()) {
                 open.insert(turn.cell);
             }
         }

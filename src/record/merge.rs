@@ -1,79 +1,65 @@
-//! One run of what its machines left: records by the time of their end, and of each turn one report that
-//! still has every machine's own. Percentiles are never merged: they are taken over all records.
+//! Merges the results of shards into one run: records ordered by their ends, and per cell run one report with those of the
+//! shards. Percentiles are computed over all records and never merged.
 //!
-//! A merge is a function of the set of parts: it does not matter in which order, or in how many steps,
-//! they come. Knows run directories; not how they got here.
+//! A merge is a function of the set of parts: their order and the number of steps do not matter. Knows run directories, not
+//! how they are transferred.
 
 use super::dir::{DirError, JOURNAL, RunDir};
 use super::disturbance::Disturbances;
-use super::manifest::{Manifest, Second, Shards, TurnEnd, TurnReport};
-use super::read::{Of, ReadError, Records};
-use super::seen::Seen;
+use super::manifest::{CellRunEnd, CellRunReport, Manifest, Second, Shards};
+use super::read::{ReadError, RecordOwner, Records};
+use super::seen::SeenRequests;
 use crate::files::Directory;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
-/// Why parts are not those of one run.
+/// Why parts cannot be merged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
-    /// They differ where parts of one run agree.
-    #[error("shards {one} and {other} are not of one run: {what}")]
-    Differ {
-        /// An index.
-        one: u32,
-        /// Another one.
-        other: u32,
-        /// What differs, with both values.
-        what: String,
-    },
-    /// The same shard twice.
-    #[error("shard {0} is there twice")]
-    Twice(u32),
-    /// Not what a shard leaves.
+    /// The parts belong to different runs.
+    #[error("shards {one} and {other} belong to different runs: {what}")]
+    DifferentRuns { one: u32, other: u32, what: String },
+    /// Two parts contain the same shard.
+    #[error("duplicate shard {0}")]
+    DuplicateShard(u32),
+    /// The directory does not contain results of a shard.
     #[error("{0} is not the results directory of a shard")]
-    NoShard(PathBuf),
-    /// Two records of one request.
-    #[error("{test_id}: request {seq} (repetition {repetition}) is in the records twice")]
-    Overlap {
-        /// The cell.
-        test_id: String,
-        /// Counted from 1.
-        repetition: u32,
-        /// The record's number.
-        seq: u64,
-    },
+    NotAShard(PathBuf),
+    /// Two parts contain a record of the same request.
+    #[error("{test_id}: duplicate record of request {seq} (repetition {repetition})")]
+    DuplicateRequest { test_id: String, repetition: u32, seq: u64 },
     /// A part that cannot be read.
     #[error("{0}")]
     Read(#[from] ReadError),
 }
 
-/// The manifest of all parts together, each of which is what one shard or an earlier merge left.
+/// Merges manifests, each of which belongs to a shard or to an earlier merge.
 ///
 /// # Errors
-/// When they are not of one run, or hold one shard twice.
+/// If they belong to different runs, or two contain the same shard.
 pub(crate) fn manifests(mut parts: Vec<Manifest>) -> Result<Manifest, MergeError> {
-    // What may differ between machines (where a value came from, where results went) is the first one's.
-    parts.sort_by_key(first);
+    // Values that may differ between shards (origins, results directories) are those of the first one.
+    parts.sort_by_key(lowest_shard);
     let mut parts = parts.into_iter();
-    let Some(mut whole) = parts.next() else { unreachable!("nobody merges nothing") };
+    let Some(mut whole) = parts.next() else { unreachable!("a merge has at least one part") };
     for part in parts {
-        same_run(&whole, &part)?;
-        whole = two(whole, part)?;
+        check_same_run(&whole, &part)?;
+        whole = merge_two(whole, part)?;
     }
     Ok(canonical(whole))
 }
 
-/// The lowest index of the shards that are in it.
-fn first(manifest: &Manifest) -> u32 {
+/// Returns the lowest index of the included shards.
+fn lowest_shard(manifest: &Manifest) -> u32 {
     manifest.shards.iter().flat_map(|shards| &shards.parts).map(|part| part.index).min().unwrap_or(0)
 }
 
-/// Something that parts of one run agree in.
+/// A value that all parts of a run share.
 type Fact = (&'static str, fn(&Manifest) -> String);
 
-/// Parts of one run agree in this.
-fn same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
+/// Requires that two parts belong to the same run.
+fn check_same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
     let count = |manifest: &Manifest| manifest.shards.as_ref().map_or(1, |shards| shards.count).to_string();
     let facts: [Fact; 6] = [
         ("the version of bedrock-plan", |manifest| manifest.tool_version.clone()),
@@ -83,38 +69,38 @@ fn same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
         ("the endpoint", |manifest| manifest.endpoint.clone()),
         ("the region", |manifest| manifest.region.clone().unwrap_or_else(|| "none".into())),
     ];
-    let differing = facts.iter().map(|(what, of)| (*what, of(one), of(other)));
-    for (what, ones, others) in differing.chain([("the number of shards", count(one), count(other))]) {
+    let differing = facts.iter().map(|(name, get)| (*name, get(one), get(other)));
+    for (name, ones, others) in differing.chain([("the number of shards", count(one), count(other))]) {
         if ones != others {
-            let what = format!("{what} is {ones} in the first and {others} in the second");
-            return Err(MergeError::Differ { one: first(one), other: first(other), what });
+            let what = format!("{name} is `{ones}` in the first and `{others}` in the second");
+            return Err(MergeError::DifferentRuns { one: lowest_shard(one), other: lowest_shard(other), what });
         }
     }
     Ok(())
 }
 
-fn two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError> {
+fn merge_two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError> {
     if let (Some(ours), Some(theirs)) = (&mut one.shards, other.shards) {
         if let Some(twice) = theirs.parts.iter().find(|their| ours.parts.iter().any(|our| our.index == their.index)) {
-            return Err(MergeError::Twice(twice.index));
+            return Err(MergeError::DuplicateShard(twice.index));
         }
         ours.parts.extend(theirs.parts);
     }
     for turn in other.turns {
         one.turns.push(turn);
     }
-    // Where lines of one may lack a checksum, lines of both may.
+    // If lines of one part may lack a checksum, merged lines may, too.
     one.format = one.format.min(other.format);
     one.interrupted |= other.interrupted;
     one.simulator = one.simulator.or(other.simulator);
     one.ended_ms = one.ended_ms.zip(other.ended_ms).map(|(one, other)| one.max(other));
-    // The first shard alone asks before the load.
+    // Only the first shard runs the pre-flight.
     for (ours, theirs) in one.preflight.iter_mut().zip(other.preflight) {
         if ours.finding.is_none() {
             *ours = theirs;
         }
     }
-    // The worst of several machines is what can be promised of all.
+    // The largest error of the machines applies to all.
     one.calibration = match (one.calibration, other.calibration) {
         (Some(one), Some(other)) if other.worst_ms() > one.worst_ms() => Some(other),
         (one, other) => one.or(other),
@@ -122,18 +108,18 @@ fn two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError> {
     Ok(one)
 }
 
-/// The same for every order in which the parts came.
+/// Brings a merged manifest into an order that does not depend on that of its parts.
 fn canonical(mut whole: Manifest) -> Manifest {
     if let Some(Shards { count, parts, .. }) = whole.shards.take() {
-        let shards = whole.shards.insert(Shards::of(count, parts));
+        let shards = whole.shards.insert(Shards::new(count, parts));
         if let Some(first) = shards.parts.first() {
             whole.machine = first.machine.clone();
         }
-        // Where a part has no end, neither has the run.
+        // If a part has no end, the run has none.
         let ends: Option<Vec<u64>> = shards.parts.iter().map(|part| part.ended_ms).collect();
         whole.ended_ms = ends.and_then(|ends| ends.into_iter().max());
     }
-    let mut parts: Vec<TurnReport> = Vec::new();
+    let mut parts: Vec<CellRunReport> = Vec::new();
     for mut turn in std::mem::take(&mut whole.turns) {
         if turn.parts.is_empty() {
             parts.push(turn);
@@ -143,27 +129,27 @@ fn canonical(mut whole: Manifest) -> Manifest {
     }
     for place in &whole.order {
         let id = &whole.cells[place.cell].cell.id;
-        let of_it = |turn: &TurnReport| {
+        let is_part = |turn: &CellRunReport| {
             turn.test_id == *id && turn.repetition == place.repetition && turn.attempt == place.attempt
         };
-        let mut own: Vec<TurnReport> = parts.extract_if(.., |turn| of_it(turn)).collect();
+        let mut own: Vec<CellRunReport> = parts.extract_if(.., |turn| is_part(turn)).collect();
         own.sort_by_key(|part| part.shard);
-        whole.turns.extend(together(own));
+        whole.turns.extend(merge_reports(own));
     }
     whole
 }
 
-/// How a turn went on all machines together; nothing if it was nowhere. Its time is each machine's own from its own
-/// start, as that of records is, and its load ends with the first of those that had any: one without users, or without
-/// requests left to it, ends at once, and takes none from the others.
-fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
-    let worst = parts.iter().max_by_key(|part| badness(part.end))?.clone();
-    let sum = |of: fn(&TurnReport) -> u64| parts.iter().map(of).sum();
-    let total = |of: fn(&TurnReport) -> f64| parts.iter().map(of).sum();
+/// Merges the reports of a cell run on all shards; `None` without reports. Times count from the start of each shard, like
+/// those of records. The load ends with that of the first shard with requests: a shard without users or requests ends at
+/// once and shortens nothing.
+fn merge_reports(parts: Vec<CellRunReport>) -> Option<CellRunReport> {
+    let worst = parts.iter().max_by_key(|part| severity(part.end))?.clone();
+    let sum = |get: fn(&CellRunReport) -> u64| parts.iter().map(get).sum();
+    let total = |get: fn(&CellRunReport) -> f64| parts.iter().map(get).sum();
     let started_ms = parts.iter().map(|part| part.started_ms).min().unwrap_or(worst.started_ms);
-    let length = |part: &TurnReport| part.ended_ms.saturating_sub(part.started_ms);
-    let has_load = |part: &&TurnReport| part.requests > 0 || parts.iter().all(|part| part.requests == 0);
-    Some(TurnReport {
+    let length = |part: &CellRunReport| part.ended_ms.saturating_sub(part.started_ms);
+    let has_load = |part: &&CellRunReport| part.requests > 0 || parts.iter().all(|part| part.requests == 0);
+    Some(CellRunReport {
         started_ms,
         ended_ms: started_ms + parts.iter().map(length).max().unwrap_or(0),
         load_ms: parts.iter().filter(has_load).map(|part| part.load_ms).fold(f64::INFINITY, f64::min),
@@ -184,8 +170,8 @@ fn together(parts: Vec<TurnReport>) -> Option<TurnReport> {
     })
 }
 
-/// Why the turn ended as it did, with the machine where it is not the reason of all of them.
-fn reason(parts: &[TurnReport], worst: &TurnReport) -> Option<String> {
+/// Returns the reason of the end, with the shard unless all shards share it.
+fn reason(parts: &[CellRunReport], worst: &CellRunReport) -> Option<String> {
     let reason = worst.reason.as_ref()?;
     match worst.shard.filter(|_| parts.iter().any(|part| part.reason.as_ref() != Some(reason))) {
         Some(shard) => Some(format!("shard {shard}: {reason}")),
@@ -193,33 +179,33 @@ fn reason(parts: &[TurnReport], worst: &TurnReport) -> Option<String> {
     }
 }
 
-fn badness(end: TurnEnd) -> u8 {
+fn severity(end: CellRunEnd) -> u8 {
     match end {
-        TurnEnd::Finished => 0,
-        TurnEnd::FailedEarly => 1,
-        TurnEnd::Aborted => 2,
-        TurnEnd::OutOfBudget => 3,
-        TurnEnd::DailyQuota => 4,
-        TurnEnd::LostCredentials => 5,
-        TurnEnd::Interrupted => 6,
+        CellRunEnd::Finished => 0,
+        CellRunEnd::FailedEarly => 1,
+        CellRunEnd::Aborted => 2,
+        CellRunEnd::OutOfBudget => 3,
+        CellRunEnd::DailyQuota => 4,
+        CellRunEnd::LostCredentials => 5,
+        CellRunEnd::Interrupted => 6,
     }
 }
 
-/// Second by second: what was there together, and the worst of what a machine did. CPU time is each machine's own.
-fn series(parts: &[TurnReport]) -> Vec<Second> {
+/// Merges the samples per second: sums over shards, and the maximum lateness. CPU time stays with each shard.
+fn series(parts: &[CellRunReport]) -> Vec<Second> {
     let seconds = parts.iter().map(|part| part.series.len()).max().unwrap_or(0);
     let at = |second: usize| parts.iter().filter_map(move |part| part.series.get(second));
-    let together = |second: usize| Second {
+    let merged = |second: usize| Second {
         users: at(second).map(|one| one.users).fold(0, u32::saturating_add),
         in_flight: at(second).map(|one| one.in_flight).fold(0, u32::saturating_add),
         cpu_ms: None,
         ticker_ms: at(second).map(|one| one.ticker_ms).fold(0.0, f64::max),
         dropped: at(second).map(|one| one.dropped).fold(0, u32::saturating_add),
     };
-    (0..seconds).map(together).collect()
+    (0..seconds).map(merged).collect()
 }
 
-/// Where a line of a part's journal is, and what orders it among all.
+/// The position of a line in the journal of a part, and its sort key.
 struct Line {
     timestamp: f64,
     shard: u32,
@@ -228,38 +214,41 @@ struct Line {
     length: u64,
 }
 
-/// The records of all parts as they stand in the journal of all.
+/// The lines of all parts in the order of the merged journal.
 pub(crate) struct Lines(Vec<Line>);
 
-/// Reads the records of all parts, and orders them by the time of their end. Takes some 40 bytes of memory per
-/// record.
+/// Reads the records of all parts and orders them by their ends. Takes about 40 bytes of memory per record.
 ///
 /// # Errors
-/// When a part cannot be read, or a request is there twice.
+/// If a part cannot be read, or two parts contain the same request.
 pub(crate) fn lines(parts: &[(PathBuf, Manifest)], whole: &Manifest) -> Result<Lines, MergeError> {
     let mut lines = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = SeenRequests::default();
     for (index, (dir, manifest)) in parts.iter().enumerate() {
-        let (mut shard, mut timestamp) = (first(manifest), f64::NEG_INFINITY);
+        let (mut shard, mut timestamp) = (lowest_shard(manifest), f64::NEG_INFINITY);
         let mut records = Records::open(dir, whole)?;
         while let Some(entry) = records.next_line() {
-            // A line that does not count stays behind the one before it: it is for the report to say so.
-            if let Some((of, record)) = entry? {
+            // A line that does not count stays after the previous one: the report counts it.
+            if let Some((owner, record)) = entry? {
                 timestamp = record.timestamp;
                 shard = record.shard.unwrap_or(shard);
-                if let Of::Cell(cell) = of
+                if let RecordOwner::Cell(cell) = owner
                     && record.phase.is_load()
                     && !seen.insert(cell, &record)
                 {
                     let test_id = whole.cells[cell].cell.id.clone();
-                    return Err(MergeError::Overlap { test_id, repetition: record.repetition, seq: record.seq });
+                    return Err(MergeError::DuplicateRequest {
+                        test_id,
+                        repetition: record.repetition,
+                        seq: record.seq,
+                    });
                 }
             }
             let (offset, length) = records.place();
             lines.push(Line { timestamp, shard, part: index, offset, length });
         }
     }
-    // Stable: what ended in one microsecond on one machine stays in its order.
+    // Stable: requests of one machine that end in the same microsecond keep their order.
     lines.sort_by(|one, other| {
         one.timestamp.total_cmp(&other.timestamp).then(one.shard.cmp(&other.shard)).then(one.offset.cmp(&other.offset))
     });
@@ -267,10 +256,10 @@ pub(crate) fn lines(parts: &[(PathBuf, Manifest)], whole: &Manifest) -> Result<L
 }
 
 impl Lines {
-    /// Writes the journal of all: each line as it was. Returns how many there are.
+    /// Writes the merged journal with unchanged lines. Returns their number.
     ///
     /// # Errors
-    /// When a part cannot be read any more, or the journal cannot be written.
+    /// If a part can no longer be read, or the journal cannot be written.
     pub(crate) fn write(&self, parts: &[(PathBuf, Manifest)], to: &mut RunDir) -> Result<u64, DirError> {
         let path = to.path.join(JOURNAL);
         write(parts, &self.0, &mut to.journal).map_err(|source| DirError::Io { path, source })?;
@@ -287,7 +276,7 @@ fn write(parts: &[(PathBuf, Manifest)], lines: &[Line], journal: &mut File) -> i
     let mut out = BufWriter::with_capacity(1 << 18, &mut *journal);
     for line in lines {
         let reader = &mut readers[line.part];
-        // Relative and mostly by nothing, so that the buffer stays.
+        // Mostly a seek by zero, which keeps the buffer.
         reader.seek_relative(line.offset as i64 - at[line.part] as i64)?;
         let copied = io::copy(&mut reader.take(line.length), &mut out)?;
         if copied < line.length {

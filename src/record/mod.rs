@@ -1,8 +1,8 @@
-//! What a run leaves behind: one record per request, the journal they are appended to, the manifest
-//! beside it, and the directory that holds both. Knows plan, matrix and units.
+//! The files of a run: one record per request, the journal that contains them, the manifest, and the run directory. Knows
+//! plan, matrix and units.
 //!
-//! The run directory is the only thing between running and reporting: whatever a report says can be
-//! rebuilt from `manifest.json` and `token_data.jsonl`.
+//! The run directory is the only interface between running and reporting: every report can be rebuilt from `manifest.json`
+//! and `token_data.jsonl`.
 
 mod check;
 mod checksum;
@@ -10,6 +10,7 @@ pub(crate) mod class;
 pub(crate) mod damage;
 pub(crate) mod dir;
 pub(crate) mod disturbance;
+mod exclusion;
 pub(crate) mod hash;
 pub(crate) mod journal;
 mod last_reports;
@@ -23,8 +24,7 @@ pub(crate) mod request;
 pub(crate) mod reservations;
 pub(crate) mod resume;
 mod seen;
-mod unfit;
 
+pub(crate) use exclusion::{ExclusionReason, is_blocked};
 pub(crate) use last_reports::LastReports;
 pub(crate) use request::{Connection, Outcome, Phase, Record};
-pub(crate) use unfit::{Unfit, is_blocked};

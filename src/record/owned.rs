@@ -21,16 +21,16 @@ use std::path::Path;
 /// A longer first line of a plan is not [`plan_note`].
 const MAX_NOTE_BYTES: u64 = 1 << 10;
 
-/// What a run writes beside its journal.
+/// Files of a run other than the journal.
 const RUN: [&str; 3] = [MANIFEST, PLAN, RESERVATIONS];
 
-/// Where records without a manifest are kept when a new run starts.
+/// The file that records without a manifest are moved to when a new run starts.
 const ORPHANED_JOURNAL: &str = "token_data.orphaned.jsonl";
 
 /// Files of a report that do not depend on its run.
 const REPORT: [&str; 7] = ["report.html", SUMMARY, "summary.md", "slo.csv", "stages.csv", "tiers.csv", QUARANTINE];
 
-/// What is written per cell: the parts of the name around the cell's id.
+/// Files per cell: the parts of the name around the id of the cell.
 const PER_CELL: [(&str, &str); 5] = [
     ("test_", "_stats.csv"),
     ("test_", "_stats_history.csv"),
@@ -65,7 +65,7 @@ pub(crate) fn run_files<'a>(started_ms: u64, ids: impl IntoIterator<Item = &'a s
 }
 
 /// As [`run_files`], of a run that has a manifest.
-pub(crate) fn files_of(manifest: &Manifest) -> Vec<String> {
+pub(crate) fn files_of_run(manifest: &Manifest) -> Vec<String> {
     let ids = manifest.cells.iter().map(|planned| planned.cell.id.as_str());
     run_files(manifest.started_ms, ids, manifest.shards.is_some())
 }
@@ -112,18 +112,18 @@ struct CellHead {
     id: String,
 }
 
-/// What a directory holds of this tool's.
+/// The files of this tool in a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Owned {
     names: HashSet<String>,
-    /// The run whose manifest is there.
+    /// The run of the manifest.
     run_id: Option<String>,
-    /// The run whose report is there.
-    report_of: Option<String>,
+    /// The run of the report.
+    report_run_id: Option<String>,
 }
 
 impl Owned {
-    /// Reads the manifest and the summary in a directory. A file of that name that this tool did not write lists nothing.
+    /// Reads the manifest and the summary of a directory. A file of that name that this tool did not write lists nothing.
     ///
     /// # Errors
     /// If one of them is a link or cannot be read.
@@ -135,7 +135,7 @@ impl Owned {
             let started_ms = timestamp::parse_iso(&report.run.started).unwrap_or(0);
             owned.add_report(started_ms, &report.cells);
             owned.names.extend(is_plan_of(dir, &report.run.run_id)?.then(|| PLAN.to_owned()));
-            owned.report_of = Some(report.run.run_id.clone());
+            owned.report_run_id = Some(report.run.run_id.clone());
         }
         if let Some(run) = run {
             owned.names.extend(RUN.iter().chain(&[JOURNAL]).map(ToString::to_string));
@@ -146,7 +146,7 @@ impl Owned {
             }
             owned.run_id = Some(run.run_id);
         } else if has_records(dir, JOURNAL)? || has_records(dir, ORPHANED_JOURNAL)? {
-            // The manifest was deleted: these files beside the records are the run's all the same.
+            // The manifest was deleted, but these files belong to the run of the records.
             owned.names.extend([PLAN, RESERVATIONS, JOURNAL].map(str::to_owned));
         }
         Ok(owned)
@@ -157,25 +157,25 @@ impl Owned {
         self.names.extend(report_files(started_ms, ids));
     }
 
-    /// Whether a manifest is there.
+    /// Whether the directory contains a manifest.
     pub(crate) fn has_run(&self) -> bool {
         self.run_id.is_some()
     }
 
-    /// Whether the report that is there is one of this run: then all names that a report of it has are this tool's.
+    /// Whether the directory contains a report of this run: then this tool owns all names of its report files.
     pub(crate) fn is_report_of(&self, run_id: &str) -> bool {
-        self.report_of.as_deref() == Some(run_id)
+        self.report_run_id.as_deref() == Some(run_id)
     }
 
-    /// Those of some names that exist and belong to the user.
+    /// Returns the names that exist and belong to the user.
     ///
     /// # Errors
-    /// If a directory among them is a link.
+    /// If one of their directories is a link.
     pub(crate) fn foreign(&self, dir: &Directory, names: &[String]) -> io::Result<Vec<String>> {
         self.existing(dir, names, false)
     }
 
-    /// Those of some names that exist and are this tool's.
+    /// Returns the names that exist and belong to this tool.
     ///
     /// # Errors
     /// As [`Self::foreign`].
@@ -193,12 +193,12 @@ impl Owned {
         Ok(found)
     }
 
-    /// Deletes everything that is listed but the journal, which is locked and truncated instead.
+    /// Deletes all listed files except for the journal, which is locked and truncated instead.
     ///
     /// # Errors
     /// If the system refuses.
     pub(super) fn delete(&self, dir: &Directory) -> io::Result<()> {
-        // The lists go last: what a kill leaves is listed still.
+        // The lists are deleted last, so that files that a kill leaves are still listed.
         let is_list = |name: &&String| [MANIFEST, SUMMARY].contains(&name.as_str());
         for name in self.names.iter().filter(|name| !is_list(name) && *name != JOURNAL) {
             dir.remove(name)?;
@@ -210,7 +210,7 @@ impl Owned {
     }
 }
 
-/// Whether a file begins with a record of this tool.
+/// Whether a file starts with a record of this tool.
 fn has_records(dir: &Directory, name: &str) -> io::Result<bool> {
     #[derive(Deserialize)]
     struct Line {
@@ -228,7 +228,7 @@ fn has_records(dir: &Directory, name: &str) -> io::Result<bool> {
     Ok(matches!(first, Some(Ok(_))))
 }
 
-/// Whether a directory has a plan that a report of a run wrote.
+/// Whether a directory contains a plan that a report of the run wrote.
 fn is_plan_of(dir: &Directory, run_id: &str) -> io::Result<bool> {
     let mut line = String::new();
     match dir.read(PLAN) {
@@ -244,7 +244,7 @@ fn is_plan_of(dir: &Directory, run_id: &str) -> io::Result<bool> {
     Ok(line == plan_note(run_id))
 }
 
-/// The head of a JSON file; nothing if there is no such file, or if it is something else.
+/// Reads the head of a JSON file; `None` if the file does not exist or has another content.
 fn head<T: DeserializeOwned>(dir: &Directory, name: &str) -> io::Result<Option<T>> {
     match dir.read(name) {
         Ok(file) => Ok(serde_json::from_reader(BufReader::new(file)).ok()),
@@ -253,10 +253,10 @@ fn head<T: DeserializeOwned>(dir: &Directory, name: &str) -> io::Result<Option<T
     }
 }
 
-/// Whether a report of a run may be written to a directory, which is created.
+/// Checks whether a report of a run may be written to a directory, and creates it.
 ///
 /// # Errors
-/// [`DirError::Foreign`] if a file of the user's would be replaced, or `Io`.
+/// [`DirError::Foreign`] if a file of the user would be replaced, or `Io`.
 pub(crate) fn check_report(path: &Path, manifest: &Manifest) -> Result<(), DirError> {
     let io = |source| DirError::Io { path: path.to_owned(), source };
     let dir = Directory::create(path).map_err(io)?;
@@ -268,7 +268,7 @@ pub(crate) fn check_report(path: &Path, manifest: &Manifest) -> Result<(), DirEr
     refuse_foreign(&dir, &owned, &report_files(manifest.started_ms, ids))
 }
 
-/// Whether a report of a run may write the plan into a directory: none is there, or one that this tool wrote.
+/// Whether a report may write the plan into a directory: it contains no plan, or one that this tool wrote.
 ///
 /// # Errors
 /// [`DirError::Io`] if the directory cannot be read.

@@ -1,11 +1,11 @@
-//! Reads a run directory back. A last line without its end is what a crash leaves: it is dropped and reported. A damaged
-//! line is left out and counted, see [`super::damage`]; an intact line of another run is an error with its line number.
+//! Reads a run directory. A crash may leave a last line without an end: it is dropped and reported. A damaged line is
+//! skipped and counted, see [`super::damage`]; an intact line of another run is an error with its line number.
 
 use super::damage::{CellRun, Damage, DamageLog};
 use super::dir::{JOURNAL, MANIFEST};
 use super::lines::{LineEnd, Lines};
 use super::manifest::{CHECKED_FORMAT, FORMAT, Manifest, OLDEST_FORMAT};
-use super::seen::Seen;
+use super::seen::SeenRequests;
 use super::{Record, check, checksum, journal};
 use crate::files::Directory;
 use crate::units::text::clean;
@@ -18,48 +18,29 @@ use std::path::{Path, PathBuf};
 /// Why a run directory cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// Not a run directory, or not readable.
+    /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// No manifest is where one should be.
+    Io { path: PathBuf, source: io::Error },
+    /// The manifest is missing.
     #[error("{} is not the results directory of a run: {why}", dir.display())]
-    NotARun {
-        /// What was named.
-        dir: PathBuf,
-        /// What it lacks.
-        why: &'static str,
-    },
-    /// A later version of this tool wrote it.
+    NotARun { dir: PathBuf, why: &'static str },
+    /// A later version of this tool wrote the manifest.
     #[error("{}: format {format} is newer than the format {FORMAT} that this version reads", path.display())]
     Newer {
-        /// The file.
         path: PathBuf,
-        /// Its format.
         format: u32,
         /// The version that wrote it.
         tool_version: String,
     },
-    /// The manifest is not one.
+    /// The manifest is invalid.
     #[error("{}: {message}", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// A line of the journal is an intact record, and not one of this run.
+    Manifest { path: PathBuf, message: String },
+    /// A line of the journal is an intact record of another run.
     #[error("{}:{line}: {message}", path.display())]
     Line {
-        /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: u64,
-        /// What is wrong with it.
         message: String,
     },
 }
@@ -67,7 +48,7 @@ pub(crate) enum ReadError {
 /// Reads `manifest.json`.
 ///
 /// # Errors
-/// When it is missing, malformed, of another format, or at odds with itself.
+/// If it is missing, malformed, of an unknown format, or inconsistent.
 pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
     #[derive(Deserialize)]
     struct Head {
@@ -78,11 +59,9 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
     let path = dir.join(MANIFEST);
     let read = Directory::open(dir).and_then(|dir| dir.read_to_string(MANIFEST));
     let text = read.map_err(|source| match source.kind() {
-        _ if !dir.exists() => ReadError::NotARun { dir: dir.to_owned(), why: "there is none" },
+        _ if !dir.exists() => ReadError::NotARun { dir: dir.to_owned(), why: "it does not exist" },
         _ if !dir.is_dir() => ReadError::NotARun { dir: dir.to_owned(), why: "it is a file" },
-        io::ErrorKind::NotFound => {
-            ReadError::NotARun { dir: dir.to_owned(), why: "it holds no manifest.json, which a run writes first" }
-        }
+        io::ErrorKind::NotFound => ReadError::NotARun { dir: dir.to_owned(), why: "it contains no manifest.json" },
         _ => ReadError::Io { path: path.clone(), source },
     })?;
     let wrong = |message: String| ReadError::Manifest { path: path.clone(), message };
@@ -91,24 +70,24 @@ pub(crate) fn manifest(dir: &Path) -> Result<Manifest, ReadError> {
         return Err(ReadError::Newer { path, format: head.format, tool_version: head.tool_version });
     }
     if head.format < OLDEST_FORMAT {
-        return Err(wrong(format!("format `{}` is none: expected {OLDEST_FORMAT} to {FORMAT}", head.format)));
+        return Err(wrong(format!("unknown format `{}`: expected {OLDEST_FORMAT} to {FORMAT}", head.format)));
     }
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     check::manifest(&manifest).map_err(wrong)?;
     Ok(manifest)
 }
 
-/// Whose a record is.
+/// The owner of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// A cell's, by its place in matrix order.
+pub(crate) enum RecordOwner {
+    /// A cell, by its index in matrix order.
     Cell(usize),
-    /// A pre-flight request's, by its place in the manifest.
+    /// A pre-flight probe, by its index in the manifest.
     Probe(usize),
 }
 
-/// The records of a run in the order in which they ended, each with whose it is. Records that were read before and
-/// damaged lines are left out, and are counted in [`Records::damage`].
+/// The records of a run in the order of their ends, each with its owner. Duplicate records and damaged lines are skipped,
+/// and counted in [`Records::damage`].
 pub(crate) struct Records {
     path: PathBuf,
     lines: Lines,
@@ -121,7 +100,7 @@ pub(crate) struct Records {
     is_checked: bool,
     /// The index of the identity of the last record.
     last: usize,
-    seen: Seen,
+    seen: SeenRequests,
     damage: DamageLog,
     /// The last line had no end and was dropped.
     pub(crate) truncated: bool,
@@ -131,7 +110,7 @@ impl Records {
     /// Opens `token_data.jsonl`.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// If it cannot be opened.
     pub(crate) fn open(dir: &Path, manifest: &Manifest) -> Result<Self, ReadError> {
         let path = dir.join(JOURNAL);
         let lines = Directory::open(dir).and_then(|dir| Lines::open(&dir));
@@ -145,24 +124,24 @@ impl Records {
             cells: cells.collect(),
             is_checked: manifest.format >= CHECKED_FORMAT,
             last: 0,
-            seen: Seen::default(),
+            seen: SeenRequests::default(),
             damage: DamageLog::new(manifest),
             truncated: false,
         })
     }
 
-    /// What could not be used of the lines that were read.
+    /// Returns the damage of the lines read so far.
     pub(crate) fn damage(&self) -> Damage {
         self.damage.finish()
     }
 
-    /// Where in the file the last line is, and how long it is with its end, bytes.
+    /// Returns the offset of the last line in the file, and its length with its end, bytes.
     pub(super) fn place(&self) -> (u64, u64) {
         (self.lines.offset, self.lines.length)
     }
 
-    /// Reads a line; nothing is in it where it is damaged, or was read before.
-    pub(super) fn next_line(&mut self) -> Option<Result<Option<(Of, Record)>, ReadError>> {
+    /// Reads a line. The inner option is `None` if the line is damaged or a duplicate.
+    pub(super) fn next_line(&mut self) -> Option<Result<Option<(RecordOwner, Record)>, ReadError>> {
         let parsed = match self.lines.read() {
             Err(source) => return Some(Err(ReadError::Io { path: self.path.clone(), source })),
             Ok(None) => return None,
@@ -177,24 +156,24 @@ impl Records {
             },
         };
         let Some((owner, record)) = parsed else {
-            self.damage.damaged(self.lines.offset, self.lines.length);
+            self.damage.add_damaged_line(self.lines.offset, self.lines.length);
             return Some(Ok(None));
         };
         self.last = owner;
-        let of = owner.checked_sub(self.cells.len()).map_or(Of::Cell(owner), Of::Probe);
+        let record_owner = owner.checked_sub(self.cells.len()).map_or(RecordOwner::Cell(owner), RecordOwner::Probe);
         let Record { repetition, cell_attempt: attempt, .. } = record;
-        let run = matches!(of, Of::Cell(_)).then_some(CellRun { cell: owner, repetition, attempt });
+        let run = matches!(record_owner, RecordOwner::Cell(_)).then_some(CellRun { cell: owner, repetition, attempt });
         if !self.seen.insert(owner, &record) {
-            self.damage.duplicate(run);
+            self.damage.add_duplicate(run);
             return Some(Ok(None));
         }
         if let Some(run) = run {
-            self.damage.record(run);
+            self.damage.add_record(run);
         }
-        Some(Ok(Some((of, record))))
+        Some(Ok(Some((record_owner, record))))
     }
 
-    /// The record of the last line and the index of its identity; nothing where the line is damaged.
+    /// Parses the last line. Returns the index of its identity and its record, or `None` if it is damaged.
     fn parse(&mut self) -> Result<Option<(usize, Record)>, ReadError> {
         let checksum = checksum::verify(&self.lines.text);
         let is_as_written = checksum == Some(true) || checksum.is_none() && !self.is_checked;
@@ -203,32 +182,32 @@ impl Records {
             self.lines.text[comma] = b'{';
             return Ok(serde_json::from_slice(&self.lines.text[comma..]).ok().map(|record| (owner, record)));
         }
-        self.parse_other_spelling(checksum == Some(true))
+        self.parse_rewritten(checksum == Some(true))
     }
 
-    /// The identity with which the line begins, letter by letter. Cells run one after the other: it is nearly always that
-    /// of the line before.
+    /// Returns the index of the identity that the line starts with. Cells run one after the other, so it is nearly always
+    /// that of the previous line.
     fn owner(&self) -> Option<usize> {
         #[derive(Deserialize)]
         struct Id {
             test_id: Option<String>,
         }
-        let begins = |owner: &usize| self.lines.text.starts_with(self.identities[*owner].as_bytes());
-        if self.last < self.identities.len() && begins(&self.last) {
+        let starts_line = |owner: &usize| self.lines.text.starts_with(self.identities[*owner].as_bytes());
+        if self.last < self.identities.len() && starts_line(&self.last) {
             return Some(self.last);
         }
         match serde_json::from_slice::<Id>(&self.lines.text).ok()?.test_id {
-            Some(id) => self.cells.get(&id).copied().filter(begins),
-            None => (self.cells.len()..self.identities.len()).find(begins),
+            Some(id) => self.cells.get(&id).copied().filter(starts_line),
+            None => (self.cells.len()..self.identities.len()).find(starts_line),
         }
     }
 
-    /// As [`Self::parse`], of a line that another program spelled: its values count, and its checksum is that of the
-    /// canonical spelling.
+    /// Like [`Self::parse`] for a line that another program rewrote: its values are compared, and the checksum is that of the
+    /// canonical form.
     ///
     /// # Errors
-    /// When the line is of another run, or of a cell that the manifest does not hold, and is intact.
-    fn parse_other_spelling(&self, is_intact: bool) -> Result<Option<(usize, Record)>, ReadError> {
+    /// If the line is intact and belongs to another run, or to a cell that is not in the manifest.
+    fn parse_rewritten(&self, is_intact: bool) -> Result<Option<(usize, Record)>, ReadError> {
         let Ok(Value::Object(mut fields)) = serde_json::from_slice::<Value>(&self.lines.text) else { return Ok(None) };
         let text = |key: &str| fields.get(key).and_then(Value::as_str);
         let run_id = text("run_id").unwrap_or_default();
@@ -241,7 +220,7 @@ impl Records {
             return match text("test_id") {
                 _ if !is_intact => Ok(None),
                 Some(id) if run_id == self.run_id => {
-                    Err(self.wrong(format!("a record of the cell {}, which {MANIFEST} does not hold", clean(id))))
+                    Err(self.wrong(format!("a record of the cell `{}`, which is not in {MANIFEST}", clean(id))))
                 }
                 _ if run_id == self.run_id => Err(self.wrong("not a record of a cell of this run")),
                 _ => Err(self.wrong("a record of another run")),
@@ -278,7 +257,7 @@ impl Records {
 }
 
 impl Iterator for Records {
-    type Item = Result<(Of, Record), ReadError>;
+    type Item = Result<(RecordOwner, Record), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -1,11 +1,11 @@
-//! One request, whatever its end. Times are milliseconds with three decimals on one monotonic
-//! clock; what does not apply is left out of the line.
+//! The record of a request. Times are milliseconds with three decimals on one monotonic clock; fields that do not apply are
+//! omitted.
 
-use super::Unfit;
+use super::ExclusionReason;
 use crate::matrix::order;
 use serde::{Deserialize, Serialize};
 
-/// When in its cell's life a request was sent.
+/// The phase of a cell in which a request was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Phase {
@@ -15,9 +15,9 @@ pub(crate) enum Phase {
     Steady,
     /// Still running at the deadline.
     Drain,
-    /// Sent before the load, to fill the prompt cache: it is paid for, and in no cell's numbers.
+    /// Sent before the load to fill the prompt cache: charged, but not counted in the cell.
     Priming,
-    /// Sent before the first cell, to learn what can be asked: it is paid for, and in no cell.
+    /// Sent before the first cell as a pre-flight probe: charged, but part of no cell.
     Preflight,
 }
 
@@ -28,7 +28,7 @@ impl Phase {
     }
 }
 
-/// How a request ended: four populations that are never pooled by accident.
+/// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
@@ -38,18 +38,18 @@ pub(crate) enum Outcome {
     Throttled,
     /// Any other error.
     Failed,
-    /// Still running when the run had to stop: neither a success nor a failure is known.
+    /// Still in flight at the drain bound: its result is unknown.
     Censored,
 }
 
 impl Outcome {
-    /// The old tool's failures: throttled and failed.
+    /// Whether it counts as a failure: throttled or failed.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Throttled | Self::Failed)
     }
 }
 
-/// Whether a request paid for its connection.
+/// Whether a request opened its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Connection {
@@ -59,64 +59,60 @@ pub(crate) enum Connection {
     Reused,
 }
 
-/// What is written of one request beside the identity of its cell (run, test id, axes), which the
-/// journal writes in front.
+/// The fields of a request in the journal after the identity of its cell (run, test id, axes).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// When the request ended, epoch seconds with a fraction.
+    /// End of the request, epoch seconds with a fraction.
     pub(crate) timestamp: f64,
-    /// From the send (open loop: from the intended start) to the last byte.
+    /// Time from the send (open loop: from the intended start) to the last byte.
     pub(crate) response_time_ms: f64,
-    /// Tokens of the prompt, as the reply's usage says.
+    /// Tokens of the prompt, as reported in the usage of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) input_tokens: Option<u64>,
     /// Tokens of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) output_tokens: Option<u64>,
-    /// Their sum, as the service says.
+    /// Their sum, as reported by the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) total_tokens: Option<u64>,
-    /// `outcome` is `succeeded`; kept for readers of the old tool's file.
+    /// Whether `outcome` is `succeeded`; for readers of the previous tool's format.
     pub(crate) success: bool,
-    /// Which run of the matrix, from 1.
+    /// Repetition of the matrix, from 1.
     pub(crate) repetition: u32,
-    /// Which attempt at its turn, from 1; only the last one counts.
+    /// Attempt of the cell run, from 1; only the last one counts.
     #[serde(default = "order::first_attempt", skip_serializing_if = "order::is_first")]
     pub(crate) cell_attempt: u32,
-    /// The machine that sent it, from 0, where several made the run.
+    /// Index of the shard, from 0, in a sharded run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shard: Option<u32>,
     /// The virtual user, from 0 in each cell; an open loop has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<u32>,
-    /// The order of the starts in the cell, from 0; where several machines made the run, the i-th of n has every
-    /// n-th number from i on.
+    /// Number of the start in the cell, from 0; shard i of n uses every n-th number from i on.
     pub(crate) seq: u64,
-    /// When in the cell's life it was sent.
     pub(crate) phase: Phase,
-    /// How it ended.
     pub(crate) outcome: Outcome,
-    /// The SDK exception's name, or a class of ours (`record::class`).
+    /// Name of the SDK exception, or a class of `record::class`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error_class: Option<String>,
     /// At most 500 characters, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error_message: Option<String>,
-    /// Of the reply, if there was one.
+    /// HTTP status of the reply, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) http_status: Option<u16>,
-    /// What AWS support asks for.
+    /// Request id for AWS support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) request_id: Option<String>,
     /// `end_turn`, `max_tokens`, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stop_reason: Option<String>,
-    /// The tier that served it, where the reply says so.
+    /// The tier that served it, if the reply reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resolved_service_tier: Option<String>,
-    /// Why a success says nothing about its cell's latency.
+    /// Why a success is excluded from the latencies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) validity: Option<Unfit>,
+    pub(crate) validity: Option<ExclusionReason>,
     /// Input tokens read from the prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache_read_tokens: Option<u64>,
@@ -141,10 +137,10 @@ pub(crate) struct Record {
     /// From the send to the last byte (open loop).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service_time_ms: Option<f64>,
-    /// From the send to the first content that is not empty (streams; so are the next ones).
+    /// From the send to the first non-empty content (streams only, like the following fields).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ttft_ms: Option<f64>,
-    /// From the send to the first text of the answer, reasoning aside.
+    /// From the send to the first text of the answer after reasoning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ttfat_ms: Option<f64>,
     /// From the send to the last content.
@@ -156,37 +152,37 @@ pub(crate) struct Record {
     /// Content events; a token need not be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) chunks: Option<u32>,
-    /// The median time between two of them.
+    /// Median time between content events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) chunk_gap_p50_ms: Option<f64>,
-    /// The longest.
+    /// Maximum time between content events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) chunk_gap_max_ms: Option<f64>,
-    /// The prompt that was drawn, where the prompt size is a mix.
+    /// The selected prompt, if the prompt size is a mix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt: Option<String>,
-    /// What was said, system text first; only where the plan asks for it.
+    /// Text of the prompt, system text first; only if the plan records text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt_text: Option<String>,
-    /// What was answered, without reasoning; as above.
+    /// Text of the reply without reasoning; only if the plan records text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reply_text: Option<String>,
-    /// The line of a data set that was drawn, from 1.
+    /// The selected line of a data set, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt_line: Option<u32>,
-    /// The first line of the data set with the same prompt, where that is another one.
+    /// The first line of the data set with the same prompt, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) prompt_same_as: Option<u32>,
     /// Bytes of the reply's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) response_bytes: Option<u64>,
-    /// Whether it paid for a connection; nothing where none was reached.
+    /// Whether it opened a connection; `None` if no connection was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) connection: Option<Connection>,
-    /// `http/1.1`, or whatever was spoken.
+    /// HTTP version, such as `http/1.1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<String>,
-    /// What a new connection took: name, TCP, TLS.
+    /// Time to open a new connection: name, TCP, TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) connect_ms: Option<f64>,
 }
@@ -195,7 +191,7 @@ pub(crate) struct Record {
 pub(crate) mod tests {
     use super::Record;
 
-    /// A success of no length, for tests of other rooms.
+    /// Returns a success with zero times, for tests of other modules.
     pub(crate) fn record() -> Record {
         serde_json::from_value(serde_json::json!({
             "timestamp": 0.0, "response_time_ms": 0.0, "success": true, "repetition": 1, "seq": 0,

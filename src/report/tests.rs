@@ -18,7 +18,7 @@ use super::view::{View, build};
 use super::{FORMATS, Rendered};
 use crate::matrix::{expand, order::turns};
 use crate::plan::{Origins, Plan};
-use crate::record::manifest::{FORMAT, Machine, Manifest, PlannedCell, Second, TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport, FORMAT, Machine, Manifest, PlannedCell, Second};
 use crate::record::{Connection, Outcome, Phase, Record};
 use crate::stats::Collector;
 use crate::verdict::slo::evaluate;
@@ -42,7 +42,7 @@ fn plan() -> Plan {
 pub(crate) fn manifest() -> Manifest {
     let plan = plan();
     let cells = expand(&plan);
-    let report = |index: usize, end: TurnEnd, reason: Option<&str>, requests| TurnReport {
+    let report = |index: usize, end: CellRunEnd, reason: Option<&str>, requests| CellRunReport {
         test_id: cells[index].id.clone(),
         repetition: 1,
         attempt: 1,
@@ -96,11 +96,11 @@ pub(crate) fn manifest() -> Manifest {
         only: vec![],
         order: turns(&cells, &plan.load, 1),
         turns: vec![
-            report(0, TurnEnd::Finished, None, 40),
-            report(1, TurnEnd::Finished, None, 80),
+            report(0, CellRunEnd::Finished, None, 40),
+            report(1, CellRunEnd::Finished, None, 80),
             report(
                 2,
-                TurnEnd::Aborted,
+                CellRunEnd::Aborted,
                 Some("its first 5 requests were all refused: ValidationException: no such tier"),
                 5,
             ),
@@ -311,7 +311,7 @@ fn a_tier_stands_against_default_in_every_output() {
     manifest.turns = cells
         .iter()
         .take(2)
-        .map(|cell| TurnReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.turns[0].clone() })
+        .map(|cell| CellRunReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.turns[0].clone() })
         .collect();
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
     let half = r#"{ "model_id": "amazon.nova-premier-v1:0", "service_tier": "flex", "input": 1.25, "output": 6.25, "source": "half" }"#;
@@ -388,7 +388,7 @@ fn a_line_of_the_journal_and_the_manifest() {
     let read = crate::record::read::manifest(dir.path()).unwrap();
     assert_eq!(read, manifest);
     let records: Vec<_> = crate::record::read::Records::open(dir.path(), &read).unwrap().map(Result::unwrap).collect();
-    let of = |(cell, record)| (crate::record::read::Of::Cell(cell), record);
+    let of = |(cell, record)| (crate::record::read::RecordOwner::Cell(cell), record);
     assert_eq!(records, written.into_iter().map(of).collect::<Vec<_>>());
     let text = std::fs::read_to_string(dir.path().join("token_data.jsonl")).unwrap();
     let lines: Vec<&str> = text.lines().collect();

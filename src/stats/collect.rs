@@ -7,9 +7,9 @@ use super::spend::Spend;
 use super::stalls::Stalls;
 use super::summary::{self, Summary};
 use crate::prices::Prices;
-use crate::record::manifest::{Manifest, PlannedCell, TurnReport};
+use crate::record::manifest::{CellRunReport, Manifest, PlannedCell};
 use crate::record::probe::Probe;
-use crate::record::{Outcome, Phase, Record, Unfit, class, is_blocked};
+use crate::record::{ExclusionReason, Outcome, Phase, Record, class, is_blocked};
 use std::collections::{BTreeMap, HashMap};
 
 /// The part of a record that statistics need.
@@ -60,7 +60,7 @@ pub(crate) struct Sample {
     /// The reply hit `max_tokens`.
     pub(crate) cut: bool,
     /// Why the sample is excluded from latencies.
-    pub(crate) unfit: Option<Unfit>,
+    pub(crate) unfit: Option<ExclusionReason>,
     /// Sent after another shard had ended its load.
     pub(crate) is_late: bool,
 }
@@ -127,7 +127,7 @@ impl<'a> Collector<'a> {
         accumulator.answered |= record.http_status.is_some();
         accumulator.implausible += u64::from(record.implausible_values.unwrap_or(0));
         let sample = Sample::from_record(record);
-        if sample.unfit == Some(Unfit::Blocked) {
+        if sample.unfit == Some(ExclusionReason::Blocked) {
             let reason = record.stop_reason.as_deref().unwrap_or("other");
             let is_known = accumulator.blocked.len() < MAX_STOP_REASONS || accumulator.blocked.contains_key(reason);
             *accumulator.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
@@ -163,8 +163,8 @@ impl<'a> Collector<'a> {
 
 /// Returns the stalls that may matter, by cell.
 fn stalls(manifest: &Manifest) -> HashMap<usize, Stalls> {
-    let mut by_id: HashMap<&str, Vec<&TurnReport>> = HashMap::new();
-    let has_stalls = |turn: &&TurnReport| turn.machines().iter().any(|part| !part.disturbances.stalls.is_empty());
+    let mut by_id: HashMap<&str, Vec<&CellRunReport>> = HashMap::new();
+    let has_stalls = |turn: &&CellRunReport| turn.machines().iter().any(|part| !part.disturbances.stalls.is_empty());
     for turn in manifest.turns.iter().filter(has_stalls) {
         by_id.entry(&turn.test_id).or_default().push(turn);
     }
@@ -214,8 +214,8 @@ impl Sample {
 }
 
 /// Detects blocked replies in journals of earlier versions, which lack a validity.
-fn blocked(record: &Record) -> Option<Unfit> {
-    (record.success && record.stop_reason.as_deref().is_some_and(is_blocked)).then_some(Unfit::Blocked)
+fn blocked(record: &Record) -> Option<ExclusionReason> {
+    (record.success && record.stop_reason.as_deref().is_some_and(is_blocked)).then_some(ExclusionReason::Blocked)
 }
 
 fn saturate(number: u64) -> u32 {
@@ -225,18 +225,18 @@ fn saturate(number: u64) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::{Outcome, Phase, Sample};
-    use crate::record::manifest::{TurnEnd, TurnReport};
+    use crate::record::manifest::{CellRunEnd, CellRunReport};
 
     /// A second in which nothing happened, for tests of other files.
-    pub(in crate::stats) fn turn() -> TurnReport {
-        TurnReport {
+    pub(in crate::stats) fn turn() -> CellRunReport {
+        CellRunReport {
             test_id: "cell".into(),
             repetition: 1,
             attempt: 1,
             started_ms: 0,
             ended_ms: 0,
             load_ms: 1_000.0,
-            end: TurnEnd::Finished,
+            end: CellRunEnd::Finished,
             reason: None,
             failed: None,
             requests: 0,

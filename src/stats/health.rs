@@ -9,7 +9,7 @@ use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Outcome;
-use crate::record::manifest::{Manifest, TurnReport};
+use crate::record::manifest::{CellRunReport, Manifest};
 use crate::units::text::count;
 
 /// Send lag up to this never makes a cell INVALID, milliseconds.
@@ -67,7 +67,7 @@ pub(crate) struct ClientMeasurements {
 /// Part of a cell run on one machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
-    pub(super) report: &'a TurnReport,
+    pub(super) report: &'a CellRunReport,
     /// End of the load on the first machine that ended, milliseconds.
     pub(super) until_ms: f64,
 }
@@ -144,7 +144,7 @@ impl Health {
     pub(super) fn new(
         cell: &Cell,
         manifest: &Manifest,
-        turns: &[TurnReport],
+        turns: &[CellRunReport],
         window: &Window,
         samples: &[Sample],
         median_ms: Option<f64>,
@@ -202,9 +202,9 @@ impl Health {
 }
 
 /// Returns all wall-clock jumps by time.
-fn clock_jumps(turns: &[TurnReport]) -> Vec<(Option<u32>, u64, f64)> {
-    let parts = turns.iter().flat_map(TurnReport::machines);
-    let of_part = |part: &TurnReport| {
+fn clock_jumps(turns: &[CellRunReport]) -> Vec<(Option<u32>, u64, f64)> {
+    let parts = turns.iter().flat_map(CellRunReport::machines);
+    let of_part = |part: &CellRunReport| {
         let (shard, started_ms) = (part.shard, part.started_ms);
         let jumps = part.disturbances.clock_jumps.clone().into_iter();
         jumps.map(move |jump| (shard, started_ms.saturating_add(jump.at_ms as u64), jump.by_ms))
@@ -309,13 +309,13 @@ mod tests {
     use super::*;
     use crate::record::disturbance::Stall;
 
-    fn idle(turns: &[TurnReport], samples: &[Sample]) -> Option<f64> {
+    fn idle(turns: &[CellRunReport], samples: &[Sample]) -> Option<f64> {
         let parts: Vec<Part> = turns.iter().map(|report| Part { report, until_ms: report.load_ms }).collect();
         UserTimeBalance::new(&parts, samples).idle_share()
     }
 
-    fn turn(user_ms: f64, think_ms: f64) -> TurnReport {
-        TurnReport { user_ms, think_ms, ..super::super::collect::tests::turn() }
+    fn turn(user_ms: f64, think_ms: f64) -> CellRunReport {
+        CellRunReport { user_ms, think_ms, ..super::super::collect::tests::turn() }
     }
 
     fn sample(start_ms: f64, response_ms: f64) -> Sample {
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn start_delayed_by_the_disk_is_invalid() {
         let raw = |starts_waited| {
-            let report = TurnReport { starts_waited, ..turn(0.0, 0.0) };
+            let report = CellRunReport { starts_waited, ..turn(0.0, 0.0) };
             let window = Window { start_ms: 0.0, length_s: 1.0, settled: true };
             ClientMeasurements::new(1.0, &[Part { report: &report, until_ms: 1_000.0 }], &window, &[])
         };

@@ -4,7 +4,7 @@
 use super::collect::Sample;
 use super::window::Window;
 use crate::record::Outcome;
-use crate::record::manifest::TurnReport;
+use crate::record::manifest::CellRunReport;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -50,7 +50,7 @@ impl Default for LatencyHistogram {
 /// header's divisor makes its `Interval_Max` milliseconds. Nothing where nothing ran.
 pub(super) fn log<'a>(
     cell: &str,
-    turns: &[TurnReport],
+    turns: &[CellRunReport],
     window: &Window,
     samples: impl Iterator<Item = &'a Sample>,
 ) -> Vec<u8> {
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_log_reads_back_equal() {
-        let turn = crate::record::manifest::TurnReport {
+        let turn = crate::record::manifest::CellRunReport {
             started_ms: 1_795_511_763_456,
             ended_ms: 1_795_511_768_456,
             load_ms: 5_000.0,

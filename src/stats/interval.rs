@@ -7,7 +7,7 @@ use super::proportion::Tally;
 use super::student;
 use super::summary::{CellSummary, is_good};
 use crate::plan::{Counted, Flow, Goodput, Timed};
-use crate::record::{Outcome, Unfit};
+use crate::record::{ExclusionReason, Outcome};
 
 /// Probability outside an interval on either side.
 const ALPHA: f64 = 0.025;
@@ -91,7 +91,7 @@ pub(crate) fn counts(of: Counted, sample: &Sample) -> bool {
     match of {
         Counted::Failures => sample.outcome.is_failure(),
         Counted::Throttles => sample.outcome == Outcome::Throttled,
-        Counted::Blocked => sample.unfit == Some(Unfit::Blocked),
+        Counted::Blocked => sample.unfit == Some(ExclusionReason::Blocked),
     }
 }
 

@@ -4,7 +4,7 @@ use super::histogram::LatencyHistogram;
 use super::spend::Spend;
 use crate::matrix::Cell;
 use crate::prices::Prices;
-use crate::record::manifest::{Second, TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport, Second};
 use crate::record::{Outcome, Record};
 use crate::units::Usd;
 use std::collections::VecDeque;
@@ -76,7 +76,7 @@ pub(crate) struct FinishedCell {
     /// Cost, if completely known.
     pub(crate) usd: Option<Usd>,
     /// How it ended.
-    pub(crate) end: TurnEnd,
+    pub(crate) end: CellRunEnd,
     /// Why the cell did not finish.
     pub(crate) reason: Option<String>,
 }
@@ -156,7 +156,7 @@ impl LiveStats {
     }
 
     /// Ends the cell.
-    pub(crate) fn end(&mut self, report: &TurnReport) {
+    pub(crate) fn end(&mut self, report: &CellRunReport) {
         (self.is_over, self.users, self.in_flight) = (true, 0, 0);
         self.done.push(FinishedCell {
             place: self.place.unwrap_or_default(),

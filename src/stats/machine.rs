@@ -6,7 +6,7 @@ use super::stalls::Standstill;
 use super::window::Window;
 use crate::matrix::{Cell, format_shards};
 use crate::record::Phase;
-use crate::record::manifest::{Manifest, ShardPart, Shards, TurnReport};
+use crate::record::manifest::{CellRunReport, Manifest, ShardPart, Shards};
 use std::collections::BTreeMap;
 
 /// Client health of one shard.
@@ -46,7 +46,7 @@ impl ShardHealth {
 pub(super) fn shard_health<'a>(
     cell: &Cell,
     manifest: &Manifest,
-    turns: &'a [TurnReport],
+    turns: &'a [CellRunReport],
     window: &Window,
     samples: &[Sample],
     limit_ms: f64,
@@ -54,7 +54,7 @@ pub(super) fn shard_health<'a>(
 ) -> Vec<ShardHealth> {
     let Some(shards) = &manifest.shards else { return Vec::new() };
     let mut sent: BTreeMap<u32, Vec<&Sample>> = BTreeMap::new();
-    for shard in turns.iter().flat_map(TurnReport::machines).filter_map(|part| part.shard) {
+    for shard in turns.iter().flat_map(CellRunReport::machines).filter_map(|part| part.shard) {
         sent.entry(shard).or_default();
     }
     for sample in samples {
@@ -65,7 +65,7 @@ pub(super) fn shard_health<'a>(
     let machine = |(shard, samples): (u32, Vec<&Sample>)| {
         let here = shards.parts.iter().find(|part| part.index == shard);
         let cores = here.map_or(&manifest.machine, |part| &part.machine).allowed_cores();
-        let part = |turn: &'a TurnReport| {
+        let part = |turn: &'a CellRunReport| {
             let report = turn.machines().iter().find(|part| part.shard == Some(shard))?;
             Some(Part { report, until_ms: turn.load_ms })
         };
@@ -95,7 +95,7 @@ pub(super) fn shard_health<'a>(
 
 /// Ends the load of every cell run for all shards when the first one ends: later sends and requests then in flight belong
 /// to the drain.
-pub(super) fn end_together(turns: &[TurnReport], samples: &mut [Sample]) {
+pub(super) fn end_together(turns: &[CellRunReport], samples: &mut [Sample]) {
     for turn in turns.iter().filter(|turn| turn.parts.iter().any(|part| part.load_ms > turn.load_ms)) {
         for sample in samples.iter_mut().filter(|sample| sample.repetition == turn.repetition) {
             sample.is_late = sample.start_ms > turn.load_ms;
@@ -109,10 +109,10 @@ pub(super) fn end_together(turns: &[TurnReport], samples: &mut [Sample]) {
 
 /// Describes shards without a report of some cell run: `shard 2 of 4 is missing`, or `was cut off` if it left partial
 /// results; `None` if all are complete.
-pub(super) fn missing_shards(manifest: &Manifest, turns: &[TurnReport]) -> Option<String> {
+pub(super) fn missing_shards(manifest: &Manifest, turns: &[CellRunReport]) -> Option<String> {
     let Shards { count, parts, .. } = manifest.shards.as_ref().filter(|shards| shards.count > 1)?;
     let count = *count;
-    let lacks = |turn: &TurnReport, shard: u32| turn.machines().iter().all(|part| part.shard != Some(shard));
+    let lacks = |turn: &CellRunReport, shard: u32| turn.machines().iter().all(|part| part.shard != Some(shard));
     let missing: Vec<u32> = (0..count).filter(|shard| turns.iter().any(|turn| lacks(turn, *shard))).collect();
     let is_here = |shard: &u32| parts.iter().any(|part| part.index == *shard);
     let what = match (missing.iter().all(is_here), &missing[..]) {
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
 
     /// A turn of machines whose loads had these lengths, with one user each who thinks half of the time.
-    fn merged(lengths_ms: &[f64]) -> TurnReport {
-        let part = |(shard, load_ms): (u32, &f64)| TurnReport {
+    fn merged(lengths_ms: &[f64]) -> CellRunReport {
+        let part = |(shard, load_ms): (u32, &f64)| CellRunReport {
             load_ms: *load_ms,
             user_ms: *load_ms,
             think_ms: load_ms / 2.0,
@@ -161,7 +161,7 @@ mod tests {
             ..turn()
         };
         let load_ms = lengths_ms.iter().copied().fold(f64::INFINITY, f64::min);
-        TurnReport { load_ms, parts: (0..).zip(lengths_ms).map(part).collect(), ..turn() }
+        CellRunReport { load_ms, parts: (0..).zip(lengths_ms).map(part).collect(), ..turn() }
     }
 
     fn sent(shard: u16, start_ms: f64, response_ms: f64) -> Sample {
@@ -193,7 +193,7 @@ mod tests {
             (steady, false),
         ];
         assert_eq!(said, expected);
-        let alone = [TurnReport { load_ms: 600.0, ..turn() }];
+        let alone = [CellRunReport { load_ms: 600.0, ..turn() }];
         let mut samples = [sent(0, 700.0, 100.0)];
         end_together(&alone, &mut samples);
         assert!(!samples[0].is_late, "of one machine nothing is");

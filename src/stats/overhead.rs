@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn stalled_requests_do_not_count_as_overhead() {
         let mut samples = samples(|n| if n < 200 { 5.0 } else { 500.0 });
-        samples[200..].iter_mut().for_each(|sample| sample.unfit = Some(crate::record::Unfit::ClientStalled));
+        samples[200..].iter_mut().for_each(|sample| sample.unfit = Some(crate::record::ExclusionReason::ClientStalled));
         assert_eq!(halves(&samples), None);
     }
 }

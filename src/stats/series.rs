@@ -4,7 +4,7 @@ use super::collect::Sample;
 use super::histogram::LatencyHistogram;
 use super::percentile::nearest_rank;
 use crate::record::Outcome;
-use crate::record::manifest::TurnReport;
+use crate::record::manifest::CellRunReport;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The percentiles of Locust's files.
@@ -50,11 +50,11 @@ pub(crate) struct HistoryRow {
 
 /// The rows of all turns, one after the other. Times are of successes, with `include_failures` of the
 /// failed and throttled too, and of none that was in flight while this machine stood still.
-pub(super) fn history(turns: &[TurnReport], samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
+pub(super) fn history(turns: &[CellRunReport], samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
     turns.iter().flat_map(|turn| one_turn(turn, samples, include_failures)).collect()
 }
 
-fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
+fn one_turn(turn: &CellRunReport, samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
     let shifts: BTreeMap<Option<u16>, f64> = turn
         .parts
         .iter()
@@ -111,7 +111,7 @@ fn one_turn(turn: &TurnReport, samples: &[Sample], include_failures: bool) -> Ve
 
 /// Length of a turn, rounded up. A manifest whose times are far apart and whose series is short says nothing of the
 /// seconds between: they take no memory.
-fn seconds(turn: &TurnReport) -> u64 {
+fn seconds(turn: &CellRunReport) -> u64 {
     /// A turn that was killed left no series.
     const UNSAMPLED: u64 = 7 * 86_400;
     /// Seconds that a machine which stood still did not sample.
@@ -182,15 +182,15 @@ impl Total {
 mod tests {
     use super::super::collect::tests::{sample, turn};
     use super::*;
-    use crate::record::Unfit;
+    use crate::record::ExclusionReason;
 
     #[test]
     fn requests_in_flight_during_a_stall_are_counted_and_not_timed() {
         let failed = |unfit, response_ms| Sample { outcome: Outcome::Failed, unfit, response_ms, ..sample() };
-        let turn = TurnReport { ended_ms: 1_000, ..turn() };
+        let turn = CellRunReport { ended_ms: 1_000, ..turn() };
         let samples = [
-            failed(Some(Unfit::ClientStalled), 9_000.0),
-            Sample { unfit: Some(Unfit::ClientStalled), response_ms: 8_000.0, ..sample() },
+            failed(Some(ExclusionReason::ClientStalled), 9_000.0),
+            Sample { unfit: Some(ExclusionReason::ClientStalled), response_ms: 8_000.0, ..sample() },
             failed(None, 7.0),
         ];
         let rows = history(&[turn], &samples, true);

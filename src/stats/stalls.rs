@@ -7,8 +7,8 @@ use super::latency::{Latency, Metric, Population};
 use super::percentile::nearest_rank;
 use super::window::Window;
 use crate::record::disturbance::Stall;
-use crate::record::manifest::TurnReport;
-use crate::record::{Outcome, Unfit};
+use crate::record::manifest::CellRunReport;
+use crate::record::{ExclusionReason, Outcome};
 use crate::units::timestamp;
 use std::collections::HashMap;
 
@@ -51,9 +51,9 @@ struct Span {
 
 impl Stalls {
     /// Marks the samples that were in flight during a stall that matters.
-    pub(super) fn exclude(turns: &[TurnReport], samples: &mut [Sample]) -> Self {
-        let is_calm = |part: &TurnReport| part.disturbances.stalls.is_empty();
-        if turns.iter().flat_map(TurnReport::machines).all(is_calm) {
+    pub(super) fn exclude(turns: &[CellRunReport], samples: &mut [Sample]) -> Self {
+        let is_calm = |part: &CellRunReport| part.disturbances.stalls.is_empty();
+        if turns.iter().flat_map(CellRunReport::machines).all(is_calm) {
             return Self { limit_ms: STALL_MS, ..Self::default() };
         }
         // The p50 of a cell whose requests all met a stall contains the stalls: it is taken without them.
@@ -69,18 +69,18 @@ impl Stalls {
         for sample in samples.iter_mut().filter(|sample| sample.unfit.is_none()) {
             let (start_ms, end_ms) = (sample.start_ms, sample.start_ms + sample.response_ms);
             if stalls.touches((sample.repetition, sample.shard), start_ms, end_ms) {
-                sample.unfit = Some(Unfit::ClientStalled);
+                sample.unfit = Some(ExclusionReason::ClientStalled);
             }
         }
         stalls
     }
 
     /// All stalls of these turns that may matter, whatever the p50 of their cell is.
-    pub(super) fn of_turns<'t>(turns: impl IntoIterator<Item = &'t TurnReport>) -> Self {
+    pub(super) fn of_turns<'t>(turns: impl IntoIterator<Item = &'t CellRunReport>) -> Self {
         Self::longer_than(STALL_MS, turns)
     }
 
-    fn longer_than<'t>(limit_ms: f64, turns: impl IntoIterator<Item = &'t TurnReport>) -> Self {
+    fn longer_than<'t>(limit_ms: f64, turns: impl IntoIterator<Item = &'t CellRunReport>) -> Self {
         let mut by_machine = HashMap::new();
         for turn in turns {
             for part in turn.machines() {
@@ -252,7 +252,7 @@ impl PercentileShift {
     /// The percentile that they moved most, of response times and of the times to first token of streams.
     pub(super) fn most(window: &Window, samples: &[Sample], population: Population, is_stream: bool) -> Option<Self> {
         let clean = || samples.iter().filter(|sample| window.includes(sample));
-        let stalled = |sample: &&Sample| sample.unfit.is_none() || sample.unfit == Some(Unfit::ClientStalled);
+        let stalled = |sample: &&Sample| sample.unfit.is_none() || sample.unfit == Some(ExclusionReason::ClientStalled);
         let all = || samples.iter().filter(|sample| window.contains(sample)).filter(stalled);
         let ttft = is_stream.then_some((Metric::Ttft, Population::Settled, ["p50 of TTFT", "p95 of TTFT"]));
         let mut moved: Vec<Self> = Vec::new();
@@ -299,11 +299,11 @@ mod tests {
     use crate::record::disturbance::Disturbances;
     use proptest::prelude::*;
 
-    fn stalled(stalls: &[(f64, f64)]) -> TurnReport {
+    fn stalled(stalls: &[(f64, f64)]) -> CellRunReport {
         let stall =
             |(from_ms, length_ms): &(f64, f64)| Stall { from_ms: *from_ms, length_ms: *length_ms, suspended_ms: 0.0 };
         let disturbances = Disturbances { stalls: stalls.iter().map(stall).collect(), ..Disturbances::default() };
-        TurnReport { load_ms: 10_000.0, started_ms: 1_795_511_763_456, disturbances, ..turn() }
+        CellRunReport { load_ms: 10_000.0, started_ms: 1_795_511_763_456, disturbances, ..turn() }
     }
 
     fn sent(start_ms: f64, response_ms: f64) -> Sample {
@@ -314,9 +314,9 @@ mod tests {
         Window { start_ms: 1_000.0, length_s: 9.0, settled: true }
     }
 
-    fn excluded(turns: &[TurnReport], samples: &mut [Sample]) -> Vec<bool> {
+    fn excluded(turns: &[CellRunReport], samples: &mut [Sample]) -> Vec<bool> {
         Stalls::exclude(turns, samples);
-        samples.iter().map(|sample| sample.unfit == Some(Unfit::ClientStalled)).collect()
+        samples.iter().map(|sample| sample.unfit == Some(ExclusionReason::ClientStalled)).collect()
     }
 
     #[test]
@@ -331,11 +331,11 @@ mod tests {
             sent(8_000.001, 50.0),  // sent after it
             Sample { outcome: Outcome::Failed, timed_out: true, ..sent(1_990.0, 6_010.0) },
             Sample { repetition: 2, ..sent(1_900.0, 6_200.0) },
-            Sample { unfit: Some(Unfit::WarmMiss), ..sent(1_900.0, 6_200.0) },
+            Sample { unfit: Some(ExclusionReason::WarmMiss), ..sent(1_900.0, 6_200.0) },
         ];
         let expected = [false, false, true, true, true, false, true, false, false];
         assert_eq!(excluded(&turns, &mut samples), expected);
-        assert_eq!(samples[8].unfit, Some(Unfit::WarmMiss), "each is excluded for one reason");
+        assert_eq!(samples[8].unfit, Some(ExclusionReason::WarmMiss), "each is excluded for one reason");
         let mut calm = [sent(1_900.0, 6_200.0)];
         assert_eq!(excluded(&[stalled(&[])], &mut calm), [false]);
     }

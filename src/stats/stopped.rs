@@ -3,7 +3,7 @@
 
 use super::summary::CellSummary;
 use super::validity::Validity;
-use crate::record::manifest::{TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport};
 
 /// Cause of an incomplete cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,17 +26,17 @@ pub(crate) enum Stopped {
 
 impl Stopped {
     /// Returns the cause; `None` if all planned repetitions are complete. `turns` are the last attempts.
-    pub(super) fn from_turns(turns: &[TurnReport], planned: usize) -> Option<Self> {
-        let has = |end: TurnEnd| turns.iter().any(|turn| turn.end == end);
+    pub(super) fn from_turns(turns: &[CellRunReport], planned: usize) -> Option<Self> {
+        let has = |end: CellRunEnd| turns.iter().any(|turn| turn.end == end);
         // Resumable causes take precedence.
         let causes = [
-            (has(TurnEnd::Interrupted), Self::Interrupted),
-            (has(TurnEnd::OutOfBudget), Self::Budget),
-            (has(TurnEnd::LostCredentials), Self::Credentials),
-            (has(TurnEnd::DailyQuota), Self::DailyQuota),
+            (has(CellRunEnd::Interrupted), Self::Interrupted),
+            (has(CellRunEnd::OutOfBudget), Self::Budget),
+            (has(CellRunEnd::LostCredentials), Self::Credentials),
+            (has(CellRunEnd::DailyQuota), Self::DailyQuota),
             (turns.len() < planned, Self::Unfinished),
-            (has(TurnEnd::Aborted), Self::AbortRule),
-            (has(TurnEnd::FailedEarly), Self::Threshold),
+            (has(CellRunEnd::Aborted), Self::AbortRule),
+            (has(CellRunEnd::FailedEarly), Self::Threshold),
         ];
         causes.into_iter().find_map(|(holds, cause)| holds.then_some(cause))
     }

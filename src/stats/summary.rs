@@ -25,9 +25,9 @@ use crate::matrix::{AxisValue, Cell, find_axis};
 use crate::plan::{Api, CacheMode, Goodput};
 use crate::record::damage::Damage;
 use crate::record::disturbance::Disturbances;
-use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
-use crate::record::probe::Excluded;
-use crate::record::{LastReports, Outcome, Unfit};
+use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
+use crate::record::probe::ExcludedCells;
+use crate::record::{ExclusionReason, LastReports, Outcome};
 use crate::units::{Keyed, Samples};
 use std::collections::BTreeMap;
 
@@ -225,7 +225,7 @@ pub(crate) struct CellSummary {
     pub(crate) unreported_tiers: u64,
     pub(super) samples: Vec<Sample>,
     /// How its turns went.
-    pub(super) turns: Vec<TurnReport>,
+    pub(super) turns: Vec<CellRunReport>,
     /// By repetition: from the first start to the moment after which nothing new started.
     pub(super) load_ms: BTreeMap<u32, f64>,
 }
@@ -260,7 +260,7 @@ impl Summary {
         self.is_in_progress = true;
         let reports = manifest.last_reports();
         for cell in &mut self.cells {
-            if reports.of_cell(&cell.cell.id).iter().any(|report| report.end.is_broken()) {
+            if reports.of_cell(&cell.cell.id).iter().any(|report| report.end.is_incomplete()) {
                 continue;
             }
             for warning in cell.warnings.iter_mut().filter(|warning| **warning == Warning::Interrupted) {
@@ -315,7 +315,7 @@ pub(super) fn summarise(manifest: &Manifest, accumulator: Vec<CellAccumulator>) 
         .zip(accumulator)
         .zip(repetitions)
         .map(|((planned, accumulator), repetitions)| {
-            let turns: Vec<TurnReport> = turns(&reports, &planned.cell, &accumulator.samples);
+            let turns: Vec<CellRunReport> = turns(&reports, &planned.cell, &accumulator.samples);
             cell(manifest, &excluded, &planned.cell, &turns, repetitions, accumulator)
         })
         .collect();
@@ -331,8 +331,8 @@ pub(super) fn summarise(manifest: &Manifest, accumulator: Vec<CellAccumulator>) 
 }
 
 /// Returns the reports of a cell's runs. A killed run has no report: it is reconstructed from its records.
-fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<TurnReport> {
-    let mut turns: Vec<TurnReport> = reports.of_cell(&cell.id).iter().map(|report| (*report).clone()).collect();
+fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<CellRunReport> {
+    let mut turns: Vec<CellRunReport> = reports.of_cell(&cell.id).iter().map(|report| (*report).clone()).collect();
     let mut unreported: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
     unreported.sort_unstable();
     unreported.dedup();
@@ -344,14 +344,14 @@ fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<TurnRepo
             .fold(f64::INFINITY, f64::min);
         let end_s = of_it().map(|sample| sample.ended_s).fold(f64::NEG_INFINITY, f64::max);
         let planned_ms = crate::units::ms(cell.load.test_duration);
-        turns.push(TurnReport {
+        turns.push(CellRunReport {
             test_id: cell.id.clone(),
             repetition,
             attempt: 1,
             started_ms: (start_s * 1e3) as u64,
             ended_ms: (end_s * 1e3) as u64,
             load_ms: ((end_s - start_s) * 1e3).min(planned_ms),
-            end: TurnEnd::Interrupted,
+            end: CellRunEnd::Interrupted,
             reason: Some("the run was killed".into()),
             failed: None,
             requests: of_it().count() as u64,
@@ -374,9 +374,9 @@ fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<TurnRepo
 #[allow(clippy::too_many_lines)] // a flat list of statistics
 fn cell(
     manifest: &Manifest,
-    left_out: &Excluded,
+    left_out: &ExcludedCells,
     cell: &Cell,
-    turns: &[TurnReport],
+    turns: &[CellRunReport],
     planned: usize,
     accumulator: CellAccumulator,
 ) -> CellSummary {
@@ -407,7 +407,13 @@ fn cell(
     let successes = || samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
     let cache_reads = successes().filter(|sample| sample.cache_read).count() as u64;
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
-    let excluded = [Unfit::TierMismatch, Unfit::CacheContaminated, Unfit::WarmMiss, Unfit::ClientStalled].map(unfit);
+    let excluded = [
+        ExclusionReason::TierMismatch,
+        ExclusionReason::CacheContaminated,
+        ExclusionReason::WarmMiss,
+        ExclusionReason::ClientStalled,
+    ]
+    .map(unfit);
     let [tier_mismatches, cache_contaminated, warm_misses, client_stalled] = excluded;
     let population = reported_population(report.include_failures);
     let latency = Latency::from_samples(windowed(), Population::Settled);
@@ -432,15 +438,15 @@ fn cell(
     warn(tier_mismatches > 0, Warning::TierMismatch);
     warn(cache_contaminated > 0, Warning::CacheContaminated);
     warn(warm_misses > 0, Warning::WarmMiss);
-    let cut_short = turns.iter().any(|turn| turn.end.is_broken());
+    let cut_short = turns.iter().any(|turn| turn.end.is_incomplete());
     warn(cut_short, Warning::Interrupted);
     warn(replies.bursts > 0 && replies.bursts as f64 >= BURSTS * success.n as f64, Warning::Bursts);
     warn(dropped > 0, Warning::Dropped);
-    let aborted = turns.iter().any(|turn| turn.end == TurnEnd::Aborted);
+    let aborted = turns.iter().any(|turn| turn.end == CellRunEnd::Aborted);
     // Of few requests, what a process needs once (its first connection, its first signature) looks like idle time.
     warn(health.is_idle() && counts.total >= IDLE_REQUESTS && !cut_short && !aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
-    let failed_early = turns.iter().any(|turn| turn.end == TurnEnd::FailedEarly);
+    let failed_early = turns.iter().any(|turn| turn.end == CellRunEnd::FailedEarly);
     warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
     warn(replies.is_mixed(), Warning::CutReplies);
     warn(replies.lacks_answers(), Warning::NoAnswer);
@@ -539,7 +545,7 @@ pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
     // A reply of one token has no time per token, and breaks no limit on it.
     let tpot = sample.tpot_ms.or((sample.ttft_ms.is_some() && sample.output_tokens == Some(1)).then_some(0.0));
     sample.outcome == Outcome::Succeeded
-        && sample.unfit != Some(Unfit::Blocked)
+        && sample.unfit != Some(ExclusionReason::Blocked)
         && meets(goodput.ttft, sample.ttft_ms.map(from_start))
         && meets(goodput.tpot, tpot)
         && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))

@@ -3,8 +3,8 @@
 
 use super::collect::Sample;
 use super::summary::Summary;
-use crate::record::manifest::TurnReport;
-use crate::record::{Outcome, Unfit};
+use crate::record::manifest::CellRunReport;
+use crate::record::{ExclusionReason, Outcome};
 
 /// The most buckets that a time line has.
 const MOST: usize = 240;
@@ -64,14 +64,14 @@ pub(crate) struct Bucket {
 impl Summary {
     /// The time line of the run.
     pub(crate) fn timeline(&self) -> Timeline {
-        let mut turns: Vec<(usize, &TurnReport)> = self
+        let mut turns: Vec<(usize, &CellRunReport)> = self
             .cells
             .iter()
             .enumerate()
             .flat_map(|(index, cell)| cell.turns.iter().map(move |turn| (index, turn)))
             .collect();
         turns.sort_by_key(|(_, turn)| turn.started_ms);
-        let length = |turn: &TurnReport| turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3;
+        let length = |turn: &CellRunReport| turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3;
         let whole: f64 = turns.iter().map(|(_, turn)| length(turn)).sum();
         if whole <= 0.0 {
             return Timeline::default();
@@ -115,7 +115,7 @@ impl BucketAccumulator {
     fn end(&mut self, sample: &Sample) {
         let counts = &mut self.counts;
         *match sample.outcome {
-            Outcome::Succeeded if sample.unfit == Some(Unfit::Blocked) => &mut counts.blocked,
+            Outcome::Succeeded if sample.unfit == Some(ExclusionReason::Blocked) => &mut counts.blocked,
             Outcome::Succeeded => &mut counts.succeeded,
             Outcome::Throttled => &mut counts.throttled,
             Outcome::Failed if sample.overloaded => &mut counts.overloaded,
@@ -176,8 +176,8 @@ mod tests {
             ended(Outcome::Failed, false),
             ended(Outcome::Censored, false),
             // A reply that a guardrail blocked, and a request in flight while this machine stood still.
-            Sample { unfit: Some(Unfit::Blocked), ..success(1.0, 0.0, 0.0) },
-            Sample { unfit: Some(Unfit::ClientStalled), ..success(9_000.0, 1.0, 0.0) },
+            Sample { unfit: Some(ExclusionReason::Blocked), ..success(1.0, 0.0, 0.0) },
+            Sample { unfit: Some(ExclusionReason::ClientStalled), ..success(9_000.0, 1.0, 0.0) },
         ]);
         let counts = (bucket.succeeded, bucket.throttled, bucket.overloaded, bucket.failed, bucket.censored);
         assert_eq!((counts, bucket.blocked), ((4, 1, 1, 2, 1), 1));

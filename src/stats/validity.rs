@@ -2,8 +2,8 @@
 
 use super::health::Health;
 use crate::matrix::Cell;
-use crate::record::manifest::{TurnEnd, TurnReport};
-use crate::record::probe::Excluded;
+use crate::record::manifest::{CellRunEnd, CellRunReport};
+use crate::record::probe::ExcludedCells;
 
 /// Validity of the numbers of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl Validity {
 
     /// Determines the validity from the cell runs, the missing shards and the client health.
     pub(super) fn new(
-        excluded: &Excluded,
+        excluded: &ExcludedCells,
         cell: &Cell,
-        turns: &[TurnReport],
+        turns: &[CellRunReport],
         missing: Option<&str>,
         health: &Health,
     ) -> Self {
@@ -49,7 +49,7 @@ impl Validity {
             _ if missing.is_some() => {
                 Self::Invalid(missing.into_iter().chain(reasons()).collect::<Vec<_>>().join("; "))
             }
-            turns if turns.iter().any(|turn| turn.end == TurnEnd::Aborted) => Self::Aborted,
+            turns if turns.iter().any(|turn| turn.end == CellRunEnd::Aborted) => Self::Aborted,
             _ if !health.invalid.is_empty() => Self::Invalid(reasons().collect::<Vec<_>>().join("; ")),
             _ => Self::Ok,
         }
@@ -57,7 +57,7 @@ impl Validity {
 }
 
 /// Determines why a cell was not run.
-fn not_run(excluded: &Excluded, cell: &Cell) -> Validity {
+fn not_run(excluded: &ExcludedCells, cell: &Cell) -> Validity {
     let Some(checked) = excluded.get(cell) else { return Validity::NotRun };
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let error = match text(&checked.error_message) {

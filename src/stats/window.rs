@@ -3,8 +3,8 @@
 use super::collect::Sample;
 use super::percentile::nearest_rank;
 use crate::matrix::Cell;
-use crate::record::manifest::{TurnEnd, TurnReport};
-use crate::record::{Outcome, Unfit};
+use crate::record::manifest::{CellRunEnd, CellRunReport};
+use crate::record::{ExclusionReason, Outcome};
 
 /// From when on a cell's requests count for latency, and for how long. A load profile has no ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,10 +19,11 @@ pub(crate) struct Window {
 
 impl Window {
     /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
-    pub(super) fn new(cell: &Cell, turns: &[TurnReport], samples: &[Sample], include_ramp: bool) -> Self {
+    pub(super) fn new(cell: &Cell, turns: &[CellRunReport], samples: &[Sample], include_ramp: bool) -> Self {
         // The p95 of requests that waited for this machine, or were blocked, says nothing about how long the cell takes to
         // settle.
-        let is_excluded = |sample: &Sample| matches!(sample.unfit, Some(Unfit::ClientStalled | Unfit::Blocked));
+        let is_excluded =
+            |sample: &Sample| matches!(sample.unfit, Some(ExclusionReason::ClientStalled | ExclusionReason::Blocked));
         let counts = |sample: &&Sample| !sample.is_late && !is_excluded(sample);
         let successes = samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded).filter(counts);
         let times = successes.map(|sample| sample.response_ms).collect();
@@ -50,12 +51,12 @@ impl Window {
 }
 
 /// How long a turn was meant to be: as planned, or as long as `requests` or `min_samples` made it.
-fn length_ms(cell: &Cell, turns: &[TurnReport]) -> f64 {
+fn length_ms(cell: &Cell, turns: &[CellRunReport]) -> f64 {
     let planned = crate::units::ms(cell.load.test_duration);
     if cell.load.requests.is_none() && cell.load.min_samples.is_none() {
         return planned;
     }
-    let whole = turns.iter().filter(|turn| turn.end != TurnEnd::FailedEarly);
+    let whole = turns.iter().filter(|turn| turn.end != CellRunEnd::FailedEarly);
     whole.map(|turn| turn.load_ms).min_by(f64::total_cmp).unwrap_or(planned)
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn session_from_run(manifest: &Manifest, summary: &Summary) -> Sessio
 }
 
 fn hashed_settings(cell: &Cell, manifest: &Manifest) -> BTreeMap<String, Value> {
-    hash::asked(cell, &manifest.plan.target).into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    hash::hashed_fields(cell, &manifest.plan.target).into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Rounds to the precision of the file, so that a run does not change when it is written and read back.

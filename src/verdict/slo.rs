@@ -3,7 +3,7 @@
 
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, OnInconclusive, Slo};
-use crate::record::manifest::{FailedBound, Manifest, TurnReport};
+use crate::record::manifest::{CellRunReport, FailedBound, Manifest};
 use crate::stats::percentile::min_samples_for;
 use crate::stats::{CellSummary, ConfidenceInterval, Summary, Validity};
 
@@ -95,10 +95,10 @@ struct EarlyEnd<'a> {
 }
 
 /// Returns the early end that this bound caused, if any.
-fn find_early_end<'a>(reports: &[&'a TurnReport], slo: usize, metric: &str) -> Option<EarlyEnd<'a>> {
+fn find_early_end<'a>(reports: &[&'a CellRunReport], slo: usize, metric: &str) -> Option<EarlyEnd<'a>> {
     let is_same_bound = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
-    let failed_bound = |turn: &&TurnReport| turn.failed.as_ref().is_some_and(is_same_bound);
-    let ended = |turn: &&'a TurnReport| {
+    let failed_bound = |turn: &&CellRunReport| turn.failed.as_ref().is_some_and(is_same_bound);
+    let ended = |turn: &&'a CellRunReport| {
         let part = turn.machines().iter().find(failed_bound)?;
         let others = turn.machines().iter().filter(|part| part.requests > 0 && !failed_bound(part));
         let only_shard = part.shard.filter(|_| others.count() > 0);

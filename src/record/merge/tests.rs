@@ -13,7 +13,7 @@ use proptest::prelude::*;
 /// What differs between the machines of a turn.
 #[derive(Debug, Clone)]
 struct Went {
-    end: TurnEnd,
+    end: CellRunEnd,
     started_ms: u64,
     took_ms: u64,
     load_ms: f64,
@@ -75,7 +75,7 @@ fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
     let mut manifest = begun(index, count);
     let turn = |(turn, went): (&order::Turn, &Option<Went>)| {
         let went = went.as_ref()?;
-        Some(TurnReport {
+        Some(CellRunReport {
             test_id: manifest.cells[turn.cell].cell.id.clone(),
             repetition: turn.repetition,
             attempt: turn.attempt,
@@ -83,7 +83,7 @@ fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
             ended_ms: went.started_ms + went.took_ms,
             load_ms: went.load_ms,
             end: went.end,
-            reason: (went.end != TurnEnd::Finished).then(|| format!("{:?}", went.end)),
+            reason: (went.end != CellRunEnd::Finished).then(|| format!("{:?}", went.end)),
             failed: None,
             requests: went.requests,
             connections_opened: 1,
@@ -109,12 +109,18 @@ fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
     };
     let turns = manifest.order.iter().zip(went).filter_map(turn).collect();
     manifest.turns = turns;
-    manifest.interrupted = manifest.turns.iter().any(|turn| turn.end == TurnEnd::Interrupted);
+    manifest.interrupted = manifest.turns.iter().any(|turn| turn.end == CellRunEnd::Interrupted);
     manifest
 }
 
 fn went() -> impl Strategy<Value = Option<Went>> {
-    let ends = [TurnEnd::Finished, TurnEnd::FailedEarly, TurnEnd::Aborted, TurnEnd::OutOfBudget, TurnEnd::Interrupted];
+    let ends = [
+        CellRunEnd::Finished,
+        CellRunEnd::FailedEarly,
+        CellRunEnd::Aborted,
+        CellRunEnd::OutOfBudget,
+        CellRunEnd::Interrupted,
+    ];
     let numbers = (0_u64..9_000, 0_u64..9_000, 0.1_f64..60_000.0, 0_u64..1_000, 0.0_f64..5.0, 0_usize..5);
     let one = (proptest::sample::select(ends.to_vec()), numbers);
     proptest::option::weighted(
@@ -150,7 +156,7 @@ proptest! {
     #[test]
     fn neither_order_nor_steps_matter((parts, groups) in machines()) {
         let mut sorted = parts.clone();
-        sorted.sort_by_key(first);
+        sorted.sort_by_key(lowest_shard);
         let whole = manifests(sorted).unwrap();
         prop_assert_eq!(&manifests(parts.clone()).unwrap(), &whole);
         prop_assert_eq!(&manifests(vec![whole.clone()]).unwrap(), &whole, "what is merged stays so");
@@ -165,10 +171,10 @@ proptest! {
     #[test]
     fn nothing_is_lost_or_made_up((parts, _) in machines()) {
         let whole = manifests(parts.clone()).unwrap();
-        let sum = |of: fn(&TurnReport) -> u64| parts.iter().flat_map(|part| &part.turns).map(of).sum::<u64>();
+        let sum = |of: fn(&CellRunReport) -> u64| parts.iter().flat_map(|part| &part.turns).map(of).sum::<u64>();
         prop_assert_eq!(whole.turns.iter().map(|turn| turn.requests).sum::<u64>(), sum(|turn| turn.requests));
         prop_assert_eq!(whole.turns.iter().map(|turn| turn.dropped).sum::<u64>(), sum(|turn| turn.dropped));
-        let mut kept: Vec<&TurnReport> = whole.turns.iter().flat_map(|turn| &turn.parts).collect();
+        let mut kept: Vec<&CellRunReport> = whole.turns.iter().flat_map(|turn| &turn.parts).collect();
         prop_assert_eq!(kept.len(), parts.iter().map(|part| part.turns.len()).sum::<usize>());
         for part in parts.iter().flat_map(|part| &part.turns) {
             let at = kept.iter().position(|known| *known == part);
@@ -179,8 +185,8 @@ proptest! {
             let loads = || turn.parts.iter().filter(|part| part.requests > 0).map(|part| part.load_ms);
             prop_assert!(loads().all(|load_ms| turn.load_ms <= load_ms), "the first ends it");
             prop_assert!(turn.parts.windows(2).all(|pair| pair[0].shard < pair[1].shard));
-            let finished = turn.parts.iter().all(|part| part.end == TurnEnd::Finished);
-            prop_assert_eq!(turn.end == TurnEnd::Finished, finished, "who was cut short is not hidden");
+            let finished = turn.parts.iter().all(|part| part.end == CellRunEnd::Finished);
+            prop_assert_eq!(turn.end == CellRunEnd::Finished, finished, "who was cut short is not hidden");
         }
         let shards = whole.shards.unwrap();
         prop_assert_eq!(shards.complete, shards.parts.len() == shards.count as usize);
@@ -190,10 +196,10 @@ proptest! {
     #[test]
     fn one_shard_is_there_once((parts, groups) in machines(), again in any::<proptest::sample::Index>()) {
         let again = again.get(&parts).clone();
-        let index = first(&again);
+        let index = lowest_shard(&again);
         let whole = if groups[0] == 0 { vec![manifests(parts).unwrap(), again] } else { [parts, vec![again]].concat() };
         let error = manifests(whole).unwrap_err();
-        prop_assert!(matches!(error, MergeError::Twice(twice) if twice == index), "{error}");
+        prop_assert!(matches!(error, MergeError::DuplicateShard(twice) if twice == index), "{error}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Outcome, Record, bounded, built_in, manifest, record, records, view_of};
 use crate::matrix::{expand, order::turns};
 use crate::plan::Slo;
-use crate::record::manifest::{Manifest, PlannedCell, TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest, PlannedCell};
 use crate::report::ci::{self, Kind};
 use crate::report::view::View;
 use crate::terminal;
@@ -23,7 +23,7 @@ fn many(cells: u32, error: impl Fn(u64) -> Option<(String, String)>) -> (Manifes
     manifest.order = turns(&cells, &plan.load, 1);
     let first = manifest.turns[0].clone();
     manifest.turns =
-        cells.iter().map(|cell| TurnReport { test_id: cell.id.clone(), requests: 5, ..first.clone() }).collect();
+        cells.iter().map(|cell| CellRunReport { test_id: cell.id.clone(), requests: 5, ..first.clone() }).collect();
     let mut records = Vec::new();
     for index in 0..cells.len() {
         for seq in 0..5 {
@@ -122,7 +122,7 @@ fn a_warning_of_many_cells_is_one_line() {
     for (_, record) in &mut records {
         record.cache_read_tokens = Some(3);
     }
-    manifest.turns[0].end = TurnEnd::Interrupted;
+    manifest.turns[0].end = CellRunEnd::Interrupted;
     let terminal = terminal::table::summary(&view_of(&manifest, &records), 110);
     let lines: Vec<&str> = terminal.lines().filter(|line| line.contains("prompt cache")).collect();
     insta::assert_snapshot!(lines.join("\n"));
@@ -131,9 +131,9 @@ fn a_warning_of_many_cells_is_one_line() {
 #[test]
 fn a_threshold_that_ended_each_repetition_is_one_warning() {
     let mut manifest = bounded("[[slo]]\nname = \"fast\"\np95 = \"10ms\"\nabort_on_fail = true\n");
-    let first = TurnReport { end: TurnEnd::FailedEarly, ..manifest.turns[1].clone() };
+    let first = CellRunReport { end: CellRunEnd::FailedEarly, ..manifest.turns[1].clone() };
     manifest.turns = (1..=3)
-        .map(|repetition| TurnReport {
+        .map(|repetition| CellRunReport {
             repetition,
             reason: Some(format!(
                 "p95 of fast cannot be met any more: {} of 240 requests took longer",

@@ -1,7 +1,7 @@
 //! A cell's page: all that Locust's report has and more, in one small file.
 
 use super::{Outcome, Record, built_in, manifest, record, records, streams, view_of};
-use crate::record::manifest::{Second, TurnEnd};
+use crate::record::manifest::{CellRunEnd, Second};
 
 fn page_of(view: &super::View, id: &str) -> String {
     let name = format!("test_{id}_report.html");
@@ -100,7 +100,7 @@ fn a_long_test_has_a_small_page() {
 #[test]
 fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
     let mut manifest = manifest();
-    manifest.turns[2].end = TurnEnd::Finished;
+    manifest.turns[2].end = CellRunEnd::Finished;
     (manifest.turns[0].requests, manifest.turns[2].requests) = (13, 6);
     let few = |cell: usize, n: u64| {
         (0..n).map(move |seq| (cell, record(cell, seq, 500.0 + seq as f64 * 50.0, 100.0, Outcome::Succeeded)))
@@ -113,7 +113,7 @@ fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
 fn every_list_of_contrasts_says_which_cell_was_stopped() {
     const WHY: &str = "flex was ended early by a threshold (abort_on_fail)";
     let mut manifest = manifest();
-    manifest.turns[2].end = TurnEnd::FailedEarly;
+    manifest.turns[2].end = CellRunEnd::FailedEarly;
     let view = view_of(&manifest, &records());
     assert_eq!(view.tiers.tiers[0].sentence, format!("flex is not compared: {WHY}"));
     let files: Vec<_> = crate::report::FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();

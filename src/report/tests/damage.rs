@@ -5,7 +5,7 @@ use crate::record::damage::QUARANTINE;
 use crate::record::dir::{JOURNAL, take, write_manifest};
 use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
-use crate::record::read::{Of, ReadError, Records};
+use crate::record::read::{ReadError, RecordOwner, Records};
 use crate::stats::{Collector, Summary};
 use crate::verdict::slo::{Verdict, evaluate};
 use serde_json::{Map, Value, json};
@@ -38,13 +38,16 @@ impl Run {
         Self { dir, manifest, lines }
     }
 
-    fn read(&self, journal: impl AsRef<[u8]>) -> Result<(Vec<(Of, crate::record::Record)>, Summary), ReadError> {
+    fn read(
+        &self,
+        journal: impl AsRef<[u8]>,
+    ) -> Result<(Vec<(RecordOwner, crate::record::Record)>, Summary), ReadError> {
         fs::write(self.dir.path().join(JOURNAL), journal).unwrap();
         let mut records = Records::open(self.dir.path(), &self.manifest)?;
         let read: Vec<_> = records.by_ref().collect::<Result<_, _>>()?;
         let mut collector = Collector::new(&self.manifest);
         for (of, record) in &read {
-            let Of::Cell(cell) = of else { panic!("the run has no pre-flight") };
+            let RecordOwner::Cell(cell) = of else { panic!("the run has no pre-flight") };
             collector.add(*cell, record);
         }
         let mut summary = collector.finish();

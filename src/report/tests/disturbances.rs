@@ -5,7 +5,7 @@ use super::{FORMATS, Manifest, Record, Rendered, View, bounded, built_in};
 use crate::matrix::Shard;
 use crate::record::Outcome;
 use crate::record::disturbance::{ClockJump, Stall};
-use crate::record::manifest::{Machine, ShardPart, Shards, TurnReport};
+use crate::record::manifest::{CellRunReport, Machine, ShardPart, Shards};
 use crate::record::merge::manifests;
 
 const FROM_MS: f64 = 2_000.0;
@@ -104,7 +104,7 @@ fn two_machines() -> Vec<Manifest> {
         let whole = if index == 1 { stalled(manifest()) } else { manifest() };
         let share = |n: u64| Shard { index, count: 2 }.share(n);
         let turn =
-            |turn: &TurnReport| TurnReport { requests: share(turn.requests), shard: Some(index), ..turn.clone() };
+            |turn: &CellRunReport| CellRunReport { requests: share(turn.requests), shard: Some(index), ..turn.clone() };
         Manifest {
             turns: whole.turns.iter().map(turn).collect(),
             shards: Some(Shards {

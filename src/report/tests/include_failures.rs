@@ -2,7 +2,7 @@
 
 use super::{FORMATS, Outcome, Record, View, build, built_in, evaluate, record, streams};
 use crate::matrix::{expand, order::turns};
-use crate::record::manifest::{Manifest, PlannedCell, TurnReport};
+use crate::record::manifest::{CellRunReport, Manifest, PlannedCell};
 use crate::report::ci::{self, Kind};
 use crate::report::html;
 use crate::stats::{Collector, Summary};
@@ -32,7 +32,7 @@ fn run(include_failures: bool) -> (Manifest, Vec<(usize, Record)>) {
     let first = manifest.turns[0].clone();
     manifest.turns = cells
         .iter()
-        .map(|cell| TurnReport {
+        .map(|cell| CellRunReport {
             test_id: cell.id.clone(),
             load_ms: 60_000.0,
             requests: 600,

@@ -1,7 +1,7 @@
 //! A run that several machines made, in every place that tells of them.
 
+use super::{CellRunEnd, CellRunReport, FORMATS, Manifest, Record, Rendered, View, bounded, build, built_in, evaluate};
 use super::{Collector, manifest, records, view_of};
-use super::{FORMATS, Manifest, Record, Rendered, TurnEnd, TurnReport, View, bounded, build, built_in, evaluate};
 use crate::matrix::Shard;
 use crate::record::Outcome;
 use crate::record::manifest::{ClockState, FailedBound, Machine, Second, ShardPart, Shards};
@@ -11,7 +11,7 @@ use crate::verdict::slo::Verdict;
 /// What one of so many machines leaves of a run: every n-th request.
 fn part_of(whole: &Manifest, index: u32, count: u32) -> Manifest {
     let share = |of: u64| Shard { index, count }.share(of);
-    let turn = |turn: &TurnReport| TurnReport {
+    let turn = |turn: &CellRunReport| CellRunReport {
         requests: share(turn.requests),
         user_ms: turn.user_ms / f64::from(count),
         think_ms: turn.think_ms / f64::from(count),
@@ -260,7 +260,7 @@ fn a_threshold_that_one_machine_could_not_meet_is_not_broken_by_all() {
         let mut parts = parts(&bounded(THRESHOLDS), 3);
         for index in machines {
             let turn = &mut parts[*index].turns[0];
-            (turn.end, turn.failed) = (TurnEnd::FailedEarly, Some(bound.clone()));
+            (turn.end, turn.failed) = (CellRunEnd::FailedEarly, Some(bound.clone()));
             turn.reason = Some("too many failed".into());
         }
         let rows = view_of(&manifests(parts).unwrap(), &spread(3)).slo.rows;
@@ -314,7 +314,7 @@ fn a_machine_without_a_request_ends_nothing() {
 #[test]
 fn what_only_one_machine_can_be_told_to_do_is_not_said() {
     let mut parts = parts(&manifest(), 2);
-    parts[1].turns[0].end = TurnEnd::Interrupted;
+    parts[1].turns[0].end = CellRunEnd::Interrupted;
     parts[1].turns[1].user_ms = 90_000.0;
     parts[1].interrupted = true;
     part(&mut parts[1]).interrupted = true;

@@ -2,7 +2,7 @@
 
 use super::{FORMATS, built_in, manifest, view_of};
 use crate::matrix::{expand, order::turns};
-use crate::record::manifest::{Manifest, PlannedCell, TurnEnd};
+use crate::record::manifest::{CellRunEnd, Manifest, PlannedCell};
 use crate::report::view::View;
 use crate::report::{Rendered, ReportError, chart_files, charts};
 use std::time::Duration;
@@ -100,7 +100,7 @@ fn the_last_attempt_of_every_cell_run_counts() {
     assert!(reports.get(id(1), 2).is_none() && reports.get("other", 1).is_none());
     assert_eq!(reports.iter().map(|report| report.requests).collect::<Vec<_>>(), [40, 5, 7]);
     assert!(manifest.has_unfinished(), "the last cell never ran");
-    assert_eq!(reports.of_cell(id(2))[0].end, TurnEnd::Aborted);
+    assert_eq!(reports.of_cell(id(2))[0].end, CellRunEnd::Aborted);
 }
 
 /// One context with more loads and prompts than a panel has room for.

@@ -3,7 +3,7 @@
 use super::{built_in, files, manifest, record, view_of};
 use crate::matrix::{expand, order::turns};
 use crate::plan::Api;
-use crate::record::manifest::{Manifest, PlannedCell, TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest, PlannedCell};
 use crate::record::{Outcome, Record};
 use crate::report::charts::tests::collisions;
 use crate::report::html;
@@ -36,12 +36,12 @@ fn run(models: usize, tiers: usize, prompts: usize, users: usize) -> (Manifest, 
     manifest.order = turns(&cells, &plan.load, 1);
     manifest.prices = crate::prices::Prices::of(plan).used(&cells);
     let (first, last) = (manifest.turns[0].clone(), cells.len() - 1);
-    let turn = |(index, cell): (usize, &crate::matrix::Cell)| TurnReport {
+    let turn = |(index, cell): (usize, &crate::matrix::Cell)| CellRunReport {
         test_id: cell.id.clone(),
         started_ms: super::STARTED_MS + 21_000 * index as u64,
         ended_ms: super::STARTED_MS + 21_000 * index as u64 + 20_500,
         load_ms: 20_000.0,
-        end: if index == 3 { TurnEnd::Aborted } else { TurnEnd::Finished },
+        end: if index == 3 { CellRunEnd::Aborted } else { CellRunEnd::Finished },
         ..first.clone()
     };
     manifest.turns =

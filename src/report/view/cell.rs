@@ -12,7 +12,7 @@ use super::{asked, disturbances, text};
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Arrivals;
 use crate::record::class;
-use crate::record::manifest::{Manifest, TurnReport};
+use crate::record::manifest::{CellRunReport, Manifest};
 use crate::stats::series::HistoryRow;
 use crate::stats::{CellSummary, Health, Latency, StageSummary};
 use crate::units::{duration, timestamp};
@@ -238,7 +238,7 @@ pub(crate) struct Shown {
 
 pub(super) fn view(
     manifest: &Manifest,
-    turns: &[&TurnReport],
+    turns: &[&CellRunReport],
     frame: &Frame,
     further: &[f64],
     slo: &SloView,
@@ -434,7 +434,7 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
     entries
 }
 
-fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<Entry> {
+fn measured(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRunReport]) -> Vec<Entry> {
     let opened: u64 = turns.iter().map(|turn| turn.connections_opened).sum();
     let reused: u64 = turns.iter().map(|turn| turn.connections_reused).sum();
     let spoken = summary.protocols.iter().map(|(name, count)| format!("{name} for {count} requests"));

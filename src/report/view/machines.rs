@@ -2,7 +2,7 @@
 //! to the numbers of a cell.
 
 use super::{disturbances, text};
-use crate::record::manifest::{Manifest, ShardPart, TurnReport};
+use crate::record::manifest::{CellRunReport, Manifest, ShardPart};
 use crate::stats::machine::{describe_shards, is_or_are, list_shards, unsynchronised_shards};
 use crate::stats::{CellSummary, ShardHealth, Summary};
 use serde::Serialize;
@@ -87,7 +87,7 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary) -> Option<MachinesVie
     Some(MachinesView {
         count: shards.count,
         complete: shards.complete,
-        start_skew_ms: manifest.last_reports().iter().filter_map(TurnReport::start_skew_ms).max_by(f64::total_cmp),
+        start_skew_ms: manifest.last_reports().iter().filter_map(CellRunReport::start_skew_ms).max_by(f64::total_cmp),
         shown: shards.shown(),
         missing,
         rows: (0..shards.count)

@@ -42,7 +42,7 @@ pub(crate) use tiers::{TierRow, TierView, TiersView};
 use super::charts::Figure;
 use crate::record::damage::{Damage, QUARANTINE};
 use crate::record::manifest::Manifest;
-use crate::record::probe::Checked;
+use crate::record::probe::ProbeResult;
 use crate::stats::{CellSummary, Summary, Validity};
 use crate::units::timestamp;
 use crate::verdict::slo::BoundResult;
@@ -145,11 +145,11 @@ fn progress(manifest: &Manifest) -> String {
 
 /// What the pre-flight found that a reader should know.
 fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
-    let sentence = |(checked, asking): (&Checked, Vec<usize>)| checked.sentence(asking.len());
+    let sentence = |(checked, asking): (&ProbeResult, Vec<usize>)| checked.problem_text(asking.len());
     manifest
         .preflight
         .iter()
-        .zip(manifest.asking())
+        .zip(manifest.cells_by_probe())
         .filter_map(sentence)
         .map(|sentence| format!("pre-flight: {sentence}"))
 }

@@ -4,7 +4,7 @@
 use super::cell::Entry;
 use super::disturbances::cores;
 use crate::plan::Endpoint;
-use crate::record::manifest::{Manifest, TurnEnd};
+use crate::record::manifest::{CellRunEnd, Manifest};
 use crate::units::timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -112,13 +112,13 @@ fn order(manifest: &Manifest) -> Vec<TurnView> {
                 note.push(format!("attempt {}", turn.attempt));
             }
             match reports.get(id, turn.repetition).map(|report| report.end) {
-                Some(TurnEnd::Finished) => {}
-                Some(TurnEnd::Aborted) => note.push("aborted".into()),
-                Some(TurnEnd::FailedEarly) => note.push("ended early by a threshold".into()),
-                Some(TurnEnd::Interrupted) => note.push("interrupted".into()),
-                Some(TurnEnd::OutOfBudget) => note.push("out of budget".into()),
-                Some(TurnEnd::LostCredentials) => note.push("no credentials".into()),
-                Some(TurnEnd::DailyQuota) => note.push("daily quota used up".into()),
+                Some(CellRunEnd::Finished) => {}
+                Some(CellRunEnd::Aborted) => note.push("aborted".into()),
+                Some(CellRunEnd::FailedEarly) => note.push("ended early by a threshold".into()),
+                Some(CellRunEnd::Interrupted) => note.push("interrupted".into()),
+                Some(CellRunEnd::OutOfBudget) => note.push("out of budget".into()),
+                Some(CellRunEnd::LostCredentials) => note.push("no credentials".into()),
+                Some(CellRunEnd::DailyQuota) => note.push("daily quota used up".into()),
                 None if excluded.get(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
                 None => note.push("not run".into()),
             }

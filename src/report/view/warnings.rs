@@ -1,7 +1,7 @@
 //! What to know about the numbers of one cell, in sentences.
 
 use super::disturbances;
-use crate::record::manifest::{Manifest, TurnEnd, TurnReport};
+use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::stats::machine::list_shards;
 use crate::stats::{CellSummary, Validity, Warning};
 use crate::units::pattern::pattern;
@@ -18,7 +18,7 @@ pub(crate) struct WarningView {
 }
 
 /// What spoils the numbers first, then what stopped the cell, then the rest.
-pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnReport]) -> Vec<WarningView> {
+pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRunReport]) -> Vec<WarningView> {
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => {
             Some(WarningView { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
@@ -38,12 +38,12 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&TurnRep
 }
 
 /// Why repetitions of a cell stopped early: one warning of each kind, however many repetitions have it.
-fn stops(turns: &[&TurnReport]) -> impl Iterator<Item = WarningView> {
+fn stops(turns: &[&CellRunReport]) -> impl Iterator<Item = WarningView> {
     const REASONS: usize = 3;
     let kinds =
         [("failed_early", "ended early, and these numbers are of what ran until then"), ("aborted", "stopped early")];
     kinds.into_iter().filter_map(|(key, what)| {
-        let is_of_kind = |turn: &&&TurnReport| (turn.end == TurnEnd::FailedEarly) == (key == "failed_early");
+        let is_of_kind = |turn: &&&CellRunReport| (turn.end == CellRunEnd::FailedEarly) == (key == "failed_early");
         let reasons: Vec<&str> = turns.iter().filter(is_of_kind).filter_map(|turn| turn.reason.as_deref()).collect();
         let mut patterns = BTreeSet::new();
         let mut different: Vec<&str> =

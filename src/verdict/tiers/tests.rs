@@ -225,7 +225,7 @@ fn replies_of_another_tier_are_excluded() {
     let clean = only(&RUN, |_, _| true);
     let mixed = only(&Run { n: 400, ..RUN }, |cell, record| {
         if cell.service_tier == "flex" && record.seq >= 300 {
-            record.validity = Some(crate::record::Unfit::TierMismatch);
+            record.validity = Some(crate::record::ExclusionReason::TierMismatch);
             record.response_time_ms = 1.0;
             record.output_tokens = Some(1);
         }
@@ -307,12 +307,12 @@ fn ended(change: impl Fn(&mut Manifest)) -> Summary {
 
 #[test]
 fn stopped_cells_are_not_compared() {
-    use crate::record::manifest::TurnEnd;
+    use crate::record::manifest::CellRunEnd;
     use crate::verdict::price::{MeetsLimit, offer_groups};
     let flex = |manifest: &Manifest| {
         manifest.cells.iter().find(|planned| planned.cell.service_tier == "flex").unwrap().cell.id.clone()
     };
-    let of_flex = |end: TurnEnd| {
+    let of_flex = |end: CellRunEnd| {
         ended(|manifest| {
             let id = flex(manifest);
             manifest.turns.iter_mut().filter(|turn| turn.test_id == id).for_each(|turn| turn.end = end);
@@ -326,11 +326,11 @@ fn stopped_cells_are_not_compared() {
     assert!(compare(&whole)[0].is_different());
     assert_eq!(meets(&whole), [MeetsLimit::Yes, MeetsLimit::Yes]);
     for (end, stopped) in [
-        (TurnEnd::FailedEarly, Stopped::Threshold),
-        (TurnEnd::Interrupted, Stopped::Interrupted),
-        (TurnEnd::OutOfBudget, Stopped::Budget),
-        (TurnEnd::LostCredentials, Stopped::Credentials),
-        (TurnEnd::DailyQuota, Stopped::DailyQuota),
+        (CellRunEnd::FailedEarly, Stopped::Threshold),
+        (CellRunEnd::Interrupted, Stopped::Interrupted),
+        (CellRunEnd::OutOfBudget, Stopped::Budget),
+        (CellRunEnd::LostCredentials, Stopped::Credentials),
+        (CellRunEnd::DailyQuota, Stopped::DailyQuota),
     ] {
         let summary = of_flex(end);
         let comparison = &compare(&summary)[0];
@@ -358,7 +358,7 @@ fn stopped_cells_are_not_compared() {
             .turns
             .iter()
             .filter(|turn| turn.test_id != id)
-            .map(|turn| crate::record::manifest::TurnReport { repetition: 2, ..turn.clone() })
+            .map(|turn| crate::record::manifest::CellRunReport { repetition: 2, ..turn.clone() })
             .collect();
         manifest.turns.extend(second);
     });
@@ -372,11 +372,10 @@ fn resumed_and_completed_cells_are_compared() {
     let run = Run { contexts: 1, tiers: &["default", "flex"], flex: 2.0, ..RUN };
     let mut manifest = manifest(&run);
     manifest.order.iter_mut().for_each(|turn| turn.attempt = 2);
-    let interrupted = manifest
-        .turns
-        .clone()
-        .into_iter()
-        .map(|turn| crate::record::manifest::TurnReport { end: crate::record::manifest::TurnEnd::Interrupted, ..turn });
+    let interrupted = manifest.turns.clone().into_iter().map(|turn| crate::record::manifest::CellRunReport {
+        end: crate::record::manifest::CellRunEnd::Interrupted,
+        ..turn
+    });
     let interrupted: Vec<_> = interrupted.collect();
     manifest.turns.iter_mut().for_each(|turn| turn.attempt = 2);
     manifest.turns.splice(0..0, interrupted);

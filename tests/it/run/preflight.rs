@@ -28,7 +28,7 @@ fn a_refused_tier_is_left_out_and_the_run_goes_on() {
     for line in &asked {
         assert!(line.get("test_id").is_none() && line["run_id"].is_string(), "in no cell: {line}");
     }
-    assert!(said(&output).contains("its 2 cells are left out: ValidationException"), "{}", said(&output));
+    assert!(said(&output).contains("its 2 cells are excluded: ValidationException"), "{}", said(&output));
     let validity = |id: &str| scene.rows().into_iter().find(|row| row["test_id"] == id).unwrap()["validity"].clone();
     assert!(!validity("us_default_small_u2").contains("supported"));
     assert!(validity("us_flex_small_u2").starts_with("unsupported: The provided service tier"));
@@ -50,7 +50,7 @@ fn a_refused_tier_is_left_out_and_the_run_goes_on() {
 fn a_refused_tier_of_the_built_in_defaults_is_reported_and_is_no_failure() {
     let scene = Scene::new().plan(&SHORT.replace("service_tiers = [\"default\"]\n", ""));
     let output = scene.run(0, &[&["--preflight", "--requests", "2"], &NO_FLEX[..]].concat());
-    assert!(said(&output).contains("its cell is left out: ValidationException"), "{}", said(&output));
+    assert!(said(&output).contains("its cell is excluded: ValidationException"), "{}", said(&output));
     scene.expect(0, scene.command(&["report", "results"]));
     let row = scene.rows().into_iter().find(|row| row["service_tier"] == "flex").unwrap();
     assert!(row["validity"].starts_with("unsupported"), "{row:?}");
@@ -76,7 +76,7 @@ fn nothing_runs_where_nobody_is_left_or_the_plan_says_stop() {
     let unreachable = ["--preflight", "--endpoint-url", "http://127.0.0.1:1"];
     let output = scene.run(4, &unreachable);
     assert_eq!((split(&scene).0.len(), split(&scene).1.len()), (1, 0));
-    assert!(said(&output).contains("no answer yet: connect"), "{}", said(&output));
+    assert!(said(&output).contains("inconclusive: connect"), "{}", said(&output));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn no_access_is_said_at_once_and_a_busy_service_changes_nothing() {
         let always = format!("simulator.faults.{fault}=1.0");
         let output = scene.run(3, &["--preflight", "--requests", "5", "--overwrite", "--set", &always]);
         assert_eq!(split(&scene).1.len(), 5, "{fault}: the cells are run");
-        assert!(said(&output).contains("no answer yet"), "{}", said(&output));
+        assert!(said(&output).contains("inconclusive"), "{}", said(&output));
     }
 }
 
@@ -120,10 +120,10 @@ fn a_plan_can_be_asked_whether_it_can_run() {
         let said = [&["run", "plan.toml", "--preflight-only"], more].concat();
         String::from_utf8(scene.expect(code, scene.command(&said)).stdout).unwrap()
     };
-    insta::assert_snapshot!(run(0, &[]), @"us.test.model-v1:0 on default, converse: answered");
+    insta::assert_snapshot!(run(0, &[]), @"us.test.model-v1:0 on default, converse: supported");
     insta::assert_snapshot!(run(3, &[&TIERS[1..], &NO_FLEX[..]].concat()), @"
-    us.test.model-v1:0 on default, converse: answered
-    us.test.model-v1:0 on flex, converse: its cell is left out: ValidationException: The provided service tier is not supported for this model (leave the tier out of service_tiers, or use the tier `none` for this model)
+    us.test.model-v1:0 on default, converse: supported
+    us.test.model-v1:0 on flex, converse: its cell is excluded: ValidationException: The provided service tier is not supported for this model (remove the tier from service_tiers, or use the tier `none` for this model)
     ");
     run(4, &[&TIERS[1..], &NO_FLEX[..], &["--on-unsupported", "stop"]].concat());
     run(4, &["--set", "simulator.missing_models=[\"us.test.model-v1:0\"]"]);

@@ -168,7 +168,7 @@ fn resuming_without_a_run_is_refused_unless_a_start_is_wanted_too() {
     assert_eq!(std::fs::read_to_string(scene.path("results/token_data.jsonl")).unwrap(), "{}\n");
     std::fs::remove_dir_all(scene.path("results")).unwrap();
     let output = scene.run(0, &[&CELLS[..], &["--resume-or-start"]].concat());
-    assert!(stderr(&output).contains("results: there is no such directory yet; starting afresh"));
+    assert!(stderr(&output).contains("results: the directory does not exist; starting afresh"));
     assert_whole(&scene, "afresh");
 }
 

@@ -353,7 +353,7 @@ fn changed_results_and_results_of_another_run_are_refused() {
     fs::write(&journal, &text).unwrap();
 
     let message = code(&machines.merge("merged", &["--with", "results/shard_1_of_2"]), 2);
-    assert!(message.contains("shard 1 is there twice"), "{message}");
+    assert!(message.contains("duplicate shard 1"), "{message}");
 
     let mark = machines.scene.path("exchange/shards/0/shard.json");
     let whole = fs::read_to_string(&mark).unwrap();
