@@ -1,5 +1,5 @@
-//! Seconds, requests, tokens and money that a plan will take, before it runs: what is expected, with the assumption
-//! behind it, and what a run takes at most, with the setting that bounds it. Knows plan, matrix, prompts and prices.
+//! Estimate of a plan's time, requests, tokens and cost before it runs: the expected values with the assumption behind
+//! them, and the upper bounds with the setting that limits them. Depends on plan, matrix, prompts and prices.
 
 use crate::matrix::Cell;
 use crate::plan::{Arrivals, CacheMode, Endpoint, Plan};
@@ -8,65 +8,66 @@ use crate::prompts::Prompts;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// The latency of a request that is assumed before anything is known, seconds.
+/// Latency that is assumed for a request if nothing is known, seconds.
 const ASSUMED_LATENCY_S: f64 = 1.0;
 
-/// The length of a reply that is assumed before anything is known, tokens; `max_tokens` where that is less.
+/// Length that is assumed for a reply if nothing is known, tokens; `max_tokens` if that is less.
 pub(crate) const ASSUMED_OUTPUT_TOKENS: u32 = 256;
 
-/// The expectation and the upper bounds of a run, before anything is sent.
+/// Expected values and upper bounds of a run, before any request is sent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Estimate {
-    /// Cells times repetitions.
+    /// Number of cell runs: cells times repetitions.
     #[serde(skip)]
     pub(crate) turns: usize,
-    /// Test durations and cool-downs, with every request answered at once.
+    /// Test durations and cool-downs if every request is answered at once, seconds.
     pub(crate) seconds: f64,
-    /// The same with every drain and every `min_samples` at its bound.
+    /// The same with every drain and every `min_samples` at its upper bound, seconds.
     pub(crate) seconds_at_most: f64,
-    /// The latency behind all expected figures, seconds: the mean over the cells.
+    /// Assumed latency behind all expected values, seconds: the mean over the cells.
     pub(crate) assumed_latency_s: f64,
-    /// Expected: users x time / (latency + think time), or arrivals x time.
+    /// Expected requests: users x time / (latency + think time), or arrivals x time.
     pub(crate) requests: u64,
-    /// The upper bound, however fast the replies come; nothing if there is none.
+    /// Upper bound of the requests, however fast replies arrive; `None` if there is no bound.
     pub(crate) requests_at_most: Option<u64>,
     /// The setting that bounds the requests of the run.
     pub(crate) bounded_by: Bound,
-    /// Of the expected requests, without a cache: four characters per token.
+    /// Prompt tokens of the expected requests without a cache, at four characters per token.
     pub(crate) input_tokens: u64,
-    /// Of the expected requests, with replies of [`ASSUMED_OUTPUT_TOKENS`], or of the simulator's mean length.
+    /// Reply tokens of the expected requests, with replies of [`ASSUMED_OUTPUT_TOKENS`] or of the simulator's mean
+    /// length.
     pub(crate) output_tokens: u64,
-    /// The upper bound: every reply of the most requests as long as `max_tokens`.
+    /// Upper bound of the reply tokens: all requests at the upper bound get replies of `max_tokens`.
     pub(crate) output_tokens_at_most: Option<u64>,
-    /// Expected, US dollars, of the cells that have a price.
+    /// Expected cost of the cells that have a price, US dollars.
     pub(crate) cost_usd: Option<f64>,
-    /// The upper bound, US dollars: the budget, or all requests at most with replies as long as `max_tokens`.
+    /// Upper bound of the cost, US dollars: the budget, or all requests at the upper bound with replies of
+    /// `max_tokens`.
     pub(crate) cost_usd_at_most: Option<f64>,
-    /// The budget is what bounds the cost.
+    /// Whether the budget is what limits the cost.
     pub(crate) is_cost_bounded_by_budget: bool,
-    /// What has no price: model, prefix and tier.
+    /// Combinations of model, prefix and tier that have no price.
     pub(crate) unpriced: Vec<String>,
-    /// The most that is taken of the account's quota.
+    /// Quota use of the cell that needs the most.
     pub(crate) reserved: Option<Reserved>,
-    /// The prompt sizes that have several prompts or a data set.
+    /// Prompt sizes that have several prompts or a data set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) prompts: Vec<ExpectedPrompts>,
 }
 
-/// How often the prompts of a prompt size are expected to be sent.
+/// Expected number of times that the prompts of a prompt size are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ExpectedPrompts {
-    /// The name.
     pub(crate) prompt_size: String,
-    /// How many distinct prompts there are.
+    /// Number of distinct prompts.
     pub(crate) distinct: usize,
-    /// Expected requests of a cell run, the most of all cells.
+    /// Expected requests per cell run, in the cell with the most.
     pub(crate) requests: u64,
-    /// A data set is expected to repeat in a cell whose cache mode does not make its prompts distinct.
+    /// Whether a data set is expected to repeat in a cell whose cache mode does not make its prompts distinct.
     pub(crate) is_repeated: bool,
 }
 
-/// The setting that bounds the requests of a run.
+/// Setting that bounds the requests of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
@@ -74,41 +75,41 @@ pub(crate) enum Bound {
     Budget,
     /// `load.requests` in every cell.
     Requests,
-    /// The duration: with the shortest think time, or with the arrival rate.
+    /// The duration, with the shortest think time or with the arrival rate.
     Duration,
-    /// Nothing: some cell has no think time.
+    /// No setting: some cell has no think time.
     Nothing,
 }
 
-/// What a cell takes of a quota while it is at its peak. Bedrock reserves the prompt and `max_tokens`
-/// at each start, and settles at its end by the prompt and the reply, whose tokens count `burndown` times.
+/// Quota use of a cell at its peak load. At the start of a request, Bedrock reserves the prompt and `max_tokens`. At
+/// its end, Bedrock settles by the prompt and the reply, whose tokens count `burndown` times.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Reserved {
-    /// The cell that reserves most.
+    /// Cell that reserves the most.
     pub(crate) test_id: String,
-    /// Prompt and `max_tokens` of all expected starts of a minute.
+    /// Prompt tokens and `max_tokens` of all expected starts per minute.
     pub(crate) tokens_per_minute: u64,
-    /// Prompt and reply of all expected ends of a minute.
+    /// Prompt tokens and reply tokens, times `burndown`, of all expected ends per minute.
     pub(crate) settled_tokens_per_minute: u64,
-    /// How often a token of a reply counts.
+    /// Number of quota tokens per reply token.
     pub(crate) burndown: f64,
-    /// Expected starts of a minute.
+    /// Expected starts per minute.
     pub(crate) requests_per_minute: u64,
 }
 
 impl Reserved {
-    /// What decides whether the quota is enough.
+    /// Returns the tokens per minute that the quota must allow: the larger of reserved and settled.
     fn most(&self) -> u64 {
         self.tokens_per_minute.max(self.settled_tokens_per_minute)
     }
 }
 
-/// One cell, one repetition.
+/// Estimate of one repetition of one cell.
 struct Share {
     latency_s: f64,
     requests: f64,
     requests_at_most: Option<f64>,
-    /// Of one request.
+    /// Prompt tokens of one request.
     each_input: f64,
     input: f64,
     output: f64,
@@ -121,7 +122,7 @@ impl Share {
     }
 }
 
-/// Estimates the cells of a plan.
+/// Estimates the cells of a plan with all repetitions.
 pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estimate {
     let repetitions = f64::from(plan.load.repetitions);
     let turns = cells.len() * plan.load.repetitions as usize;
@@ -165,12 +166,12 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         is_cost_bounded_by_budget,
         unpriced,
         prompts: expected_prompts(cells, &shares, plan, prompts),
-        // Of equals the first.
+        // Of equal values, report the first.
         reserved: cells.iter().rev().map(|cell| reserved(cell, input(cell), plan)).max_by_key(Reserved::most),
     }
 }
 
-/// Of the prompt sizes that have several prompts or a data set, in the order of the cells.
+/// Returns the expected use of each prompt size that has several prompts or a data set, in the order of the cells.
 fn expected_prompts(cells: &[Cell], shares: &[Share], plan: &Plan, prompts: &Prompts) -> Vec<ExpectedPrompts> {
     let mut sizes: Vec<ExpectedPrompts> = Vec::new();
     let mut has_dataset: Vec<bool> = Vec::new();
@@ -193,13 +194,13 @@ fn expected_prompts(cells: &[Cell], shares: &[Share], plan: &Plan, prompts: &Pro
     sizes
 }
 
-/// The smaller of two bounds, either of which may be missing.
+/// Returns the smaller of two bounds, each of which may be missing.
 fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
-/// Expected and at most, US dollars, and what has no price. Each cell's replies are assumed to come
-/// from the tier that it asks for.
+/// Returns the expected cost and its upper bound in US dollars, and the combinations that have no price. The cost
+/// assumes that each cell's requested tier serves it.
 fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, Option<f64>)>, Vec<String>) {
     let prices = Prices::of(plan);
     let mut costs: Option<(f64, Option<f64>)> = None;
@@ -228,7 +229,7 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, Option<
     (costs, unpriced)
 }
 
-/// `input_tokens` of one request, on average.
+/// Estimates one repetition of a cell. `input_tokens` is the mean per request.
 fn share(cell: &Cell, plan: &Plan, input_tokens: f64) -> Share {
     let latency_s = latency_s(cell, plan, input_tokens);
     let requests = requests(cell, latency_s);
@@ -243,12 +244,12 @@ fn share(cell: &Cell, plan: &Plan, input_tokens: f64) -> Share {
     }
 }
 
-/// The simulator of the plan will answer.
+/// Returns whether the plan's own simulator answers the requests.
 fn is_simulated(plan: &Plan) -> bool {
     plan.target.endpoint == Endpoint::Simulated
 }
 
-/// The mean length of a reply, tokens.
+/// Returns the expected mean length of a reply, tokens.
 fn expected_output(cell: &Cell, plan: &Plan) -> f64 {
     let length = if is_simulated(plan) {
         plan.simulator.output_tokens * mean_of_log_normal(plan.simulator.output_tokens_sigma)
@@ -258,12 +259,12 @@ fn expected_output(cell: &Cell, plan: &Plan) -> f64 {
     length.min(f64::from(cell.request.max_tokens))
 }
 
-/// The mean of a log-normal distribution with median 1.
+/// Returns the mean of a log-normal distribution with median 1.
 fn mean_of_log_normal(sigma: f64) -> f64 {
     (sigma * sigma / 2.0).exp()
 }
 
-/// The latency that is assumed: the plan's, the simulator's own, or [`ASSUMED_LATENCY_S`]. Seconds.
+/// Returns the assumed latency in seconds: the plan's, the simulator's, or [`ASSUMED_LATENCY_S`].
 fn latency_s(cell: &Cell, plan: &Plan, input_tokens: f64) -> f64 {
     if let Some(latency) = plan.run.assume_latency {
         return latency.as_secs_f64();
@@ -281,13 +282,13 @@ fn latency_s(cell: &Cell, plan: &Plan, input_tokens: f64) -> f64 {
         + model.prefill_per_token.as_secs_f64() * input_tokens;
     let per_token = model.tpot.as_secs_f64() * mean_of_log_normal(model.tpot_sigma);
     let idle = factor * (first + (expected_output(cell, plan) - 1.0).max(0.0) * per_token);
-    // Above its capacity C all times grow with the requests in flight, U L / (L + Z) of U users with think time Z:
-    // L = idle U / C - Z.
+    // Above its capacity C, the simulator's times grow with the requests in flight, which are U L / (L + Z) for U users
+    // with think time Z. Hence L = idle U / C - Z.
     let queued = idle * cell.peak() / f64::from(model.capacity) - cell.load.think_time.mean().as_secs_f64();
     if cell.is_open() || model.capacity == 0 { idle } else { idle.max(queued) }
 }
 
-/// The load over time: user seconds, or arrivals.
+/// Returns the integral of the load over time: user seconds, or arrivals.
 fn level_s(cell: &Cell) -> f64 {
     cell.load_shape()
         .segments()
@@ -302,14 +303,14 @@ fn requests(cell: &Cell, latency_s: f64) -> f64 {
     cell.load.requests.map_or(requests, |most| requests.min(most as f64))
 }
 
-/// The most requests of a cell, however fast the replies come: each user waits at least its shortest think time
-/// between two of them. Nothing if nothing bounds them.
+/// Returns the upper bound of a cell's requests, however fast replies arrive: each user waits at least its shortest
+/// think time between two requests. `None` if there is no bound.
 fn requests_at_most(cell: &Cell) -> Option<f64> {
     let extension_s = cell.max_length().saturating_sub(cell.length()).as_secs_f64();
     let level_s = level_s(cell) + cell.peak() * extension_s;
     let think_s = cell.load.think_time.min.as_secs_f64();
     let by_duration = if cell.is_open() {
-        // The number of Poisson arrivals varies; six standard deviations are never exceeded.
+        // The number of Poisson arrivals varies; six standard deviations are practically never exceeded.
         let spread = if cell.load.arrivals == Arrivals::Poisson { 6.0 * level_s.sqrt() } else { 0.0 };
         Some((level_s + spread).ceil())
     } else {
@@ -319,7 +320,7 @@ fn requests_at_most(cell: &Cell) -> Option<f64> {
     by_duration.into_iter().chain(by_requests).min_by(f64::total_cmp)
 }
 
-/// From one start of a user to its next, seconds.
+/// Returns the time from one request of a user to its next, seconds.
 fn cycle_s(cell: &Cell, latency_s: f64) -> f64 {
     latency_s + cell.load.think_time.mean().as_secs_f64()
 }
@@ -376,22 +377,23 @@ mod tests {
             Prompts::parse(&format!("{{\"small\": {{\"text\": \"{}\"}}}}", "abcd".repeat(100)), &Files::none())
                 .unwrap();
         let estimate = estimate(&expand(&plan), &plan, &prompts);
-        // 50 users for 60 s, each asking every 1 + 1.5 s: 1,200 requests a cell.
+        // 50 users for 60 s, each sending a request every 1 + 1.5 s: 1,200 requests per cell.
         assert_eq!((estimate.requests, estimate.input_tokens), (3_600, 360_000));
         assert_eq!(estimate.output_tokens, 3_600 * 256);
-        // Replies that come at once leave a think time of 1 s: 60 requests per user, and the one before the first pause.
+        // If replies arrive at once, the think time of 1 s remains: 60 requests per user, and one before the first
+        // pause.
         assert_eq!((estimate.requests_at_most, estimate.bounded_by), (Some(3 * 3_050), Bound::Duration));
         assert_eq!(estimate.output_tokens_at_most, Some(3 * 3_050_000));
-        // 120,000 tokens in at 0.80 and 0.40, 307,200 out at 3.20 and 1.60, per million.
+        // 120,000 prompt tokens at 0.80 and 0.40, and 307,200 reply tokens at 3.20 and 1.60, US dollars per million.
         let near = |value: Option<f64>, wanted: f64| (value.unwrap() - wanted).abs() < 1e-4;
         assert!(near(estimate.cost_usd, 0.144 + 0.3072 * 4.8), "{estimate:?}");
-        // 305,000 tokens in, 3,050,000 out.
+        // 305,000 prompt tokens and 3,050,000 reply tokens.
         assert!(near(estimate.cost_usd_at_most, 0.305 * 1.2 + 3.05 * 4.8), "{estimate:?}");
         assert_eq!(estimate.unpriced, ["amazon.nova-pro-v1:0 with the prefix us on reserved"]);
         let reserved = estimate.reserved.unwrap();
         assert_eq!((reserved.requests_per_minute, reserved.tokens_per_minute), (1_200, 1_200 * 1_100));
         assert_eq!(reserved.settled_tokens_per_minute, 1_200 * 356);
-        // A reply that counts ten times takes more at its end than was reserved at its start.
+        // A reply whose tokens count ten times takes more quota at its end than was reserved at its start.
         plan.quota.burndown = Some(10.0);
         let estimate = super::estimate(&expand(&plan), &plan, &prompts);
         assert_eq!(estimate.reserved.unwrap().settled_tokens_per_minute, 1_200 * 2_660);
@@ -428,7 +430,7 @@ mod tests {
         plan.target.endpoint = Endpoint::Simulated;
         plan.matrix.service_tiers = vec!["default".into()];
         let default = of(&plan).assumed_latency_s;
-        // 350 ms and about 188 tokens of 8 ms, each with its mean.
+        // 350 ms, and about 188 tokens of 8 ms, each as the mean of its distribution.
         assert!((1.7..2.2).contains(&default), "{default}");
         plan.matrix.service_tiers = vec!["flex".into()];
         assert!((of(&plan).assumed_latency_s / default - 1.6).abs() < 0.05);

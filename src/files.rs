@@ -1,6 +1,6 @@
-//! Directories that this tool fills: results, reports, exchanges. Whatever lies inside them is untrusted: it is opened below a
-//! handle of the directory and never through a link, created for its owner alone (files 0600, directories 0700), and replaced
-//! in one step. The directory itself may be a link. Knows no file name and no format.
+//! Directories that this tool fills: results, reports, exchanges. Their content is untrusted. Files are opened relative
+//! to a handle of the directory and never through a link, created for their owner alone (files 0600, directories 0700),
+//! and replaced in one step. The directory itself may be a link. This module depends on no file name and no format.
 
 use crate::units::file;
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
@@ -12,8 +12,8 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// The name of a file that is being written, around 16 random hexadecimal digits. It does not contain the final name, which
-/// may already have the greatest length that a file system allows.
+/// Start and end of the name of a file while it is being written; 16 random hexadecimal digits are in between. The name
+/// does not contain the final one, which may already have the maximum length of the file system.
 const TEMPORARY: (&str, &str) = (".bedrock-plan-", ".part");
 
 /// An open directory. Names are relative to it and consist of plain components.
@@ -24,17 +24,17 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens a directory that exists; an empty path is the working directory.
+    /// Opens an existing directory. An empty path is the working directory.
     ///
     /// # Errors
-    /// If it is no directory or cannot be opened.
+    /// If it is not a directory or cannot be opened.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let ambient = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let dir = Dir::open_ambient_dir(ambient, ambient_authority())?;
         Ok(Self { path: path.to_owned(), dir: Arc::new(dir) })
     }
 
-    /// As [`Self::open`], and creates the directory and its parents where they are missing.
+    /// Opens a directory like [`Self::open`], and creates it and its parents if they are missing.
     ///
     /// # Errors
     /// If it cannot be created or opened.
@@ -48,7 +48,7 @@ impl Directory {
         Self::open(path)
     }
 
-    /// The path under which it was opened, for messages.
+    /// Returns the path with which the directory was opened, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -56,12 +56,12 @@ impl Directory {
     /// Opens a directory inside this one.
     ///
     /// # Errors
-    /// If it is missing, no directory, or a link.
+    /// If it is missing, not a directory, or a link.
     pub(crate) fn subdirectory(&self, name: &Path) -> io::Result<Self> {
         self.descend(name, false)
     }
 
-    /// As [`Self::subdirectory`], and creates what is missing.
+    /// Opens a directory like [`Self::subdirectory`]; `create` creates missing ones.
     fn descend(&self, name: &Path, create: bool) -> io::Result<Self> {
         let mut current = self.clone();
         for part in name.components() {
@@ -81,13 +81,13 @@ impl Directory {
         Ok(current)
     }
 
-    /// The directory in which a name lies, and its last component.
+    /// Returns the directory that contains a name, and the last component of the name.
     fn parent<'a>(&self, name: &'a Path, create: bool) -> io::Result<(Self, &'a OsStr)> {
         let Some(Component::Normal(last)) = name.components().next_back() else { return Err(not_plain(name)) };
         Ok((self.descend(name.parent().unwrap_or(Path::new("")), create)?, last))
     }
 
-    /// Replaces the system's error for a link by one that names it.
+    /// Replaces the system's error for a link by an error that names the link.
     fn explain(&self, name: &OsStr, error: io::Error) -> io::Error {
         if self.dir.symlink_metadata(name).is_ok_and(|metadata| metadata.is_symlink()) {
             let name = name.to_string_lossy();
@@ -102,7 +102,7 @@ impl Directory {
         #[cfg(unix)]
         {
             cap_std::fs::OpenOptionsExt::mode(options, 0o600);
-            // A pipe must not keep the tool waiting.
+            // Opening a pipe must not block.
             cap_fs_ext::OpenOptionsSyncExt::nonblock(options, true);
         }
         let file = parent.dir.open_with(last, options).map_err(|error| parent.explain(last, error))?.into_std();
@@ -116,12 +116,12 @@ impl Directory {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// If it is missing, a link, or no regular file.
+    /// If it is missing, a link, or not a regular file.
     pub(crate) fn read(&self, name: impl AsRef<Path>) -> io::Result<File> {
         self.open_with(name.as_ref(), OpenOptions::new().read(true), false)
     }
 
-    /// Reads a file of text.
+    /// Reads a text file.
     ///
     /// # Errors
     /// As [`Self::read`], and if it is not UTF-8 or larger than 512 MiB.
@@ -129,15 +129,15 @@ impl Directory {
         file::read_text(self.read(name)?)
     }
 
-    /// Opens a file for reading and appending, and creates it where it is missing.
+    /// Opens a file for reading and appending, and creates it if it is missing.
     ///
     /// # Errors
-    /// If it is a link or no regular file, or the system refuses.
+    /// If it is a link or not a regular file, or the system refuses.
     pub(crate) fn append(&self, name: impl AsRef<Path>) -> io::Result<File> {
         self.open_with(name.as_ref(), OpenOptions::new().read(true).append(true).create(true), true)
     }
 
-    /// Creates a file that does not exist yet.
+    /// Creates a new file.
     ///
     /// # Errors
     /// `AlreadyExists` if something has that name.
@@ -145,7 +145,8 @@ impl Directory {
         self.open_with(name.as_ref(), OpenOptions::new().write(true).create_new(true), true)
     }
 
-    /// Writes a file in one step: a reader sees the old content or the new one. A link of that name is replaced, not followed.
+    /// Writes a file in one step: a reader sees either the old or the new content. A link with that name is replaced,
+    /// not followed.
     ///
     /// # Errors
     /// If the system refuses; then the old content is unchanged.
@@ -153,7 +154,7 @@ impl Directory {
         self.replace_with(name.as_ref(), |file| file.write_all(bytes))
     }
 
-    /// As [`Self::replace`], with a content that `write` produces.
+    /// Writes a file like [`Self::replace`], with content that `write` produces.
     ///
     /// # Errors
     /// As [`Self::replace`], and those of `write`.
@@ -162,7 +163,7 @@ impl Directory {
         parent.written(write, |temporary| parent.dir.rename(temporary, &parent.dir, last))
     }
 
-    /// As [`Self::replace`], and waits until the disk has the content and the name.
+    /// Writes a file like [`Self::replace`], and waits until content and name are on disk.
     ///
     /// # Errors
     /// As [`Self::replace`].
@@ -170,23 +171,24 @@ impl Directory {
         let (parent, last) = self.parent(name.as_ref(), true)?;
         let write = |file: &mut File| {
             file.write_all(bytes)?;
-            // A rename may reach the disk before the bytes do: after a power cut the file would be empty.
+            // A rename may reach the disk before the content does: after a power failure the file would be empty.
             file.sync_all()
         };
         parent.written(write, |temporary| parent.dir.rename(temporary, &parent.dir, last))?;
         parent.sync()
     }
 
-    /// Waits until the disk has the names of new files.
+    /// Waits until the names of new files are on disk.
     ///
     /// # Errors
     /// If the system refuses.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        // The handle itself may be one that cannot be synced.
+        // The handle itself may not support syncing.
         if cfg!(unix) { self.dir.open(".")?.sync_all() } else { Ok(()) }
     }
 
-    /// Creates a file with its content in one step. Returns whether it did: if something has that name, it stays.
+    /// Creates a file with its content in one step. Returns whether it was created: an existing file, link or directory
+    /// with that name is kept.
     ///
     /// # Errors
     /// If the system refuses.
@@ -205,7 +207,7 @@ impl Directory {
         }
     }
 
-    /// Writes a temporary file in this directory and puts it into place; removes it if either fails.
+    /// Writes a temporary file in this directory and moves it into place with `place`; removes it if either step fails.
     fn written(
         &self,
         write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -223,7 +225,7 @@ impl Directory {
         placed
     }
 
-    /// Whether anything, a link included, has this name.
+    /// Returns whether anything, a link included, has this name.
     ///
     /// # Errors
     /// If a directory above it is a link or cannot be searched.
@@ -236,7 +238,7 @@ impl Directory {
         }
     }
 
-    /// Removes a file or a link; one that is missing is no error.
+    /// Removes a file or a link. A missing file is not an error.
     ///
     /// # Errors
     /// If the system refuses.
@@ -254,15 +256,15 @@ impl Directory {
         let _ = self.dir.remove_dir(name);
     }
 
-    /// The names of the files in this directory. Links, directories, and names that are not UTF-8 are left out.
+    /// Returns the names of the files in this directory. Links, directories, and names that are not UTF-8 are skipped.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the directory cannot be read.
     pub(crate) fn files(&self) -> io::Result<Vec<String>> {
         self.entries(|kind| kind.is_file())
     }
 
-    /// As [`Self::files`], of the directories.
+    /// Returns the names of the directories in this directory, like [`Self::files`].
     ///
     /// # Errors
     /// As [`Self::files`].
@@ -282,14 +284,14 @@ impl Directory {
     }
 }
 
-/// Whether a name is that of a file which was being written.
+/// Returns whether a name is that of a temporary file of [`Directory::replace`] or [`replace_named`].
 pub(crate) fn is_temporary(name: &str) -> bool {
     let digits = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Replaces a file that the user names, in one step. Its permissions are those that it has, or those of the umask; its parents
-/// are created. A link is followed: it is the user's own.
+/// Replaces a file that the user named, in one step. It keeps its permissions; a new file gets those of the umask.
+/// Missing parent directories are created. A link is followed, because it is the user's own.
 ///
 /// # Errors
 /// If the system refuses; then the old content is unchanged.

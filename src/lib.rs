@@ -1,11 +1,11 @@
 //! `bedrock-plan`: declarative load tests for the Amazon Bedrock Converse API.
 //!
-//! The rooms, in walking order; data goes one way, from the plan to the bytes of a report:
+//! Data flows in one direction through the main modules, from the plan to the files of a report:
 //!
 //! plan -> matrix -> executor -> record -> stats -> verdict -> report
 //!
-//! Public are [`simulator`] (a Bedrock of its own, usable in tests of other programs) and
-//! [`app::main`]; everything else is private, so that dead code is seen.
+//! Only [`simulator`] (a simulated Bedrock runtime, usable in tests of other programs) and [`app::main`] are public.
+//! Everything else is private, so that the compiler reports dead code.
 
 pub(crate) mod units;
 

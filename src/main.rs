@@ -1,5 +1,4 @@
-//! The binary: hands arguments and environment to the library, and nothing else. The only place that
-//! reads the environment.
+//! The binary: passes arguments and environment to the library. The only code that reads the environment.
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;

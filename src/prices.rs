@@ -1,19 +1,19 @@
-//! What requests cost: the plan's own rows, then a dated price file that is part of the binary. A
-//! price that nobody wrote down is not known, and nothing is derived from another one. Knows plan,
-//! matrix and units; not what was sent or measured.
+//! Prices of requests: the plan's rows, then a dated price file that is part of the binary. A price without a row is
+//! unknown; it is never derived from another price. Depends on plan, matrix and units, and not on what was sent or
+//! measured.
 
 use crate::matrix::Cell;
 use crate::plan::{Plan, Price};
 use crate::units::Usd;
 
-/// The day on which the shipped prices were read.
+/// Day on which the shipped prices were read.
 pub(crate) const DATE: &str = "2026-11-25";
 
 const SHIPPED: &str = include_str!("../prices/2026-11-25.csv");
 
-/// What one token of a reply takes of the quota of tokens per minute when a request is settled: a part of a model id,
-/// and the factor. The first that fits counts. Amazon's documentation as third parties quoted it in September 2026;
-/// not verified against AWS.
+/// Factor by which each token of a reply counts against the quota of tokens per minute when a request is settled: a
+/// part of a model id, and the factor. The first matching row applies. Source: Amazon's documentation as third parties
+/// quoted it in September 2026; not verified against AWS.
 const BURNDOWN: [(&str, f64); 12] = [
     ("claude-opus-4-8", 15.0),
     ("claude-sonnet-4-8", 15.0),
@@ -29,17 +29,17 @@ const BURNDOWN: [(&str, f64); 12] = [
     ("claude-2", 5.0),
 ];
 
-/// How much of the quota a token of a reply takes, 1 for most models.
+/// Returns the factor by which a token of a reply counts against the quota; 1 for most models.
 pub(crate) fn burndown(model_id: &str) -> f64 {
     BURNDOWN.iter().find(|(part, _)| model_id.contains(part)).map_or(1.0, |(_, factor)| *factor)
 }
 
-/// Rows in the order in which they are asked.
+/// Price rows in order of precedence.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Prices(Vec<Price>);
 
-/// The tokens of one request, or of many, as Bedrock reports them: `input` counts neither what was
-/// read from the cache nor what was written to it.
+/// Token counts of one or more requests, as Bedrock reports them: `input` includes neither tokens read from the cache
+/// nor tokens written to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) input: u64,
@@ -51,24 +51,24 @@ pub(crate) struct Usage {
 /// Model id, region prefix and service tier.
 pub(crate) type Asked<'a> = (&'a str, &'a str, &'a str);
 
-/// What has no price.
+/// Reason why a price is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unpriced {
-    /// The model, with this prefix and on this tier.
+    /// The model has no price with this prefix and tier.
     Model,
-    /// Its prompts of more tokens than any row covers.
+    /// No row covers prompts of this length.
     LongPrompts {
-        /// Tokens.
+        /// Largest prompt that a row covers, tokens.
         above: u64,
     },
-    /// Tokens of its prompts that are read from the cache.
+    /// Tokens that are read from the cache have no price.
     CacheReads,
-    /// Tokens of its prompts that are written to the cache.
+    /// Tokens that are written to the cache have no price.
     CacheWrites,
 }
 
 impl Unpriced {
-    /// Returns what lacks a price: `no price for cache writes of M (us, default)`.
+    /// Returns a message about the missing price: `no price for cache writes of M (us, default)`.
     pub(crate) fn message(self, (model_id, region_prefix, service_tier): Asked<'_>) -> String {
         let what = match self {
             Self::Model => String::new(),
@@ -81,17 +81,18 @@ impl Unpriced {
 }
 
 impl Prices {
-    /// The plan's rows before the shipped ones.
+    /// Returns the plan's rows, followed by the shipped ones.
     pub(crate) fn of(plan: &Plan) -> Self {
         Self(plan.prices.rows.iter().cloned().chain(shipped()).collect())
     }
 
-    /// Rows that a manifest kept.
+    /// Restores the rows of a manifest.
     pub(crate) fn kept(rows: &[Price]) -> Self {
         Self(rows.to_vec())
     }
 
-    /// The rows of a model on the tier that served it, in order; `none` is asked as `default`, which it is.
+    /// Returns the rows of a model on the tier that served it, in order. The tier `none` is looked up as `default`,
+    /// because that tier serves such requests.
     fn rows(&self, (model_id, region_prefix, service_tier): Asked<'_>) -> impl Iterator<Item = &Price> {
         let tier = if service_tier == "none" { "default" } else { service_tier };
         let fits = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
@@ -100,10 +101,10 @@ impl Prices {
         })
     }
 
-    /// Returns the row for a prompt of `prompt` tokens, cached ones included: the first one that covers it.
+    /// Returns the first row that covers a prompt of `prompt` tokens, cached ones included.
     ///
     /// # Errors
-    /// [`Unpriced::Model`] if there is no row, [`Unpriced::LongPrompts`] if none covers the prompt.
+    /// [`Unpriced::Model`] if there is no row, [`Unpriced::LongPrompts`] if no row covers the prompt.
     pub(crate) fn find(&self, asked: Asked<'_>, prompt: f64) -> Result<&Price, Unpriced> {
         let covers = |price: &&Price| price.up_to_input_tokens.is_none_or(|most| prompt <= most as f64);
         self.rows(asked).find(covers).ok_or_else(|| {
@@ -114,21 +115,21 @@ impl Prices {
         })
     }
 
-    /// Returns what one request costs on the tier that served it.
+    /// Returns the cost of one request on the tier that served it.
     ///
     /// # Errors
-    /// If a price that is needed is not known.
+    /// If a required price is unknown.
     pub(crate) fn cost(&self, asked: Asked<'_>, usage: Usage) -> Result<Usd, Unpriced> {
         let prompt = usage.input.saturating_add(usage.cache_read).saturating_add(usage.cache_write);
         self.find(asked, prompt as f64)?.cost(usage)
     }
 
-    /// Returns the worst-case cost of a request with at most `input` tokens of the prompt and `output` of the reply, by
-    /// the tier that it asks for or by `default`, which serves where that one does not. `writes_cache` requires a price
+    /// Returns the worst-case cost of a request with at most `input` prompt tokens and `output` reply tokens, on the
+    /// requested tier or on `default`, which serves the request if that tier does not. `writes_cache` requires a price
     /// for cache writes.
     ///
     /// # Errors
-    /// If neither tier has a price, or a price is lacking that the request may need.
+    /// If neither tier has a price, or a price is missing that the request may need.
     pub(crate) fn worst_case(
         &self,
         (model_id, region_prefix, service_tier): Asked<'_>,
@@ -140,7 +141,7 @@ impl Prices {
         match [service_tier, "default"].map(by_tier) {
             [Ok(one), Ok(other)] => Ok(one.max(other)),
             [Ok(cost), Err(Unpriced::Model)] | [Err(Unpriced::Model), Ok(cost)] => Ok(cost),
-            // What a known model lacks says more than that the model is not known.
+            // A missing price of a known model is more informative than an unknown model.
             [one, other] => {
                 let own = one.err().filter(|unpriced| !matches!(unpriced, Unpriced::Model));
                 Err(own.or(other.err()).unwrap_or(Unpriced::Model))
@@ -148,7 +149,7 @@ impl Prices {
         }
     }
 
-    /// As [`Self::worst_case`], on one tier. A shorter prompt can be the dearer one, so that every row counts that
+    /// Returns the same as [`Self::worst_case`] for one tier. A shorter prompt can cost more, so every row counts that
     /// applies to some prompt of at most `input` tokens.
     fn worst_case_on(&self, asked: Asked<'_>, input: u64, output: u64, writes_cache: bool) -> Result<Usd, Unpriced> {
         let mut covered = None;
@@ -172,7 +173,7 @@ impl Prices {
         Err(covered.map_or(Unpriced::Model, |above| Unpriced::LongPrompts { above }))
     }
 
-    /// The rows that some cell may need, whatever tier serves it.
+    /// Returns the rows that a cell may need, whichever tier serves it.
     pub(crate) fn used(&self, cells: &[Cell]) -> Vec<Price> {
         let may_serve = |price: &&Price| {
             cells.iter().any(|cell| {
@@ -185,10 +186,10 @@ impl Prices {
 }
 
 impl Price {
-    /// What tokens cost, whatever the length of the prompts.
+    /// Returns the cost of tokens by this row, without regard to the prompt length.
     ///
     /// # Errors
-    /// If a price that is needed is not known.
+    /// If a required price is unknown.
     pub(crate) fn cost(&self, usage: Usage) -> Result<Usd, Unpriced> {
         let cached = |price: Option<f64>, tokens: u64, unpriced| match (price, tokens) {
             (_, 0) => Ok(Usd::default()),
@@ -274,7 +275,7 @@ mod tests {
         let prices = prices();
         let sonnet = ("anthropic.claude-sonnet-4-5-20250929-v1:0", "us", "default");
         let usage = Usage { input: 1_000, output: 100, cache_read: 2_000, cache_write: 500 };
-        // 1,000 x 3.30 + 100 x 16.50 + 2,000 x 0.33 + 500 x 4.125, in millionths of a dollar.
+        // 1,000 x 3.30 + 100 x 16.50 + 2,000 x 0.33 + 500 x 4.125, in millionths of a US dollar.
         assert_eq!(prices.cost(sonnet, usage).unwrap().to_string(), "0.00767250");
         let long = prices.cost(sonnet, Usage { input: 198_000, ..usage });
         assert_eq!(long, Err(Unpriced::LongPrompts { above: 200_000 }), "beyond 200,000 tokens another price holds");

@@ -1,4 +1,4 @@
-//! `baseline`: adds runs to a baseline, shows it, removes sessions from it. It sends nothing.
+//! `baseline`: adds runs to a baseline, prints it, and removes sessions from it. Sends no request.
 
 use super::sessions::{of_run, read_baseline, write_baseline};
 use crate::error::Error;
@@ -11,7 +11,11 @@ use crate::verdict::compare::SECOND_LOOK;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Adds runs, in the order of their starts.
+/// Adds runs to a baseline file, which is created if it is missing. Sessions are kept in the order of their starts.
+/// Cells without usable numbers are listed on stderr and left out. Returns the exit code.
+///
+/// # Errors
+/// If a run is in the baseline already, if none of its cells can be added, or if a file cannot be read or written.
 pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
     let mut known = if path.exists() { read_baseline(path)? } else { Vec::new() };
     let mut new: Vec<Session> = Vec::new();
@@ -51,7 +55,7 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// Prints what is in it.
+/// Prints the sessions of a baseline. Returns the exit code.
 pub(super) fn show(path: &Path) -> Result<u8, Error> {
     let sessions = read_baseline(path)?;
     let sides: Vec<_> = sessions.iter().map(side).collect();
@@ -60,7 +64,10 @@ pub(super) fn show(path: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// Takes sessions out.
+/// Removes sessions from a baseline by their ids. Returns the exit code.
+///
+/// # Errors
+/// If an id is not in the baseline; then the file is unchanged.
 pub(super) fn remove(ids: &[String], path: &Path) -> Result<u8, Error> {
     let mut sessions = read_baseline(path)?;
     for id in ids {

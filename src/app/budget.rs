@@ -1,4 +1,4 @@
-//! The budget of a run: what earlier sessions have spent of it, and where it is reserved.
+//! Budget of a run: the part that earlier sessions spent, and the file of reservations.
 
 use crate::config::Resolved;
 use crate::error::Error;
@@ -14,8 +14,8 @@ use crate::units::text::count;
 use std::io::Write;
 use std::path::Path;
 
-/// Opens the budget of a run whose directory is locked. Without a budget there is no file, unless an earlier session
-/// of the run had one.
+/// Opens the budget of a run whose directory is locked. Without a budget no reservation file is opened, unless an
+/// earlier session of the run left one.
 pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<BudgetGate, Error> {
     let is_resumed = !manifest.resumed_ms.is_empty();
     if !is_resumed {
@@ -66,10 +66,10 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<BudgetG
     Ok(budget)
 }
 
-/// Checks that the budget lets some cell start, before earlier results are erased for that.
+/// Checks that the budget allows at least one cell to start, before earlier results are erased.
 ///
 /// # Errors
-/// The reason why the first cell cannot, if none can.
+/// The refusal of the first cell, if the budget refuses every cell.
 pub(super) fn check(existing: OnExisting, resolved: &Resolved, cells: &[Cell], shard: Shard) -> Result<(), Error> {
     if existing != OnExisting::Overwrite || resolved.plan.budget.is_unset() {
         return Ok(());

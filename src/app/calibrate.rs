@@ -1,6 +1,6 @@
-//! `calibrate`: how far this machine's numbers are from the truth, at the peak load of a plan. The
-//! simulator runs in a process of its own, with the plan's latencies, and writes down what it did with
-//! each request; the two accounts are matched by request id.
+//! `calibrate`: measures the error of this machine's latencies at the peak load of a plan. The simulator runs in a
+//! separate process with the plan's latencies and records how it served each request. Client and server times are
+//! matched by request id.
 
 use crate::cli::CalibrateFormat;
 use crate::config::Resolved;
@@ -25,15 +25,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// With the drain and the start of the simulator less than 20 seconds.
+/// Duration of the load. With the drain and the start of the simulator, a calibration takes less than 20 seconds.
 const LOAD: Duration = Duration::from_secs(10);
 const RAMP: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(6);
 
-/// What the sample may allow to say.
+/// Percentile ranks to report, where the sample is large enough.
 const LEVELS: [f64; 4] = [50.0, 95.0, 99.0, 99.9];
 
-/// Calibrates and prints.
+/// Calibrates and prints the result. Returns the exit code.
 pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<u8, Error> {
     let calibration = measure(resolved)?;
     let text = match format {
@@ -48,6 +48,9 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
 }
 
 /// Calibrates at the peak load of a plan.
+///
+/// # Errors
+/// If the limit of open files is too low for the load, or the simulator or the client cannot be started.
 pub(super) fn measure(resolved: &Resolved) -> Result<Calibration, Error> {
     let cell = peak(&expand(&resolved.plan));
     super::limits::make_room(std::slice::from_ref(&cell), Shard::WHOLE, false)?;
@@ -57,7 +60,7 @@ pub(super) fn measure(resolved: &Resolved) -> Result<Calibration, Error> {
     Ok(compare(&cell, &records, &truth))
 }
 
-/// The cell with the most load, at its peak for the whole time.
+/// Returns the cell with the highest peak load, changed to hold that peak for the whole test duration.
 fn peak(cells: &[Cell]) -> Cell {
     let Some(most) = cells.iter().max_by(|a, b| a.peak().total_cmp(&b.peak())) else {
         unreachable!("a plan that was read has cells")
@@ -74,12 +77,12 @@ fn peak(cells: &[Cell]) -> Cell {
     cell
 }
 
-/// The same latencies, and nothing that keeps requests from being answered.
+/// Returns the simulator model with the same latencies, and without anything that keeps requests from being answered.
 fn quiet(model: &Model) -> Model {
     Model {
         faults: Faults::default(),
         throttle_rate: 0.0,
-        // The peak load may be more than the model's capacity: requests that queue tell nothing about this machine.
+        // The peak load may exceed the model's capacity. Queued requests say nothing about this machine.
         capacity: 0,
         freeze_every: Duration::ZERO,
         freeze_for: Duration::ZERO,
@@ -90,7 +93,7 @@ fn quiet(model: &Model) -> Model {
     }
 }
 
-/// `simulate` in a process of its own. It ends with its standard input, so that it never outlives this one.
+/// `simulate` in a separate process. It ends when its standard input closes, so it never outlives this process.
 struct Server {
     process: Child,
     url: HttpUrl,
@@ -129,7 +132,10 @@ impl Server {
         Err(Error::Internal(std::io::Error::other("the simulator for the calibration did not start")))
     }
 
-    /// Ends it and reads its account: request id to times.
+    /// Stops the server and returns its truth records by request id.
+    ///
+    /// # Errors
+    /// If the file of the truth records cannot be read.
     fn stop(mut self) -> Result<HashMap<String, Truth>, Error> {
         drop(self.process.stdin.take());
         self.process.wait().map_err(Error::Internal)?;
@@ -150,7 +156,7 @@ fn read_truth(path: &Path) -> Result<HashMap<String, Truth>, Error> {
     Ok(text.lines().filter_map(Truth::parse).map(|truth| (truth.request_id.clone(), truth)).collect())
 }
 
-/// Lets everything through.
+/// Gate that admits every request.
 struct Open;
 
 impl Gate for Open {
@@ -161,7 +167,7 @@ impl Gate for Open {
     fn settle(&self, _record: &Record) {}
 }
 
-/// Runs the cell against the server.
+/// Runs the cell against the server and returns the records of all requests.
 fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
     let target = Target {
@@ -203,7 +209,7 @@ fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, 
     Ok(std::mem::take(&mut *records))
 }
 
-/// Client minus server, request by request and percentile by percentile.
+/// Returns the client time minus the server time, per request and per percentile.
 fn compare(cell: &Cell, records: &[Record], truth: &HashMap<String, Truth>) -> Calibration {
     let successes = || records.iter().filter(|record| record.outcome == Outcome::Succeeded);
     let matched: Vec<(&Record, &Truth)> =
@@ -235,7 +241,7 @@ fn paired(times: &[(f64, f64)]) -> Paired {
     Paired { p50_ms: at(0.50), p99_ms: at(0.99), max_ms: at(1.0) }
 }
 
-/// Those percentiles that the sample allows.
+/// Returns the errors of those percentiles for which the sample is large enough.
 fn percentiles(times: &[(f64, f64)]) -> Vec<PercentileError> {
     let (client, server) = (curve(times.iter().map(|time| time.0)), curve(times.iter().map(|time| time.1)));
     let told = LEVELS.iter().filter_map(|p| {

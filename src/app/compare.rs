@@ -1,4 +1,4 @@
-//! `compare`: new runs against a baseline, or one run beside another. It sends nothing.
+//! `compare`: compares new runs with a baseline, or one run with another. Sends no request.
 
 use super::outputs::Outputs;
 use super::sessions::{of_run, read_baseline};
@@ -13,34 +13,37 @@ use crate::verdict::compare::compare as compare_sessions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What `compare` is told.
+/// Options of `compare`.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// A baseline; without one two runs stand beside each other.
+    /// Baseline file; `None` compares two runs with each other.
     pub(crate) baseline: Option<PathBuf>,
-    /// Run directories.
     pub(crate) dirs: Vec<PathBuf>,
-    /// What is printed.
+    /// Format of the output on stdout.
     pub(crate) format: CompareFormat,
-    /// How files are made.
+    /// Options of the output files.
     pub(crate) output: report::Output,
 }
 
-/// Both sides, each in the order of its starts.
+/// Both sides of a comparison, each in the order of the session starts.
 struct Sides {
-    /// As it was named: a baseline, or a run.
+    /// Path of the reference as the user gave it: a baseline or a run directory.
     against: String,
     base: Vec<Session>,
-    /// As they were named.
+    /// Paths of the new runs as the user gave them.
     dirs: Vec<String>,
     new: Vec<Session>,
-    /// What the plan is called.
+    /// Name of the plan.
     name: String,
-    /// A new session was in the baseline, and was left out of it.
+    /// Whether a new session was also in the baseline, from which it is removed.
     overlap: bool,
 }
 
-/// Compares. Returns the exit code.
+/// Compares two sides, prints the result and writes the output files. Returns the exit code: 99 if the comparison
+/// fails, otherwise 0.
+///
+/// # Errors
+/// If a run or the baseline cannot be read, an output cannot be written, or the two sides have no cell in common.
 pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let outputs = Outputs::open(&options.output.files, environment)?;
     let templates = templates::read(options.output.templates.as_deref())?;
@@ -84,7 +87,7 @@ fn sides(options: &Options) -> Result<Sides, Error> {
         None => return Err(Error::TwoRuns(new.len())),
     };
     new.sort_by(|(.., a), (.., b)| a.started_ms.cmp(&b.started_ms).then_with(|| a.id.cmp(&b.id)));
-    // A run says nothing about whether it is like itself.
+    // A comparison of a run with itself shows nothing.
     let before = base.len();
     base.retain(|session| new.iter().all(|(.., new)| new.id != session.id));
     let name = new.first().map(|(_, name, _)| name.clone()).unwrap_or_default();

@@ -1,13 +1,17 @@
-//! Open files: a connection is one. The soft limit is raised as far as the system lets us; where that
-//! is not enough it is said before anything is sent.
+//! Limit of open files, of which each connection needs one. The soft limit is raised as far as the system allows. A
+//! limit that is still too low is reported before any request is sent.
 
 use crate::error::Error;
 use crate::matrix::{Cell, Shard};
 
-/// What the process needs beside its connections: journal, epoll, standard streams, name resolution.
+/// Files that the process needs besides its connections: journal, epoll, standard streams, name resolution.
 const OTHERS: u64 = 64;
 
-/// Makes room for a machine's share of the peak of the cells; `simulated` counts both ends of every connection.
+/// Raises the limit of open files to this shard's share of the peak load of the cells. With `simulated`, both ends of
+/// each connection count. Logs a warning if `max_in_flight` of an open loop exceeds the limit.
+///
+/// # Errors
+/// [`Error::OpenFiles`] if the limit is too low for the users of a closed loop.
 pub(super) fn make_room(cells: &[Cell], shard: Shard, simulated: bool) -> Result<(), Error> {
     let ends = if simulated { 2 } else { 1 };
     let users =
@@ -19,7 +23,7 @@ pub(super) fn make_room(cells: &[Cell], shard: Shard, simulated: bool) -> Result
         Some(allowed) if allowed < users * ends + OTHERS => {
             Err(Error::OpenFiles { needed: users * ends + OTHERS, allowed, users })
         }
-        // How many of an open loop's requests will be in flight nobody knows before.
+        // The number of requests in flight of an open loop is not known in advance, so this is only a warning.
         Some(allowed) if arrivals.is_some_and(|arrivals| allowed < arrivals * ends + OTHERS) => {
             let most = allowed.saturating_sub(OTHERS) / ends;
             tracing::warn!(allowed, "only some {most} requests can be in flight, less than max_in_flight: `ulimit -n`");
@@ -29,7 +33,8 @@ pub(super) fn make_room(cells: &[Cell], shard: Shard, simulated: bool) -> Result
     }
 }
 
-/// Raises the soft limit to `needed`, or to the hard one. Returns what holds then; nothing where there is none.
+/// Raises the soft limit to `needed`, or to the hard limit if that is lower. Returns the resulting limit; `None` if
+/// there is none.
 #[cfg(unix)]
 fn raise(needed: u64) -> Option<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,4 +1,5 @@
-//! `merge`: one results directory of what the shards of a run left in their exchange, and its report.
+//! `merge`: combines the results that the shards of a run left in their exchange into one results directory, and
+//! renders its report.
 
 use super::report::{self, Output};
 use super::shards;
@@ -17,26 +18,30 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What `merge` is told.
+/// Options of `merge`.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// Where the shards met.
+    /// URL of the exchange.
     pub(crate) url: String,
-    /// The results directory.
+    /// Results directory of the merged run.
     pub(crate) to: PathBuf,
-    /// Results that are not in the exchange, on this machine.
+    /// Results directories of shards on this machine that are not in the exchange.
     pub(crate) with: Vec<PathBuf>,
-    /// Shards may be missing.
+    /// Whether to merge although shards are missing.
     pub(crate) allow_missing: bool,
-    /// What an earlier run left there is replaced.
+    /// Whether to replace the results of an earlier run in `to`.
     pub(crate) overwrite: bool,
-    /// A session token may be sent over plain http to any host.
+    /// Whether a session token may be sent over plain HTTP to any host.
     pub(crate) allow_http: bool,
-    /// How the files of the report are made.
+    /// Options of the report's files.
     pub(crate) output: Output,
 }
 
-/// Merges, and reports. Returns the exit code.
+/// Merges the shards and renders the report. Returns the exit code.
+///
+/// # Errors
+/// If shards are missing and `allow_missing` is not set, if the parts do not belong to one run, or if a file cannot be
+/// read or written. Everything that can be wrong with the inputs is checked before the first write.
 pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, secrets: &Secrets) -> Result<u8, Error> {
     let means = options.output.open(environment)?;
     if let Some(error) = means.templates.broken() {
@@ -49,7 +54,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     let Some(whole) = whole.filter(|_| untold.is_empty() || options.allow_missing) else {
         return Err(Error::Missing { missing: untold });
     };
-    // All that can be wrong with what is there is found before anything is written.
+    // Find everything that can be wrong with the inputs before the first write.
     if let Some((dir, _)) = dirs.iter().find(|(dir, _)| is_same(dir, &options.to)) {
         return Err(Error::IntoItself { dir: dir.clone() });
     }
@@ -60,7 +65,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     let mut taken = dir::take_for(&options.to, &files, existing).map_err(Error::To)?;
     let records = lines.write(&dirs, &mut taken)?;
     dir::write(&options.to, Path::new(PLAN), report::plan_text(&options.to, &whole).as_bytes())?;
-    // The manifest last: without it a directory holds no run.
+    // Write the manifest last: a directory without it holds no run.
     dir::write_manifest(&options.to, &whole)?;
     drop(taken);
     let mut err = std::io::stderr();
@@ -72,7 +77,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     report::render(&options.to, &options.to, &whole, means)
 }
 
-/// Whether two names are of one directory.
+/// Returns whether two paths name the same directory.
 fn is_same(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
@@ -80,17 +85,18 @@ fn is_same(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// The results of a shard: where they are, and its manifest.
+/// Results of a shard: the directory and its manifest.
 type Part = (PathBuf, Manifest);
 
-/// The results of all shards, the manifest of all together, and what is known of those that left none, by their index.
+/// Returns the results of all shards, the merged manifest, and one message per shard that left no results, in the order
+/// of the shard indices.
 async fn gather(
     options: &Options,
     environment: &BTreeMap<String, String>,
     secrets: &Secrets,
     copies: &Path,
 ) -> Result<(Vec<Part>, Option<Manifest>, Vec<String>), Error> {
-    // Nothing of the plan is known yet: a bucket is opened as the environment says.
+    // The plan is not known yet, so the environment alone selects how a bucket is opened.
     let access = shards::Access {
         profile: None,
         allow_http: options.allow_http || config::allow_http(environment)?,
@@ -128,7 +134,7 @@ async fn gather(
     Ok((parts, whole, untold))
 }
 
-/// What is known of a shard that left no results.
+/// Returns a message on the state of a shard that left no results.
 async fn told(exchange: &Exchange, index: u32) -> Result<String, Error> {
     Ok(match exchange::missing_shard(exchange, index).await.map_err(Error::Barrier)? {
         MissingShard::NeverJoined => format!("shard {index} never came"),
@@ -137,7 +143,11 @@ async fn told(exchange: &Exchange, index: u32) -> Result<String, Error> {
     })
 }
 
-/// A shard's results directory on this machine, as it left it or as a kill did.
+/// Reads the manifest of a shard's results directory on this machine, which may be complete or may have been cut off by
+/// a kill.
+///
+/// # Errors
+/// If the directory is not that of a shard, or a file differs from its commit marker.
 fn local(dir: &Path) -> Result<Manifest, Error> {
     let manifest = read::manifest(dir)?;
     if manifest.shards.as_ref().is_none_or(|shards| shards.parts.len() != 1) {
@@ -145,7 +155,7 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
     }
     if let Ok(text) = Directory::open(dir).and_then(|dir| dir.read_to_string(COMMIT_MARKER)) {
         let altered = |(name, message): (String, String)| Error::Altered { path: dir.join(name), message };
-        // A kill may have cut the mark itself: then there is none.
+        // A kill may have truncated the commit marker itself. Such a marker is ignored.
         if let Ok(mark) = serde_json::from_str::<CommitMarker>(&text) {
             exchange::verify(dir, &mark).map_err(altered)?;
         }
@@ -153,5 +163,5 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
     Ok(manifest)
 }
 
-/// What a shard leaves, by name.
+/// Names of the files that a shard delivers.
 pub(super) const FILES: [&str; 3] = [MANIFEST, PLAN, JOURNAL];

@@ -1,4 +1,4 @@
-//! The subcommands: the only place where rooms are put together.
+//! The subcommands. The only module that connects the other modules with each other.
 
 mod baseline;
 mod budget;
@@ -46,7 +46,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Runs the program: arguments with the program's name first, and the environment.
+/// Runs the program and returns its exit code. `arguments` start with the program's name; `environment` replaces the
+/// environment of the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMap<String, String>) -> ExitCode {
     let arguments = arguments.into_iter().map(|argument| with_home(argument, environment));
     let cli = match Cli::try_parse_from(arguments) {
@@ -70,8 +71,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
     }
 }
 
-/// An argument whose value starts with `~/`: shells replace the tilde only at the start of a word, and so
-/// not in `--output junit=~/x.xml`.
+/// Expands `~/` at the start of an argument's value. Shells replace the tilde only at the start of a word, and
+/// therefore not in `--output junit=~/x.xml`.
 fn with_home(argument: OsString, environment: &BTreeMap<String, String>) -> OsString {
     let Some(text) = argument.to_str() else { return argument };
     let (head, path) = match text.rfind("=~/") {
@@ -84,7 +85,7 @@ fn with_home(argument: OsString, environment: &BTreeMap<String, String>) -> OsSt
     }
 }
 
-/// A misspelt subcommand with the one that was probably meant, where clap finds none.
+/// Adds the most similar subcommand to the error for a misspelt one, if clap suggests none.
 fn with_suggestion(mut error: clap::Error) -> clap::Error {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     if error.kind() == ErrorKind::InvalidSubcommand
@@ -97,7 +98,8 @@ fn with_suggestion(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The subcommand with the fewest edits to a wrong one, two at most; swapped letters count as one edit.
+/// Returns the subcommand with the smallest edit distance to a wrong one, two at most. A transposition counts as one
+/// edit.
 fn nearest_command(wrong: &str) -> Option<String> {
     let command = Cli::command();
     let names = command.get_subcommands().map(clap::Command::get_name);
@@ -229,7 +231,7 @@ fn read(
     Ok(config::read(&sources)?)
 }
 
-/// Hands data to whoever reads stdout. Somebody who stopped reading is no error; a disk that is full is one.
+/// Writes data to stdout. A closed pipe is not an error; any other failure, such as a full disk, is.
 fn print(bytes: &[u8]) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -240,7 +242,7 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// The error and its hint, once.
+/// Formats an error with its hint.
 fn shown(error: &Error, styled: bool) -> String {
     match (error, error.hint()) {
         (Error::Problems(problems), _) => format!("{}\n", problems.render(styled)),
@@ -249,13 +251,14 @@ fn shown(error: &Error, styled: bool) -> String {
     }
 }
 
-/// The SDK's own traces show key ids, session tokens and signatures: no filter turns them on. Of a connection that a failed
-/// request leaves it complains that it is not its own, which is as it should be.
+/// Log filters that always apply. The SDK's own traces contain key ids, session tokens and signatures, so no filter can
+/// enable them. After a failed request the SDK complains that a connection is not its own; this is expected, so the
+/// message is switched off.
 const DISCREET: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
     aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info,\
     aws_smithy_runtime::client::http::connection_poisoning=off";
 
-/// Logs go to stderr: `-v` says what this program sends where, `RUST_LOG` whatever is asked for.
+/// Starts logging to stderr. `-v` logs what this program sends and where; `RUST_LOG` sets any other filter.
 fn log(verbose: u8, environment: &BTreeMap<String, String>, secrets: &Secrets) {
     let filter = match (environment.get("RUST_LOG").filter(|filter| !filter.is_empty()), verbose) {
         (Some(filter), _) => filter.clone(),
@@ -273,7 +276,7 @@ fn log(verbose: u8, environment: &BTreeMap<String, String>, secrets: &Secrets) {
         .try_init();
 }
 
-/// Writes log lines to stderr with secrets masked. A line arrives in one piece.
+/// A writer to stderr that masks secrets. Each log line arrives in one call.
 struct MaskedStderr(Secrets);
 
 impl Write for MaskedStderr {
@@ -288,12 +291,15 @@ impl Write for MaskedStderr {
     }
 }
 
-/// What each cell's requests are drawn from.
+/// Returns the prompt source of each cell, in the order of the cells.
 fn sources(resolved: &Resolved, cells: &[Cell], seed: u64) -> Vec<Arc<Source>> {
     resolved.prompts.sources(cells.iter().map(|cell| cell.prompt_size.as_str()), &resolved.plan.mix, seed)
 }
 
-/// The cells that `--only` picks; all where it is not said.
+/// Returns the cells that the `--only` patterns match; all cells if there is no pattern.
+///
+/// # Errors
+/// If a pattern is invalid or matches no cell.
 fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
     if patterns.is_empty() {
         return Ok(cells.to_vec());
@@ -316,7 +322,7 @@ fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
         !matching.is_empty()
     };
     let picked: Vec<Cell> = cells.iter().filter(&mut matches).cloned().collect();
-    // A pattern without a cell is a typing error, even beside one that selects some.
+    // A pattern that matches no cell is a typo, even if another pattern matches some.
     let unused: Vec<&str> =
         patterns.iter().zip(is_used).filter(|(_, is_used)| !is_used).map(|(pattern, _)| pattern.as_str()).collect();
     if !unused.is_empty() {

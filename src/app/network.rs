@@ -1,5 +1,5 @@
-//! Where requests go and how connections leave this machine: what the plan, the environment and the profile set, checked
-//! before anything is sent.
+//! Destination of requests and connection settings, from the plan, the environment and the profile. They are checked
+//! before any request is sent.
 
 use crate::config::{self, Resolved};
 use crate::error::Error;
@@ -29,7 +29,7 @@ pub(super) fn settings(
     Ok(NetworkSettings { proxies: ProxySettings::from_environment(environment), ca_bundle })
 }
 
-/// The regions that cells name, each once.
+/// Returns the distinct regions that the cells set, in the order of the cells.
 pub(super) fn regions(cells: &[Cell]) -> Vec<String> {
     let mut regions: Vec<String> = Vec::new();
     for region in cells.iter().filter_map(|cell| cell.region.as_ref()) {
@@ -40,7 +40,7 @@ pub(super) fn regions(cells: &[Cell]) -> Vec<String> {
     regions
 }
 
-/// What requests of a run are sent to, and how they are signed.
+/// Returns the target of a run: the endpoint of its requests, and the settings that sign them.
 pub(super) fn target(
     resolved: &Resolved,
     cells: &[Cell],
@@ -60,7 +60,7 @@ pub(super) fn target(
         simulated: plan.target.endpoint == Endpoint::Simulated,
         is_trusted: resolved.is_endpoint_trusted(),
         allow_http: resolved.allow_http,
-        // Where the cells name theirs nobody else need name one.
+        // If the cells set their regions, no other region is required.
         region: plan.target.region.clone().or_else(|| regions(cells).into_iter().next()),
         regions: regions(cells),
         profile: plan.target.profile.clone(),

@@ -1,4 +1,4 @@
-//! The exit code of a run, from how its cells ended: `report` exits as its run would.
+//! Exit code of a run, derived from how its cells ended. `report` exits with the code of its run.
 
 use crate::matrix::Cell;
 use crate::plan::{Layer, OnInvalid, Origins, Plan};
@@ -6,22 +6,22 @@ use crate::record::manifest::{CellRunEnd, Manifest, PlannedCell};
 use crate::record::{Outcome, Record, class};
 use crate::stats::{CellSummary, Summary, Validity};
 
-/// How a cell ended, as far as the exit code asks.
+/// How a cell ended, reduced to what the exit code depends on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CellEnd {
     sent: u64,
     succeeded: u64,
-    /// Some request came back with an HTTP status.
+    /// Whether any request received an HTTP status.
     answered: bool,
     failures: u64,
-    /// Those of them for want of credentials.
+    /// Failures that were caused by missing or invalid credentials.
     unsigned: u64,
-    /// This machine spoiled its numbers.
+    /// Whether the cell is INVALID and the plan treats that as a failure.
     invalid: bool,
 }
 
 impl CellEnd {
-    /// Takes a record into account.
+    /// Adds a record.
     pub(super) fn add(&mut self, record: &Record) {
         self.sent += 1;
         self.succeeded += u64::from(record.outcome == Outcome::Succeeded);
@@ -32,13 +32,13 @@ impl CellEnd {
         }
     }
 
-    /// Nothing succeeded, for want of credentials.
+    /// Returns whether no request succeeded and all failures were caused by credentials.
     fn lost_credentials(&self) -> bool {
         self.succeeded == 0 && self.failures > 0 && self.unsigned == self.failures
     }
 }
 
-/// How the cells of a summary ended.
+/// Returns how each cell of a summary ended, in the order of the cells.
 pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
     let fails = manifest.plan.run.on_invalid == OnInvalid::Fail;
     let end = |cell: &CellSummary| CellEnd {
@@ -57,19 +57,20 @@ pub(super) fn ends(manifest: &Manifest, summary: &Summary) -> Vec<CellEnd> {
     summary.cells.iter().map(end).collect()
 }
 
-/// Whether the user set a cell's service tier: in the plan, the environment, or on a flag. A tier of the built-in
-/// defaults that Bedrock refuses is no failure of the run.
+/// Returns whether the user set a cell's service tier: in the plan, in the environment, or with a flag. A tier of the
+/// built-in defaults that Bedrock refuses is not a failure of the run.
 pub(super) fn is_tier_set(plan: &Plan, origins: &Origins, cell: &Cell) -> bool {
     let is_default = origins.get("matrix.service_tiers").is_none_or(|origin| origin.layer == Layer::Default);
     !(is_default && plan.matrix.service_tiers.contains(&cell.service_tier))
 }
 
-/// See the README's table. When several hold, the first of 130, 4, 3, 99: that a number cannot be
-/// trusted is said before a verdict on it. `fails` says that a threshold was not met.
+/// Returns the exit code according to the table in the README. If several codes apply, the first of 130, 4, 3 and 99 is
+/// used: a number that cannot be trusted takes precedence over a verdict on it. `fails` is set if a threshold is not
+/// met.
 pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u8 {
     let sent: u64 = ends.iter().map(|cell| cell.sent).sum();
     let answered = ends.iter().any(|cell| cell.answered);
-    // A machine that has none of a cell's users sends nothing of it.
+    // A shard that gets none of a cell's users sends no request of that cell.
     let is_part = manifest.shards.as_ref().is_some_and(|shards| shards.count > 1 && shards.parts.len() == 1);
     let excluded = manifest.excluded();
     let is_bad = |(end, PlannedCell { cell, .. }): (&CellEnd, &PlannedCell)| {

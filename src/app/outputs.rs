@@ -1,5 +1,5 @@
-//! `--output KIND=FILE` and GitHub's step summary: opened before anything is sent, so that a bad path costs
-//! nothing, and written at the end.
+//! Files of `--output KIND=FILE` and GitHub's step summary. They are opened before any request is sent, so that a wrong
+//! path costs nothing, and written at the end.
 
 use crate::error::Error;
 use crate::report::ReportError;
@@ -9,24 +9,24 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// The variable in which GitHub names the file of a step's summary.
+/// Environment variable with the path of GitHub's step summary.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
-/// Files that wait for what is to be in them. One that was made for that and got nothing is taken away again: no
-/// reader takes an empty file.
+/// Open output files. A file that was created but received no content is removed on drop, because no reader accepts an
+/// empty file.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
     files: Vec<Target>,
     step_summary: Option<(PathBuf, File)>,
 }
 
-/// One file.
+/// One file of `--output`.
 #[derive(Debug)]
 struct Target {
     kind: Kind,
     path: PathBuf,
     file: File,
-    /// It was not there before, and nothing is in it yet.
+    /// Whether the file did not exist before and nothing has been written to it.
     is_new: bool,
 }
 
@@ -39,7 +39,11 @@ impl Drop for Outputs {
 }
 
 impl Outputs {
-    /// Opens what was asked for. What is in a file stays until there is something to replace it with.
+    /// Opens the files of the `KIND=FILE` arguments and the step summary. The content of an existing file is kept until
+    /// it is replaced.
+    ///
+    /// # Errors
+    /// If an argument is invalid or a file cannot be opened for writing.
     pub(super) fn open(asked: &[String], environment: &BTreeMap<String, String>) -> Result<Self, Error> {
         let mut outputs = Self::default();
         for one in asked {
@@ -58,7 +62,10 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Writes all of them. One that cannot be made keeps no other from being written.
+    /// Renders and writes all files. If one cannot be rendered, the others are still written.
+    ///
+    /// # Errors
+    /// All rendering errors together, or the first error while writing.
     pub(super) fn write(mut self, render: impl Fn(Kind) -> Result<Vec<u8>, ReportError>) -> Result<(), Error> {
         let mut failed = Vec::new();
         for target in &mut self.files {
@@ -93,14 +100,14 @@ fn unwritable(path: &Path, source: io::Error) -> Error {
 }
 
 fn replace(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    // A pipe has no length.
+    // Pipes cannot be truncated.
     if file.metadata()?.is_file() {
         file.set_len(0)?;
     }
     file.write_all(bytes)
 }
 
-/// Behind what earlier commands of the step wrote.
+/// Appends after the text that earlier commands of the step wrote.
 fn append(file: &mut File, markdown: &[u8]) -> io::Result<()> {
     let used = if file.metadata()?.is_file() { file.seek(SeekFrom::End(0))? } else { 0 };
     file.write_all(&step_summary(markdown, used as usize))?;

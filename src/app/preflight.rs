@@ -1,4 +1,4 @@
-//! The pre-flight of a run: who is asked, what came of it, and `--preflight-only`, which asks and does
+//! Pre-flight of a run: which probes are sent, what they find, and `--preflight-only`, which sends the probes and
 //! nothing else.
 
 use super::outcome;
@@ -21,8 +21,8 @@ use crate::units::text::count;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Enters into the manifest who is asked for these turns' cells. What an earlier session found of them is
-/// asked anew; what it found of others stays.
+/// Adds the probes of the cells that are still to be run to the manifest. Findings of an earlier session for these
+/// probes are discarded, so that they are sent again; findings of other probes are kept.
 pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
     let known = manifest.preflight.iter().enumerate();
     let places: HashMap<Probe, usize> = known.map(|(place, known)| (known.probe.clone(), place)).collect();
@@ -35,12 +35,14 @@ pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
     }
 }
 
-/// The cells that each probe is asked for, by their place; a probe that nobody asks any more counts to the first.
+/// Returns the index of the first cell of each probe. A probe that no cell uses any more is attributed to the first
+/// cell of the run.
 pub(super) fn first_cells(manifest: &Manifest) -> Vec<usize> {
     manifest.cells_by_probe().iter().map(|cells| cells.first().copied().unwrap_or(0)).collect()
 }
 
-/// Asks for whatever has no answer in `checked` yet, and returns it with what came of it.
+/// Sends the probes in `checked` that have no finding yet, and returns all of them with their findings. Emits
+/// [`Event::PreflightEnded`].
 pub(super) async fn ask(
     bedrock: &Arc<Bedrock>,
     checked: &[ProbeResult],
@@ -71,8 +73,12 @@ pub(super) async fn ask(
     learned
 }
 
-/// Asks what the manifest lists, says what a person should know, and leaves out of the job what cannot be asked. Of
-/// several machines one asks; the others are told, or learn why they are not, and then nothing is left to do.
+/// Runs the pre-flight of a run: sends the probes that the manifest lists, prints the problems, and removes cell runs
+/// that cannot be sent from the job. With several shards, shard 0 sends the probes and publishes the findings; the
+/// others receive them.
+///
+/// # Errors
+/// If the shards cannot exchange the findings. The job then contains no cell run.
 #[allow(clippy::too_many_arguments)] // each is a different thing, and there is one caller
 pub(super) async fn before(
     manifest: &mut Manifest,
@@ -95,7 +101,7 @@ pub(super) async fn before(
             let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
             say.print_unless_quiet(&format!("pre-flight: asking {}", count(open, "small request")));
             let found = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
-            // What was cut short is no finding.
+            // An interrupted pre-flight has no finding to publish.
             if let Some(part) = part.filter(|_| !stop.drain.is_cancelled()) {
                 part.tell_found(&found).await.inspect_err(|_| job.turns.clear())?;
             }
@@ -121,8 +127,8 @@ pub(super) async fn before(
     Ok(())
 }
 
-/// Asks, says what came of it, and ends: 0 where all that the plan asks for can be asked or is left out by it, else
-/// the exit code that the run would have.
+/// Sends the probes, prints the findings, and ends. Returns the exit code: 0 if everything that the plan requests is
+/// available or is skipped as the plan allows, otherwise the exit code that the run would have.
 pub(super) fn only(
     options: &Options,
     resolved: &Resolved,

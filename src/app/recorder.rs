@@ -1,5 +1,5 @@
-//! The one thread that writes while a run goes on: records to the journal, ended cells to the
-//! manifest. No request waits for it until the queue before it is full.
+//! The only thread that writes files during a run: records to the journal, and ended cell runs to the manifest.
+//! Requests wait for it only while its queue is full.
 
 use super::outcome::CellEnd;
 use crate::error::Error;
@@ -15,20 +15,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long records may wait for the journal, so that many are written at once.
+/// Longest time that records wait before they are written to the journal, so that many are written at once.
 const PAUSE: Duration = Duration::from_millis(25);
-/// So often it is checked that the journal is where it was made.
+/// Interval between checks that the journal is still in its directory.
 const CHECK: Duration = Duration::from_secs(1);
-/// A recorder that has written nothing for so long although something waits is reported.
+/// A recorder that writes nothing for this long although events are queued is reported.
 const BEHIND: Duration = Duration::from_secs(1);
-/// As is one before which so much waits, bytes.
+/// A recorder with this many queued bytes is reported too.
 const MUCH: usize = 8 << 20;
-/// So long the disk may still take what waits once somebody has asked a second time to stop.
+/// Time that the disk has for the queued events after the second request to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
 type Written = (Manifest, Vec<CellEnd>);
 
-/// The recorder's handle: events go in, the finished manifest comes out.
+/// Handle of the recorder: accepts events and returns the finished manifest.
 pub(super) struct Recorder {
     events: Sender<Event>,
     backlog: Arc<Backlog>,
@@ -37,7 +37,11 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread. Whatever ends it before its time stops the run, since what is not recorded is lost.
+    /// Starts the thread. If the thread ends early for any reason, the run is stopped, because further records would be
+    /// lost.
+    ///
+    /// # Errors
+    /// If the system cannot start a thread.
     pub(super) fn start(
         dir: RunDir,
         manifest: Manifest,
@@ -65,18 +69,22 @@ impl Recorder {
         Ok(Self { events, backlog, dir: path, thread })
     }
 
-    /// Takes an event. It never blocks: while the queue is full, starts wait instead.
+    /// Returns a function that queues an event. It never blocks: while the queue is full, the start of requests is
+    /// delayed instead.
     pub(super) fn tell(&self) -> impl Fn(Event) + Send + Sync + use<> {
         let (events, backlog) = (self.events.clone(), Arc::clone(&self.backlog));
         move |event| {
             backlog.add(event.bytes());
-            // The recorder is gone only where it stopped the run itself.
+            // The receiver is gone only if the recorder itself stopped the run.
             let _ = events.send(event);
         }
     }
 
-    /// Waits until everything is on the disk; all other senders must be gone. Who has asked twice to stop waits for a
-    /// disk that is behind no longer.
+    /// Waits until everything is on disk. All other senders must have been dropped. After the second request to stop, a
+    /// slow disk is waited for only a short time longer.
+    ///
+    /// # Errors
+    /// If the recorder failed or panicked, or if queued records were abandoned.
     pub(super) fn finish(self, stop: &Stop) -> Result<Written, Error> {
         drop(self.events);
         let mut abandoned = None;
@@ -88,13 +96,13 @@ impl Recorder {
         }
         match self.thread.join() {
             Ok(result) => result.map_err(Error::from),
-            // What it panicked with is on stderr already.
+            // The panic message has been printed to stderr.
             Err(_) => Err(Error::Internal(std::io::Error::other("the recorder panicked"))),
         }
     }
 }
 
-/// Stops the run when it is dropped, a panic included.
+/// A guard that stops the run when it is dropped, also by a panic.
 struct StopsRun(Option<Stop>);
 
 impl Drop for StopsRun {
@@ -106,7 +114,7 @@ impl Drop for StopsRun {
     }
 }
 
-/// Reports a recorder that falls behind, at once, and that it has caught up again.
+/// Reports once when the recorder falls behind, and again when it has caught up.
 pub(super) async fn watch(backlog: Arc<Backlog>, say: impl Fn(&str)) {
     let (mut taken, mut since) = (0, Instant::now());
     let (mut is_behind, mut is_full) = (false, false);
@@ -143,7 +151,7 @@ struct Writer {
     ends: Vec<CellEnd>,
     stop: Stop,
     backlog: Arc<Backlog>,
-    /// When the journal was last looked for.
+    /// Time of the last check that the journal is in its directory.
     checked: Instant,
 }
 
@@ -156,8 +164,8 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.journal.flush().map_err(|source| self.lost(source))?;
-                    // Not `recv`: to be woken by every record costs more CPU than to write it. But once somebody wants
-                    // to stop, a kill may follow at any moment.
+                    // Do not use `recv` here: waking up for every record costs more CPU time than writing it. Once a
+                    // stop has been requested, a kill may follow at any moment, so each record is then written at once.
                     if self.stop.drain.is_cancelled() {
                         match events.recv_timeout(PAUSE) {
                             Ok(event) => self.take(event)?,
@@ -174,7 +182,10 @@ impl Writer {
         Ok((self.manifest, self.ends))
     }
 
-    /// Looks once a second whether the journal is still in its directory: a write to a file that was removed succeeds.
+    /// Checks once per second that the journal is still in its directory, because writes to a removed file succeed.
+    ///
+    /// # Errors
+    /// [`DirError::Removed`] if the journal was removed or replaced.
     fn check(&mut self) -> Result<(), DirError> {
         if self.checked.elapsed() < CHECK {
             return Ok(());
@@ -220,7 +231,8 @@ impl Writer {
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
             Event::TurnStarted { place, turn } => {
-                // Before its first record: from now on the records of earlier attempts do not count.
+                // Write this before the first record of the attempt. From now on, records of earlier attempts do not
+                // count.
                 if self.manifest.order[place] != turn {
                     self.manifest.order[place] = turn;
                     dir::write_manifest(&self.dir, &self.manifest)?;
@@ -262,7 +274,7 @@ mod tests {
     async fn a_panic_of_the_recorder_stops_the_run() {
         let stop = Stop::default();
         let (_dir, recorder) = started(&stop);
-        // There is no such cell.
+        // This cell does not exist.
         let record = Box::new(crate::record::request::tests::record());
         recorder.tell()(Event::Ended { cell: usize::MAX, record });
         stop.drain.cancelled().await;
@@ -271,7 +283,7 @@ mod tests {
         assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "internal error: the recorder panicked"));
     }
 
-    /// A disk that stands still: a pipe in the journal's place, which nobody reads while it is only held open.
+    /// Replaces the journal by a pipe that is held open but not read, to simulate a disk that hangs.
     #[cfg(unix)]
     fn pipe_for(dir: &std::path::Path) -> (RunDir, std::fs::File) {
         use std::fs::{File, remove_file};
@@ -304,13 +316,13 @@ mod tests {
         let tell = recorder.tell();
         let record = crate::record::request::tests::record();
         let event = || Event::Ended { cell: 0, record: Box::new(record.clone()) };
-        // The pipe and the writer's buffer take less than a third of it.
+        // The pipe and the writer's buffer take less than a third of these bytes.
         (0..(3 << 20) / event().bytes()).for_each(|_| tell(event()));
         let (report, heard) =
             tokio::task::spawn_blocking(move || (said(&heard, "the disk is too slow"), heard)).await.unwrap();
         assert!(report.contains(" MiB of records wait") && report.contains("the cell is INVALID"), "{report}");
         drop((tell, heard));
-        // What a second Ctrl-C does.
+        // Same effect as a second Ctrl-C.
         stop.abandon.cancel();
         let finished = tokio::task::spawn_blocking(move || recorder.finish(&stop).map(drop)).await.unwrap();
         let error = finished.unwrap_err();

@@ -1,4 +1,4 @@
-//! `report`: renders every file again from the manifest and the journal alone. It sends nothing.
+//! `report`: renders all files again from the manifest and the journal alone. Sends no request.
 
 use super::outputs::Outputs;
 use super::{outcome, templates};
@@ -17,46 +17,49 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What `report` is told.
+/// Options of `report`.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// A run directory.
+    /// Run directory.
     pub(crate) dir: PathBuf,
-    /// Where the files go; the run directory itself if not said.
+    /// Output directory; `None` selects the run directory.
     pub(crate) out: Option<PathBuf>,
-    /// Cut the records another way than the plan says.
+    /// Override of `report.include_failures` in the plan.
     pub(crate) include_failures: Option<bool>,
-    /// As above.
+    /// Override of `report.include_ramp` in the plan.
     pub(crate) include_ramp: Option<bool>,
-    /// How its files are made.
+    /// Options of the report's files.
     pub(crate) output: Output,
 }
 
-/// How files are made.
+/// Options of output files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Output {
-    /// Templates of the user's own.
+    /// Directory of the user's own templates.
     pub(crate) templates: Option<PathBuf>,
-    /// `--public`.
+    /// Value of `--public`.
     pub(crate) public: bool,
-    /// `--output`.
+    /// Values of `--output`.
     pub(crate) files: Vec<String>,
-    /// How the tables at the end are shown.
+    /// Colours of the tables at the end of the run.
     pub(crate) paint: ColorMode,
 }
 
-/// With what files are made: all that can fail before a run.
+/// Templates and open files of a report. Creating it covers everything that can fail before a run.
 pub(super) struct Means {
     pub(super) templates: Templates,
     outputs: Outputs,
     paint: ColorMode,
     public: bool,
-    /// The run is in progress.
+    /// Whether the run is still in progress.
     is_in_progress: bool,
 }
 
 impl Output {
-    /// Opens and reads what it names.
+    /// Opens the output files and reads the templates.
+    ///
+    /// # Errors
+    /// If a file cannot be opened or a template cannot be read.
     pub(super) fn open(&self, environment: &BTreeMap<String, String>) -> Result<Means, Error> {
         let outputs = Outputs::open(&self.files, environment)?;
         Ok(Means {
@@ -75,7 +78,7 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
     let is_locked = dir::is_in_progress(&options.dir);
     let manifest = read::manifest(&options.dir)?;
     let out = options.out.as_deref().unwrap_or(&options.dir);
-    // A run that has ended holds the lock while it renders its own report.
+    // A run that has ended still holds the lock while it renders its own report.
     means.is_in_progress = is_locked && manifest.ended_ms.is_none();
     let mut shown = manifest.clone();
     if let Some(include) = options.include_failures {
@@ -92,14 +95,14 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
         Ok(code)
     });
     rendered.map_err(|error| match error {
-        // Nothing was sent and nothing is written.
+        // Report it as an error of the results directory: no request was sent and nothing was written.
         Error::Disk(foreign @ DirError::Foreign { .. }) => Error::Results(foreign),
         error => error,
     })
 }
 
-/// Writes the resolved plan as the run did, whatever the flags of this report are; a plan of the user's stays. With
-/// `--public` there is none: a masked plan cannot run, and its paths are those of this machine.
+/// Writes the resolved plan as the run did, regardless of this report's flags. A plan file of the user is kept. With
+/// `--public` no plan is written: a masked plan cannot be run, and its paths are those of this machine.
 fn write_plan(out: &Path, manifest: &Manifest) -> Result<(), Error> {
     if !owned::may_write_plan(out, &manifest.run_id)? {
         let mut err = std::io::stderr();
@@ -109,13 +112,16 @@ fn write_plan(out: &Path, manifest: &Manifest) -> Result<(), Error> {
     Ok(dir::write(out, Path::new(dir::PLAN), plan_text(out, manifest).as_bytes())?)
 }
 
-/// The resolved plan of a run, for a file in a directory.
+/// Returns the text of a run's resolved plan, for a file in a directory.
 pub(super) fn plan_text(dir: &Path, manifest: &Manifest) -> String {
     owned::plan_note(&manifest.run_id) + &super::show::toml_in(dir, &manifest.plan)
 }
 
-/// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. A format that cannot
-/// be made keeps no other from being written.
+/// Summarises `dir`, writes all formats to `out`, and prints the end-of-run tables. If one format cannot be rendered,
+/// the others are still written. Returns the exit code.
+///
+/// # Errors
+/// If the journal cannot be read, a file cannot be written, or a format cannot be rendered.
 pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) -> Result<u8, Error> {
     let mut summary = summarise(dir, manifest)?;
     if means.is_in_progress {
@@ -160,8 +166,9 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
     Ok(outcome::exit_code(manifest, &outcome::ends(manifest, summary), fails))
 }
 
-/// Copies damaged lines beside the report. What cannot be copied stays in the journal and keeps no report from being
-/// made; lines that nothing masked do not go to a directory that is made to be shared.
+/// Copies damaged journal lines to a file beside the report. If that fails, the lines stay in the journal and the
+/// report is still written. With `--public`, the lines, which are not masked, are not copied to another directory,
+/// since that is meant to be shared.
 fn quarantine(dir: &Path, out: &Path, summary: &Summary, public: bool) {
     if public && dir != out {
         return;
@@ -175,12 +182,12 @@ fn quarantine(dir: &Path, out: &Path, summary: &Summary, public: bool) {
     }
 }
 
-/// The exit code of a run whose report nobody wants: thresholds are not looked at.
+/// Returns the exit code of a run without a report. Thresholds are not evaluated.
 pub(super) fn exit_code(dir: &Path, manifest: &Manifest) -> Result<u8, Error> {
     Ok(outcome::exit_code(manifest, &outcome::ends(manifest, &summarise(dir, manifest)?), false))
 }
 
-/// Reads the journal once.
+/// Summarises a run in one pass over its journal.
 pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Error> {
     let mut collector = Collector::new(manifest);
     let mut records = Records::open(dir, manifest)?;

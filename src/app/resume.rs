@@ -1,5 +1,5 @@
-//! `run --resume` and `--rerun`: what an earlier session left, whether this plan is the same, and
-//! which turns are still to be run.
+//! `run --resume` and `--rerun`: the state that an earlier session left, whether the plan is unchanged, and which cell
+//! runs are outstanding.
 
 use super::report;
 use crate::config::Resolved;
@@ -18,18 +18,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;
 
-/// A run that is gone on with. Its directory is locked.
+/// An earlier run that is resumed. Its directory is locked.
 pub(super) struct Before {
     dir: RunDir,
     pub(super) manifest: Manifest,
-    /// The order, with the attempts that follow.
+    /// Order of the cell runs, with the attempts of the outstanding ones.
     order: Vec<Turn>,
-    /// The places in it of the turns that are to be run.
+    /// Places in `order` of the cell runs that are outstanding.
     pub(super) turns: Vec<usize>,
 }
 
-/// Looks at the results directory. Nothing is there where it holds no run: that is said, and all
-/// starts afresh.
+/// Opens the run in the results directory. Returns `None` if there is none; a message then reports that a new run
+/// starts.
+///
+/// # Errors
+/// If the run cannot be read or locked, if it is a shard, or if the plan differs from the one it was started with.
 pub(super) fn look(
     results: &Path,
     only: &[String],
@@ -58,7 +61,7 @@ pub(super) fn look(
     if !differences.is_empty() {
         return Err(Error::OtherPlan { dir: results.to_owned(), differences });
     }
-    // What is not part of the comparison (thresholds, budget, report) may have changed.
+    // Settings outside the comparison (thresholds, budget, report) may have changed.
     let known = by_id(all_cells);
     for planned in &mut manifest.cells {
         if let Some(cell) = known.get(planned.cell.id.as_str()) {
@@ -70,12 +73,12 @@ pub(super) fn look(
     Ok(Some(Before { dir, manifest, order, turns }))
 }
 
-/// Cells by their ids.
+/// Indexes cells by their ids.
 fn by_id(cells: &[Cell]) -> HashMap<&str, &Cell> {
     cells.iter().map(|cell| (cell.id.as_str(), cell)).collect()
 }
 
-/// The cells that `--rerun` means.
+/// Returns the ids of the cells that `--rerun` selects.
 fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<String>, Error> {
     let mut again = Vec::new();
     for which in wanted {
@@ -104,7 +107,7 @@ fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<S
     Ok(again)
 }
 
-/// Where this plan is not the one that was begun, as people read it.
+/// Returns the differences between this plan and that of the run, as text.
 fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_cells: &[Cell]) -> Vec<String> {
     let hash = |cell: &Cell| {
         let prompt = resolved.prompts.canonical(&cell.prompt_size, &resolved.plan.mix);
@@ -132,7 +135,7 @@ fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_ce
         }
     }
     let endpoint = resolved.plan.target.endpoint.to_string();
-    // The manifest names one endpoint for all records; hashes tell only which kind it is.
+    // The manifest has one endpoint for all records. The hashes include only its kind, so the address is compared here.
     if differences.is_empty() && endpoint != manifest.endpoint {
         differences.push(format!("target.endpoint is `{endpoint}`, and was `{}`", manifest.endpoint));
     }
@@ -161,10 +164,10 @@ fn or_all(patterns: &[String]) -> String {
     if patterns.is_empty() { "not set".into() } else { patterns.join(", ") }
 }
 
-/// Keys of [load] that may differ between the sessions of a run.
+/// Keys of `[load]` that may differ between the sessions of a run.
 const FREE: [&str; 5] = ["load.seed", "load.repetitions", "load.order", "load.cool_down", "load.drain"];
 
-/// The fields in which two cells of one id differ.
+/// Returns the fields in which two cells with the same id differ, as text.
 fn changes(then: &Cell, now: &Cell) -> String {
     fn leaves(value: &serde_json::Value, path: &str, into: &mut BTreeMap<String, String>) {
         match value {
@@ -195,7 +198,10 @@ fn changes(then: &Cell, now: &Cell) -> String {
 }
 
 impl Before {
-    /// The region that the endpoint resolved to is the one of the session before.
+    /// Checks that the resolved region is that of the earlier session.
+    ///
+    /// # Errors
+    /// [`Error::OtherPlan`] if it differs.
     pub(super) fn same_region(&self, region: &str) -> Result<(), Error> {
         match &self.manifest.region {
             Some(then) if then != region => Err(Error::OtherPlan {
@@ -206,7 +212,7 @@ impl Before {
         }
     }
 
-    /// What is left to do.
+    /// Estimates the outstanding cell runs.
     pub(super) fn estimate(&self, plan: &Plan, prompts: &Prompts) -> Estimate {
         let cells: Vec<Cell> =
             self.turns.iter().map(|place| self.manifest.cells[self.order[*place].cell].cell.clone()).collect();
@@ -214,7 +220,7 @@ impl Before {
         estimate(&cells, &plan, prompts)
     }
 
-    /// What is kept and what follows.
+    /// Returns a sentence with the numbers of cell runs that are kept and that follow.
     pub(super) fn sentence(&self) -> String {
         let again = self.turns.iter().filter(|place| self.order[**place].attempt > 1).count();
         let left = self.turns.len();
@@ -226,7 +232,8 @@ impl Before {
         )
     }
 
-    /// The directory, the manifest as it stands until the first record, the order and the places in it.
+    /// Returns the directory, the manifest as it is until the first record is written, the order of the cell runs, and
+    /// the places in it of the outstanding ones.
     pub(super) fn go_on(self, resolved: &Resolved, now_ms: u64) -> (RunDir, Manifest, Vec<Turn>, Vec<usize>) {
         let mut manifest = self.manifest;
         manifest.plan = resolved.plan.clone();

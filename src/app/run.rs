@@ -1,4 +1,4 @@
-//! `run`: executes a plan, then reports on what it left on the disk.
+//! `run`: executes a plan, then renders a report from the files that it wrote.
 
 use super::outcome::CellEnd;
 use super::recorder::{self, Recorder};
@@ -31,15 +31,15 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// What becomes of a run that is in the results directory already.
+/// What to do with a run that is already in the results directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum There {
-    /// It is not touched, and nothing starts.
+    /// Leave it unchanged and stop with an error.
     #[default]
     Refuse,
-    /// It is replaced.
+    /// Replace it.
     Overwrite,
-    /// It is continued.
+    /// Continue it.
     Resume {
         /// Cells to run again: `failed`, `invalid`, or id patterns.
         rerun: Vec<String>,
@@ -49,7 +49,7 @@ pub(crate) enum There {
 }
 
 impl There {
-    /// What to do with files of an earlier run, if it is not continued.
+    /// Returns what to do with the files of an earlier run if it is not resumed.
     fn on_existing(&self) -> OnExisting {
         match self {
             Self::Refuse => OnExisting::Refuse,
@@ -59,35 +59,36 @@ impl There {
     }
 }
 
-/// What `run` is told beside the plan.
+/// Options of `run` besides those of the plan.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// Do not ask.
+    /// Start without confirmation.
     pub(crate) yes: bool,
-    /// What becomes of a run that is there already.
+    /// What to do with a run that is already there.
     pub(crate) there: There,
-    /// End after the journal.
+    /// Write the journal and render no report.
     pub(crate) no_report: bool,
-    /// Only find out what can be asked.
+    /// Run only the pre-flight.
     pub(crate) preflight_only: bool,
-    /// Patterns on cell ids; empty is all.
+    /// Patterns of cell ids; empty selects all cells.
     pub(crate) only: Vec<String>,
-    /// It is one of several machines.
+    /// Options of sharding, if this process is one of several shards.
     pub(crate) shard: Option<Asked>,
-    /// How it is shown.
+    /// How the run is displayed.
     pub(crate) screen: Screen,
-    /// How the files of the report are made.
+    /// Options of the report's files.
     pub(crate) output: report::Output,
 }
 
-/// What asks, and what answers where that is the simulator.
+/// Client of a run, and the simulator that answers it if the plan selects one.
 pub(super) struct Connected {
     pub(super) runtime: BackgroundRuntime,
     pub(super) simulator: Option<simulated::Simulated>,
     pub(super) bedrock: Arc<Bedrock>,
 }
 
-/// Makes room for the connections of the cells, and gets ready to ask.
+/// Raises the limit of open files for the cells' connections, starts the simulator if the plan selects it, and connects
+/// the client.
 pub(super) fn connect(
     resolved: &Resolved,
     cells: &[Cell],
@@ -121,9 +122,9 @@ pub(crate) fn run(
     if options.preflight_only {
         return preflight::only(options, resolved, environment, secrets);
     }
-    // For the directory's name alone: the run starts once all questions are answered.
+    // Used for names only: the run's start time is taken after all questions are answered.
     let launched_ms = timestamp::now_ms();
-    // A template that is broken is said before the run, not after it.
+    // Report a broken template before the run, not after it.
     let output = if options.no_report { &report::Output::default() } else { &options.output };
     let means = output.open(environment)?;
     if let Some(error) = means.templates.broken() {
@@ -148,13 +149,13 @@ pub(crate) fn run(
         check_results(&results, options, resolved, &cells, launched_ms)?;
     }
     let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, secrets, shard)?;
-    // Who is asked must know what; of several machines one tells it.
+    // Print the plan before asking for confirmation. Of several shards, only the first prints it otherwise.
     let is_told = options.screen.mode != terminal::DisplayMode::Quiet && shard.index == 0;
     if is_told || !options.yes {
         introduce(resolved, &cells, before.as_ref(), &results);
     }
     confirm(options.yes)?;
-    // A server that cannot be reached must not cost the results that are there.
+    // An unreachable server must not cost the existing results.
     if options.there == There::Overwrite && dir::is_occupied(&results) {
         runtime.block_on(bedrock.check_reachable())?;
     }
@@ -202,13 +203,13 @@ pub(crate) fn run(
     let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
     preflight::enter(&mut manifest, &asked);
     dir::write_manifest(&results, &manifest)?;
-    // After the manifest, which lists it: a kill leaves no file that is nobody's.
+    // Written after the manifest, which lists it, so that a kill leaves no file that belongs to no run.
     dir::write(&results, Path::new(dir::PLAN), report::plan_text(&results, &manifest).as_bytes())?;
     let Driven { mut manifest, ends, execution, display } =
         drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
     drop(simulator);
 
-    // A wish to stop that came when nothing was left cut nothing short.
+    // A request to stop that arrived when nothing was left has interrupted nothing.
     manifest.interrupted = execution.interrupted && manifest.has_unfinished();
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
@@ -219,14 +220,17 @@ pub(crate) fn run(
     } else {
         report::render(&results, &results, &manifest, means)
     };
-    // Last: it may be that stderr takes nothing any more.
+    // Last, because writing to stderr may fail.
     if let Err(failure) = display {
         failure.report();
     }
     code
 }
 
-/// The run to continue, if there is one.
+/// Returns the run to resume, if there is one.
+///
+/// # Errors
+/// [`Error::NothingToResume`] if there is none and `--resume` requires one.
 fn earlier(
     options: &Options,
     resolved: &Resolved,
@@ -241,7 +245,7 @@ fn earlier(
     resume::look(results, &options.only, rerun, resolved, all_cells)
 }
 
-/// Checks that a new run may write its results, and that nothing is erased for one that can send nothing.
+/// Checks that a new run may write its results, and that nothing is erased for a run that could send no request.
 fn check_results(
     results: &Path,
     options: &Options,
@@ -257,7 +261,7 @@ fn check_results(
     budget::check(existing, resolved, cells, shard)
 }
 
-/// How far the numbers are off on this machine, if the plan wants to know.
+/// Measures the calibration, if the plan enables it.
 fn calibrated(resolved: &Resolved) -> Result<Option<manifest::Calibration>, Error> {
     if !resolved.plan.run.calibrate {
         return Ok(None);
@@ -266,37 +270,37 @@ fn calibrated(resolved: &Resolved) -> Result<Option<manifest::Calibration>, Erro
     calibrate::measure(resolved).map(Some)
 }
 
-/// Ends after the journal. Returns the exit code.
+/// Ends the run without a report. Returns the exit code.
 fn unreported(results: &Path, manifest: &Manifest, ends: &[CellEnd], resumed: bool) -> Result<u8, Error> {
     let mut err = std::io::stderr();
     let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
-    // Whether this machine spoiled a cell, or how one ended in an earlier session, takes the whole summary to say.
+    // Only the full summary shows whether a cell is INVALID and how a cell ended in an earlier session.
     if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
         return report::exit_code(results, manifest);
     }
     Ok(outcome::exit_code(manifest, ends, false))
 }
 
-/// What tells a run from others, the same on all its machines.
+/// Identity of a run, the same on all its shards.
 #[derive(Debug, Clone)]
 pub(super) struct Begun {
-    /// Epoch milliseconds.
+    /// Start of the run, epoch milliseconds.
     pub(super) started_ms: u64,
     pub(super) run_id: String,
     pub(super) seed: u64,
 }
 
 impl Begun {
-    /// A run that begins now.
+    /// Creates the identity of a run that starts now.
     fn now(plan: &Plan) -> Self {
         let started_ms = timestamp::now_ms();
-        // What is drawn can be said again: TOML has no number above 2^63, and many a reader of JSON none above 2^53.
+        // A drawn seed must survive a round trip: TOML has no number above 2^63, and many JSON readers none above 2^53.
         let drawn = || rand::random_range(0..1 << 53);
         Self { started_ms, run_id: run_id(started_ms), seed: plan.load.seed.unwrap_or_else(drawn) }
     }
 }
 
-/// What is about to be done, before it is asked.
+/// Prints the plan and its estimate to stderr, before the confirmation.
 fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before>, results: &Path) {
     let mut err = std::io::stderr();
     let plan = &resolved.plan;
@@ -312,16 +316,16 @@ fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before
     let _ = writeln!(err);
 }
 
-/// What became of a job.
+/// Result of an executed job.
 struct Driven {
     manifest: Manifest,
     ends: Vec<CellEnd>,
     execution: Execution,
-    /// Whether the display has ended in order.
+    /// Whether the display ended without a failure.
     display: Result<(), terminal::DisplayFailure>,
 }
 
-/// Executes the job with a recorder and a display beside it.
+/// Executes the job, with a recorder and a display running beside it.
 fn drive(
     runtime: &Runtime,
     bedrock: Arc<Bedrock>,
@@ -341,7 +345,7 @@ fn drive(
         Arc::new(extend),
         Arc::clone(&budget) as Arc<dyn Gate>,
     ];
-    // Whether a threshold can still be met nobody knows who sees a part of the requests.
+    // A shard sees only a part of the requests, so it cannot know whether a threshold can still be met.
     if !job.shard.is_part() {
         gates.push(Arc::new(EarlyStopGate::new(&job.cells, &manifest.plan)));
     }
@@ -383,17 +387,17 @@ fn drive(
         execution
     });
     let recorded = recorder.finish(&stop);
-    // What is left is the report, which can be made again.
+    // Only the report is left, and it can be rendered again.
     signals.end_at_next();
     runtime.block_on(watching.shutdown());
     let display = display.finish();
     let (manifest, ends) = recorded?;
-    // After the journal is synced: what it contains counts from here on.
+    // After the journal is synced: from here on its records count instead of the reservations.
     budget.close()?;
     Ok(Driven { manifest, ends, execution, display })
 }
 
-/// The regions that a run calls, for people; `resolved` is that of cells that name none.
+/// Returns the regions that a run calls, for display. `resolved` is the region of cells that set none.
 fn called(cells: &[Cell], resolved: &str) -> String {
     let mut regions = network::regions(cells);
     if regions.is_empty() || cells.iter().any(|cell| cell.region.is_none()) {
@@ -403,17 +407,20 @@ fn called(cells: &[Cell], resolved: &str) -> String {
     regions.join(", ")
 }
 
-/// `results_dir` with its placeholders filled in; of several machines each has its own below it.
+/// Returns `results_dir` with its placeholders filled in. Each shard has its own directory below it.
 fn results_dir(plan: &Plan, shard: Option<&Asked>, started_ms: u64, environment: &BTreeMap<String, String>) -> PathBuf {
     let started = timestamp::compact(started_ms);
     let name = crate::units::id::file_safe(&plan.name);
-    // The plan was checked: a home directory is known where it names one.
+    // The plan has been checked, so the home directory is known if the path contains it.
     let dir = expand_home(&plan.results_dir, environment).unwrap_or(plan.results_dir.as_str().into());
     let whole = PathBuf::from(dir.replace("{name}", &name).replace("{started}", &started));
     shard.map_or(whole.clone(), |asked| asked.results(&whole))
 }
 
-/// Asks before anything is sent or written.
+/// Asks for confirmation before anything is sent or written.
+///
+/// # Errors
+/// If the user declines, or standard input is no terminal.
 fn confirm(yes: bool) -> Result<(), Error> {
     if yes {
         return Ok(());
@@ -477,13 +484,13 @@ fn manifest(
     }
 }
 
-/// What identifies a cell across runs.
+/// Returns the hash that identifies a cell across runs.
 pub(super) fn hash(resolved: &Resolved, cell: &Cell) -> String {
     let plan = &resolved.plan;
     cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix))
 }
 
-/// The start and 32 random bits: sorts by time, and two runs of one second differ.
+/// Returns the start time and 32 random bits: ids sort by time, and two runs that start in the same second differ.
 fn run_id(started_ms: u64) -> String {
     format!("{}-{:08x}", timestamp::compact(started_ms), rand::random::<u32>())
 }

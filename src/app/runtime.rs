@@ -1,10 +1,10 @@
-//! The runtime of a run.
+//! Tokio runtime of a run.
 
 use std::io;
 use std::ops::Deref;
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime whose end waits for nothing: a name that the system's resolver still looks up would hold the process.
+/// A runtime that shuts down without waiting: a pending name lookup of the system's resolver would delay the exit.
 pub(super) struct BackgroundRuntime(Option<Runtime>);
 
 impl BackgroundRuntime {
@@ -37,13 +37,13 @@ mod tests {
         let (answer, hangs) = channel::<()>();
         let (told, began) = channel();
         let runtime = BackgroundRuntime::new().unwrap();
-        // As the system's resolver does.
+        // Blocks like the system's resolver.
         runtime.spawn_blocking(move || {
             told.send(()).unwrap();
             let _ = hangs.recv();
         });
         began.recv().unwrap();
-        // Without a limit if it waited for it.
+        // This would block forever if it waited for the lookup.
         drop(runtime);
         drop(answer);
     }

@@ -1,4 +1,4 @@
-//! What is shown and how: from `--quiet`, `--color`, `NO_COLOR` and what the standard streams are.
+//! Display modes and colours, from `--quiet`, `--color`, `NO_COLOR` and the kinds of the standard streams.
 
 use crate::cli::{Cli, ColorWhen};
 use crate::terminal::DisplayMode;
@@ -6,21 +6,21 @@ use crate::terminal::paint::ColorMode;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
-/// How this process talks.
+/// How this process displays its output.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Screen {
-    /// How a run is shown while it goes on, on stderr.
+    /// How the progress of a run is displayed on stderr.
     pub(super) mode: DisplayMode,
-    /// Of stderr.
+    /// Colours of stderr.
     pub(super) err: ColorMode,
-    /// Of stdout.
+    /// Colours of stdout.
     pub(super) out: ColorMode,
 }
 
 impl Screen {
     pub(super) fn of(cli: &Cli, environment: &BTreeMap<String, String>) -> Self {
         let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
-        // A terminal that cannot move its cursor is a log.
+        // A terminal that cannot move its cursor is treated like a log file.
         let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
         let (err, out) = (std::io::stderr().is_terminal(), std::io::stdout().is_terminal());
         let coloured = |terminal: bool| match cli.color {

@@ -1,4 +1,4 @@
-//! Sessions and baselines on the disk: a run directory becomes a session, a file becomes a baseline.
+//! Files of sessions and baselines: reads a session from a run directory, and reads and writes baseline files.
 
 use super::report;
 use crate::error::Error;
@@ -9,8 +9,8 @@ use crate::units::text_file;
 use crate::verdict::baseline::{self, Session};
 use std::path::Path;
 
-/// What a run measured. Sessions are compared by the successes of the settled window, whatever their reports
-/// show, so that any two of them can be.
+/// Reads a run directory as a session. Sessions contain the successes of the latency window, after the cell has
+/// settled, whatever their reports include, so that any two of them can be compared.
 pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
     let mut manifest = read::manifest(dir)?;
     manifest.plan.report.include_failures = false;
@@ -20,13 +20,13 @@ pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
     Ok((manifest, session))
 }
 
-/// The sessions of a baseline.
+/// Reads the sessions of a baseline file.
 pub(super) fn read_baseline(path: &Path) -> Result<Vec<Session>, Error> {
     let text = text_file::read_regular(path).map_err(|source| Error::BaselineFile { path: path.to_owned(), source })?;
     baseline::parse(&text).map_err(|source| Error::Baseline { path: path.to_owned(), source })
 }
 
-/// Writes a baseline whole.
+/// Replaces a baseline file in one step.
 pub(super) fn write_baseline(path: &Path, sessions: &[Session]) -> Result<(), Error> {
     replace_named(path, baseline::format_file(sessions).as_bytes())
         .map_err(|source| Error::BaselineFile { path: path.to_owned(), source })

@@ -1,5 +1,4 @@
-//! A run as one of several machines: which one this is, meeting the others, and leaving in the exchange what
-//! it recorded.
+//! A run as one of several shards: which shard this is, joining the others, and delivering its records to the exchange.
 
 use super::outcome::{self, CellEnd};
 use super::run::Begun;
@@ -30,27 +29,33 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
-/// Shard 0 tells it, the others hear it.
+/// File of the pre-flight findings: shard 0 publishes it, the others receive it.
 const PREFLIGHT: &str = "preflight.json";
-/// Why a shard goes whom a person or a scheduler stopped.
+/// Reason in the leave notice of a shard that a person or a scheduler stopped.
 const STOPPED: &str = "it was stopped";
 
-/// How long the load waits for an answer to whether all shards have their samples. It is asked again a second later.
+/// How long the load waits for the answer whether all shards have their samples. A second later the question is
+/// repeated.
 const ENOUGH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is told of a run on several machines.
+/// Options of sharding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Where they meet.
+    /// URL of the exchange.
     pub(crate) url: String,
-    /// Which one this is.
+    /// This shard.
     pub(crate) shard: Shard,
-    /// How long it waits for the others.
+    /// How long this shard waits for the others.
     pub(crate) timeout: Duration,
 }
 
 impl Asked {
-    /// From the flags, and from what a scheduler set. Nothing is asked for where nothing names an exchange.
+    /// Creates the options from the flags and from the variables that a scheduler set. Returns `None` if no exchange is
+    /// set.
+    ///
+    /// # Errors
+    /// If a shard is set without an exchange, if a Slurm step runs several tasks without an exchange, or if a value is
+    /// invalid.
     pub(super) fn of(
         exchange: Option<String>,
         shard: Option<&str>,
@@ -73,63 +78,66 @@ impl Asked {
         Ok(Some(Self { url, shard, timeout }))
     }
 
-    /// Where this machine's results go.
+    /// Returns the results directory of this shard, below that of the whole run.
     pub(super) fn results(&self, whole: &Path) -> PathBuf {
         whole.join(format!("shard_{}_of_{}", self.shard.index, self.shard.count))
     }
 }
 
-/// This machine's part of a run that has begun.
+/// This shard's part of a run that has started.
 pub(super) struct Part {
     member: Member,
     start: Start,
     clock: Option<ClockState>,
     runtime: Handle,
-    /// Listening since before it waited: none that comes between is lost.
+    /// Signals, received since before this shard waited for the others, so that none is lost in between.
     signals: Signals,
-    /// The others know how it ended, or will when they look for it.
+    /// Whether the other shards know how this part ended, or can read it from the exchange.
     is_told: bool,
 }
 
-/// What a machine comes with.
+/// Everything that a shard needs to join a run.
 pub(super) struct Meeting<'a> {
     asked: &'a Asked,
-    /// How a bucket is opened.
+    /// Settings for opening a bucket.
     access: Access<'a>,
-    /// Over all that is asked, see [`whole_hash`].
+    /// Hash of everything that the run sends, see [`whole_hash`].
     plan_hash: String,
-    /// The longest time without progress of a shard that works, see [`longest_quiet`].
+    /// Longest time without progress of a shard that works, see [`longest_quiet`].
     longest_quiet: Duration,
 }
 
 impl<'a> Meeting<'a> {
-    /// Of a shard of this plan's run.
+    /// Prepares this shard to join the run of a plan.
     pub(super) fn new(asked: &'a Asked, access: Access<'a>, resolved: &Resolved, cells: &[Cell]) -> Self {
         let longest_quiet = longest_quiet(cells, resolved.plan.load.cool_down);
         Self { asked, access, plan_hash: whole_hash(resolved, cells), longest_quiet }
     }
 }
 
-/// The longest time in which a shard that works may end nothing: a request that takes its whole timeout, the drain and
-/// the cool-down. The seconds of a load count as progress, whatever its think times and its arrivals are.
+/// Returns the longest time in which a working shard may finish nothing: a request that takes its whole timeout, the
+/// drain and the cool-down. Each second of a load counts as progress, whatever its think times and arrivals are.
 fn longest_quiet(cells: &[Cell], cool_down: Duration) -> Duration {
     let longest = |of: fn(&Cell) -> Duration| cells.iter().map(of).max().unwrap_or_default();
     cool_down.saturating_add(longest(|cell| cell.request.timeout)).saturating_add(longest(|cell| cell.load.drain))
 }
 
-/// What opens a bucket.
+/// Settings for opening a bucket.
 pub(super) struct Access<'a> {
-    /// The profile whose credentials are used; nothing leaves the choice to the environment.
+    /// Profile whose credentials are used; `None` leaves the choice to the environment.
     pub(super) profile: Option<&'a str>,
-    /// A session token may be sent over plain http to any host.
+    /// Whether a session token may be sent over plain HTTP to any host.
     pub(super) allow_http: bool,
     pub(super) environment: &'a BTreeMap<String, String>,
-    /// What is masked.
+    /// Secrets to mask.
     pub(super) secrets: &'a Secrets,
 }
 
-/// Opens the exchange and waits until all machines are there; `begun` is what the run has if this one decides. A
-/// person may give up the waiting: nothing is returned.
+/// Opens the exchange and waits until all shards have joined. `begun` is the identity that the run gets if this shard
+/// decides it. Returns `None` if a person stops the waiting.
+///
+/// # Errors
+/// If the exchange cannot be opened, or the shards do not start together.
 pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Result<Option<Part>, Error> {
     let Asked { url, shard, timeout } = meeting.asked;
     let fingerprint = RunFingerprint {
@@ -166,7 +174,8 @@ pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Resul
     })
 }
 
-/// Opens an exchange, which a directory is made for if wanted; a bucket's with the credentials of this process.
+/// Opens an exchange. `make` creates the directory if it is missing. A bucket is opened with the credentials of this
+/// process.
 pub(super) async fn open(url: &str, access: &Access<'_>, make: bool) -> Result<Exchange, Error> {
     let mut bucket = BucketAccess::default();
     if Exchange::is_bucket(url) {
@@ -182,12 +191,11 @@ pub(super) async fn open(url: &str, access: &Access<'_>, make: bool) -> Result<E
 }
 
 impl Part {
-    /// Which part.
     pub(super) fn shard(&self) -> Shard {
         self.member.shard
     }
 
-    /// Enters this machine into the manifest of its part.
+    /// Adds this machine to the manifest of its part.
     pub(super) fn enter(&self, manifest: &mut Manifest) {
         let part = ShardPart {
             index: self.shard().index,
@@ -202,28 +210,28 @@ impl Part {
         manifest.shards = Some(Shards::new(self.shard().count, vec![part]));
     }
 
-    /// What tells the run from others.
+    /// Returns the identity of the run.
     pub(super) fn begun(&self) -> Begun {
         Begun { started_ms: self.start.t0_ms, run_id: self.start.run_id.clone(), seed: self.start.seed }
     }
 
-    /// Says that this machine is alive, until it is aborted.
+    /// Starts to send heartbeats, until the returned task is aborted.
     pub(super) fn beat(&self) -> JoinHandle<()> {
         let member = self.member.clone();
         self.runtime.spawn(async move { member.send_heartbeats().await })
     }
 
-    /// What moves the progress that the heartbeats report.
+    /// Returns the counter that advances the progress in the heartbeats.
     pub(super) fn work(&self, cells: &[Cell]) -> Work {
         Work::new(self.member.progress.clone(), cells)
     }
 
-    /// What listens for signals already.
+    /// Returns the signals, which are already being received.
     pub(super) fn signals(&self) -> Signals {
         self.signals.clone()
     }
 
-    /// What the executor waits at.
+    /// Returns the barrier at which the executor waits for the other shards.
     pub(super) fn meet(&self) -> Arc<dyn Barrier> {
         Arc::new(Turns {
             member: self.member.clone(),
@@ -233,12 +241,12 @@ impl Part {
         })
     }
 
-    /// Tells the others what the pre-flight found: one machine alone asks.
+    /// Publishes the findings of the pre-flight to the other shards: only one shard sends the probes.
     pub(super) async fn tell_found(&self, found: &[ProbeResult]) -> Result<(), BarrierError> {
         Ok(self.member.publish(PREFLIGHT, &found).await?)
     }
 
-    /// Hears what the pre-flight of that machine found; nothing where somebody wants to stop.
+    /// Receives the findings of the shard that ran the pre-flight; `None` if a stop is requested first.
     pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<ProbeResult>>, BarrierError> {
         tokio::select! {
             biased;
@@ -247,8 +255,12 @@ impl Part {
         }
     }
 
-    /// Enters how it ended, tells the others if that was before the end, and leaves the results in the exchange. Returns
-    /// the exit code; 4 where the machines `parted`.
+    /// Records how this part ended in the manifest, sends a leave notice if it ended early, and delivers the results to
+    /// the exchange. `parted` is the error that separated the shards, if any. Returns the exit code; 4 if the shards
+    /// were separated.
+    ///
+    /// # Errors
+    /// If the manifest cannot be written, or the results cannot be delivered ([`Error::NotDelivered`]).
     pub(super) fn finish(
         mut self,
         results: &Path,
@@ -257,7 +269,7 @@ impl Part {
         parted: Option<&str>,
     ) -> Result<u8, Error> {
         let (interrupted, ended_ms) = (manifest.interrupted, manifest.ended_ms);
-        // What ended this machine's part before its time ends the others', which must not wait for it.
+        // The reason that ended this part early also ends the parts of the other shards, which must not wait for it.
         let last = manifest.turns.last().filter(|_| manifest.has_unfinished());
         let cut =
             last.map(|turn| format!("{}: {}", turn.test_id, turn.reason.as_deref().unwrap_or("it was cut short")));
@@ -281,7 +293,7 @@ impl Part {
                     fingerprint: self.member.join_request.fingerprint.clone(),
                     files: BTreeMap::new(),
                 };
-                // Whatever becomes of the message, the records are what counts.
+                // Deliver the records even if the leave notice fails: they matter more.
                 let sent = exchange::deliver(&self.member.exchange, results, &super::merge::FILES, mark).await;
                 sent.and(told)
             })
@@ -297,7 +309,7 @@ impl Part {
     }
 }
 
-/// Whatever error ends it before [`Part::finish`], nobody waits for it.
+/// Sends a leave notice if an error ends this part before [`Part::finish`], so that no other shard waits for it.
 impl Drop for Part {
     fn drop(&mut self) {
         if !self.is_told {
@@ -306,12 +318,12 @@ impl Drop for Part {
     }
 }
 
-/// The work of a shard, as its events show it.
+/// Progress of a shard, derived from its events.
 pub(super) struct Work {
     progress: Progress,
-    /// The longest load of each cell, seconds.
+    /// Longest duration of each cell's load, seconds, rounded up.
     longest: Vec<u64>,
-    /// The seconds that the running load may still last.
+    /// Seconds for which the running load may still last.
     seconds_left: AtomicU64,
 }
 
@@ -321,8 +333,8 @@ impl Work {
         Self { progress, longest, seconds_left: AtomicU64::new(0) }
     }
 
-    /// Counts an event. A second of the load is work too, since no request may end in it; but not beyond the time that
-    /// the load may take, since a load that hangs has seconds for ever.
+    /// Counts an event as progress. A second of the load counts too, since no request may end in it. The seconds are
+    /// limited to the longest duration of the load, because a load that hangs still emits seconds.
     pub(super) fn note(&self, event: &Event) {
         match event {
             Event::TurnStarted { turn, .. } => self.seconds_left.store(self.longest[turn.cell], Ordering::Relaxed),
@@ -341,9 +353,9 @@ impl Work {
 struct Turns {
     member: Member,
     run_id: String,
-    /// The place of the last turn of which the others know that this shard has its samples.
+    /// Place of the last cell run for which the other shards know that this one has its samples.
     announced: AtomicUsize,
-    /// When the exchange began to fail while a load was waiting for it.
+    /// Time since which the exchange has failed while a load was waiting for it.
     failing_since: Mutex<Option<Instant>>,
 }
 
@@ -358,7 +370,7 @@ impl Turns {
                 *failing_since = None;
                 have_all
             }
-            // An exchange that fails for long, or for good, keeps no cell going.
+            // An exchange that fails permanently, or for long, must not extend a cell.
             Ok(Err(error)) if !StoreError::is_transient(&error) => true,
             _ => failing_since.get_or_insert_with(Instant::now).elapsed() >= RETRY_TIMEOUT,
         }
@@ -377,8 +389,8 @@ impl Barrier for Turns {
     }
 }
 
-/// Over all that a plan says and asks, prompts included, but for where files are and whose credentials are used: machines
-/// have directories and profiles of their own.
+/// Returns a hash of everything that a plan sets and sends, prompts included. It excludes the paths of files and the
+/// profile, because machines have directories and profiles of their own.
 fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
     let mut plan = Plan { results_dir: String::new(), prompts_file: None, ..resolved.plan.clone() };
     plan.target.profile = None;
@@ -390,7 +402,7 @@ fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
     text_hash(&format!("{}\n{}\n{}", super::show::toml(&plan), ids.join("\n"), plan_hash(&cells)))
 }
 
-/// The name of this machine; `unknown` where it has none.
+/// Returns the name of this machine; `unknown` if the system has none.
 fn host() -> String {
     #[cfg(unix)]
     return rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! `show`: what a plan would run, and where each value came from. Sends nothing, writes nothing.
+//! `show`: prints what a plan would run, and the origin of each value. Sends no request and writes no file.
 
 use crate::cli::ShowFormat;
 use crate::config::{Resolved, relative_to};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Prints a plan.
+/// Prints a plan. Returns the exit code.
 pub(super) fn show(format: ShowFormat, only: &[String], plan: Option<&Path>, resolved: &Resolved) -> Result<u8, Error> {
     let cells = super::select(&expand(&resolved.plan), only)?;
     let text = match format {
@@ -42,7 +42,7 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         fields.extend(AXES.iter().map(|axis| (axis.field.to_owned(), json!((axis.get)(cell)))));
         fields.retain(|_, value| !value.is_null());
         let changed = overrides.get(cell.id.as_str()).copied().unwrap_or_default();
-        // `by` is a key of `origin`.
+        // The value of `by` is a key of `origin`.
         let overridden: Map<String, Value> = Override::combined(&resolved.plan.overrides, changed)
             .into_iter()
             .map(|(key, value, index)| (key.to_owned(), json!({ "value": value, "by": format!("override[{index}]") })))
@@ -69,7 +69,7 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
     shown
 }
 
-/// What will probably not do what was meant, one line each.
+/// Returns the settings that are probably mistakes, one line each.
 pub(super) fn warnings(resolved: &Resolved) -> String {
     let shown = resolved.warnings.iter().take(MAX_LINES);
     let mut text = shown.fold(String::new(), |text, warning| text + "warning: " + warning + "\n");
@@ -80,12 +80,12 @@ pub(super) fn warnings(resolved: &Resolved) -> String {
     text
 }
 
-/// A plan that gives the same matrix again.
+/// Returns a plan file that expands to the same matrix.
 pub(super) fn toml(plan: &Plan) -> String {
     toml::to_string(plan).unwrap_or_else(|error| unreachable!("a plan is plain data: {error}"))
 }
 
-/// As [`toml()`], for a file in a directory: what the plan names is written relative to it.
+/// Returns the plan like [`toml()`], for a file in a directory: the paths in it are relative to that directory.
 pub(super) fn toml_in(dir: &Path, plan: &Plan) -> String {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
@@ -120,7 +120,7 @@ mod tests {
         format!("{items:?}")
     }
 
-    /// A parent and a child that use every form, in ways that hold together.
+    /// Generates a parent plan and a child plan that use every form in consistent ways.
     fn plans() -> impl Strategy<Value = (String, String)> {
         let tiers = prop::sample::subsequence(vec!["default", "priority", "flex", "reserved"], 2..=4).prop_shuffle();
         let users = prop::sample::subsequence(vec![1, 5, 30, 31, 90], 2..=4).prop_shuffle();

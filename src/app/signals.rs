@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first one drains the run, the second abandons what is in flight, the
-//! third ends the process at once, and so does any while nothing but the report is left to do.
+//! Handling of Ctrl-C, SIGTERM and SIGHUP. The first signal drains the run, the second abandons requests in flight, and
+//! the third ends the process at once. While only the report is left, any signal ends the process at once.
 
 use crate::executor::port::Stop;
 use crate::terminal::DisplayHandle;
@@ -7,21 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
 
-/// What an interrupted run exits with.
+/// Exit code of an interrupted run.
 const INTERRUPTED: i32 = 130;
 
-/// The signals of this process, which do not end it by themselves any more. A thread of its own waits for them: neither
-/// a runtime that is busy nor a report that is drawn keeps one from being heard.
+/// Signals of this process, which no longer end it by default. A dedicated thread waits for them, so neither a busy
+/// runtime nor the rendering of a report delays them.
 #[derive(Debug, Clone)]
 pub(super) struct Signals {
     received: watch::Receiver<u32>,
-    /// The one that ends the process, counted from 1.
+    /// Number of the signal that ends the process, counted from 1.
     last: Arc<AtomicU32>,
 }
 
 impl Signals {
-    /// Begins to listen; the `last` signal ends the process at once. Where the system refuses, signals do what they
-    /// always do.
+    /// Starts to handle signals. Signal number `last` ends the process at once. If the system refuses, signals keep
+    /// their default effect.
     pub(super) fn listen(last: u32) -> Self {
         let (counted, received) = watch::channel(0);
         let signals = Self { received, last: Arc::new(AtomicU32::new(last)) };
@@ -32,7 +32,7 @@ impl Signals {
         signals
     }
 
-    /// Waits until `n` signals have come.
+    /// Waits until `n` signals have been received.
     pub(super) async fn nth(&self, n: u32) {
         let came = self.received.clone().wait_for(|received| *received >= n).await.is_ok();
         if !came {
@@ -40,16 +40,16 @@ impl Signals {
         }
     }
 
-    /// From now on the next one ends the process at once.
+    /// Makes the next signal end the process at once.
     pub(super) fn end_at_next(&self) {
         self.last.store(0, Ordering::Relaxed);
     }
 }
 
-/// Waits for signals on a thread of its own, for as long as the process lives.
+/// Waits for signals on a dedicated thread for as long as the process lives.
 fn start(counted: watch::Sender<u32>, last: Arc<AtomicU32>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Before this returns, so that none that comes afterwards is lost.
+    // Register the handlers before this function returns, so that no later signal is lost.
     let entered = runtime.enter();
     let mut source = Source::open();
     drop(entered);
@@ -68,9 +68,9 @@ fn start(counted: watch::Sender<u32>, last: Arc<AtomicU32>) -> std::io::Result<(
     Ok(())
 }
 
-/// Ends the process. All that the journal was given is with the system already; nothing else is waited for, neither a
-/// disk that does not answer nor whoever does not read what is printed.
-// `main` cannot return instead: it is the one that hangs.
+/// Ends the process. The system has all data that the journal received. Nothing else is waited for, neither a disk that
+/// does not respond nor a reader of stdout that does not read.
+// Returning from `main` is not possible, because its thread is the one that hangs.
 #[allow(clippy::disallowed_methods)]
 fn end_now() -> ! {
     std::process::exit(INTERRUPTED)
@@ -83,7 +83,7 @@ struct Source([Option<tokio::signal::unix::Signal>; 3]);
 impl Source {
     fn open() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        // Whoever started this with `nohup` wants it to outlive the terminal.
+        // A process that was started with `nohup` must outlive the terminal.
         let hangup = if hangup_is_ignored() { None } else { signal(SignalKind::hangup()).ok() };
         Self([signal(SignalKind::interrupt()).ok(), signal(SignalKind::terminate()).ok(), hangup])
     }
@@ -104,7 +104,7 @@ impl Source {
     }
 }
 
-/// Whether SIGHUP was ignored when this process began; where the system does not say it was not.
+/// Returns whether SIGHUP was ignored when this process started; false if the system does not report it.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -113,7 +113,7 @@ fn hangup_is_ignored() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
-/// Ctrl-C alone.
+/// Source of Ctrl-C, the only signal on this system.
 #[cfg(not(unix))]
 struct Source;
 
@@ -128,7 +128,7 @@ impl Source {
     }
 }
 
-/// Hands the signals on as long as the run goes on.
+/// Forwards signals to the run for as long as it lasts.
 pub(super) async fn watch(signals: Signals, stop: Stop, display: DisplayHandle) {
     signals.nth(1).await;
     display.print(

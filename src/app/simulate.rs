@@ -1,4 +1,4 @@
-//! `simulate`: the simulated Bedrock runtime as a server of its own.
+//! `simulate`: runs the simulated Bedrock runtime as a separate server.
 
 use crate::error::Error;
 use crate::simulator::{self, Model, Truth};
@@ -10,30 +10,33 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::sync::CancellationToken;
 
-/// Requests that may be in flight or wait to be written, together: some 40 MB.
+/// Maximum number of requests in flight and truth records waiting to be written, together; about 40 MB.
 const MAX_TRUTHS: usize = 1 << 18;
 
-/// What `simulate` is told.
+/// Options of `simulate`.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
-    /// 0 picks a free one.
+    /// Port to listen on; 0 selects a free one.
     pub(super) port: u16,
-    /// How it behaves.
+    /// Behaviour of the simulator.
     pub(super) model: Model,
-    /// Where to write what was done with each request.
+    /// File of the truth records, which state how each request was served.
     pub(super) truth: Option<PathBuf>,
-    /// End when standard input closes, too.
+    /// Whether to end when standard input closes, too.
     pub(super) until_stdin_closes: bool,
 }
 
-/// Serves until a signal comes.
+/// Serves until a signal is received. Returns the exit code.
+///
+/// # Errors
+/// If the port cannot be bound or the file of truth records cannot be written.
 pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
     let truth_file = match &options.truth {
         Some(path) => Some((path.display().to_string(), open(path)?)),
         None => None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
-    // The second one does not wait for the truth to be written.
+    // The second signal ends the process without waiting for the truth records.
     let signals = super::signals::Signals::listen(2);
     runtime.block_on(async {
         let address = (Ipv4Addr::LOCALHOST, options.port);
@@ -52,7 +55,7 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
         });
         if options.until_stdin_closes {
             let stopper = stop.clone();
-            // A thread of its own: a read that never ends must not keep the runtime from ending.
+            // A separate thread, because a read that never ends would keep the runtime from shutting down.
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
                 stopper.cancel();
@@ -66,7 +69,7 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
         let (told, heard) = channel(MAX_TRUTHS);
         let stopper = stop.clone();
         let writer = tokio::task::spawn_blocking(move || {
-            // A server whose truth is lost is of no use: it ends with the writer, whatever ends that.
+            // A server without its truth records is useless, so it stops when the writer ends for any reason.
             let _guard = stopper.drop_guard();
             write(file, heard)
         });
@@ -82,7 +85,8 @@ fn open(path: &std::path::Path) -> Result<File, Error> {
     File::create(path).map_err(|source| Error::File { path: path.display().to_string(), source })
 }
 
-/// Writes what it hears until nobody speaks any more. A request waits for it only when [`MAX_TRUTHS`] are not written.
+/// Writes the truth records that it receives until all senders are dropped. A request waits for the writer only while
+/// [`MAX_TRUTHS`] records are unwritten.
 fn write(file: File, mut heard: Receiver<Truth>) -> std::io::Result<()> {
     let mut out = BufWriter::new(file);
     writeln!(out, "{}", Truth::HEADER)?;

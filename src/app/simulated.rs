@@ -1,5 +1,5 @@
-//! The simulator inside `run`: a real server on a loopback port, on a thread and a runtime of its
-//! own, so that it does not wait behind the users that it serves.
+//! Simulator inside `run`: a real server on a loopback port. It has a thread and a runtime of its own, so that it does
+//! not compete with the users that it serves.
 
 use crate::error::Error;
 use crate::executor::port::Event;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A running simulator; it ends when this is dropped.
+/// A running simulator, which stops when this is dropped.
 pub(super) struct Simulated {
     address: SocketAddr,
     stop: CancellationToken,
@@ -21,7 +21,7 @@ pub(super) struct Simulated {
 }
 
 impl Simulated {
-    /// Where it listens.
+    /// Returns the URL of the server.
     pub(super) fn url(&self) -> HttpUrl {
         let url = HttpUrl::parse(&format!("http://{}", self.address));
         url.unwrap_or_else(|error| unreachable!("a socket address is a host: {error:?}"))
@@ -37,7 +37,8 @@ impl Drop for Simulated {
     }
 }
 
-/// Passes events on; ahead of the first that follows a reply of a simulator at a URL, that it is one.
+/// Wraps an event sink: once a simulator at a URL has replied, emits [`Event::SimulatorFound`] once, before the next
+/// event. All events are passed on.
 pub(super) fn announce(bedrock: Arc<Bedrock>, plan: &Plan, tell: EventSink) -> EventSink {
     if !plan.target.endpoint.is_other_server() {
         return tell;
@@ -51,7 +52,7 @@ pub(super) fn announce(bedrock: Arc<Bedrock>, plan: &Plan, tell: EventSink) -> E
     })
 }
 
-/// Binds a free port and serves from there.
+/// Binds a free loopback port and starts to serve on it.
 pub(super) fn start(model: &Model) -> Result<Simulated, Error> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::Internal)?;
     listener.set_nonblocking(true).map_err(Error::Internal)?;

@@ -1,32 +1,32 @@
-//! The Slurm job of a run on several machines, as a script: one job whose tasks all start together, or none.
-//! Knows no plan. The comments of the script explain its flags, since people read it when a job has failed.
+//! Slurm job script of a run on several machines: one job whose tasks all start together, or not at all. Does not
+//! depend on the plan. The comments in the script explain its flags, because people read it after a job has failed.
 
 use minijinja::{Environment, UndefinedBehavior, context};
 use std::borrow::Cow;
 
-/// The beginning of the second line of each script, which identifies a script of this program.
+/// Start of the second line of each script, which identifies it as written by this program.
 pub(super) const SCRIPT_MARK: &str = "# Written by `bedrock-plan submit`";
 
-/// Placeholder for the job's id in a path or a URL; the shell fills it in.
+/// Placeholder for the job id in a path or a URL; the shell replaces it.
 pub(super) const JOB_PLACEHOLDER: &str = "job_SLURM_JOB_ID";
 
-/// Options of `sbatch` that the script itself sets: the machines start together and are counted by task.
+/// Options of `sbatch` that the script sets itself: the machines start together and are counted by task.
 const RESERVED_OPTIONS: [&str; 7] = ["--array", "-a", "--ntasks", "-n", "--ntasks-per-node", "--requeue", "--wrap"];
 
-/// A job.
+/// Values of a job script.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// The plan's name, safe in a file name.
+    /// Name of the plan, safe in a file name.
     pub(super) name: String,
     /// Number of machines.
     pub(super) tasks: u32,
     /// Time limit in Slurm's notation.
     pub(super) time_limit: String,
-    /// Longest duration of the plan, for the reader.
+    /// Longest duration of the plan, for the reader of the script.
     pub(super) planned: String,
-    /// How long machines wait for each other, for the reader.
+    /// Longest time that machines wait for each other, for the reader of the script.
     pub(super) start_wait: String,
-    /// Seconds before the time limit at which the machines are signalled to end.
+    /// Seconds before the time limit at which the machines receive the signal to end.
     pub(super) notice_s: u64,
     /// Further options of `sbatch`.
     pub(super) options: Vec<String>,
@@ -34,30 +34,30 @@ pub(super) struct Job {
     pub(super) environment: Vec<(String, String)>,
     /// Directory that relative paths refer to; absolute.
     pub(super) working_dir: String,
-    /// This program; absolute.
+    /// Path of this program; absolute.
     pub(super) program: String,
-    /// The plan; absolute.
+    /// Path of the plan; absolute.
     pub(super) plan: String,
     /// Further flags of `run`.
     pub(super) flags: Vec<String>,
     /// Results directory of each machine, with [`JOB_PLACEHOLDER`] in it; absolute.
     pub(super) results: String,
-    /// URL of the exchange, with [`JOB_PLACEHOLDER`] in it; `None`: below the results.
+    /// URL of the exchange, with [`JOB_PLACEHOLDER`] in it; `None` selects a directory below the results.
     pub(super) exchange: Option<String>,
-    /// Directory of the merged results, if not that of each machine; absolute.
+    /// Directory of the merged results; absolute. `None` selects the results directory.
     pub(super) merged: Option<String>,
 }
 
-/// Why a script cannot be written.
+/// Reason why a script cannot be written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ScriptError {
-    /// The script itself sets this option.
+    /// An option that the script sets itself.
     ReservedOption(String),
-    /// A text with a NUL or, in an option of `sbatch`, a line break.
+    /// A text with a NUL, or an option of `sbatch` with a control character such as a line break.
     UnsafeText(String),
 }
 
-/// Returns the first option that the script itself sets.
+/// Returns the first option that the script sets itself.
 pub(super) fn reserved_option(options: &[String]) -> Option<&String> {
     options.iter().find(|option| {
         let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
@@ -69,6 +69,9 @@ pub(super) fn reserved_option(options: &[String]) -> Option<&String> {
 
 impl Job {
     /// Returns the text of the script.
+    ///
+    /// # Errors
+    /// [`ScriptError`] if an option is reserved or a text cannot be quoted.
     pub(super) fn script(&self) -> Result<String, ScriptError> {
         if let Some(option) = reserved_option(&self.options) {
             return Err(ScriptError::ReservedOption(option.clone()));
@@ -115,7 +118,7 @@ impl Job {
     }
 }
 
-/// Quotes a text for the shell, which fills in the job's id.
+/// Quotes a text for the shell, and replaces the placeholder of the job id by its variable.
 fn with_job_id(text: &str) -> Result<String, ScriptError> {
     let quoted_or_empty = |part| if str::is_empty(part) { Ok(Cow::Borrowed("")) } else { quoted(part) };
     let parts = text.split(JOB_PLACEHOLDER).map(quoted_or_empty);

@@ -1,5 +1,5 @@
-//! `submit`: writes the Slurm job of a plan that several machines run together. The plan is read and checked
-//! as by `run` before the script is written. No request is sent.
+//! `submit`: writes the Slurm job script of a plan that several machines run together. The plan is read and checked
+//! like in `run` before the script is written. Sends no request.
 
 use super::slurm::{self, Job, ScriptError};
 use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
@@ -20,25 +20,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Allowance for one barrier that no machine reaches late.
+/// Allowance for a barrier that all machines reach in time.
 const BARRIER: Duration = Duration::from_secs(10);
 
 /// Allowance for the start of the job, the delivery of the records and their merge.
 const OVERHEAD: Duration = Duration::from_secs(300);
 
-/// The time limit is rounded up to a multiple of this.
+/// Step in seconds to which the time limit is rounded up.
 const TIME_LIMIT_STEP_S: u64 = 300;
 
-/// Allowance for writing and delivering the records after the last request ended.
+/// Allowance for writing and delivering the records after the last request has ended.
 const DELIVERY: Duration = Duration::from_secs(30);
 
-/// Shortest notice of the job's end.
+/// Shortest time between the signal to end and the time limit.
 const SHORTEST_NOTICE: Duration = Duration::from_secs(45);
 
-/// Slurm may send the notice earlier than requested by this much.
+/// Time by which Slurm may send the signal earlier than requested.
 const EARLY_NOTICE: Duration = Duration::from_secs(60);
 
-/// Writes the script or prints it, and submits it with `--sbatch`.
+/// Writes or prints the script, and submits it with `--sbatch`. Returns the exit code.
 pub(super) fn submit(
     args: &SubmitArgs,
     resolved: &Resolved,
@@ -135,7 +135,8 @@ fn job(
     Ok((job, warnings))
 }
 
-/// Returns the results directory of a job. Its id replaces `{started}`, since machines do not start at the same moment.
+/// Returns the results directory of a job. The job id replaces `{started}`, because machines do not start at the same
+/// moment.
 fn results(plan: &Plan) -> String {
     let dir = plan.results_dir.replace("{name}", &id::file_safe(&plan.name));
     if dir.contains("{started}") {
@@ -145,7 +146,10 @@ fn results(plan: &Plan) -> String {
     }
 }
 
-/// Returns the exchange of one job, below the URL that the user gave.
+/// Returns the URL of the exchange of one job, below the URL that the user set.
+///
+/// # Errors
+/// [`Error::ExchangeUrl`] if the URL is no address of an exchange.
 fn exchange(url: &str) -> Result<String, Error> {
     if !crate::exchange::is_address(url) {
         return Err(Error::ExchangeUrl(url.to_owned()));
@@ -153,8 +157,8 @@ fn exchange(url: &str) -> Result<String, Error> {
     Ok(format!("{}/{}", url.trim_end_matches('/'), slurm::JOB_PLACEHOLDER))
 }
 
-/// Returns the environment variables that the plan was read with. The script exports them, so that the checked
-/// plan is the one that runs. The script sets the results directory itself.
+/// Returns the environment variables that set values of the plan. The script exports them, so that the plan that runs
+/// is the one that was checked. The results directory is not among them, because the script sets it.
 fn variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let variable = |(key, origin): (&String, &crate::plan::Origin)| {
         let name = origin.name.as_deref().filter(|_| origin.layer == Layer::Env && key != RESULTS)?;
@@ -164,7 +168,7 @@ fn variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec
     if resolved.allow_http {
         variables.insert(settings::ALLOW_HTTP.into(), "true".into());
     }
-    // It decides whether the machines of the job use the endpoint of their profiles.
+    // This variable decides whether the machines of the job use the endpoint of their profiles.
     variables.extend(
         environment.get_key_value(settings::IGNORE_ENDPOINTS).map(|(name, value)| (name.clone(), value.clone())),
     );
@@ -173,7 +177,7 @@ fn variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec
 
 const RESULTS: &str = "results_dir";
 
-/// Returns the flags of `run` beyond those of every job.
+/// Returns the flags of `run` that not every job has.
 fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
     let results_flags = settings::find(RESULTS).map_or(&[][..], |setting| setting.flags);
     let mut flags = Vec::new();
@@ -189,7 +193,7 @@ fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
             flag => flags.push(format!("--{flag}={value}")),
         }
     }
-    // The other machines may lack the profile.
+    // The other machines may not have the profile.
     if resolved.origins.get("target.endpoint").is_some_and(|origin| origin.layer == Layer::Profile) {
         flags.push(format!("--endpoint-url={}", resolved.plan.target.endpoint));
     }
@@ -200,7 +204,7 @@ fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
     flags
 }
 
-/// Returns a warning if some cell has fewer users than there are machines.
+/// Returns a warning if a cell has fewer users than there are machines.
 fn idle_machines(cells: &[Cell], tasks: u32) -> Option<String> {
     let too_small = |cell: &&Cell| !cell.is_open() && cell.peak() < f64::from(tasks);
     let smallest = cells.iter().filter(too_small).min_by(|a, b| a.peak().total_cmp(&b.peak()))?;
@@ -213,7 +217,7 @@ fn idle_machines(cells: &[Cell], tasks: u32) -> Option<String> {
     Some(format!("{} has {users}: {idle} of {machines} have nothing to do in it{more}", smallest.id))
 }
 
-/// Writes the script beside its target and renames it. Replaces an existing file only if it is such a script.
+/// Writes the script in one step. Replaces an existing file only if it is such a script.
 fn write(path: &Path, script: &str) -> Result<(), Error> {
     let at = |source| Error::File { path: path.display().to_string(), source };
     match std::fs::read(path) {
@@ -252,7 +256,7 @@ fn shell_quoted(path: &Path) -> String {
     shlex::try_quote(&text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned)
 }
 
-/// Formats as `HH:MM:SS`.
+/// Formats seconds as `HH:MM:SS`.
 fn clock(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }

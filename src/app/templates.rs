@@ -1,4 +1,4 @@
-//! `templates`, which writes the built-in templates out, and the reading of a user's own.
+//! `templates`: writes the built-in templates to a directory. Also reads the user's own templates.
 
 use crate::error::Error;
 use crate::report::templates::{BUILT_IN, OwnTemplate, Templates};
@@ -6,7 +6,8 @@ use crate::units::text_file;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-/// Writes the built-in templates into a directory. What is there already is somebody's work and is kept.
+/// Writes the built-in templates to a directory. Existing files are the user's work and are kept. Returns the exit
+/// code.
 pub(super) fn write(dir: &Path) -> Result<u8, Error> {
     let at = |path: &Path| {
         let path = path.display().to_string();
@@ -28,7 +29,10 @@ pub(super) fn write(dir: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// The templates to use: the built-in ones, and a user's own instead of them.
+/// Returns the templates to use: the built-in ones, and the user's own in place of those with the same name.
+///
+/// # Errors
+/// If the directory or a template cannot be read, or the directory contains no template.
 pub(super) fn read(dir: Option<&Path>) -> Result<Templates, Error> {
     let Some(dir) = dir else { return Ok(Templates::new(Vec::new())) };
     let unreadable = |path: &Path, source| Error::Templates { path: path.to_owned(), source };
@@ -36,7 +40,8 @@ pub(super) fn read(dir: Option<&Path>) -> Result<Templates, Error> {
     for entry in std::fs::read_dir(dir).map_err(|source| unreadable(dir, source))? {
         let path = entry.map_err(|source| unreadable(dir, source))?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        // Their own names, and what they may include; not an editor's backup.
+        // Take all files with a template's extension, since templates may include others. This skips the backups of
+        // editors.
         let is_template = path
             .extension()
             .is_some_and(|end| BUILT_IN.iter().any(|(known, _)| Path::new(known).extension() == Some(end)));

@@ -1,4 +1,4 @@
-//! What the display shows, read from what the recorder knows.
+//! Progress of a run for the display, computed from the live statistics of the recorder.
 
 use crate::executor::Job;
 use crate::record::manifest::{CellRunEnd, Manifest};
@@ -8,7 +8,7 @@ use crate::units::Usd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A cell, as far as the display asks.
+/// A cell, reduced to what the display needs.
 struct Known {
     id: String,
     length: Duration,
@@ -16,7 +16,7 @@ struct Known {
     is_open: bool,
 }
 
-/// The states of a run.
+/// Returns a function that returns the current progress. It reports each finished cell run once.
 pub(super) fn watch(
     manifest: &Manifest,
     job: &Job,
@@ -35,7 +35,7 @@ pub(super) fn watch(
     let budget_usd = manifest.plan.budget.max_cost;
     move || {
         let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
-        // Turns that are not run after all are passed over.
+        // Cell runs that are skipped after all do not shift the numbers.
         let number =
             |place: Option<usize>| places.iter().position(|known| Some(*known) == place).map_or(0, |at| at + 1);
         let done: Vec<FinishedCell> =
