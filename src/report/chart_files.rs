@@ -1,4 +1,4 @@
-//! `charts/*.png` and `charts/*.svg`: every chart of a run, the five of the old tool among them.
+//! `charts/*.png` and `charts/*.svg`: every chart of a run, including the five of the original tool.
 
 use super::charts::{self, ChartError, Figure};
 use super::templates::Templates;
@@ -6,12 +6,12 @@ use super::view::View;
 use super::{Rendered, ReportError};
 use crate::record::dir::picture_name;
 
-/// Each chart as pictures, and as SVG. A picture that cannot be drawn keeps no other from being drawn.
+/// Renders each chart as PNG pictures and as SVG. A picture that cannot be drawn does not prevent the others.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     draw(view, charts::png)
 }
 
-/// As [`render`], with what draws a picture of a figure.
+/// Renders charts as [`render`] does, with the given function that draws a picture of a figure.
 pub(super) fn draw(
     view: &View,
     png: impl Fn(&Figure, usize) -> Result<Vec<u8>, ChartError>,

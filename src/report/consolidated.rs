@@ -1,15 +1,15 @@
-//! `consolidated_results_{time}.csv`: one row per cell. The first 25 columns are the old tool's, in
-//! its order; ours follow and are found by name.
+//! `consolidated_results_{time}.csv`: one row per cell. The first 25 columns are those of the original tool in its
+//! order. Additional columns follow; readers must find them by name.
 
 use super::templates::Templates;
 use super::view::{CellView, Numbers, View};
 use super::{Rendered, ReportError, csv_bytes, number};
 use crate::matrix::AXES;
 
-/// Columns that are not axes: name and value.
+/// Column that is not an axis: its name and the function that returns its value.
 type Column = (&'static str, fn(&View, &CellView) -> String);
 
-/// The old tool's, after `test_id` and its four axes.
+/// Columns of the original tool after `test_id` and its four axes.
 const OLD: [Column; 20] = [
     ("total_requests", |_, cell| cell.counts.total.to_string()),
     ("failure_count", |_, cell| cell.counts.failures.to_string()),
@@ -33,10 +33,10 @@ const OLD: [Column; 20] = [
     ("total_output_tokens", |_, cell| whole(cell.total_output_tokens)),
 ];
 
-/// The axes of the old tool, in its order.
+/// Axes of the original tool, in its order.
 const OLD_AXES: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
-/// Ours, after the axes that the old tool did not have.
+/// Additional columns, after the axes that the original tool did not have.
 const OURS: [Column; 41] = [
     ("endpoint", |view, _| view.run.endpoint.clone()),
     ("latency_n", |_, cell| cell.latency.n.to_string()),
@@ -83,34 +83,34 @@ const OURS: [Column; 41] = [
     ("implausible_values", |_, cell| cell.implausible.to_string()),
 ];
 
-/// A share, 0 to 1, with four decimals.
+/// Formats a share, 0 to 1, with four decimals.
 fn share(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.4}"))
 }
 
-/// A sum; empty where nothing reported it.
+/// Formats a sum; empty if no reply reported the value.
 fn whole(value: Option<u64>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// A percentile of something that not every cell has.
+/// Returns a percentile of a metric that only some cells have.
 fn at(numbers: Option<&Numbers>, p: f64) -> String {
     number(numbers.and_then(|numbers| numbers.at(p)))
 }
 
-/// US dollars; empty where nobody knows.
+/// Formats US dollars; empty if unknown.
 fn money(usd: Option<f64>) -> String {
     usd.map_or_else(String::new, |usd| format!("{usd:.8}"))
 }
 
-/// The header, but for the percentiles that a plan asks for.
+/// Returns the header without the additional percentiles of the plan.
 fn header() -> Vec<&'static str> {
     let names = |columns: &'static [Column]| columns.iter().map(|(name, _)| *name);
     let new_axes = AXES.iter().map(|axis| axis.field).filter(|field| !OLD_AXES.contains(field));
     std::iter::once("test_id").chain(OLD_AXES).chain(names(&OLD)).chain(new_axes).chain(names(&OURS)).collect()
 }
 
-/// One file.
+/// Renders one file.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let row = |cell: &CellView| {
         let new_axes = AXES.iter().filter(|known| !OLD_AXES.contains(&known.field));

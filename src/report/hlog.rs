@@ -1,4 +1,4 @@
-//! `histograms/{cell}.hlog`: the successes of each cell's window, for the `HdrHistogram` tools of other
+//! `histograms/{cell}.hlog`: the successes in each cell's latency window, for the `HdrHistogram` tools of other
 //! languages.
 
 use super::templates::Templates;
@@ -7,7 +7,7 @@ use super::{Rendered, ReportError};
 use crate::record::dir::HISTOGRAMS;
 use std::path::Path;
 
-/// One file per cell that ran.
+/// Renders one file per cell that ran.
 #[allow(clippy::unnecessary_wraps)] // a format like the others
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let ran = view.cells.iter().filter(|cell| !cell.histogram.is_empty());

@@ -1,6 +1,6 @@
-//! `report.html` and `test_{id}_report.html`: pages from `templates/`, each one file that fetches
-//! nothing. What every page has around it, its style, its script and the policy that forbids all else,
-//! is put together here.
+//! `report.html` and `test_{id}_report.html`: pages from `templates/`. Each page is one file that loads nothing else.
+//! This module adds the frame of every page: style, script, and the content security policy that forbids everything
+//! else.
 
 use super::charts::{self, Figure};
 use super::compare::Page as Compared;
@@ -17,23 +17,23 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 
-/// What every page has around it.
+/// Frame of every page.
 #[derive(Serialize)]
 struct Frame<'a> {
     style: String,
     script: &'a str,
-    /// The only one under which they run: these two by their hashes, and nothing from anywhere.
+    /// Content security policy: allows only this style and this script, by hash, and no other source.
     policy: String,
 }
 
-/// What `report.html` knows.
+/// Context of the template `report.html`.
 #[derive(Serialize)]
 struct RunPage<'a> {
     frame: Frame<'a>,
     run: &'a RunView,
     overview: &'a Overview,
     slo: &'a SloView,
-    /// Its rows, failures first.
+    /// Rows of the thresholds, failures first.
     thresholds: Vec<&'a SloRow>,
     tiers: &'a TiersView,
     price: &'a PriceView,
@@ -43,43 +43,43 @@ struct RunPage<'a> {
     charts: BTreeMap<&'static str, Chart<'a>>,
 }
 
-/// A chart as a page shows it: each panel is a picture of its own, so that they wrap.
+/// Chart on a page. Each panel is an SVG picture of its own, so that panels wrap.
 #[derive(Serialize)]
 struct Chart<'a> {
     title: &'a str,
     notes: &'a [String],
-    /// Names, and the class of each colour.
+    /// Names, each with the CSS class of its colour.
     legend: Vec<(String, String)>,
-    /// What the colours of a heat map go from and to.
+    /// Ends of the colour scale of a heat map.
     scale: Option<(String, String)>,
-    /// SVG, those of the first picture.
+    /// SVG panels of the first picture.
     panels: Vec<String>,
-    /// How many panels there are.
+    /// Number of all panels.
     count: usize,
-    /// The pictures with the others.
+    /// Pictures with the other panels.
     more: Vec<Picture>,
 }
 
-/// A picture beside the page.
+/// Picture in a file next to the page.
 #[derive(Serialize)]
 struct Picture {
-    /// Its file.
+    /// Path of the file.
     path: String,
-    /// The numbers of its first and last panel.
+    /// Number of the first panel in the picture.
     first: usize,
-    /// As above.
+    /// Number of the last panel in the picture.
     last: usize,
 }
 
-/// What a cell's page knows.
+/// Context of the template `cell.html`.
 #[derive(Serialize)]
 struct CellPage<'a> {
     frame: Frame<'a>,
     run: &'a RunView,
     cell: &'a CellView,
-    /// It against `default`.
+    /// Comparison of the cell with `default`.
     tier: Option<&'a TierView>,
-    /// How to read that.
+    /// Explanation of the comparison.
     caption: &'a str,
     charts: BTreeMap<&'static str, Chart<'a>>,
 }
@@ -100,21 +100,21 @@ fn chart<'a>(stem: &str, figure: &'a Figure) -> Chart<'a> {
     }
 }
 
-/// What the page of a comparison knows.
+/// Context of the template `compare.html`.
 #[derive(Serialize)]
 struct ComparePage<'a> {
     frame: Frame<'a>,
-    /// For the banners.
+    /// Values for the banners.
     run: Banners,
     #[serde(flatten)]
     compared: &'a Compared<'a>,
-    /// How each verdict is drawn,
+    /// CSS class of each verdict.
     states: BTreeMap<&'static str, &'static str>,
-    /// and how the whole is.
+    /// CSS class of the overall verdict.
     state: &'static str,
 }
 
-/// What heads every page.
+/// Banners at the top of every page.
 #[derive(Serialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a banner of its own
 struct Banners {
@@ -125,7 +125,7 @@ struct Banners {
     running: &'static str,
 }
 
-/// How the verdicts of a comparison are drawn.
+/// CSS classes of the verdicts of a comparison.
 const STATES: [(&str, &str); 5] = [
     ("REGRESSED", "fail"),
     ("SUSPECT", "unknown"),
@@ -134,7 +134,7 @@ const STATES: [(&str, &str); 5] = [
     ("PASS", "pass"),
 ];
 
-/// The page of a comparison.
+/// Renders the page of a comparison.
 pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<Vec<u8>, ReportError> {
     let states = BTreeMap::from(STATES);
     let page = ComparePage {
@@ -142,7 +142,7 @@ pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<V
         run: Banners {
             simulated: compared.view.simulated,
             not_aws: compared.view.not_aws,
-            // Sessions are compared without failed requests.
+            // Comparisons exclude failed requests.
             include_failures: false,
             interrupted: false,
             running: "",
@@ -166,7 +166,7 @@ fn frame(templates: &Templates) -> Frame<'_> {
     Frame { style, script, policy }
 }
 
-/// The page of the run.
+/// Renders the page of the run.
 pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let page = RunPage {
         frame: frame(templates),
@@ -184,7 +184,7 @@ pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, R
     Ok(vec![Rendered { path: "report.html".into(), bytes: templates.render("report.html", &page)? }])
 }
 
-/// One page per cell.
+/// Renders one page per cell.
 pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let tiers: HashMap<&str, &TierView> = view.tiers.tiers.iter().map(|tier| (tier.id.as_str(), tier)).collect();
     view.cells

@@ -1,5 +1,5 @@
-//! Locust 2.47's files, per cell: statistics, history, failures. Rows end in CRLF; `N/A` where there
-//! is nothing to count.
+//! Files in the format of Locust 2.47, per cell: statistics, history, failures. Rows end in CRLF. `N/A` marks a value
+//! without requests.
 
 use super::templates::Templates;
 use super::view::{CellView, View};
@@ -60,7 +60,7 @@ const HISTORY: [&str; 24] = [
 
 const FAILURES: [&str; 6] = ["Method", "Name", "Error", "Occurrences", "First Seen", "Last Seen"];
 
-/// Three files per cell.
+/// Renders three files per cell.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let mut files = Vec::new();
     for cell in &view.cells {
@@ -76,12 +76,12 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
     Ok(files)
 }
 
-/// The operation, as Locust's type of request.
+/// Returns the operation, for Locust's column of the request type.
 fn kind_of(cell: &CellView) -> &'static str {
     if cell.axis("api") == "converse-stream" { "ConverseStream" } else { "Converse" }
 }
 
-/// `[us][flex][small]`.
+/// Returns the request name, such as `[us][flex][small]`.
 fn name(cell: &CellView) -> String {
     ["region_prefix", "service_tier", "prompt_size"].map(|field| format!("[{}]", cell.axis(field))).concat()
 }

@@ -1,20 +1,20 @@
-//! `summary.md`: what a person pastes into a pull request, from `templates/summary.md`.
+//! `summary.md`: a summary for pull requests, from `templates/summary.md`.
 
 use super::templates::Templates;
 use super::view::View;
 use super::{Rendered, ReportError};
 
-/// One file.
+/// Renders one file.
 pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let bytes = bounded(templates.render("summary.md", view)?, "summary.json contains all of it");
     Ok(vec![Rendered { path: "summary.md".into(), bytes }])
 }
 
-/// A comment on GitHub holds 65,536 characters. This leaves room for what others write around it, bytes.
+/// Maximum size in bytes. GitHub allows 65,536 characters per comment; this leaves room for surrounding text.
 const LARGEST: usize = 60_000;
 
-/// Markdown of at most [`LARGEST`] bytes. The templates bound every list; what is still longer (very long names, a
-/// template of the user's own) is cut at the end of a line, with a reference to the rest.
+/// Truncates Markdown to at most [`LARGEST`] bytes. The templates bound every list. Output that is still longer (very
+/// long names, or a user template) is truncated at the end of a line, with a reference to the rest.
 pub(super) fn bounded(markdown: Vec<u8>, rest: &str) -> Vec<u8> {
     const DETAILS: [&str; 2] = ["<details>", "</details>"];
     if markdown.len() < LARGEST {
@@ -33,8 +33,8 @@ pub(super) fn bounded(markdown: Vec<u8>, rest: &str) -> Vec<u8> {
     cut
 }
 
-/// Text that comes from outside, so that it is text in Markdown too: no markup, no HTML, no mention of
-/// a person, and one line, since a line break ends a row of a table.
+/// Escapes external text so that Markdown renders it literally: no markup, no HTML and no mention of a person. Line
+/// breaks are replaced, since a line break ends a table row.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut before = None;
@@ -43,18 +43,18 @@ pub(super) fn escape(text: &str) -> String {
         let next = chars.peek().copied();
         let in_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         match c {
-            // `<=` is no tag.
+            // `<=` does not start a tag.
             '<' if next.is_none_or(|next| next.is_alphabetic() || "/!?".contains(next)) => escaped.push_str("&lt;"),
             '>' if before.is_none() => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
-            // A mention would tell people, and `#12` would link.
+            // A mention would notify people, and `#12` would become a link.
             '@' => escaped.push_str("&#64;"),
             '#' => escaped.push_str("&#35;"),
             '\\' | '`' | '*' | '|' | '~' | '$' => escaped.extend(['\\', c]),
-            // Links, references and footnotes.
+            // Prevents links, references and footnotes.
             ']' if next.is_some_and(|next| "([:".contains(next)) => escaped.push_str("\\]"),
             '[' if next == Some('^') => escaped.push_str("\\["),
-            // Within a word it is no markup, and ids are full of it.
+            // An underscore inside a word is not markup, and ids contain many of them.
             '_' if !(in_word(before) && in_word(next)) => escaped.push_str("\\_"),
             c if c.is_whitespace() || c.is_control() => escaped.push(' '),
             c => escaped.push(c),

@@ -1,5 +1,5 @@
-//! From a summary to bytes: a [`view`] in which everything is computed, and one function per format.
-//! Formats touch no disk and compute nothing. Never knows executor, config, guard or cli.
+//! Renders a summary to bytes: a [`view`] that contains all computed values, and one function per format. Formats do
+//! not access the disk and compute nothing. This module must not depend on executor, config, guard or cli.
 
 mod chart_files;
 pub(crate) mod charts;
@@ -28,33 +28,33 @@ use view::View;
 /// One file of a format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rendered {
-    /// Relative to the run directory.
+    /// Path relative to the run directory.
     pub(crate) path: PathBuf,
-    /// What is in it.
+    /// Content of the file.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A fault of this tool: the numbers were there, and could not be drawn.
+/// Internal error: the numbers exist but could not be rendered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReportError {
-    /// A table.
+    /// Error in a table.
     #[error("a CSV file could not be made: {0}")]
     Csv(String),
-    /// A file for programs.
+    /// Error in a JSON file.
     #[error("a JSON file could not be made: {0}")]
     Json(String),
-    /// A file for CI.
+    /// Error in a file for CI.
     #[error("an XML file could not be made: {0}")]
     Xml(String),
-    /// A template, with its file and line.
+    /// Error in a template, with its file and line.
     #[error("{0}")]
     Template(String),
-    /// Some pictures; the others are drawn.
+    /// Some pictures could not be drawn.
     #[error("cannot draw {}", failed.join(", "))]
     Pictures {
-        /// The others.
+        /// Pictures that were drawn.
         drawn: Vec<Rendered>,
-        /// The name of each with the reason.
+        /// Name of each failed picture, with the reason.
         failed: Vec<String>,
     },
 }
@@ -65,11 +65,11 @@ impl From<csv::Error> for ReportError {
     }
 }
 
-/// One format: a view in, files out. Those that are not made of a template have no use for them.
+/// Function that renders a view to files. Formats without a template ignore the second argument.
 pub(crate) type Format = fn(&View, &Templates) -> Result<Vec<Rendered>, ReportError>;
 
-/// All formats. The summary comes first: it lists the files of the others, so that a later report may replace them even if this
-/// one is killed.
+/// All formats. The summary comes first. It lists the files of the others, so that a later report may replace them even
+/// if this one is killed.
 pub(crate) const FORMATS: &[Format] = &[
     summary::render,
     consolidated::render,
@@ -84,13 +84,13 @@ pub(crate) const FORMATS: &[Format] = &[
     hlog::render,
 ];
 
-/// A number of our own files: three decimals; empty where there is nothing, never zero.
+/// Formats a number for the files of this tool with three decimals; empty if there is no value, never zero.
 fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.3}"))
 }
 
-/// A text that a spreadsheet would take for a formula, told to be a text; numbers stay numbers, those below
-/// zero too.
+/// Prefixes text that a spreadsheet would interpret as a formula, so that it stays text. Numbers, including negative
+/// ones, are unchanged.
 fn csv_text(text: String) -> String {
     let is_number = || {
         let digits = text.trim_start_matches(['+', '-']);
@@ -99,7 +99,7 @@ fn csv_text(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number() { format!("'{text}") } else { text }
 }
 
-/// A CSV file in memory.
+/// Returns a CSV file as bytes.
 fn csv_bytes(
     header: &[&str],
     rows: impl IntoIterator<Item = Vec<String>>,

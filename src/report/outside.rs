@@ -1,7 +1,6 @@
-//! The gate for what comes from outside: names, messages and ids of a plan, a service or a journal, before
-//! anything is said of them. What would leave its line or turn other text around is replaced, and with
-//! `--public` whoever asked is not told: account ids, names of roles, users, profiles and machines, and what [`super::texts`]
-//! masks.
+//! Sanitizes external text (names, messages and ids of a plan, a service or a journal) before it is output. Characters
+//! that break a line or change the text direction are replaced. With `--public` it also masks account ids, names of
+//! roles, users, profiles and hosts, and the texts that [`super::texts`] masks.
 
 use super::ReportError;
 use super::texts::mask_texts;
@@ -13,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// Resources whose names people gave, or that belong to one account.
+/// ARN resource types whose names are chosen by users, or that belong to one account.
 const OWN: [&str; 13] = [
     "role",
     "user",
@@ -30,10 +29,10 @@ const OWN: [&str; 13] = [
     "guardrail",
 ];
 
-/// Cleans a run and its numbers, and with `public` masks them.
+/// Sanitizes a run and its numbers, and masks them if `public` is set.
 ///
 /// # Errors
-/// A manifest that cannot be read any more, which would be a fault of this tool.
+/// If the sanitized manifest cannot be parsed, which is an internal error.
 pub(crate) fn clean_all(
     manifest: &Manifest,
     mut summary: Summary,
@@ -73,7 +72,7 @@ pub(crate) fn clean_all(
     Ok((manifest, summary))
 }
 
-/// Every text of a tree, and every key, since some are a plan's.
+/// Applies a function to every text of a tree. Keys are included, since some are from a plan.
 fn each_text(value: &mut Value, with: &mut impl FnMut(&mut String)) {
     match value {
         Value::String(text) => with(text),
@@ -92,7 +91,7 @@ fn each_text(value: &mut Value, with: &mut impl FnMut(&mut String)) {
     }
 }
 
-/// Every text that a service put into the numbers.
+/// Applies a function to every text in the numbers that a service supplied.
 fn each_of(summary: &mut Summary, with: &mut impl FnMut(&mut String)) {
     summary.preflight.unpriced_tier.iter_mut().for_each(&mut *with);
     for CellSummary { errors, protocols, spend, slowest, .. } in &mut summary.cells {
@@ -116,7 +115,7 @@ fn each_of(summary: &mut Summary, with: &mut impl FnMut(&mut String)) {
     }
 }
 
-/// The histogram log of a cell under another id.
+/// Returns the histogram log of a cell with another id as its tag.
 fn tagged(log: &[u8], from: &str, to: &str) -> Vec<u8> {
     match std::str::from_utf8(log) {
         Ok(text) if from != to => text.replace(&format!("Tag={from},"), &format!("Tag={to},")).into_bytes(),
@@ -124,17 +123,19 @@ fn tagged(log: &[u8], from: &str, to: &str) -> Vec<u8> {
     }
 }
 
-/// What is masked, each with what stands for it: the same everywhere, so that two stay two.
+/// Masked texts, each with its replacement. A text has the same replacement everywhere, so that different texts stay
+/// distinguishable.
 #[derive(Debug, Default)]
 struct Mask {
     known: BTreeMap<String, String>,
     counts: [usize; 4],
 }
 
-/// A shorter pattern of a name is a placeholder or stands for too many words, in bytes.
+/// Minimum length in bytes of a name's pattern that is masked. A shorter pattern is a placeholder or matches too many
+/// words.
 const SHORTEST_PATTERN: usize = 4;
 
-/// Kinds of what is masked, and how they are called then.
+/// Kinds of masked texts: index and label of the replacement.
 const ACCOUNT: (usize, &str) = (0, "account");
 const NAME: (usize, &str) = (1, "name");
 const ID: (usize, &str) = (2, "id");
@@ -148,7 +149,8 @@ impl Mask {
         }
     }
 
-    /// Messages of errors may contain its pattern instead. What is a number or an id has none that tells anything.
+    /// Adds a text and its pattern, since error messages may contain the pattern instead. The pattern of a number or an
+    /// id reveals nothing and is not added.
     fn insert(&mut self, text: &str, label: String) {
         let pattern = pattern(text);
         if pattern.len() >= SHORTEST_PATTERN {
@@ -157,19 +159,19 @@ impl Mask {
         self.known.insert(text.to_owned(), label);
     }
 
-    /// A profile that is called like a tier or a region prefix is masked where it is a profile, and nowhere else.
+    /// Adds a profile name. A name that equals a tier or a region prefix is masked only in the profile setting.
     fn profile(&mut self, name: Option<&str>) {
         if let Some(name) = name.filter(|name| name.len() >= 4 && !["default", "priority", "flex"].contains(name)) {
             self.insert(name, "profile-1".into());
         }
     }
 
-    /// Finds what is to be masked.
+    /// Adds the account ids and names in a text.
     fn learn(&mut self, text: &str) {
         let is_account = |word: &&str| word.len() == 12 && word.bytes().all(|b| b.is_ascii_digit());
         for arn in text.split("arn:").skip(1) {
             let end = arn.find(|c: char| c.is_whitespace() || "\"'`,;()[]<>".contains(c)).unwrap_or(arn.len());
-            // partition:service:region:account:resource
+            // Fields: partition:service:region:account:resource.
             let fields: Vec<&str> = arn[..end].splitn(5, ':').collect();
             let [_, _, _, account, resource] = fields[..] else { continue };
             if is_account(&account) {
@@ -182,7 +184,7 @@ impl Mask {
                     let label = if kind.contains("model") || kind.contains("pro") { ID } else { NAME };
                     parts.filter(|part| !PLACEHOLDERS.contains(part)).for_each(|part| self.put(part, label));
                 }
-                // `us.amazon.nova-lite-v1:0` is AWS's own, and says which model it was.
+                // `us.amazon.nova-lite-v1:0` is a public AWS id, and it identifies the model.
                 Some("inference-profile") => {
                     if let Some(id) = parts.next().filter(|id| !id.contains('.') && !PLACEHOLDERS.contains(id)) {
                         self.put(id, ID);
@@ -194,7 +196,8 @@ impl Mask {
         text.split(|c: char| !c.is_alphanumeric()).filter(is_account).for_each(|account| self.put(account, ACCOUNT));
     }
 
-    /// Replaces what is known where it is a word, the longest first. The time does not depend on how much is known.
+    /// Replaces known texts that are whole words, the longest first. The run time does not depend on the number of
+    /// known texts.
     fn apply(&self, text: &str) -> String {
         let mut masked = String::with_capacity(text.len());
         let mut before = None;
@@ -214,7 +217,8 @@ impl Mask {
         masked
     }
 
-    /// The longest of what is known that a text starts with, and its label. No word may continue behind it.
+    /// Returns the longest known text that `text` starts with, and its replacement. The match must end at a word
+    /// boundary.
     fn longest(&self, text: &str) -> Option<(&String, &String)> {
         let mut start = text;
         while !start.is_empty() {
@@ -222,7 +226,7 @@ impl Mask {
             if start.starts_with(secret.as_str()) && !is_of_word(text[secret.len()..].chars().next()) {
                 return Some((secret, label));
             }
-            // Whatever else the text may start with is a part of what both have in common.
+            // Any shorter match is a prefix of the part that both texts have in common.
             let common = start.chars().zip(secret.chars()).take_while(|(one, other)| one == other);
             let common = common.map(|(c, _)| c.len_utf8()).sum::<usize>();
             let shorter = if common < secret.len() { common } else { start[..common].char_indices().next_back()?.0 };

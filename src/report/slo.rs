@@ -1,4 +1,4 @@
-//! `slo.csv`: a row per bound of each threshold in each cell that it is meant for.
+//! `slo.csv`: one row per bound of each threshold in each cell that it applies to.
 
 use super::templates::Templates;
 use super::view::View;
@@ -20,7 +20,7 @@ const HEADER: [&str; 13] = [
     "reason",
 ];
 
-/// One file, where there is any threshold.
+/// Renders one file if the plan has a threshold.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let rows: Vec<Vec<String>> = view
         .slo
@@ -50,7 +50,7 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
     Ok(vec![Rendered { path: "slo.csv".into(), bytes: csv_bytes(&HEADER, rows, csv::Terminator::Any(b'\n'))? }])
 }
 
-/// Six decimals: bounds of shares are small.
+/// Formats a number with six decimals, since bounds of shares are small.
 fn fine(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.6}"))
 }

@@ -1,4 +1,4 @@
-//! `stages.csv`: a row per stage of each cell that runs a load profile.
+//! `stages.csv`: one row per stage of each cell that runs a load profile.
 
 use super::templates::Templates;
 use super::view::View;
@@ -27,7 +27,7 @@ const HEADER: [&str; 20] = [
     "p95_quality",
 ];
 
-/// One file, where there is any profile.
+/// Renders one file if the plan has a load profile.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let rows: Vec<Vec<String>> = view
         .cells

@@ -1,8 +1,8 @@
-//! Templates: the built-in ones, any of which a file of the same name in a user's own directory
-//! replaces. Knows sources by their names and reads no disk itself.
+//! Templates: the built-in ones, any of which a file of the same name in the user's template directory replaces. This
+//! module receives sources by name and does not read the disk.
 //!
-//! What is filled in comes from outside and is escaped by what the template's name ends with: `.html`
-//! as HTML, `.md` so that it is text in Markdown.
+//! Values are external text and are escaped by the extension of the template: `.html` as HTML, `.md` as literal text in
+//! Markdown.
 
 use super::ReportError;
 use super::markdown;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The built-in templates by file name.
+/// Built-in templates by file name.
 pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("chart.html", include_str!("../../templates/chart.html")),
     ("chart.css", include_str!("../../templates/chart.css")),
@@ -28,17 +28,17 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     ("summary.md", include_str!("../../templates/summary.md")),
 ];
 
-/// What `.md` templates escape for.
+/// Name of the escaping mode of `.md` templates.
 const MARKDOWN: &str = "markdown";
 
-/// A file of a user's own.
+/// Template of the user.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnTemplate {
-    /// Its name, which is that of a built-in one or of what another of them includes.
+    /// Name: that of a built-in template, or of a template that another user template includes.
     pub(crate) name: String,
-    /// Where it was found, for messages.
+    /// Path of the file, for messages.
     pub(crate) path: PathBuf,
-    /// What is in it.
+    /// Source of the template.
     pub(crate) source: String,
 }
 
@@ -46,17 +46,17 @@ pub(crate) struct OwnTemplate {
 #[derive(Debug)]
 pub(crate) struct Templates {
     environment: Environment<'static>,
-    /// Where a user's own come from.
+    /// Paths of the user's templates by name.
     paths: BTreeMap<String, PathBuf>,
-    /// Those that do not compile: what is wrong, by name.
+    /// Errors of the templates that do not compile, by name.
     broken: BTreeMap<String, String>,
-    /// Style and script, which are no templates.
+    /// Style sheets and scripts, which are not compiled.
     texts: BTreeMap<String, String>,
 }
 
 impl Templates {
-    /// The built-in ones, replaced and completed by a user's own. One that does not compile spoils what
-    /// is made of it, and nothing else.
+    /// Compiles the built-in templates, replaced and extended by the user's templates. A template that does not compile
+    /// affects only the output that uses it.
     pub(crate) fn new(own: Vec<OwnTemplate>) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -95,20 +95,20 @@ impl Templates {
         }
     }
 
-    /// Style or script as it is; empty where there is none of that name.
+    /// Returns a style sheet or a script verbatim, or an empty string if there is none of that name.
     pub(crate) fn text(&self, name: &str) -> &str {
         self.texts.get(name).map_or("", String::as_str)
     }
 
-    /// What is wrong with the first that does not compile.
+    /// Returns the error of the first template that does not compile.
     pub(crate) fn broken(&self) -> Option<ReportError> {
         self.broken.values().next().map(|said| ReportError::Template(said.clone()))
     }
 
-    /// Fills in a template.
+    /// Renders a template.
     ///
     /// # Errors
-    /// When it does not compile, or asks for what is not there; with its file and line.
+    /// If the template does not compile or uses an undefined value; the error contains its file and line.
     pub(crate) fn render(&self, name: &str, context: &impl Serialize) -> Result<Vec<u8>, ReportError> {
         if let Some(said) = self.broken.get(name) {
             return Err(ReportError::Template(said.clone()));
@@ -118,11 +118,12 @@ impl Templates {
             .get_template(name)
             .and_then(|template| template.render(Value::from(Serde(context))))
             .map(String::into_bytes);
-        // One that another is built on may be the broken one.
+        // The broken template may be one that this template extends or includes.
         rendered.map_err(|error| self.broken().unwrap_or_else(|| ReportError::Template(self.said(name, &error))))
     }
 
-    /// `mine/cell.html:12: syntax error: unexpected end of block`. Never the context: it is long, and says too much.
+    /// Formats an error: `mine/cell.html:12: syntax error: unexpected end of block`. The message omits the context,
+    /// which is long and may contain private data.
     fn said(&self, asked: &str, error: &Error) -> String {
         let name = error.name().unwrap_or(asked);
         let place = self.paths.get(name).map_or_else(|| name.to_owned(), |path| path.display().to_string());
@@ -136,7 +137,7 @@ fn extension(name: &str) -> Option<&str> {
     Path::new(name).extension().and_then(|end| end.to_str())
 }
 
-/// As the library's own, and Markdown beside it.
+/// Formats a value as minijinja does, with an additional mode for Markdown.
 fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     let is_markdown = matches!(state.auto_escape(), AutoEscape::Custom(kind) if *kind == MARKDOWN);
     match value.as_str().filter(|_| is_markdown) {

@@ -1,25 +1,25 @@
-//! What `--public` masks in a plan beside names and accounts: the texts and metadata that are sent with a request, and
-//! the directories of this machine.
+//! Masks the texts of a plan with `--public`, in addition to names and accounts: texts and metadata that are sent with
+//! a request, and local directories.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The placeholder of a text.
+/// Placeholder for a masked text.
 const MASKED: &str = "[masked]";
 
-/// A longer text among the model's own fields is masked, in characters; settings such as an effort are shorter.
+/// Maximum length in characters of an unmasked text in model-specific fields. Settings such as an effort are shorter.
 const LONGEST_SETTING: usize = 32;
 
-/// The path of the metadata in a plan, as origins name it.
+/// Prefix of metadata keys in the plan, as origins use it.
 const METADATA: &str = "request.request_metadata.";
 
-/// Masks every text of a request, and the directories of absolute paths, in a manifest.
+/// Masks every text of a request and the directories of absolute paths in a manifest.
 pub(super) fn mask_texts(manifest: &mut Value) {
     mask(manifest, &mut Names::default());
 }
 
-/// Placeholders for names of metadata: the same name has the same one everywhere.
+/// Placeholders for metadata names. A name has the same placeholder everywhere.
 #[derive(Default)]
 struct Names(BTreeMap<String, String>);
 
@@ -64,7 +64,7 @@ fn mask_long_texts(value: &mut Value) {
     }
 }
 
-/// Origins have the names of metadata in their keys, and files in their values.
+/// Masks origins. Their keys contain metadata names, and their values contain file paths.
 fn mask_origins(origins: &mut Map<String, Value>, names: &mut Names) {
     let masked = std::mem::take(origins).into_iter().map(|(key, mut origin)| {
         if let Some(Value::String(file)) = origin.get_mut("name") {

@@ -1,11 +1,11 @@
-//! `tiers.csv`: each tier against `default` in the same context, a row per number.
+//! `tiers.csv`: each tier compared with `default` in the same context, one row per metric.
 
 use super::templates::Templates;
 use super::view::{TierRow, TierView, View};
 use super::{Rendered, ReportError, csv_bytes, number};
 use crate::matrix::AXES;
 
-/// After the cell's id and the axes of its context.
+/// Columns after the cell id and the axes of its context.
 const HEADER: [&str; 11] = [
     "service_tier",
     "metric",
@@ -20,7 +20,7 @@ const HEADER: [&str; 11] = [
     "warning",
 ];
 
-/// One file, where there is `default` and another tier.
+/// Renders one file if the plan contains `default` and another tier.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
     let rows: Vec<Vec<String>> =
         view.tiers.tiers.iter().flat_map(|tier| tier.rows.iter().map(|numbers| row(tier, numbers))).collect();
@@ -39,7 +39,7 @@ fn row(tier: &TierView, numbers: &TierRow) -> Vec<String> {
     let reason = Some(numbers.reason.as_str()).filter(|reason| !reason.is_empty());
     let warnings: Vec<&str> =
         reason.into_iter().chain(tier.warnings.iter().map(|warning| warning.text.as_str())).collect();
-    // Money has more decimals than time.
+    // Costs have more decimals than latencies.
     let of_it = |value: Option<f64>| match value {
         Some(usd) if numbers.metric.starts_with("cost_") => format!("{usd:.8}"),
         value => number(value),

@@ -1,16 +1,16 @@
-//! Panels of grouped bars with whiskers, on one scale that begins at zero.
+//! Panels of grouped bars with whiskers, on one scale from zero.
 
 use super::figure::{Bar, BarFigure, BarPanel, Group, Series};
 use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
-/// Room for the axis at the left.
+/// Width reserved for the axis on the left.
 const AXIS: f64 = 62.0;
 const LABEL_ROOM: f64 = 24.0;
 const PLOT: f64 = 220.0;
 const GROUP_GAP: f64 = 18.0;
 
-/// Every panel has the size of the largest.
+/// Returns the size of a panel. Every panel has the size of the largest.
 pub(super) fn size(figure: &BarFigure) -> (f64, f64) {
     let slot = slot(figure);
     let used = |panel: &BarPanel| panel.groups.iter().map(|group| group_width(group, slot)).sum::<f64>() + GROUP_GAP;
@@ -19,7 +19,7 @@ pub(super) fn size(figure: &BarFigure) -> (f64, f64) {
     (AXIS + widest, PANEL_TITLE_ROOM + PLOT + LABEL_ROOM)
 }
 
-/// The room of a bar: the more there are, the narrower.
+/// Returns the width per bar, which shrinks with the number of bars.
 fn slot(figure: &BarFigure) -> f64 {
     let bars = |panel: &BarPanel| panel.groups.iter().map(|group| group.bars.len()).sum::<usize>();
     match figure.panels.iter().map(bars).max().unwrap_or(0) {
@@ -35,7 +35,7 @@ fn group_width(group: &Group, slot: f64) -> f64 {
     (group.bars.len() as f64 * slot).max(label) + GROUP_GAP
 }
 
-/// Where a panel's plot is, and what its top stands for.
+/// Position of a panel's plot area, and the value at its top.
 struct Plot {
     left: f64,
     top: f64,
@@ -49,9 +49,9 @@ impl Plot {
     }
 }
 
-/// What all panels share.
+/// Measurements that all panels share.
 pub(super) struct Scales {
-    /// The width of a panel.
+    /// Width of a panel.
     width: f64,
     /// See [`slot`].
     slot: f64,
@@ -63,7 +63,7 @@ pub(super) fn scales(figure: &BarFigure) -> Scales {
         || figure.panels.iter().flat_map(|panel| &panel.groups).flat_map(|group| &group.bars).map(|(_, bar)| bar);
     let tops = bars().flat_map(|bar| [bar.value, bar.interval.and_then(|(_, high)| high)]).flatten();
     let highest = tops.filter(|value| value.is_finite()).fold(0.0, f64::max);
-    // Room for the numbers above the bars.
+    // 8 % headroom for the numbers above the bars.
     Scales { width: size(figure).0, slot: slot(figure), ticks: ticks(highest * 1.08) }
 }
 
@@ -119,7 +119,7 @@ fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot
             ink.hatch(area, Paint::Paper);
         }
     } else {
-        // Not zero, but nothing.
+        // A hatched stub marks a missing value, since an empty place would look like zero.
         ink.hatch([left + gap, base - 12.0, slot - 2.0 * gap, 12.0], Paint::Soft);
         top -= 12.0;
     }
@@ -130,7 +130,7 @@ fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot
         ink.whiskers(&[whisker], Paint::Ink);
         top = top.min(upper);
     }
-    // Where the whole reason has no room, its first words have.
+    // If the whole reason does not fit, its first words are drawn.
     let short = bar.label.split(" (").next().unwrap_or_default();
     let label = [bar.label.as_str(), short].into_iter().find(|label| width(label, LABEL - 1.0, false) <= slot + 2.0);
     if let Some(label) = label {

@@ -1,288 +1,282 @@
-//! What a chart shows, as plain data. Every number that is drawn is here, and every word that is said
-//! about it.
+//! Chart content as plain data: every number that is drawn, and every text.
 
-/// A chart.
+/// Chart.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
-    /// What it shows.
+    /// Title of the chart.
     pub(crate) title: String,
-    /// Of which run.
+    /// Name and start of the run.
     pub(crate) subtitle: String,
-    /// What must not be overlooked, such as SIMULATED.
+    /// Prominent label, such as SIMULATED.
     pub(crate) banner: Option<String>,
-    /// What to know about it.
+    /// Explanations of the chart.
     pub(crate) notes: Vec<String>,
-    /// What to know about the run, where it stands alone: invalid cells, the calibration.
+    /// Notes about the run, such as invalid cells and the calibration. Shown if the chart is a file of its own.
     pub(crate) marks: Vec<String>,
-    /// What the colours mean.
+    /// Legend entries.
     pub(crate) series: Vec<Series>,
-    /// The drawing itself.
+    /// Panels of the chart.
     pub(crate) body: Body,
 }
 
-/// A name in the legend and how it looks.
+/// Legend entry: a name with its appearance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Series {
-    /// For people.
     pub(crate) name: String,
-    /// The number of its colour, see `style`.
+    /// Number of its colour; see `style`.
     pub(crate) hue: usize,
-    /// In a lighter tone.
+    /// Whether it is drawn in a lighter tone.
     pub(crate) pale: bool,
-    /// The number of its marker's shape.
+    /// Number of its marker shape.
     pub(crate) shape: usize,
 }
 
 impl Series {
-    /// In full tone, with round markers.
+    /// Creates a series in full tone with round markers.
     pub(crate) fn new(name: impl Into<String>, hue: usize) -> Self {
         Self { name: name.into(), hue, pale: false, shape: 0 }
     }
 }
 
-/// The kinds of drawing.
+/// Kind of chart with its data.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Body {
-    /// Panels of grouped bars.
     Bars(BarFigure),
-    /// Panels of coloured squares.
     Heat(HeatFigure),
-    /// Panels of points and lines.
     Lines(LineFigure),
-    /// Ratios with their intervals, a row each.
+    /// Ratios with their intervals, one row each.
     Forest(ForestFigure),
-    /// What happened when.
+    /// Rates, time shares and client lag over the run.
     Timeline(Box<TimelineFigure>),
 }
 
 /// Panels of grouped bars on one scale.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BarFigure {
-    /// What the bars measure.
+    /// Unit of the bars, for the axis label.
     pub(crate) unit: String,
-    /// In reading order.
+    /// Panels in reading order.
     pub(crate) panels: Vec<BarPanel>,
 }
 
-/// One panel.
+/// Panel of grouped bars.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BarPanel {
     /// May be empty.
     pub(crate) title: String,
-    /// From left to right.
+    /// Groups from left to right.
     pub(crate) groups: Vec<Group>,
 }
 
-/// Bars side by side.
+/// Bars drawn side by side.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Group {
-    /// Below the bars.
+    /// Label below the bars.
     pub(crate) label: String,
-    /// The colour of its bars; that of their series if not said.
+    /// Colour of the group's bars; `None` selects the colour of their series.
     pub(crate) hue: Option<usize>,
-    /// The index of the series, and its bar.
+    /// Bars, each with the index of its series.
     pub(crate) bars: Vec<(usize, Bar)>,
 }
 
-/// One bar, or one square.
+/// Bar, or square of a heat map.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Bar {
-    /// Nothing where it must not be shown; then the label says why.
+    /// `None` if the value must not be shown; the label then gives the reason.
     pub(crate) value: Option<f64>,
-    /// An interval; its upper end may be open.
+    /// Interval; its upper end is `None` if open.
     pub(crate) interval: Option<(f64, Option<f64>)>,
-    /// What is written at it.
+    /// Text drawn at the bar.
     pub(crate) label: String,
-    /// It is shown, and not to be trusted.
+    /// Whether the value is shown but unreliable.
     pub(crate) unfit: bool,
-    /// All that is known of it.
+    /// Tooltip with all details.
     pub(crate) words: String,
 }
 
 /// Panels of coloured squares on one scale.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HeatFigure {
-    /// What the colours measure.
+    /// Unit of the values.
     pub(crate) unit: String,
-    /// In reading order.
+    /// Panels in reading order.
     pub(crate) panels: Vec<HeatPanel>,
 }
 
-/// One panel.
+/// Panel of a heat map.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct HeatPanel {
     /// May be empty.
     pub(crate) title: String,
-    /// From top to bottom.
+    /// Row labels from top to bottom.
     pub(crate) rows: Vec<String>,
-    /// From left to right.
+    /// Column labels from left to right.
     pub(crate) columns: Vec<String>,
-    /// Row, column, and what is there.
+    /// Squares, each with its row and column index.
     pub(crate) squares: Vec<(usize, usize, Bar)>,
 }
 
-/// Panels of points and lines on the same axes.
+/// Panels of points and lines on shared axes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LineFigure {
-    /// From left to right.
+    /// Horizontal axis, from left to right.
     pub(crate) x: Axis,
-    /// Upwards, from zero.
+    /// Vertical axis, upwards from zero.
     pub(crate) y: Axis,
-    /// In reading order.
+    /// Panels in reading order.
     pub(crate) panels: Vec<LinePanel>,
 }
 
-/// What is measured along an axis.
+/// Axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Axis {
-    /// With its unit.
+    /// Label with the unit.
     pub(crate) label: String,
-    /// How values are spread over it.
     pub(crate) scale: Scale,
 }
 
-/// How values are spread over an axis.
+/// Mapping of values to positions on an axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// From zero, evenly.
+    /// Linear from zero.
     Linear,
-    /// Places with a name each: a point's value is the index of its name.
+    /// Named positions: the value of a point is the index of its name.
     Names(Vec<String>),
-    /// Percentiles, 0 to 1, the further right the wider: every nine has the same room.
+    /// Logarithmic percentile axis, 0 to 1: each additional nine has the same width.
     Nines,
 }
 
-/// One panel.
+/// Panel of points and lines.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct LinePanel {
     /// May be empty.
     pub(crate) title: String,
-    /// What it says in a line, such as the highest load that holds.
+    /// Caption lines, such as the highest load that passes.
     pub(crate) says: Vec<String>,
-    /// What belongs together.
+    /// Lines of the panel.
     pub(crate) lines: Vec<Line>,
-    /// Thresholds.
+    /// Thresholds drawn in the panel.
     pub(crate) limits: Vec<Limit>,
 }
 
-/// Points that belong together.
+/// Points of one series that may be joined.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Line {
-    /// The index of the series.
+    /// Index of the series.
     pub(crate) series: usize,
-    /// How they are joined.
+    /// How the points are joined.
     pub(crate) join: Join,
-    /// From left to right.
+    /// Points from left to right.
     pub(crate) points: Vec<Point>,
 }
 
-/// How points are joined.
+/// How the points of a line are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Join {
-    /// Not at all.
+    /// Not joined.
     Apart,
-    /// By straight lines, with a marker each.
+    /// Straight lines with a marker at each point.
     Marked,
-    /// By straight lines alone.
+    /// Straight lines without markers.
     Plain,
-    /// By a dashed line alone: what is drawn is no measurement.
+    /// Dashed line without markers, for lines that are not measurements.
     Dashed,
 }
 
-/// A point.
+/// Point of a line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Point {
-    /// Along the x axis.
+    /// Position on the x axis.
     pub(crate) x: f64,
-    /// Along the y axis; nothing where it must not be shown: then a cross stands at the bottom.
+    /// Position on the y axis. `None` if the value must not be shown; a cross at the bottom then marks the point.
     pub(crate) y: Option<f64>,
-    /// The interval of y; its upper end may be open.
+    /// Interval of y; its upper end is `None` if open.
     pub(crate) interval: Option<(f64, Option<f64>)>,
-    /// The interval of x; its upper end may be open.
+    /// Interval of x; its upper end is `None` if open.
     pub(crate) across: Option<(f64, Option<f64>)>,
-    /// It is shown, and not to be trusted.
+    /// Whether the value is shown but unreliable.
     pub(crate) hollow: bool,
-    /// All that is known of it; empty where nothing is to be said.
+    /// Tooltip with all details; empty if the point has no tooltip.
     pub(crate) words: String,
 }
 
-/// A threshold.
+/// Threshold drawn as a horizontal line.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Limit {
-    /// Along the y axis.
+    /// Position on the y axis.
     pub(crate) y: f64,
-    /// The index of the series that it holds for; all if not said.
+    /// Index of the series that it applies to; `None` for all.
     pub(crate) series: Option<usize>,
-    /// What it is.
+    /// Tooltip.
     pub(crate) words: String,
 }
 
 /// Ratios with their intervals.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ForestFigure {
-    /// What a ratio above 1 means: `slower`, and below: `faster`.
+    /// Words for a ratio above 1, such as `slower`, and below 1, such as `faster`.
     pub(crate) sides: (String, String),
-    /// In reading order.
+    /// Panels in reading order.
     pub(crate) panels: Vec<ForestPanel>,
 }
 
-/// One panel.
+/// Panel of ratios.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ForestPanel {
     /// May be empty.
     pub(crate) title: String,
-    /// From top to bottom.
+    /// Rows from top to bottom.
     pub(crate) rows: Vec<ForestRow>,
 }
 
 /// One ratio.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ForestRow {
-    /// The index of the series.
+    /// Index of the series.
     pub(crate) series: usize,
-    /// What it is of.
+    /// Label of the row.
     pub(crate) label: String,
-    /// Low, value, high; nothing where nothing is compared.
+    /// Lower end, value and upper end; `None` if nothing is compared.
     pub(crate) ratio: Option<(f64, f64, f64)>,
-    /// At the right: the numbers, or why there are none.
+    /// Text on the right: the numbers, or the reason why there are none.
     pub(crate) shown: String,
-    /// All that is known of it.
+    /// Tooltip with all details.
     pub(crate) words: String,
 }
 
-/// What happened when, in buckets of time that follow each other.
+/// Time line of a run in consecutive buckets of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TimelineFigure {
-    /// How much a bucket holds, seconds.
+    /// Length of a bucket, seconds.
     pub(crate) bucket_s: f64,
-    /// In order; what lies between two cells is left out.
+    /// Buckets in order; the time between two cells is omitted.
     pub(crate) buckets: Vec<Bucket>,
-    /// What ran where.
+    /// Cell runs, each with its buckets.
     pub(crate) spans: Vec<Span>,
-    /// A bucket whose client lag is above this is spoiled, milliseconds.
+    /// Client lag above which a bucket is marked as unreliable, milliseconds.
     pub(crate) lag_limit_ms: f64,
 }
 
-/// A bucket of time.
+/// Bucket of time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Bucket {
-    /// What ended per second, by series.
+    /// Requests that ended per second, by series.
     pub(crate) rates: Vec<f64>,
-    /// Of a median request: the service's own time and what came on top, milliseconds.
+    /// Server time and client overhead of a median request, milliseconds.
     pub(crate) shares: Option<(f64, f64)>,
-    /// How late this machine was at worst, milliseconds.
+    /// Largest lag of this machine, milliseconds.
     pub(crate) lag_ms: Option<f64>,
-    /// All that is known of it.
+    /// Tooltip with all details.
     pub(crate) words: String,
 }
 
-/// A turn of a cell in a time line.
+/// Cell run in a time line.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Span {
-    /// Where it begins and ends, counted in buckets.
+    /// Start and end, counted in buckets.
     pub(crate) buckets: (f64, f64),
-    /// The cell.
+    /// Cell id.
     pub(crate) name: String,
-    /// The colour of its tier.
+    /// Colour of the cell's tier.
     pub(crate) hue: usize,
 }

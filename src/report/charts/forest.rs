@@ -1,4 +1,4 @@
-//! Ratios with their intervals, a row each, on one logarithmic scale around 1.
+//! Ratios with their intervals, one row each, on one logarithmic scale around 1.
 
 use super::figure::{ForestFigure, ForestPanel, Series};
 use super::ink::{Ink, Spot, Type, Whisker};
@@ -9,16 +9,16 @@ const PLOT: f64 = 96.0;
 const SHOWN: f64 = 112.0;
 const ROW: f64 = 22.0;
 const BELOW: f64 = 40.0;
-/// Round ratios; the scale ends at one of them, on both sides alike.
+/// Candidate end points of the scale. The scale is symmetric around 1.
 const ENDS: [f64; 9] = [1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0];
 
-/// Every panel has the size of that with the most rows.
+/// Returns the size of a panel. Every panel has the size of the one with the most rows.
 pub(super) fn size(figure: &ForestFigure) -> (f64, f64) {
     let most = figure.panels.iter().map(|panel| panel.rows.len()).max().unwrap_or(1);
     (NAME + PLOT + SHOWN, PANEL_TITLE_ROOM + most as f64 * ROW + BELOW)
 }
 
-/// The ratio at the right edge.
+/// Returns the ratio at the right edge.
 fn end(figure: &ForestFigure) -> f64 {
     let ratios = figure.panels.iter().flat_map(|panel| &panel.rows).filter_map(|row| row.ratio);
     let furthest =
@@ -26,9 +26,9 @@ fn end(figure: &ForestFigure) -> f64 {
     ENDS.into_iter().find(|end| *end >= furthest).unwrap_or(100.0)
 }
 
-/// What all panels share.
+/// Measurements that all panels share.
 pub(super) struct Scales {
-    /// The ratio at the right edge.
+    /// Ratio at the right edge.
     end: f64,
 }
 
@@ -82,7 +82,7 @@ fn rows(ink: &mut Ink, panel: &ForestPanel, series: &[Series], (left, top): Spot
     }
 }
 
-/// `1.25`, `2`, `0.33`.
+/// Formats a ratio without trailing zeros: `1.25`, `2`, `0.33`.
 fn trimmed(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,5 +1,4 @@
-//! What a figure that stands alone has around its panels: title, banner, legend, notes; and the grid
-//! of panels.
+//! The surroundings of a figure in a file of its own: title, banner, legend and notes, and the grid of panels.
 
 use super::figure::{Body, Figure, Series};
 use super::ink::{Ink, Type};
@@ -12,21 +11,21 @@ const MARGIN: f64 = 24.0;
 const TITLE: f64 = 20.0;
 const SMALL: f64 = 12.0;
 const LINE: f64 = 18.0;
-/// Between panels.
+/// Distance between panels.
 const GAP: f64 = 28.0;
-/// A legend's square and what follows it.
+/// Size of a legend's colour swatch.
 const SWATCH: f64 = 12.0;
-/// What panels beside each other take at most.
+/// Maximum total width of panels side by side.
 const WIDEST: f64 = 1_500.0;
 
-/// The most series that a legend names.
+/// Maximum number of series in a legend.
 const MOST_NAMES: usize = 48;
 
-/// Where everything goes.
+/// Positions and sizes of all elements of a picture.
 pub(super) struct Layout {
     pub(super) width: f64,
     pub(super) height: f64,
-    /// Lines of series with their names; what is no series tells how many have no room.
+    /// Legend lines: series indices with names. An entry without a series states how many series were omitted.
     legend: Vec<Vec<(Option<usize>, String)>>,
     scale: Option<(String, String)>,
     notes: Vec<String>,
@@ -37,7 +36,7 @@ pub(super) struct Layout {
     measured: Measured,
 }
 
-/// Measures a picture of a figure, counted from 0. All pictures of a figure have the same scales.
+/// Measures a picture of a figure; `picture` is counted from 0. All pictures of a figure have the same scales.
 pub(super) fn layout(figure: &Figure, picture: usize) -> Layout {
     let (panels, measured) = (panels_of_picture(figure, picture), panel::measure(figure));
     let (count, panel) = (panels.len(), measured.size);
@@ -116,7 +115,7 @@ fn swatch(ink: &mut Ink, body: &Body, series: &Series, x: f64, y: f64) {
     }
 }
 
-/// The colour of a series.
+/// Returns the colour of a series.
 pub(super) fn paint(body: &Body, series: &Series) -> Paint {
     match body {
         Body::Timeline(_) => Paint::Outcome(series.hue),
@@ -125,7 +124,7 @@ pub(super) fn paint(body: &Body, series: &Series) -> Paint {
     }
 }
 
-/// What the colours of a heat map go from and to.
+/// Draws the colour scale of a heat map with its lowest and highest value.
 fn scale(ink: &mut Ink, low: &str, high: &str, y: f64) {
     let mut x = MARGIN;
     ink.text(low, x, y, Type::new(SMALL, Paint::Ink));
@@ -137,7 +136,7 @@ fn scale(ink: &mut Ink, low: &str, high: &str, y: f64) {
     ink.text(high, x + 8.0, y, Type::new(SMALL, Paint::Ink));
 }
 
-/// Panels beside each other: few wide ones, more narrow ones.
+/// Returns the number of panels per row: few wide panels or more narrow ones.
 fn columns(count: usize, width: f64) -> usize {
     let fit = ((WIDEST + GAP) / (width + GAP)).floor().max(1.0) as usize;
     match count {
@@ -148,7 +147,7 @@ fn columns(count: usize, width: f64) -> usize {
     }
 }
 
-/// The legend's lines. One series needs none.
+/// Returns the lines of the legend. A single series needs no legend.
 fn legend(series: &[Series], room: f64) -> Vec<Vec<(Option<usize>, String)>> {
     if series.len() < 2 {
         return Vec::new();
@@ -173,7 +172,7 @@ fn legend(series: &[Series], room: f64) -> Vec<Vec<(Option<usize>, String)>> {
     lines
 }
 
-/// Notes broken into lines at blanks.
+/// Wraps notes into lines at spaces.
 fn wrap<'a>(notes: impl Iterator<Item = &'a String>, room: f64) -> Vec<String> {
     let mut lines = Vec::new();
     for note in notes {

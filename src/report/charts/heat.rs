@@ -1,4 +1,4 @@
-//! Panels of coloured squares with their number in each, on one scale.
+//! Panels of coloured squares on one scale, each square with its number.
 
 use super::figure::{HeatFigure, HeatPanel};
 use super::ink::{Ink, Spot, Type};
@@ -7,7 +7,7 @@ use super::style::{HEAT_STEPS, LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit,
 const LABEL_ROOM: f64 = 22.0;
 const SQUARE: (f64, f64) = (92.0, 54.0);
 
-/// Every panel has the size of the largest.
+/// Returns the size of a panel. Every panel has the size of the largest.
 pub(super) fn size(figure: &HeatFigure) -> (f64, f64) {
     let most = |count: fn(&HeatPanel) -> usize| figure.panels.iter().map(count).max().unwrap_or(1).max(1) as f64;
     let wide = names_room(figure) + most(|panel| panel.columns.len()) * SQUARE.0;
@@ -16,13 +16,13 @@ pub(super) fn size(figure: &HeatFigure) -> (f64, f64) {
     (wide.max(titles.min(420.0)), high)
 }
 
-/// Room for the names of the rows.
+/// Returns the width reserved for the row labels.
 fn names_room(figure: &HeatFigure) -> f64 {
     let names = figure.panels.iter().flat_map(|panel| &panel.rows);
     names.map(|name| width(name, LABEL, false)).fold(20.0, f64::max).min(150.0) + 10.0
 }
 
-/// The lowest and the highest value.
+/// Returns the lowest and the highest value.
 fn extremes(figure: &HeatFigure) -> Option<(f64, f64)> {
     let values = figure.panels.iter().flat_map(|panel| &panel.squares).filter_map(|(_, _, bar)| bar.value);
     let (low, high) =
@@ -30,18 +30,18 @@ fn extremes(figure: &HeatFigure) -> Option<(f64, f64)> {
     low.is_finite().then_some((low, high))
 }
 
-/// What the colours go from and to, with the unit.
+/// Returns the ends of the colour scale, with the unit.
 pub(super) fn ends(figure: &HeatFigure) -> Option<(String, String)> {
     let (low, high) = extremes(figure)?;
     let number = crate::report::view::text::ms;
     Some((format!("{}: {}", figure.unit, number(low)), number(high)))
 }
 
-/// What all panels share.
+/// Measurements that all panels share.
 pub(super) struct Scales {
-    /// Room for the names of the rows.
+    /// Width reserved for the row labels.
     names: f64,
-    /// The lowest and the highest value.
+    /// Lowest and highest value.
     extremes: Option<(f64, f64)>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn draw(ink: &mut Ink, figure: &HeatFigure, scales: &Scales, index: u
         let set = Type::new(PANEL_TITLE, paint.readable_on()).centred();
         if bar.value.is_none() || bar.unfit {
             ink.hatch(area, Paint::Paper);
-            // The number stays readable.
+            // A background behind the number keeps it readable.
             let room = width(&text, PANEL_TITLE, false) + 8.0;
             ink.block(x + (SQUARE.0 - room) / 2.0, y + SQUARE.1 / 2.0 - 9.0, room, 18.0, paint);
         }

@@ -1,85 +1,84 @@
-//! A drawing as a list of shapes, in CSS pixels, and the marks that a pointer finds in it. What the
-//! shapes look like in the end is the business of `svg` and `png`.
+//! A drawing as a list of shapes in CSS pixels, and areas with tooltips. `svg` and `png` render the shapes.
 
 use super::style::Paint;
 
-/// What is drawn.
+/// Primitive shape of a drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Shape {
-    /// A filled rectangle: left, top, width, height.
+    /// Filled rectangle: left, top, width, height.
     Block([f64; 4], Paint),
-    /// A filled outline.
+    /// Filled polygon.
     Area(Vec<Spot>, Paint),
-    /// Lines, each through its spots.
+    /// Polylines.
     Strokes { lines: Vec<Vec<Spot>>, thickness: f64, dashed: bool, paint: Paint },
-    /// A disc; a ring if it is hollow.
+    /// Disc, or a ring if hollow.
     Disc { at: Spot, radius: f64, hollow: bool, paint: Paint },
-    /// A line of text, vertically centred.
+    /// Line of text, vertically centred.
     Text { text: String, at: Spot, set: Type },
 }
 
-/// Left to right, top to bottom.
+/// Point in CSS pixels: x from the left, y from the top.
 pub(super) type Spot = (f64, f64);
 
-/// Something that can be pointed at.
+/// Area with a tooltip.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mark {
     /// Left, top, width, height.
     pub(super) area: [f64; 4],
-    /// What is there.
+    /// Tooltip text.
     pub(super) words: String,
-    /// It goes with this series.
+    /// Index of the series it belongs to.
     pub(super) series: Option<usize>,
 }
 
-/// Shapes in the order in which they cover each other, and marks.
+/// Canvas: shapes in drawing order, and areas with tooltips.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Ink {
-    /// Each with the series that it goes with.
+    /// Shapes, each with the index of the series it belongs to.
     pub(super) shapes: Vec<(Option<usize>, Shape)>,
     pub(super) marks: Vec<Mark>,
     series: Option<usize>,
 }
 
-/// Where a text begins.
+/// Horizontal alignment of a text relative to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
-    /// At its spot.
+    /// The text starts at the point.
     Left,
-    /// With its middle there.
+    /// The text is centred on the point.
     Centre,
-    /// It ends there.
+    /// The text ends at the point.
     Right,
 }
 
-/// How far an interval without an upper end is drawn beyond its value.
+/// Length of the arrow that an interval without an upper end extends beyond its value.
 pub(super) const OPEN: f64 = 16.0;
 
-/// An interval: a line with a cap at each end; where its upper end is open, an arrow.
+/// Interval: a line with a cap at each end, or an arrow in place of an open upper end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whisker {
-    /// Its place across.
+    /// Position on the axis across the interval.
     pub(super) at: f64,
-    /// Where its lower end is, along,
+    /// Position of the lower end along the interval.
     pub(super) from: f64,
-    /// and its upper one.
+    /// Position of the upper end along the interval.
     pub(super) to: f64,
-    /// Nobody knows the upper end.
+    /// Whether the upper end is unknown.
     pub(super) open: bool,
-    /// Half of a cap's length.
+    /// Half the length of a cap.
     pub(super) cap: f64,
-    /// From left to right, else upwards.
+    /// Whether the interval is horizontal; otherwise it is vertical.
     pub(super) lying: bool,
 }
 
-/// How a text is set.
+/// Style of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Type {
     pub(super) size: f64,
     pub(super) bold: bool,
     pub(super) paint: Paint,
     pub(super) align: Align,
-    /// A quarter turn to the left.
+    /// Whether the text is rotated by 90 degrees counter-clockwise.
     pub(super) upright: bool,
 }
 
@@ -106,7 +105,7 @@ impl Type {
 }
 
 impl Ink {
-    /// What is drawn from now on goes with a series, or with none.
+    /// Sets the series that subsequent shapes belong to; `None` for no series.
     pub(super) fn of(&mut self, series: Option<usize>) {
         self.series = series;
     }
@@ -115,38 +114,38 @@ impl Ink {
         self.shapes.push((self.series, shape));
     }
 
-    /// A filled rectangle.
+    /// Draws a filled rectangle.
     pub(super) fn block(&mut self, left: f64, top: f64, width: f64, height: f64, paint: Paint) {
         self.put(Shape::Block([left, top, width, height], paint));
     }
 
-    /// A filled outline.
+    /// Draws a filled polygon.
     pub(super) fn area(&mut self, spots: Vec<Spot>, paint: Paint) {
         self.put(Shape::Area(spots, paint));
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub(super) fn line(&mut self, from: Spot, to: Spot, thickness: f64, paint: Paint) {
         self.strokes(vec![vec![from, to]], thickness, paint);
     }
 
-    /// Lines, each through its spots.
+    /// Draws polylines.
     pub(super) fn strokes(&mut self, lines: Vec<Vec<Spot>>, thickness: f64, paint: Paint) {
         self.put(Shape::Strokes { lines, thickness, dashed: false, paint });
     }
 
-    /// As above, dashed.
+    /// Draws a dashed polyline.
     pub(super) fn dashed(&mut self, line: Vec<Spot>, thickness: f64, paint: Paint) {
         self.put(Shape::Strokes { lines: vec![line], thickness, dashed: true, paint });
     }
 
-    /// Slanted lines over a rectangle: what is not there, or not to be trusted.
+    /// Hatches a rectangle, which marks a missing or unreliable value.
     pub(super) fn hatch(&mut self, [left, top, width, height]: [f64; 4], paint: Paint) {
         const STEP: f64 = 6.0;
         let mut lines = Vec::new();
         let mut at = STEP;
         while at < width + height {
-            // From the left or the bottom edge up to the top or the right one.
+            // From the left or the bottom edge up to the top or the right edge.
             let from = (left + (at - height).max(0.0), top + at.min(height));
             let to = (left + at.min(width), top + (at - width).max(0.0));
             lines.push(vec![from, to]);
@@ -155,7 +154,7 @@ impl Ink {
         self.strokes(lines, 1.0, paint);
     }
 
-    /// Intervals in one colour.
+    /// Draws intervals in one colour.
     pub(super) fn whiskers(&mut self, whiskers: &[Whisker], paint: Paint) {
         let mut lines = Vec::new();
         for whisker in whiskers {
@@ -177,7 +176,7 @@ impl Ink {
         }
     }
 
-    /// A marker. Shapes tell what colours cannot.
+    /// Draws a marker. Shapes distinguish series independently of their colour.
     pub(super) fn marker(&mut self, (x, y): Spot, shape: usize, hollow: bool, paint: Paint) {
         const R: f64 = 4.0;
         let outline: Vec<Spot> = match shape % 4 {
@@ -196,14 +195,14 @@ impl Ink {
         }
     }
 
-    /// A cross: nothing was measured here.
+    /// Draws a cross, which marks a point without a measurement.
     pub(super) fn cross(&mut self, (x, y): Spot, paint: Paint) {
         const R: f64 = 3.5;
         let lines = vec![vec![(x - R, y - R), (x + R, y + R)], vec![(x - R, y + R), (x + R, y - R)]];
         self.strokes(lines, 1.75, paint);
     }
 
-    /// A line of text, vertically centred on its spot.
+    /// Draws a line of text, vertically centred on its point.
     pub(super) fn text(&mut self, text: &str, x: f64, y: f64, set: Type) {
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         if !text.is_empty() {
@@ -211,7 +210,7 @@ impl Ink {
         }
     }
 
-    /// Something that can be pointed at.
+    /// Adds an area with a tooltip.
     pub(super) fn mark(&mut self, area: [f64; 4], words: &str) {
         let words: String = words.chars().filter(|c| !c.is_control()).collect();
         if !words.is_empty() {

@@ -1,5 +1,5 @@
-//! Panels of points and lines with their intervals, on one scale that begins at zero. A threshold is a
-//! line across; what is not there is a cross at the bottom, never a zero.
+//! Panels of points and lines with their intervals, on one scale from zero. A threshold is a horizontal line. A missing
+//! value is a cross at the bottom, never a zero.
 
 use super::figure::{Join, Line, LineFigure, LinePanel, Point, Scale, Series};
 use super::ink::{Ink, OPEN, Spot, Type, Whisker};
@@ -11,10 +11,10 @@ const WIDTH: f64 = 260.0;
 const PLOT: f64 = 190.0;
 const BELOW: f64 = 42.0;
 const SAY: f64 = 16.0;
-/// Nines that the percentile scale shows: up to 99.9 %.
+/// Number of nines on the percentile scale: up to 99.9 %.
 const NINES: f64 = 3.0;
 
-/// Every panel has the same size: that with the most to say.
+/// Returns the size of a panel. Every panel has the size of the one with the most captions.
 pub(super) fn size(figure: &LineFigure) -> (f64, f64) {
     (AXIS + WIDTH + RIGHT, PANEL_TITLE_ROOM + PLOT + BELOW + says(figure) as f64 * SAY)
 }
@@ -27,7 +27,7 @@ struct Plot<'a> {
     left: f64,
     top: f64,
     scale: &'a Scale,
-    /// What the right and the upper edge stand for.
+    /// Values at the right and the upper edge.
     ends: Spot,
 }
 
@@ -46,7 +46,7 @@ impl Plot<'_> {
     }
 }
 
-/// What all panels share.
+/// Measurements that all panels share.
 pub(super) struct Scales {
     x_ticks: Vec<f64>,
     y_ticks: Vec<f64>,
@@ -59,7 +59,7 @@ pub(super) fn scales(figure: &LineFigure) -> Scales {
     let x_top = top(&mut points().flat_map(|point| [Some(point.x), ends(point.across)]).flatten());
     let limits = figure.panels.iter().flat_map(|panel| &panel.limits).map(|limit| limit.y);
     let y_top = top(&mut points().flat_map(|point| [point.y, ends(point.interval)]).flatten());
-    // A limit far above everything would flatten what it is to judge.
+    // A limit far above all values would compress the data, so the scale ignores it.
     let y_top = top(&mut limits.filter(|limit| *limit <= 2.5 * y_top).chain([y_top]));
     Scales { x_ticks: ticks(x_top), y_ticks: ticks(y_top * 1.04) }
 }
@@ -115,7 +115,7 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
     for (x, text) in labels {
         axis.push(vec![(x, plot.top + PLOT), (x, plot.top + PLOT + 4.0)]);
         let half = width(&text, LABEL, false) / 2.0;
-        // A label that would run into the one before it is left out.
+        // A label that would overlap the previous one is omitted.
         if x - half > free {
             ink.text(&text, x, below, Type::new(LABEL, Paint::Soft).centred());
             free = x + half + 4.0;
@@ -142,7 +142,7 @@ fn limits_of(ink: &mut Ink, panel: &LinePanel, series: &[Series], plot: &Plot) {
 fn one(ink: &mut Ink, line: &Line, series: &Series, plot: &Plot) {
     let paint = if series.pale { Paint::Pale(series.hue) } else { Paint::Hue(series.hue) };
     let at = |point: &Point| point.y.map(|y| (plot.x(point.x), plot.y(y)));
-    // A line has a gap where there is nothing.
+    // A line is interrupted at missing values.
     let runs: Vec<Vec<Spot>> = line
         .points
         .split(|point| point.y.is_none())
@@ -169,7 +169,7 @@ fn one(ink: &mut Ink, line: &Line, series: &Series, plot: &Plot) {
     }
 }
 
-/// The intervals of a line's points, of y and of x.
+/// Returns the intervals of a line's points, of y and of x.
 fn whiskers(line: &Line, plot: &Plot) -> Vec<Whisker> {
     let mut whiskers = Vec::new();
     for point in &line.points {

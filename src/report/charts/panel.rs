@@ -1,12 +1,12 @@
-//! The panels of a figure: how many, how large, and the code that draws one. Each has axes of its own,
-//! so that it can stand anywhere.
+//! The panels of a figure: number, size, and the code that draws one. Each panel has its own axes, so that it can be
+//! placed anywhere.
 
 use super::figure::{Body, Figure};
 use super::ink::{Ink, Spot, Type};
 use super::style::{PANEL_TITLE, Paint, fit};
 use super::{bars, forest, heat, lines, timeline};
 
-/// How many panels a figure has.
+/// Returns the number of panels of a figure.
 pub(super) fn count(body: &Body) -> usize {
     match body {
         Body::Bars(figure) => figure.panels.len(),
@@ -17,14 +17,14 @@ pub(super) fn count(body: &Body) -> usize {
     }
 }
 
-/// What is the same for all panels of a figure: it takes a look at every one of them.
+/// Measurements shared by all panels of a figure. They depend on every panel.
 pub(super) struct Measured {
-    /// Every panel has the size of the largest: width and height.
+    /// Width and height of a panel; every panel has the size of the largest.
     pub(super) size: (f64, f64),
     scales: Scales,
 }
 
-/// The scales of a kind of drawing.
+/// Scales by kind of chart.
 enum Scales {
     None,
     Bars(bars::Scales),
@@ -46,7 +46,7 @@ pub(super) fn measure(figure: &Figure) -> Measured {
     Measured { size, scales }
 }
 
-/// What a panel is called; may be empty.
+/// Returns the title of a panel; may be empty.
 pub(super) fn title(body: &Body, index: usize) -> &str {
     let title = match body {
         Body::Bars(figure) => figure.panels.get(index).map(|panel| &panel.title),
@@ -58,7 +58,7 @@ pub(super) fn title(body: &Body, index: usize) -> &str {
     title.map_or("", String::as_str)
 }
 
-/// Draws one panel with its upper left corner at a spot.
+/// Draws one panel with its upper left corner at a point.
 pub(super) fn draw(ink: &mut Ink, figure: &Figure, measured: &Measured, index: usize, at: Spot) {
     let (width, height) = measured.size;
     if index >= count(&figure.body) {

@@ -1,4 +1,4 @@
-//! PNG: shapes onto tiny-skia. Text is set here, with the font that layout measures with.
+//! PNG renderer: draws shapes with tiny-skia. Text is set with the font that the layout measures with.
 
 use super::figure::Figure;
 use super::frame;
@@ -10,7 +10,7 @@ use tiny_skia::{
     Color, FillRule, Paint, Path, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Stroke, StrokeDash, Transform,
 };
 
-/// Device pixels per CSS pixel, where the picture does not become too large.
+/// Device pixels per CSS pixel, unless the picture would become too large.
 const PIXELS: f64 = 2.0;
 
 pub(super) fn render(figure: &Figure, picture: usize) -> Result<Vec<u8>, ChartError> {
@@ -27,7 +27,7 @@ pub(super) fn render(figure: &Figure, picture: usize) -> Result<Vec<u8>, ChartEr
     canvas.pixmap.encode_png().map_err(|error| ChartError(error.to_string()))
 }
 
-/// What is drawn on.
+/// Raster canvas.
 struct Canvas {
     pixmap: Pixmap,
     /// Device pixels per CSS pixel.
@@ -106,7 +106,7 @@ fn stroke(canvas: &mut Canvas, path: Option<Path>, thickness: f64, dashed: bool,
     }
 }
 
-/// A line of text, glyph by glyph.
+/// Draws a line of text, glyph by glyph.
 fn write(canvas: &mut Canvas, text: &str, (x, y): Spot, set: Type) {
     let size = scale(set.bold, set.size * f64::from(canvas.pixels));
     let scaled = face(set.bold).as_scaled(size);
@@ -123,7 +123,7 @@ fn write(canvas: &mut Canvas, text: &str, (x, y): Spot, set: Type) {
         Align::Centre => -pen / 2.0,
         Align::Right => -pen,
     };
-    // Digits and capitals look centred when their height is, not when the line's is.
+    // Centre by the height of digits and capitals, not by the line height, so that they look centred.
     let baseline = canvas.device(0.357 * set.size);
     let (origin_x, origin_y) = (canvas.device(x), canvas.device(y));
     for (id, offset) in glyphs {
@@ -139,7 +139,7 @@ fn write(canvas: &mut Canvas, text: &str, (x, y): Spot, set: Type) {
     }
 }
 
-/// Lays ink over a pixel.
+/// Blends a colour over a pixel.
 fn blend(pixmap: &mut Pixmap, x: i32, y: i32, coverage: f32, paint: Named) {
     let (width, height) = (pixmap.width() as i32, pixmap.height() as i32);
     if !(0..width).contains(&x) || !(0..height).contains(&y) {
@@ -150,6 +150,6 @@ fn blend(pixmap: &mut Pixmap, x: i32, y: i32, coverage: f32, paint: Named) {
     let mix = |under: u8, over: u8| (f32::from(under) * (1.0 - alpha) + f32::from(over) * alpha).round() as u8;
     let (r, g, b) = paint.light();
     let mixed = PremultipliedColorU8::from_rgba(mix(pixel.red(), r), mix(pixel.green(), g), mix(pixel.blue(), b), 255);
-    // The paper below is opaque, so that every colour is a valid premultiplied one.
+    // The background is opaque, so every mixed colour is a valid premultiplied one.
     *pixel = mixed.unwrap_or(*pixel);
 }

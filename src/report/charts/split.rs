@@ -1,23 +1,23 @@
-//! Panels with more than people can read beside each other, cut into several of a bounded size.
+//! Splits panels that are too large to read into several of a bounded size.
 
 use super::figure::{BarFigure, BarPanel, Body, ForestFigure, ForestPanel, HeatFigure, HeatPanel};
 
-/// The most groups of a panel of bars,
+/// Maximum number of groups in a panel of bars.
 const GROUPS: usize = 24;
 
-/// and the most bars; a single group may have more.
+/// Maximum number of bars in a panel; a single group may have more.
 const BARS: usize = 96;
 
-/// The most columns of a heat map,
+/// Maximum number of columns of a heat map.
 const COLUMNS: usize = 16;
 
-/// and the most rows.
+/// Maximum number of rows of a heat map.
 const ROWS: usize = 24;
 
-/// The most ratios of a panel.
+/// Maximum number of ratios in a panel.
 const RATIOS: usize = 48;
 
-/// Cuts panels that are too large. The parts of one have its title with their number.
+/// Splits panels that are too large. Each part has the title of the panel with the number of the part.
 pub(crate) fn split(body: Body) -> Body {
     match body {
         Body::Bars(figure) => {
@@ -33,7 +33,7 @@ pub(crate) fn split(body: Body) -> Body {
     }
 }
 
-/// `prompt small (2 of 3)`; the title alone where there is one part.
+/// Returns the title of a part, such as `prompt small (2 of 3)`, or the plain title if there is only one part.
 fn part_title(title: &str, index: usize, count: usize) -> String {
     match count {
         0 | 1 => title.to_owned(),

@@ -3,42 +3,42 @@
 use ab_glyph::{Font, FontRef, ScaleFont};
 use std::sync::LazyLock;
 
-/// Red, green, blue.
+/// RGB colour: red, green, blue.
 pub(super) type Colour = (u8, u8, u8);
 
-/// A colour by what it means. Pictures have the light one; in SVG it is a class, so that a style sheet
-/// can give it another for dark.
+/// Colour by role. PNG uses the light variant. In SVG it is a CSS class, so that a style sheet can define a dark
+/// variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paint {
     /// Text and whiskers.
     Ink,
-    /// Text of less weight.
+    /// Secondary text.
     Soft,
-    /// Lines behind the data.
+    /// Grid lines behind the data.
     Grid,
-    /// What all is drawn on.
+    /// Background.
     Paper,
-    /// What must not be overlooked.
+    /// Text of a prominent label.
     Warn,
-    /// Below that.
+    /// Background of a prominent label.
     WarnPaper,
-    /// A threshold.
+    /// Threshold.
     Limit,
-    /// Something with a colour of its own.
+    /// Colour from the palette, by index.
     Hue(usize),
-    /// As above, lighter.
+    /// Lighter tone of a colour from the palette.
     Pale(usize),
-    /// How requests end: see [`OUTCOMES`].
+    /// Outcome of requests; see [`OUTCOMES`].
     Outcome(usize),
-    /// A step of a scale from low to high, 0 to [`HEAT_STEPS`].
+    /// Step of a colour scale from low to high, 0 to [`HEAT_STEPS`].
     Heat(usize),
 }
 
-/// The highest step of a scale.
+/// Highest step of a colour scale.
 pub(super) const HEAT_STEPS: usize = 10;
 
-/// Okabe and Ito's palette, which colour-blind readers can tell apart, darkened where it would be lost
-/// on white.
+/// Palette of Okabe and Ito, which colour-blind readers can distinguish, darkened where it would lack contrast on
+/// white.
 const HUES: [Colour; 8] = [
     (0x00, 0x72, 0xb2),
     (0xc7, 0x7f, 0x00),
@@ -61,10 +61,11 @@ const PALES: [Colour; 8] = [
     (0xb9, 0xad, 0xd5),
 ];
 
-/// The index of blocked replies among [`OUTCOMES`].
+/// Index of blocked replies in [`OUTCOMES`].
 pub(crate) const BLOCKED: usize = 7;
 
-/// Succeeded, 429, 503, failed otherwise, cut off; of time: the service's own, and what is on top; blocked.
+/// Colours of outcomes: succeeded, 429, 503, failed otherwise, censored. Colours of time: server time, client overhead.
+/// Then blocked.
 const OUTCOMES: [Colour; 8] = [
     (0xa9, 0xc4, 0xd8),
     (0xe6, 0x9f, 0x00),
@@ -76,12 +77,12 @@ const OUTCOMES: [Colour; 8] = [
     (0x00, 0x7a, 0x6a),
 ];
 
-/// A light-to-dark scale, perceived as even.
+/// Perceptually uniform scale from light to dark.
 const HEAT: [Colour; 5] =
     [(0xf2, 0xf7, 0xfb), (0xb5, 0xd4, 0xe9), (0x66, 0xa9, 0xcf), (0x23, 0x71, 0xab), (0x0b, 0x3c, 0x6e)];
 
 impl Paint {
-    /// What it looks like on white.
+    /// Returns the RGB colour on a white background.
     pub(super) fn light(self) -> Colour {
         match self {
             Self::Ink => (0x1c, 0x24, 0x30),
@@ -105,7 +106,7 @@ impl Paint {
         }
     }
 
-    /// Its class in `templates/chart.css`, without what says whether it fills or strokes.
+    /// Returns the CSS class in `templates/chart.css`, without the part that selects fill or stroke.
     pub(super) fn class(self) -> String {
         match self {
             Self::Ink => "i".into(),
@@ -122,8 +123,8 @@ impl Paint {
         }
     }
 
-    /// What can be read on it: ink on the lower steps of a scale, paper on the higher ones, in light
-    /// and in dark.
+    /// Returns a text colour with contrast on this colour: `Ink` on the lower steps of a scale and `Paper` on the
+    /// higher ones, in the light and the dark variant.
     pub(super) fn readable_on(self) -> Self {
         match self {
             Self::Heat(step) if step > 5 => Self::Paper,
@@ -132,10 +133,10 @@ impl Paint {
     }
 }
 
-/// The size of a panel's title, and its room above the panel.
+/// Font size of a panel's title, and the height reserved for it above the panel.
 pub(super) const PANEL_TITLE: f64 = 13.0;
 pub(super) const PANEL_TITLE_ROOM: f64 = 26.0;
-/// The size of axis and group labels.
+/// Font size of axis and group labels.
 pub(super) const LABEL: f64 = 11.0;
 
 static REGULAR: LazyLock<FontRef<'static>> = LazyLock::new(|| font(notosans::REGULAR_TTF));
@@ -145,19 +146,19 @@ fn font(bytes: &'static [u8]) -> FontRef<'static> {
     FontRef::try_from_slice(bytes).unwrap_or_else(|_| unreachable!("the fonts are part of this program"))
 }
 
-/// The face of a text.
+/// Returns the font of a text.
 pub(super) fn face(bold: bool) -> &'static FontRef<'static> {
     if bold { &BOLD } else { &REGULAR }
 }
 
-/// The scale that gives an em of `size` pixels.
+/// Returns the scale that gives an em of `size` pixels.
 pub(super) fn scale(bold: bool, size: f64) -> f32 {
     let face = face(bold);
     let units = face.units_per_em().unwrap_or(1_000.0);
     size as f32 * face.height_unscaled() / units
 }
 
-/// The width of a text.
+/// Returns the width of a text.
 pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
     let scaled = face(bold).as_scaled(scale(bold, size));
     let mut width = 0.0;
@@ -173,7 +174,7 @@ pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
     f64::from(width)
 }
 
-/// The text, or as much of it as fits, with an ellipsis.
+/// Returns the text, truncated with an ellipsis if it is wider than `room`.
 pub(super) fn fit(text: &str, size: f64, bold: bool, room: f64) -> String {
     let clean: String = text.chars().filter(|c| !c.is_control()).collect();
     if width(&clean, size, bold) <= room {
@@ -189,7 +190,7 @@ pub(super) fn fit(text: &str, size: f64, bold: bool, room: f64) -> String {
     String::new()
 }
 
-/// Round steps for an axis from 0 that reaches `highest`, some five of them.
+/// Returns about five round tick values for an axis from 0 up to at least `highest`.
 pub(super) fn ticks(highest: f64) -> Vec<f64> {
     if !(highest > 0.0 && highest.is_finite()) {
         return vec![0.0, 1.0];
@@ -202,7 +203,7 @@ pub(super) fn ticks(highest: f64) -> Vec<f64> {
     (0..=count).map(|index| index as f64 * step).collect()
 }
 
-/// A tick as text, with as many decimals as its step needs.
+/// Formats a tick value with as many decimals as its step needs.
 pub(super) fn tick_text(value: f64, step: f64) -> String {
     let even = |decimals: &usize| {
         let scaled = step * 10_f64.powi(*decimals as i32);

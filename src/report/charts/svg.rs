@@ -1,5 +1,5 @@
-//! SVG: shapes with a class for each colour, and over them the marks with their words as titles, so
-//! that values show without a script.
+//! SVG renderer: shapes with a CSS class per colour, and over them areas with their tooltips as titles, so that values
+//! are shown without a script.
 
 use super::figure::Figure;
 use super::ink::{Align, Ink, Shape, Spot, Type};
@@ -7,10 +7,10 @@ use super::style::LABEL;
 use super::{frame, panel, panels_of_picture};
 use std::fmt::Write;
 
-/// Colours for light and dark; pages bring the same file.
+/// Style sheet with light and dark colours; pages include the same file.
 pub(crate) const STYLE: &str = include_str!("../../../templates/chart.css");
 
-/// A picture of a figure, counted from 0, as a file of its own.
+/// Renders a picture of a figure as a file of its own; `picture` is counted from 0.
 pub(crate) fn file(figure: &Figure, picture: usize) -> String {
     let layout = frame::layout(figure, picture);
     let ink = frame::draw(figure, &layout);
@@ -22,7 +22,7 @@ pub(crate) fn file(figure: &Figure, picture: usize) -> String {
     )
 }
 
-/// The panels of the first picture of a figure, each to stand in a page.
+/// Renders the panels of the first picture of a figure, each for embedding in a page.
 pub(crate) fn panels(figure: &Figure) -> Vec<String> {
     let measured = panel::measure(figure);
     panels_of_picture(figure, 0)
@@ -89,7 +89,7 @@ fn one(text: &mut String, shape: &Shape) {
             let d: String = lines.iter().map(|line| path(line)).collect();
             let dash = if *dashed { " d" } else { "" };
             let is = |width: f64| (thickness - width).abs() < 1e-9;
-            // The style sheet knows the usual widths.
+            // The style sheet defines the usual widths.
             let (class, width) = match thickness {
                 _ if is(1.0) => ("", String::new()),
                 _ if is(1.25) => (" v", String::new()),
@@ -113,7 +113,7 @@ fn one(text: &mut String, shape: &Shape) {
 }
 
 fn attributes((x, y_middle): Spot, set: Type) -> String {
-    // Digits and capitals look centred when their height is.
+    // Centre by the height of digits and capitals, so that they look centred.
     let drop = 0.357 * set.size;
     let anchor = match set.align {
         Align::Left => "",
@@ -121,7 +121,7 @@ fn attributes((x, y_middle): Spot, set: Type) -> String {
         Align::Right => " e",
     };
     let bold = if set.bold { " b" } else { "" };
-    // The style sheet knows the size of most texts.
+    // The style sheet defines the usual font sizes.
     let size = if (set.size - LABEL).abs() < 1e-9 { String::new() } else { format!(" font-size=\"{}\"", set.size) };
     let (x, y, class) = (short(x), short(y_middle), format!("f{}{anchor}{bold}", set.paint.class()));
     if set.upright {
@@ -137,7 +137,7 @@ fn path(spots: &[Spot]) -> String {
     let mut last = (String::new(), String::new());
     for (index, (x, y)) in spots.iter().enumerate() {
         let (x, y) = (short(*x), short(*y));
-        // What goes straight along an axis is said in half of the letters.
+        // Horizontal and vertical segments have a shorter path syntax, which halves their size.
         let _ = match index {
             0 => write!(d, "M{x} {y}"),
             _ if y == last.1 => write!(d, "H{x}"),
@@ -149,7 +149,7 @@ fn path(spots: &[Spot]) -> String {
     d
 }
 
-/// A tenth of a pixel is enough.
+/// Formats a length with a precision of a tenth of a pixel.
 fn short(value: f64) -> String {
     let text = format!("{value:.1}");
     let text = text.strip_suffix(".0").unwrap_or(&text);

@@ -1,5 +1,5 @@
-//! The time line of a run: what ended per second and how, the service's and the client's share of a
-//! request's time, and how late this machine was. Three strips over one axis of time.
+//! The time line of a run in three strips on one time axis: requests that ended per second by outcome, server time and
+//! client overhead of a request, and client lag.
 
 use super::figure::{Bucket, TimelineFigure};
 use super::ink::{Ink, Spot, Type};
@@ -13,11 +13,11 @@ const LAG: f64 = 40.0;
 const GAP: f64 = 30.0;
 const NAMES: f64 = 22.0;
 
-/// Of the only panel there is.
+/// Size of the only panel.
 pub(super) const SIZE: (f64, f64) =
     (AXIS + PLOT + 14.0, PANEL_TITLE_ROOM + NAMES + RATES + GAP + SHARES + GAP + LAG + 40.0);
 
-/// A strip: where it is, how high, and what its top stands for.
+/// Strip of the time line: its position, its height, and the value at its top.
 struct Strip {
     top: f64,
     height: f64,
@@ -44,7 +44,7 @@ impl Strip {
     }
 }
 
-/// Zero and one more.
+/// Returns two ticks: zero and one more.
 fn few_ticks(highest: f64) -> Vec<f64> {
     ticks(highest).last().map_or_else(|| vec![0.0, 1.0], |last| vec![0.0, *last])
 }
@@ -70,7 +70,7 @@ pub(super) fn draw(ink: &mut Ink, figure: &TimelineFigure, series: usize, at: Sp
     let mut below = level(&|_| 0.0);
     for outcome in 0..outcomes {
         let values = level(&|bucket| bucket.rates.get(outcome).copied().unwrap_or(0.0));
-        // Behind the five that are always there.
+        // Blocked replies follow the five outcomes that are always drawn.
         let hue = if outcome < 5 { outcome } else { BLOCKED };
         below = layer(ink, &rates, (left, slot), &below, &values, Some(outcome), Paint::Outcome(hue));
     }
@@ -93,7 +93,7 @@ pub(super) fn draw(ink: &mut Ink, figure: &TimelineFigure, series: usize, at: Sp
     time(ink, figure, slot, (left, lag.top + LAG));
 }
 
-/// One layer of a stack, as steps: from where the one below ends. Returns where it ends itself.
+/// Draws one layer of a stack as steps on top of the layer below. Returns the upper edge of the layer.
 fn layer(
     ink: &mut Ink,
     strip: &Strip,
@@ -123,7 +123,7 @@ fn layer(
     above
 }
 
-/// A line where a cell begins, in the colour of its tier, and its name where there is room.
+/// Draws a line at the start of each cell in the colour of its tier, and the cell's name if it fits.
 fn spans(ink: &mut Ink, figure: &TimelineFigure, (left, top): Spot, height: f64) {
     let slot = PLOT / figure.buckets.len().max(1) as f64;
     for span in &figure.spans {

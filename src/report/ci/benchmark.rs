@@ -1,4 +1,4 @@
-//! `customSmallerIsBetter` of github-action-benchmark: a list of names with values of which less is better.
+//! `customSmallerIsBetter` of github-action-benchmark: a list of names with values for which less is better.
 
 use super::{json_bytes, rounded};
 use crate::report::ReportError;
@@ -12,24 +12,24 @@ struct Point {
     name: String,
     unit: &'static str,
     value: f64,
-    /// How sure it is.
+    /// Uncertainty of the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<String>,
-    /// What stands in its tooltip.
+    /// Text in the tooltip of the point.
     #[serde(skip_serializing_if = "String::is_empty")]
     extra: String,
 }
 
-/// A run: what can be told of each cell.
+/// Returns the points of a run: the available values of each cell.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     let running = if view.run.running.is_empty() { String::new() } else { format!("RUNNING: {}: ", view.run.running) };
     let label = running + if view.run.not_aws { "NOT AWS: " } else { "" };
     json_bytes(&view.cells.iter().flat_map(|one| cell(one, &label)).collect::<Vec<_>>())
 }
 
-/// `label` heads the tooltip of each point.
+/// Returns the points of a cell. `label` is the first line of each tooltip.
 fn cell(cell: &CellView, label: &str) -> Vec<Point> {
-    // A number that may not be used makes a jump in a line that nobody can explain later.
+    // An unreliable number would cause a jump in the line that cannot be explained later.
     if cell.validity != "ok" {
         return Vec::new();
     }
@@ -64,7 +64,7 @@ fn cell(cell: &CellView, label: &str) -> Vec<Point> {
     .collect()
 }
 
-/// A comparison: the new sessions' numbers.
+/// Returns the points of a comparison: the values of the new sessions.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
     let label = if view.not_aws { "NOT AWS: " } else { "" };
     let points = view.rows.iter().filter_map(|row| {

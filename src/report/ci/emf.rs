@@ -1,4 +1,4 @@
-//! `CloudWatch`'s embedded metric format: a line per cell, which `CloudWatch` Logs turns into metrics with the
+//! `CloudWatch` embedded metric format: one line per cell. `CloudWatch` Logs converts each line to metrics with the
 //! plan, the cell and the endpoint as dimensions.
 
 use super::rounded;
@@ -8,16 +8,16 @@ use crate::report::view::{CellView, View};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
-/// Where the metrics are.
+/// Namespace of the metrics.
 const NAMESPACE: &str = "bedrock-plan";
 
-/// By what they are told apart.
+/// Dimensions of the metrics.
 const DIMENSIONS: [&str; 3] = ["plan", "test_id", "endpoint"];
 
-/// A name, a unit of `CloudWatch`'s, and a value.
+/// Name, `CloudWatch` unit and value of a metric.
 type Metric = (&'static str, &'static str, Option<f64>);
 
-/// A run.
+/// Returns the lines of a run.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     let line = |cell: &CellView| {
         let mut facts: Map<String, Value> =
@@ -49,7 +49,7 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     lines(view.cells.iter().map(line))
 }
 
-/// A comparison.
+/// Returns the lines of a comparison.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
     let Some(session) = view.new.last() else { return Ok(Vec::new()) };
     let mut ids: Vec<&str> = view.rows.iter().map(|row| row.test_id.as_str()).collect();
@@ -82,7 +82,8 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
     lines(ids.into_iter().map(line))
 }
 
-/// One line: the directive, the dimensions, what is merely logged, and the values that are there.
+/// Returns one line: the metric directive, the dimensions, values that are only logged, and the metrics that have a
+/// value.
 fn one(dimensions: [&str; 3], at_ms: u64, facts: Map<String, Value>, metrics: &[Metric]) -> Value {
     let known = || metrics.iter().filter_map(|(name, unit, value)| Some((*name, *unit, (*value)?)));
     let mut line = Map::new();

@@ -1,6 +1,6 @@
-//! `JUnit` XML: a suite per context, which is everything but the tier, and a case per cell and threshold. A
-//! cell without one has a case of its own, so that a cell that measured nothing is seen. INCONCLUSIVE is
-//! skipped: it is no failure and no success.
+//! `JUnit` XML: one suite per context, which is every axis except the tier, and one case per cell and threshold. A cell
+//! without thresholds has a case of its own, so that a cell that measured nothing is visible. INCONCLUSIVE is reported
+//! as skipped, since it is neither a failure nor a success.
 
 use crate::report::ReportError;
 use crate::report::compare::{CompareView, RowView};
@@ -10,22 +10,22 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 use std::io;
 
-/// How a case ended.
+/// Result of a case.
 enum End {
     Passed,
-    /// What did not hold.
+    /// Violated condition: its type and message.
     Failed(&'static str, String),
-    /// Nothing was measured.
+    /// Reason why nothing was measured.
     Errored(String),
     Skipped(String),
 }
 
 struct Case {
     name: String,
-    /// The cell.
+    /// Cell id.
     class: String,
     end: End,
-    /// What is said of it.
+    /// Output text of the case.
     text: String,
 }
 
@@ -35,7 +35,7 @@ struct Suite {
     cases: Vec<Case>,
 }
 
-/// A run.
+/// Returns the report of a run.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     let mut suites = Suites::default();
     for cell in &view.cells {
@@ -48,7 +48,7 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
         suite(&mut suites, context).cases.extend(cases(cell));
     }
     if view.run.not_aws {
-        // The name of a suite stays: histories are kept by it.
+        // Suite names must stay the same, since CI systems key histories by name.
         for suite in &mut suites.items {
             suite.properties.push(("not_aws".into(), view.run.endpoint.clone()));
         }
@@ -61,7 +61,7 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     write(&view.run.name, &view.run.started, &suites.items)
 }
 
-/// A comparison.
+/// Returns the report of a comparison.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
     let mut suites = Suites::default();
     for row in &view.rows {
@@ -77,10 +77,10 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
     write(&view.name, started, &suites.items)
 }
 
-/// The suites by their context.
+/// Suites by context.
 type Suites = Keyed<Vec<(String, String)>, Suite>;
 
-/// The suite of a context, which is made where it is not there.
+/// Returns the suite of a context, which is created if it does not exist.
 fn suite(suites: &mut Suites, context: Vec<(String, String)>) -> &mut Suite {
     suites.entry(context.clone(), || {
         let name = context.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
@@ -192,7 +192,7 @@ fn one_suite(writer: &mut Writer<Vec<u8>>, started: &str, suite: &Suite) -> io::
     for (key, value) in &tally {
         element = element.with_attribute((*key, value.as_str()));
     }
-    // Without a zone, as readers of the format take it: UTC.
+    // The format has no time zone; readers assume UTC.
     element = element.with_attribute(("timestamp", started.trim_end_matches('Z')));
     element.write_inner_content(|writer| {
         writer.create_element("properties").write_inner_content(|writer| {
@@ -233,7 +233,7 @@ fn one_case(writer: &mut Writer<Vec<u8>>, case: &Case) -> io::Result<()> {
     Ok(())
 }
 
-/// Without the characters that no XML may hold, and on one line.
+/// Returns the text on one line, without characters that XML forbids.
 fn clean(text: &str) -> String {
     let allowed = |c: char| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| allowed(*c)).collect()

@@ -1,5 +1,5 @@
-//! What CI systems read: a function per kind from a view to bytes, for a run and for a comparison. As all
-//! formats they touch no disk and compute nothing.
+//! Output for CI systems: one function per kind that converts a view to bytes, for a run and for a comparison. Like all
+//! formats, they do not access the disk and compute nothing.
 
 mod benchmark;
 mod emf;
@@ -10,28 +10,27 @@ use super::templates::Templates;
 use super::view::View;
 use super::{ReportError, html, markdown, summary};
 
-/// What may be asked for with `--output`.
+/// Kind of an `--output` file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// `JUnit` XML: a suite per context, a case per cell and threshold.
+    /// `JUnit` XML: one suite per context, one case per cell and threshold.
     Junit,
-    /// For a pull request.
+    /// Markdown for a pull request.
     Markdown,
-    /// For programs.
+    /// JSON for programs.
     Json,
-    /// A page.
+    /// HTML page.
     Html,
-    /// `customSmallerIsBetter` of github-action-benchmark.
+    /// Format `customSmallerIsBetter` of github-action-benchmark.
     Benchmark,
-    /// `CloudWatch`'s embedded metric format, a line per cell.
+    /// `CloudWatch` embedded metric format, one line per cell.
     Emf,
 }
 
 impl Kind {
-    /// All of them.
     pub(crate) const ALL: [Self; 6] = [Self::Junit, Self::Markdown, Self::Json, Self::Html, Self::Benchmark, Self::Emf];
 
-    /// As on the command line.
+    /// Returns the key on the command line.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Junit => "junit",
@@ -44,10 +43,10 @@ impl Kind {
     }
 }
 
-/// A run in one of these kinds.
+/// Renders a run in the given format.
 ///
 /// # Errors
-/// When it cannot be made: a template of the user's own that is wrong, a fault of this tool.
+/// If rendering fails because of an error in a user template, or because of an internal error.
 pub(crate) fn of_run(kind: Kind, view: &View, templates: &Templates) -> Result<Vec<u8>, ReportError> {
     let only = |files: Vec<super::Rendered>| files.into_iter().next().map(|file| file.bytes).unwrap_or_default();
     match kind {
@@ -60,10 +59,10 @@ pub(crate) fn of_run(kind: Kind, view: &View, templates: &Templates) -> Result<V
     }
 }
 
-/// A comparison in one of these kinds.
+/// Renders a comparison in the given format.
 ///
 /// # Errors
-/// As [`of_run`].
+/// As for [`of_run`].
 pub(crate) fn of_comparison(kind: Kind, view: &CompareView, templates: &Templates) -> Result<Vec<u8>, ReportError> {
     match kind {
         Kind::Junit => junit::of_comparison(view),
@@ -75,13 +74,14 @@ pub(crate) fn of_comparison(kind: Kind, view: &CompareView, templates: &Template
     }
 }
 
-/// The largest summary of a step that GitHub shows, bytes.
+/// Maximum size of a step summary on GitHub, bytes.
 const STEP_SUMMARY: usize = 1 << 20;
 
-/// What is said where one was cut.
+/// Note at the end of a truncated summary.
 const CUT: &str = "\n\n(cut: GitHub shows 1 MiB of a step's summary at most)\n";
 
-/// Markdown for `$GITHUB_STEP_SUMMARY`, of which `used` bytes are taken already: cut at the end of a line.
+/// Returns Markdown for `$GITHUB_STEP_SUMMARY`, truncated at the end of a line. `used` bytes of the summary are already
+/// taken.
 pub(crate) fn step_summary(markdown: &[u8], used: usize) -> Vec<u8> {
     let room = STEP_SUMMARY.saturating_sub(used + 1);
     if markdown.len() <= room {
@@ -96,14 +96,14 @@ pub(crate) fn step_summary(markdown: &[u8], used: usize) -> Vec<u8> {
     cut
 }
 
-/// As JSON, with the newline that ends a file.
+/// Serializes a value as JSON with a final newline.
 fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, ReportError> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| ReportError::Json(error.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-/// Three decimals: more are noise.
+/// Rounds to three decimals, since further digits are noise.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

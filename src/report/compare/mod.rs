@@ -1,5 +1,5 @@
-//! What a comparison says, computed once, and a function per format. As in a report, formats touch no disk
-//! and compute nothing.
+//! The content of a comparison, computed once, and one function per format. As in a report, formats do not access the
+//! disk and compute nothing.
 
 mod json;
 mod view;
@@ -11,27 +11,27 @@ use super::markdown::bounded;
 use super::templates::Templates;
 use super::{ReportError, html};
 
-/// For a pull request, from `templates/compare.md`.
+/// Renders Markdown for a pull request from `templates/compare.md`.
 ///
 /// # Errors
-/// When the template is wrong.
+/// If the template has an error.
 pub(crate) fn markdown(view: &CompareView, templates: &Templates) -> Result<Vec<u8>, ReportError> {
     let markdown = templates.render("compare.md", &Page { view, rows: view.rows_in_order() })?;
     Ok(bounded(markdown, "`compare --format json` prints all of it"))
 }
 
-/// A page, from `templates/compare.html`.
+/// Renders a page from `templates/compare.html`.
 ///
 /// # Errors
-/// When the template is wrong.
+/// If the template has an error.
 pub(crate) fn html(view: &CompareView, templates: &Templates) -> Result<Vec<u8>, ReportError> {
     html::comparison(&Page { view, rows: view.rows_in_order() }, templates)
 }
 
-/// What the templates know.
+/// Context of the templates.
 #[derive(serde::Serialize)]
 pub(super) struct Page<'a> {
     pub(super) view: &'a CompareView,
-    /// What needs an eye first.
+    /// Rows in display order, those that need attention first.
     rows: Vec<&'a RowView>,
 }

@@ -1,4 +1,4 @@
-//! A comparison as text and numbers: verdicts, what moved everything, and what to do next.
+//! A comparison as text and numbers: verdicts, common drift, and suggested next steps.
 
 use crate::report::view::text;
 use crate::units::text::count;
@@ -9,72 +9,72 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A change that one would like to see.
+/// Change that a comparison should be able to detect, as a share.
 const WISHED: f64 = 0.10;
 
-/// A change below which nothing is called regressed.
+/// Change below which no cell is called regressed, as a share.
 const MARGIN: f64 = 0.05;
 
-/// More sessions than this nobody runs.
+/// Maximum number of baseline sessions that a next step suggests.
 const MOST_SESSIONS: usize = 30;
 
-/// What is said of two runs.
+/// Note on a comparison of two runs without a baseline.
 const BESIDE: &str = "one run beside another: how much runs differ by chance is not known, so there is no verdict; a \
     baseline of five sessions allows one (`bedrock-plan baseline add`)";
 
-/// Who is compared with whom.
+/// Names of the compared runs.
 #[derive(Debug)]
 pub(crate) struct About<'a> {
-    /// The baseline's file as it was named; nothing where two runs stand beside each other.
+    /// Path of the baseline file as given; `None` if two runs are compared directly.
     pub(crate) baseline: Option<&'a str>,
-    /// What the new sessions are compared with, as it was named.
+    /// Reference of the comparison as given.
     pub(crate) against: &'a str,
-    /// The new sessions' directories as they were named, in the order of their sessions.
+    /// Directories of the new sessions as given, in the order of their sessions.
     pub(crate) dirs: &'a [String],
-    /// What the plan is called.
+    /// Name of the plan.
     pub(crate) name: &'a str,
 }
 
-/// A comparison, ready to be drawn.
+/// View of a comparison; renderers only format it.
 #[derive(Debug, Serialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
 pub(crate) struct CompareView {
-    /// What the plan is called.
+    /// Name of the plan.
     pub(crate) name: String,
-    /// No Bedrock was asked in some session.
+    /// Whether some session used the simulator instead of Bedrock.
     pub(crate) simulated: bool,
-    /// The server of some session is neither AWS's nor the simulator.
+    /// Whether the server of some session is neither AWS nor the simulator.
     pub(crate) not_aws: bool,
-    /// The version of this tool.
+    /// Version of bedrock-plan.
     pub(crate) tool_version: &'static str,
-    /// A baseline's file, or the directory of a run.
+    /// Baseline file, or the directory of a run.
     pub(crate) baseline: String,
-    /// There are verdicts; two runs beside each other have none.
+    /// Whether there are verdicts. A direct comparison of two runs has none.
     pub(crate) judged: bool,
-    /// Its sessions, the oldest first.
+    /// Sessions of the baseline, the oldest first.
     pub(crate) base: Vec<Side>,
-    /// The new sessions, the oldest first.
+    /// New sessions, the oldest first.
     pub(crate) new: Vec<Side>,
-    /// The worst verdict of all; empty where nothing was compared.
+    /// Worst verdict; empty if nothing was compared.
     pub(crate) verdict: &'static str,
-    /// It fails: something regressed, and the baseline is good enough to say so.
+    /// Whether the comparison fails: a cell regressed and the baseline has enough sessions to show it.
     pub(crate) fails: bool,
-    /// `2 REGRESSED, 0 SUSPECT, 0 IMPROVED, 1 INCONCLUSIVE, 5 PASS`.
+    /// For example `2 REGRESSED, 0 SUSPECT, 0 IMPROVED, 1 INCONCLUSIVE, 5 PASS`.
     pub(crate) counts: String,
-    /// By cell and number.
+    /// Rows by cell and metric.
     pub(crate) rows: Vec<RowView>,
-    /// What moved everything alike.
+    /// Common drift of all cells.
     pub(crate) drift: Vec<DriftView>,
-    /// Cells that meet nothing, and what differs.
+    /// Unmatched cells, each with the differences.
     pub(crate) unmatched: Vec<UnmatchedView>,
-    /// What to know about the sessions.
+    /// Warnings about the sessions.
     pub(crate) warnings: Vec<String>,
-    /// What to do next.
+    /// Suggested next steps.
     pub(crate) next: Vec<Next>,
 }
 
 impl CompareView {
-    /// The rows as people should read them: what needs an eye first.
+    /// Returns the rows in display order, those that need attention first.
     pub(crate) fn rows_in_order(&self) -> Vec<&RowView> {
         let mut rows: Vec<&RowView> = self.rows.iter().collect();
         rows.sort_by_key(|row| row.order);
@@ -85,97 +85,97 @@ impl CompareView {
 /// One session.
 #[derive(Debug, Serialize)]
 pub(crate) struct Side {
-    /// The run's id.
+    /// Run id.
     pub(crate) id: String,
-    /// `2026-11-24T09:16:03Z`.
+    /// UTC, for example `2026-11-24T09:16:03Z`.
     pub(crate) started: String,
-    /// The same, epoch milliseconds.
+    /// The same time, epoch milliseconds.
     pub(crate) started_ms: u64,
-    /// The version of the tool that measured it.
+    /// Version of bedrock-plan that measured the session.
     pub(crate) tool_version: String,
     /// `aws`, `simulated` or `url`.
     pub(crate) endpoint: String,
-    /// The AWS region that was resolved.
+    /// Resolved AWS region.
     pub(crate) region: Option<String>,
-    /// Cells that can be used, of all that it has.
+    /// Number of usable cells.
     pub(crate) usable: usize,
-    /// All cells.
+    /// Number of all cells.
     pub(crate) cells: usize,
 }
 
-/// One number of one cell.
+/// One metric of one cell.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RowView {
-    /// `REGRESSED`, ...; empty where nothing is judged.
+    /// For example `REGRESSED`; empty if there are no verdicts.
     pub(crate) verdict: &'static str,
-    /// The cell.
+    /// Cell id.
     pub(crate) test_id: String,
-    /// Its hash.
+    /// Hash of the cell.
     pub(crate) cell_hash: String,
-    /// What was asked for, but for the tier; built-in defaults are left out.
+    /// Settings of the cell except the tier; built-in defaults are omitted.
     pub(crate) context: Vec<Named>,
-    /// The service tier.
+    /// Service tier.
     pub(crate) tier: String,
     /// `typical` or `p95`.
     pub(crate) metric: &'static str,
-    /// It fails the comparison.
+    /// Whether the row fails the comparison.
     pub(crate) fails: bool,
-    /// Why, where the numbers do not say it.
+    /// Reason of the verdict, if the numbers do not show it.
     pub(crate) reason: String,
-    /// Of the baseline, milliseconds.
+    /// Value of the baseline, milliseconds.
     pub(crate) base_ms: Option<f64>,
-    /// Of the new sessions, milliseconds.
+    /// Value of the new sessions, milliseconds.
     pub(crate) new_ms: Option<f64>,
-    /// New over base, less one.
+    /// New value divided by the baseline value, minus 1.
     pub(crate) change: Option<f64>,
-    /// The lower end of its 90 % interval,
+    /// Lower end of the 90 % interval of the change.
     pub(crate) low: Option<f64>,
-    /// and the upper one.
+    /// Upper end of the 90 % interval of the change.
     pub(crate) high: Option<f64>,
-    /// The smallest change that is found in four of five cases.
+    /// Minimum detectable effect with a power of 80 %, as a share.
     pub(crate) visible: Option<f64>,
-    /// One-sided p of the first look.
+    /// One-sided p-value of the first look.
     pub(crate) p: Option<f64>,
-    /// Baseline sessions that have it.
+    /// Number of baseline sessions with this metric.
     pub(crate) base_sessions: usize,
-    /// New sessions that it is of.
+    /// Number of new sessions with this metric.
     pub(crate) new_sessions: usize,
-    /// Each baseline session over the mean of all, less one, the oldest first;
+    /// Each baseline session divided by the mean of all, minus 1, the oldest first.
     pub(crate) base_points: Vec<f64>,
-    /// each new session over the same.
+    /// Each new session divided by the same mean, minus 1.
     pub(crate) new_points: Vec<f64>,
-    /// The numbers as people read them.
+    /// The numbers, formatted.
     pub(crate) shown: ShownRow,
-    /// The same drawn.
+    /// The sessions as a strip chart.
     pub(crate) strip: Option<Strip>,
-    /// Its place for people.
+    /// Sort key of the display order.
     #[serde(skip)]
     order: Verdict,
 }
 
-/// A name and what it has.
+/// Setting with its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Named {
-    /// As the records call it.
+    /// Name in the records.
     pub(crate) name: String,
-    /// As text.
+    /// Value as text.
     pub(crate) value: String,
 }
 
-/// Sessions on one line, all rows on one scale: places from 0 to [`Strip::WIDTH`].
+/// Strip chart of sessions. All rows share one scale; positions range from 0 to [`Strip::WIDTH`].
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Strip {
-    /// No change.
+    /// Position of no change.
     zero: u32,
-    /// The margin of 5 %.
+    /// Position of the margin of 5 %.
     margin: u32,
-    /// Baseline sessions.
+    /// Positions of the baseline sessions.
     base: Vec<u32>,
-    /// New sessions.
+    /// Positions of the new sessions.
     new: Vec<u32>,
-    /// The interval of the change: left end and width.
+    /// Interval of the change: left end and width.
     interval: Option<(u32, u32)>,
-    /// The change.
+    /// Position of the change.
     change: u32,
 }
 
@@ -183,57 +183,57 @@ impl Strip {
     const WIDTH: f64 = 300.0;
 }
 
-/// What people read of it.
+/// Numbers of a row, formatted.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ShownRow {
     /// Milliseconds.
     pub(crate) base: String,
     /// Milliseconds.
     pub(crate) new: String,
-    /// `+12.3 %`.
+    /// For example `+12.3 %`.
     pub(crate) change: String,
-    /// `+4.1 .. +21.2 %`.
+    /// For example `+4.1 .. +21.2 %`.
     pub(crate) interval: String,
-    /// `8.1 %`.
+    /// For example `8.1 %`.
     pub(crate) visible: String,
-    /// `5 / 1`.
+    /// Baseline and new sessions, for example `5 / 1`.
     pub(crate) sessions: String,
 }
 
-/// What moved everything alike.
+/// Common drift: the median change of all cells.
 #[derive(Debug, Serialize)]
 pub(crate) struct DriftView {
     /// `typical` or `p95`.
     pub(crate) metric: &'static str,
-    /// As a share.
+    /// Change as a share.
     pub(crate) change: f64,
-    /// Cells that it is the median of.
+    /// Number of cells in the median.
     pub(crate) cells: usize,
-    /// For people.
+    /// The drift as a sentence.
     pub(crate) shown: String,
 }
 
-/// A cell that meets nothing.
+/// Cell without a counterpart on the other side.
 #[derive(Debug, Serialize)]
 pub(crate) struct UnmatchedView {
-    /// What it is called.
+    /// Cell id.
     pub(crate) test_id: String,
     /// `new` or `baseline`.
     pub(crate) side: &'static str,
-    /// For people.
+    /// Differences as text.
     pub(crate) differs: String,
 }
 
-/// What to do next.
+/// Suggested next step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Next {
-    /// Why.
+    /// Reason for the step.
     pub(crate) why: String,
-    /// Commands to paste.
+    /// Commands to paste into a shell.
     pub(crate) commands: Vec<String>,
 }
 
-/// Computes the view. Both sides are in the order of their starts.
+/// Computes the view. Both sides must be in the order of their start times.
 pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison: &Comparison) -> CompareView {
     let tally = |verdict: Verdict| comparison.rows.iter().filter(|row| row.verdict == verdict).count();
     let judged = about.baseline.is_some();
@@ -268,13 +268,13 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
                 differs: cell.differs.clone(),
             })
             .collect(),
-        // What makes a good baseline is no matter where there is none.
+        // Warnings about the quality of a baseline do not apply if there is none.
         warnings: if judged { comparison.warnings.clone() } else { vec![BESIDE.into()] },
         next: next(about, comparison),
     }
 }
 
-/// A session as people see it.
+/// Returns the view of a session.
 pub(crate) fn side(session: &Session) -> Side {
     Side {
         id: session.id.clone(),
@@ -288,11 +288,11 @@ pub(crate) fn side(session: &Session) -> Side {
     }
 }
 
-/// The cells of a baseline, each with the number of its sessions, by name. Cells of one name that are not the
-/// same are counted apart.
+/// Returns the cell names of a baseline, each with the number of its sessions. Different cells with the same name are
+/// counted separately.
 pub(crate) fn tally(sessions: &[Session]) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    // What a cell was called last.
+    // Each cell is listed under its most recent name.
     let named: BTreeMap<&str, &str> =
         sessions.iter().flat_map(|session| &session.cells).map(|cell| (&*cell.cell_hash, &*cell.test_id)).collect();
     for cell in sessions.iter().flat_map(|session| &session.cells) {
@@ -301,7 +301,7 @@ pub(crate) fn tally(sessions: &[Session]) -> Vec<(String, usize)> {
     counts.into_iter().map(|((id, _), count)| (id.to_owned(), count)).collect()
 }
 
-/// The changes at the ends of all strips: those of all sessions, the margin in any case, and some air.
+/// Returns the changes at the two ends of all strips. The range covers all sessions and the margin, with 4 % padding.
 fn scale(rows: &[Row]) -> (f64, f64) {
     let points = rows.iter().flat_map(|row| row.base_points.iter().chain(&row.new_points));
     let (low, high) = points.fold((-MARGIN, MARGIN), |(low, high), point| (low.min(*point), high.max(*point)));
@@ -331,7 +331,7 @@ fn context(row: &Row) -> Vec<Named> {
 
 fn row(row: &Row, scale: (f64, f64)) -> RowView {
     let of = |number: fn(&Change) -> f64| row.change.as_ref().map(number);
-    // Further digits are noise, and a machine's own.
+    // Further digits are noise and differ between machines.
     let ms = |number: fn(&Change) -> f64| of(number).map(|ms| (ms * 1e3).round() / 1e3);
     let share = |value: f64| (value * 1e6).round() / 1e6;
     let interval = row.change.and_then(|change| change.interval);
@@ -387,17 +387,17 @@ fn drift(drift: &Drift) -> DriftView {
     }
 }
 
-/// `+12.3 %`.
+/// Formats a change with its sign: `+12.3 %`.
 pub(crate) fn signed(share: f64) -> String {
     format!("{:+.1} %", share * 100.0)
 }
 
-/// `8.1 %`; what is absurd is no number.
+/// Formats a share as `8.1 %`. A share of 10 or more is shown as `> 1,000 %`.
 fn percent(share: f64) -> String {
     if share < 10.0 { format!("{:.1} %", share * 100.0) } else { "> 1,000 %".into() }
 }
 
-/// What to do next, each with commands to paste.
+/// Returns the suggested next steps, each with commands to paste.
 fn next(about: &About, comparison: &Comparison) -> Vec<Next> {
     let mut next = Vec::new();
     let of =
@@ -447,12 +447,12 @@ fn next(about: &About, comparison: &Comparison) -> Vec<Next> {
     next
 }
 
-/// What would make the wished change visible, the least effort first.
+/// Sessions needed to detect the desired change, the least effort first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wanted {
-    /// So many more new sessions.
+    /// Number of additional new sessions.
     New(usize),
-    /// So many more in the baseline, and all new ones.
+    /// Number of additional baseline sessions, with all new sessions present.
     Base(usize),
     Never,
 }
@@ -462,7 +462,8 @@ fn wanted(row: &Row, tests: usize) -> Wanted {
         return Wanted::Never;
     };
     let shows = |base: usize, new: usize| minimum_detectable_change(deviation, tests, base, new) <= WISHED;
-    // Between the looks verdicts stay those of the first: fewer would show a change and decide nothing.
+    // Between the looks verdicts stay those of the first look, so fewer sessions would show a change without deciding
+    // it.
     if change.new_sessions < SECOND_LOOK && shows(change.base_sessions, SECOND_LOOK) {
         return Wanted::New(SECOND_LOOK - change.new_sessions);
     }
@@ -475,14 +476,14 @@ fn are(cells: usize) -> String {
     format!("{} {}", count(cells, "cell"), if cells == 1 { "is" } else { "are" })
 }
 
-/// Each cell once.
+/// Returns the ids of the rows' cells without duplicates.
 fn ids<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
     let mut ids: Vec<&str> = rows.map(|row| row.test_id.as_str()).collect();
     ids.dedup();
     ids
 }
 
-/// Run these cells again (all, where none is named), and compare again.
+/// Returns commands that run the given cells again, or all cells if none is given, and then repeat the comparison.
 fn commands(about: &About, cells: &[&str]) -> Vec<String> {
     let (Some(baseline), Some(first)) = (about.baseline, about.dirs.first()) else { return Vec::new() };
     let first = first.trim_end_matches('/');
@@ -496,7 +497,7 @@ fn commands(about: &About, cells: &[&str]) -> Vec<String> {
     ]
 }
 
-/// A word of a shell.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! What requests carried beside their prompts, and what the replies to them were like.
+//! Optional request parameters of a cell, and properties of its replies.
 
 use super::cell::Entry;
 use super::text;
@@ -6,7 +6,7 @@ use crate::plan::Request;
 use crate::stats::CellSummary;
 use serde_json::Value;
 
-/// The fields of a request that a plan need not have.
+/// Returns one entry per optional field that the plan sets in its request.
 pub(super) fn request(request: &Request) -> Vec<Entry> {
     let mut entries = Vec::new();
     if let Some(system) = &request.system {
@@ -26,7 +26,8 @@ pub(super) fn request(request: &Request) -> Vec<Entry> {
     entries
 }
 
-/// How many replies were cut, reasoned, or never answered, of those that the latencies are of.
+/// Returns how many of the replies in the latencies were cut at `max_tokens`, began with reasoning, or contained no
+/// answer.
 pub(super) fn replies(summary: &CellSummary) -> Vec<Entry> {
     let replies = &summary.replies;
     let mut entries = Vec::new();
@@ -46,7 +47,7 @@ pub(super) fn replies(summary: &CellSummary) -> Vec<Entry> {
     entries
 }
 
-/// `3 of 40 streams (7.50 %)`.
+/// Formats a count with its share: `3 of 40 streams (7.50 %)`.
 fn of(part: u64, whole: u64, what: &str) -> String {
     let count = |n: u64| text::thousands(n as f64, 0);
     let share = (whole > 0).then(|| part as f64 / whole as f64);

@@ -1,10 +1,10 @@
-//! A calibration as text: the sentence that heads reports, and what `calibrate` prints.
+//! A calibration as text: the sentence in the header of reports, and the output of `calibrate`.
 
 use super::text;
 use crate::record::manifest::Calibration;
 use std::fmt::Write;
 
-/// What `calibrate` prints.
+/// Returns the output of `calibrate`.
 pub(crate) fn block(calibration: &Calibration) -> String {
     let mut text = format!("{}, {} requests", calibration.load, text::thousands(calibration.requests as f64, 0));
     if calibration.unmatched > 0 {
@@ -32,7 +32,7 @@ pub(crate) fn block(calibration: &Calibration) -> String {
     text
 }
 
-/// How far the numbers of a run are off, as its reports say it.
+/// Returns the sentence that states the measurement error of a run, for the header of its reports.
 pub(crate) fn sentence(calibration: &Calibration) -> String {
     format!(
         "On this machine, at this load ({}), these numbers are off by at most {} ms at {}; request by request by {} ms at the median and {} ms at p99 ({} requests against a simulator in a process of its own).",

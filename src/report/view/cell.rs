@@ -19,42 +19,42 @@ use crate::units::{duration, timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One cell, ready to be drawn.
+/// View of one cell; renderers only format it.
 #[derive(Debug, Serialize)]
 pub(crate) struct CellView {
-    /// `us_flex_small_u30`.
+    /// For example `us_flex_small_u30`.
     pub(crate) id: String,
-    /// Its coordinates, one for every axis.
+    /// Coordinates of the cell, one per axis.
     pub(crate) axes: Vec<AxisView>,
-    /// How requests ended.
+    /// Requests by outcome.
     pub(crate) counts: CountsView,
-    /// `avg/min/max` and `p..`.
+    /// Columns `avg/min/max` and `p..`.
     pub(crate) latency: Numbers,
-    /// The response times that verdicts are based on: never those of failed requests. For files whose readers raise
-    /// alarms.
+    /// Response times that verdicts are based on. They never include failed requests. Used in files whose consumers
+    /// raise alarms.
     #[serde(skip)]
     pub(crate) judged: Numbers,
-    /// `success_*`.
+    /// Columns `success_*`.
     pub(crate) success: Numbers,
-    /// `service_*`, in an open loop.
+    /// Columns `service_*`; open loop only.
     pub(crate) service: Option<Numbers>,
-    /// `ttft_*`, of streams.
+    /// Columns `ttft_*`; streams only.
     pub(crate) ttft: Option<Numbers>,
-    /// `ttfat_*`, of streams some of which began with reasoning.
+    /// Columns `ttfat_*`; only if some streams began with reasoning.
     pub(crate) ttfat: Option<Numbers>,
-    /// `tpot_*`, of streams.
+    /// Columns `tpot_*`; streams only.
     pub(crate) tpot: Option<Numbers>,
-    /// The longest gap between two chunks, of streams.
+    /// Longest gap between two chunks of a stream.
     pub(crate) chunk_gap: Option<Numbers>,
-    /// Of all streams, those that began with reasoning; 0 to 1, like the next three.
+    /// Fraction of streams that began with reasoning, 0 to 1.
     pub(crate) reasoning_share: Option<f64>,
-    /// See `stats::Replies`.
+    /// Median fraction of the stream spent reasoning, 0 to 1; see `stats::Replies`.
     pub(crate) reasoning_time_share: Option<f64>,
-    /// Of all streams, those that came all at once.
+    /// Fraction of streams whose content arrived in one burst, 0 to 1.
     pub(crate) burst_share: Option<f64>,
-    /// Of all replies, those that `max_tokens` cut.
+    /// Fraction of replies that were cut at `max_tokens`, 0 to 1.
     pub(crate) max_tokens_share: Option<f64>,
-    /// Percentiles (0 to 100) that the plan asks for.
+    /// Additional percentile ranks (0 to 100) that the plan requests, with their values in milliseconds.
     pub(crate) further: Vec<(f64, Option<f64>)>,
     /// See `CellSummary`.
     pub(crate) output_tokens_per_sec: Option<f64>,
@@ -62,7 +62,7 @@ pub(crate) struct CellView {
     pub(crate) goodput: Option<f64>,
     /// See `CellSummary`.
     pub(crate) dropped: u64,
-    /// What this machine did to the numbers.
+    /// Client health during the cell.
     #[serde(skip)]
     pub(crate) health: Health,
     /// See `CellSummary`.
@@ -79,88 +79,85 @@ pub(crate) struct CellView {
     pub(crate) total_input_tokens: Option<u64>,
     /// See `stats::Tokens`.
     pub(crate) total_output_tokens: Option<u64>,
-    /// Successes that were answered from a cache.
+    /// Successes that read from a prompt cache.
     pub(crate) cache_reads: u64,
-    /// Successes served on another tier than asked for; like the next two in no latency.
+    /// Successes served by another tier than requested; excluded from the latencies.
     pub(crate) tier_mismatches: u64,
-    /// Successes that were to be cold and were not.
+    /// Successes that should have been cold but read from a cache; excluded from the latencies.
     pub(crate) cache_contaminated: u64,
-    /// Successes that were to be warm and were not.
+    /// Successes that should have been warm but were not; excluded from the latencies.
     pub(crate) warm_misses: u64,
-    /// Requests that were in flight while this machine stood still.
+    /// Requests that were in flight during a standstill of this machine.
     pub(crate) client_stalled: u64,
-    /// How often each of its prompts was sent.
+    /// How often each prompt of the cell was sent.
     #[serde(skip)]
     pub(crate) prompts: Option<crate::stats::PromptUses>,
     /// Blocked replies by stop reason.
     pub(crate) blocked: BTreeMap<String, u64>,
-    /// Reported values that were dropped because they are implausible.
+    /// Number of reported values that were dropped as implausible.
     pub(crate) implausible: u64,
-    /// The most frequent first.
+    /// Errors by kind, the most frequent first.
     pub(crate) errors: Vec<ErrorView>,
-    /// What thresholds say of it.
+    /// Verdicts of the thresholds on this cell.
     pub(crate) slo: Vec<SloRow>,
-    /// The same in one word; empty without thresholds.
+    /// Verdict of the cell in one word; empty without thresholds.
     pub(crate) slo_verdict: &'static str,
-    /// `ok`, or why the numbers may not be used.
+    /// `ok`, or the reason why the numbers must not be used.
     pub(crate) validity: String,
-    /// What to know about the numbers.
+    /// Warnings about the numbers.
     pub(crate) warnings: Vec<WarningView>,
-    /// The numbers as people read them.
+    /// The main numbers, formatted.
     pub(crate) shown: Shown,
-    /// What was asked for, beside the axes.
+    /// Settings of the cell other than its axes.
     pub(crate) facts: Vec<Entry>,
-    /// Times as people read them.
+    /// Latency tables, formatted.
     pub(crate) timings: Vec<TimingTable>,
-    /// The stages of a load profile.
+    /// Stages of the load profile.
     #[serde(skip)]
     pub(crate) stages: Vec<StageView>,
-    /// The same as people read them.
+    /// Stages of the load profile, formatted.
     pub(crate) stage_rows: Vec<StageRow>,
-    /// The tokens as people read them.
+    /// Token counts, formatted.
     pub(crate) tokens: Vec<Entry>,
-    /// What its requests cost, if all of it is known.
+    /// Cost of the cell's requests; `None` if any part of it is unknown.
     pub(crate) cost: Option<CostView>,
-    /// The same as people read it.
+    /// Cost, formatted.
     pub(crate) costs: Vec<Entry>,
-    /// How it was measured.
+    /// Measurement conditions, formatted.
     pub(crate) measured: Vec<Entry>,
-    /// What each machine did to the numbers, where several made the run.
+    /// Client health per machine, if several machines made the run.
     pub(crate) machines: Vec<MachineHealthRow>,
-    /// What its page has beside these.
+    /// Additional content of the cell's page.
     pub(crate) page: PageView,
-    /// Locust's history.
+    /// Rows of Locust's history file.
     #[serde(skip)]
     pub(crate) history: Vec<HistoryRow>,
-    /// An `HdrHistogram` log.
+    /// Content of an `HdrHistogram` log file.
     #[serde(skip)]
     pub(crate) histogram: Vec<u8>,
 }
 
 impl CellView {
-    /// A coordinate as text, by its column.
+    /// Returns the coordinate in column `field` as text, or an empty string if the cell has none.
     pub(crate) fn axis(&self, field: &str) -> String {
         self.axes.iter().find(|axis| axis.field == field).map(|axis| axis.value.to_string()).unwrap_or_default()
     }
 }
 
-/// A coordinate.
+/// Coordinate of a cell on one axis.
 #[derive(Debug, Serialize)]
 pub(crate) struct AxisView {
-    /// The column.
+    /// Column name.
     pub(crate) field: &'static str,
-    /// For people.
+    /// Display name.
     pub(crate) label: &'static str,
-    /// Where.
     pub(crate) value: AxisValue,
 }
 
-/// A label and a text.
+/// Label with a text value.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
-    /// For people.
     pub(crate) label: String,
-    /// For people.
     pub(crate) value: String,
 }
 
@@ -170,20 +167,20 @@ impl Entry {
     }
 }
 
-/// A stage of a load profile.
+/// Stage of a load profile.
 #[derive(Debug)]
 pub(crate) struct StageView {
-    /// From the cell's start.
+    /// Seconds from the start of the cell.
     pub(crate) start_s: f64,
-    /// How long.
+    /// Length in seconds.
     pub(crate) length_s: f64,
-    /// Its level, if it is of users.
+    /// Target number of users, if the profile sets users.
     pub(crate) users: Option<u32>,
-    /// Its level, if it is of arrivals per second.
+    /// Target arrivals per second, if the profile sets an arrival rate.
     pub(crate) rate: Option<f64>,
-    /// Of the requests that were due in it.
+    /// Requests whose intended start lies in the stage, by outcome.
     pub(crate) counts: CountsView,
-    /// As the cell's.
+    /// Response times, as for the cell.
     pub(crate) latency: Numbers,
     /// See `StageSummary`.
     pub(crate) requests_per_sec: f64,
@@ -194,45 +191,43 @@ pub(crate) struct StageView {
 pub(crate) struct ErrorView {
     /// See `record::class`.
     pub(crate) class: String,
-    /// The message, or its pattern where messages of this kind differ.
+    /// The message, or its pattern if messages of this kind differ.
     pub(crate) message: String,
-    /// The pattern of the message: with the class it identifies the kind.
+    /// Pattern of the message. Class and pattern identify the kind.
     #[serde(skip)]
     pub(crate) pattern: String,
-    /// How often.
+    /// Number of failures of this kind.
     pub(crate) count: u64,
-    /// `2026-11-24T09:16:03Z`.
+    /// UTC, for example `2026-11-24T09:16:03Z`.
     pub(crate) first_seen: String,
-    /// As above.
+    /// UTC, in the same format.
     pub(crate) last_seen: String,
-    /// What to do.
+    /// Suggested fix; may be empty.
     pub(crate) hint: String,
 }
 
-/// Numbers as people read them.
+/// The main numbers of a cell, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown {
-    /// Milliseconds.
+    /// Mean response time, milliseconds.
     pub(crate) average: String,
-    /// Milliseconds, or why not.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p50: String,
-    /// As above.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p95: String,
-    /// As above.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p99: String,
-    /// Per second.
     pub(crate) requests_per_sec: String,
     /// Milliseconds.
     pub(crate) min: String,
     /// Milliseconds.
     pub(crate) max: String,
-    /// Bytes of a reply's body, the mean.
+    /// Mean size of a reply's body, bytes.
     pub(crate) content_bytes: String,
-    /// Per second.
     pub(crate) failures_per_sec: String,
-    /// Of all requests.
+    /// Failures as a percentage of all requests.
     pub(crate) failure_rate: String,
-    /// US dollars per thousand replies.
+    /// US dollars per 1,000 replies.
     pub(crate) cost_per_1k_requests: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a run cost, as people and files say it. A cost that is not wholly known is not shown as one.
+//! The cost of a run, for people and for files. A cost is shown as a total only if all of its parts are known.
 
 use super::cell::Entry;
 use super::text;
@@ -8,16 +8,16 @@ use crate::stats::{CellSummary, Spend, Summary};
 use crate::units::Usd;
 use serde::Serialize;
 
-/// Money of one cell, all of it known.
+/// Cost of one cell, all parts known.
 #[derive(Debug, Serialize)]
 pub(crate) struct CostView {
-    /// Of every request, ramp, drain and priming included; eight decimals.
+    /// US dollars with eight decimals, for all requests including ramp, drain and priming requests.
     pub(crate) usd: String,
-    /// The same as a number, US dollars.
+    /// The same amount as a number, US dollars.
     pub(crate) total: f64,
-    /// US dollars per thousand replies.
+    /// US dollars per 1,000 replies.
     pub(crate) per_1k_requests: Option<f64>,
-    /// US dollars per million output tokens, prompts included.
+    /// US dollars per million output tokens, including the cost of the prompts.
     pub(crate) per_1m_output_tokens: Option<f64>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn cell(spend: &Spend) -> Option<CostView> {
     Some(CostView { usd, total, per_1k_requests, per_1m_output_tokens })
 }
 
-/// For a cell's page.
+/// Returns the cost entries of a cell's page.
 pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     let spend = &summary.spend;
     let mut entries = match spend.known() {
@@ -57,7 +57,7 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     entries
 }
 
-/// For the end of a run: the whole cost, whose prices it was reckoned with, and what has none.
+/// Returns the cost sentences for the end of a run: the total, the price sources, and the items without a price.
 pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     let known: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.spend.known().is_some()).collect();
     let total = known.iter().map(|cell| cell.spend.total).sum::<Usd>() + summary.preflight.total;
@@ -89,7 +89,7 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     sentences
 }
 
-/// What lacks a price, and how to give it one.
+/// Returns which items have no price and how to set one.
 fn unknown(summary: &CellSummary) -> Option<String> {
     let (tier, unpriced) = (summary.spend.unpriced_tier.as_ref()?, summary.spend.unpriced_what?);
     let (model_id, region_prefix) = (&summary.cell.model_id, &summary.cell.region_prefix);
@@ -102,7 +102,7 @@ fn unknown(summary: &CellSummary) -> Option<String> {
     Some(format!("{}. Add it under [prices].", message.replacen("no price", "No price", 1)))
 }
 
-/// Those whose rows may have been used.
+/// Returns the price sources whose rows may have been used.
 fn sources(manifest: &Manifest) -> String {
     let mut sources: Vec<&str> = Vec::new();
     for price in &manifest.prices {
@@ -119,7 +119,8 @@ fn requests(number: u64) -> String {
     format!("{} {noun}", text::thousands(number as f64, 0))
 }
 
-/// The whole cost, as far as it is known of every cell that asked something.
+/// Returns the total cost including the pre-flight, or `None` if no cell sent requests or the cost of such a cell is
+/// not wholly known.
 pub(super) fn total(summary: &Summary) -> Option<String> {
     let asked: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.counts.total > 0).collect();
     let known: Option<Usd> = asked.iter().map(|cell| cell.spend.known()).sum();
@@ -128,7 +129,7 @@ pub(super) fn total(summary: &Summary) -> Option<String> {
     total.map(|total| shown(Some(total.as_f64())))
 }
 
-/// US dollars with the digits that matter: `1,204`, `14.63`, `0.1463`, `0.001463`.
+/// Formats US dollars with the significant digits: `1,204`, `14.63`, `0.1463`, `0.001463`.
 pub(super) fn shown(usd: Option<f64>) -> String {
     let Some(usd) = usd else { return text::NOTHING.into() };
     let decimals = match usd {
@@ -139,7 +140,7 @@ pub(super) fn shown(usd: Option<f64>) -> String {
     text::thousands(usd, decimals)
 }
 
-/// Four digits that matter, as prices of single requests are small.
+/// Formats US dollars with four significant digits, since the price of a single request is small.
 pub(super) fn usd(value: Option<f64>) -> String {
     value.map_or_else(|| text::NOTHING.into(), |value| text::thousands(value, if value >= 1.0 { 2 } else { 6 }))
 }

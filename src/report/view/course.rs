@@ -1,4 +1,4 @@
-//! What happened when, as a chart; tiers against `default` as another; and what went wrong, by class.
+//! The time line of a run, the forest plot of tiers against `default`, and the errors by class.
 
 use super::cell::CellView;
 use super::failures::Failure;
@@ -14,10 +14,10 @@ use crate::units::Keyed;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// A send later than this is held against a cell, milliseconds; see `stats::health`.
+/// Send lag above which a cell is considered late, milliseconds; see `stats::health`.
 const LATE_MS: f64 = 5.0;
 
-/// The time line of the run; nothing where nothing ran.
+/// Returns the time line of the run, or `None` if no cell ran.
 pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
     let line = summary.timeline();
     if line.buckets.is_empty() {
@@ -72,7 +72,8 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
     Some(frame.figure("The run in time", notes, series, Body::Timeline(Box::new(figure))))
 }
 
-/// How requests end, 429 apart from 503, and blocked replies apart from other successes where there are any.
+/// Returns the series of request outcomes. Status 429 is separate from 503. Blocked replies are separate from other
+/// successes if there are any.
 fn outcomes(has_blocked: bool) -> Vec<Series> {
     let names = ["succeeded", "throttled (429)", "overloaded (503)", "failed otherwise", "cut off"];
     let mut series: Vec<Series> = names.into_iter().enumerate().map(|(index, name)| Series::new(name, index)).collect();
@@ -80,7 +81,8 @@ fn outcomes(has_blocked: bool) -> Vec<Series> {
     series
 }
 
-/// Each tier over `default`, with intervals; nothing where nothing could be compared.
+/// Returns the forest plot of each tier's ratio to `default` with its interval, or `None` if no tiers could be
+/// compared.
 pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
     let compared = |row: &&TierRow| row.metric.starts_with('p') || row.metric.starts_with("ttft");
     let mut series: Keyed<String, Series> = Keyed::default();
@@ -113,7 +115,7 @@ pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
     Some(frame.figure("Tiers against default", notes, series.items, Body::Forest(body)))
 }
 
-/// `20 users`.
+/// Returns the load of a comparison as text: `20 users`.
 fn load_of(tier: &TierView) -> String {
     let load = tier.context.iter().filter(|(field, _)| names::LOADS.contains(field));
     load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default()
@@ -140,36 +142,36 @@ fn forest_row(series: usize, tier: &TierView, row: &TierRow) -> ForestRow {
     }
 }
 
-/// A class of errors over the whole run.
+/// Class of errors over the whole run.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorClass {
     /// See `record::class`.
     pub(crate) class: String,
-    /// How often.
+    /// Number of errors.
     pub(crate) count: u64,
-    /// Of all requests of the run.
+    /// Percentage of all requests of the run.
     pub(crate) share: String,
-    /// Cells that it came up in.
+    /// Number of cells with an error of this class.
     pub(crate) cells: usize,
-    /// What was said most often, and how often.
+    /// The most frequent messages, each with its count.
     pub(crate) messages: Vec<(String, u64)>,
-    /// Messages that are not listed.
+    /// Number of messages that are not listed.
     pub(crate) more: usize,
-    /// `2026-11-24T09:16:03Z`.
+    /// UTC, for example `2026-11-24T09:16:03Z`.
     pub(crate) first_seen: String,
-    /// As above.
+    /// UTC, in the same format.
     pub(crate) last_seen: String,
-    /// What to do.
+    /// Suggested fix.
     pub(crate) hint: String,
 }
 
-/// What went wrong, the most frequent first. `failures` are those of the same cells.
+/// Returns the error classes of the run, the most frequent first. `failures` must be the failures of the same cells.
 pub(super) fn errors(summary: &Summary, cells: &[CellView], failures: &[Failure]) -> Vec<ErrorClass> {
     const LISTED: usize = 3;
     let total: u64 = summary.cells.iter().map(|cell| cell.counts.total).sum();
     let mut classes: Vec<ErrorClass> = Vec::new();
     let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    // The last cell that each class was counted in.
+    // The last cell that was counted, per class.
     let mut counted: Vec<Option<usize>> = Vec::new();
     for (index, error) in
         cells.iter().enumerate().flat_map(|(index, cell)| cell.errors.iter().map(move |error| (index, error)))

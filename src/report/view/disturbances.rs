@@ -1,5 +1,5 @@
-//! What the operating system did to the load generator, as people read it: stalls, jumps of the wall clock, the CPU
-//! quota, and the time that only the client saw.
+//! Effects of the operating system on the load generator, as text: stalls, jumps of the wall clock, the CPU quota, and
+//! client overhead.
 
 use super::cell::Entry;
 use super::text;
@@ -8,34 +8,34 @@ use crate::stats::machine::list_shards;
 use crate::stats::{CellSummary, Health, OverheadReference, Warning};
 use crate::units::timestamp;
 
-/// What to do about a machine that stood still.
+/// Suggested fix for a standstill of the only machine.
 pub(super) const THIS_MACHINE: &str =
     "run this cell again on a machine that is not stopped, suspended or throttled (check its CPU quota)";
 
-/// As above, of several machines.
+/// Suggested fix for a standstill of one of several machines.
 pub(super) const THE_MACHINE: &str =
     "run the plan again on machines that are not stopped, suspended or throttled (check their CPU quotas)";
 
-/// Jumps of the wall clock that are listed in a warning.
+/// Maximum number of wall-clock jumps that a warning lists.
 const LISTED: usize = 3;
 
-/// What to do about a cell that is INVALID since a machine stood still.
+/// Returns the suggested fix for a cell that is INVALID because of a standstill.
 pub(super) fn hint(health: &Health) -> Option<&'static str> {
     health.is_standstill_excessive.then_some(if health.machines.is_empty() { THIS_MACHINE } else { THE_MACHINE })
 }
 
-/// `2 cores`, `1 cores, limited by a CPU quota to 0.05`.
+/// Formats the core count with the quota: `2 cores`, `1 cores, limited by a CPU quota to 0.05`.
 pub(super) fn cores(machine: &manifest::Machine) -> String {
     format!("{} cores{}", machine.cores, quota(machine))
 }
 
-/// `, limited by a CPU quota to 0.05`; empty without a quota.
+/// Returns `, limited by a CPU quota to 0.05`, or an empty string without a quota.
 pub(super) fn quota(machine: &manifest::Machine) -> String {
     let limited = |cores| format!(", limited by a CPU quota to {}", text::number(cores));
     machine.cpu_quota_cores.map_or_else(String::new, limited)
 }
 
-/// The text of a warning that depends on what happened.
+/// Returns the text of a warning, with the measured values if it depends on them.
 pub(super) fn warning(warning: Warning, summary: &CellSummary) -> String {
     match warning {
         Warning::ClientStalled => stalled(summary),
@@ -94,7 +94,7 @@ fn overhead(summary: &CellSummary) -> Option<String> {
     ))
 }
 
-/// Rows of the table of how a cell was measured; none if nothing happened.
+/// Returns rows for the table of measurement conditions, or none if there was no disturbance.
 pub(super) fn entries(health: &Health) -> Vec<Entry> {
     let own =
         health.standstill.iter().map(|standstill| Entry::new("stalls", format!("this machine {}", standstill.text())));

@@ -1,4 +1,4 @@
-//! What failed in a run: each kind once, with how often and where.
+//! Failures of a run: one entry per kind, with its count and its cells.
 
 use super::cell::CellView;
 use crate::stats::OTHER_MESSAGES;
@@ -10,17 +10,18 @@ use std::collections::HashMap;
 pub(crate) struct Failure {
     /// See `record::class`.
     pub(crate) class: String,
-    /// The message, or its pattern where messages of this kind differ.
+    /// The message, or its pattern if messages of this kind differ.
     pub(crate) message: String,
-    /// How often, over all cells.
+    /// Number of failures in all cells.
     pub(crate) count: u64,
-    /// What to do; may be empty.
+    /// Suggested fix; may be empty.
     pub(crate) hint: String,
-    /// Ids, in matrix order.
+    /// Cell ids, in matrix order.
     pub(crate) cells: Vec<String>,
 }
 
-/// By class and pattern, the most frequent first. What cells count together comes last.
+/// Groups failures by class and pattern, the most frequent first. Failures that cells report only as "other messages"
+/// come last.
 pub(super) fn view(cells: &[CellView]) -> Vec<Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     let mut places: HashMap<(&str, &str), usize> = HashMap::new();

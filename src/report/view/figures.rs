@@ -1,5 +1,5 @@
-//! The data of the five charts. A chart pools the samples of what it does not show; an axis that it
-//! does not name and that has several values adds panels.
+//! Data of the five charts of the original tool. A chart pools the samples over the axes that it does not show. Any
+//! other axis that the chart does not name adds panels if it has several values.
 
 use super::RunView;
 use super::names::{self, Coordinates, TIER, group, join, label};
@@ -9,21 +9,21 @@ use crate::stats::{Pool, Summary};
 use crate::units::Keyed;
 use std::collections::HashMap;
 
-/// The axes that the old tool's charts know.
+/// Axes that the charts of the original tool show.
 const NAMED: [&str; 4] = ["region_prefix", "service_tier", "prompt_size", "users"];
 
-/// What is drawn of a pool: a number, its interval, and what is written.
+/// Function that turns a pool into a bar: value, interval and label.
 type Value = fn(&Pool) -> Bar;
 
-/// The most values of an axis that a note names.
+/// Maximum number of values of an axis that a note lists.
 const NAMED_VALUES: usize = 20;
 
-/// Charts of a run, each with what heads it.
+/// Header data that all charts of a run share.
 pub(super) struct Frame<'a> {
     run: &'a RunView,
-    /// What titles are made of.
+    /// Source of chart titles.
     pub(super) names: &'a Coordinates,
-    /// What every chart must say.
+    /// Marks of the run that every chart must show.
     marks: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Frame<'a> {
         Self { run, names, marks }
     }
 
-    /// The notes of a chart of the latencies that reports show.
+    /// Returns the notes of a chart of the reported latencies.
     pub(super) fn of_latencies(&self, mut notes: Vec<String>) -> Vec<String> {
         if self.run.include_failures {
             notes.push("The latencies shown here include failed and throttled requests.".into());
@@ -48,7 +48,7 @@ impl<'a> Frame<'a> {
         notes
     }
 
-    /// The notes of a chart of the latencies that verdicts are based on.
+    /// Returns the notes of a chart of the latencies that verdicts are based on.
     pub(super) fn of_verdicts(&self, mut notes: Vec<String>) -> Vec<String> {
         if self.run.include_failures {
             notes.push("The latencies compared here do not include failed requests.".into());
@@ -56,7 +56,7 @@ impl<'a> Frame<'a> {
         notes
     }
 
-    /// A chart with what heads it.
+    /// Returns a chart with title, subtitle, banner and marks.
     pub(super) fn figure(&self, title: &str, notes: Vec<String>, series: Vec<Series>, body: Body) -> Figure {
         Figure {
             title: title.into(),
@@ -144,7 +144,7 @@ pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Fi
     ]
 }
 
-/// What a chart takes together, if the cells differ there.
+/// Returns notes on the axes that a chart pools, for axes on which the cells differ.
 fn pooled_over(names: &Coordinates, fields: &[&str], who: &str) -> Vec<String> {
     let several: Vec<String> = fields
         .iter()
@@ -164,7 +164,7 @@ fn pooled_over(names: &Coordinates, fields: &[&str], who: &str) -> Vec<String> {
     notes
 }
 
-/// A number of a pool, marked where cells in it are not to be trusted.
+/// Returns the bar of a pool, flagged if some of its cells are unreliable.
 fn drawn(pool: &Pool, value: Value) -> Bar {
     let bar = value(pool);
     match pool.invalid {
@@ -192,7 +192,8 @@ fn throughput(pool: &Pool) -> Bar {
     Bar { value, label, ..Bar::default() }
 }
 
-/// A percentile with its interval; one that is too uncertain has no bar, but says why.
+/// Returns the bar of a percentile with its interval. If the percentile is too uncertain, the bar has no value and its
+/// label gives the reason.
 fn percentile(pool: &Pool, p: f64) -> Bar {
     use crate::stats::percentile::Quality;
     let percentile = pool.latency.percentile(p);
@@ -206,13 +207,13 @@ fn percentile(pool: &Pool, p: f64) -> Bar {
     }
 }
 
-/// Axes that a chart does not name and on which the cells differ.
+/// Returns the axes on which the cells differ and that no chart names.
 fn extra(names: &Coordinates) -> Vec<&'static str> {
     names.varying(&NAMED)
 }
 
-/// Panels, groups and series by axes; `values` adds a series each where it has several. The tier gives
-/// the colour, wherever it stands.
+/// Returns panels, groups and series by axes. `values` adds one series each if it has several entries. The tier sets
+/// the colour, whether it is a panel, a group or a series.
 fn bars(
     frame: &Frame,
     summary: &Summary,
@@ -246,7 +247,7 @@ fn bars(
     builder.done()
 }
 
-/// Average, P50 and P95 in a panel each: bars by tier, grouped by prompt size.
+/// Returns one panel each for average, P50 and P95: bars by tier, grouped by prompt size.
 fn by_prompt_size(frame: &Frame, summary: &Summary, unit: &str) -> (Vec<Series>, Body) {
     let extra = extra(frame.names);
     let fields: Vec<&str> = extra.iter().copied().chain(["prompt_size", TIER]).collect();
@@ -265,11 +266,11 @@ fn by_prompt_size(frame: &Frame, summary: &Summary, unit: &str) -> (Vec<Series>,
     builder.done()
 }
 
-/// Bars as they come, by panel, group and series.
+/// Builder of a bar chart that collects bars by panel, group and series.
 struct Builder {
     unit: String,
     series: Keyed<String, Series>,
-    /// How many series have each hue.
+    /// Number of series per hue.
     hues: HashMap<usize, usize>,
     panels: Keyed<String, (String, Keyed<String, Group>)>,
 }
@@ -279,7 +280,7 @@ impl Builder {
         Self { unit: unit.into(), series: Keyed::default(), hues: HashMap::new(), panels: Keyed::default() }
     }
 
-    /// A series of a tier. Several of the same, such as one per region, take turns in tone.
+    /// Returns a series of a tier. Several series of one tier, such as one per region, alternate between two tones.
     fn of_tier(&self, tier: &str, name: String) -> Series {
         if let Some(place) = self.series.find(&name) {
             return self.series.items[place].clone();
@@ -310,7 +311,7 @@ impl Builder {
     }
 }
 
-/// A panel of a heat map while its squares come.
+/// Panel of a heat map under construction.
 #[derive(Default)]
 struct HeatBuilder {
     title: String,
@@ -342,7 +343,7 @@ fn heat(frame: &Frame, summary: &Summary, unit: &str) -> Body {
     Body::Heat(HeatFigure { unit: unit.into(), panels: built.items.into_iter().map(done).collect() })
 }
 
-/// The index of an item, which is made where there is none.
+/// Returns the index of the first item that matches `is`; appends the result of `make` if there is none.
 pub(super) fn find_or_push<T>(items: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> usize {
     items.iter().position(is).unwrap_or_else(|| {
         items.push(make());

@@ -1,23 +1,23 @@
-//! The warnings of all cells by kind: how many cells have it, and the text of the first as an example.
+//! Warnings of all cells by kind, each with its cells and the text of the first as an example.
 
 use super::cell::CellView;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// A warning with the cells that have it.
+/// Warning with the cells that have it.
 #[derive(Debug, Serialize)]
 pub(crate) struct WarningGroup {
-    /// For machines.
+    /// Machine-readable kind.
     pub(crate) key: &'static str,
-    /// That of the first cell.
+    /// Text of the warning in the first cell.
     pub(crate) text: String,
-    /// The text is the same in every cell.
+    /// Whether the text is the same in every cell.
     pub(crate) is_same: bool,
-    /// Ids, in matrix order.
+    /// Cell ids, in matrix order.
     pub(crate) cells: Vec<String>,
 }
 
-/// In the order in which kinds occur first.
+/// Groups the warnings in the order in which their kinds first occur.
 pub(super) fn view(cells: &[CellView]) -> Vec<WarningGroup> {
     let mut groups: Vec<WarningGroup> = Vec::new();
     let mut places: HashMap<&'static str, usize> = HashMap::new();

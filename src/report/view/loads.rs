@@ -1,4 +1,4 @@
-//! Charts against load, and percentile curves: a panel per context, a line per tier.
+//! Charts against load, and percentile curves: one panel per context, one line per tier.
 
 use super::cell::CellView;
 use super::figures::{Frame, find_or_push};
@@ -15,13 +15,14 @@ use crate::units::Keyed;
 use crate::verdict::price::is_p95;
 use std::collections::HashMap;
 
-/// The percentiles of a curve; those that a sample does not allow are left out.
+/// Percentile ranks of a curve, 0 to 1. Ranks that the sample size does not allow are omitted.
 const CURVE: [f64; 14] = [0.0, 0.1, 0.25, 0.5, 0.66, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999];
 
-/// What is drawn of a cell at its load: the series' part of the name, pale or not, and the point.
+/// Series of a chart against load: suffix of its name, whether it is pale, and the function that computes a cell's
+/// point.
 type Drawn = (&'static str, bool, fn(&CellSummary) -> Point);
 
-/// Latency against load, with the limits of the plan and the highest load that holds.
+/// Returns the chart of latency against load, with the plan's limits and the highest load that passes.
 pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[CellView]) -> Figure {
     let drawn: [Drawn; 2] = [
         ("p50", true, |cell| percentile(Some(cell.reported_latency()), 0.50)),
@@ -40,7 +41,7 @@ pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[Ce
     frame.figure("Response time against load", frame.of_latencies(notes), series, Body::Lines(figure))
 }
 
-/// Time to the first token against load; nothing where no cell streams.
+/// Returns the chart of time to first token against load, or `None` if no cell streams.
 pub(super) fn first_token(frame: &Frame, summary: &Summary) -> Option<Figure> {
     summary.cells.iter().any(|cell| cell.ttft.is_some()).then(|| {
         let drawn: [Drawn; 2] = [
@@ -53,7 +54,7 @@ pub(super) fn first_token(frame: &Frame, summary: &Summary) -> Option<Figure> {
     })
 }
 
-/// Output tokens per second against load.
+/// Returns the chart of output tokens per second against load.
 pub(super) fn output_tokens(frame: &Frame, summary: &Summary) -> Figure {
     let drawn: [Drawn; 1] = [("", false, |cell| {
         let flow = cell.flow(Flow::OutputTokens);
@@ -72,7 +73,7 @@ pub(super) fn output_tokens(frame: &Frame, summary: &Summary) -> Figure {
     frame.figure("Output tokens per second against load", notes, series, Body::Lines(figure))
 }
 
-/// Percentile curves laid over each other: a panel per load and context, a line per tier.
+/// Returns the chart of percentile curves: one panel per load and context, one line per tier.
 pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
     let fields = panel_fields(frame.names);
     let mut series: Keyed<String, Series> = Keyed::default();
@@ -108,13 +109,13 @@ fn curve(cell: &CellSummary) -> Vec<Point> {
     CURVE.into_iter().take_while(|p| allowed(*p)).filter_map(point).collect()
 }
 
-/// The axes that make a panel: all but tier and load.
+/// Returns the axes that distinguish panels: all varying axes except tier and load.
 fn panel_fields(names: &Coordinates) -> Vec<&'static str> {
     let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
     names.varying(&but)
 }
 
-/// Puts together what is not empty.
+/// Joins the non-empty parts with commas.
 fn join(parts: &[String]) -> String {
     parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(", ")
 }
@@ -124,16 +125,16 @@ fn series_of(series: &mut Keyed<String, Series>, tier: &str, part: &str, pale: b
     series.place(name.clone(), || Series { pale, ..Series::new(name, names::hue(tier)) })
 }
 
-/// A panel against load while its points come.
+/// Panel of a chart against load, under construction.
 struct LoadPanel {
     title: String,
-    /// By series.
+    /// Lines by the index of their series.
     lines: Keyed<usize, Line>,
-    /// The indices of its cells.
+    /// Indices of the panel's cells.
     cells: Vec<usize>,
 }
 
-/// A panel per context, with the series, and the indices of the cells of each panel.
+/// Returns the series, the figure with one panel per context, and the indices of the cells of each panel.
 fn by_load(
     names: &Coordinates,
     summary: &Summary,
@@ -145,7 +146,7 @@ fn by_load(
     let tiers = names.values(TIER);
     let tier_places: HashMap<String, usize> =
         tiers.iter().enumerate().map(|(place, tier)| (tier.to_string(), place)).collect();
-    // What has but a name lies in no order, and nothing lies between two of it.
+    // Named loads have no order and no values between them, so their points are not joined.
     let join = if scale == Scale::Linear { Join::Marked } else { Join::Apart };
     let mut series = Keyed::default();
     let mut panels: Keyed<String, LoadPanel> = Keyed::default();
@@ -158,7 +159,7 @@ fn by_load(
             let mut point = value(cell);
             point.x = match (&scale, load(cell).1) {
                 (Scale::Names(_), _) => {
-                    // Tiers stand beside each other where a load is but a name.
+                    // On an axis of names, the tiers of one load are drawn side by side.
                     let beside = tier_places.get(&cell.cell.service_tier).copied().unwrap_or(0);
                     let shift = (beside as f64 + 0.5) / tiers.len().max(1) as f64 - 0.5;
                     places.find(&load_name(cell)).unwrap_or(0) as f64 + 0.6 * shift
@@ -190,7 +191,8 @@ fn by_load(
     (series.items, figure, inside)
 }
 
-/// The label and the scale of the x axis, and the place of each load by its name. Numbers of one kind stand on a scale; several kinds, profiles and a single load have names.
+/// Returns the label and the scale of the x axis, and the position of each load by name. Numeric loads of one kind get
+/// a linear scale. Mixed kinds, profiles and a single load get names.
 fn axis_of(summary: &Summary) -> (String, Scale, Keyed<String, String>) {
     let mut loads: Keyed<String, String> = Keyed::default();
     for cell in &summary.cells {
@@ -208,7 +210,7 @@ fn axis_of(summary: &Summary) -> (String, Scale, Keyed<String, String>) {
     (label, scale, loads)
 }
 
-/// A percentile with its interval; one that is refused is not drawn.
+/// Returns the point of a percentile with its interval. The point has no y value if the sample is too small.
 fn percentile(latency: Option<&Latency>, p: f64) -> Point {
     let found = latency.and_then(|latency| latency.percentile(p));
     let shown = found.filter(|percentile| percentile.quality != Quality::TooFew);
@@ -225,7 +227,7 @@ fn percentile(latency: Option<&Latency>, p: f64) -> Point {
     }
 }
 
-/// The plan's limits on p95 in a panel; one that does not hold for every tier has the tier's colour.
+/// Returns the plan's p95 limits for a panel. A limit that applies to one tier only has the colour of that tier.
 fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -> Vec<Limit> {
     let mut limits = Vec::new();
     for (index, threshold) in plan.slo.iter().enumerate() {
@@ -241,7 +243,7 @@ fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -
             for cell in &meant {
                 find_or_push(&mut tiers, |tier| *tier == cell.cell.service_tier, || &cell.cell.service_tier);
             }
-            // The colour of a tier says that it is meant alone.
+            // The colour of a tier marks a limit that applies to this tier only.
             let of = match tiers.as_slice() {
                 [] => continue,
                 [tier] => series.iter().position(|series| series.name == format!("{tier} p95")),
@@ -253,10 +255,10 @@ fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -
     limits
 }
 
-/// The cells of a tier.
+/// Tier with its cells.
 type TierCells<'a> = (&'a str, Vec<&'a (&'a CellSummary, &'a CellView)>);
 
-/// For each tier the highest load up to which every one holds.
+/// Returns one sentence per tier: the highest load up to which every load passes, and the verdict of the next one.
 fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
     let mut tiers: Keyed<&str, TierCells> = Keyed::default();
     for entry in cells {

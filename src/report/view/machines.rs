@@ -1,5 +1,5 @@
-//! The machines of a run that several made: which of them are here, how far apart they began, and what each did
-//! to the numbers of a cell.
+//! The machines of a sharded run: which are present, how far apart they started, and the client health of each per
+//! cell.
 
 use super::{disturbances, text};
 use crate::record::manifest::{CellRunReport, Manifest, ShardPart};
@@ -7,80 +7,80 @@ use crate::stats::machine::{describe_shards, is_or_are, list_shards, unsynchroni
 use crate::stats::{CellSummary, ShardHealth, Summary};
 use serde::Serialize;
 
-/// Machines that begin further apart than this make a load that is not whole for as long, milliseconds.
+/// Start skew above which the load is considered incomplete at both ends of a cell, milliseconds.
 const FAR_MS: f64 = 1_000.0;
 
-/// All of them.
+/// All machines of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct MachinesView {
-    /// How many there were to be.
+    /// Expected number of machines.
     pub(crate) count: u32,
-    /// All of them are here, and each came to its end.
+    /// Whether all machines are present and each one finished.
     pub(crate) complete: bool,
-    /// Those that are not here.
+    /// Indices of the missing machines.
     pub(crate) missing: Vec<u32>,
-    /// How far apart they began a cell at worst, each by its own clock.
+    /// Largest start skew of any cell, milliseconds, by the machines' own clocks.
     pub(crate) start_skew_ms: Option<f64>,
-    /// `3 of 4`.
+    /// Machines present, for example `3 of 4`.
     pub(crate) shown: String,
-    /// By their index, those that are missing too.
+    /// One row per machine in index order, including missing ones.
     pub(crate) rows: Vec<MachineRow>,
 }
 
-/// One of them.
+/// One machine of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct MachineRow {
-    /// From 0.
+    /// Index, from 0.
     pub(crate) shard: u32,
-    /// `ok`, `bad` where it is missing or did not come to its end.
+    /// `ok`, or `bad` if the machine is missing or did not finish.
     pub(crate) level: &'static str,
-    /// What it is, where it is here.
+    /// Description of the shard, if it is present.
     #[serde(skip)]
     pub(crate) part: Option<ShardPart>,
-    /// Its name.
+    /// Host name.
     pub(crate) host: String,
-    /// `linux on x86_64, 2 cores`.
+    /// For example `linux on x86_64, 2 cores`.
     pub(crate) kind: String,
-    /// Whether something keeps its clock in step, and how far it is off at most.
+    /// Clock synchronisation state and maximum clock error.
     pub(crate) clock: String,
-    /// Its requests in all cells.
+    /// Requests in all cells.
     pub(crate) requests: u64,
-    /// The same for people.
+    /// Requests in all cells, formatted.
     pub(crate) shown_requests: String,
-    /// By how much it began late at worst, milliseconds.
+    /// Largest start delay, milliseconds.
     pub(crate) late_ms: Option<f64>,
-    /// The same for people.
+    /// Largest start delay, formatted.
     pub(crate) late: String,
-    /// How it ended.
+    /// How its part of the run ended.
     pub(crate) end: String,
 }
 
-/// What one of them did to a cell, as people read it.
+/// Client health of one machine in one cell, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct MachineHealthRow {
-    /// From 0.
+    /// Index, from 0.
     pub(crate) shard: u32,
-    /// Its name.
+    /// Host name.
     pub(crate) host: String,
-    /// Of the cell.
+    /// Requests of the machine in the cell.
     pub(crate) requests: String,
-    /// Milliseconds.
+    /// Start delay, milliseconds.
     pub(crate) late: String,
-    /// Milliseconds.
+    /// p99 of the send lag, milliseconds.
     pub(crate) lag_p99: String,
-    /// Milliseconds.
+    /// Largest delay of the ticker, milliseconds.
     pub(crate) ticker: String,
-    /// Of its cores.
+    /// Percentage of the machine's cores.
     pub(crate) cpu: String,
-    /// Of its users' time; empty in an open loop.
+    /// Idle percentage of the users' time; empty in an open loop.
     pub(crate) idle: String,
     /// `pass` or `fail`.
     pub(crate) state: &'static str,
-    /// `ok`, or what is wrong.
+    /// `ok`, or the problem.
     pub(crate) verdict: String,
 }
 
-/// Nothing where one machine made the run.
+/// Returns the machines of a run, or `None` if one machine made it.
 pub(super) fn view(manifest: &Manifest, summary: &Summary) -> Option<MachinesView> {
     let shards = manifest.shards.as_ref()?;
     let missing = shards.missing();
@@ -141,7 +141,7 @@ fn clock(part: &ShardPart) -> String {
     }
 }
 
-/// How a machine ended, and whether that is its plan's end.
+/// Returns how a machine ended, and whether it completed its part of the plan.
 fn end(part: Option<&ShardPart>) -> (String, bool) {
     let Some(part) = part else { return ("missing".into(), false) };
     let how = match (part.ended_ms, part.interrupted) {
@@ -156,7 +156,7 @@ fn end(part: Option<&ShardPart>) -> (String, bool) {
     }
 }
 
-/// What holds for the whole run: how it was made, and what is wrong with that.
+/// Returns notes on the whole run: how many machines made it, and the problems with that.
 pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec<String> {
     let (Some(machines), Some(shards)) = (machines, &manifest.shards) else { return Vec::new() };
     let mut notes = vec![format!("{} machines made these numbers{}", machines.shown, apart(machines, &shards.parts))];
@@ -184,13 +184,14 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
     notes
 }
 
-/// `the clock of shard 2 is`.
+/// Returns a subject with its verb: `the clock of shard 2 is`.
 fn clocks(shards: &[u32]) -> String {
     let noun = if shards.len() == 1 { "clock" } else { "clocks" };
     format!("the {noun} of {} {}", list_shards(shards), is_or_are(shards))
 }
 
-/// How far apart they began, and what that is worth; of clocks that are not synchronised more is said elsewhere.
+/// Returns how far apart the machines started, with the clock error. Another note covers unsynchronised clocks in
+/// detail.
 fn apart(machines: &MachinesView, parts: &[ShardPart]) -> String {
     let Some(skew) = machines.start_skew_ms else { return String::new() };
     let began = format!(", and began within {} ms of each other by their own clocks", text::ms(skew));
@@ -207,7 +208,8 @@ fn apart(machines: &MachinesView, parts: &[ShardPart]) -> String {
     }
 }
 
-/// What each machine did to a cell, those that are missing too; empty where one machine made the run, or nothing ran.
+/// Returns the client health of each machine in a cell, including missing machines. The list is empty if one machine
+/// made the run or nothing ran.
 pub(super) fn of_cell(manifest: &Manifest, summary: &CellSummary) -> Vec<MachineHealthRow> {
     let Some(shards) = manifest.shards.as_ref().filter(|_| !summary.health.machines.is_empty()) else {
         return Vec::new();

@@ -1,6 +1,5 @@
-//! Everything that a report says, computed once. Whoever reads a [`View`] draws it and computes
-//! nothing. Numbers for machines are numbers; numbers for people are text, and a number that is too
-//! uncertain to be shown is refused here.
+//! The content of all reports, computed once. Renderers of a [`View`] only format it and compute nothing. Values for
+//! programs are numbers, values for people are text. A number that is too uncertain is replaced by a reason here.
 
 mod asked;
 pub(crate) mod calibration;
@@ -48,102 +47,102 @@ use crate::units::timestamp;
 use crate::verdict::slo::BoundResult;
 use serde::Serialize;
 
-/// A run, ready to be drawn.
+/// View of a run; renderers only format it.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
-    /// The run as a whole.
+    /// Data of the run as a whole.
     pub(crate) run: RunView,
-    /// What its report begins with.
+    /// First section of the report.
     pub(crate) overview: Overview,
-    /// In matrix order.
+    /// Cells in matrix order.
     pub(crate) cells: Vec<CellView>,
-    /// Each tier against `default`.
+    /// Comparison of each tier with `default`.
     pub(crate) tiers: TiersView,
-    /// The tables at the end of a run, the old tool's.
+    /// Tables of the original tool, printed at the end of a run.
     pub(crate) tables: Vec<Table>,
-    /// Thresholds.
+    /// Verdicts on thresholds.
     pub(crate) slo: slo::SloView,
-    /// What a limit on p95 costs.
+    /// Cost of meeting a p95 limit.
     pub(crate) price: PriceView,
-    /// What went wrong.
+    /// Errors by class.
     pub(crate) errors: Vec<ErrorClass>,
-    /// What was run.
+    /// The resolved plan and the order of execution.
     pub(crate) ran: RanView,
-    /// The machines, where several made the run.
+    /// The machines, if several made the run.
     pub(crate) machines: Option<MachinesView>,
-    /// What failed, each kind once with the cells in which it did.
+    /// Failures by kind, each with its cells.
     pub(crate) failures: Vec<failures::Failure>,
-    /// What to know about the numbers of cells, each kind once.
+    /// Warnings about the numbers of cells, by kind.
     pub(crate) warnings: Vec<groups::WarningGroup>,
-    /// The charts, by the stem of their file.
+    /// Charts, keyed by the stem of their file name.
     #[serde(skip)]
     pub(crate) charts: Vec<(&'static str, Figure)>,
 }
 
-/// What is said of a journal whose last line has no end.
+/// Text of a note about a journal whose last line is incomplete.
 const CUT: &str =
     "The last line of the journal has no end, as a crash leaves it: it is left out, and everything before it is used";
 
-/// What heads the text of a run whose server is not AWS's.
+/// Banner of a run whose server is not AWS.
 pub(crate) const NOT_AWS: &str =
     "NOT AWS: these numbers come from the server at the endpoint below, not from Amazon Bedrock.";
 
-/// What heads a report whose latencies include failed requests.
+/// Banner of a report whose latencies include failed requests.
 pub(crate) const FAILURES_INCLUDED: &str = "FAILURES INCLUDED: the latencies shown include failed and throttled requests; thresholds, tier comparison and prices do not.";
 
-/// What heads a report.
+/// Header data of a report.
 #[derive(Debug, Clone, Serialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
 pub(crate) struct RunView {
-    /// What the run is called.
+    /// Name of the run.
     pub(crate) name: String,
-    /// Free text, may be empty.
+    /// Free text; may be empty.
     pub(crate) description: String,
-    /// Unique.
+    /// Unique id of the run.
     pub(crate) run_id: String,
-    /// `2026-11-24T09:16:03Z`.
+    /// UTC, for example `2026-11-24T09:16:03Z`.
     pub(crate) started: String,
-    /// The same, epoch milliseconds.
+    /// The same time, epoch milliseconds.
     pub(crate) started_ms: u64,
-    /// `20261124_091603`, for file names.
+    /// For file names, for example `20261124_091603`.
     pub(crate) started_compact: String,
-    /// Where the requests went.
+    /// Target of the requests.
     pub(crate) endpoint: String,
-    /// Where it is, on AWS.
+    /// AWS region of the endpoint, if it is on AWS.
     pub(crate) region: Option<String>,
-    /// No Bedrock was asked.
+    /// Whether the run used the simulator instead of Bedrock.
     pub(crate) simulated: bool,
-    /// The server is neither AWS's nor the simulator.
+    /// Whether the server is neither AWS nor the simulator.
     pub(crate) not_aws: bool,
-    /// It was stopped.
+    /// Whether the run was stopped before its planned end.
     pub(crate) interrupted: bool,
-    /// `in progress, 3 of 27 cells`; empty where it has ended.
+    /// For example `in progress, 3 of 27 cells`; empty after the run has ended.
     pub(crate) running: String,
-    /// The version of this tool.
+    /// Version of bedrock-plan.
     pub(crate) tool_version: String,
-    /// Latencies include failed requests.
+    /// Whether latencies include failed requests.
     pub(crate) include_failures: bool,
-    /// Latencies include the ramp.
+    /// Whether latencies include the ramp.
     pub(crate) include_ramp: bool,
-    /// Percentiles (0 to 100) that the plan asks for beside p50, p95 and p99.
+    /// Percentile ranks (0 to 100) that the plan requests in addition to p50, p95 and p99.
     pub(crate) further: Vec<f64>,
-    /// How far these numbers are off on this machine; empty where nobody found out.
+    /// Measurement error on this machine as a sentence; empty without a calibration.
     pub(crate) calibration: String,
-    /// What the run cost, and what of it is not known.
+    /// Cost of the run, and the parts that are unknown.
     pub(crate) cost: Vec<String>,
-    /// Cells whose numbers are not to be trusted, each with the reason.
+    /// Unreliable cells, each with the reason.
     pub(crate) invalid: Vec<String>,
-    /// What holds for the whole run and is said once.
+    /// Notes that apply to the whole run.
     pub(crate) notes: Vec<String>,
 }
 
-/// How far a run in progress is.
+/// Returns the progress of a running run.
 fn progress(manifest: &Manifest) -> String {
     let (ended, all) = manifest.progress();
     format!("in progress, {ended} of {all} {}", if all == 1 { "cell" } else { "cells" })
 }
 
-/// What the pre-flight found that a reader should know.
+/// Returns the findings of the pre-flight that affect the reader.
 fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
     let sentence = |(checked, asking): (&ProbeResult, Vec<usize>)| checked.problem_text(asking.len());
     manifest
@@ -154,7 +153,7 @@ fn preflight(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
         .map(|sentence| format!("pre-flight: {sentence}"))
 }
 
-/// How many lines of the journal are not counted.
+/// Returns how many journal lines were not counted.
 fn damage(damage: &Damage) -> impl Iterator<Item = String> {
     let counted = |number: u64, one: &str, several: &str| match number {
         1 => format!("1 {one}"),
@@ -184,7 +183,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResu
         region: manifest.region.clone(),
         simulated: manifest.simulated(),
         not_aws: manifest.is_other_server(),
-        // A run that was killed could not say so itself.
+        // A killed run cannot record its own interruption.
         interrupted: !summary.is_in_progress
             && (manifest.interrupted || manifest.ended_ms.is_none() && manifest.has_unfinished()),
         running: if summary.is_in_progress { progress(manifest) } else { String::new() },
@@ -234,7 +233,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResu
     }
 }
 
-/// Every chart that there is something for, by the stem of its file.
+/// Returns every chart that has data, keyed by the stem of its file name.
 fn charts(
     frame: &figures::Frame,
     manifest: &Manifest,

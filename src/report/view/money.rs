@@ -1,5 +1,5 @@
-//! Cost per thousand replies against p95: at each load a point per model and tier, and the efficient
-//! frontier, which joins those that nothing beats in both.
+//! Cost per 1,000 replies against p95: at each load one point per model and tier, and the efficient frontier. The
+//! frontier joins the points that no other point beats in both cost and p95.
 
 use super::figures::Frame;
 use super::names::{self, LOADS, TIER};
@@ -11,10 +11,10 @@ use crate::stats::{CellSummary, Summary, Validity};
 use crate::units::Keyed;
 use std::collections::HashMap;
 
-/// The title of a panel and what is in it.
+/// Title of a panel with its points.
 type PanelPoints<'a> = (String, Vec<&'a (&'a CellSummary, Point)>);
 
-/// Nothing where no cell has both numbers.
+/// Returns the chart, or `None` if no cell has both a cost and a p95.
 pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
     let points: Vec<(&CellSummary, Point)> =
         summary.cells.iter().filter_map(|cell| Some((cell, point(cell)?))).collect();
@@ -38,7 +38,8 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
         panels.items
     };
     let mut panels = panels_by(true);
-    // Where there is nothing to choose between at a load, loads stand beside each other instead.
+    // If no load has more than one point, all loads share a panel, since there is nothing to choose between at one
+    // load.
     let is_choice = panels.iter().any(|(_, points)| points.len() > 1);
     if !is_choice {
         panels = panels_by(false);
@@ -114,8 +115,8 @@ fn point(cell: &CellSummary) -> Option<Point> {
     })
 }
 
-/// Those that may be trusted and that no other beats in both, from the fastest on; nothing where there
-/// is but one.
+/// Returns the reliable points that no other beats in both cost and p95, the fastest first; `None` if there are fewer
+/// than two.
 fn frontier(points: &[&(&CellSummary, Point)]) -> Option<Vec<Point>> {
     let mut sorted: Vec<&Point> = points.iter().map(|(_, point)| point).filter(|point| !point.hollow).collect();
     sorted.sort_by(|a, b| a.x.total_cmp(&b.x).then(a.y.unwrap_or(0.0).total_cmp(&b.y.unwrap_or(0.0))));

@@ -1,32 +1,32 @@
-//! How coordinates of cells are called where several stand beside each other.
+//! Display names of coordinates, for places that show several cells together.
 
 use crate::matrix::{AXES, Axis, AxisValue, IdUse, find_axis};
 use crate::stats::Summary;
 use std::collections::HashMap;
 
-/// The axes that say how much is asked; a cell is on one of them.
+/// Axes that set the load. Every cell has a value on exactly one of them.
 pub(super) const LOADS: [&str; 3] = ["users", "arrival_rate", "profile"];
 
-/// The axis that tiers are on.
+/// Axis of the service tier.
 pub(super) const TIER: &str = "service_tier";
 
-/// The colour of what is no tier.
+/// Hue of series that are not tiers.
 pub(super) const NEUTRAL: usize = 6;
 
-/// The number of a tier's colour, the same in every chart.
+/// Returns the hue of a tier, which is the same in every chart.
 pub(super) fn hue(tier: &str) -> usize {
     const KNOWN: [&str; 4] = ["default", "priority", "flex", "reserved"];
     KNOWN.iter().position(|known| *known == tier).unwrap_or(if tier == "none" { NEUTRAL } else { 4 })
 }
 
-/// The coordinates that the cells of a run have, and what each is called beside the others: computed once for all titles.
+/// Coordinates of all cells of a run with their display names. They are computed once for all titles.
 pub(super) struct Coordinates(Vec<AxisNames>);
 
 struct AxisNames {
     field: &'static str,
-    /// In matrix order.
+    /// Values in matrix order.
     values: Vec<AxisValue>,
-    /// Those whose name in a title depends on the others.
+    /// Display names of values whose name in a title depends on the other values.
     names: HashMap<AxisValue, String>,
 }
 
@@ -39,7 +39,7 @@ impl Coordinates {
             for value in &values {
                 *alike.entry(short(value)).or_default() += 1;
             }
-            // In full where two would look the same.
+            // The full name is used if two short names are equal.
             let name = |value: &AxisValue| Some(short(value)).filter(|short| alike[short] == 1);
             let named = values.iter().filter(|_| axis.id_use == IdUse::WhenSeveral);
             let names = named.map(|value| (value.clone(), name(value).unwrap_or_else(|| value.to_string()))).collect();
@@ -52,19 +52,19 @@ impl Coordinates {
         self.0.iter().find(|axis| axis.field == field)
     }
 
-    /// The values that an axis takes over all cells, in matrix order.
+    /// Returns the values of an axis over all cells, in matrix order.
     pub(super) fn values(&self, field: &str) -> &[AxisValue] {
         self.axis(field).map_or(&[], |axis| &axis.values)
     }
 
-    /// The axes on which cells differ, without those in `but`, in matrix order.
+    /// Returns the axes on which cells differ, except those in `but`, in matrix order.
     pub(super) fn varying(&self, but: &[&str]) -> Vec<&'static str> {
         let varying = self.0.iter().filter(|axis| axis.values.len() > 1 && !but.contains(&axis.field));
         varying.map(|axis| axis.field).collect()
     }
 
-    /// `nova-2-lite, prefix us, prompt small`: what stands in an id only where it varies stands here as
-    /// there, since model ids are long; in full where two would look the same.
+    /// Returns a title such as `nova-2-lite, prefix us, prompt small`. Model ids are long, so a title uses the short
+    /// form that cell ids use. It uses the full name if two short names are equal.
     pub(super) fn title(&self, fields: &[&str], key: &[AxisValue]) -> String {
         let name = |(field, value): (&&str, &AxisValue)| match self.axis(field) {
             _ if *value == AxisValue::Absent => String::new(),
@@ -75,17 +75,17 @@ impl Coordinates {
     }
 }
 
-/// Values one after the other.
+/// Joins values with a separator.
 pub(super) fn join(key: &[AxisValue]) -> String {
     key.iter().map(ToString::to_string).collect::<Vec<_>>().join(" / ")
 }
 
-/// `20 users`, `flex / us`: a number alone would not say what it counts.
+/// Returns a group label such as `20 users` or `flex / us`. A number includes its unit.
 pub(super) fn group(fields: &[&str], key: &[AxisValue]) -> String {
     fields.iter().zip(key).map(|(field, value)| counted(field, value)).collect::<Vec<_>>().join(" / ")
 }
 
-/// `20 users`; a name as it is.
+/// Returns a number with its unit, such as `20 users`, and a name unchanged.
 pub(super) fn counted(field: &str, value: &AxisValue) -> String {
     match value {
         AxisValue::Count(1) if field == "users" => "1 user".into(),
@@ -94,7 +94,7 @@ pub(super) fn counted(field: &str, value: &AxisValue) -> String {
     }
 }
 
-/// What people call an axis.
+/// Returns the display name of an axis.
 pub(super) fn label(field: &str) -> &str {
     find_axis(field).map_or(field, |axis| axis.label)
 }

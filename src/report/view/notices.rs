@@ -1,4 +1,4 @@
-//! What to know about the numbers of a run, each thing once with the cells that it holds for.
+//! Notices about the numbers of a run, one per problem, each with the cells it applies to.
 
 use super::cell::CellView;
 use super::{disturbances, text};
@@ -6,27 +6,27 @@ use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Summary, Validity};
 use serde::Serialize;
 
-/// One thing to know.
+/// Notice about some cells of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Notice {
-    /// `bad`: numbers may not be used; `warn`: they mean something else than they seem to.
+    /// `bad`: the numbers must not be used; `warn`: the numbers need care in interpretation.
     pub(crate) level: &'static str,
-    /// `not settled`.
+    /// For example `not settled`.
     pub(crate) title: String,
-    /// What it means and what to do, where it is the same for all cells.
+    /// Explanation and suggested fix, if they are the same for all cells.
     pub(crate) text: String,
-    /// Where it holds.
+    /// Cells that the notice applies to.
     pub(crate) cells: Vec<NoticeCell>,
-    /// It holds in every cell of several, and is the same in each: nobody needs their names.
+    /// Whether the notice applies equally to every one of several cells. The list of cells is then not needed.
     pub(crate) everywhere: bool,
 }
 
-/// A cell that something is to be known of.
+/// Cell that a notice applies to.
 #[derive(Debug, Serialize)]
 pub(crate) struct NoticeCell {
-    /// Of the cell.
+    /// Cell id.
     pub(crate) id: String,
-    /// What is its own; may be empty.
+    /// Text specific to this cell; may be empty.
     pub(crate) text: String,
 }
 
@@ -107,12 +107,12 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
     notices
 }
 
-/// Puts a warning of a cell with those of other cells.
+/// Adds a warning of a cell to the notice with the same title, or adds a new notice.
 fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, said: &str) {
     let title = key.replace('_', " ");
     let found = notices.iter_mut().find(|notice| notice.title == title && notice.level == level);
     if let Some(notice) = found {
-        // What cells say differently each says for itself.
+        // If the texts differ, each cell keeps its own text.
         if notice.text != said && !notice.text.is_empty() {
             let shared = std::mem::take(&mut notice.text);
             for cell in notice.cells.iter_mut().filter(|cell| cell.text.is_empty()) {

@@ -1,18 +1,18 @@
-//! Counts and times of a cell for machines.
+//! Counts and latencies of a cell as numbers, for programs.
 
 use crate::stats::percentile::Percentile;
 use crate::stats::series::LEVELS;
 use crate::stats::{Counts, Latency};
 use serde::Serialize;
 
-/// How requests ended.
+/// Requests by outcome.
 #[derive(Debug, Serialize)]
 pub(crate) struct CountsView {
-    /// All.
+    /// All requests.
     pub(crate) total: u64,
     /// See `Outcome`.
     pub(crate) succeeded: u64,
-    /// Throttled and failed.
+    /// Throttled plus failed requests.
     pub(crate) failures: u64,
     /// See `Outcome`.
     pub(crate) throttled: u64,
@@ -22,28 +22,25 @@ pub(crate) struct CountsView {
     pub(crate) censored: u64,
 }
 
-/// Latencies for machines, milliseconds.
+/// Latencies in milliseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Numbers {
-    /// Observations, those cut off too.
+    /// Number of observations, including censored ones.
     pub(crate) n: usize,
-    /// Arithmetic mean.
     pub(crate) mean: Option<f64>,
-    /// Smallest.
     pub(crate) min: Option<f64>,
-    /// Largest.
     pub(crate) max: Option<f64>,
-    /// At the levels of Locust's files.
+    /// Values at the percentile ranks of Locust's files.
     pub(crate) levels: [Option<f64>; LEVELS.len()],
-    /// What p95 is worth.
+    /// Quality of p95.
     pub(crate) p95_quality: Option<&'static str>,
-    /// What p99 is worth.
+    /// Quality of p99.
     pub(crate) p99_quality: Option<&'static str>,
-    /// The 95 % interval of p95.
+    /// Lower end of the 95 % interval of p95.
     pub(crate) p95_low: Option<f64>,
-    /// As above; nothing where it is open.
+    /// Upper end of the same interval; `None` if it is open.
     pub(crate) p95_high: Option<f64>,
-    /// Percentiles with what they are worth: p50, p90, p95, p99, and those asked for.
+    /// Percentiles with their quality: p50, p90, p95, p99, and those that the plan requests.
     #[serde(skip)]
     pub(crate) percentiles: Vec<Percentile>,
 }
@@ -62,7 +59,7 @@ impl CountsView {
 }
 
 impl Numbers {
-    /// `further` are percentiles, 0 to 100, beside those that every plan has.
+    /// Computes the numbers. `further` contains percentile ranks, 0 to 100, in addition to those of every plan.
     pub(super) fn of(latency: &Latency, further: &[f64]) -> Self {
         let mut wanted = vec![50.0, 90.0, 95.0, 99.0];
         wanted.extend(further);
@@ -85,7 +82,7 @@ impl Numbers {
         }
     }
 
-    /// The value at one of Locust's levels.
+    /// Returns the value at one of Locust's percentile ranks.
     pub(crate) fn at(&self, p: f64) -> Option<f64> {
         LEVELS.iter().position(|level| (level - p).abs() < 1e-9).and_then(|index| self.levels[index])
     }

@@ -1,5 +1,4 @@
-//! What a report of a run begins with: a verdict per tier and load, what to know about the numbers,
-//! and every cell in one table.
+//! First section of a run's report: a verdict per tier and load, notices about the numbers, and a table of all cells.
 
 use super::cell::{CellView, Entry};
 use super::names::{self, Coordinates, LOADS, TIER};
@@ -15,103 +14,103 @@ use crate::units::{Keyed, duration};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The first sight of a run.
+/// Overview of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Overview {
-    /// The run in a sentence.
+    /// Summary of the run in one sentence.
     pub(crate) headline: String,
-    /// What the sentence is about: `pass`, `fail`, `unknown`; empty without thresholds.
+    /// State of the headline: `pass`, `fail` or `unknown`; empty without thresholds.
     pub(crate) state: &'static str,
-    /// The run in numbers.
+    /// Key numbers of the run.
     pub(crate) facts: Vec<Entry>,
-    /// What is the same for every cell: `nova-2-lite, prefix us`.
+    /// Coordinates that all cells share: `nova-2-lite, prefix us`.
     pub(crate) common: String,
-    /// Tier by load, one per context.
+    /// Verdicts by tier and load, one grid per context.
     pub(crate) grid: Vec<GridContext>,
-    /// What to know, what spoils numbers first.
+    /// Notices; those that make numbers unusable come first.
     pub(crate) notices: Vec<Notice>,
-    /// Every cell.
+    /// Table of all cells.
     pub(crate) matrix: MatrixView,
-    /// The first tier that could be compared, in a sentence.
+    /// Result of the tier comparison in one sentence.
     pub(crate) tiers: String,
-    /// The plan asks more than one model.
+    /// Whether the plan contains more than one model.
     pub(crate) several_models: bool,
 }
 
-/// Everything but tier and load.
+/// Grid of one context, which is every axis except tier and load.
 #[derive(Debug, Serialize)]
 pub(crate) struct GridContext {
-    /// `nova-2-lite, prompt small`; empty where nothing else varies.
+    /// For example `nova-2-lite, prompt small`; empty if no other axis varies.
     pub(crate) title: String,
-    /// `20 users`.
+    /// Load names, for example `20 users`.
     pub(crate) columns: Vec<String>,
-    /// One per tier.
+    /// One row per tier.
     pub(crate) rows: Vec<GridRow>,
 }
 
-/// A tier.
+/// Row of a tier.
 #[derive(Debug, Serialize)]
 pub(crate) struct GridRow {
-    /// Its name.
+    /// Name of the tier.
     pub(crate) tier: String,
-    /// By column; nothing where the plan has no such cell.
+    /// Squares by column; `None` if the plan has no such cell.
     pub(crate) squares: Vec<Option<GridSquare>>,
 }
 
-/// A cell of the matrix in few words.
+/// Summary of one cell in the grid.
 #[derive(Debug, Serialize)]
 pub(crate) struct GridSquare {
-    /// Of the cell.
+    /// Cell id.
     pub(crate) id: String,
     /// `pass`, `fail`, `unknown`, or `plain` without thresholds.
     pub(crate) state: &'static str,
-    /// `holds`, `does not hold`, `cannot tell`; empty without thresholds.
+    /// Displayed word for the verdict; empty without thresholds.
     pub(crate) word: String,
-    /// What is wrong with the cell: `INVALID`, `aborted`, `not run`; empty where nothing is.
+    /// Problem of the cell: `INVALID`, `aborted`, `not run`; empty if there is none.
     pub(crate) unfit: String,
-    /// p95 with its unit, or why not.
+    /// p95 with its unit, or the reason why it is not shown.
     pub(crate) p95: String,
-    /// US dollars per thousand replies, with the sign; empty where they are not known.
+    /// US dollars per 1,000 replies with the currency sign; empty if unknown.
     pub(crate) cost: String,
-    /// What decided.
+    /// Threshold result that decided the verdict.
     pub(crate) why: String,
 }
 
-/// Every cell as a row.
+/// Table with one row per cell.
 #[derive(Debug, Serialize)]
 pub(crate) struct MatrixView {
-    /// What the columns are called.
+    /// Columns of the table.
     pub(crate) columns: Vec<Column>,
-    /// In matrix order.
+    /// Rows in matrix order.
     pub(crate) rows: Vec<MatrixRow>,
 }
 
-/// A column.
+/// Column of the table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Column {
-    /// For people, with the unit.
+    /// Display name with the unit.
     pub(crate) label: String,
-    /// Its values are numbers.
+    /// Whether the column contains numbers.
     pub(crate) is_number: bool,
 }
 
-/// A cell as a row.
+/// Row of a cell.
 #[derive(Debug, Serialize)]
 pub(crate) struct MatrixRow {
-    /// Of the cell.
+    /// Cell id.
     pub(crate) id: String,
-    /// As in the grid.
+    /// State of the cell; see [`GridSquare::state`].
     pub(crate) state: &'static str,
-    /// By column.
+    /// Values by column.
     pub(crate) values: Vec<MatrixValue>,
 }
 
-/// A value in a table that can be sorted.
+/// Value in a sortable table.
 #[derive(Debug, Serialize)]
 pub(crate) struct MatrixValue {
-    /// For people.
+    /// Displayed text.
     pub(crate) text: String,
-    /// To sort by; nothing where there is no number.
+    /// Sort key; `None` if there is no number.
     pub(crate) number: Option<f64>,
 }
 
@@ -125,7 +124,7 @@ pub(super) fn words(verdict: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// What is said of the tiers where only one thing can be said.
+/// Returns the sentence of the only compared tier, or how many tiers were compared.
 fn told(tiers: &TiersView) -> String {
     let compared = || tiers.tiers.iter().filter(|tier| tier.is_compared);
     match compared().next() {
@@ -157,7 +156,7 @@ pub(super) fn view(
     }
 }
 
-/// The run in a sentence.
+/// Returns the state of the run and its summary in one sentence.
 fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static str, String) {
     let all = cells.len();
     let noun = |n: usize| if n == 1 { "cell" } else { "cells" };
@@ -213,7 +212,7 @@ fn facts(manifest: &Manifest, summary: &Summary) -> Vec<Entry> {
     facts
 }
 
-/// What does not vary, as far as people ask for it.
+/// Returns the coordinates that do not vary, for the axes that matter to a reader.
 fn common(names: &Coordinates) -> String {
     let fields: Vec<&str> = AXES
         .iter()
@@ -224,7 +223,7 @@ fn common(names: &Coordinates) -> String {
     names.title(&fields, &key)
 }
 
-/// The load of a cell: which axis, and where on it.
+/// Returns the load axis of a cell and the cell's value on it.
 pub(super) fn load(cell: &CellSummary) -> (&'static str, AxisValue) {
     let on = |field: &&'static str| {
         let value = find_axis(field).map_or(AxisValue::Absent, |axis| (axis.get)(&cell.cell));
@@ -233,22 +232,22 @@ pub(super) fn load(cell: &CellSummary) -> (&'static str, AxisValue) {
     LOADS.iter().find_map(on).unwrap_or(("users", AxisValue::Absent))
 }
 
-/// `20 users`.
+/// Returns the load of a cell as text: `20 users`.
 pub(super) fn load_name(cell: &CellSummary) -> String {
     let (field, value) = load(cell);
     names::counted(field, &value)
 }
 
-/// The axes that make a context, and where a cell is on them.
+/// Returns the values of a cell on the axes in `fields`, which make up a context.
 pub(super) fn context(cell: &CellSummary, fields: &[&str]) -> Vec<AxisValue> {
     fields.iter().filter_map(|field| find_axis(field)).map(|axis| (axis.get)(&cell.cell)).collect()
 }
 
-/// A context of the grid while its cells come.
+/// Context of the grid under construction.
 struct GridBuilder {
     title: String,
     columns: Keyed<String, String>,
-    /// Each tier with its squares and their columns.
+    /// Rows by tier; each has the tier's name, and its squares with their column indices.
     rows: Keyed<String, (String, Vec<(usize, GridSquare)>)>,
 }
 
@@ -285,7 +284,7 @@ impl GridBuilder {
     }
 }
 
-/// The class and the word of a cell.
+/// Returns the CSS class and the displayed word of a cell.
 fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
     let (state, word) = words(view.slo_verdict);
     let unfit = match &cell.validity {
@@ -303,7 +302,7 @@ fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
     let (state, said) = state(cell, view);
     let is_fit = cell.validity == Validity::Ok;
     let shown = &view.shown.p95;
-    // In a square there is room for the reason alone.
+    // A square has room for the reason only.
     let reason = shown.split_once('(').map(|(_, reason)| reason.trim_end_matches(')'));
     GridSquare {
         id: view.id.clone(),
@@ -316,12 +315,12 @@ fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
     }
 }
 
-/// A number has its unit; a refusal has none.
+/// Appends the unit to a number; a reason for a missing value gets none.
 fn with_unit(shown: String, unit: &str) -> String {
     if shown.starts_with(text::NOTHING) { shown } else { format!("{shown} {unit}") }
 }
 
-/// What decided a cell's verdict.
+/// Returns the threshold result that decided a cell's verdict.
 fn why(cell: &CellSummary, view: &CellView) -> String {
     match &cell.validity {
         Validity::Invalid(reason) | Validity::Unsupported(reason) | Validity::Refused(reason) => return reason.clone(),
@@ -336,7 +335,7 @@ fn why(cell: &CellSummary, view: &CellView) -> String {
     decided.map(row).collect::<Vec<_>>().join("; ")
 }
 
-/// A column of the matrix: its name, and what a cell has there.
+/// Function that computes the value of a table column for a cell.
 type Value = fn(&CellSummary, &CellView) -> MatrixValue;
 
 const NUMBERS: [(&str, Value); 9] = [
@@ -361,7 +360,7 @@ const NUMBERS: [(&str, Value); 9] = [
 
 const TTFT: (&str, Value) = ("first token p95, ms", |cell, _| percentile(cell.ttft.as_ref(), 0.95));
 
-/// A percentile that is refused is not sorted by either.
+/// Returns a percentile. A percentile that is not shown has no sort key either.
 fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
     let Some(latency) = latency else { return plain(text::NOTHING.into(), None) };
     let percentile = latency.percentile(p);
@@ -373,7 +372,7 @@ fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
 }
 
 fn plain(text: String, number: Option<f64>) -> MatrixValue {
-    // To sort by, six decimals are enough.
+    // Six decimals are enough for a sort key.
     MatrixValue { text, number: number.map(|number| (number * 1e6).round() / 1e6) }
 }
 

@@ -1,5 +1,4 @@
-//! What a cell's page has beside its numbers: charts over time, the distribution, phases, and the slowest
-//! requests.
+//! Additional content of a cell's page: charts over time, the distribution, phases, and the slowest requests.
 
 use super::cell::Entry;
 use super::figures::Frame;
@@ -12,13 +11,13 @@ use crate::stats::{CellSummary, Latency};
 use crate::units::timestamp;
 use serde::Serialize;
 
-/// Points of a line over time: enough to see every turn of it, and a page stays small.
+/// Maximum number of points of a line over time. It shows every trend and keeps the page small.
 const POINTS: usize = 120;
 
-/// Bins of a distribution.
+/// Number of bins of a distribution.
 const BINS: usize = 40;
 
-/// Places of percentiles among Locust's levels.
+/// Indices of percentiles in Locust's list of percentile ranks.
 const P50: usize = 0;
 const P95: usize = 5;
 
@@ -28,59 +27,58 @@ const AMBER: usize = 1;
 const GREEN: usize = 2;
 const RED: usize = 5;
 
-/// What the page has beside the cell's numbers.
+/// Additional content of a cell's page.
 #[derive(Debug, Serialize)]
 pub(crate) struct PageView {
-    /// Locust's percentiles of the response time, as people read them.
+    /// Response-time percentiles at Locust's ranks, formatted.
     pub(crate) percentiles: Vec<Entry>,
-    /// One per phase in which anything was sent.
+    /// One row per phase in which requests were sent.
     pub(crate) phases: Vec<PhaseRow>,
-    /// The slowest first.
+    /// Slowest requests, the slowest first.
     pub(crate) slowest: Vec<SlowRow>,
-    /// Requests were in flight while this machine stood still: they are excluded from the slowest.
+    /// Whether requests in flight during a standstill of this machine were excluded from the slowest.
     pub(crate) excludes_stalled: bool,
-    /// By the stem of their names.
+    /// Charts, keyed by the stem of their file name.
     #[serde(skip)]
     pub(crate) figures: Vec<(&'static str, Figure)>,
 }
 
-/// A phase as people read it.
+/// Phase of a cell, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct PhaseRow {
     /// `ramp`, `steady` or `drain`.
     pub(crate) name: &'static str,
-    /// What that is.
+    /// Explanation of the phase.
     pub(crate) what: &'static str,
-    /// All that were sent in it.
+    /// Number of requests sent in the phase.
     pub(crate) requests: String,
-    /// Of all requests.
+    /// Failures as a percentage of the phase's requests.
     pub(crate) failure_rate: String,
-    /// Milliseconds, or why not.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p50: String,
-    /// As above.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p95: String,
 }
 
-/// A slow request as people read it.
+/// Slow request, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct SlowRow {
-    /// Milliseconds.
+    /// Response time, milliseconds.
     pub(crate) response: String,
-    /// When it began, from the start of its turn, seconds.
+    /// Start, seconds from the start of the cell run.
     pub(crate) start: String,
-    /// When it ended, UTC.
+    /// Time of its end, UTC.
     pub(crate) ended: String,
     /// See [`PhaseRow::name`].
     pub(crate) phase: &'static str,
-    /// `succeeded`, or why not.
+    /// `succeeded`, or the kind of failure.
     pub(crate) end: String,
-    /// Milliseconds.
+    /// Latency that the service reported, milliseconds.
     pub(crate) server: String,
-    /// Milliseconds.
+    /// Time to first token, milliseconds.
     pub(crate) ttft: String,
-    /// Tokens.
     pub(crate) output_tokens: String,
-    /// What AWS support asks for; may be empty.
+    /// Request id for AWS support; may be empty.
     pub(crate) request_id: String,
 }
 
@@ -89,7 +87,7 @@ pub(super) fn view(frame: &Frame, summary: &CellSummary) -> PageView {
     let n = latency.observations();
     let level = |p: f64| Entry {
         label: format!("{}%", text::number(p * 100.0)),
-        // The largest is what it is, however few there are.
+        // The maximum is shown for any sample size.
         value: if p < 1.0 { text::percentile(latency.percentile(p), n) } else { text::ms_or_nothing(latency.max_ms) },
     };
     PageView {
@@ -154,16 +152,17 @@ fn figures(frame: &Frame, summary: &CellSummary) -> Vec<(&'static str, Figure)> 
     figures
 }
 
-/// Every so-manieth second: what a row says covers ten.
+/// Returns every nth row, at most about [`POINTS`] rows. Each row covers the last ten seconds, so steps of up to 10
+/// omit no data.
 fn thinned(rows: &[HistoryRow]) -> Vec<&HistoryRow> {
     let step = rows.len().div_ceil(POINTS).max(1);
     rows.iter().enumerate().filter(|(index, row)| index % step == 0 || row.second == 1).map(|(_, row)| row).collect()
 }
 
-/// A value of a row, and what is said of it.
+/// Function that returns a value of a row.
 type Value = fn(&HistoryRow) -> Option<f64>;
 
-/// A line of a chart over time: its name, its colour, and its value in a row.
+/// Line of a chart over time: its name, its hue, and the function that returns its value in a row.
 type Drawn<'a> = (&'a str, usize, &'a dyn Fn(&HistoryRow) -> Option<f64>);
 
 fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&HistoryRow]) -> Vec<(&'static str, Figure)> {
@@ -201,7 +200,7 @@ fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&HistoryRow]) -> Vec<
     figures.into_iter().filter_map(|(stem, figure)| Some((stem, figure?))).collect()
 }
 
-/// A chart over time; nothing where there is nothing to draw.
+/// Returns a chart over time, or `None` if there is no data.
 fn timed(
     frame: &Frame,
     rows: &[&HistoryRow],
@@ -226,7 +225,7 @@ fn timed(
     (!is_empty).then(|| frame.figure(title, notes, series, Body::Lines(body)))
 }
 
-/// A line for every stretch without a gap: nothing ended there, or another turn begins.
+/// Returns one line per uninterrupted stretch. A line ends if a row has no value or another cell run begins.
 fn parts(
     rows: &[&HistoryRow],
     series: usize,
@@ -250,7 +249,7 @@ fn parts(
     lines
 }
 
-/// How the response times of the latency window lie, up to a little above their p99.
+/// Returns the distribution of the response times in the latency window, up to slightly above p99.
 fn distribution(frame: &Frame, latency: &Latency) -> Option<Figure> {
     let top_ms = latency.value_ms(0.99)? * 1.05;
     let (counts, beyond) = latency.bins(top_ms, BINS);
@@ -281,7 +280,7 @@ fn distribution(frame: &Frame, latency: &Latency) -> Option<Figure> {
     ))
 }
 
-/// The percentile curves of the response time, and of a stream's first token.
+/// Returns the percentile curves of the response time and, for streams, of the time to first token.
 fn curves(frame: &Frame, summary: &CellSummary) -> Option<Figure> {
     const CURVE: [f64; 16] = [0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999];
     let of = |latency: &Latency, series: usize, name: &str| {

@@ -1,5 +1,5 @@
-//! The price of a threshold as a table: at each load and for each limit on p95, who meets it for the
-//! least money, with the evidence.
+//! The cost of a threshold as a table: at each load and for each p95 limit, the cheapest model and tier that meets it,
+//! with the evidence.
 
 use super::names::Coordinates;
 use super::overview::{context, load_name};
@@ -10,57 +10,57 @@ use crate::units::Keyed;
 use crate::verdict::price::{CheapestOffer, MeetsLimit, OfferGroup, is_p95, limits, offer_groups};
 use serde::Serialize;
 
-/// All answers.
+/// Table of the cheapest offers.
 #[derive(Debug, Serialize)]
 pub(crate) struct PriceView {
-    /// The answer in a sentence; empty where no price is known.
+    /// Summary in one sentence.
     pub(crate) headline: String,
-    /// Where the limits come from.
+    /// Origin of the limits.
     pub(crate) caption: String,
-    /// `1.0 s`.
+    /// Limits as text, for example `1.0 s`.
     pub(crate) limits: Vec<String>,
-    /// One per load and context.
+    /// One row per load and context.
     pub(crate) rows: Vec<PriceRow>,
 }
 
-/// A load in a context.
+/// One load in one context.
 #[derive(Debug, Serialize)]
 pub(crate) struct PriceRow {
-    /// `prompt small`; empty where nothing else varies.
+    /// For example `prompt small`; empty if nothing else varies.
     pub(crate) context: String,
-    /// `20 users`.
+    /// For example `20 users`.
     pub(crate) load: String,
-    /// By limit.
+    /// Answers by limit.
     pub(crate) answers: Vec<PriceAnswer>,
-    /// All that was asked.
+    /// All offers at this load.
     pub(crate) offers: Vec<OfferView>,
 }
 
-/// Who meets a limit.
+/// Cheapest offer that meets a limit.
 #[derive(Debug, Serialize)]
 pub(crate) struct PriceAnswer {
     /// `pass`, `fail` or `unknown`.
     pub(crate) state: &'static str,
-    /// `flex`, `nobody`, `inconclusive`.
+    /// For example `flex`, `none` or `inconclusive`.
     pub(crate) who: String,
-    /// `0.1463 USD`, or nothing.
+    /// For example `0.1463 USD`; may be empty.
     pub(crate) cost: String,
 }
 
-/// A model and tier.
+/// One model and tier.
 #[derive(Debug, Serialize)]
 pub(crate) struct OfferView {
-    /// Of the cell.
+    /// Cell id.
     pub(crate) id: String,
-    /// `nova-2-lite flex`.
+    /// For example `nova-2-lite flex`.
     pub(crate) who: String,
-    /// US dollars per thousand replies.
+    /// US dollars per 1,000 replies.
     pub(crate) cost: String,
     /// Milliseconds.
     pub(crate) p95: String,
-    /// Its interval, or why there is none.
+    /// 95 % interval of p95, or the reason why there is none.
     pub(crate) interval: String,
-    /// By limit: `pass`, `fail` or `unknown`.
+    /// Whether the offer meets each limit: `pass`, `fail` or `unknown`.
     pub(crate) meets: Vec<&'static str>,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn view(plan: &Plan, summary: &Summary, names: &Coordinates) -> Price
     }
 }
 
-/// `90 ms`, `2.5 s`.
+/// Formats a limit: `90 ms`, `2.5 s`.
 fn limit(ms: f64) -> String {
     if ms < 1_000.0 { format!("{ms} ms") } else { format!("{} s", ms / 1e3) }
 }

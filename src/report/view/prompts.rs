@@ -1,13 +1,13 @@
-//! How many distinct prompts a run sent and how often each, for the whole run: of data sets and mixes, whose prompts are
-//! several.
+//! Number of distinct prompts of a run and how often each was sent. It applies to data sets and mixes, which have
+//! several prompts.
 
 use crate::stats::Summary;
 use std::collections::HashMap;
 
-/// Prompt sizes that are listed.
+/// Maximum number of prompt sizes that the note lists.
 const LISTED: usize = 5;
 
-/// A sentence on the prompts of each prompt size that has several or a data set; nothing where none has.
+/// Returns a sentence on each prompt size with several prompts or a data set, or `None` if there is no such size.
 pub(super) fn note(summary: &Summary) -> Option<String> {
     let mut sizes: Vec<(&str, Vec<String>)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();

@@ -1,5 +1,4 @@
-//! What was run: the resolved plan with the origin of each value, the machine, the connections, the
-//! seed and the order.
+//! What was run: the resolved plan with the origin of each value, the machine, the connections, the seed and the order.
 
 use super::cell::Entry;
 use super::disturbances::cores;
@@ -9,36 +8,36 @@ use crate::units::timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-/// All of it.
+/// Section on the resolved plan and the order of execution.
 #[derive(Debug, Serialize)]
 pub(crate) struct RanView {
-    /// Label and value.
+    /// Facts about the run and its machine.
     pub(crate) facts: Vec<Entry>,
-    /// The plan, value by value.
+    /// Values of the plan.
     pub(crate) plan: Vec<PlanValue>,
-    /// The turns as they were to run.
+    /// Cell runs in the planned order.
     pub(crate) order: Vec<TurnView>,
 }
 
-/// A value of the plan.
+/// Value of the plan.
 #[derive(Debug, Serialize)]
 pub(crate) struct PlanValue {
-    /// `matrix.user_counts`.
+    /// For example `matrix.user_counts`.
     pub(crate) key: String,
-    /// As the plan says it.
+    /// In the syntax of a plan.
     pub(crate) value: String,
-    /// `plans/nova.toml:7`, `--user-counts` or `default`.
+    /// For example `plans/nova.toml:7`, `--user-counts` or `default`.
     pub(crate) origin: String,
-    /// Somebody said it.
+    /// Whether the value was set, as opposed to a default.
     pub(crate) is_set: bool,
 }
 
-/// A turn.
+/// One cell run.
 #[derive(Debug, Serialize)]
 pub(crate) struct TurnView {
-    /// Of the cell.
+    /// Cell id.
     pub(crate) id: String,
-    /// Repetition and attempt, where there are several; how it ended, where it did not finish.
+    /// Repetition and attempt, if there are several, and how the cell run ended, if it did not finish.
     pub(crate) note: String,
 }
 
@@ -67,7 +66,7 @@ pub(super) fn view(manifest: &Manifest) -> RanView {
     RanView { facts, plan: values(manifest), order: order(manifest) }
 }
 
-/// Every value that has an origin; the simulator's where it was used and somebody set them.
+/// Returns every value that has an origin. Values of the simulator are included only if it was used and they were set.
 fn values(manifest: &Manifest) -> Vec<PlanValue> {
     let tree = serde_json::to_value(&manifest.plan).unwrap_or_default();
     let shown = manifest.origins.iter().filter_map(|(key, origin)| {
@@ -88,7 +87,7 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        // As the plan says it.
+        // Tables keep the syntax of a plan.
         table @ Value::Object(_) => {
             toml::Value::try_from(table).map_or_else(|_| table.to_string(), |toml| toml.to_string())
         }

@@ -1,4 +1,4 @@
-//! Verdicts on thresholds: bound and measured value side by side.
+//! Verdicts on thresholds: limit and measured value side by side.
 
 use super::text;
 use crate::matrix::Cell;
@@ -12,49 +12,49 @@ use std::collections::HashMap;
 /// One bound of one threshold in one cell.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct SloRow {
-    /// The threshold's number in the plan, from 1.
+    /// Number of the threshold in the plan, from 1.
     pub(crate) number: usize,
-    /// Its name, or `slo 1`.
+    /// Name of the threshold, or `slo 1`.
     pub(crate) title: String,
-    /// The cell.
+    /// Cell id.
     pub(crate) test_id: String,
-    /// `p95`.
+    /// For example `p95`.
     pub(crate) metric: String,
     /// `PASS`, `FAIL` or `INCONCLUSIVE`.
     pub(crate) verdict: &'static str,
-    /// The same as a class: `pass`, `fail` or `unknown`.
+    /// CSS class of the verdict: `pass`, `fail` or `unknown`.
     pub(crate) state: &'static str,
-    /// Why, where the numbers do not say it.
+    /// Reason of the verdict, if the numbers do not show it.
     pub(crate) reason: String,
-    /// The bound for people: `<= 2,500 ms`.
+    /// Bound, formatted: `<= 2,500 ms`.
     pub(crate) bound: String,
-    /// What was measured, for people.
+    /// Measured value, formatted.
     pub(crate) measured: String,
-    /// Its 95 % interval, for people.
+    /// 95 % interval of the measured value, formatted.
     pub(crate) interval: String,
-    /// The bound, in `unit`.
+    /// Limit of the bound, in `unit`.
     pub(crate) limit: f64,
     /// `<=` or `>=`.
     pub(crate) relation: &'static str,
     /// `ms`, `share` or `per_sec`.
     pub(crate) unit: &'static str,
-    /// As measured, in `unit`.
+    /// Measured value, in `unit`.
     pub(crate) value: Option<f64>,
-    /// The interval's lower end.
+    /// Lower end of the interval.
     pub(crate) low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the interval.
     pub(crate) high: Option<f64>,
 }
 
 /// All verdicts of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct SloView {
-    /// In the plan's order.
+    /// Rows in the order of the plan.
     pub(crate) rows: Vec<SloRow>,
-    /// The indices of those of each cell, by its id.
+    /// Indices of a cell's rows, by cell id.
     #[serde(skip)]
     by_cell: HashMap<String, Vec<usize>>,
-    /// Their indices in the order in which people should read them: failures first.
+    /// Indices of the rows in display order, failures first.
     #[serde(skip)]
     order: Vec<usize>,
     /// `thresholds: 1 FAIL, 0 INCONCLUSIVE, 5 PASS`; empty without thresholds.
@@ -62,13 +62,13 @@ pub(crate) struct SloView {
 }
 
 impl SloView {
-    /// Those of one cell.
+    /// Returns the rows of one cell.
     pub(super) fn of_cell(&self, test_id: &str) -> Vec<SloRow> {
         let indices = self.by_cell.get(test_id).map_or(&[][..], Vec::as_slice);
         indices.iter().map(|index| self.rows[*index].clone()).collect()
     }
 
-    /// As people should read them: failures first.
+    /// Returns the rows in display order, failures first.
     pub(crate) fn rows_in_order(&self) -> impl Iterator<Item = &SloRow> {
         self.order.iter().map(|index| &self.rows[*index])
     }
@@ -93,7 +93,7 @@ pub(super) fn view(plan: &Plan, summary: &Summary, results: &[BoundResult]) -> S
     }
 }
 
-/// What is said of a cell in one word: the worst of its verdicts; empty where no threshold is meant for it.
+/// Returns the worst verdict of a cell, or an empty string if no threshold applies to it.
 pub(super) fn word(rows: &[SloRow]) -> &'static str {
     let has = |verdict: &Verdict| rows.iter().any(|row| row.verdict == verdict.key());
     Verdict::ALL.iter().find(|verdict| has(verdict)).map_or("", |verdict| verdict.key())
@@ -128,7 +128,7 @@ fn relation(bound: &Bound) -> &'static str {
     if bound.is_upper() { "<=" } else { ">=" }
 }
 
-/// A bound for people: `<= 2,500 ms`, `>= 12.0 /s (ttft 800ms)`.
+/// Formats a bound: `<= 2,500 ms`, `>= 12.0 /s (ttft 800ms)`.
 pub(crate) fn shown(bound: &Bound) -> String {
     let limits = match bound {
         Bound::Goodput { limits, .. } => format!(" ({})", limits_of(limits)),
@@ -151,7 +151,7 @@ fn number(bound: &Bound, value: f64) -> String {
     }
 }
 
-/// Two decimals, since bounds of shares are small.
+/// Formats a share with two decimals, since bounds of shares are small.
 fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.000_05 { "< 0.01 %".into() } else { format!("{:.2} %", share * 100.0) }
 }

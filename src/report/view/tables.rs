@@ -1,23 +1,22 @@
-//! The tables that the old tool printed at the end of a run. They pool samples, never average
-//! percentiles or averages.
+//! The tables that the original tool printed at the end of a run. They pool samples and never average percentiles or
+//! averages.
 
 use super::names::Coordinates;
 use super::text;
 use crate::stats::{Pool, Summary};
 use serde::Serialize;
 
-/// A small table: what is grouped, and one number per group.
+/// Small table with one number per group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Table {
-    /// For people.
     pub(crate) title: String,
-    /// Group and number.
+    /// Group and its number.
     pub(crate) rows: Vec<(String, String)>,
 }
 
 type Number = fn(&Pool) -> String;
 
-/// In the order of the old tool.
+/// Returns the tables in the order of the original tool.
 pub(super) fn tables(summary: &Summary, names: &Coordinates) -> Vec<Table> {
     let average: Number = |pool| with_unit(text::ms_or_nothing(pool.latency.mean_ms));
     let p95: Number = |pool| with_unit(text::percentile(pool.latency.percentile(0.95), pool.latency.observations()));
@@ -45,7 +44,7 @@ pub(super) fn tables(summary: &Summary, names: &Coordinates) -> Vec<Table> {
     ]
 }
 
-/// Milliseconds have their unit; a refusal has none.
+/// Appends the unit to milliseconds; a reason for a missing value gets none.
 fn with_unit(shown: String) -> String {
     if shown.starts_with(text::NOTHING) { shown } else { format!("{shown} ms") }
 }

@@ -1,11 +1,11 @@
-//! Numbers as people read them. What is too uncertain is refused, with the reason.
+//! Formatting of numbers for people. A number that is too uncertain is replaced by the reason.
 
 use crate::stats::percentile::{Percentile, Quality};
 
-/// What stands where there is nothing to say.
+/// Text for a value that is not available.
 pub(crate) const NOTHING: &str = "n/a";
 
-/// Milliseconds with the digits that matter: `1,204`, `83.4`, `0.52`.
+/// Formats milliseconds with the significant digits: `1,204`, `83.4`, `0.52`.
 pub(crate) fn ms(value: f64) -> String {
     if value >= 99.95 {
         thousands(value, 0)
@@ -16,12 +16,12 @@ pub(crate) fn ms(value: f64) -> String {
     }
 }
 
-/// As [`ms`]; `n/a` where there is nothing.
+/// Formats milliseconds as [`ms`] does; returns `n/a` for `None`.
 pub(crate) fn ms_or_nothing(value: Option<f64>) -> String {
     value.map_or_else(|| NOTHING.into(), ms)
 }
 
-/// A percentile, or why it is not shown.
+/// Formats a percentile, or returns the reason why it is not shown.
 pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
     let Some(percentile) = percentile else { return NOTHING.into() };
     let value = ms(percentile.value_ms);
@@ -33,18 +33,18 @@ pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
     }
 }
 
-/// The ends of an interval in milliseconds: `88.0 to 93.2`.
+/// Formats the ends of an interval in milliseconds: `88.0 to 93.2`.
 pub(crate) fn range(low: Option<f64>, high: Option<f64>) -> String {
     let end = |end: Option<f64>| end.map_or_else(|| "open".into(), ms);
     format!("{} to {}", end(low), end(high))
 }
 
-/// A rate with the digits that matter.
+/// Formats a rate with the significant digits.
 pub(crate) fn rate(value: Option<f64>) -> String {
     ms_or_nothing(value)
 }
 
-/// `2.5 %`; what is not zero is not shown as zero.
+/// Formats a share as `2.5 %`. A nonzero share is never shown as zero.
 pub(crate) fn percent(share: Option<f64>) -> String {
     match share {
         None => NOTHING.into(),
@@ -53,15 +53,15 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// With the decimals that it has, three at most: `50`, `99.9`.
+/// Formats a number with the decimals it has, at most three: `50`, `99.9`.
 pub(crate) fn number(value: f64) -> String {
     ((value * 1e3).round() / 1e3).to_string()
 }
 
-/// The longest text of a service or a plan in a list for people, in characters.
+/// Maximum length of a text from a service or a plan in a list for people, in characters.
 const LONGEST: usize = 300;
 
-/// A text that a list has room for. The whole text is in the files.
+/// Truncates a text for a list. The files contain the whole text.
 pub(crate) fn clipped(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -69,12 +69,12 @@ pub(crate) fn clipped(text: &str) -> String {
     }
 }
 
-/// The line that ends a list of which `left_out` entries are not shown; empty where all are.
+/// Returns the last line of a list that omits `left_out` entries, or an empty string if it omits none.
 pub(crate) fn more(left_out: usize, file: &str) -> String {
     if left_out == 0 { String::new() } else { format!("... and {} more in {file}", thousands(left_out as f64, 0)) }
 }
 
-/// Some ids and the number of the others: `a, b, c and 24 more`.
+/// Returns the first ids and the number of the others: `a, b, c and 24 more`.
 pub(crate) fn some_of(ids: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = ids[..ids.len().min(SHOWN)].join(", ");
@@ -84,7 +84,7 @@ pub(crate) fn some_of(ids: &[String]) -> String {
     }
 }
 
-/// `12,345.6` with so many decimals.
+/// Formats a number with thousands separators and the given number of decimals: `12,345.6`.
 pub(crate) fn thousands(value: f64, decimals: usize) -> String {
     let plain = format!("{value:.decimals$}");
     let (whole, fraction) =

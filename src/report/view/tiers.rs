@@ -1,4 +1,4 @@
-//! Tiers against `default` as numbers and as sentences.
+//! Tiers compared with `default`, as numbers and as sentences.
 
 use super::text;
 use super::warnings::WarningView;
@@ -12,65 +12,64 @@ use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-/// All comparisons of a run.
+/// All tier comparisons of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct TiersView {
-    /// How to read them; empty where nothing could be compared.
+    /// Explanation of the comparison; empty if nothing could be compared.
     pub(crate) caption: String,
-    /// In matrix order; empty where the plan has no `default`, or nothing else.
+    /// Tiers in matrix order; empty if the plan does not contain `default` and another tier.
     pub(crate) tiers: Vec<TierView>,
 }
 
-/// One tier against `default` in one context.
+/// Comparison of one tier with `default` in one context.
 #[derive(Debug, Serialize)]
 pub(crate) struct TierView {
-    /// Of the tier's cell.
+    /// Id of the tier's cell.
     pub(crate) id: String,
-    /// The tier.
     pub(crate) tier: String,
-    /// The context: a field and a coordinate for every axis but the tier.
+    /// Context: column and coordinate of every axis except the tier.
     pub(crate) context: Vec<(&'static str, AxisValue)>,
-    /// `flex is 1.21x slower at p50 (1.15..1.28), 1.19x slower at p95 (1.05..1.34); within this session`.
+    /// For example `flex is 1.21x slower at p50 (1.15..1.28), 1.19x slower at p95 (1.05..1.34); within this session`.
     pub(crate) sentence: String,
-    /// Some number could be compared.
+    /// Whether at least one metric could be compared.
     pub(crate) is_compared: bool,
-    /// One per number.
+    /// One row per metric.
     pub(crate) rows: Vec<TierRow>,
-    /// What to know about them.
+    /// Warnings about the comparison.
     pub(crate) warnings: Vec<WarningView>,
 }
 
-/// One number of a tier beside `default`'s.
+/// One metric of a tier and of `default`.
 #[derive(Debug, Serialize)]
 pub(crate) struct TierRow {
-    /// The column of `consolidated_results` that it is in.
+    /// Name of its column in `consolidated_results`.
     pub(crate) metric: &'static str,
-    /// For people.
+    /// Display name.
     pub(crate) label: &'static str,
-    /// Of `default`; with repetitions the geometric mean of theirs.
+    /// Value of `default`; the geometric mean over its repetitions, if there are several.
     pub(crate) default: Option<f64>,
-    /// Of the tier.
+    /// Value of the tier.
     pub(crate) tier: Option<f64>,
-    /// Tier minus default.
+    /// Tier minus `default`.
     pub(crate) difference: Option<f64>,
-    /// Tier over default.
+    /// Tier divided by `default`.
     pub(crate) ratio: Option<f64>,
-    /// Its interval.
+    /// Lower end of the ratio's interval.
     pub(crate) low: Option<f64>,
-    /// As above.
+    /// Upper end of the ratio's interval.
     pub(crate) high: Option<f64>,
-    /// `paired t over 5 repetitions`, `within this session`; empty where nothing is compared.
+    /// For example `paired t over 5 repetitions` or `within this session`; empty if nothing is compared.
     pub(crate) basis: String,
-    /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference` or `not_compared`; of prices
-    /// `cheaper`, `dearer` or `same_price`.
+    /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference` or `not_compared`; for prices `cheaper`,
+    /// `more expensive` or `same_price`.
     pub(crate) verdict: &'static str,
-    /// Why it is not compared; else empty.
+    /// Reason why the metric is not compared; otherwise empty.
     pub(crate) reason: String,
-    /// The same as people read them.
+    /// The row, formatted.
     pub(crate) shown: ShownRow,
 }
 
-/// A row as people read it.
+/// Row of a comparison, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct ShownRow {
     /// See [`TierRow`].
@@ -83,7 +82,7 @@ pub(crate) struct ShownRow {
     pub(crate) ratio: String,
     /// See [`TierRow`].
     pub(crate) interval: String,
-    /// `1.21x slower`, `no significant difference`, or why nothing is said.
+    /// For example `1.21x slower` or `no significant difference`, or the reason why there is no verdict.
     pub(crate) verdict: String,
 }
 
@@ -138,7 +137,7 @@ fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
     }
 }
 
-/// What p50 and p95 say.
+/// Returns the sentence on p50 and p95.
 fn sentence(tier: &str, rows: &[Row]) -> String {
     let deciding: Vec<&Row> = rows.iter().filter(|row| row.compared.decides).collect();
     let reasons: Vec<&NotCompared> = deciding.iter().filter_map(|row| row.outcome.as_ref().err()).collect();
@@ -206,7 +205,7 @@ fn numbers(row: &Row, tier: &str) -> TierRow {
     }
 }
 
-/// What a thousand replies cost, counted and not estimated.
+/// Returns the row of the cost per 1,000 replies. The cost is counted, not estimated, so it has no interval.
 fn price((default, tier): (f64, f64)) -> TierRow {
     let shown = |usd: f64| format!("{usd:.4}");
     let ratio = (default > 0.0).then(|| tier / default);
@@ -245,7 +244,7 @@ fn costs(price: Option<(f64, f64)>) -> String {
     }
 }
 
-/// As in the files.
+/// Returns the key of the verdict in the files.
 fn key(row: &Row, contrast: &Contrast) -> &'static str {
     match (contrast.verdict(), row.compared.is_time) {
         (Verdict::NotDifferent, _) => "no_significant_difference",
@@ -256,14 +255,15 @@ fn key(row: &Row, contrast: &Contrast) -> &'static str {
     }
 }
 
-/// `1.21x slower`; what is faster takes that many times less.
+/// Formats a ratio with its direction: `1.21x slower`. A ratio below 1 is inverted, so "faster" states by what factor
+/// the tier takes less time.
 fn times(row: &Row, contrast: &Contrast) -> String {
     let ratio = contrast.ratio.value;
     let ratio = if contrast.verdict() == Verdict::Lower { 1.0 / ratio } else { ratio };
     format!("{ratio:.2}x {}", key(row, contrast))
 }
 
-/// The interval of what [`times`] says.
+/// Returns the interval of the ratio that [`times`] returns.
 fn interval(contrast: &Contrast) -> String {
     let (low, high) = (contrast.ratio.low, contrast.ratio.high);
     let (low, high) = if contrast.verdict() == Verdict::Lower { (1.0 / high, 1.0 / low) } else { (low, high) };
@@ -302,7 +302,7 @@ fn reason(missing: &NotCompared, tier: &str) -> String {
     }
 }
 
-/// Returns a note if replies name no tier.
+/// Returns a note if replies do not name the tier that served them.
 pub(super) fn untold(summary: &Summary) -> Option<String> {
     let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
     let untold = sum(|cell| cell.unreported_tiers);

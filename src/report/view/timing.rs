@@ -1,52 +1,51 @@
-//! Times of a cell as tables for people: one table per metric, a row per statistic.
+//! Latencies of a cell as tables for people: one table per metric, one row per statistic.
 
 use super::text;
 use crate::stats::{CellSummary, Latency, StageSummary};
 use serde::Serialize;
 
-/// Times of one metric.
+/// Latency table of one metric.
 #[derive(Debug, Serialize)]
 pub(crate) struct TimingTable {
-    /// For people.
+    /// Display name of the metric.
     pub(crate) title: &'static str,
-    /// What they are of.
+    /// Description of the sample.
     pub(crate) caption: String,
-    /// One per statistic.
+    /// One row per statistic.
     pub(crate) rows: Vec<TimingRow>,
 }
 
-/// A statistic as people read it.
+/// Statistic, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct TimingRow {
-    /// `p95`.
+    /// For example `p95`.
     pub(crate) label: String,
-    /// Milliseconds, or why not.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) value: String,
-    /// Its 95 % interval; empty for what has none.
+    /// 95 % interval; empty for a statistic without one.
     pub(crate) interval: String,
 }
 
-/// A stage of a load profile as people read it.
+/// Stage of a load profile, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct StageRow {
-    /// `30s to 1m 40s`.
+    /// For example `30s to 1m 40s`.
     pub(crate) span: String,
-    /// `to 100 users`.
+    /// For example `to 100 users`.
     pub(crate) load: String,
-    /// All requests that were due in it.
+    /// Number of requests whose intended start lies in the stage.
     pub(crate) requests: u64,
-    /// Of all requests.
+    /// Failures as a percentage of these requests.
     pub(crate) failure_rate: String,
-    /// Per second.
     pub(crate) requests_per_sec: String,
-    /// Milliseconds, or why not.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p50: String,
-    /// As above.
+    /// Milliseconds, or the reason why it is not shown.
     pub(crate) p95: String,
 }
 
-/// The tables of a cell; `caption` says what response times are of, `further` which percentiles were
-/// asked for.
+/// Returns the latency tables of a cell. `caption` describes the response-time sample, `further` contains the
+/// additional percentile ranks of the plan.
 pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) -> Vec<TimingTable> {
     let of = |title, caption: &str, latency: &Latency| TimingTable {
         title,
@@ -110,7 +109,7 @@ fn rows(latency: &Latency, further: &[f64]) -> Vec<TimingRow> {
     rows
 }
 
-/// The stages of a cell.
+/// Returns the stages of a cell's load profile.
 pub(super) fn stages(summary: &CellSummary) -> Vec<StageRow> {
     let row = |stage: &StageSummary| {
         let seconds = |ms: f64| text::thousands(ms / 1e3, 1);

@@ -1,4 +1,4 @@
-//! What to know about the numbers of one cell, in sentences.
+//! Warnings about the numbers of one cell, in sentences.
 
 use super::disturbances;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
@@ -8,16 +8,16 @@ use crate::units::pattern::pattern;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What to know about the numbers.
+/// Warning about the numbers of a cell.
 #[derive(Debug, Serialize)]
 pub(crate) struct WarningView {
-    /// For machines.
+    /// Machine-readable kind.
     pub(crate) key: &'static str,
-    /// For people.
+    /// Text for people.
     pub(crate) text: String,
 }
 
-/// What spoils the numbers first, then what stopped the cell, then the rest.
+/// Returns the warnings of a cell: first the reason why it is INVALID, then why it stopped, then the others.
 pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRunReport]) -> Vec<WarningView> {
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => {
@@ -37,7 +37,7 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRun
         .collect()
 }
 
-/// Why repetitions of a cell stopped early: one warning of each kind, however many repetitions have it.
+/// Returns why repetitions of a cell stopped early: one warning per kind, for any number of repetitions.
 fn stops(turns: &[&CellRunReport]) -> impl Iterator<Item = WarningView> {
     const REASONS: usize = 3;
     let kinds =
@@ -86,7 +86,7 @@ fn warning_text(warning: Warning, manifest: &Manifest, summary: &CellSummary) ->
     }
 }
 
-/// What spoiled the numbers of a cell, and what to do.
+/// Returns why the numbers of a cell are INVALID, with a suggested fix.
 fn spoiled(manifest: &Manifest, summary: &CellSummary, reason: &str) -> String {
     let hint = disturbances::hint(&summary.health);
     match (&summary.missing, &manifest.shards) {
