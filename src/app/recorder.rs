@@ -327,7 +327,7 @@ mod tests {
         let finished = tokio::task::spawn_blocking(move || recorder.finish(&stop).map(drop)).await.unwrap();
         let error = finished.unwrap_err();
         assert_eq!(error.exit_code(), 130);
-        assert!(error.to_string().starts_with("interrupted before the disk took the last 2."), "{error}");
+        assert!(error.to_string().starts_with("interrupted before the disk accepted the last 2."), "{error}");
         watching.abort();
     }
 

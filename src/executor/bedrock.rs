@@ -155,7 +155,7 @@ impl Bedrock {
         let (config, bearer_token) = signing::configuration(target, http_client).await?;
         let region = config.region().ok_or(SetupError::NoRegion)?.to_string();
         let endpoint = target.endpoint_url.as_ref().map_or("AWS", HttpUrl::as_str);
-        tracing::debug!(endpoint, region, simulated = target.simulated, "connected");
+        tracing::debug!(endpoint, region, simulated = target.simulated, "requests go to this endpoint");
         let mut builder = aws_sdk_bedrockruntime::config::Builder::from(&config)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())

@@ -209,10 +209,11 @@ fn numbers(row: &Row, tier: &str) -> TierRow {
 fn price((default, tier): (f64, f64)) -> TierRow {
     let shown = |usd: f64| format!("{usd:.4}");
     let ratio = (default > 0.0).then(|| tier / default);
-    let verdict = match tier.total_cmp(&default) {
-        Ordering::Less => "cheaper",
-        Ordering::Equal => "same_price",
-        Ordering::Greater => "more expensive",
+    // `tiers.csv` and `summary.json` keep their words.
+    let (verdict, text) = match tier.total_cmp(&default) {
+        Ordering::Less => ("cheaper", "cheaper"),
+        Ordering::Equal => ("same_price", "same price"),
+        Ordering::Greater => ("dearer", "more expensive"),
     };
     TierRow {
         metric: "cost_per_1k_requests",
@@ -232,7 +233,7 @@ fn price((default, tier): (f64, f64)) -> TierRow {
             difference: format!("{:+.4}", tier - default),
             ratio: ratio.map_or_else(|| text::NOTHING.into(), |ratio| format!("{ratio:.2}")),
             interval: String::new(),
-            verdict: verdict.replace('_', " "),
+            verdict: text.into(),
         },
     }
 }

@@ -225,7 +225,7 @@ fn a_plan_alone_selects_no_host_for_credentials() {
         }
         assert!(proxied.try_recv().is_err() && !scene.path("results").exists(), "{url}");
         let shown = scene.expect(0, scene.command(&["show", "plan.toml"])).stdout;
-        assert!(String::from_utf8(shown).unwrap().contains("no AWS credentials are sent there"), "{url}");
+        assert!(String::from_utf8(shown).unwrap().contains("no AWS credentials are sent to it"), "{url}");
         let code = if url.starts_with("http://") { 0 } else { 4 };
         scene.expect(code, run(&["--endpoint-url", url]));
         assert!(proxied.try_recv().is_ok(), "a flag is the user's own word: {url}");

@@ -89,7 +89,7 @@ fn costs_are_those_of_the_journal_and_the_price_file() {
     assert!(served_as_default, "and what default served costs what default costs");
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.contains(&format!("this would have cost {total:.8} USD, of 3 of 4 cells")), "{stdout}");
-    assert!(stdout.contains("cost not known: no price of anthropic.claude-sonnet-4-5-20250929-v1:0"), "{stdout}");
+    assert!(stdout.contains("cost not known: no price for anthropic.claude-sonnet-4-5-20250929-v1:0"), "{stdout}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_report_replaces_only_what_a_report_wrote() {
     // A run must not replace a report that was written elsewhere, unless it is told to.
     let run = ["run", "plan.toml", "--yes", "--no-preflight", "--results-dir", "elsewhere"];
     let message = stderr(&scene.expect(2, scene.command(&[&run[..], &FEW].concat())));
-    assert!(message.contains("elsewhere already holds"), "{message}");
+    assert!(message.contains("elsewhere already contains"), "{message}");
     scene.expect(0, scene.command(&[&run[..], &FEW, &["--overwrite"]].concat()));
 }
 
@@ -111,7 +111,7 @@ fn nothing_is_erased_for_a_run_that_cannot_start() {
     let before = contents(&scene, "results");
     let fails: [(i32, &[&str], &str); 4] = [
         (2, &["--set", "budget.max_output_tokens=1"], "no cell can start, so the existing results are kept"),
-        (2, &["--user-counts", "0"], "0 users send nothing"),
+        (2, &["--user-counts", "0"], "a user count is `0`"),
         (2, &["--only", "nothing*"], "nothing*"),
         (4, &["--set", "target.endpoint=\"aws\"", "--region", "us-east-1"], "credentials"),
     ];
@@ -143,7 +143,7 @@ fn a_cell_id_that_leads_elsewhere_is_refused() {
     ];
     for arguments in commands {
         let message = stderr(&scene.expect(2, scene.command(arguments)));
-        assert!(message.contains("`x/../../../../evil` is not the id of a cell"), "{arguments:?}: {message}");
+        assert!(message.contains("invalid cell id `x/../../../../evil`"), "{arguments:?}: {message}");
     }
     assert!(contents(&scene, "") == before);
 }

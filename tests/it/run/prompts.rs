@@ -366,7 +366,7 @@ fn show_states_how_often_the_prompts_of_a_data_set_are_expected() {
         String::from_utf8(scene.expect(0, scene.command(&arguments)).stdout).unwrap()
     };
     let expected = "qa: 3 distinct prompts, each expected to be sent 100 times per cell on average; \
-                    prompt caching or memorised replies may make latencies better than in production";
+                    prompt caching or memorised replies can make latencies lower than in production";
     assert!(show(&MANY).contains(expected), "{}", show(&MANY));
     let few = show(&["--requests", "3"]);
     assert!(few.contains("qa: 3 distinct prompts, each expected to be sent once per cell at most\n"), "{few}");

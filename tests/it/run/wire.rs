@@ -189,7 +189,7 @@ fn verbose_says_where_and_never_a_secret_or_a_prompt() {
     let mut command = scene.run_command(&["-vv"]);
     command.env("AWS_SECRET_ACCESS_KEY", "top-secret");
     let said = String::from_utf8(scene.expect(0, command).stderr).unwrap();
-    assert!(said.contains("requests go there") && said.contains("us.test.model-v1:0"), "{said}");
+    assert!(said.contains("requests go to this endpoint") && said.contains("us.test.model-v1:0"), "{said}");
     assert!(!said.contains("top-secret") && !said.contains("cloud computing"));
 }
 

@@ -580,6 +580,6 @@ fn merge_never_writes_outside_its_directory_or_over_foreign_files() {
     mark["files"]["manifest.json"] = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")).into();
     fs::write(shard.join("shard.json"), mark.to_string()).unwrap();
     let message = code(&machines.merge("a/b/c/d", &[]), 2);
-    assert!(message.contains("`x/../../../../evil` is not the id of a cell"), "{message}");
+    assert!(message.contains("invalid cell id `x/../../../../evil`"), "{message}");
     assert!(!machines.scene.path("a").exists());
 }
