@@ -7,7 +7,7 @@ use super::{AxisValue, Cell, rule};
 use crate::plan::{Api, CacheMode, Keys, Matrix, Plan};
 use crate::units::id::{MAX_ID_BYTES, shortened};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Fields that set the load of a cell; a cell has exactly one of them.
 pub(crate) const LOAD_FIELDS: [&str; 3] = ["users", "arrival_rate", "profile"];
@@ -260,7 +260,7 @@ fn id_parts(named: &[NamedValue]) -> Vec<HashMap<AxisValue, String>> {
 /// Returns a unique id part for each value of an axis; equal parts are numbered in order. The comparison ignores case,
 /// since some file systems do.
 fn unique_parts(values: impl Iterator<Item = AxisValue>, text: fn(&AxisValue) -> String) -> HashMap<AxisValue, String> {
-    let mut taken: Vec<String> = Vec::new();
+    let mut taken: HashSet<String> = HashSet::new();
     let mut parts = HashMap::new();
     for value in values {
         if parts.contains_key(&value) {
@@ -273,7 +273,7 @@ fn unique_parts(values: impl Iterator<Item = AxisValue>, text: fn(&AxisValue) ->
             unique = format!("{base}-{number}");
             number += 1;
         }
-        taken.push(unique.to_ascii_lowercase());
+        taken.insert(unique.to_ascii_lowercase());
         parts.insert(value, unique);
     }
     parts
