@@ -1,9 +1,10 @@
 //! Endpoints that the AWS configuration sets: the variables `AWS_ENDPOINT_URL*`, and `endpoint_url` of the profile and of
 //! its `services` section. The SDK is never left to resolve them itself: endpoints are shown, recorded and passed to it.
 
-use super::aws_profile::{boolean, load};
+use super::aws_profile::{Profiles, set};
 use super::problem::Problem;
 use super::settings::IGNORE_ENDPOINTS as IGNORE;
+use super::sources::parse_boolean;
 use aws_config::profile::ProfileSet;
 use aws_runtime::env_config::property::PropertiesKey;
 use std::collections::BTreeMap;
@@ -47,25 +48,25 @@ pub(super) struct AwsEndpoints {
     pub(super) warning: Option<String>,
 }
 
-/// Reads the endpoints of a service. Without a profile name `AWS_PROFILE` or `default` selects the profile.
+/// Reads the endpoints of a service. `profiles` is called only if the profile is needed.
 ///
 /// # Errors
 /// If the variable or the key of the profile that disables them is neither true nor false.
-pub(super) fn read(
+pub(super) fn read<'a>(
     service: Service,
     environment: &BTreeMap<String, String>,
-    profile: Option<&str>,
+    profiles: impl FnOnce() -> &'a Profiles,
 ) -> Result<AwsEndpoints, Problem> {
-    let variable = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+    let variable = |name: &str| set(environment, name);
     let from_variables = service
         .variables
         .iter()
         .find_map(|name| variable(name).map(|url| Configured { url: url.to_owned(), name: (*name).to_owned() }));
-    let ignored = variable(IGNORE).map(|text| boolean(IGNORE, text)).transpose()?;
+    let ignored = variable(IGNORE).map(|text| parse_boolean(IGNORE, text)).transpose()?;
     if ignored == Some(true) {
         return Ok(AwsEndpoints::default());
     }
-    let sections = match load(environment, profile) {
+    let sections = match profiles() {
         Ok(sections) => sections,
         Err(reason) => {
             let warning = format!("cannot read the AWS profile, which is ignored: {reason}");
@@ -74,14 +75,14 @@ pub(super) fn read(
     };
     if ignored.is_none()
         && let Some(text) = sections.get("ignore_configured_endpoint_urls").map(str::trim)
-        && boolean("ignore_configured_endpoint_urls of the AWS profile", text)?
+        && parse_boolean("ignore_configured_endpoint_urls of the AWS profile", text)?
     {
         return Ok(AwsEndpoints::default());
     }
     let is_set = |url: &&str| !url.is_empty();
     let of_service = sections.get("services").and_then(|section| {
         let keys = service.profile_keys.iter();
-        keys.filter_map(|key| of_services_section(&sections, section, key)).map(str::trim).find(is_set)
+        keys.filter_map(|key| of_services_section(sections, section, key)).map(str::trim).find(is_set)
     });
     let general = || sections.get("endpoint_url").map(str::trim).filter(is_set);
     let named = |url: &str, name: &str| Configured { url: url.to_owned(), name: name.to_owned() };
@@ -105,6 +106,7 @@ fn of_services_section<'a>(sections: &'a ProfileSet, section: &str, service: &st
 
 #[cfg(test)]
 mod tests {
+    use super::super::aws_profile::load;
     use super::*;
 
     const CONFIG: &str = "
@@ -144,7 +146,8 @@ ignore_configured_endpoint_urls = true
         let variables =
             [&[("AWS_CONFIG_FILE", &*path), ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")], variables].concat();
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        read(service, &environment, profile)
+        let profiles = load(&environment, profile);
+        read(service, &environment, || &profiles)
     }
 
     fn url(configured: Option<Configured>) -> Option<String> {

@@ -55,15 +55,11 @@ pub(crate) struct AwsSettings {
 /// # Errors
 /// If a path names a home directory that is not known.
 pub(super) fn read(environment: &BTreeMap<String, String>, profile: Option<&str>) -> Result<AwsSettings, Problem> {
+    let profiles = load(environment, profile);
     // Files that cannot be read are reported where endpoints are read; the SDK ignores them.
-    let sections = load(environment, profile).ok();
+    let sections = profiles.as_ref().ok();
     let (variable, key) = CA_BUNDLE;
-    let from_profile = || {
-        let path = sections.as_ref()?.get(key).map(str::trim).filter(|path| !path.is_empty())?;
-        Some((path, format!("{key} of the AWS profile")))
-    };
-    let configured = set(environment, variable).map(|path| (path, variable.to_owned())).or_else(from_profile);
-    let ca_bundle = match configured {
+    let ca_bundle = match variable_or_key(environment, sections, variable, key).filter(|(path, _)| !path.is_empty()) {
         None => None,
         Some((path, name)) => {
             let path = expand_home(path, environment).map_err(|message| Problem::named(name.clone(), message))?;
@@ -71,7 +67,7 @@ pub(super) fn read(environment: &BTreeMap<String, String>, profile: Option<&str>
         }
     };
     let selected = profile.or_else(|| set(environment, "AWS_PROFILE")).map(str::trim);
-    let unknown_profile = sections.as_ref().zip(selected).and_then(|(sections, name)| {
+    let unknown_profile = sections.zip(selected).and_then(|(sections, name)| {
         // Without any file the default profile is empty, and no mistake.
         let exists = name == "default" || name.is_empty() || sections.get_profile(name).is_some();
         (!exists).then(|| {
@@ -87,14 +83,11 @@ pub(super) fn read(environment: &BTreeMap<String, String>, profile: Option<&str>
 /// the URL alone would not be what was selected. `url` comes with what sets it.
 pub(super) fn check_variants(
     environment: &BTreeMap<String, String>,
-    profile: Option<&str>,
+    profiles: &Profiles,
     url: Option<(&HttpUrl, &str)>,
 ) -> Vec<Problem> {
-    let sections = load(environment, profile).ok();
     let check = |(variable, key, kind): (&str, &str, &str)| {
-        let from_profile =
-            || sections.as_ref()?.get(key).map(str::trim).map(|text| (text, format!("{key} of the AWS profile")));
-        let (text, name) = set(environment, variable).map(|text| (text, variable.to_owned())).or_else(from_profile)?;
+        let (text, name) = variable_or_key(environment, profiles.as_ref().ok(), variable, key)?;
         // No other spelling: the SDK ignores it, and the request would go to the usual endpoint.
         match (text.to_ascii_lowercase().as_str(), url) {
             ("true", Some((url, set_by))) => {
@@ -108,8 +101,19 @@ pub(super) fn check_variants(
     VARIANTS.into_iter().filter_map(check).collect()
 }
 
+/// The value of a variable or, if it is not set, of a key of the profile, with the name of what sets it.
+fn variable_or_key<'a>(
+    environment: &'a BTreeMap<String, String>,
+    sections: Option<&'a ProfileSet>,
+    variable: &str,
+    key: &str,
+) -> Option<(&'a str, String)> {
+    let from_profile = || Some((sections?.get(key)?.trim(), format!("{key} of the AWS profile")));
+    set(environment, variable).map(|text| (text, variable.to_owned())).or_else(from_profile)
+}
+
 /// A variable that is set and not empty.
-fn set<'e>(environment: &'e BTreeMap<String, String>, name: &str) -> Option<&'e str> {
+pub(super) fn set<'e>(environment: &'e BTreeMap<String, String>, name: &str) -> Option<&'e str> {
     environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
@@ -119,11 +123,11 @@ fn files(environment: &BTreeMap<String, String>) -> [String; 2] {
         .map(|(variable, default)| clean(set(environment, variable).unwrap_or(default)).into_owned())
 }
 
-/// The files of profiles, as the SDK reads them: nothing is hidden from the profile, so that it is the one that signs.
-///
-/// # Errors
-/// Why they cannot be read; the SDK ignores such files as a whole.
-pub(super) fn load(environment: &BTreeMap<String, String>, profile: Option<&str>) -> Result<ProfileSet, String> {
+/// The files of profiles, or why they cannot be read; the SDK ignores such files as a whole.
+pub(super) type Profiles = Result<ProfileSet, String>;
+
+/// Reads the files of profiles as the SDK does: nothing is hidden from the profile, so that it is the one that signs.
+pub(super) fn load(environment: &BTreeMap<String, String>, profile: Option<&str>) -> Profiles {
     let env = Env::from(environment.clone().into_iter().collect::<HashMap<_, _>>());
     let (fs, files) = (Fs::real(), EnvConfigFiles::default());
     let loading = aws_config::profile::load(&fs, &env, &files, profile.map(|name| name.to_owned().into()));
@@ -131,16 +135,6 @@ pub(super) fn load(environment: &BTreeMap<String, String>, profile: Option<&str>
     match loading.now_or_never() {
         Some(loaded) => loaded.map_err(|error| sources(&error)),
         None => Err("no file exists".into()),
-    }
-}
-
-/// # Errors
-/// If the text is neither true nor false.
-pub(super) fn boolean(name: &str, text: &str) -> Result<bool, Problem> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Problem::named(name, format!("invalid value `{text}`: expected true or false"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Turns layers into a plan: keys are checked per layer before the merge, values after it. All errors are reported
 //! together.
 
+use super::aws_profile::Profiles;
 use super::files;
 use super::layers::LayerStack;
 use super::paths::expand_home;
@@ -12,6 +13,7 @@ use crate::plan::{Endpoint, Layer, Origin, Plan};
 use crate::prompts::{Files, Prompts};
 use crate::units::text_file;
 use serde_json::Value;
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
@@ -43,7 +45,9 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
 
     let mut layers = LayerStack::new(&defaults, &files, trees, entries);
     layers.resolve_exclusive_keys(&mut problems);
-    let mut warnings = aws_endpoint(sources, &mut layers, &mut problems);
+    let profile = layers.merged.tree["target"]["profile"].as_str().map(str::to_owned);
+    let profiles = LazyCell::new(|| aws_profile::load(sources.environment, profile.as_deref()));
+    let mut warnings = aws_endpoint(sources, || &profiles, &mut layers, &mut problems);
     let (plan, replaced) = layers.plan(&defaults, &mut problems);
     if plan.target.endpoint != Endpoint::Simulated {
         let set_by = match layers.place(ENDPOINT) {
@@ -54,8 +58,7 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
             Endpoint::Url(url) => Some((url, set_by.as_str())),
             _ => None,
         };
-        let profile = plan.target.profile.as_deref();
-        problems.extend(aws_profile::check_variants(sources.environment, profile, url));
+        problems.extend(aws_profile::check_variants(sources.environment, &profiles, url));
     }
     let prompts =
         prompts(&plan, &layers, &mut problems).and_then(|prompts| datasets(&plan, prompts, &layers, &mut problems));
@@ -90,14 +93,18 @@ pub(super) fn read(sources: &Sources<'_>) -> Result<Resolved, Problems> {
 /// Adds the endpoint that AWS's own configuration sets: variables replace that of a plan, the profile only the default.
 /// They never replace `simulated`: such a plan sends nothing to other machines, and the variables may be set in every shell
 /// of a team. Returns warnings.
-fn aws_endpoint(sources: &Sources<'_>, layers: &mut LayerStack<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
+fn aws_endpoint<'p>(
+    sources: &Sources<'_>,
+    profiles: impl FnOnce() -> &'p Profiles,
+    layers: &mut LayerStack<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
     let target = &layers.merged.tree["target"];
     let layer = layers.layer(ENDPOINT);
     if layer > Layer::File || target["endpoint"] == "simulated" {
         return Vec::new();
     }
-    let profile = target["profile"].as_str();
-    let found = match aws_endpoint::read(aws_endpoint::BEDROCK_RUNTIME, sources.environment, profile) {
+    let found = match aws_endpoint::read(aws_endpoint::BEDROCK_RUNTIME, sources.environment, profiles) {
         Ok(found) => found,
         Err(problem) => {
             problems.push(problem);

@@ -35,6 +35,7 @@ use crate::plan::{Layer, Origins, Plan};
 use crate::prompts::Prompts;
 use crate::units::url::{HttpUrl, UrlError};
 use problem::Problem;
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -95,7 +96,8 @@ pub(crate) fn s3_endpoint(
     profile: Option<&str>,
 ) -> Result<Option<HttpUrl>, Problems> {
     let problems = |problem: Problem| Problems(vec![problem]);
-    let found = aws_endpoint::read(aws_endpoint::S3, environment, profile).map_err(problems)?;
+    let profiles = LazyCell::new(|| aws_profile::load(environment, profile));
+    let found = aws_endpoint::read(aws_endpoint::S3, environment, || &profiles).map_err(problems)?;
     let Some(configured) = found.environment.or(found.profile) else { return Ok(None) };
     let set_by = format!("`{}`", configured.name);
     let url = HttpUrl::parse(&configured.url).map_err(|error| {
@@ -106,7 +108,7 @@ pub(crate) fn s3_endpoint(
         };
         problems(Problem::named(configured.name, message).hint(Some("write a URL such as `https://s3.example`")))
     })?;
-    let conflicts = aws_profile::check_variants(environment, profile, Some((&url, &set_by)));
+    let conflicts = aws_profile::check_variants(environment, &profiles, Some((&url, &set_by)));
     if conflicts.is_empty() { Ok(Some(url)) } else { Err(Problems(conflicts)) }
 }
 

@@ -77,12 +77,10 @@ pub(super) fn environment(sources: &Sources<'_>, paths: &[String], problems: &mu
     }
     let simulated = format!("{PREFIX}SIMULATED");
     if let Some(text) = get(&simulated) {
-        match parse_value(Kind::Bool, text, sources) {
-            Ok(Value::Bool(true)) => layer.set("target.endpoint", Ok("simulated".into()), &simulated),
-            Ok(Value::Bool(false)) => {}
-            _ => layer
-                .problems
-                .push(Problem::named(&simulated, format!("invalid value `{text}`: expected true or false"))),
+        match parse_boolean(&simulated, text) {
+            Ok(true) => layer.set("target.endpoint", Ok("simulated".into()), &simulated),
+            Ok(false) => {}
+            Err(problem) => layer.problems.push(problem),
         }
     }
     for (name, text) in sources.environment.iter().filter(|(_, text)| !text.trim().is_empty()) {
@@ -141,10 +139,18 @@ pub(super) fn flags(sources: &Sources<'_>, paths: &[String], problems: &mut Vec<
 /// Whether the environment allows session tokens over plain http.
 pub(super) fn allow_http(environment: &BTreeMap<String, String>) -> Result<bool, Problem> {
     let Some(text) = environment.get(ALLOW_HTTP).filter(|text| !text.trim().is_empty()) else { return Ok(false) };
+    parse_boolean(ALLOW_HTTP, text)
+}
+
+/// Parses the value of a variable or of a key of the AWS profile; `name` is what sets it.
+///
+/// # Errors
+/// If the text is neither true nor false.
+pub(super) fn parse_boolean(name: &str, text: &str) -> Result<bool, Problem> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(Problem::named(ALLOW_HTTP, format!("invalid value `{text}`: expected true or false"))),
+        _ => Err(Problem::named(name, format!("invalid value `{text}`: expected true or false"))),
     }
 }
 
