@@ -27,4 +27,4 @@ mod seen;
 
 pub(crate) use exclusion::{ExclusionReason, is_blocked};
 pub(crate) use last_reports::LastReports;
-pub(crate) use request::{Connection, Outcome, Phase, Record};
+pub(crate) use request::{Connection, Outcome, Phase, Record, compact_shard};

@@ -187,6 +187,11 @@ pub(crate) struct Record {
     pub(crate) connect_ms: Option<f64>,
 }
 
+/// Returns the index of a shard in the two bytes that a sample keeps; a larger index becomes `u16::MAX`.
+pub(crate) fn compact_shard(shard: Option<u32>) -> Option<u16> {
+    shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::Record;

@@ -9,7 +9,7 @@ use super::summary::{self, Summary};
 use crate::prices::Prices;
 use crate::record::manifest::{CellRunReport, Manifest, PlannedCell};
 use crate::record::probe::Probe;
-use crate::record::{ExclusionReason, Outcome, Phase, Record, class, is_blocked};
+use crate::record::{ExclusionReason, Outcome, Phase, Record, class, compact_shard, is_blocked};
 use std::collections::{BTreeMap, HashMap};
 
 /// The part of a record that statistics need.
@@ -193,7 +193,7 @@ impl Sample {
             output_tokens: record.output_tokens.map(saturate),
             response_bytes: record.response_bytes.map_or(0, saturate),
             repetition: record.repetition,
-            shard: record.shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX)),
+            shard: compact_shard(record.shard),
             phase: record.phase,
             outcome: record.outcome,
             overloaded: record.http_status == Some(503)

@@ -88,7 +88,7 @@ impl ErrorKinds {
     }
 }
 
-/// The start of a text, of at most so many characters.
+/// Returns the start of a text, at most `most` characters.
 fn shortened(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }

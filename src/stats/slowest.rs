@@ -2,7 +2,7 @@
 //! machine are excluded.
 
 use super::stalls::Stalls;
-use crate::record::{Outcome, Phase, Record};
+use crate::record::{Outcome, Phase, Record, compact_shard};
 
 /// Number of requests kept per cell.
 const KEPT: usize = 10;
@@ -47,7 +47,11 @@ impl SlowestRequests {
     pub(super) fn keep(&mut self, record: &Record, stalls: Option<&Stalls>) {
         let start_ms = record.due_ms.unwrap_or(record.sent_ms);
         let met = |stalls: &Stalls| {
-            stalls.touches((record.repetition, shard(record)), start_ms, start_ms + record.response_time_ms)
+            stalls.touches(
+                (record.repetition, compact_shard(record.shard)),
+                start_ms,
+                start_ms + record.response_time_ms,
+            )
         };
         keep(if stalls.is_some_and(met) { &mut self.stalled } else { &mut self.calm }, record);
     }
@@ -64,10 +68,6 @@ impl SlowestRequests {
         slowest.truncate(KEPT);
         slowest
     }
-}
-
-fn shard(record: &Record) -> Option<u16> {
-    record.shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX))
 }
 
 fn keep(slowest: &mut Vec<SlowRequest>, record: &Record) {
@@ -89,7 +89,7 @@ fn keep(slowest: &mut Vec<SlowRequest>, record: &Record) {
         server_ms: record.server_latency_ms,
         output_tokens: record.output_tokens,
         repetition: record.repetition,
-        shard: shard(record),
+        shard: compact_shard(record.shard),
     };
     slowest.insert(at, slow);
     slowest.truncate(KEPT);

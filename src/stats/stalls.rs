@@ -8,7 +8,7 @@ use super::percentile::nearest_rank;
 use super::window::Window;
 use crate::record::disturbance::Stall;
 use crate::record::manifest::CellRunReport;
-use crate::record::{ExclusionReason, Outcome};
+use crate::record::{ExclusionReason, Outcome, compact_shard};
 use crate::units::timestamp;
 use std::collections::HashMap;
 
@@ -84,7 +84,7 @@ impl Stalls {
         let mut by_machine = HashMap::new();
         for turn in turns {
             for part in turn.machines() {
-                let shard = part.shard.map(|shard| u16::try_from(shard).unwrap_or(u16::MAX));
+                let shard = compact_shard(part.shard);
                 let mut stalls: Vec<&Stall> =
                     part.disturbances.stalls.iter().filter(|stall| stall.total_ms() > limit_ms).collect();
                 stalls.sort_by(|a, b| a.from_ms.total_cmp(&b.from_ms));

@@ -187,7 +187,7 @@ pub(crate) struct CellSummary {
     pub(crate) stages: Vec<StageSummary>,
     /// The phases of its life.
     pub(crate) phases: Vec<PhaseSummary>,
-    /// How often each of its prompts was sent; nothing where nothing was.
+    /// Uses of each prompt; `None` without requests.
     pub(crate) prompts: Option<PromptUses>,
     /// The slowest requests of any outcome, the slowest first.
     pub(crate) slowest: Vec<SlowRequest>,
