@@ -263,8 +263,8 @@ impl BudgetGate {
         let all = worst.times(concurrency);
         let limit = self.exceeded_limit(spent + all)?;
         let message = format!(
-            "the budget of {limit} is too small for the cell: {}, and the worst case of {concurrency} concurrent requests of {} \
- output tokens is {} USD; use fewer users, a smaller max_tokens or a larger budget",
+            "the budget of {limit} is too small for the cell: {}, and the worst case of {concurrency} concurrent requests \
+             of {} output tokens is {} USD; use fewer users, a smaller max_tokens or a larger budget",
             describe_spent(spent),
             worst.output_tokens,
             all.cost
@@ -327,8 +327,9 @@ impl Gate for BudgetGate {
             let worst = self.worst_case(state.cell, state.longest_prompt);
             if let Some(limit) = self.exceeded_limit(state.spent + state.reserved + worst) {
                 let message = format!(
-                    "the budget of {limit} admits no further request: {}, and the worst case of {} in flight uses the rest",
-describe_spent(state.spent),
+                    "the budget of {limit} admits no further request: {}, and the worst case of {} in flight uses \
+                     the rest",
+                    describe_spent(state.spent),
                     state.in_flight
                 );
                 return Err(Refusal { message, reason: RefusalReason::BudgetExhausted });

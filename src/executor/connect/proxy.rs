@@ -36,9 +36,7 @@ impl ProxySettings {
     pub(super) fn intercept(&self, destination: &Uri) -> Option<Intercept> {
         if destination.host().is_some_and(is_loopback) { None } else { self.0.intercept(destination) }
     }
-}
 
-impl ProxySettings {
     /// Returns the value of `Proxy-Authorization` for a request over plain http, if its proxy has a login.
     pub(super) fn login_of_plain_http(&self, destination: &Uri) -> Option<HeaderValue> {
         let is_plain_http = destination.scheme() == Some(&Scheme::HTTP);
