@@ -5,8 +5,8 @@ use crate::matrix::Cell;
 use crate::plan::{Arrivals, CacheMode, Endpoint, Plan};
 use crate::prices::{self, Prices, Usage};
 use crate::prompts::Prompts;
+use crate::units::Keyed;
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// Latency that is assumed for a request if nothing is known, seconds.
 const ASSUMED_LATENCY_S: f64 = 1.0;
@@ -173,25 +173,19 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
 
 /// Returns the expected use of each prompt size that has several prompts or a data set, in the order of the cells.
 fn expected_prompts(cells: &[Cell], shares: &[Share], plan: &Plan, prompts: &Prompts) -> Vec<ExpectedPrompts> {
-    let mut sizes: Vec<ExpectedPrompts> = Vec::new();
-    let mut has_dataset: Vec<bool> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut sizes: Keyed<&str, (ExpectedPrompts, bool)> = Keyed::default();
     for (cell, share) in cells.iter().zip(shares) {
-        let at = *places.entry(&cell.prompt_size).or_insert_with(|| {
-            let (distinct, of_dataset) = prompts.distinct(&cell.prompt_size, &plan.mix);
+        let (size, has_dataset) = sizes.entry(&cell.prompt_size, || {
+            let (distinct, has_dataset) = prompts.distinct(&cell.prompt_size, &plan.mix);
             let prompt_size = cell.prompt_size.clone();
-            sizes.push(ExpectedPrompts { prompt_size, distinct, requests: 0, is_repeated: false });
-            has_dataset.push(of_dataset);
-            sizes.len() - 1
+            (ExpectedPrompts { prompt_size, distinct, requests: 0, is_repeated: false }, has_dataset)
         });
-        let size = &mut sizes[at];
         let requests = share.requests.round() as u64;
         size.requests = size.requests.max(requests);
-        size.is_repeated |= has_dataset[at] && requests > size.distinct as u64 && cell.cache_mode == CacheMode::AsIs;
+        size.is_repeated |= *has_dataset && requests > size.distinct as u64 && cell.cache_mode == CacheMode::AsIs;
     }
-    let mut has_dataset = has_dataset.into_iter();
-    sizes.retain(|size| has_dataset.next().unwrap_or(false) || size.distinct > 1);
-    sizes
+    let listed = |(size, has_dataset): (ExpectedPrompts, bool)| (has_dataset || size.distinct > 1).then_some(size);
+    sizes.items.into_iter().filter_map(listed).collect()
 }
 
 /// Returns the smaller of two bounds, each of which may be missing.

@@ -54,6 +54,7 @@ pub(super) fn target(
         Endpoint::Url(url) => Some(url.clone()),
         Endpoint::Aws | Endpoint::Simulated => simulator,
     };
+    let regions = regions(cells);
     let bearer_token = environment.get("AWS_BEARER_TOKEN_BEDROCK").map(|token| token.trim());
     Target {
         endpoint_url,
@@ -61,8 +62,8 @@ pub(super) fn target(
         is_trusted: resolved.is_endpoint_trusted(),
         allow_http: resolved.allow_http,
         // If the cells set their regions, no other region is required.
-        region: plan.target.region.clone().or_else(|| regions(cells).into_iter().next()),
-        regions: regions(cells),
+        region: plan.target.region.clone().or_else(|| regions.first().cloned()),
+        regions,
         profile: plan.target.profile.clone(),
         bearer_token: bearer_token.filter(|token| !token.is_empty()).map(|token| Token::new(token, None)),
         network,

@@ -76,21 +76,21 @@ impl Output {
 pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
     let mut means = options.output.open(environment)?;
     let is_locked = dir::is_in_progress(&options.dir);
-    let manifest = read::manifest(&options.dir)?;
+    let mut manifest = read::manifest(&options.dir)?;
     let out = options.out.as_deref().unwrap_or(&options.dir);
     // A run that has ended still holds the lock while it renders its own report.
     means.is_in_progress = is_locked && manifest.ended_ms.is_none();
-    let mut shown = manifest.clone();
+    let plan = plan_text(out, &manifest);
     if let Some(include) = options.include_failures {
-        shown.plan.report.include_failures = include;
+        manifest.plan.report.include_failures = include;
     }
     if let Some(include) = options.include_ramp {
-        shown.plan.report.include_ramp = include;
+        manifest.plan.report.include_ramp = include;
     }
     let is_public = options.output.public;
-    let rendered = render(&options.dir, out, &shown, means).and_then(|code| {
+    let rendered = render(&options.dir, out, &manifest, means).and_then(|code| {
         if !is_public {
-            write_plan(out, &manifest)?;
+            write_plan(out, &manifest.run_id, &plan)?;
         }
         Ok(code)
     });
@@ -103,13 +103,13 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
 
 /// Writes the resolved plan as the run did, regardless of this report's flags. A plan file of the user is kept. With
 /// `--public` no plan is written: a masked plan cannot be run, and its paths are those of this machine.
-fn write_plan(out: &Path, manifest: &Manifest) -> Result<(), Error> {
-    if !owned::may_write_plan(out, &manifest.run_id)? {
+fn write_plan(out: &Path, run_id: &str, plan: &str) -> Result<(), Error> {
+    if !owned::may_write_plan(out, run_id)? {
         let mut err = std::io::stderr();
         let _ = writeln!(err, "warning: {} stays: no run of bedrock-plan wrote it", out.join(dir::PLAN).display());
         return Ok(());
     }
-    Ok(dir::write(out, Path::new(dir::PLAN), plan_text(out, manifest).as_bytes())?)
+    Ok(dir::write(out, Path::new(dir::PLAN), plan.as_bytes())?)
 }
 
 /// Returns the text of a run's resolved plan, for a file in a directory.

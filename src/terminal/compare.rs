@@ -1,10 +1,10 @@
 //! Text output of `compare` and `baseline show`.
 
-use super::table::{MAX_LINES, MAX_ROWS, append_omitted, wrapped};
+use super::table::{MAX_LINES, MAX_ROWS, append_omitted, new_table, rendered, wrapped};
 use crate::report::compare::{CompareView, RowView, Side};
-use crate::report::view::NOT_AWS;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use std::collections::HashMap;
+use crate::report::view::{NOT_AWS, SIMULATED};
+use crate::units::Keyed;
+use comfy_table::CellAlignment;
 use std::fmt::Write;
 
 /// Where all entries are listed.
@@ -14,7 +14,7 @@ const FULL_OUTPUT: &str = "the output of `compare --format json`";
 pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
     let mut text = String::new();
     if view.simulated {
-        text += "SIMULATED: measured against a simulator, not Amazon Bedrock.\n\n";
+        text += &format!("{SIMULATED}\n\n");
     }
     if view.not_aws {
         text += &format!("{NOT_AWS}\n\n");
@@ -69,8 +69,7 @@ fn sides(sessions: &[Side]) -> String {
 }
 
 fn rows(view: &CompareView, width: usize) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    let mut table = new_table(width);
     let header = ["cell", "metric", "base ms", "now ms", "change", "90 % interval", "visible from", "verdict"];
     let kept = if view.judged { header.len() } else { 5 };
     table.set_header(&header[..kept]);
@@ -90,21 +89,20 @@ fn rows(view: &CompareView, width: usize) -> String {
     for column in table.column_iter_mut().skip(2).take(5) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+    format!("{}\n", rendered(&table))
 }
 
 /// Groups reasons: cell, verdict, reason and metrics.
 fn reasons<'a>(rows: &[&'a RowView]) -> Vec<(&'a str, &'a str, &'a str, String)> {
-    let mut reasons: Vec<(&str, &str, &str, String)> = Vec::new();
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut reasons: Keyed<(&str, &str), (&RowView, Vec<&str>)> = Keyed::default();
     for row in rows.iter().filter(|row| !row.reason.is_empty()) {
-        let place = *places.entry((&row.test_id, &row.reason)).or_insert(reasons.len());
-        match reasons.get_mut(place) {
-            Some((.., metrics)) => *metrics += &format!(", {}", row.metric),
-            None => reasons.push((&row.test_id, row.verdict, &row.reason, row.metric.to_owned())),
-        }
+        let (_, metrics) = reasons.entry((&row.test_id, &row.reason), || (*row, Vec::new()));
+        metrics.push(row.metric);
     }
-    reasons
+    let line = |(row, metrics): (&'a RowView, Vec<&str>)| {
+        (row.test_id.as_str(), row.verdict, row.reason.as_str(), metrics.join(", "))
+    };
+    reasons.items.into_iter().map(line).collect()
 }
 
 /// Appends a text with a hanging indent.
@@ -116,8 +114,7 @@ fn append_hanging(text: &mut String, mark: &str, content: &str, width: usize) {
 
 /// Formats the output of `baseline show`.
 pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usize, file: &str) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    let mut table = new_table(width);
     table.set_header(["session", "started", "cells", "endpoint", "region", "tool"]);
     for session in sessions.iter().take(MAX_ROWS) {
         table.add_row([
@@ -129,16 +126,15 @@ pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usiz
             session.tool_version.clone(),
         ]);
     }
-    let mut text = format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let mut text = format!("{}\n", rendered(&table));
     append_omitted(&mut text, sessions.len().saturating_sub(MAX_ROWS), file);
     text.push('\n');
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    let mut table = new_table(width);
     table.set_header(["cell", "sessions"]);
     for (id, count) in cells.iter().take(MAX_ROWS) {
         table.add_row([id.clone(), count.to_string()]);
     }
-    text += &format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    text += &format!("{}\n", rendered(&table));
     append_omitted(&mut text, cells.len().saturating_sub(MAX_ROWS), file);
     text
 }

@@ -1,16 +1,14 @@
 //! A resolved plan as text: each value with its origin, the cells and the estimate. Printed by `show`, and by `run` before
 //! its confirmation prompt.
 
-use super::table::MAX_ROWS;
+use super::table::{MAX_ROWS, new_table, rendered};
 use crate::estimate::{Bound, Estimate, ExpectedPrompts, Reserved};
 use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
 use crate::report::view::slo::shown;
 use crate::report::view::text::more;
-use crate::units::text::clean_lines;
-use crate::units::text::count;
-use comfy_table::{ContentArrangement, Table, presets};
+use crate::units::text::{clean_lines, count};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -38,8 +36,7 @@ fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
     // Paths in a plan are absolute; paths below the working directory are shortened.
     let here = std::env::current_dir().map(|dir| format!("{}{}", dir.display(), std::path::MAIN_SEPARATOR));
     let near = |text: String| here.as_ref().map_or_else(|_| text.clone(), |here| text.replace(here.as_str(), ""));
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    let mut table = new_table(width);
     for (key, origin) in origins {
         let Some(value) = key.split('.').try_fold(&tree, |inner, part| inner.get(part)) else { continue };
         let is_simulator = key.starts_with("simulator.");
@@ -52,7 +49,7 @@ fn values(plan: &Plan, origins: &Origins, width: usize) -> String {
         }
         table.add_row(vec![key.clone(), near(plain(value)), origin.to_string()]);
     }
-    format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+    format!("{}\n", rendered(&table))
 }
 
 /// Formats each threshold with its origin, number of cells and bounds.

@@ -2,10 +2,10 @@
 
 use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::text::{clipped, more, some_of};
-use crate::report::view::{FAILURES_INCLUDED, NOT_AWS, View};
+use crate::report::view::{FAILURES_INCLUDED, NOT_AWS, SIMULATED, View};
+use crate::units::Keyed;
 use crate::units::pattern::pattern;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub(crate) const MAX_LINES: usize = 20;
 pub(crate) fn summary(view: &View, width: usize) -> String {
     let mut text = String::new();
     if view.run.simulated {
-        text += "SIMULATED: measured against a simulator, not Amazon Bedrock.\n\n";
+        text += &format!("{SIMULATED}\n\n");
     }
     if view.run.not_aws {
         text += &format!("{NOT_AWS}\n\n");
@@ -80,9 +80,20 @@ pub(crate) fn files(dir: &Path, written: &[PathBuf]) -> String {
     text.trim_end().to_owned()
 }
 
-fn cells(view: &View, width: usize) -> String {
+/// Creates a table without borders that fits into `width` columns.
+pub(super) fn new_table(width: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    table
+}
+
+/// Returns the rows of a table without trailing blanks.
+pub(super) fn rendered(table: &Table) -> String {
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+fn cells(view: &View, width: usize) -> String {
+    let mut table = new_table(width);
     table.set_header(["cell", "requests", "failed", "average ms", "p50 ms", "p95 ms", "p99 ms", "req/s"]);
     for cell in view.cells.iter().take(MAX_ROWS) {
         table.add_row([
@@ -99,7 +110,7 @@ fn cells(view: &View, width: usize) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = format!("{}\n", table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let mut text = format!("{}\n", rendered(&table));
     append_omitted(&mut text, view.cells.len().saturating_sub(MAX_ROWS), &consolidated(view));
     text
 }
@@ -114,8 +125,7 @@ fn tiers(view: &View, width: usize) -> String {
     if view.tiers.tiers.is_empty() {
         return String::new();
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    let mut table = new_table(width);
     let shown = || view.tiers.tiers.iter().take(MAX_LINES);
     for tier in shown() {
         table.add_row([&tier.id, &tier.sentence]);
@@ -137,8 +147,7 @@ fn tiers(view: &View, width: usize) -> String {
 
 /// Formats the verdicts, failures first.
 fn thresholds(slo: &SloView, width: usize) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width as u16);
+    let mut table = new_table(width);
     table.set_header(["verdict", "cell", "threshold", "bound", "measured", "95 % interval"]);
     for row in slo.rows_in_order().take(MAX_ROWS) {
         let threshold = format!("{}: {}", row.title, row.metric);
@@ -151,8 +160,7 @@ fn thresholds(slo: &SloView, width: usize) -> String {
             row.interval.clone(),
         ]);
     }
-    let mut text =
-        format!("\n{}\n{}\n", slo.counts, table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"));
+    let mut text = format!("\n{}\n{}\n", slo.counts, rendered(&table));
     append_omitted(&mut text, slo.rows.len().saturating_sub(MAX_ROWS), THRESHOLDS);
     let reasons = reasons(slo);
     for Reason { verdict, text: why, cells, bounds, .. } in reasons.iter().take(MAX_LINES) {
@@ -178,32 +186,23 @@ struct Reason {
 
 /// Groups reasons by bound and cell.
 fn reasons(slo: &SloView) -> Vec<Reason> {
-    let mut of_cells: Vec<(&SloRow, String)> = Vec::new();
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut of_cells: Keyed<(&str, &str), (&SloRow, Vec<String>)> = Keyed::default();
     for row in slo.rows_in_order().filter(|row| !row.reason.is_empty()) {
-        let bound = format!("{} {}", row.title, row.metric);
-        let place = *places.entry((&row.test_id, &row.reason)).or_insert(of_cells.len());
-        match of_cells.get_mut(place) {
-            Some((_, bounds)) => *bounds += &format!(", {bound}"),
-            None => of_cells.push((row, bound)),
-        }
+        let (_, bounds) = of_cells.entry((&row.test_id, &row.reason), || (row, Vec::new()));
+        bounds.push(format!("{} {}", row.title, row.metric));
     }
-    let mut reasons: Vec<Reason> = Vec::new();
-    let mut places: HashMap<(&str, String, String), usize> = HashMap::new();
-    for (row, bounds) in of_cells {
-        let place = *places.entry((row.verdict, pattern(&row.reason), bounds.clone())).or_insert(reasons.len());
-        if let Some(reason) = reasons.get_mut(place) {
-            if reason.text != row.reason && reason.is_same {
-                reason.text += &format!(" (in {})", reason.cells[0]);
-                reason.is_same = false;
-            }
-            reason.cells.push(row.test_id.clone());
-        } else {
-            let (verdict, text) = (row.verdict, row.reason.clone());
-            reasons.push(Reason { verdict, text, is_same: true, cells: vec![row.test_id.clone()], bounds });
+    let mut reasons: Keyed<(&str, String, String), Reason> = Keyed::default();
+    for (row, bounds) in of_cells.items {
+        let (verdict, text, bounds) = (row.verdict, row.reason.clone(), bounds.join(", "));
+        let new = || Reason { verdict, text, is_same: true, cells: Vec::new(), bounds: bounds.clone() };
+        let reason = reasons.entry((verdict, pattern(&row.reason), bounds.clone()), new);
+        if reason.text != row.reason && reason.is_same {
+            reason.text += &format!(" (in {})", reason.cells[0]);
+            reason.is_same = false;
         }
+        reason.cells.push(row.test_id.clone());
     }
-    reasons
+    reasons.items
 }
 
 /// Wraps a text to lines of at most `width` - 2 columns.

@@ -13,7 +13,7 @@ fn word(n: u64) -> String {
     [n / 676, n / 26, n].map(|n| char::from(b'a' + (n % 26) as u8)).iter().collect()
 }
 
-/// Runs of so many cells, each with the same few requests, of which three in five fail.
+/// Builds a run with a number of cells, each with the same few requests, of which three in five fail.
 fn many(cells: u32, error: impl Fn(u64) -> Option<(String, String)>) -> (Manifest, Vec<(usize, Record)>) {
     let mut manifest = manifest();
     let plan = &mut manifest.plan;

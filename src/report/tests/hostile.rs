@@ -1,5 +1,5 @@
 //! Text that means harm, in every place where text can come in from a plan, a prompts file, a service or a
-//! journal; and that with `--public` nobody is told who asked.
+//! journal; and that `--public` output does not identify the sender.
 
 use super::{
     Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, evaluate, expand, turns,

@@ -7,7 +7,7 @@ use crate::report::view::View;
 use crate::report::{Rendered, ReportError, chart_files, charts};
 use std::time::Duration;
 
-/// A run that was killed before its first request, of three tiers at one load, and so many models and limits of tokens.
+/// Builds a run that was killed before its first request: three tiers at one load, with a number of models and of limits.
 fn unsent(models: usize, limits: u32) -> Manifest {
     let mut manifest = manifest();
     let matrix = &mut manifest.plan.matrix;

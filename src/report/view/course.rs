@@ -12,7 +12,6 @@ use crate::stats::Summary;
 use crate::stats::timeline;
 use crate::units::Keyed;
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// Send lag above which a cell is considered late, milliseconds; see `stats::health`.
 const LATE_MS: f64 = 5.0;
@@ -169,29 +168,23 @@ pub(crate) struct ErrorClass {
 pub(super) fn errors(summary: &Summary, cells: &[CellView], failures: &[Failure]) -> Vec<ErrorClass> {
     const LISTED: usize = 3;
     let total: u64 = summary.cells.iter().map(|cell| cell.counts.total).sum();
-    let mut classes: Vec<ErrorClass> = Vec::new();
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    // The last cell that was counted, per class.
-    let mut counted: Vec<Option<usize>> = Vec::new();
+    // Each with the last cell that was counted.
+    let mut classes: Keyed<(&str, &str), (ErrorClass, Option<usize>)> = Keyed::default();
     for (index, error) in
         cells.iter().enumerate().flat_map(|(index, cell)| cell.errors.iter().map(move |error| (index, error)))
     {
-        let place = *places.entry((&error.class, &error.hint)).or_insert_with(|| {
-            classes.push(ErrorClass {
-                class: error.class.clone(),
-                count: 0,
-                share: String::new(),
-                cells: 0,
-                messages: Vec::new(),
-                more: 0,
-                first_seen: error.first_seen.clone(),
-                last_seen: error.last_seen.clone(),
-                hint: error.hint.clone(),
-            });
-            counted.push(None);
-            classes.len() - 1
-        });
-        let class = &mut classes[place];
+        let new = || ErrorClass {
+            class: error.class.clone(),
+            count: 0,
+            share: String::new(),
+            cells: 0,
+            messages: Vec::new(),
+            more: 0,
+            first_seen: error.first_seen.clone(),
+            last_seen: error.last_seen.clone(),
+            hint: error.hint.clone(),
+        };
+        let (class, counted) = classes.entry((&error.class, &error.hint), || (new(), None));
         class.count += error.count;
         if error.first_seen < class.first_seen {
             class.first_seen.clone_from(&error.first_seen);
@@ -199,18 +192,19 @@ pub(super) fn errors(summary: &Summary, cells: &[CellView], failures: &[Failure]
         if error.last_seen > class.last_seen {
             class.last_seen.clone_from(&error.last_seen);
         }
-        class.cells += usize::from(counted[place] != Some(index));
-        counted[place] = Some(index);
+        class.cells += usize::from(*counted != Some(index));
+        *counted = Some(index);
     }
     for failure in failures {
-        let Some(place) = places.get(&(failure.class.as_str(), failure.hint.as_str())) else { continue };
-        let class = &mut classes[*place];
+        let Some(place) = classes.find(&(&failure.class, &failure.hint)) else { continue };
+        let (class, _) = &mut classes.items[place];
         if class.messages.len() < LISTED {
             class.messages.push((failure.message.clone(), failure.count));
         } else {
             class.more += 1;
         }
     }
+    let mut classes: Vec<ErrorClass> = classes.items.into_iter().map(|(class, _)| class).collect();
     for class in &mut classes {
         class.share = text::percent((total > 0).then(|| class.count as f64 / total as f64));
     }

@@ -2,8 +2,8 @@
 
 use super::cell::CellView;
 use crate::stats::OTHER_MESSAGES;
+use crate::units::Keyed;
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// One kind of failure.
 #[derive(Debug, Serialize)]
@@ -23,26 +23,22 @@ pub(crate) struct Failure {
 /// Groups failures by class and pattern, the most frequent first. Failures that cells report only as "other messages"
 /// come last.
 pub(super) fn view(cells: &[CellView]) -> Vec<Failure> {
-    let mut failures: Vec<Failure> = Vec::new();
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut failures: Keyed<(&str, &str), Failure> = Keyed::default();
     for (cell, error) in cells.iter().flat_map(|cell| cell.errors.iter().map(move |error| (cell, error))) {
-        let place = *places.entry((&error.class, &error.pattern)).or_insert_with(|| {
-            failures.push(Failure {
-                class: error.class.clone(),
-                message: error.message.clone(),
-                count: 0,
-                hint: error.hint.clone(),
-                cells: Vec::new(),
-            });
-            failures.len() - 1
+        let failure = failures.entry((&error.class, &error.pattern), || Failure {
+            class: error.class.clone(),
+            message: error.message.clone(),
+            count: 0,
+            hint: error.hint.clone(),
+            cells: Vec::new(),
         });
-        let failure = &mut failures[place];
         if failure.message != error.message {
             failure.message.clone_from(&error.pattern);
         }
         failure.count += error.count;
         failure.cells.push(cell.id.clone());
     }
+    let mut failures = failures.items;
     failures.sort_by_key(|failure| (failure.message == OTHER_MESSAGES, std::cmp::Reverse(failure.count)));
     failures
 }

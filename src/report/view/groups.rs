@@ -1,8 +1,8 @@
 //! Warnings of all cells by kind, each with its cells and the text of the first as an example.
 
 use super::cell::CellView;
+use crate::units::Keyed;
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// Warning with the cells that have it.
 #[derive(Debug, Serialize)]
@@ -19,16 +19,11 @@ pub(crate) struct WarningGroup {
 
 /// Groups the warnings in the order in which their kinds first occur.
 pub(super) fn view(cells: &[CellView]) -> Vec<WarningGroup> {
-    let mut groups: Vec<WarningGroup> = Vec::new();
-    let mut places: HashMap<&'static str, usize> = HashMap::new();
+    let mut groups: Keyed<&'static str, WarningGroup> = Keyed::default();
     let mut put = |key: &'static str, cell: &CellView, text: String| {
-        let place = *places.entry(key).or_insert(groups.len());
-        if let Some(group) = groups.get_mut(place) {
-            group.is_same &= group.text == text;
-            group.cells.push(cell.id.clone());
-        } else {
-            groups.push(WarningGroup { key, text, is_same: true, cells: vec![cell.id.clone()] });
-        }
+        let group = groups.entry(key, || WarningGroup { key, text: text.clone(), is_same: true, cells: Vec::new() });
+        group.is_same &= group.text == text;
+        group.cells.push(cell.id.clone());
     };
     for cell in cells {
         match cell.validity.as_str() {
@@ -43,5 +38,5 @@ pub(super) fn view(cells: &[CellView]) -> Vec<WarningGroup> {
             put(warning.key, cell, warning.text.clone());
         }
     }
-    groups
+    groups.items
 }

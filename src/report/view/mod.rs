@@ -83,11 +83,14 @@ pub(crate) struct View {
 const CUT: &str =
     "The last line of the journal has no end, as a crash leaves it: it is left out, and everything before it is used";
 
+/// Banner of a simulated run, on a terminal.
+pub(crate) const SIMULATED: &str = "SIMULATED: measured against a simulator, not Amazon Bedrock.";
+
 /// Banner of a run whose server is not AWS.
 pub(crate) const NOT_AWS: &str = "NOT AWS: these numbers come from another server, not from Amazon Bedrock.";
 
 /// Banner of a report whose latencies include failed requests.
-pub(crate) const FAILURES_INCLUDED: &str = "FAILURES INCLUDED: the latencies shown include failed and throttled requests; thresholds, tier comparison and prices do not.";
+pub(crate) const FAILURES_INCLUDED: &str = "FAILURES INCLUDED: the latencies shown include failed and throttled requests; thresholds, tier comparison and prices exclude them.";
 
 /// Header data of a report.
 #[derive(Debug, Clone, Serialize)]

@@ -2,29 +2,25 @@
 //! several prompts.
 
 use crate::stats::Summary;
-use std::collections::HashMap;
+use crate::units::Keyed;
 
 /// Maximum number of prompt sizes that the note lists.
 const LISTED: usize = 5;
 
 /// Returns a sentence on each prompt size with several prompts or a data set, or `None` if there is no such size.
 pub(super) fn note(summary: &Summary) -> Option<String> {
-    let mut sizes: Vec<(&str, Vec<String>)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut sizes: Keyed<&str, (&str, Vec<String>)> = Keyed::default();
     for cell in &summary.cells {
         let Some(prompts) = cell.prompts.filter(|prompts| prompts.distinct > 1 || prompts.has_dataset) else {
             continue;
         };
         let (size, uses) = (cell.cell.prompt_size.as_str(), prompts.to_string());
-        let at = *places.entry(size).or_insert_with(|| {
-            sizes.push((size, Vec::new()));
-            sizes.len() - 1
-        });
-        let known = &mut sizes[at].1;
+        let (_, known) = sizes.entry(size, || (size, Vec::new()));
         if known.len() < 2 && !known.contains(&uses) {
             known.push(uses);
         }
     }
+    let sizes = sizes.items;
     if sizes.is_empty() {
         return None;
     }
