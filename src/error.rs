@@ -1,8 +1,8 @@
 //! The top-level error over the modules' errors: message, hint and exit code. A failed request is data and
 //! never becomes one of these.
 
+use crate::cluster::{BarrierError, DetectError, StoreError};
 use crate::config::Problems;
-use crate::exchange::{BarrierError, DetectError, StoreError};
 use crate::executor::SetupError;
 use crate::matrix::Shard;
 use crate::record::dir::DirError;
@@ -37,13 +37,13 @@ pub(crate) enum Error {
     NothingToResume { dir: std::path::PathBuf },
     /// `--resume` with a directory whose name is new in every run.
     #[error("cannot resume: results_dir contains {{started}}, so that every run has a new directory")]
-    ResumeWhere,
+    ResumeDirUnknown,
     /// `--resume` with the results of several machines.
     #[error("cannot resume: `{}` contains a run on several machines, or a part of one", dir.display())]
     ResumeShards { dir: std::path::PathBuf },
     /// The results directory holds the run of another plan.
     #[error("cannot resume the run in `{}`: the plan has changed:\n    {}", dir.display(), differences.join("\n    "))]
-    OtherPlan { dir: std::path::PathBuf, differences: Vec<String> },
+    PlanChanged { dir: std::path::PathBuf, differences: Vec<String> },
     /// Each connection is an open file.
     #[error("{users} users need {needed} open files; this process may open {allowed}")]
     OpenFiles {
@@ -77,9 +77,9 @@ pub(crate) enum Error {
     Baseline { path: std::path::PathBuf, source: BaselineError },
     /// A run that the baseline already contains.
     #[error("the run in `{}` is already session {id} of `{}`", dir.display(), path.display())]
-    AlreadyThere { dir: std::path::PathBuf, id: String, path: std::path::PathBuf },
+    SessionExists { dir: std::path::PathBuf, id: String, path: std::path::PathBuf },
     /// A run without a usable cell.
-    #[error("no cell of the run in `{}` can be used:\n    {}", dir.display(), bounded(reasons).join("\n    "))]
+    #[error("no cell of the run in `{}` can be used:\n    {}", dir.display(), first_lines(reasons).join("\n    "))]
     NothingToAdd {
         dir: std::path::PathBuf,
         /// One per cell.
@@ -89,17 +89,17 @@ pub(crate) enum Error {
     #[error("`{}` has no session `{id}`", path.display())]
     NoSession { id: String, path: std::path::PathBuf, known: Vec<String> },
     /// The same run twice.
-    #[error("`{}` is run {id}, which is given twice", dir.display())]
+    #[error("`{}` is run {id}, which is listed twice", dir.display())]
     SameRun { dir: std::path::PathBuf, id: String },
     /// `compare` without a baseline and without two runs.
-    #[error("without --baseline, two runs are compared, but {0} are given")]
+    #[error("without --baseline, expected two runs, got {0}")]
     TwoRuns(usize),
     /// No cells in common.
     #[error("nothing to compare: no cell of {new} is also in {against}")]
-    NothingInCommon { new: String, against: String },
+    NoCommonCell { new: String, against: String },
     /// A second interrupt before all records were written.
     #[error("interrupted before the disk accepted the last {:.1} MiB of records: they are lost", *bytes as f64 / f64::from(1 << 20))]
-    Unrecorded {
+    RecordsLost {
         dir: std::path::PathBuf,
         /// Size of the lost records.
         bytes: usize,
@@ -115,7 +115,7 @@ pub(crate) enum Error {
     NoExchange { shard: Shard },
     /// Each task of a Slurm step would run the whole plan.
     #[error("each of the {tasks} tasks of this Slurm step would run the whole plan")]
-    TasksBeside { tasks: u32 },
+    StepTasksWithoutExchange { tasks: u32 },
     /// `--barrier-timeout`.
     #[error("invalid --barrier-timeout: {0}")]
     BarrierTimeout(String),
@@ -130,21 +130,16 @@ pub(crate) enum Error {
     NotDelivered { dir: std::path::PathBuf, source: StoreError },
     /// Shards without results.
     #[error("{}", lines(missing))]
-    Missing {
+    MissingShards {
         /// One line per shard.
         missing: Vec<String>,
     },
     /// Shards of several runs.
-    #[error("shards {one} and {other} belong to different runs: {what}")]
-    OtherShards {
-        one: u32,
-        other: u32,
-        /// The difference.
-        what: String,
-    },
+    #[error("shards {first} and {other} belong to different runs: {difference}")]
+    DifferentRuns { first: u32, other: u32, difference: String },
     /// `merge` into what it reads.
     #[error("cannot merge into `{}`: it contains results that are merged", dir.display())]
-    IntoItself { dir: std::path::PathBuf },
+    MergeIntoInput { dir: std::path::PathBuf },
     /// A file of a shard that was changed after its delivery.
     #[error("{}: {message}", path.display())]
     Altered { path: std::path::PathBuf, message: String },
@@ -177,7 +172,7 @@ pub(crate) enum Error {
     Output { path: std::path::PathBuf, source: std::io::Error },
     /// The target directory of `merge` or `submit`.
     #[error("{0}")]
-    To(DirError),
+    TargetDir(DirError),
     /// A time limit that Slurm would not accept.
     #[error("invalid --time `{0}`: expected HH:MM:SS or D-HH:MM:SS")]
     TimeLimit(String),
@@ -189,10 +184,10 @@ pub(crate) enum Error {
     SbatchOption(String),
     /// A text that cannot be quoted for a shell.
     #[error("`{}` cannot be part of a job script", .0.escape_debug())]
-    NotForScripts(String),
+    UnquotableText(String),
     /// The script's path is a file that this command did not write.
     #[error("`{}` exists and is not a script of this command", .0.display())]
-    NotOurScript(std::path::PathBuf),
+    ForeignScript(std::path::PathBuf),
     /// `sbatch` cannot be run.
     #[error("cannot run sbatch: {0}")]
     NoSbatch(std::io::Error),
@@ -208,16 +203,16 @@ pub(crate) enum Error {
     Internal(std::io::Error),
 }
 
-/// The most lines of one error.
-const MOST_LINES: usize = 20;
+/// Maximum number of lines of one error.
+const MAX_LINES: usize = 20;
 
 fn lines(errors: &[impl ToString]) -> String {
-    bounded(errors).join("\nerror: ")
+    first_lines(errors).join("\nerror: ")
 }
 
-/// The first texts, and how many there are beside them.
-fn bounded(texts: &[impl ToString]) -> Vec<String> {
-    let mut shown: Vec<String> = texts.iter().take(MOST_LINES).map(ToString::to_string).collect();
+/// Returns the first texts, and the number of the remaining ones.
+fn first_lines(texts: &[impl ToString]) -> Vec<String> {
+    let mut shown: Vec<String> = texts.iter().take(MAX_LINES).map(ToString::to_string).collect();
     let left_out = texts.len() - shown.len();
     if left_out > 0 {
         shown.push(format!("... and {left_out} more"));
@@ -236,8 +231,8 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
-            Self::Unrecorded { .. } => 130,
-            Self::Missing { .. } => 3,
+            Self::RecordsLost { .. } => 130,
+            Self::MissingShards { .. } => 3,
             Self::Setup(
                 SetupError::UntrustedEndpoint(_) | SetupError::SessionTokenOverHttp(_) | SetupError::CaBundle(_),
             ) => 2,
@@ -255,7 +250,7 @@ impl Error {
                 "choose another --results-dir (it may contain {name} and {started}), or add --overwrite to replace the results".into()
             }
             Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
-            Self::Results(DirError::Foreign { .. }) | Self::To(DirError::Foreign { .. }) => {
+            Self::Results(DirError::Foreign { .. }) | Self::TargetDir(DirError::Foreign { .. }) => {
                 "move or rename them, or choose another directory; --overwrite replaces only what bedrock-plan wrote".into()
             }
             Self::Disk(DirError::Foreign { .. }) => {
@@ -265,11 +260,11 @@ impl Error {
             Self::NothingToResume { .. } => {
                 "start a new run with `bedrock-plan run PLAN`, or use --resume-or-start".into()
             }
-            Self::ResumeWhere => "name the run's directory: --results-dir DIR".into(),
+            Self::ResumeDirUnknown => "name the run's directory: --results-dir DIR".into(),
             Self::ResumeShards { .. } => {
 "the shards of a run start together and cannot be resumed: run the plan again with a new exchange and another directory".into()
             }
-            Self::OtherPlan { .. } => {
+            Self::PlanChanged { .. } => {
                 "use the original plan (plan.toml in that directory), or choose another --results-dir".into()
             }
             Self::NoCell { known, .. } => format!("the cells are {known}; `bedrock-plan show` lists all"),
@@ -321,13 +316,13 @@ impl Error {
             Self::Baseline { .. } => {
                 "restore it from version control, or create a new one with `bedrock-plan baseline add DIR --to FILE`".into()
             }
-            Self::AlreadyThere { id, path, .. } => {
+            Self::SessionExists { id, path, .. } => {
                 format!("to replace it, first run `bedrock-plan baseline remove {id} --from {}`", path.display())
             }
             Self::NoSession { known, .. } if known.is_empty() => "the baseline has no sessions".into(),
-            Self::NoSession { known, .. } => format!("its sessions are {}", bounded(known).join(", ")),
-            Self::TwoRuns(_) => "give two results directories, or --baseline FILE".into(),
-            Self::NothingInCommon { .. } => {
+            Self::NoSession { known, .. } => format!("its sessions are {}", first_lines(known).join(", ")),
+            Self::TwoRuns(_) => "name two results directories, or add --baseline FILE".into(),
+            Self::NoCommonCell { .. } => {
                 "two cells are compared only if every setting that affects latency is equal; the differences are listed above".into()
             }
             Self::Shard(DetectError::BatchScript(_)) => "start it with `srun`, like the script of `bedrock-plan submit`".into(),
@@ -338,26 +333,26 @@ impl Error {
             Self::NoExchange { .. } => {
                 "pass --exchange file:///shared/dir or s3://bucket/prefix, which all machines can reach".into()
             }
-            Self::TasksBeside { .. } => {
+            Self::StepTasksWithoutExchange { .. } => {
                 "--exchange URL makes them shards of one run; --shard 0/1 runs the whole plan in each task".into()
             }
             Self::Barrier(BarrierError::Used { .. }) => "each run needs its own exchange: name a new one".into(),
             Self::Barrier(BarrierError::Aborted(_)) => "nothing was sent; start again with a new exchange".into(),
-            Self::Missing { .. } => {
+            Self::MissingShards { .. } => {
                 "add --with DIR for results that are still on a machine, or --allow-missing to merge the rest (verdicts are then INCONCLUSIVE)".into()
             }
             Self::NotDelivered { dir, .. } => {
                 format!("merge them with `bedrock-plan merge URL --to DIR --with {}`", dir.display())
             }
-            Self::IntoItself { .. } | Self::To(DirError::Occupied { .. }) => "choose another --to".into(),
+            Self::MergeIntoInput { .. } | Self::TargetDir(DirError::Occupied { .. }) => "choose another --to".into(),
             Self::TimeLimit(_) => "for example --time 02:30:00".into(),
             Self::SbatchOption(_) => {
                 "set the number of machines with --tasks; they start together and are never requeued".into()
             }
-            Self::NotForScripts(_) => "use names without control characters".into(),
-            Self::NotOurScript(_) => "choose another path with --script FILE, or use --print".into(),
+            Self::UnquotableText(_) => "use names without control characters".into(),
+            Self::ForeignScript(_) => "choose another path with --script FILE, or use --print".into(),
             Self::NoSbatch(_) => "the script is written: submit it on a machine that has Slurm's commands".into(),
-            Self::Unrecorded { dir, .. } => format!("render the written records with `bedrock-plan report {}`", dir.display()),
+            Self::RecordsLost { dir, .. } => format!("render the written records with `bedrock-plan report {}`", dir.display()),
             Self::Disk(DirError::Removed { .. }) => {
                 "the run was stopped because it could not write records: run it again, and keep its directory in place".into()
             }

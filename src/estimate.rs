@@ -49,7 +49,7 @@ pub(crate) struct Estimate {
     /// Combinations of model, prefix and tier that have no price.
     pub(crate) unpriced: Vec<String>,
     /// Quota use of the cell that needs the most.
-    pub(crate) reserved: Option<Reserved>,
+    pub(crate) reserved: Option<QuotaUse>,
     /// Prompt sizes that have several prompts or a data set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) prompts: Vec<ExpectedPrompts>,
@@ -78,13 +78,14 @@ pub(crate) enum Bound {
     /// The duration, with the shortest think time or with the arrival rate.
     Duration,
     /// No setting: some cell has no think time.
-    Nothing,
+    #[serde(rename = "nothing")]
+    Unbounded,
 }
 
 /// Quota use of a cell at its peak load. At the start of a request, Bedrock reserves the prompt and `max_tokens`. At
 /// its end, Bedrock settles by the prompt and the reply, whose tokens count `burndown` times.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Reserved {
+pub(crate) struct QuotaUse {
     /// Cell that reserves the most.
     pub(crate) test_id: String,
     /// Prompt tokens and `max_tokens` of all expected starts per minute.
@@ -97,15 +98,15 @@ pub(crate) struct Reserved {
     pub(crate) requests_per_minute: u64,
 }
 
-impl Reserved {
+impl QuotaUse {
     /// Returns the tokens per minute that the quota must allow: the larger of reserved and settled.
-    fn most(&self) -> u64 {
+    fn required(&self) -> u64 {
         self.tokens_per_minute.max(self.settled_tokens_per_minute)
     }
 }
 
 /// Estimate of one repetition of one cell.
-struct Share {
+struct CellEstimate {
     latency_s: f64,
     requests: f64,
     requests_at_most: Option<f64>,
@@ -116,7 +117,7 @@ struct Share {
     max_tokens: f64,
 }
 
-impl Share {
+impl CellEstimate {
     fn output_at_most(&self) -> Option<f64> {
         self.requests_at_most.map(|requests| requests * self.max_tokens)
     }
@@ -134,13 +135,13 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
             * repetitions;
     let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
     let input = |cell: &Cell| prompts.estimated_tokens(&cell.prompt_size, &plan.mix, cell.request.system.as_deref());
-    let shares: Vec<Share> = cells.iter().map(|cell| share(cell, plan, input(cell))).collect();
-    let sum = |of: fn(&Share) -> f64| (shares.iter().map(of).sum::<f64>() * repetitions).round() as u64;
-    let most = |of: fn(&Share) -> Option<f64>| {
-        shares.iter().map(of).sum::<Option<f64>>().map(|sum| (sum * repetitions).ceil() as u64)
+    let estimates: Vec<CellEstimate> = cells.iter().map(|cell| estimate_cell(cell, plan, input(cell))).collect();
+    let sum = |field: fn(&CellEstimate) -> f64| (estimates.iter().map(field).sum::<f64>() * repetitions).round() as u64;
+    let sum_of_bounds = |field: fn(&CellEstimate) -> Option<f64>| {
+        estimates.iter().map(field).sum::<Option<f64>>().map(|sum| (sum * repetitions).ceil() as u64)
     };
-    let (costs, unpriced) = costs(cells, &shares, plan);
-    let by_load = most(|share| share.requests_at_most);
+    let (costs, unpriced) = costs(cells, &estimates, plan);
+    let by_load = sum_of_bounds(|share| share.requests_at_most);
     let requests_at_most = smaller(by_load, plan.budget.max_requests);
     let cost_by_load = costs.and_then(|(_, most)| most).map(|most| most * repetitions);
     let max_cost = plan.budget.max_cost;
@@ -149,32 +150,37 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
         turns,
         seconds: load + pauses,
         seconds_at_most: load + pauses + drains + extensions,
-        assumed_latency_s: shares.iter().map(|share| share.latency_s).sum::<f64>() / shares.len().max(1) as f64,
+        assumed_latency_s: estimates.iter().map(|share| share.latency_s).sum::<f64>() / estimates.len().max(1) as f64,
         requests: sum(|share| share.requests).min(requests_at_most.unwrap_or(u64::MAX)),
         requests_at_most,
         bounded_by: match requests_at_most {
-            None => Bound::Nothing,
+            None => Bound::Unbounded,
             Some(most) if by_load != Some(most) => Bound::Budget,
             Some(_) if cells.iter().all(|cell| cell.load.requests.is_some()) => Bound::Requests,
             Some(_) => Bound::Duration,
         },
         input_tokens: sum(|share| share.input),
         output_tokens: sum(|share| share.output),
-        output_tokens_at_most: smaller(most(Share::output_at_most), plan.budget.max_output_tokens),
+        output_tokens_at_most: smaller(sum_of_bounds(CellEstimate::output_at_most), plan.budget.max_output_tokens),
         cost_usd: costs.map(|(expected, _)| expected * repetitions),
         cost_usd_at_most: if is_cost_bounded_by_budget { max_cost } else { cost_by_load },
         is_cost_bounded_by_budget,
         unpriced,
-        prompts: expected_prompts(cells, &shares, plan, prompts),
+        prompts: expected_prompts(cells, &estimates, plan, prompts),
         // Of equal values, report the first.
-        reserved: cells.iter().rev().map(|cell| reserved(cell, input(cell), plan)).max_by_key(Reserved::most),
+        reserved: cells.iter().rev().map(|cell| quota_use(cell, input(cell), plan)).max_by_key(QuotaUse::required),
     }
 }
 
 /// Returns the expected use of each prompt size that has several prompts or a data set, in the order of the cells.
-fn expected_prompts(cells: &[Cell], shares: &[Share], plan: &Plan, prompts: &Prompts) -> Vec<ExpectedPrompts> {
+fn expected_prompts(
+    cells: &[Cell],
+    estimates: &[CellEstimate],
+    plan: &Plan,
+    prompts: &Prompts,
+) -> Vec<ExpectedPrompts> {
     let mut sizes: Keyed<&str, (ExpectedPrompts, bool)> = Keyed::default();
-    for (cell, share) in cells.iter().zip(shares) {
+    for (cell, share) in cells.iter().zip(estimates) {
         let (size, has_dataset) = sizes.entry(&cell.prompt_size, || {
             let (distinct, has_dataset) = prompts.distinct(&cell.prompt_size, &plan.mix);
             let prompt_size = cell.prompt_size.clone();
@@ -195,11 +201,11 @@ fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 
 /// Returns the expected cost and its upper bound in US dollars, and the combinations that have no price. The cost
 /// assumes that each cell's requested tier serves it.
-fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, Option<f64>)>, Vec<String>) {
-    let prices = Prices::of(plan);
+fn costs(cells: &[Cell], estimates: &[CellEstimate], plan: &Plan) -> (Option<(f64, Option<f64>)>, Vec<String>) {
+    let prices = Prices::from_plan(plan);
     let mut costs: Option<(f64, Option<f64>)> = None;
     let mut unpriced: Vec<String> = Vec::new();
-    for (cell, share) in cells.iter().zip(shares) {
+    for (cell, share) in cells.iter().zip(estimates) {
         let usage = |requests: f64, output: f64| Usage {
             input: (requests * share.each_input).round() as u64,
             output: output.round() as u64,
@@ -214,9 +220,10 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, Option<
             let (sum, sum_at_most) = costs.unwrap_or((0.0, Some(0.0)));
             costs = Some((sum + expected, sum_at_most.zip(at_most).map(|(sum, most)| sum + most)));
         } else {
-            let what = format!("{} with the prefix {} on {}", cell.model_id, cell.region_prefix, cell.service_tier);
-            if !unpriced.contains(&what) {
-                unpriced.push(what);
+            let combination =
+                format!("{} with the prefix {} on {}", cell.model_id, cell.region_prefix, cell.service_tier);
+            if !unpriced.contains(&combination) {
+                unpriced.push(combination);
             }
         }
     }
@@ -224,10 +231,10 @@ fn costs(cells: &[Cell], shares: &[Share], plan: &Plan) -> (Option<(f64, Option<
 }
 
 /// Estimates one repetition of a cell. `input_tokens` is the mean per request.
-fn share(cell: &Cell, plan: &Plan, input_tokens: f64) -> Share {
+fn estimate_cell(cell: &Cell, plan: &Plan, input_tokens: f64) -> CellEstimate {
     let latency_s = latency_s(cell, plan, input_tokens);
     let requests = requests(cell, latency_s);
-    Share {
+    CellEstimate {
         latency_s,
         requests,
         requests_at_most: requests_at_most(cell),
@@ -319,14 +326,14 @@ fn cycle_s(cell: &Cell, latency_s: f64) -> f64 {
     latency_s + cell.load.think_time.mean().as_secs_f64()
 }
 
-fn reserved(cell: &Cell, input_tokens: f64, plan: &Plan) -> Reserved {
+fn quota_use(cell: &Cell, input_tokens: f64, plan: &Plan) -> QuotaUse {
     let per_second =
         if cell.is_open() { cell.peak() } else { cell.peak() / cycle_s(cell, latency_s(cell, plan, input_tokens)) };
     let per_minute = per_second * 60.0;
     let at_start = input_tokens + f64::from(cell.request.max_tokens);
     let burndown = plan.quota.burndown.unwrap_or_else(|| prices::burndown(&cell.model_id));
     let at_end = input_tokens + burndown * expected_output(cell, plan);
-    Reserved {
+    QuotaUse {
         test_id: cell.id.clone(),
         tokens_per_minute: (per_minute * at_start).round() as u64,
         settled_tokens_per_minute: (per_minute * at_end).round() as u64,
@@ -349,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_matrix_takes_some_27_minutes() {
+    fn default_matrix_takes_about_27_minutes() {
         let plan = plan_for_aws();
         let estimate = estimate(&expand(&plan), &plan, &Prompts::shipped());
         assert_eq!(estimate.turns, 27);
@@ -359,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn money_and_quota_follow_from_requests_and_tokens() {
+    fn cost_and_quota_follow_from_requests_and_tokens() {
         let mut plan = plan_for_aws();
         plan.matrix.model_ids = vec!["amazon.nova-pro-v1:0".into()];
         plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "reserved".into()];
@@ -394,41 +401,41 @@ mod tests {
     }
 
     #[test]
-    fn an_upper_bound_is_a_bound_or_missing() {
+    fn upper_bound_is_absent_without_a_limit() {
         let mut plan = plan_for_aws();
         plan.matrix.user_counts = vec![90];
         plan.matrix.prompt_sizes = vec!["small".into()];
         plan.matrix.service_tiers = vec!["default".into()];
-        let of = |plan: &Plan| estimate(&expand(plan), plan, &Prompts::shipped());
+        let estimate_of = |plan: &Plan| estimate(&expand(plan), plan, &Prompts::shipped());
         plan.load.think_time = crate::units::ThinkTime::parse("0s").unwrap();
-        let unbounded = of(&plan);
-        assert_eq!((unbounded.requests_at_most, unbounded.bounded_by), (None, Bound::Nothing));
+        let unbounded = estimate_of(&plan);
+        assert_eq!((unbounded.requests_at_most, unbounded.bounded_by), (None, Bound::Unbounded));
         assert_eq!((unbounded.output_tokens_at_most, unbounded.cost_usd_at_most), (None, None));
         plan.load.requests = Some(500);
-        let by_requests = of(&plan);
+        let by_requests = estimate_of(&plan);
         assert_eq!((by_requests.requests_at_most, by_requests.bounded_by), (Some(500), Bound::Requests));
         plan.budget.max_requests = Some(100);
         plan.budget.max_cost = Some(0.01);
-        let by_budget = of(&plan);
+        let by_budget = estimate_of(&plan);
         assert_eq!((by_budget.requests, by_budget.requests_at_most), (100, Some(100)));
         assert_eq!((by_budget.bounded_by, by_budget.cost_usd_at_most), (Bound::Budget, Some(0.01)));
         assert!(by_budget.is_cost_bounded_by_budget);
     }
 
     #[test]
-    fn the_latency_is_the_plans_or_the_simulators() {
+    fn latency_is_that_of_the_plan_or_the_simulator() {
         let mut plan = plan_for_aws();
         plan.matrix.user_counts = vec![30];
-        let of = |plan: &Plan| estimate(&expand(plan), plan, &Prompts::shipped());
-        assert!((of(&plan).assumed_latency_s - 1.0).abs() < 1e-9);
+        let estimate_of = |plan: &Plan| estimate(&expand(plan), plan, &Prompts::shipped());
+        assert!((estimate_of(&plan).assumed_latency_s - 1.0).abs() < 1e-9);
         plan.target.endpoint = Endpoint::Simulated;
         plan.matrix.service_tiers = vec!["default".into()];
-        let default = of(&plan).assumed_latency_s;
+        let default = estimate_of(&plan).assumed_latency_s;
         // 350 ms, and about 188 tokens of 8 ms, each as the mean of its distribution.
         assert!((1.7..2.2).contains(&default), "{default}");
         plan.matrix.service_tiers = vec!["flex".into()];
-        assert!((of(&plan).assumed_latency_s / default - 1.6).abs() < 0.05);
+        assert!((estimate_of(&plan).assumed_latency_s / default - 1.6).abs() < 0.05);
         plan.run.assume_latency = Some(std::time::Duration::from_secs(4));
-        assert!((of(&plan).assumed_latency_s - 4.0).abs() < 1e-9);
+        assert!((estimate_of(&plan).assumed_latency_s - 4.0).abs() < 1e-9);
     }
 }

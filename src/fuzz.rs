@@ -3,8 +3,8 @@
 //! what breaks parsers, and their numbers become extreme; whatever comes out is either read or refused with a message,
 //! and a run that is read can be summarised. More of it: `cargo test --lib fuzz -- --ignored --nocapture`.
 
+use crate::cluster::{self, BucketAccess, Exchange};
 use crate::config::{self, Sources};
-use crate::exchange::{self, BucketAccess, Exchange};
 use crate::matrix::Shard;
 use crate::prompts::{Files, Prompts};
 use crate::record::dir::{JOURNAL, MANIFEST};
@@ -287,18 +287,18 @@ fn exchanges(n: u32) {
         runtime.block_on(async {
             let exchange =
                 Exchange::open(&url, &BTreeMap::new(), BucketAccess::default(), false, &Secrets::default()).unwrap();
-            match exchange::list_commit_markers(&exchange).await {
+            match cluster::list_commit_markers(&exchange).await {
                 Ok(marks) => {
                     for mark in marks {
                         assert!(mark.index < mark.fingerprint.count && mark.fingerprint.count <= Shard::MAX_COUNT);
-                        drop(exchange::fetch(&exchange, &mark, dir.path()).await);
+                        drop(cluster::fetch(&exchange, &mark, dir.path()).await);
                     }
                 }
                 Err(error) => assert!(error.to_string().len() > 8),
             }
-            let expected = exchange::expected_shards(&exchange).await.unwrap();
+            let expected = cluster::expected_shards(&exchange).await.unwrap();
             assert!(expected.is_none_or(|count| count <= Shard::MAX_COUNT));
-            drop(exchange::missing_shard(&exchange, 1).await.unwrap());
+            drop(cluster::missing_shard(&exchange, 1).await.unwrap());
         });
     });
 }

@@ -27,7 +27,7 @@ pub(crate) mod record;
 
 pub(crate) mod executor;
 
-pub(crate) mod exchange;
+pub(crate) mod cluster;
 
 pub(crate) mod guard;
 

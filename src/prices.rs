@@ -7,9 +7,9 @@ use crate::plan::{Plan, Price};
 use crate::units::Usd;
 
 /// Day on which the shipped prices were read.
-pub(crate) const DATE: &str = "2026-11-25";
+pub(crate) const SHIPPED_DATE: &str = "2026-11-25";
 
-const SHIPPED: &str = include_str!("../prices/2026-11-25.csv");
+const SHIPPED_CSV: &str = include_str!("../prices/2026-11-25.csv");
 
 /// Factor by which each token of a reply counts against the quota of tokens per minute when a request is settled: a
 /// part of a model id, and the factor. The first matching row applies. Source: Amazon's documentation as third parties
@@ -49,7 +49,7 @@ pub(crate) struct Usage {
 }
 
 /// Model id, region prefix and service tier.
-pub(crate) type Asked<'a> = (&'a str, &'a str, &'a str);
+pub(crate) type PriceKey<'a> = (&'a str, &'a str, &'a str);
 
 /// Reason why a price is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,31 +69,31 @@ pub(crate) enum Unpriced {
 
 impl Unpriced {
     /// Returns a message about the missing price: `no price for cache writes of M (us, default)`.
-    pub(crate) fn message(self, (model_id, region_prefix, service_tier): Asked<'_>) -> String {
-        let what = match self {
+    pub(crate) fn message(self, (model_id, region_prefix, service_tier): PriceKey<'_>) -> String {
+        let subject = match self {
             Self::Model => String::new(),
             Self::LongPrompts { above } => format!("prompts above {above} tokens of "),
             Self::CacheReads => "cache reads of ".into(),
             Self::CacheWrites => "cache writes of ".into(),
         };
-        format!("no price for {what}{model_id} ({region_prefix}, {service_tier})")
+        format!("no price for {subject}{model_id} ({region_prefix}, {service_tier})")
     }
 }
 
 impl Prices {
     /// Returns the plan's rows, followed by the shipped ones.
-    pub(crate) fn of(plan: &Plan) -> Self {
-        Self(plan.prices.rows.iter().cloned().chain(shipped()).collect())
+    pub(crate) fn from_plan(plan: &Plan) -> Self {
+        Self(plan.prices.rows.iter().cloned().chain(shipped_rows()).collect())
     }
 
-    /// Restores the rows of a manifest.
-    pub(crate) fn kept(rows: &[Price]) -> Self {
+    /// Creates the prices from rows, such as those of a manifest.
+    pub(crate) fn from_rows(rows: &[Price]) -> Self {
         Self(rows.to_vec())
     }
 
     /// Returns the rows of a model on the tier that served it, in order. The tier `none` is looked up as `default`,
     /// because that tier serves such requests.
-    fn rows(&self, (model_id, region_prefix, service_tier): Asked<'_>) -> impl Iterator<Item = &Price> {
+    fn rows(&self, (model_id, region_prefix, service_tier): PriceKey<'_>) -> impl Iterator<Item = &Price> {
         let tier = if service_tier == "none" { "default" } else { service_tier };
         let fits = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
         self.0.iter().filter(move |price| {
@@ -105,13 +105,11 @@ impl Prices {
     ///
     /// # Errors
     /// [`Unpriced::Model`] if there is no row, [`Unpriced::LongPrompts`] if no row covers the prompt.
-    pub(crate) fn find(&self, asked: Asked<'_>, prompt: f64) -> Result<&Price, Unpriced> {
-        let covers = |price: &&Price| price.up_to_input_tokens.is_none_or(|most| prompt <= most as f64);
-        self.rows(asked).find(covers).ok_or_else(|| {
-            match self.rows(asked).filter_map(|row| row.up_to_input_tokens).max() {
-                Some(above) => Unpriced::LongPrompts { above },
-                None => Unpriced::Model,
-            }
+    pub(crate) fn find(&self, key: PriceKey<'_>, prompt: f64) -> Result<&Price, Unpriced> {
+        let covers = |price: &&Price| price.up_to_input_tokens.is_none_or(|max| prompt <= max as f64);
+        self.rows(key).find(covers).ok_or_else(|| match self.rows(key).filter_map(|row| row.up_to_input_tokens).max() {
+            Some(above) => Unpriced::LongPrompts { above },
+            None => Unpriced::Model,
         })
     }
 
@@ -119,9 +117,9 @@ impl Prices {
     ///
     /// # Errors
     /// If a required price is unknown.
-    pub(crate) fn cost(&self, asked: Asked<'_>, usage: Usage) -> Result<Usd, Unpriced> {
+    pub(crate) fn cost(&self, key: PriceKey<'_>, usage: Usage) -> Result<Usd, Unpriced> {
         let prompt = usage.input.saturating_add(usage.cache_read).saturating_add(usage.cache_write);
-        self.find(asked, prompt as f64)?.cost(usage)
+        self.find(key, prompt as f64)?.cost(usage)
     }
 
     /// Returns the worst-case cost of a request with at most `input` prompt tokens and `output` reply tokens, on the
@@ -132,7 +130,7 @@ impl Prices {
     /// If neither tier has a price, or a price is missing that the request may need.
     pub(crate) fn worst_case(
         &self,
-        (model_id, region_prefix, service_tier): Asked<'_>,
+        (model_id, region_prefix, service_tier): PriceKey<'_>,
         input: u64,
         output: u64,
         writes_cache: bool,
@@ -151,10 +149,10 @@ impl Prices {
 
     /// Returns the same as [`Self::worst_case`] for one tier. A shorter prompt can cost more, so every row counts that
     /// applies to some prompt of at most `input` tokens.
-    fn worst_case_on(&self, asked: Asked<'_>, input: u64, output: u64, writes_cache: bool) -> Result<Usd, Unpriced> {
+    fn worst_case_on(&self, key: PriceKey<'_>, input: u64, output: u64, writes_cache: bool) -> Result<Usd, Unpriced> {
         let mut covered = None;
         let mut worst = Usd::default();
-        for row in self.rows(asked) {
+        for row in self.rows(key) {
             let up_to = row.up_to_input_tokens.unwrap_or(u64::MAX);
             if covered.is_some_and(|covered| up_to <= covered) {
                 continue;
@@ -162,9 +160,9 @@ impl Prices {
             if writes_cache && row.cache_write.is_none() {
                 return Err(Unpriced::CacheWrites);
             }
-            let dearest = [Some(row.input), row.cache_read, row.cache_write].into_iter().flatten().fold(0.0, f64::max);
+            let highest = [Some(row.input), row.cache_read, row.cache_write].into_iter().flatten().fold(0.0, f64::max);
             worst =
-                worst.max(Usd::per_token(dearest).times(input.min(up_to)) + Usd::per_token(row.output).times(output));
+                worst.max(Usd::per_token(highest).times(input.min(up_to)) + Usd::per_token(row.output).times(output));
             covered = Some(up_to);
             if up_to >= input {
                 return Ok(worst);
@@ -174,7 +172,7 @@ impl Prices {
     }
 
     /// Returns the rows that a cell may need, whichever tier serves it.
-    pub(crate) fn used(&self, cells: &[Cell]) -> Vec<Price> {
+    pub(crate) fn rows_for(&self, cells: &[Cell]) -> Vec<Price> {
         let may_serve = |price: &&Price| {
             cells.iter().any(|cell| {
                 price.model_id == cell.model_id
@@ -202,11 +200,11 @@ impl Price {
     }
 }
 
-fn shipped() -> impl Iterator<Item = Price> {
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(SHIPPED.as_bytes());
+fn shipped_rows() -> impl Iterator<Item = Price> {
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(SHIPPED_CSV.as_bytes());
     let rows: Result<Vec<Price>, csv::Error> = reader.deserialize().collect();
     let rows = rows.unwrap_or_else(|error| unreachable!("the price file is part of this program: {error}"));
-    rows.into_iter().map(|row| Price { source: format!("{}, read on {DATE}", row.source), ..row })
+    rows.into_iter().map(|row| Price { source: format!("{}, read on {SHIPPED_DATE}", row.source), ..row })
 }
 
 #[cfg(test)]
@@ -214,23 +212,23 @@ mod tests {
     use super::*;
 
     fn prices() -> Prices {
-        Prices::of(&crate::plan::tests::plan())
+        Prices::from_plan(&crate::plan::tests::plan())
     }
 
     #[test]
-    fn the_shipped_rows_are_whole_and_none_is_said_twice() {
+    fn shipped_rows_are_complete_and_unique() {
         let rows = prices().0;
         assert!(rows.len() > 300, "{}", rows.len());
         for (index, row) in rows.iter().enumerate() {
             assert!(row.input >= 0.0 && row.output >= 0.0 && !row.source.is_empty(), "{row:?}");
             let key = |row: &Price| (row.model_id.clone(), row.region_prefix.clone(), row.service_tier.clone());
             assert!(row.region_prefix.is_some() && row.service_tier.is_some(), "{row:?}");
-            assert!(rows[..index].iter().all(|other| key(other) != key(row)), "{row:?} is there twice");
+            assert!(rows[..index].iter().all(|other| key(other) != key(row)), "{row:?} is duplicated");
         }
     }
 
     #[test]
-    fn a_price_is_found_by_model_prefix_and_tier_and_never_derived() {
+    fn price_is_found_by_model_prefix_and_tier_and_never_derived() {
         let prices = prices();
         let find =
             |prefix, tier| prices.find(("amazon.nova-pro-v1:0", prefix, tier), 1.0).map(|price| price.input).ok();
@@ -240,19 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn replies_of_some_models_take_more_of_the_quota() {
-        let of = [
+    fn reply_tokens_of_some_models_count_more_against_the_quota() {
+        let models = [
             "amazon.nova-pro-v1:0",
             "anthropic.claude-sonnet-4-5-20250929-v1:0",
             "anthropic.claude-sonnet-5-v1:0",
             "anthropic.claude-opus-4-8",
             "openai.gpt-5.6",
         ];
-        assert_eq!(of.map(burndown).map(|factor| factor as u64), [1, 5, 10, 15, 10]);
+        assert_eq!(models.map(burndown).map(|factor| factor as u64), [1, 5, 10, 15, 10]);
     }
 
     #[test]
-    fn the_plans_rows_come_first() {
+    fn rows_of_the_plan_take_precedence() {
         let mut plan = crate::plan::tests::plan();
         plan.prices.rows = vec![Price {
             model_id: "amazon.nova-pro-v1:0".into(),
@@ -265,13 +263,13 @@ mod tests {
             up_to_input_tokens: None,
             source: "our contract".into(),
         }];
-        let prices = Prices::of(&plan);
+        let prices = Prices::from_plan(&plan);
         let find = |tier| prices.find(("amazon.nova-pro-v1:0", "eu", tier), 1.0).unwrap().input;
         assert!((find("flex") - 0.1).abs() < 1e-12 && (find("default") - 1.05).abs() < 1e-12);
     }
 
     #[test]
-    fn what_has_no_price_has_no_cost() {
+    fn missing_price_yields_no_cost() {
         let prices = prices();
         let sonnet = ("anthropic.claude-sonnet-4-5-20250929-v1:0", "us", "default");
         let usage = Usage { input: 1_000, output: 100, cache_read: 2_000, cache_write: 500 };
@@ -298,14 +296,14 @@ mod tests {
             up_to_input_tokens,
             source: String::new(),
         };
-        let asked = ("m", "us", "default");
-        let prices = Prices::kept(&[row(1.0, Some(10)), row(3.0, Some(100)), row(9.0, Some(50))]);
-        let worst = |input| prices.worst_case(asked, input, 0, false).map(|cost| cost.picodollars() / 1_000_000);
+        let key = ("m", "us", "default");
+        let prices = Prices::from_rows(&[row(1.0, Some(10)), row(3.0, Some(100)), row(9.0, Some(50))]);
+        let worst = |input| prices.worst_case(key, input, 0, false).map(|cost| cost.picodollars() / 1_000_000);
         assert_eq!((worst(10), worst(11), worst(100)), (Ok(10), Ok(33), Ok(300)), "the last row never applies");
         assert_eq!(worst(101), Err(Unpriced::LongPrompts { above: 100 }));
-        assert_eq!(prices.find(asked, 50.0).unwrap().input.to_string(), "3");
-        let cheaper = Prices::kept(&[row(5.0, Some(100)), row(1.0, None)]);
-        assert_eq!(cheaper.worst_case(asked, 200, 0, false), Ok(Usd::per_token(5.0).times(100)), "a shorter prompt");
-        assert_eq!(cheaper.worst_case(asked, 200, 0, true), Err(Unpriced::CacheWrites));
+        assert_eq!(prices.find(key, 50.0).unwrap().input.to_string(), "3");
+        let cheaper = Prices::from_rows(&[row(5.0, Some(100)), row(1.0, None)]);
+        assert_eq!(cheaper.worst_case(key, 200, 0, false), Ok(Usd::per_token(5.0).times(100)), "a shorter prompt");
+        assert_eq!(cheaper.worst_case(key, 200, 0, true), Err(Unpriced::CacheWrites));
     }
 }

@@ -1,6 +1,6 @@
 //! `baseline`: adds runs to a baseline, prints it, and removes sessions from it. Sends no request.
 
-use super::sessions::{of_run, read_baseline, write_baseline};
+use super::sessions::{read_baseline, read_session, write_baseline};
 use crate::error::Error;
 use crate::report::compare::{side, tally};
 use crate::terminal;
@@ -21,9 +21,9 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
     let mut new: Vec<Session> = Vec::new();
     let mut err = std::io::stderr();
     for dir in dirs {
-        let (_, session) = of_run(dir)?;
-        if known.iter().chain(&new).any(|there| there.id == session.id) {
-            return Err(Error::AlreadyThere { dir: dir.clone(), id: session.id, path: path.to_owned() });
+        let (_, session) = read_session(dir)?;
+        if known.iter().chain(&new).any(|known| known.id == session.id) {
+            return Err(Error::SessionExists { dir: dir.clone(), id: session.id, path: path.to_owned() });
         }
         let left_out: Vec<String> = session
             .cells

@@ -29,8 +29,8 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<BudgetG
     if is_resumed {
         let mut records = Records::open(dir, manifest)?;
         for entry in &mut records {
-            let (of, record) = entry?;
-            let cell = match of {
+            let (owner, record) = entry?;
+            let cell = match owner {
                 RecordOwner::Cell(cell) => cell,
                 RecordOwner::Probe(probe) => probes[probe],
             };
@@ -70,7 +70,12 @@ pub(super) fn open(dir: &Path, manifest: &Manifest, job: &Job) -> Result<BudgetG
 ///
 /// # Errors
 /// The refusal of the first cell, if the budget refuses every cell.
-pub(super) fn check(existing: OnExisting, resolved: &Resolved, cells: &[Cell], shard: Shard) -> Result<(), Error> {
+pub(super) fn check_affordable(
+    existing: OnExisting,
+    resolved: &Resolved,
+    cells: &[Cell],
+    shard: Shard,
+) -> Result<(), Error> {
     if existing != OnExisting::Overwrite || resolved.plan.budget.is_unset() {
         return Ok(());
     }

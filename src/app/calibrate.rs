@@ -52,20 +52,20 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
 /// # Errors
 /// If the limit of open files is too low for the load, or the simulator or the client cannot be started.
 pub(super) fn measure(resolved: &Resolved) -> Result<Calibration, Error> {
-    let cell = peak(&expand(&resolved.plan));
-    super::limits::make_room(std::slice::from_ref(&cell), Shard::WHOLE, false)?;
-    let server = Server::start(&quiet(&resolved.plan.simulator))?;
-    let records = load(&cell, &server.url, resolved)?;
+    let cell = peak_cell(&expand(&resolved.plan));
+    super::limits::raise_open_files(std::slice::from_ref(&cell), Shard::WHOLE, false)?;
+    let server = SimulatorProcess::start(&without_faults(&resolved.plan.simulator))?;
+    let records = run_load(&cell, &server.url, resolved)?;
     let truth = server.stop()?;
     Ok(compare(&cell, &records, &truth))
 }
 
 /// Returns the cell with the highest peak load, changed to hold that peak for the whole test duration.
-fn peak(cells: &[Cell]) -> Cell {
-    let Some(most) = cells.iter().max_by(|a, b| a.peak().total_cmp(&b.peak())) else {
+fn peak_cell(cells: &[Cell]) -> Cell {
+    let Some(highest) = cells.iter().max_by(|a, b| a.peak().total_cmp(&b.peak())) else {
         unreachable!("a plan that was read has cells")
     };
-    let mut cell = most.clone();
+    let mut cell = highest.clone();
     let level = cell.peak();
     (cell.users, cell.arrival_rate) =
         if cell.is_open() { (None, Some(Rate(level))) } else { (Some(level as u32), None) };
@@ -78,11 +78,11 @@ fn peak(cells: &[Cell]) -> Cell {
 }
 
 /// Returns the simulator model with the same latencies, and without anything that keeps requests from being answered.
-fn quiet(model: &Model) -> Model {
+fn without_faults(model: &Model) -> Model {
     Model {
         faults: Faults::default(),
         throttle_rate: 0.0,
-        // The peak load may exceed the model's capacity. Queued requests say nothing about this machine.
+        // The peak load may exceed the model's capacity. Queued requests do not depend on this machine.
         capacity: 0,
         freeze_every: Duration::ZERO,
         freeze_for: Duration::ZERO,
@@ -94,13 +94,13 @@ fn quiet(model: &Model) -> Model {
 }
 
 /// `simulate` in a separate process. It ends when its standard input closes, so it never outlives this process.
-struct Server {
+struct SimulatorProcess {
     process: Child,
     url: HttpUrl,
     dir: PathBuf,
 }
 
-impl Server {
+impl SimulatorProcess {
     fn start(model: &Model) -> Result<Self, Error> {
         #[derive(serde::Serialize)]
         struct Plan<'a> {
@@ -143,7 +143,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for SimulatorProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -157,9 +157,9 @@ fn read_truth(path: &Path) -> Result<HashMap<String, Truth>, Error> {
 }
 
 /// Gate that admits every request.
-struct Open;
+struct OpenGate;
 
-impl Gate for Open {
+impl Gate for OpenGate {
     fn start_cell(&self, _cell: usize) {}
     fn admit(&self) -> Result<(), Refusal> {
         Ok(())
@@ -168,7 +168,7 @@ impl Gate for Open {
 }
 
 /// Runs the cell against the server and returns the records of all requests.
-fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, Error> {
+fn run_load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Internal)?;
     let target = Target {
         endpoint_url: Some(url.clone()),
@@ -199,12 +199,12 @@ fn load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Record>, 
     };
     let records = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&records);
-    let tell = Arc::new(move |event: Event| {
+    let sink = Arc::new(move |event: Event| {
         if let Event::Ended { record, .. } = event {
             kept.lock().unwrap_or_else(PoisonError::into_inner).push(*record);
         }
     });
-    runtime.block_on(execute(bedrock, job, Arc::new(Open), tell, &Stop::default()));
+    runtime.block_on(execute(bedrock, job, Arc::new(OpenGate), sink, &Stop::default()));
     let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(std::mem::take(&mut *records))
 }
@@ -244,7 +244,7 @@ fn paired(times: &[(f64, f64)]) -> Paired {
 /// Returns the errors of those percentiles for which the sample is large enough.
 fn percentiles(times: &[(f64, f64)]) -> Vec<PercentileError> {
     let (client, server) = (curve(times.iter().map(|time| time.0)), curve(times.iter().map(|time| time.1)));
-    let told = LEVELS.iter().filter_map(|p| {
+    let errors = LEVELS.iter().filter_map(|p| {
         let (client, server) = (client.percentile(p / 100.0)?, server.percentile(p / 100.0)?);
         (client.quality == Quality::Ok).then_some(PercentileError {
             p: *p,
@@ -252,7 +252,7 @@ fn percentiles(times: &[(f64, f64)]) -> Vec<PercentileError> {
             client_ms: client.value_ms,
         })
     });
-    told.collect()
+    errors.collect()
 }
 
 fn curve(values: impl Iterator<Item = f64>) -> Curve {

@@ -1,7 +1,7 @@
 //! `compare`: compares new runs with a baseline, or one run with another. Sends no request.
 
 use super::outputs::Outputs;
-use super::sessions::{of_run, read_baseline};
+use super::sessions::{read_baseline, read_session};
 use super::{report, templates};
 use crate::cli::CompareFormat;
 use crate::error::Error;
@@ -64,7 +64,7 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
     super::print(&text.map_err(|error| Error::Report(vec![error]))?)?;
     outputs.write(file)?;
     if view.rows.is_empty() {
-        return Err(Error::NothingInCommon { new: sides.dirs.join(", "), against: sides.against });
+        return Err(Error::NoCommonCell { new: sides.dirs.join(", "), against: sides.against });
     }
     Ok(if view.fails { 99 } else { 0 })
 }
@@ -72,8 +72,8 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
 fn sides(options: &Options) -> Result<Sides, Error> {
     let mut new: Vec<(String, String, Session)> = Vec::new();
     for dir in &options.dirs {
-        let (manifest, session) = of_run(dir)?;
-        if new.iter().any(|(.., there)| there.id == session.id) {
+        let (manifest, session) = read_session(dir)?;
+        if new.iter().any(|(.., other)| other.id == session.id) {
             return Err(Error::SameRun { dir: dir.clone(), id: session.id });
         }
         new.push((dir.display().to_string(), manifest.plan.name, session));

@@ -5,27 +5,27 @@ use crate::error::Error;
 use crate::matrix::{Cell, Shard};
 
 /// Files that the process needs besides its connections: journal, epoll, standard streams, name resolution.
-const OTHERS: u64 = 64;
+const OTHER_FILES: u64 = 64;
 
 /// Raises the limit of open files to this shard's share of the peak load of the cells. With `simulated`, both ends of
 /// each connection count. Logs a warning if `max_in_flight` of an open loop exceeds the limit.
 ///
 /// # Errors
 /// [`Error::OpenFiles`] if the limit is too low for the users of a closed loop.
-pub(super) fn make_room(cells: &[Cell], shard: Shard, simulated: bool) -> Result<(), Error> {
-    let ends = if simulated { 2 } else { 1 };
+pub(super) fn raise_open_files(cells: &[Cell], shard: Shard, simulated: bool) -> Result<(), Error> {
+    let files_per_connection = if simulated { 2 } else { 1 };
     let users =
         cells.iter().filter(|cell| !cell.is_open()).map(|cell| shard.share(cell.peak() as u64)).max().unwrap_or(0);
     let arrivals =
         cells.iter().filter(|cell| cell.is_open()).map(|cell| shard.share(u64::from(cell.load.max_in_flight))).max();
-    let allowed = raise(users.max(arrivals.unwrap_or(0)) * ends + OTHERS);
+    let allowed = raise(users.max(arrivals.unwrap_or(0)) * files_per_connection + OTHER_FILES);
     match allowed {
-        Some(allowed) if allowed < users * ends + OTHERS => {
-            Err(Error::OpenFiles { needed: users * ends + OTHERS, allowed, users })
+        Some(allowed) if allowed < users * files_per_connection + OTHER_FILES => {
+            Err(Error::OpenFiles { needed: users * files_per_connection + OTHER_FILES, allowed, users })
         }
         // The number of requests in flight of an open loop is not known in advance, so this is only a warning.
-        Some(allowed) if arrivals.is_some_and(|arrivals| allowed < arrivals * ends + OTHERS) => {
-            let most = allowed.saturating_sub(OTHERS) / ends;
+        Some(allowed) if arrivals.is_some_and(|arrivals| allowed < arrivals * files_per_connection + OTHER_FILES) => {
+            let most = allowed.saturating_sub(OTHER_FILES) / files_per_connection;
             tracing::warn!(allowed, "only some {most} requests can be in flight, less than max_in_flight: `ulimit -n`");
             Ok(())
         }

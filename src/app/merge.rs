@@ -3,9 +3,9 @@
 
 use super::report::{self, Output};
 use super::shards;
+use crate::cluster::{self, COMMIT_MARKER, CommitMarker, Exchange, MissingShard};
 use crate::config;
 use crate::error::Error;
-use crate::exchange::{self, COMMIT_MARKER, CommitMarker, Exchange, MissingShard};
 use crate::files::Directory;
 use crate::record::dir::{self, JOURNAL, MANIFEST, OnExisting, PLAN};
 use crate::record::manifest::Manifest;
@@ -43,38 +43,39 @@ pub(crate) struct Options {
 /// If shards are missing and `allow_missing` is not set, if the parts do not belong to one run, or if a file cannot be
 /// read or written. Everything that can be wrong with the inputs is checked before the first write.
 pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, secrets: &Secrets) -> Result<u8, Error> {
-    let means = options.output.open(environment)?;
-    if let Some(error) = means.templates.broken() {
+    let context = options.output.open(environment)?;
+    if let Some(error) = context.templates.broken() {
         return Err(Error::Template(error));
     }
-    dir::check(&options.to, options.overwrite).map_err(Error::To)?;
+    dir::check(&options.to, options.overwrite).map_err(Error::TargetDir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Internal)?;
-    let copies = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
-    let (dirs, whole, untold) = runtime.block_on(gather(options, environment, secrets, copies.path()))?;
-    let Some(whole) = whole.filter(|_| untold.is_empty() || options.allow_missing) else {
-        return Err(Error::Missing { missing: untold });
+    let download_dir = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
+    let (dirs, merged, missing_messages) =
+        runtime.block_on(gather(options, environment, secrets, download_dir.path()))?;
+    let Some(merged) = merged.filter(|_| missing_messages.is_empty() || options.allow_missing) else {
+        return Err(Error::MissingShards { missing: missing_messages });
     };
     // Find everything that can be wrong with the inputs before the first write.
     if let Some((dir, _)) = dirs.iter().find(|(dir, _)| is_same(dir, &options.to)) {
-        return Err(Error::IntoItself { dir: dir.clone() });
+        return Err(Error::MergeIntoInput { dir: dir.clone() });
     }
-    let files = owned::files_of_run(&whole);
+    let files = owned::files_of_run(&merged);
     let existing = if options.overwrite { OnExisting::Overwrite } else { OnExisting::Refuse };
-    dir::check_files(&options.to, &files, existing).map_err(Error::To)?;
-    let lines = merge::lines(&dirs, &whole).map_err(Error::Merge)?;
-    let mut taken = dir::take_for(&options.to, &files, existing).map_err(Error::To)?;
+    dir::check_files(&options.to, &files, existing).map_err(Error::TargetDir)?;
+    let lines = merge::lines(&dirs, &merged).map_err(Error::Merge)?;
+    let mut taken = dir::take_for(&options.to, &files, existing).map_err(Error::TargetDir)?;
     let records = lines.write(&dirs, &mut taken)?;
-    dir::write(&options.to, Path::new(PLAN), report::plan_text(&options.to, &whole).as_bytes())?;
+    dir::write(&options.to, Path::new(PLAN), report::plan_text(&options.to, &merged).as_bytes())?;
     // Write the manifest last: a directory without it holds no run.
-    dir::write_manifest(&options.to, &whole)?;
+    dir::write_manifest(&options.to, &merged)?;
     drop(taken);
     let mut err = std::io::stderr();
     let shards = count(dirs.len(), "shard");
     let _ = writeln!(err, "{records} records of {shards} are in {}", options.to.display());
-    for line in untold {
+    for line in missing_messages {
         let _ = writeln!(err, "{line}: every verdict is INCONCLUSIVE");
     }
-    report::render(&options.to, &options.to, &whole, means)
+    report::render(&options.to, &options.to, &merged, context)
 }
 
 /// Returns whether two paths name the same directory.
@@ -86,7 +87,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 }
 
 /// Results of a shard: the directory and its manifest.
-type Part = (PathBuf, Manifest);
+type ShardResults = (PathBuf, Manifest);
 
 /// Returns the results of all shards, the merged manifest, and one message per shard that left no results, in the order
 /// of the shard indices.
@@ -94,8 +95,8 @@ async fn gather(
     options: &Options,
     environment: &BTreeMap<String, String>,
     secrets: &Secrets,
-    copies: &Path,
-) -> Result<(Vec<Part>, Option<Manifest>, Vec<String>), Error> {
+    download_dir: &Path,
+) -> Result<(Vec<ShardResults>, Option<Manifest>, Vec<String>), Error> {
     // The plan is not known yet, so the environment alone selects how a bucket is opened.
     let access = shards::Access {
         profile: None,
@@ -104,14 +105,14 @@ async fn gather(
         secrets,
     };
     let exchange = shards::open(&options.url, &access, false).await?;
-    let marks = exchange::list_commit_markers(&exchange).await.map_err(Error::Barrier)?;
-    let differs = |other: &CommitMarker| Some((other.index, marks[0].difference(other)?));
-    if let Some((other, what)) = marks.iter().find_map(differs) {
-        return Err(Error::OtherShards { one: marks[0].index, other, what });
+    let markers = cluster::list_commit_markers(&exchange).await.map_err(Error::Barrier)?;
+    let differs = |other: &CommitMarker| Some((other.index, markers[0].difference(other)?));
+    if let Some((other, difference)) = markers.iter().find_map(differs) {
+        return Err(Error::DifferentRuns { first: markers[0].index, other, difference });
     }
     let mut parts = Vec::new();
-    for mark in &marks {
-        let dir = exchange::fetch(&exchange, mark, copies).await.map_err(Error::Barrier)?;
+    for marker in &markers {
+        let dir = cluster::fetch(&exchange, marker, download_dir).await.map_err(Error::Barrier)?;
         let manifest = read::manifest(&dir)?;
         parts.push((dir, manifest));
     }
@@ -119,27 +120,29 @@ async fn gather(
         parts.push((dir.clone(), local(dir)?));
     }
     let manifests: Vec<Manifest> = parts.iter().map(|(_, manifest)| manifest.clone()).collect();
-    let whole = if manifests.is_empty() { None } else { Some(merge::manifests(manifests).map_err(Error::Merge)?) };
-    let missing = match whole.as_ref().and_then(|whole| whole.shards.as_ref()) {
+    let merged = if manifests.is_empty() { None } else { Some(merge::manifests(manifests).map_err(Error::Merge)?) };
+    let missing = match merged.as_ref().and_then(|merged| merged.shards.as_ref()) {
         Some(shards) => shards.missing(),
-        None => (0..exchange::expected_shards(&exchange).await.map_err(Error::Barrier)?.unwrap_or(0)).collect(),
+        None => (0..cluster::expected_shards(&exchange).await.map_err(Error::Barrier)?.unwrap_or(0)).collect(),
     };
-    let mut untold = Vec::new();
+    let mut missing_messages = Vec::new();
     for index in missing {
-        untold.push(told(&exchange, index).await?);
+        missing_messages.push(describe_missing_shard(&exchange, index).await?);
     }
-    if whole.is_none() && untold.is_empty() {
-        untold.push(format!("no shard left its results in {}", clean(&options.url)));
+    if merged.is_none() && missing_messages.is_empty() {
+        missing_messages.push(format!("no shard delivered its results to {}", clean(&options.url)));
     }
-    Ok((parts, whole, untold))
+    Ok((parts, merged, missing_messages))
 }
 
 /// Returns a message on the state of a shard that left no results.
-async fn told(exchange: &Exchange, index: u32) -> Result<String, Error> {
-    Ok(match exchange::missing_shard(exchange, index).await.map_err(Error::Barrier)? {
-        MissingShard::NeverJoined => format!("shard {index} never came"),
-        MissingShard::Interrupted { host } => format!("shard {index} came, on {}, and left no results", clean(&host)),
-        MissingShard::Left { reason } => format!("shard {index} went ({}) and left no results", clean(&reason)),
+async fn describe_missing_shard(exchange: &Exchange, index: u32) -> Result<String, Error> {
+    Ok(match cluster::missing_shard(exchange, index).await.map_err(Error::Barrier)? {
+        MissingShard::NeverJoined => format!("shard {index} never joined"),
+        MissingShard::Interrupted { host } => {
+            format!("shard {index} joined on {} but delivered no results", clean(&host))
+        }
+        MissingShard::Left { reason } => format!("shard {index} left ({}) and delivered no results", clean(&reason)),
     })
 }
 
@@ -156,8 +159,8 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
     if let Ok(text) = Directory::open(dir).and_then(|dir| dir.read_to_string(COMMIT_MARKER)) {
         let altered = |(name, message): (String, String)| Error::Altered { path: dir.join(name), message };
         // A kill may have truncated the commit marker itself. Such a marker is ignored.
-        if let Ok(mark) = serde_json::from_str::<CommitMarker>(&text) {
-            exchange::verify(dir, &mark).map_err(altered)?;
+        if let Ok(marker) = serde_json::from_str::<CommitMarker>(&text) {
+            cluster::verify(dir, &marker).map_err(altered)?;
         }
     }
     Ok(manifest)

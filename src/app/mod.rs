@@ -32,13 +32,14 @@ use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::matrix::Cell;
 use crate::prompts::Source;
+use crate::record::dir::OnExisting;
 use crate::terminal::paint::ColorMode;
 use crate::units::Secrets;
 use crate::units::text::clean_lines;
 use clap::{CommandFactory, Parser};
 use globset::{Glob, GlobSetBuilder};
 use screen::Screen;
-use shards::Asked;
+use shards::ShardOptions;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
@@ -60,12 +61,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
     };
     let secrets = Secrets::from_environment(environment);
     log(cli.verbose, environment, &secrets);
-    let screen = Screen::of(&cli, environment);
+    let screen = Screen::new(&cli, environment);
     match dispatch(cli.command, screen, environment, &secrets) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let _ =
-                std::io::stderr().write_all(secrets.mask(&shown(&error, screen.err == ColorMode::Coloured)).as_bytes());
+            let _ = std::io::stderr()
+                .write_all(secrets.mask(&format_error(&error, screen.err == ColorMode::Coloured)).as_bytes());
             ExitCode::from(error.exit_code())
         }
     }
@@ -120,18 +121,21 @@ fn dispatch(
                 settings.flags.push(("preflight".into(), "false".into()));
             }
             let resolved = read(args.plan.as_deref(), &settings, environment)?;
-            let there = if args.overwrite {
-                run::There::Overwrite
+            let on_existing = if args.overwrite {
+                OnExisting::Overwrite
             } else if args.resume || args.resume_or_start || !args.rerun.is_empty() {
-                run::There::Resume { rerun: args.rerun, or_start: args.resume_or_start }
+                OnExisting::Resume
             } else {
-                run::There::Refuse
+                OnExisting::Refuse
             };
-            let shard = Asked::of(args.exchange, args.shard.as_deref(), &args.barrier_timeout, environment)?;
+            let shard =
+                ShardOptions::from_flags(args.exchange, args.shard.as_deref(), &args.barrier_timeout, environment)?;
             let options = run::Options {
                 shard,
                 yes: args.yes,
-                there,
+                on_existing,
+                rerun: args.rerun,
+                resume_or_start: args.resume_or_start,
                 no_report: args.no_report,
                 preflight_only: args.preflight_only,
                 only: args.only,
@@ -243,7 +247,7 @@ fn print(bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Formats an error with its hint.
-fn shown(error: &Error, styled: bool) -> String {
+fn format_error(error: &Error, styled: bool) -> String {
     match (error, error.hint()) {
         (Error::Problems(problems), _) => format!("{}\n", problems.render(styled)),
         (error, Some(hint)) => clean_lines(&format!("error: {error}\n  = help: {hint}\n")),
@@ -254,7 +258,7 @@ fn shown(error: &Error, styled: bool) -> String {
 /// Log filters that always apply. The SDK's own traces contain key ids, session tokens and signatures, so no filter can
 /// enable them. After a failed request the SDK complains that a connection is not its own; this is expected, so the
 /// message is switched off.
-const DISCREET: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
+const LOG_RESTRICTIONS: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
     aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info,\
     aws_smithy_runtime::client::http::connection_poisoning=off";
 
@@ -267,7 +271,7 @@ fn log(verbose: u8, environment: &BTreeMap<String, String>, secrets: &Secrets) {
         (None, _) => "bedrock_plan=trace,aws_config=debug,hyper_util=debug".into(),
     };
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("{filter},{DISCREET}")))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("{filter},{LOG_RESTRICTIONS}")))
         .with_writer({
             let secrets = secrets.clone();
             move || MaskedStderr(secrets.clone())
@@ -321,7 +325,7 @@ fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
         }
         !matching.is_empty()
     };
-    let picked: Vec<Cell> = cells.iter().filter(&mut matches).cloned().collect();
+    let selected: Vec<Cell> = cells.iter().filter(&mut matches).cloned().collect();
     // A pattern that matches no cell is a typo, even if another pattern matches some.
     let unused: Vec<&str> =
         patterns.iter().zip(is_used).filter(|(_, is_used)| !is_used).map(|(pattern, _)| pattern.as_str()).collect();
@@ -332,5 +336,5 @@ fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
         }
         return Err(Error::NoCell { patterns: unused.join("`, `"), known: known.join(", ") });
     }
-    Ok(picked)
+    Ok(selected)
 }

@@ -16,13 +16,13 @@ const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 /// empty file.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
-    files: Vec<Target>,
+    files: Vec<OutputFile>,
     step_summary: Option<(PathBuf, File)>,
 }
 
 /// One file of `--output`.
 #[derive(Debug)]
-struct Target {
+struct OutputFile {
     kind: Kind,
     path: PathBuf,
     file: File,
@@ -44,16 +44,16 @@ impl Outputs {
     ///
     /// # Errors
     /// If an argument is invalid or a file cannot be opened for writing.
-    pub(super) fn open(asked: &[String], environment: &BTreeMap<String, String>) -> Result<Self, Error> {
+    pub(super) fn open(arguments: &[String], environment: &BTreeMap<String, String>) -> Result<Self, Error> {
         let mut outputs = Self::default();
-        for one in asked {
-            let wrong = || Error::OutputKind { value: one.clone() };
-            let (kind, path) = one.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(wrong)?;
-            let kind = Kind::ALL.into_iter().find(|known| known.key() == kind).ok_or_else(wrong)?;
+        for argument in arguments {
+            let invalid = || Error::OutputKind { value: argument.clone() };
+            let (kind, path) = argument.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or_else(invalid)?;
+            let kind = Kind::ALL.into_iter().find(|known| known.key() == kind).ok_or_else(invalid)?;
             let path = PathBuf::from(path);
             let is_new = !path.exists();
             let file = open(&path).map_err(|source| unwritable(&path, source))?;
-            outputs.files.push(Target { kind, path, file, is_new });
+            outputs.files.push(OutputFile { kind, path, file, is_new });
         }
         if let Some(path) = environment.get(STEP_SUMMARY).filter(|path| !path.is_empty()).map(PathBuf::from) {
             let file = open(&path).map_err(|source| unwritable(&path, source))?;

@@ -5,9 +5,9 @@ use super::outcome;
 use super::run::{Connected, Options};
 use super::shards::Part;
 use super::signals::Signals;
+use crate::cluster::BarrierError;
 use crate::config::Resolved;
 use crate::error::Error;
-use crate::exchange::BarrierError;
 use crate::executor::port::{Event, Gate, Stop};
 use crate::executor::{Bedrock, EventSink, Job, preflight};
 use crate::guard::{AllGates, BudgetGate};
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Adds the probes of the cells that are still to be run to the manifest. Findings of an earlier session for these
 /// probes are discarded, so that they are sent again; findings of other probes are kept.
-pub(super) fn enter(manifest: &mut Manifest, cells: &[Cell]) {
+pub(super) fn add_probes(manifest: &mut Manifest, cells: &[Cell]) {
     let known = manifest.preflight.iter().enumerate();
     let places: HashMap<Probe, usize> = known.map(|(place, known)| (known.probe.clone(), place)).collect();
     for fresh in probes(cells) {
@@ -43,12 +43,12 @@ pub(super) fn first_cells(manifest: &Manifest) -> Vec<usize> {
 
 /// Sends the probes in `checked` that have no finding yet, and returns all of them with their findings. Emits
 /// [`Event::PreflightEnded`].
-pub(super) async fn ask(
+pub(super) async fn send_probes(
     bedrock: &Arc<Bedrock>,
     checked: &[ProbeResult],
     cells: &[Cell],
     gate: &Arc<dyn Gate>,
-    tell: &EventSink,
+    sink: &EventSink,
     stop: &Stop,
 ) -> Vec<ProbeResult> {
     let open: Vec<(usize, Cell)> = checked
@@ -56,21 +56,21 @@ pub(super) async fn ask(
         .zip(cells_by_probe(checked, cells))
         .enumerate()
         .filter(|(_, (checked, _))| checked.finding.is_none())
-        .filter_map(|(index, (_, asking))| Some((index, cells[*asking.first()?].clone())))
+        .filter_map(|(index, (_, probe_cells))| Some((index, cells[*probe_cells.first()?].clone())))
         .collect();
-    let learned = Arc::new(Mutex::new(checked.to_vec()));
-    let learning = Arc::clone(&learned);
-    let told = Arc::clone(tell);
-    let both: EventSink = Arc::new(move |event: Event| {
+    let findings = Arc::new(Mutex::new(checked.to_vec()));
+    let updated = Arc::clone(&findings);
+    let forward = Arc::clone(sink);
+    let recording: EventSink = Arc::new(move |event: Event| {
         if let Event::Probed { probe, record } = &event {
-            learning.lock().unwrap_or_else(PoisonError::into_inner)[*probe].set_outcome(record);
+            updated.lock().unwrap_or_else(PoisonError::into_inner)[*probe].set_outcome(record);
         }
-        told(event);
+        forward(event);
     });
-    preflight(bedrock, &open, gate, &both, stop).await;
-    let learned = learned.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    tell(Event::PreflightEnded(learned.clone()));
-    learned
+    preflight(bedrock, &open, gate, &recording, stop).await;
+    let findings = findings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    sink(Event::PreflightEnded(findings.clone()));
+    findings
 }
 
 /// Runs the pre-flight of a run: sends the probes that the manifest lists, prints the problems, and removes cell runs
@@ -80,56 +80,56 @@ pub(super) async fn ask(
 /// # Errors
 /// If the shards cannot exchange the findings. The job then contains no cell run.
 #[allow(clippy::too_many_arguments)] // each is a different thing, and there is one caller
-pub(super) async fn before(
+pub(super) async fn run_before_load(
     manifest: &mut Manifest,
     job: &mut Job,
     bedrock: &Arc<Bedrock>,
     gate: &Arc<dyn Gate>,
-    tell: &EventSink,
+    sink: &EventSink,
     stop: &Stop,
-    say: &DisplayHandle,
+    display: &DisplayHandle,
     part: Option<&Part>,
 ) -> Result<(), BarrierError> {
     manifest.preflight = match part {
         Some(part) if part.shard().index > 0 => {
-            let heard = part.hear_found(stop).await.inspect_err(|_| job.turns.clear())?;
-            let Some(heard) = heard else { return Ok(()) };
-            tell(Event::PreflightEnded(heard.clone()));
-            heard
+            let received = part.receive_findings(stop).await.inspect_err(|_| job.turns.clear())?;
+            let Some(received) = received else { return Ok(()) };
+            sink(Event::PreflightEnded(received.clone()));
+            received
         }
         _ => {
             let open = manifest.preflight.iter().filter(|checked| checked.finding.is_none()).count();
-            say.print_unless_quiet(&format!("pre-flight: asking {}", count(open, "small request")));
-            let found = ask(bedrock, &manifest.preflight, &job.cells, gate, tell, stop).await;
+            display.print_unless_quiet(&format!("pre-flight: sending {}", count(open, "small request")));
+            let found = send_probes(bedrock, &manifest.preflight, &job.cells, gate, sink, stop).await;
             // An interrupted pre-flight has no finding to publish.
             if let Some(part) = part.filter(|_| !stop.drain.is_cancelled()) {
-                part.tell_found(&found).await.inspect_err(|_| job.turns.clear())?;
+                part.publish_findings(&found).await.inspect_err(|_| job.turns.clear())?;
             }
             found
         }
     };
-    let asking = cells_by_probe(&manifest.preflight, &job.cells);
-    let sentences: Vec<String> = manifest
+    let probe_cells = cells_by_probe(&manifest.preflight, &job.cells);
+    let problems: Vec<String> = manifest
         .preflight
         .iter()
-        .zip(&asking)
+        .zip(&probe_cells)
         .filter_map(|(checked, cells)| checked.problem_text(cells.len()))
         .collect();
-    for sentence in sentences.iter().take(MAX_LINES) {
-        say.print(&format!("pre-flight: {sentence}"));
+    for problem in problems.iter().take(MAX_LINES) {
+        display.print(&format!("pre-flight: {problem}"));
     }
-    if sentences.len() > MAX_LINES {
-        say.print(&format!("pre-flight: ... and {} more in manifest.json", sentences.len() - MAX_LINES));
+    if problems.len() > MAX_LINES {
+        display.print(&format!("pre-flight: ... and {} more in manifest.json", problems.len() - MAX_LINES));
     }
-    let grounded = manifest.is_ended_by_preflight();
+    let is_run_ended = manifest.is_ended_by_preflight();
     let excluded = manifest.excluded();
-    job.turns.retain(|place| !grounded && excluded.get(&job.cells[job.order[*place].cell]).is_none());
+    job.turns.retain(|place| !is_run_ended && excluded.get(&job.cells[job.order[*place].cell]).is_none());
     Ok(())
 }
 
 /// Sends the probes, prints the findings, and ends. Returns the exit code: 0 if everything that the plan requests is
 /// available or is skipped as the plan allows, otherwise the exit code that the run would have.
-pub(super) fn only(
+pub(super) fn run_alone(
     options: &Options,
     resolved: &Resolved,
     environment: &BTreeMap<String, String>,
@@ -138,17 +138,17 @@ pub(super) fn only(
     let cells = super::select(&expand(&resolved.plan), &options.only)?;
     let Connected { runtime, simulator, bedrock } =
         super::run::connect(resolved, &cells, environment, secrets, Shard::WHOLE)?;
-    let asked = probes(&cells);
+    let requested = probes(&cells);
     let sources = super::sources(resolved, &cells, 0);
-    let asking = cells_by_probe(&asked, &cells);
-    let first = asking.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
+    let probe_cells = cells_by_probe(&requested, &cells);
+    let first = probe_cells.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
     let budget = BudgetGate::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
     let gate: Arc<dyn Gate> = Arc::new(AllGates(vec![Arc::new(budget)]));
-    let tell: EventSink = Arc::new(|_| {});
+    let sink: EventSink = Arc::new(|_| {});
     let stop = Stop::default();
     let signals = Signals::listen(2);
     let found = runtime.block_on(async {
-        let found = ask(&bedrock, &asked, &cells, &gate, &tell, &stop);
+        let found = send_probes(&bedrock, &requested, &cells, &gate, &sink, &stop);
         let interrupted = async {
             signals.nth(1).await;
             stop.drain.cancel();
@@ -161,21 +161,21 @@ pub(super) fn only(
         }
     });
     drop(simulator);
-    let lines = found.iter().zip(&asking).map(|(checked, asking)| checked.line(asking.len()) + "\n");
+    let lines = found.iter().zip(&probe_cells).map(|(checked, probe_cells)| checked.line(probe_cells.len()) + "\n");
     super::print(lines.collect::<String>().as_bytes())?;
-    let is = |finding| found.iter().any(|checked| checked.finding == Some(finding));
-    let is_refused_tier = |(checked, asking): (&ProbeResult, &Vec<usize>)| {
+    let has_finding = |finding| found.iter().any(|checked| checked.finding == Some(finding));
+    let is_refused_tier = |(checked, probe_cells): (&ProbeResult, &Vec<usize>)| {
         checked.finding == Some(Finding::Unsupported)
-            && asking.iter().any(|cell| outcome::is_tier_set(&resolved.plan, &resolved.origins, &cells[*cell]))
+            && probe_cells.iter().any(|cell| outcome::is_tier_set(&resolved.plan, &resolved.origins, &cells[*cell]))
     };
     Ok(if stop.drain.is_cancelled() {
         130
     } else if ends_run(&found, resolved.plan.run.on_unsupported) {
         4
-    } else if is(Finding::Refused)
-        || is(Finding::Unreachable)
+    } else if has_finding(Finding::Refused)
+        || has_finding(Finding::Unreachable)
         || found.iter().any(|checked| checked.finding.is_none())
-        || found.iter().zip(&asking).any(is_refused_tier)
+        || found.iter().zip(&probe_cells).any(is_refused_tier)
     {
         3
     } else {

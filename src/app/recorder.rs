@@ -16,24 +16,24 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longest time that records wait before they are written to the journal, so that many are written at once.
-const PAUSE: Duration = Duration::from_millis(25);
+const WRITE_INTERVAL: Duration = Duration::from_millis(25);
 /// Interval between checks that the journal is still in its directory.
-const CHECK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A recorder that writes nothing for this long although events are queued is reported.
-const BEHIND: Duration = Duration::from_secs(1);
+const REPORTED_DELAY: Duration = Duration::from_secs(1);
 /// A recorder with this many queued bytes is reported too.
-const MUCH: usize = 8 << 20;
+const REPORTED_BACKLOG: usize = 8 << 20;
 /// Time that the disk has for the queued events after the second request to stop.
-const GRACE: Duration = Duration::from_secs(2);
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
 
-type Written = (Manifest, Vec<CellEnd>);
+type RecorderOutput = (Manifest, Vec<CellEnd>);
 
 /// Handle of the recorder: accepts events and returns the finished manifest.
 pub(super) struct Recorder {
     events: Sender<Event>,
     backlog: Arc<Backlog>,
     dir: PathBuf,
-    thread: JoinHandle<Result<Written, DirError>>,
+    thread: JoinHandle<Result<RecorderOutput, DirError>>,
 }
 
 impl Recorder {
@@ -54,7 +54,7 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("recorder".into())
             .spawn(move || {
-                let mut guard = StopsRun(Some(stop.clone()));
+                let mut guard = StopGuard(Some(stop.clone()));
                 let ends = vec![CellEnd::default(); manifest.cells.len()];
                 let journal = Journal::new(dir.journal, identities(&manifest));
                 let checked = Instant::now();
@@ -71,7 +71,7 @@ impl Recorder {
 
     /// Returns a function that queues an event. It never blocks: while the queue is full, the start of requests is
     /// delayed instead.
-    pub(super) fn tell(&self) -> impl Fn(Event) + Send + Sync + use<> {
+    pub(super) fn sink(&self) -> impl Fn(Event) + Send + Sync + use<> {
         let (events, backlog) = (self.events.clone(), Arc::clone(&self.backlog));
         move |event| {
             backlog.add(event.bytes());
@@ -85,14 +85,14 @@ impl Recorder {
     ///
     /// # Errors
     /// If the recorder failed or panicked, or if queued records were abandoned.
-    pub(super) fn finish(self, stop: &Stop) -> Result<Written, Error> {
+    pub(super) fn finish(self, stop: &Stop) -> Result<RecorderOutput, Error> {
         drop(self.events);
         let mut abandoned = None;
         while !self.thread.is_finished() {
-            if stop.abandon.is_cancelled() && abandoned.get_or_insert_with(Instant::now).elapsed() > GRACE {
-                return Err(Error::Unrecorded { dir: self.dir, bytes: self.backlog.bytes() });
+            if stop.abandon.is_cancelled() && abandoned.get_or_insert_with(Instant::now).elapsed() > ABANDON_TIMEOUT {
+                return Err(Error::RecordsLost { dir: self.dir, bytes: self.backlog.bytes() });
             }
-            std::thread::sleep(PAUSE / 5);
+            std::thread::sleep(WRITE_INTERVAL / 5);
         }
         match self.thread.join() {
             Ok(result) => result.map_err(Error::from),
@@ -103,9 +103,9 @@ impl Recorder {
 }
 
 /// A guard that stops the run when it is dropped, also by a panic.
-struct StopsRun(Option<Stop>);
+struct StopGuard(Option<Stop>);
 
-impl Drop for StopsRun {
+impl Drop for StopGuard {
     fn drop(&mut self) {
         if let Some(stop) = &self.0 {
             stop.drain.cancel();
@@ -115,29 +115,29 @@ impl Drop for StopsRun {
 }
 
 /// Reports once when the recorder falls behind, and again when it has caught up.
-pub(super) async fn watch(backlog: Arc<Backlog>, say: impl Fn(&str)) {
+pub(super) async fn watch(backlog: Arc<Backlog>, report: impl Fn(&str)) {
     let (mut taken, mut since) = (0, Instant::now());
     let (mut is_behind, mut is_full) = (false, false);
     loop {
-        tokio::time::sleep(BEHIND / 5).await;
+        tokio::time::sleep(REPORTED_DELAY / 5).await;
         let (now, bytes) = (backlog.written(), backlog.bytes());
         if now != taken || bytes == 0 {
             (taken, since) = (now, Instant::now());
         }
         let mib = bytes as f64 / f64::from(1 << 20);
-        if !is_behind && (since.elapsed() >= BEHIND || bytes >= MUCH) {
+        if !is_behind && (since.elapsed() >= REPORTED_DELAY || bytes >= REPORTED_BACKLOG) {
             is_behind = true;
-            say(&format!("the disk is slow: {mib:.1} MiB of records wait to be written, and a crash loses them"));
+            report(&format!("the disk is slow: {mib:.1} MiB of records wait to be written, and a crash loses them"));
         }
         if !is_full && backlog.is_full() {
             is_full = true;
-            say(&format!(
+            report(&format!(
                 "the disk is too slow: {mib:.0} MiB of records wait, so that requests start late and the cell is INVALID"
             ));
         }
         if is_behind && bytes == 0 {
             (is_behind, is_full) = (false, false);
-            say("the disk has caught up: all records are written");
+            report("the disk has caught up: all records are written");
         }
     }
 }
@@ -156,29 +156,29 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, events: &Receiver<Event>) -> Result<Written, DirError> {
+    fn run(mut self, events: &Receiver<Event>) -> Result<RecorderOutput, DirError> {
         loop {
             self.check()?;
             match events.try_recv() {
-                Ok(event) => self.take(event)?,
+                Ok(event) => self.handle(event)?,
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
-                    self.journal.flush().map_err(|source| self.lost(source))?;
+                    self.journal.flush().map_err(|source| self.journal_error(source))?;
                     // Do not use `recv` here: waking up for every record costs more CPU time than writing it. Once a
                     // stop has been requested, a kill may follow at any moment, so each record is then written at once.
                     if self.stop.drain.is_cancelled() {
-                        match events.recv_timeout(PAUSE) {
-                            Ok(event) => self.take(event)?,
+                        match events.recv_timeout(WRITE_INTERVAL) {
+                            Ok(event) => self.handle(event)?,
                             Err(RecvTimeoutError::Timeout) => {}
                             Err(RecvTimeoutError::Disconnected) => break,
                         }
                     } else {
-                        std::thread::sleep(PAUSE);
+                        std::thread::sleep(WRITE_INTERVAL);
                     }
                 }
             }
         }
-        self.journal.sync().map_err(|source| self.lost(source))?;
+        self.journal.sync().map_err(|source| self.journal_error(source))?;
         Ok((self.manifest, self.ends))
     }
 
@@ -187,7 +187,7 @@ impl Writer {
     /// # Errors
     /// [`DirError::Removed`] if the journal was removed or replaced.
     fn check(&mut self) -> Result<(), DirError> {
-        if self.checked.elapsed() < CHECK {
+        if self.checked.elapsed() < CHECK_INTERVAL {
             return Ok(());
         }
         self.checked = Instant::now();
@@ -200,24 +200,24 @@ impl Writer {
         }
     }
 
-    fn take(&mut self, event: Event) -> Result<(), DirError> {
+    fn handle(&mut self, event: Event) -> Result<(), DirError> {
         let bytes = event.bytes();
         match event {
             Event::Ended { cell, record } => {
-                let of = &self.manifest.cells[cell].cell;
-                self.live.lock().unwrap_or_else(PoisonError::into_inner).add(of, &record);
+                let planned = &self.manifest.cells[cell].cell;
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).add(planned, &record);
                 if record.phase.is_load() {
                     self.ends[cell].add(&record);
                 }
-                self.journal.append(cell, &record).map_err(|source| self.lost(source))?;
+                self.journal.append(cell, &record).map_err(|source| self.journal_error(source))?;
             }
             Event::Probed { probe, record } => {
-                let whose = self.manifest.cells.len() + probe;
-                self.journal.append(whose, &record).map_err(|source| self.lost(source))?;
+                let owner = self.manifest.cells.len() + probe;
+                self.journal.append(owner, &record).map_err(|source| self.journal_error(source))?;
             }
             Event::PreflightEnded(checked) => {
                 self.manifest.preflight = checked;
-                self.journal.sync().map_err(|source| self.lost(source))?;
+                self.journal.sync().map_err(|source| self.journal_error(source))?;
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
             Event::SimulatorFound(name) => {
@@ -225,7 +225,7 @@ impl Writer {
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
             Event::TurnEnded(report) => {
-                self.journal.sync().map_err(|source| self.lost(source))?;
+                self.journal.sync().map_err(|source| self.journal_error(source))?;
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).end(&report);
                 self.manifest.turns.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
@@ -247,7 +247,7 @@ impl Writer {
         Ok(())
     }
 
-    fn lost(&self, source: std::io::Error) -> DirError {
+    fn journal_error(&self, source: std::io::Error) -> DirError {
         DirError::Io { path: self.dir.join(JOURNAL), source }
     }
 }
@@ -265,18 +265,18 @@ mod tests {
     }
 
     fn started_in(taken: RunDir, stop: &Stop, backlog: Arc<Backlog>) -> Recorder {
-        let live = Arc::new(Mutex::new(LiveStats::new(Prices::kept(&[]))));
+        let live = Arc::new(Mutex::new(LiveStats::new(Prices::from_rows(&[]))));
         let manifest: Manifest = crate::report::tests::manifest();
         Recorder::start(taken, manifest, live, stop.clone(), backlog).unwrap()
     }
 
     #[tokio::test]
-    async fn a_panic_of_the_recorder_stops_the_run() {
+    async fn recorder_panic_stops_the_run() {
         let stop = Stop::default();
         let (_dir, recorder) = started(&stop);
         // This cell does not exist.
         let record = Box::new(crate::record::request::tests::record());
-        recorder.tell()(Event::Ended { cell: usize::MAX, record });
+        recorder.sink()(Event::Ended { cell: usize::MAX, record });
         stop.drain.cancelled().await;
         stop.abandon.cancelled().await;
         let error = recorder.finish(&stop).map(drop).unwrap_err();
@@ -298,30 +298,33 @@ mod tests {
 
     /// Waits for a line that contains a text.
     #[cfg(unix)]
-    fn said(lines: &Receiver<String>, text: &str) -> String {
+    fn wait_for_line(lines: &Receiver<String>, text: &str) -> String {
         let line = lines.iter().find(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("nobody said {text:?}"))
+        line.unwrap_or_else(|| panic!("no line contains {text:?}"))
     }
 
     #[cfg(unix)]
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_disk_that_stands_still_is_reported_and_not_waited_for_without_end() {
+    async fn reports_a_hanging_disk_and_stops_waiting_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let (taken, _held) = pipe_for(dir.path());
         let stop = Stop::default();
         let backlog = Arc::new(Backlog::with_limit(2 << 20));
         let recorder = started_in(taken, &stop, Arc::clone(&backlog));
-        let (lines, heard) = channel();
+        let (lines, received_lines) = channel();
         let watching = tokio::spawn(watch(Arc::clone(&backlog), move |line| drop(lines.send(line.to_owned()))));
-        let tell = recorder.tell();
+        let sink = recorder.sink();
         let record = crate::record::request::tests::record();
         let event = || Event::Ended { cell: 0, record: Box::new(record.clone()) };
         // The pipe and the writer's buffer take less than a third of these bytes.
-        (0..(3 << 20) / event().bytes()).for_each(|_| tell(event()));
-        let (report, heard) =
-            tokio::task::spawn_blocking(move || (said(&heard, "the disk is too slow"), heard)).await.unwrap();
+        (0..(3 << 20) / event().bytes()).for_each(|_| sink(event()));
+        let (report, received_lines) = tokio::task::spawn_blocking(move || {
+            (wait_for_line(&received_lines, "the disk is too slow"), received_lines)
+        })
+        .await
+        .unwrap();
         assert!(report.contains(" MiB of records wait") && report.contains("the cell is INVALID"), "{report}");
-        drop((tell, heard));
+        drop((sink, received_lines));
         // Same effect as a second Ctrl-C.
         stop.abandon.cancel();
         let finished = tokio::task::spawn_blocking(move || recorder.finish(&stop).map(drop)).await.unwrap();
@@ -333,54 +336,54 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_disk_that_has_caught_up_is_reported_too() {
+    async fn reports_when_the_disk_has_caught_up() {
         use std::io::Read;
         let dir = tempfile::tempdir().unwrap();
         let (taken, mut held) = pipe_for(dir.path());
         let stop = Stop::default();
         let backlog = Arc::default();
         let recorder = started_in(taken, &stop, Arc::clone(&backlog));
-        let (lines, heard) = channel();
+        let (lines, received_lines) = channel();
         let watching = tokio::spawn(watch(Arc::clone(&backlog), move |line| drop(lines.send(line.to_owned()))));
-        let tell = recorder.tell();
+        let sink = recorder.sink();
         let record = crate::record::request::tests::record();
-        (0..2_000).for_each(|_| tell(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
-        let heard = tokio::task::spawn_blocking(move || {
-            said(&heard, "the disk is slow");
-            heard
+        (0..2_000).for_each(|_| sink(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
+        let received_lines = tokio::task::spawn_blocking(move || {
+            wait_for_line(&received_lines, "the disk is slow");
+            received_lines
         });
-        let heard = heard.await.unwrap();
+        let received_lines = received_lines.await.unwrap();
         std::thread::spawn(move || while held.read(&mut [0; 4_096]).is_ok_and(|length| length > 0) {});
-        tokio::task::spawn_blocking(move || said(&heard, "the disk has caught up")).await.unwrap();
+        tokio::task::spawn_blocking(move || wait_for_line(&received_lines, "the disk has caught up")).await.unwrap();
         assert_eq!(backlog.bytes(), 0);
         watching.abort();
     }
 
     #[test]
-    fn a_journal_that_is_replaced_stops_the_run() {
+    fn replaced_journal_stops_the_run() {
         let stop = Stop::default();
         let (dir, recorder) = started(&stop);
         let journal = dir.path().join(JOURNAL);
         std::fs::rename(&journal, dir.path().join("elsewhere")).unwrap();
         std::fs::write(&journal, "").unwrap();
-        let tell = recorder.tell();
+        let sink = recorder.sink();
         while !stop.abandon.is_cancelled() {
             std::thread::yield_now();
         }
-        drop(tell);
+        drop(sink);
         let error = recorder.finish(&stop).map(drop).unwrap_err();
         assert!(error.to_string().contains("it was removed or replaced during the run"), "{error}");
     }
 
     #[test]
-    fn what_is_written_waits_no_longer() {
+    fn written_records_leave_the_backlog() {
         let stop = Stop::default();
         let (_dir, recorder) = started(&stop);
         let backlog = Arc::clone(&recorder.backlog);
         let record = crate::record::request::tests::record();
-        let tell = recorder.tell();
-        (0..10).for_each(|_| tell(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
-        drop(tell);
+        let sink = recorder.sink();
+        (0..10).for_each(|_| sink(Event::Ended { cell: 0, record: Box::new(record.clone()) }));
+        drop(sink);
         recorder.finish(&stop).unwrap();
         assert_eq!((backlog.bytes(), backlog.written()), (0, 10));
         assert!(!stop.drain.is_cancelled() && !stop.abandon.is_cancelled(), "an end in time stops nothing");

@@ -46,7 +46,7 @@ pub(crate) struct Output {
 }
 
 /// Templates and open files of a report. Creating it covers everything that can fail before a run.
-pub(super) struct Means {
+pub(super) struct RenderContext {
     pub(super) templates: Templates,
     outputs: Outputs,
     paint: ColorMode,
@@ -60,9 +60,9 @@ impl Output {
     ///
     /// # Errors
     /// If a file cannot be opened or a template cannot be read.
-    pub(super) fn open(&self, environment: &BTreeMap<String, String>) -> Result<Means, Error> {
+    pub(super) fn open(&self, environment: &BTreeMap<String, String>) -> Result<RenderContext, Error> {
         let outputs = Outputs::open(&self.files, environment)?;
-        Ok(Means {
+        Ok(RenderContext {
             templates: templates::read(self.templates.as_deref())?,
             outputs,
             paint: self.paint,
@@ -74,12 +74,12 @@ impl Output {
 
 /// Renders a run directory. Returns the exit code that its run would have.
 pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) -> Result<u8, Error> {
-    let mut means = options.output.open(environment)?;
+    let mut context = options.output.open(environment)?;
     let is_locked = dir::is_in_progress(&options.dir);
     let mut manifest = read::manifest(&options.dir)?;
     let out = options.out.as_deref().unwrap_or(&options.dir);
     // A run that has ended still holds the lock while it renders its own report.
-    means.is_in_progress = is_locked && manifest.ended_ms.is_none();
+    context.is_in_progress = is_locked && manifest.ended_ms.is_none();
     let plan = plan_text(out, &manifest);
     if let Some(include) = options.include_failures {
         manifest.plan.report.include_failures = include;
@@ -88,7 +88,7 @@ pub(crate) fn report(options: &Options, environment: &BTreeMap<String, String>) 
         manifest.plan.report.include_ramp = include;
     }
     let is_public = options.output.public;
-    let rendered = render(&options.dir, out, &manifest, means).and_then(|code| {
+    let rendered = render(&options.dir, out, &manifest, context).and_then(|code| {
         if !is_public {
             write_plan(out, &manifest.run_id, &plan)?;
         }
@@ -122,21 +122,21 @@ pub(super) fn plan_text(dir: &Path, manifest: &Manifest) -> String {
 ///
 /// # Errors
 /// If the journal cannot be read, a file cannot be written, or a format cannot be rendered.
-pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) -> Result<u8, Error> {
+pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, context: RenderContext) -> Result<u8, Error> {
     let mut summary = summarise(dir, manifest)?;
-    if means.is_in_progress {
+    if context.is_in_progress {
         summary.mark_in_progress(manifest);
     }
     let (manifest, summary) =
-        &outside::clean_all(manifest, summary, means.public).map_err(|error| Error::Report(vec![error]))?;
+        &outside::clean_all(manifest, summary, context.public).map_err(|error| Error::Report(vec![error]))?;
     let results = slo::evaluate(manifest, summary);
     let view = view::build(manifest, summary, &results);
     let mut stdout = std::io::stdout().lock();
     let (mut failed, mut written) = (Vec::new(), Vec::new());
     owned::check_report(out, manifest)?;
-    quarantine(dir, out, summary, means.public);
+    quarantine(dir, out, summary, context.public);
     for format in FORMATS {
-        let files = match format(&view, &means.templates) {
+        let files = match format(&view, &context.templates) {
             Ok(files) => files,
             Err(ReportError::Pictures { drawn, failed }) => {
                 let mut err = std::io::stderr();
@@ -156,9 +156,9 @@ pub(super) fn render(dir: &Path, out: &Path, manifest: &Manifest, means: Means) 
         }
     }
     let end = terminal::table::summary(&view, terminal::width());
-    let _ = stdout.write_all(means.paint.highlight_summary(&end).as_bytes());
+    let _ = stdout.write_all(context.paint.highlight_summary(&end).as_bytes());
     let _ = writeln!(stdout, "\n{}", terminal::table::files(out, &written));
-    means.outputs.write(|kind| ci::of_run(kind, &view, &means.templates))?;
+    context.outputs.write(|kind| ci::of_run(kind, &view, &context.templates))?;
     if !failed.is_empty() {
         return Err(Error::Report(failed));
     }

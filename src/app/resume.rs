@@ -19,7 +19,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// An earlier run that is resumed. Its directory is locked.
-pub(super) struct Before {
+pub(super) struct ResumedRun {
     dir: RunDir,
     pub(super) manifest: Manifest,
     /// Order of the cell runs, with the attempts of the outstanding ones.
@@ -33,15 +33,15 @@ pub(super) struct Before {
 ///
 /// # Errors
 /// If the run cannot be read or locked, if it is a shard, or if the plan differs from the one it was started with.
-pub(super) fn look(
+pub(super) fn open(
     results: &Path,
     only: &[String],
     rerun: &[String],
     resolved: &Resolved,
     all_cells: &[Cell],
-) -> Result<Option<Before>, Error> {
+) -> Result<Option<ResumedRun>, Error> {
     if resolved.plan.results_dir.contains("{started}") {
-        return Err(Error::ResumeWhere);
+        return Err(Error::ResumeDirUnknown);
     }
     let found = resume::open_existing(results).map_err(|error| match error {
         ResumeError::Dir(error) => Error::Results(error),
@@ -50,7 +50,7 @@ pub(super) fn look(
     let (dir, mut manifest) = match found {
         ExistingRun::Found(dir, manifest) => (dir, *manifest),
         ExistingRun::Missing(why) => {
-            let _ = writeln!(std::io::stderr(), "{}: {why}; starting afresh", results.display());
+            let _ = writeln!(std::io::stderr(), "{}: {why}; starting a new run", results.display());
             return Ok(None);
         }
     };
@@ -59,7 +59,7 @@ pub(super) fn look(
     }
     let differences = differences(&manifest, only, resolved, all_cells);
     if !differences.is_empty() {
-        return Err(Error::OtherPlan { dir: results.to_owned(), differences });
+        return Err(Error::PlanChanged { dir: results.to_owned(), differences });
     }
     // Settings outside the comparison (thresholds, budget, report) may have changed.
     let known = by_id(all_cells);
@@ -68,9 +68,9 @@ pub(super) fn look(
             planned.cell = (*cell).clone();
         }
     }
-    let again: HashSet<String> = again(results, rerun, &manifest)?.into_iter().collect();
+    let again: HashSet<String> = cells_to_rerun(results, rerun, &manifest)?.into_iter().collect();
     let (order, turns) = resume::outstanding_runs(results, &manifest, |id| again.contains(id))?;
-    Ok(Some(Before { dir, manifest, order, turns }))
+    Ok(Some(ResumedRun { dir, manifest, order, turns }))
 }
 
 /// Indexes cells by their ids.
@@ -79,28 +79,28 @@ fn by_id(cells: &[Cell]) -> HashMap<&str, &Cell> {
 }
 
 /// Returns the ids of the cells that `--rerun` selects.
-fn again(results: &Path, wanted: &[String], manifest: &Manifest) -> Result<Vec<String>, Error> {
+fn cells_to_rerun(results: &Path, patterns: &[String], manifest: &Manifest) -> Result<Vec<String>, Error> {
     let mut again = Vec::new();
-    for which in wanted {
-        match which.as_str() {
+    for pattern in patterns {
+        match pattern.as_str() {
             "failed" | "invalid" => {
                 let summary = report::summarise(results, manifest)?;
-                let meant = summary.cells.iter().filter(|cell| match &cell.validity {
-                    Validity::Invalid(_) => which == "invalid",
+                let matching = summary.cells.iter().filter(|cell| match &cell.validity {
+                    Validity::Invalid(_) => pattern == "invalid",
                     Validity::NotRun => false,
-                    Validity::Unsupported(_) | Validity::Refused(_) => which == "failed",
-                    _ => which == "failed" && (cell.validity == Validity::Aborted || cell.counts.succeeded == 0),
+                    Validity::Unsupported(_) | Validity::Refused(_) => pattern == "failed",
+                    _ => pattern == "failed" && (cell.validity == Validity::Aborted || cell.counts.succeeded == 0),
                 });
                 let before = again.len();
-                again.extend(meant.map(|cell| cell.cell.id.clone()));
+                again.extend(matching.map(|cell| cell.cell.id.clone()));
                 if again.len() == before {
-                    let _ = writeln!(std::io::stderr(), "--rerun {which}: no cell is {which}, nothing is run again");
+                    let _ = writeln!(std::io::stderr(), "--rerun {pattern}: no cell is {pattern}; no cell runs again");
                 }
             }
             pattern => {
                 let cells: Vec<Cell> = manifest.cells.iter().map(|planned| planned.cell.clone()).collect();
-                let picked = super::select(&cells, &[pattern.to_owned()])?;
-                again.extend(picked.into_iter().map(|cell| cell.id));
+                let selected = super::select(&cells, &[pattern.to_owned()])?;
+                again.extend(selected.into_iter().map(|cell| cell.id));
             }
         }
     }
@@ -122,40 +122,39 @@ fn differences(manifest: &Manifest, only: &[String], resolved: &Resolved, all_ce
         for planned in manifest.cells.iter().filter(changed).take(5) {
             let id = &planned.cell.id;
             differences.push(match cells.get(id.as_str()) {
-                None => format!("{id} is not in the plan any more"),
-                Some(cell) => format!("{id} is another one now: {}", changes(&planned.cell, cell)),
+                None => format!("{id} is no longer in the plan"),
+                Some(cell) => format!("{id} has changed: {}", changes(&planned.cell, cell)),
             });
         }
         let known: HashSet<&str> = manifest.cells.iter().map(|planned| planned.cell.id.as_str()).collect();
         let new = all_cells.iter().filter(|cell| manifest.only.is_empty() && !known.contains(cell.id.as_str()));
         differences.extend(new.take(5).map(|cell| format!("{} is new in the plan", cell.id)));
         if differences.is_empty() {
-            differences
-                .push("its cells are others (a model, a prompt's text, or a setting of the load changed)".into());
+            differences.push("its cells differ (a model, a prompt's text, or a setting of the load changed)".into());
         }
     }
     let endpoint = resolved.plan.target.endpoint.to_string();
     // The manifest has one endpoint for all records. The hashes include only its kind, so the address is compared here.
     if differences.is_empty() && endpoint != manifest.endpoint {
-        differences.push(format!("target.endpoint is `{endpoint}`, and was `{}`", manifest.endpoint));
+        differences.push(format!("target.endpoint is `{endpoint}`, was `{}`", manifest.endpoint));
     }
     let (then, load) = (&manifest.plan.load, &resolved.plan.load);
-    let mut differs = |holds: bool, what: String| {
-        if holds {
-            differences.push(what);
+    let mut add_if = |is_different: bool, difference: String| {
+        if is_different {
+            differences.push(difference);
         }
     };
-    differs(
+    add_if(
         then.repetitions != load.repetitions,
-        format!("load.repetitions is {}, and was {}", load.repetitions, then.repetitions),
+        format!("load.repetitions is {}, was {}", load.repetitions, then.repetitions),
     );
-    differs(
+    add_if(
         load.seed.is_some_and(|seed| seed != manifest.seed),
-        format!("load.seed is {}, and was {}", load.seed.unwrap_or_default(), manifest.seed),
+        format!("load.seed is {}, was {}", load.seed.unwrap_or_default(), manifest.seed),
     );
-    differs(
+    add_if(
         !only.is_empty() && only != manifest.only,
-        format!("--only is {}, and was {}", only.join(", "), or_all(&manifest.only)),
+        format!("--only is {}, was {}", only.join(", "), or_all(&manifest.only)),
     );
     differences
 }
@@ -165,7 +164,7 @@ fn or_all(patterns: &[String]) -> String {
 }
 
 /// Keys of `[load]` that may differ between the sessions of a run.
-const FREE: [&str; 5] = ["load.seed", "load.repetitions", "load.order", "load.cool_down", "load.drain"];
+const CHANGEABLE_KEYS: [&str; 5] = ["load.seed", "load.repetitions", "load.order", "load.cool_down", "load.drain"];
 
 /// Returns the fields in which two cells with the same id differ, as text.
 fn changes(then: &Cell, now: &Cell) -> String {
@@ -179,34 +178,32 @@ fn changes(then: &Cell, now: &Cell) -> String {
             value => drop(into.insert(path.to_owned(), value.to_string())),
         }
     }
-    let of = |cell: &Cell| {
+    let fields = |cell: &Cell| {
         let mut found = BTreeMap::new();
         leaves(&serde_json::to_value(cell).unwrap_or_default(), "", &mut found);
         found
     };
-    let (then, now) = (of(then), of(now));
-    let nothing = "not set".to_owned();
-    let changed = |key: &&String| !FREE.contains(&key.as_str()) && then.get(*key) != now.get(*key);
+    let (then, now) = (fields(then), fields(now));
+    let not_set = "not set".to_owned();
+    let changed = |key: &&String| !CHANGEABLE_KEYS.contains(&key.as_str()) && then.get(*key) != now.get(*key);
     let keys: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).filter(changed).collect();
     let changes: Vec<String> = keys
         .into_iter()
-        .map(|key| {
-            format!("{key} is {}, and was {}", now.get(key).unwrap_or(&nothing), then.get(key).unwrap_or(&nothing))
-        })
+        .map(|key| format!("{key} is {}, was {}", now.get(key).unwrap_or(&not_set), then.get(key).unwrap_or(&not_set)))
         .collect();
     if changes.is_empty() { "its prompt or its target changed".into() } else { changes.join("; ") }
 }
 
-impl Before {
+impl ResumedRun {
     /// Checks that the resolved region is that of the earlier session.
     ///
     /// # Errors
-    /// [`Error::OtherPlan`] if it differs.
-    pub(super) fn same_region(&self, region: &str) -> Result<(), Error> {
+    /// [`Error::PlanChanged`] if it differs.
+    pub(super) fn check_region(&self, region: &str) -> Result<(), Error> {
         match &self.manifest.region {
-            Some(then) if then != region => Err(Error::OtherPlan {
+            Some(then) if then != region => Err(Error::PlanChanged {
                 dir: self.dir.path.clone(),
-                differences: vec![format!("the region is {region}, and was {then}")],
+                differences: vec![format!("the region is {region}, was {then}")],
             }),
             _ => Ok(()),
         }
@@ -221,12 +218,12 @@ impl Before {
     }
 
     /// Returns a sentence with the numbers of cell runs that are kept and that follow.
-    pub(super) fn sentence(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let again = self.turns.iter().filter(|place| self.order[**place].attempt > 1).count();
         let left = self.turns.len();
-        let again = if again > 0 { format!(", {again} of them once more") } else { String::new() };
+        let again = if again > 0 { format!(", {again} of them repeated") } else { String::new() };
         format!(
-            "going on with {}: {} finished turns are kept, {left} follow{again}",
+            "resuming {}: {} finished cell runs are kept, {left} are outstanding{again}",
             self.manifest.run_id,
             self.order.len() - left
         )
@@ -234,7 +231,7 @@ impl Before {
 
     /// Returns the directory, the manifest as it is until the first record is written, the order of the cell runs, and
     /// the places in it of the outstanding ones.
-    pub(super) fn go_on(self, resolved: &Resolved, now_ms: u64) -> (RunDir, Manifest, Vec<Turn>, Vec<usize>) {
+    pub(super) fn into_parts(self, resolved: &Resolved, now_ms: u64) -> (RunDir, Manifest, Vec<Turn>, Vec<usize>) {
         let mut manifest = self.manifest;
         manifest.plan = resolved.plan.clone();
         manifest.origins = resolved.origins.clone();

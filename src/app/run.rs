@@ -4,7 +4,7 @@ use super::outcome::CellEnd;
 use super::recorder::{self, Recorder};
 use super::runtime::BackgroundRuntime;
 use super::screen::Screen;
-use super::shards::{self, Asked, Part};
+use super::shards::{self, Part, ShardOptions};
 use super::signals::{self, Signals};
 use super::{budget, calibrate, limits, network, outcome, preflight, report, resume, simulated, watch};
 use crate::config::{Resolved, expand_home};
@@ -31,41 +31,18 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// What to do with a run that is already in the results directory.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum There {
-    /// Leave it unchanged and stop with an error.
-    #[default]
-    Refuse,
-    /// Replace it.
-    Overwrite,
-    /// Continue it.
-    Resume {
-        /// Cells to run again: `failed`, `invalid`, or id patterns.
-        rerun: Vec<String>,
-        /// Start a new run if there is none.
-        or_start: bool,
-    },
-}
-
-impl There {
-    /// Returns what to do with the files of an earlier run if it is not resumed.
-    fn on_existing(&self) -> OnExisting {
-        match self {
-            Self::Refuse => OnExisting::Refuse,
-            Self::Overwrite => OnExisting::Overwrite,
-            Self::Resume { .. } => OnExisting::Resume,
-        }
-    }
-}
-
 /// Options of `run` besides those of the plan.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Options {
     /// Start without confirmation.
     pub(crate) yes: bool,
-    /// What to do with a run that is already there.
-    pub(crate) there: There,
+    /// What to do with a run that is already in the results directory.
+    pub(crate) on_existing: OnExisting,
+    /// Cells that a resumed run executes again: `failed`, `invalid`, or id patterns.
+    pub(crate) rerun: Vec<String>,
+    /// Whether to start a new run if there is none to resume.
+    pub(crate) resume_or_start: bool,
     /// Write the journal and render no report.
     pub(crate) no_report: bool,
     /// Run only the pre-flight.
@@ -73,7 +50,7 @@ pub(crate) struct Options {
     /// Patterns of cell ids; empty selects all cells.
     pub(crate) only: Vec<String>,
     /// Options of sharding, if this process is one of several shards.
-    pub(crate) shard: Option<Asked>,
+    pub(crate) shard: Option<ShardOptions>,
     /// How the run is displayed.
     pub(crate) screen: Screen,
     /// Options of the report's files.
@@ -83,7 +60,7 @@ pub(crate) struct Options {
 /// Client of a run, and the simulator that answers it if the plan selects one.
 pub(super) struct Connected {
     pub(super) runtime: BackgroundRuntime,
-    pub(super) simulator: Option<simulated::Simulated>,
+    pub(super) simulator: Option<simulated::LocalSimulator>,
     pub(super) bedrock: Arc<Bedrock>,
 }
 
@@ -96,7 +73,7 @@ pub(super) fn connect(
     secrets: &Secrets,
     shard: Shard,
 ) -> Result<Connected, Error> {
-    limits::make_room(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
+    limits::raise_open_files(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
     let runtime = BackgroundRuntime::new().map_err(Error::Internal)?;
     let simulator = match resolved.plan.target.endpoint {
         Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
@@ -106,7 +83,7 @@ pub(super) fn connect(
         Some(_) => NetworkSettings::default(),
         None => network::settings(environment, resolved.plan.target.profile.as_deref())?,
     };
-    let url = simulator.as_ref().map(simulated::Simulated::url);
+    let url = simulator.as_ref().map(simulated::LocalSimulator::url);
     let target = network::target(resolved, cells, url, network, environment, secrets);
     let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
     Ok(Connected { runtime, simulator, bedrock })
@@ -120,26 +97,26 @@ pub(crate) fn run(
     secrets: &Secrets,
 ) -> Result<u8, Error> {
     if options.preflight_only {
-        return preflight::only(options, resolved, environment, secrets);
+        return preflight::run_alone(options, resolved, environment, secrets);
     }
     // Used for names only: the run's start time is taken after all questions are answered.
     let launched_ms = timestamp::now_ms();
     // Report a broken template before the run, not after it.
     let output = if options.no_report { &report::Output::default() } else { &options.output };
-    let means = output.open(environment)?;
-    if let Some(error) = means.templates.broken() {
+    let context = output.open(environment)?;
+    if let Some(error) = context.templates.broken() {
         return Err(Error::Template(error));
     }
     let all_cells = expand(&resolved.plan);
     let results = results_dir(&resolved.plan, options.shard.as_ref(), launched_ms, environment);
-    let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
-    let mut before = earlier(options, resolved, &results, &all_cells)?;
+    let shard = options.shard.as_ref().map_or(Shard::WHOLE, |options| options.shard);
+    let mut before = find_resumed_run(options, resolved, &results, &all_cells)?;
     if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
         before.manifest.interrupted &= before.manifest.has_unfinished();
         if options.no_report {
             return report::exit_code(&results, &before.manifest);
         }
-        return report::render(&results, &results, &before.manifest, means);
+        return report::render(&results, &results, &before.manifest, context);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
@@ -150,38 +127,38 @@ pub(crate) fn run(
     }
     let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, secrets, shard)?;
     // Print the plan before asking for confirmation. Of several shards, only the first prints it otherwise.
-    let is_told = options.screen.mode != terminal::DisplayMode::Quiet && shard.index == 0;
-    if is_told || !options.yes {
-        introduce(resolved, &cells, before.as_ref(), &results);
+    let prints_plan = options.screen.mode != terminal::DisplayMode::Quiet && shard.index == 0;
+    if prints_plan || !options.yes {
+        print_plan(resolved, &cells, before.as_ref(), &results);
     }
     confirm(options.yes)?;
     // An unreachable server must not cost the existing results.
-    if options.there == There::Overwrite && dir::is_occupied(&results) {
+    if options.on_existing == OnExisting::Overwrite && dir::is_occupied(&results) {
         runtime.block_on(bedrock.check_reachable())?;
     }
-    let calibration = calibrated(resolved)?;
-    let resumed = before.is_some();
+    let calibration = calibrate_if_enabled(resolved)?;
+    let is_resumed = before.is_some();
     let mut part = None;
     let (taken, mut manifest, order, turns) = if let Some(before) = before {
-        before.same_region(&called(&cells, &bedrock.region))?;
-        before.go_on(resolved, timestamp::now_ms())
+        before.check_region(&called_regions(&cells, &bedrock.region))?;
+        before.into_parts(resolved, timestamp::now_ms())
     } else {
-        let mut begun = Begun::now(&resolved.plan);
-        if let Some(asked) = &options.shard {
+        let mut identity = RunIdentity::new(&resolved.plan);
+        if let Some(shard_options) = &options.shard {
             let profile = resolved.plan.target.profile.as_deref();
             let access = shards::Access { profile, allow_http: resolved.allow_http, environment, secrets };
-            let meeting = shards::Meeting::new(asked, access, resolved, &cells);
-            let Some(joined) = shards::join(&meeting, &runtime, &begun)? else { return Ok(130) };
-            begun = joined.begun();
+            let context = shards::JoinContext::new(shard_options, access, resolved, &cells);
+            let Some(joined) = shards::join(&context, &runtime, &identity)? else { return Ok(130) };
+            identity = joined.identity();
             part = Some(joined);
         }
-        let region = called(&cells, &bedrock.region);
-        let mut manifest = manifest(resolved, &all_cells, &cells, begun, &region, &options.only);
+        let region = called_regions(&cells, &bedrock.region);
+        let mut manifest = manifest(resolved, &all_cells, &cells, identity, &region, &options.only);
         if let Some(part) = &part {
-            part.enter(&mut manifest);
+            part.add_to_manifest(&mut manifest);
         }
-        let taken = dir::take_for(&results, &owned::files_of_run(&manifest), options.there.on_existing())
-            .map_err(Error::Results)?;
+        let taken =
+            dir::take_for(&results, &owned::files_of_run(&manifest), options.on_existing).map_err(Error::Results)?;
         let order = manifest.order.clone();
         let turns = (0..order.len()).collect();
         (taken, manifest, order, turns)
@@ -196,17 +173,17 @@ pub(crate) fn run(
         keep_text: resolved.plan.record.text,
         after_abort: resolved.plan.abort.then,
         shard,
-        barrier: part.as_ref().map(Part::meet),
+        barrier: part.as_ref().map(Part::barrier),
         backlog: Arc::default(),
         cells,
     };
-    let asked: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
-    preflight::enter(&mut manifest, &asked);
+    let outstanding: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
+    preflight::add_probes(&mut manifest, &outstanding);
     dir::write_manifest(&results, &manifest)?;
     // Written after the manifest, which lists it, so that a kill leaves no file that belongs to no run.
     dir::write(&results, Path::new(dir::PLAN), report::plan_text(&results, &manifest).as_bytes())?;
-    let Driven { mut manifest, ends, execution, display } =
-        drive(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
+    let JobResult { mut manifest, ends, execution, display } =
+        run_job(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
     drop(simulator);
 
     // A request to stop that arrived when nothing was left has interrupted nothing.
@@ -216,9 +193,9 @@ pub(crate) fn run(
     let code = if let Some(part) = part {
         part.finish(&results, &mut manifest, &ends, execution.barrier_error.as_deref())
     } else if options.no_report {
-        unreported(&results, &manifest, &ends, resumed)
+        finish_without_report(&results, &manifest, &ends, is_resumed)
     } else {
-        report::render(&results, &results, &manifest, means)
+        report::render(&results, &results, &manifest, context)
     };
     // Last, because writing to stderr may fail.
     if let Err(failure) = display {
@@ -231,18 +208,20 @@ pub(crate) fn run(
 ///
 /// # Errors
 /// [`Error::NothingToResume`] if there is none and `--resume` requires one.
-fn earlier(
+fn find_resumed_run(
     options: &Options,
     resolved: &Resolved,
     results: &Path,
     all_cells: &[Cell],
-) -> Result<Option<resume::Before>, Error> {
-    let There::Resume { rerun, or_start } = &options.there else { return Ok(None) };
+) -> Result<Option<resume::ResumedRun>, Error> {
+    if options.on_existing != OnExisting::Resume {
+        return Ok(None);
+    }
     let is_known = !resolved.plan.results_dir.contains("{started}");
-    if is_known && !or_start && !results.join(dir::MANIFEST).exists() {
+    if is_known && !options.resume_or_start && !results.join(dir::MANIFEST).exists() {
         return Err(Error::NothingToResume { dir: results.to_owned() });
     }
-    resume::look(results, &options.only, rerun, resolved, all_cells)
+    resume::open(results, &options.only, &options.rerun, resolved, all_cells)
 }
 
 /// Checks that a new run may write its results, and that nothing is erased for a run that could send no request.
@@ -253,16 +232,16 @@ fn check_results(
     cells: &[Cell],
     launched_ms: u64,
 ) -> Result<(), Error> {
-    let existing = options.there.on_existing();
+    let existing = options.on_existing;
     let ids = cells.iter().map(|cell| cell.id.as_str());
     let files = owned::run_files(launched_ms, ids, options.shard.is_some());
     dir::check_files(results, &files, existing).map_err(Error::Results)?;
-    let shard = options.shard.as_ref().map_or(Shard::WHOLE, |asked| asked.shard);
-    budget::check(existing, resolved, cells, shard)
+    let shard = options.shard.as_ref().map_or(Shard::WHOLE, |options| options.shard);
+    budget::check_affordable(existing, resolved, cells, shard)
 }
 
 /// Measures the calibration, if the plan enables it.
-fn calibrated(resolved: &Resolved) -> Result<Option<manifest::Calibration>, Error> {
+fn calibrate_if_enabled(resolved: &Resolved) -> Result<Option<manifest::Calibration>, Error> {
     if !resolved.plan.run.calibrate {
         return Ok(None);
     }
@@ -271,11 +250,11 @@ fn calibrated(resolved: &Resolved) -> Result<Option<manifest::Calibration>, Erro
 }
 
 /// Ends the run without a report. Returns the exit code.
-fn unreported(results: &Path, manifest: &Manifest, ends: &[CellEnd], resumed: bool) -> Result<u8, Error> {
+fn finish_without_report(results: &Path, manifest: &Manifest, ends: &[CellEnd], is_resumed: bool) -> Result<u8, Error> {
     let mut err = std::io::stderr();
     let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
     // Only the full summary shows whether a cell is INVALID and how a cell ended in an earlier session.
-    if resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
+    if is_resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
         return report::exit_code(results, manifest);
     }
     Ok(outcome::exit_code(manifest, ends, false))
@@ -283,16 +262,16 @@ fn unreported(results: &Path, manifest: &Manifest, ends: &[CellEnd], resumed: bo
 
 /// Identity of a run, the same on all its shards.
 #[derive(Debug, Clone)]
-pub(super) struct Begun {
+pub(super) struct RunIdentity {
     /// Start of the run, epoch milliseconds.
     pub(super) started_ms: u64,
     pub(super) run_id: String,
     pub(super) seed: u64,
 }
 
-impl Begun {
+impl RunIdentity {
     /// Creates the identity of a run that starts now.
-    fn now(plan: &Plan) -> Self {
+    fn new(plan: &Plan) -> Self {
         let started_ms = timestamp::now_ms();
         // A drawn seed must survive a round trip: TOML has no number above 2^63, and many JSON readers none above 2^53.
         let drawn = || rand::random_range(0..1 << 53);
@@ -301,7 +280,7 @@ impl Begun {
 }
 
 /// Prints the plan and its estimate to stderr, before the confirmation.
-fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before>, results: &Path) {
+fn print_plan(resolved: &Resolved, cells: &[Cell], before: Option<&resume::ResumedRun>, results: &Path) {
     let mut err = std::io::stderr();
     let plan = &resolved.plan;
     let expected = match before {
@@ -311,13 +290,13 @@ fn introduce(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Before
     let intro = terminal::plan::block(plan, &resolved.origins, cells, &expected, terminal::width());
     let _ = writeln!(err, "{intro}{}results go to {}", super::show::warnings(resolved), results.display());
     if let Some(before) = before {
-        let _ = writeln!(err, "{}", before.sentence());
+        let _ = writeln!(err, "{}", before.describe());
     }
     let _ = writeln!(err);
 }
 
 /// Result of an executed job.
-struct Driven {
+struct JobResult {
     manifest: Manifest,
     ends: Vec<CellEnd>,
     execution: Execution,
@@ -326,7 +305,7 @@ struct Driven {
 }
 
 /// Executes the job, with a recorder and a display running beside it.
-fn drive(
+fn run_job(
     runtime: &Runtime,
     bedrock: Arc<Bedrock>,
     mut job: Job,
@@ -334,7 +313,7 @@ fn drive(
     manifest: Manifest,
     screen: Screen,
     part: Option<&Part>,
-) -> Result<Driven, Error> {
+) -> Result<JobResult, Error> {
     let stop = Stop::default();
     let extend = ExtensionGate::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
     let budget = Arc::new(budget::open(&taken.path, &manifest, &job)?);
@@ -350,40 +329,41 @@ fn drive(
         gates.push(Arc::new(EarlyStopGate::new(&job.cells, &manifest.plan)));
     }
     let gate: Arc<dyn Gate> = Arc::new(AllGates(gates));
-    let live = Arc::new(Mutex::new(LiveStats::new(Prices::kept(&manifest.prices))));
+    let live = Arc::new(Mutex::new(LiveStats::new(Prices::from_rows(&manifest.prices))));
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
-    let mut known = manifest.clone();
+    let mut planned = manifest.clone();
     let signals = part.map_or_else(|| Signals::listen(3), Part::signals);
     let backlog = Arc::clone(&job.backlog);
     let recorder = Recorder::start(taken, manifest, live, stop.clone(), Arc::clone(&backlog))?;
-    let (record, work) = (recorder.tell(), part.map(|part| part.work(&job.cells)));
-    let tell: EventSink = Arc::new(move |event| {
-        if let Some(work) = &work {
-            work.note(&event);
+    let (record, tracker) = (recorder.sink(), part.map(|part| part.progress_tracker(&job.cells)));
+    let sink: EventSink = Arc::new(move |event| {
+        if let Some(tracker) = &tracker {
+            tracker.count(&event);
         }
         record(event);
     });
-    let tell = simulated::announce(Arc::clone(&bedrock), &known.plan, tell);
+    let sink = simulated::report_simulator(Arc::clone(&bedrock), &planned.plan, sink);
     let mut watching = JoinSet::new();
     watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
-    let say = display.handle();
-    watching.spawn_on(recorder::watch(backlog, move |line| say.print(line)), runtime.handle());
+    let handle = display.handle();
+    watching.spawn_on(recorder::watch(backlog, move |line| handle.print(line)), runtime.handle());
     let execution = runtime.block_on(async {
-        let say = display.handle();
-        let beating = part.map(Part::beat);
-        let mut parted = None;
-        if known.plan.run.preflight {
-            let found = preflight::before(&mut known, &mut job, &bedrock, &gate, &tell, &stop, &say, part).await;
-            parted = found.err().map(|error| error.to_string());
+        let handle = display.handle();
+        let heartbeats = part.map(Part::start_heartbeats);
+        let mut barrier_error = None;
+        if planned.plan.run.preflight {
+            let found =
+                preflight::run_before_load(&mut planned, &mut job, &bedrock, &gate, &sink, &stop, &handle, part).await;
+            barrier_error = found.err().map(|error| error.to_string());
         }
-        let mut execution = execute(bedrock, job, gate, tell, &stop).await;
-        execution.barrier_error = execution.barrier_error.or(parted);
-        for why in execution.barrier_error.iter().chain(&execution.refusal) {
-            say.print(why);
+        let mut execution = execute(bedrock, job, gate, sink, &stop).await;
+        execution.barrier_error = execution.barrier_error.or(barrier_error);
+        for message in execution.barrier_error.iter().chain(&execution.refusal) {
+            handle.print(message);
         }
-        drop(say);
-        beating.inspect(tokio::task::JoinHandle::abort);
+        drop(handle);
+        heartbeats.inspect(tokio::task::JoinHandle::abort);
         execution
     });
     let recorded = recorder.finish(&stop);
@@ -394,11 +374,11 @@ fn drive(
     let (manifest, ends) = recorded?;
     // After the journal is synced: from here on its records count instead of the reservations.
     budget.close()?;
-    Ok(Driven { manifest, ends, execution, display })
+    Ok(JobResult { manifest, ends, execution, display })
 }
 
 /// Returns the regions that a run calls, for display. `resolved` is the region of cells that set none.
-fn called(cells: &[Cell], resolved: &str) -> String {
+fn called_regions(cells: &[Cell], resolved: &str) -> String {
     let mut regions = network::regions(cells);
     if regions.is_empty() || cells.iter().any(|cell| cell.region.is_none()) {
         regions.insert(0, resolved.to_owned());
@@ -408,13 +388,18 @@ fn called(cells: &[Cell], resolved: &str) -> String {
 }
 
 /// Returns `results_dir` with its placeholders filled in. Each shard has its own directory below it.
-fn results_dir(plan: &Plan, shard: Option<&Asked>, started_ms: u64, environment: &BTreeMap<String, String>) -> PathBuf {
+fn results_dir(
+    plan: &Plan,
+    shard: Option<&ShardOptions>,
+    started_ms: u64,
+    environment: &BTreeMap<String, String>,
+) -> PathBuf {
     let started = timestamp::compact(started_ms);
     let name = crate::units::id::file_safe(&plan.name);
     // The plan has been checked, so the home directory is known if the path contains it.
     let dir = expand_home(&plan.results_dir, environment).unwrap_or(plan.results_dir.as_str().into());
     let whole = PathBuf::from(dir.replace("{name}", &name).replace("{started}", &started));
-    shard.map_or(whole.clone(), |asked| asked.results(&whole))
+    shard.map_or(whole.clone(), |options| options.results(&whole))
 }
 
 /// Asks for confirmation before anything is sent or written.
@@ -443,12 +428,12 @@ fn manifest(
     resolved: &Resolved,
     all_cells: &[Cell],
     cells: &[Cell],
-    begun: Begun,
+    identity: RunIdentity,
     region: &str,
     only: &[String],
 ) -> Manifest {
     let plan = &resolved.plan;
-    let Begun { started_ms, run_id, seed } = begun;
+    let RunIdentity { started_ms, run_id, seed } = identity;
     let hash = |cell: &Cell| hash(resolved, cell);
     let simulated = plan.target.endpoint == Endpoint::Simulated;
     Manifest {
@@ -475,7 +460,7 @@ fn manifest(
         seed,
         calibration: None,
         preflight: Vec::new(),
-        prices: Prices::of(plan).used(cells),
+        prices: Prices::from_plan(plan).rows_for(cells),
         only: only.to_vec(),
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
         order: order::turns(cells, &plan.load, seed),

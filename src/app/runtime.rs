@@ -33,16 +33,16 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn a_look_up_that_hangs_does_not_hold_the_end() {
+    fn hanging_lookup_does_not_delay_shutdown() {
         let (answer, hangs) = channel::<()>();
-        let (told, began) = channel();
+        let (sender, started) = channel();
         let runtime = BackgroundRuntime::new().unwrap();
         // Blocks like the system's resolver.
         runtime.spawn_blocking(move || {
-            told.send(()).unwrap();
+            sender.send(()).unwrap();
             let _ = hangs.recv();
         });
-        began.recv().unwrap();
+        started.recv().unwrap();
         // This would block forever if it waited for the lookup.
         drop(runtime);
         drop(answer);

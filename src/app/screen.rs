@@ -18,15 +18,15 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn of(cli: &Cli, environment: &BTreeMap<String, String>) -> Self {
-        let set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    pub(super) fn new(cli: &Cli, environment: &BTreeMap<String, String>) -> Self {
+        let is_set = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
         // A terminal that cannot move its cursor is treated like a log file.
         let is_dumb = environment.get("TERM").is_some_and(|term| term == "dumb");
         let (err, out) = (std::io::stderr().is_terminal(), std::io::stdout().is_terminal());
         let coloured = |terminal: bool| match cli.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
-            ColorWhen::Auto => terminal && !is_dumb && !set("NO_COLOR"),
+            ColorWhen::Auto => terminal && !is_dumb && !is_set("NO_COLOR"),
         };
         let mode = match (cli.quiet, err && !is_dumb) {
             (true, _) => DisplayMode::Quiet,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Reads a run directory as a session. Sessions contain the successes of the latency window, after the cell has
 /// settled, whatever their reports include, so that any two of them can be compared.
-pub(super) fn of_run(dir: &Path) -> Result<(Manifest, Session), Error> {
+pub(super) fn read_session(dir: &Path) -> Result<(Manifest, Session), Error> {
     let mut manifest = read::manifest(dir)?;
     manifest.plan.report.include_failures = false;
     manifest.plan.report.include_ramp = false;

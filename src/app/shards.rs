@@ -1,14 +1,14 @@
 //! A run as one of several shards: which shard this is, joining the others, and delivering its records to the exchange.
 
 use super::outcome::{self, CellEnd};
-use super::run::Begun;
+use super::run::RunIdentity;
 use super::signals::Signals;
-use crate::config::{self, Resolved};
-use crate::error::Error;
-use crate::exchange::{
+use crate::cluster::{
     self, BarrierError, BucketAccess, CommitMarker, DetectError, Exchange, JoinRequest, Member, Progress,
     RETRY_TIMEOUT, RunFingerprint, Start, StoreError, clock,
 };
+use crate::config::{self, Resolved};
+use crate::error::Error;
 use crate::executor::credentials;
 use crate::executor::port::{Barrier, Event, Stop};
 use crate::matrix::{Cell, Shard};
@@ -40,7 +40,7 @@ const ENOUGH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Options of sharding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct ShardOptions {
     /// URL of the exchange.
     pub(crate) url: String,
     /// This shard.
@@ -49,14 +49,14 @@ pub(crate) struct Asked {
     pub(crate) timeout: Duration,
 }
 
-impl Asked {
+impl ShardOptions {
     /// Creates the options from the flags and from the variables that a scheduler set. Returns `None` if no exchange is
     /// set.
     ///
     /// # Errors
     /// If a shard is set without an exchange, if a Slurm step runs several tasks without an exchange, or if a value is
     /// invalid.
-    pub(super) fn of(
+    pub(super) fn from_flags(
         exchange: Option<String>,
         shard: Option<&str>,
         timeout: &str,
@@ -64,17 +64,17 @@ impl Asked {
     ) -> Result<Option<Self>, Error> {
         let timeout = crate::units::duration::parse(timeout).map_err(Error::BarrierTimeout)?;
         let Some(url) = exchange else {
-            return match (shard, exchange::slurm_step_tasks(environment)) {
-                (Some(said), _) => match said.parse::<Shard>() {
+            return match (shard, cluster::slurm_step_tasks(environment)) {
+                (Some(text), _) => match text.parse::<Shard>() {
                     Ok(shard) if shard.is_part() => Err(Error::NoExchange { shard }),
                     Ok(_) => Ok(None),
                     Err(message) => Err(Error::Shard(DetectError::Malformed { origin: "--shard", message })),
                 },
-                (None, Some(tasks)) => Err(Error::TasksBeside { tasks }),
+                (None, Some(tasks)) => Err(Error::StepTasksWithoutExchange { tasks }),
                 (None, None) => Ok(None),
             };
         };
-        let shard = exchange::detect_shard(shard, environment).map_err(Error::Shard)?;
+        let shard = cluster::detect_shard(shard, environment).map_err(Error::Shard)?;
         Ok(Some(Self { url, shard, timeout }))
     }
 
@@ -93,32 +93,32 @@ pub(super) struct Part {
     /// Signals, received since before this shard waited for the others, so that none is lost in between.
     signals: Signals,
     /// Whether the other shards know how this part ended, or can read it from the exchange.
-    is_told: bool,
+    has_published_end: bool,
 }
 
 /// Everything that a shard needs to join a run.
-pub(super) struct Meeting<'a> {
-    asked: &'a Asked,
+pub(super) struct JoinContext<'a> {
+    options: &'a ShardOptions,
     /// Settings for opening a bucket.
     access: Access<'a>,
-    /// Hash of everything that the run sends, see [`whole_hash`].
+    /// Hash of everything that the run sends, see [`content_hash`].
     plan_hash: String,
     /// Longest time without progress of a shard that works, see [`longest_quiet`].
     longest_quiet: Duration,
 }
 
-impl<'a> Meeting<'a> {
+impl<'a> JoinContext<'a> {
     /// Prepares this shard to join the run of a plan.
-    pub(super) fn new(asked: &'a Asked, access: Access<'a>, resolved: &Resolved, cells: &[Cell]) -> Self {
+    pub(super) fn new(options: &'a ShardOptions, access: Access<'a>, resolved: &Resolved, cells: &[Cell]) -> Self {
         let longest_quiet = longest_quiet(cells, resolved.plan.load.cool_down);
-        Self { asked, access, plan_hash: whole_hash(resolved, cells), longest_quiet }
+        Self { options, access, plan_hash: content_hash(resolved, cells), longest_quiet }
     }
 }
 
 /// Returns the longest time in which a working shard may finish nothing: a request that takes its whole timeout, the
 /// drain and the cool-down. Each second of a load counts as progress, whatever its think times and arrivals are.
 fn longest_quiet(cells: &[Cell], cool_down: Duration) -> Duration {
-    let longest = |of: fn(&Cell) -> Duration| cells.iter().map(of).max().unwrap_or_default();
+    let longest = |duration: fn(&Cell) -> Duration| cells.iter().map(duration).max().unwrap_or_default();
     cool_down.saturating_add(longest(|cell| cell.request.timeout)).saturating_add(longest(|cell| cell.load.drain))
 }
 
@@ -133,24 +133,28 @@ pub(super) struct Access<'a> {
     pub(super) secrets: &'a Secrets,
 }
 
-/// Opens the exchange and waits until all shards have joined. `begun` is the identity that the run gets if this shard
+/// Opens the exchange and waits until all shards have joined. `identity` is the identity that the run gets if this shard
 /// decides it. Returns `None` if a person stops the waiting.
 ///
 /// # Errors
 /// If the exchange cannot be opened, or the shards do not start together.
-pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Result<Option<Part>, Error> {
-    let Asked { url, shard, timeout } = meeting.asked;
+pub(super) fn join(context: &JoinContext, runtime: &Runtime, identity: &RunIdentity) -> Result<Option<Part>, Error> {
+    let ShardOptions { url, shard, timeout } = context.options;
     let fingerprint = RunFingerprint {
         count: shard.count,
         tool_version: env!("CARGO_PKG_VERSION").into(),
-        build: exchange::program_hash(),
-        plan_hash: meeting.plan_hash.clone(),
+        build: cluster::program_hash(),
+        plan_hash: context.plan_hash.clone(),
     };
-    let join_request =
-        JoinRequest { fingerprint, seed: begun.seed, host: host(), nonce: format!("{:016x}", rand::random::<u64>()) };
+    let join_request = JoinRequest {
+        fingerprint,
+        seed: identity.seed,
+        host: host(),
+        nonce: format!("{:016x}", rand::random::<u64>()),
+    };
     let signals = Signals::listen(3);
     runtime.block_on(async {
-        let exchange = open(url, &meeting.access, true).await?;
+        let exchange = open(url, &context.access, true).await?;
         let others = count(shard.count as usize - 1, "other");
         let _ = writeln!(std::io::stderr(), "shard {shard}: waiting for {others} at {url}");
         let member = Member {
@@ -158,11 +162,11 @@ pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Resul
             shard: *shard,
             join_request,
             timeout: *timeout,
-            progress_timeout: timeout.saturating_add(meeting.longest_quiet),
+            progress_timeout: timeout.saturating_add(context.longest_quiet),
             progress: Progress::default(),
         };
         let start = tokio::select! {
-            start = member.join(&begun.run_id) => start.map_err(Error::Barrier)?,
+            start = member.join(&identity.run_id) => start.map_err(Error::Barrier)?,
             () = signals.nth(1) => {
                 signals.end_at_next();
                 member.leave(STOPPED).await.map_err(Error::Exchange)?;
@@ -170,13 +174,13 @@ pub(super) fn join(meeting: &Meeting, runtime: &Runtime, begun: &Begun) -> Resul
             }
         };
         let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
-        Ok(Some(Part { member, start, clock, runtime: runtime.handle().clone(), signals, is_told: false }))
+        Ok(Some(Part { member, start, clock, runtime: runtime.handle().clone(), signals, has_published_end: false }))
     })
 }
 
-/// Opens an exchange. `make` creates the directory if it is missing. A bucket is opened with the credentials of this
+/// Opens an exchange. `create` creates the directory if it is missing. A bucket is opened with the credentials of this
 /// process.
-pub(super) async fn open(url: &str, access: &Access<'_>, make: bool) -> Result<Exchange, Error> {
+pub(super) async fn open(url: &str, access: &Access<'_>, create: bool) -> Result<Exchange, Error> {
     let mut bucket = BucketAccess::default();
     if Exchange::is_bucket(url) {
         let Access { profile, allow_http, environment, secrets } = *access;
@@ -187,7 +191,7 @@ pub(super) async fn open(url: &str, access: &Access<'_>, make: bool) -> Result<E
         (bucket.provider, bucket.region) =
             credentials(profile, &network, secrets, bucket.endpoint.as_ref(), allow_http).await;
     }
-    Exchange::open(url, access.environment, bucket, make, access.secrets).map_err(Error::Exchange)
+    Exchange::open(url, access.environment, bucket, create, access.secrets).map_err(Error::Exchange)
 }
 
 impl Part {
@@ -196,7 +200,7 @@ impl Part {
     }
 
     /// Adds this machine to the manifest of its part.
-    pub(super) fn enter(&self, manifest: &mut Manifest) {
+    pub(super) fn add_to_manifest(&self, manifest: &mut Manifest) {
         let part = ShardPart {
             index: self.shard().index,
             host: self.member.join_request.host.clone(),
@@ -211,19 +215,19 @@ impl Part {
     }
 
     /// Returns the identity of the run.
-    pub(super) fn begun(&self) -> Begun {
-        Begun { started_ms: self.start.t0_ms, run_id: self.start.run_id.clone(), seed: self.start.seed }
+    pub(super) fn identity(&self) -> RunIdentity {
+        RunIdentity { started_ms: self.start.t0_ms, run_id: self.start.run_id.clone(), seed: self.start.seed }
     }
 
     /// Starts to send heartbeats, until the returned task is aborted.
-    pub(super) fn beat(&self) -> JoinHandle<()> {
+    pub(super) fn start_heartbeats(&self) -> JoinHandle<()> {
         let member = self.member.clone();
         self.runtime.spawn(async move { member.send_heartbeats().await })
     }
 
     /// Returns the counter that advances the progress in the heartbeats.
-    pub(super) fn work(&self, cells: &[Cell]) -> Work {
-        Work::new(self.member.progress.clone(), cells)
+    pub(super) fn progress_tracker(&self, cells: &[Cell]) -> ProgressTracker {
+        ProgressTracker::new(self.member.progress.clone(), cells)
     }
 
     /// Returns the signals, which are already being received.
@@ -232,8 +236,8 @@ impl Part {
     }
 
     /// Returns the barrier at which the executor waits for the other shards.
-    pub(super) fn meet(&self) -> Arc<dyn Barrier> {
-        Arc::new(Turns {
+    pub(super) fn barrier(&self) -> Arc<dyn Barrier> {
+        Arc::new(CellRunBarrier {
             member: self.member.clone(),
             run_id: self.start.run_id.clone(),
             announced: AtomicUsize::new(usize::MAX),
@@ -242,21 +246,21 @@ impl Part {
     }
 
     /// Publishes the findings of the pre-flight to the other shards: only one shard sends the probes.
-    pub(super) async fn tell_found(&self, found: &[ProbeResult]) -> Result<(), BarrierError> {
+    pub(super) async fn publish_findings(&self, found: &[ProbeResult]) -> Result<(), BarrierError> {
         Ok(self.member.publish(PREFLIGHT, &found).await?)
     }
 
     /// Receives the findings of the shard that ran the pre-flight; `None` if a stop is requested first.
-    pub(super) async fn hear_found(&self, stop: &Stop) -> Result<Option<Vec<ProbeResult>>, BarrierError> {
+    pub(super) async fn receive_findings(&self, stop: &Stop) -> Result<Option<Vec<ProbeResult>>, BarrierError> {
         tokio::select! {
             biased;
             () = stop.drain.cancelled() => Ok(None),
-            heard = self.member.receive(PREFLIGHT, 0) => heard.map(Some),
+            received = self.member.receive(PREFLIGHT, 0) => received.map(Some),
         }
     }
 
     /// Records how this part ended in the manifest, sends a leave notice if it ended early, and delivers the results to
-    /// the exchange. `parted` is the error that separated the shards, if any. Returns the exit code; 4 if the shards
+    /// the exchange. `barrier_error` is the error that separated the shards, if any. Returns the exit code; 4 if the shards
     /// were separated.
     ///
     /// # Errors
@@ -266,36 +270,36 @@ impl Part {
         results: &Path,
         manifest: &mut Manifest,
         ends: &[CellEnd],
-        parted: Option<&str>,
+        barrier_error: Option<&str>,
     ) -> Result<u8, Error> {
         let (interrupted, ended_ms) = (manifest.interrupted, manifest.ended_ms);
         // The reason that ended this part early also ends the parts of the other shards, which must not wait for it.
         let last = manifest.turns.last().filter(|_| manifest.has_unfinished());
-        let cut =
+        let cut_short =
             last.map(|turn| format!("{}: {}", turn.test_id, turn.reason.as_deref().unwrap_or("it was cut short")));
-        let reason = parted.map(str::to_owned).or(cut).filter(|_| !interrupted);
+        let reason = barrier_error.map(str::to_owned).or(cut_short).filter(|_| !interrupted);
         if let Some(Shards { count, parts, .. }) = manifest.shards.take() {
             let ended = |part| ShardPart { interrupted, ended_ms, reason: reason.clone(), ..part };
             manifest.shards = Some(Shards::new(count, parts.into_iter().map(ended).collect()));
         }
         dir::write_manifest(results, manifest)?;
-        self.is_told = true;
+        self.has_published_end = true;
         let left = if interrupted { Some(STOPPED) } else { reason.as_deref() };
         self.runtime
             .block_on(async {
-                let told = match left {
-                    Some(why) => self.member.leave(why).await,
+                let notified = match left {
+                    Some(reason) => self.member.leave(reason).await,
                     None => Ok(()),
                 };
-                let mark = CommitMarker {
+                let marker = CommitMarker {
                     index: self.shard().index,
                     run_id: manifest.run_id.clone(),
                     fingerprint: self.member.join_request.fingerprint.clone(),
                     files: BTreeMap::new(),
                 };
                 // Deliver the records even if the leave notice fails: they matter more.
-                let sent = exchange::deliver(&self.member.exchange, results, &super::merge::FILES, mark).await;
-                sent.and(told)
+                let delivered = cluster::deliver(&self.member.exchange, results, &super::merge::FILES, marker).await;
+                delivered.and(notified)
             })
             .map_err(|source| Error::NotDelivered { dir: results.to_owned(), source })?;
         let _ = writeln!(
@@ -304,40 +308,40 @@ impl Part {
             results.display(),
             self.member.exchange.url
         );
-        let is_apart = parted.is_some() && !interrupted;
-        Ok(if is_apart { 4 } else { outcome::exit_code(manifest, ends, false) })
+        let is_separated = barrier_error.is_some() && !interrupted;
+        Ok(if is_separated { 4 } else { outcome::exit_code(manifest, ends, false) })
     }
 }
 
 /// Sends a leave notice if an error ends this part before [`Part::finish`], so that no other shard waits for it.
 impl Drop for Part {
     fn drop(&mut self) {
-        if !self.is_told {
+        if !self.has_published_end {
             let _ = self.runtime.block_on(self.member.leave("it could not go on"));
         }
     }
 }
 
 /// Progress of a shard, derived from its events.
-pub(super) struct Work {
+pub(super) struct ProgressTracker {
     progress: Progress,
     /// Longest duration of each cell's load, seconds, rounded up.
-    longest: Vec<u64>,
+    longest_s: Vec<u64>,
     /// Seconds for which the running load may still last.
     seconds_left: AtomicU64,
 }
 
-impl Work {
+impl ProgressTracker {
     fn new(progress: Progress, cells: &[Cell]) -> Self {
-        let longest = cells.iter().map(|cell| cell.max_length().as_secs() + 1).collect();
-        Self { progress, longest, seconds_left: AtomicU64::new(0) }
+        let longest_s = cells.iter().map(|cell| cell.max_length().as_secs() + 1).collect();
+        Self { progress, longest_s, seconds_left: AtomicU64::new(0) }
     }
 
     /// Counts an event as progress. A second of the load counts too, since no request may end in it. The seconds are
     /// limited to the longest duration of the load, because a load that hangs still emits seconds.
-    pub(super) fn note(&self, event: &Event) {
+    pub(super) fn count(&self, event: &Event) {
         match event {
-            Event::TurnStarted { turn, .. } => self.seconds_left.store(self.longest[turn.cell], Ordering::Relaxed),
+            Event::TurnStarted { turn, .. } => self.seconds_left.store(self.longest_s[turn.cell], Ordering::Relaxed),
             Event::Second(_) => {
                 let take = |seconds: u64| seconds.checked_sub(1);
                 if self.seconds_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
@@ -350,7 +354,7 @@ impl Work {
     }
 }
 
-struct Turns {
+struct CellRunBarrier {
     member: Member,
     run_id: String,
     /// Place of the last cell run for which the other shards know that this one has its samples.
@@ -359,12 +363,12 @@ struct Turns {
     failing_since: Mutex<Option<Instant>>,
 }
 
-impl Turns {
-    async fn look_for_enough(&self, place: usize) -> bool {
+impl CellRunBarrier {
+    async fn have_all_enough_samples(&self, place: usize) -> bool {
         let is_announced = self.announced.load(Ordering::Relaxed) == place;
-        let looked = tokio::time::timeout(ENOUGH_TIMEOUT, self.member.announce_samples(place, is_announced)).await;
+        let answer = tokio::time::timeout(ENOUGH_TIMEOUT, self.member.announce_samples(place, is_announced)).await;
         let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        match looked {
+        match answer {
             Ok(Ok(have_all)) => {
                 self.announced.store(place, Ordering::Relaxed);
                 *failing_since = None;
@@ -377,7 +381,7 @@ impl Turns {
     }
 }
 
-impl Barrier for Turns {
+impl Barrier for CellRunBarrier {
     fn wait(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
         Box::pin(
             async move { self.member.wait_for_cell_run(place, &self.run_id).await.map_err(|error| error.to_string()) },
@@ -385,13 +389,13 @@ impl Barrier for Turns {
     }
 
     fn all_have_enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(self.look_for_enough(place))
+        Box::pin(self.have_all_enough_samples(place))
     }
 }
 
 /// Returns a hash of everything that a plan sets and sends, prompts included. It excludes the paths of files and the
 /// profile, because machines have directories and profiles of their own.
-fn whole_hash(resolved: &Resolved, cells: &[Cell]) -> String {
+fn content_hash(resolved: &Resolved, cells: &[Cell]) -> String {
     let mut plan = Plan { results_dir: String::new(), prompts_file: None, ..resolved.plan.clone() };
     plan.target.profile = None;
     for dataset in &mut plan.dataset {

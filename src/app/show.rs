@@ -26,14 +26,14 @@ pub(super) fn show(format: ShowFormat, only: &[String], plan: Option<&Path>, res
                 terminal::width(),
             ) + &warnings(resolved)
         }
-        ShowFormat::Json => format!("{:#}\n", as_json(resolved, &cells)),
+        ShowFormat::Json => format!("{:#}\n", plan_json(resolved, &cells)),
         ShowFormat::Toml => toml_in(plan.and_then(Path::parent).unwrap_or(Path::new("")), &resolved.plan),
     };
     super::print(text.as_bytes())?;
     Ok(0)
 }
 
-fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
+fn plan_json(resolved: &Resolved, cells: &[Cell]) -> Value {
     let expanded = expand_all(&resolved.plan);
     let overrides: HashMap<&str, &[usize]> =
         expanded.iter().map(|expanded| (expanded.cell.id.as_str(), &expanded.overrides[..])).collect();
@@ -53,8 +53,8 @@ fn as_json(resolved: &Resolved, cells: &[Cell]) -> Value {
         Value::Object(fields)
     };
     let threshold = |(index, slo): (usize, &Slo)| {
-        let meant = cells.iter().filter(|cell| matches(&slo.when, cell)).map(|cell| &cell.id);
-        json!({ "name": slo.title(index), "cells": meant.collect::<Vec<_>>() })
+        let matching = cells.iter().filter(|cell| matches(&slo.when, cell)).map(|cell| &cell.id);
+        json!({ "name": slo.title(index), "cells": matching.collect::<Vec<_>>() })
     };
     let mut shown = json!({
         "plan": resolved.plan,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
 
 /// Exit code of an interrupted run.
-const INTERRUPTED: i32 = 130;
+const EXIT_INTERRUPTED: i32 = 130;
 
 /// Signals of this process, which no longer end it by default. A dedicated thread waits for them, so neither a busy
 /// runtime nor the rendering of a report delays them.
@@ -34,8 +34,8 @@ impl Signals {
 
     /// Waits until `n` signals have been received.
     pub(super) async fn nth(&self, n: u32) {
-        let came = self.received.clone().wait_for(|received| *received >= n).await.is_ok();
-        if !came {
+        let was_received = self.received.clone().wait_for(|received| *received >= n).await.is_ok();
+        if !was_received {
             std::future::pending::<()>().await;
         }
     }
@@ -73,7 +73,7 @@ fn start(counted: watch::Sender<u32>, last: Arc<AtomicU32>) -> std::io::Result<(
 // Returning from `main` is not possible, because its thread is the one that hangs.
 #[allow(clippy::disallowed_methods)]
 fn end_now() -> ! {
-    std::process::exit(INTERRUPTED)
+    std::process::exit(EXIT_INTERRUPTED)
 }
 
 #[cfg(unix)]
@@ -89,7 +89,7 @@ impl Source {
     }
 
     async fn next(&mut self) {
-        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+        async fn receive(signal: &mut Option<tokio::signal::unix::Signal>) {
             match signal {
                 Some(signal) => drop(signal.recv().await),
                 None => std::future::pending().await,
@@ -97,9 +97,9 @@ impl Source {
         }
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            () = of(interrupt) => {}
-            () = of(terminate) => {}
-            () = of(hangup) => {}
+            () = receive(interrupt) => {}
+            () = receive(terminate) => {}
+            () = receive(hangup) => {}
         }
     }
 }

@@ -40,9 +40,9 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
     let signals = super::signals::Signals::listen(2);
     runtime.block_on(async {
         let address = (Ipv4Addr::LOCALHOST, options.port);
-        let wrong = |source| Error::Listen { address: format!("127.0.0.1:{}", options.port), source };
-        let listener = TcpListener::bind(address).await.map_err(wrong)?;
-        let bound = listener.local_addr().map_err(wrong)?;
+        let listen_error = |source| Error::Listen { address: format!("127.0.0.1:{}", options.port), source };
+        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let bound = listener.local_addr().map_err(listen_error)?;
         let mut stdout = std::io::stdout();
         let _ = writeln!(stdout, "simulated Bedrock runtime on http://{bound}");
         let _ = stdout.flush();
@@ -66,14 +66,14 @@ pub(super) fn simulate(options: &Options) -> Result<u8, Error> {
             simulator::run(listener, model, stop).await;
             return Ok(0);
         };
-        let (told, heard) = channel(MAX_TRUTHS);
+        let (sender, receiver) = channel(MAX_TRUTHS);
         let stopper = stop.clone();
         let writer = tokio::task::spawn_blocking(move || {
             // A server without its truth records is useless, so it stops when the writer ends for any reason.
             let _guard = stopper.drop_guard();
-            write(file, heard)
+            write(file, receiver)
         });
-        simulator::run_with_truth(listener, model, stop, told).await;
+        simulator::run_with_truth(listener, model, stop, sender).await;
         match writer.await {
             Ok(result) => result.map(|()| 0).map_err(|source| Error::File { path, source }),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -87,12 +87,12 @@ fn open(path: &std::path::Path) -> Result<File, Error> {
 
 /// Writes the truth records that it receives until all senders are dropped. A request waits for the writer only while
 /// [`MAX_TRUTHS`] records are unwritten.
-fn write(file: File, mut heard: Receiver<Truth>) -> std::io::Result<()> {
+fn write(file: File, mut receiver: Receiver<Truth>) -> std::io::Result<()> {
     let mut out = BufWriter::new(file);
     writeln!(out, "{}", Truth::HEADER)?;
-    while let Some(truth) = heard.blocking_recv() {
+    while let Some(truth) = receiver.blocking_recv() {
         writeln!(out, "{}", truth.csv())?;
-        if heard.is_empty() {
+        if receiver.is_empty() {
             out.flush()?;
         }
     }

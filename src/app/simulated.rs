@@ -14,13 +14,13 @@ use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// A running simulator, which stops when this is dropped.
-pub(super) struct Simulated {
+pub(super) struct LocalSimulator {
     address: SocketAddr,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Simulated {
+impl LocalSimulator {
     /// Returns the URL of the server.
     pub(super) fn url(&self) -> HttpUrl {
         let url = HttpUrl::parse(&format!("http://{}", self.address));
@@ -28,7 +28,7 @@ impl Simulated {
     }
 }
 
-impl Drop for Simulated {
+impl Drop for LocalSimulator {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
@@ -39,21 +39,21 @@ impl Drop for Simulated {
 
 /// Wraps an event sink: once a simulator at a URL has replied, emits [`Event::SimulatorFound`] once, before the next
 /// event. All events are passed on.
-pub(super) fn announce(bedrock: Arc<Bedrock>, plan: &Plan, tell: EventSink) -> EventSink {
+pub(super) fn report_simulator(bedrock: Arc<Bedrock>, plan: &Plan, sink: EventSink) -> EventSink {
     if !plan.target.endpoint.is_other_server() {
-        return tell;
+        return sink;
     }
-    let is_told = AtomicBool::new(false);
+    let is_reported = AtomicBool::new(false);
     Arc::new(move |event| {
-        if let Some(name) = bedrock.simulator().filter(|_| !is_told.swap(true, Ordering::Relaxed)) {
-            tell(Event::SimulatorFound(name.to_owned()));
+        if let Some(name) = bedrock.simulator().filter(|_| !is_reported.swap(true, Ordering::Relaxed)) {
+            sink(Event::SimulatorFound(name.to_owned()));
         }
-        tell(event);
+        sink(event);
     })
 }
 
 /// Binds a free loopback port and starts to serve on it.
-pub(super) fn start(model: &Model) -> Result<Simulated, Error> {
+pub(super) fn start(model: &Model) -> Result<LocalSimulator, Error> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::Internal)?;
     listener.set_nonblocking(true).map_err(Error::Internal)?;
     let address = listener.local_addr().map_err(Error::Internal)?;
@@ -72,5 +72,5 @@ pub(super) fn start(model: &Model) -> Result<Simulated, Error> {
             });
         })
         .map_err(Error::Internal)?;
-    Ok(Simulated { address, stop, thread: Some(thread) })
+    Ok(LocalSimulator { address, stop, thread: Some(thread) })
 }

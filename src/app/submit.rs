@@ -21,19 +21,19 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Allowance for a barrier that all machines reach in time.
-const BARRIER: Duration = Duration::from_secs(10);
+const BARRIER_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// Allowance for the start of the job, the delivery of the records and their merge.
-const OVERHEAD: Duration = Duration::from_secs(300);
+const START_AND_MERGE_ALLOWANCE: Duration = Duration::from_secs(300);
 
 /// Step in seconds to which the time limit is rounded up.
 const TIME_LIMIT_STEP_S: u64 = 300;
 
 /// Allowance for writing and delivering the records after the last request has ended.
-const DELIVERY: Duration = Duration::from_secs(30);
+const DELIVERY_ALLOWANCE: Duration = Duration::from_secs(30);
 
 /// Shortest time between the signal to end and the time limit.
-const SHORTEST_NOTICE: Duration = Duration::from_secs(45);
+const MIN_NOTICE: Duration = Duration::from_secs(45);
 
 /// Time by which Slurm may send the signal earlier than requested.
 const EARLY_NOTICE: Duration = Duration::from_secs(60);
@@ -47,12 +47,12 @@ pub(super) fn submit(
     let cells = super::select(&expand(&resolved.plan), &args.only)?;
     let to = args.to.as_deref().map(absolute).transpose()?;
     if let Some(to) = &to {
-        dir::check(Path::new(to), false).map_err(Error::To)?;
+        dir::check(Path::new(to), false).map_err(Error::TargetDir)?;
     }
-    let (job, warnings) = job(args, resolved, &cells, to, environment)?;
+    let (job, warnings) = job_from_args(args, resolved, &cells, to, environment)?;
     let script = job.script().map_err(|error| match error {
         ScriptError::ReservedOption(option) => Error::SbatchOption(option),
-        ScriptError::UnsafeText(text) => Error::NotForScripts(text),
+        ScriptError::UnsafeText(text) => Error::UnquotableText(text),
     })?;
     let mut err = std::io::stderr();
     let _ = write!(err, "{}", super::show::warnings(resolved));
@@ -74,7 +74,7 @@ pub(super) fn submit(
 }
 
 /// Returns the job, and warnings about settings that are probably mistakes.
-fn job(
+fn job_from_args(
     args: &SubmitArgs,
     resolved: &Resolved,
     cells: &[Cell],
@@ -94,21 +94,27 @@ fn job(
         Duration::ZERO
     };
     let drain = cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout)).max().unwrap_or_default();
-    let notice = (drain + DELIVERY).max(SHORTEST_NOTICE);
-    let needed = at_most + BARRIER * cell_runs + barrier + preflight + OVERHEAD + notice + EARLY_NOTICE;
+    let notice = (drain + DELIVERY_ALLOWANCE).max(MIN_NOTICE);
+    let needed = at_most
+        + BARRIER_ALLOWANCE * cell_runs
+        + barrier
+        + preflight
+        + START_AND_MERGE_ALLOWANCE
+        + notice
+        + EARLY_NOTICE;
     let mut warnings: Vec<String> = idle_machines(cells, args.tasks).into_iter().collect();
     if plan.target.endpoint == Endpoint::Simulated {
         warnings.push("each machine starts a simulator of its own: share one with endpoint = \"http://...\"".into());
     }
     let time_limit = match &args.time {
-        None => clock(needed.as_secs().next_multiple_of(TIME_LIMIT_STEP_S)),
+        None => format_time_limit(needed.as_secs().next_multiple_of(TIME_LIMIT_STEP_S)),
         Some(text) => {
-            let limit = seconds(text).ok_or_else(|| Error::TimeLimit(text.clone()))?;
+            let limit = parse_time_limit(text).ok_or_else(|| Error::TimeLimit(text.clone()))?;
             if limit < at_most.as_secs() {
                 warnings.push(format!(
                     "the plan may take {}, but the job ends after {}",
-                    clock(at_most.as_secs()),
-                    clock(limit)
+                    format_time_limit(at_most.as_secs()),
+                    format_time_limit(limit)
                 ));
             }
             text.clone()
@@ -119,17 +125,17 @@ fn job(
         name: id::file_safe(&plan.name),
         tasks: args.tasks,
         time_limit,
-        planned: clock(at_most.as_secs()),
+        planned: format_time_limit(at_most.as_secs()),
         start_wait: duration::format(barrier),
         notice_s: notice.as_secs(),
         options: args.sbatch_args.clone(),
-        environment: variables(resolved, environment),
+        environment: exported_variables(resolved, environment),
         working_dir: text(&working_dir)?,
         program: text(&std::env::current_exe().map_err(Error::Internal)?)?,
         plan: absolute(&args.plan)?,
-        flags: flags(args, resolved),
-        results: absolute(Path::new(&*expand_home(&results(plan), environment).unwrap_or_default()))?,
-        exchange: args.exchange.as_deref().map(exchange).transpose()?,
+        flags: run_flags(args, resolved),
+        results: absolute(Path::new(&*expand_home(&results_dir(plan), environment).unwrap_or_default()))?,
+        exchange: args.exchange.as_deref().map(job_exchange).transpose()?,
         merged: to,
     };
     Ok((job, warnings))
@@ -137,7 +143,7 @@ fn job(
 
 /// Returns the results directory of a job. The job id replaces `{started}`, because machines do not start at the same
 /// moment.
-fn results(plan: &Plan) -> String {
+fn results_dir(plan: &Plan) -> String {
     let dir = plan.results_dir.replace("{name}", &id::file_safe(&plan.name));
     if dir.contains("{started}") {
         dir.replace("{started}", slurm::JOB_PLACEHOLDER)
@@ -150,8 +156,8 @@ fn results(plan: &Plan) -> String {
 ///
 /// # Errors
 /// [`Error::ExchangeUrl`] if the URL is no address of an exchange.
-fn exchange(url: &str) -> Result<String, Error> {
-    if !crate::exchange::is_address(url) {
+fn job_exchange(url: &str) -> Result<String, Error> {
+    if !crate::cluster::is_address(url) {
         return Err(Error::ExchangeUrl(url.to_owned()));
     }
     Ok(format!("{}/{}", url.trim_end_matches('/'), slurm::JOB_PLACEHOLDER))
@@ -159,9 +165,9 @@ fn exchange(url: &str) -> Result<String, Error> {
 
 /// Returns the environment variables that set values of the plan. The script exports them, so that the plan that runs
 /// is the one that was checked. The results directory is not among them, because the script sets it.
-fn variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+fn exported_variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let variable = |(key, origin): (&String, &crate::plan::Origin)| {
-        let name = origin.name.as_deref().filter(|_| origin.layer == Layer::Env && key != RESULTS)?;
+        let name = origin.name.as_deref().filter(|_| origin.layer == Layer::Env && key != RESULTS_KEY)?;
         Some((name.to_owned(), environment.get(name)?.clone()))
     };
     let mut variables: BTreeMap<String, String> = resolved.origins.iter().filter_map(variable).collect();
@@ -175,11 +181,11 @@ fn variables(resolved: &Resolved, environment: &BTreeMap<String, String>) -> Vec
     variables.into_iter().collect()
 }
 
-const RESULTS: &str = "results_dir";
+const RESULTS_KEY: &str = "results_dir";
 
 /// Returns the flags of `run` that not every job has.
-fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
-    let results_flags = settings::find(RESULTS).map_or(&[][..], |setting| setting.flags);
+fn run_flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
+    let results_flags = settings::find(RESULTS_KEY).map_or(&[][..], |setting| setting.flags);
     let mut flags = Vec::new();
     if let Some(barrier) = &args.barrier_timeout {
         flags.extend(["--barrier-timeout".to_owned(), barrier.clone()]);
@@ -197,7 +203,7 @@ fn flags(args: &SubmitArgs, resolved: &Resolved) -> Vec<String> {
     if resolved.origins.get("target.endpoint").is_some_and(|origin| origin.layer == Layer::Profile) {
         flags.push(format!("--endpoint-url={}", resolved.plan.target.endpoint));
     }
-    let sets = args.settings.sets.iter().filter(|set| set.split('=').next().map(str::trim) != Some(RESULTS));
+    let sets = args.settings.sets.iter().filter(|set| set.split('=').next().map(str::trim) != Some(RESULTS_KEY));
     for (flag, values) in [("--set", sets.collect::<Vec<_>>()), ("--only", args.only.iter().collect())] {
         flags.extend(values.into_iter().map(|value| format!("{flag}={value}")));
     }
@@ -211,21 +217,21 @@ fn idle_machines(cells: &[Cell], tasks: u32) -> Option<String> {
     let idle = f64::from(tasks) - smallest.peak();
     let more = match cells.iter().filter(too_small).count() - 1 {
         0 => String::new(),
-        more => format!(", and some of them in {} more", count(more, "cell")),
+        more => format!(", and some machines are idle in {}", count(more, "other cell")),
     };
     let (users, machines) = (count(smallest.peak() as usize, "user"), count(tasks as usize, "machine"));
-    Some(format!("{} has {users}: {idle} of {machines} have nothing to do in it{more}", smallest.id))
+    Some(format!("{} has {users}: {idle} of {machines} are idle in it{more}", smallest.id))
 }
 
 /// Writes the script in one step. Replaces an existing file only if it is such a script.
 fn write(path: &Path, script: &str) -> Result<(), Error> {
-    let at = |source| Error::File { path: path.display().to_string(), source };
+    let file_error = |source| Error::File { path: path.display().to_string(), source };
     match std::fs::read(path) {
-        Ok(existing) if !is_script(&existing) => return Err(Error::NotOurScript(path.to_owned())),
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(error)),
+        Ok(existing) if !is_script(&existing) => return Err(Error::ForeignScript(path.to_owned())),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(file_error(error)),
         _ => {}
     }
-    replace_named(path, script.as_bytes()).map_err(at)
+    replace_named(path, script.as_bytes()).map_err(file_error)
 }
 
 fn is_script(script: &[u8]) -> bool {
@@ -248,7 +254,7 @@ fn absolute(path: &Path) -> Result<String, Error> {
 }
 
 fn text(path: &Path) -> Result<String, Error> {
-    path.to_str().map(str::to_owned).ok_or_else(|| Error::NotForScripts(path.to_string_lossy().into_owned()))
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::UnquotableText(path.to_string_lossy().into_owned()))
 }
 
 fn shell_quoted(path: &Path) -> String {
@@ -257,12 +263,12 @@ fn shell_quoted(path: &Path) -> String {
 }
 
 /// Formats seconds as `HH:MM:SS`.
-fn clock(seconds: u64) -> String {
+fn format_time_limit(seconds: u64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 /// Parses a time limit in Slurm's notation to seconds: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
-fn seconds(text: &str) -> Option<u64> {
+fn parse_time_limit(text: &str) -> Option<u64> {
     let (days, rest) = match text.split_once('-') {
         Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
         None => (None, text),
@@ -299,8 +305,8 @@ mod tests {
             ("1:2:3:4", None),
             ("+5", None),
         ] {
-            assert_eq!(seconds(text), wanted, "{text}");
+            assert_eq!(parse_time_limit(text), wanted, "{text}");
         }
-        assert_eq!(seconds(&clock(360_123)), Some(360_123));
+        assert_eq!(parse_time_limit(&format_time_limit(360_123)), Some(360_123));
     }
 }

@@ -8,8 +8,8 @@ use crate::units::Usd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A cell, reduced to what the display needs.
-struct Known {
+/// A cell, reduced to label the display needs.
+struct DisplayedCell {
     id: String,
     length: Duration,
     ramp: Duration,
@@ -22,13 +22,13 @@ pub(super) fn watch(
     job: &Job,
     live: Arc<Mutex<LiveStats>>,
 ) -> impl FnMut() -> ProgressState + Send + 'static {
-    let known = |planned: &crate::record::manifest::PlannedCell| Known {
+    let displayed = |planned: &crate::record::manifest::PlannedCell| DisplayedCell {
         id: planned.cell.id.clone(),
         length: planned.cell.length(),
         ramp: planned.cell.ramp(),
         is_open: planned.cell.is_open(),
     };
-    let cells: Vec<Known> = manifest.cells.iter().map(known).collect();
+    let cells: Vec<DisplayedCell> = manifest.cells.iter().map(displayed).collect();
     let places = job.turns.clone();
     let lengths: Vec<Duration> = places.iter().map(|place| cells[job.order[*place].cell].length).collect();
     let cool_down = job.cool_down;
@@ -39,21 +39,21 @@ pub(super) fn watch(
         let number =
             |place: Option<usize>| places.iter().position(|known| Some(*known) == place).map_or(0, |at| at + 1);
         let done: Vec<FinishedCell> =
-            live.done.drain(..).map(|done| of(&done, number(Some(done.place)), &cells)).collect();
+            live.done.drain(..).map(|done| finished_cell(&done, number(Some(done.place)), &cells)).collect();
         let turn = number(live.place);
         let elapsed = live.began.map_or(Duration::ZERO, |began| began.elapsed());
         let cell = cells.get(live.cell);
         let length = cell.map_or(Duration::ZERO, |cell| cell.length);
-        let passed = |of: Duration| if live.is_over { of } else { elapsed.min(of) };
-        let whole: Duration = lengths.iter().sum();
-        let over: Duration = lengths.iter().take(turn.saturating_sub(1)).sum();
-        let over = if turn > 0 { over + passed(length) } else { over };
+        let passed = |length: Duration| if live.is_over { length } else { elapsed.min(length) };
+        let total_load: Duration = lengths.iter().sum();
+        let elapsed_load: Duration = lengths.iter().take(turn.saturating_sub(1)).sum();
+        let elapsed_load = if turn > 0 { elapsed_load + passed(length) } else { elapsed_load };
         let pauses = cool_down * (lengths.len() - turn.max(1).min(lengths.len())) as u32;
         ProgressState {
             turns: lengths.len(),
             turn,
-            share: if whole.is_zero() { 0.0 } else { over.as_secs_f64() / whole.as_secs_f64() },
-            left: whole.saturating_sub(over) + pauses,
+            share: if total_load.is_zero() { 0.0 } else { elapsed_load.as_secs_f64() / total_load.as_secs_f64() },
+            left: total_load.saturating_sub(elapsed_load) + pauses,
             cell: cell.map(|cell| cell.id.clone()).unwrap_or_default(),
             phase: phase(&live, elapsed, cell),
             elapsed: passed(elapsed),
@@ -76,7 +76,7 @@ pub(super) fn watch(
     }
 }
 
-fn phase(live: &LiveStats, elapsed: Duration, cell: Option<&Known>) -> Phase {
+fn phase(live: &LiveStats, elapsed: Duration, cell: Option<&DisplayedCell>) -> Phase {
     match cell {
         _ if live.place.is_none() => Phase::Starting,
         _ if live.is_over => Phase::CoolDown,
@@ -86,10 +86,10 @@ fn phase(live: &LiveStats, elapsed: Duration, cell: Option<&Known>) -> Phase {
     }
 }
 
-fn of(done: &live::FinishedCell, turn: usize, cells: &[Known]) -> FinishedCell {
+fn finished_cell(done: &live::FinishedCell, turn: usize, cells: &[DisplayedCell]) -> FinishedCell {
     let ends = done.ends;
     let requests = ends.succeeded + ends.throttled + ends.failed + ends.censored;
-    let what = match done.end {
+    let label = match done.end {
         CellRunEnd::Finished => "",
         CellRunEnd::Aborted => "aborted",
         CellRunEnd::FailedEarly => "ended early",
@@ -107,8 +107,8 @@ fn of(done: &live::FinishedCell, turn: usize, cells: &[Known]) -> FinishedCell {
         p95_ms: done.p95_ms,
         usd: done.usd.map(Usd::as_f64),
         abort_reason: match &done.reason {
-            Some(reason) if !what.is_empty() => format!("{what}: {reason}"),
-            _ => what.into(),
+            Some(reason) if !label.is_empty() => format!("{label}: {reason}"),
+            _ => label.into(),
         },
     }
 }

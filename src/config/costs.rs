@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Requires prices for everything that a request of a cell is charged for.
 pub(super) fn check(plan: &Plan, prompts: Option<&Prompts>, violations: &mut Violations) {
-    let prices = Prices::of(plan);
+    let prices = Prices::from_plan(plan);
     let mut longest: BTreeMap<(String, Option<String>), u64> = BTreeMap::new();
     let mut tokens = |size: String, system: Option<String>| {
         let Some(prompts) = prompts else { return 1 };

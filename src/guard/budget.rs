@@ -78,7 +78,7 @@ impl BudgetGate {
         Self {
             limits: plan.budget,
             shard,
-            prices: Prices::of(plan),
+            prices: Prices::from_plan(plan),
             cells: cells.iter().zip(sources).map(per_cell).collect(),
             probes,
             state: Mutex::default(),
@@ -170,7 +170,7 @@ impl BudgetGate {
     /// Returns the hash of the prices that apply to the cells.
     fn prices_hash(&self) -> String {
         let cells: Vec<Cell> = self.cells.iter().map(|cell| cell.cell.clone()).collect();
-        text_hash(&serde_json::to_string(&self.prices.used(&cells)).unwrap_or_default())
+        text_hash(&serde_json::to_string(&self.prices.rows_for(&cells)).unwrap_or_default())
     }
 
     /// Returns this shard's share of the limits.
@@ -422,7 +422,7 @@ mod tests {
             budget.start_cell(0);
             let mut in_flight: Vec<(u64, u64, bool)> = Vec::new();
             let mut spent = Usd::default();
-            let prices = Prices::of(&crate::plan::tests::plan());
+            let prices = Prices::from_plan(&crate::plan::tests::plan());
             let price_key = ("amazon.nova-pro-v1:0", "us", "default");
             let settle = |(input, output, is_reported): (u64, u64, bool)| {
                 let usage = Usage { input, output, ..Usage::default() };

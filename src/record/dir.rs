@@ -69,9 +69,10 @@ pub(crate) enum DirError {
 }
 
 /// What to do with an existing run in the results directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OnExisting {
     /// Stop with an error.
+    #[default]
     Refuse,
     /// Replace it.
     Overwrite,

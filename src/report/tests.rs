@@ -92,7 +92,7 @@ pub(crate) fn manifest() -> Manifest {
         seed: 1,
         calibration: None,
         preflight: vec![],
-        prices: crate::prices::Prices::of(&plan).used(&cells),
+        prices: crate::prices::Prices::from_plan(&plan).rows_for(&cells),
         only: vec![],
         order: turns(&cells, &plan.load, 1),
         turns: vec![

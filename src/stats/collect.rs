@@ -106,7 +106,7 @@ pub(crate) struct Collector<'a> {
 impl<'a> Collector<'a> {
     /// Creates a collector for the cells of a manifest.
     pub(crate) fn new(manifest: &'a Manifest) -> Self {
-        let prices = Prices::kept(&manifest.prices);
+        let prices = Prices::from_rows(&manifest.prices);
         let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
         let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
         let cells = vec![CellAccumulator::default(); manifest.cells.len()];

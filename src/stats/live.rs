@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn rate_covers_the_last_ten_whole_seconds() {
         let cell = &crate::matrix::expand(&crate::plan::tests::plan())[0];
-        let mut live = LiveStats::new(Prices::kept(&[]));
+        let mut live = LiveStats::new(Prices::from_rows(&[]));
         live.begin(0, 0);
         assert_eq!(live.requests_per_sec(), None, "nothing is not zero");
         for requests in [0, 20, 10, 30] {

@@ -2,7 +2,7 @@
 //! its confirmation prompt.
 
 use super::table::{MAX_ROWS, new_table, rendered};
-use crate::estimate::{Bound, Estimate, ExpectedPrompts, Reserved};
+use crate::estimate::{Bound, Estimate, ExpectedPrompts, QuotaUse};
 use crate::matrix::rule::matches;
 use crate::matrix::{Cell, expand_all};
 use crate::plan::{Endpoint, OnInconclusive, Origins, Override, Plan};
@@ -129,7 +129,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
     let by = match estimate.bounded_by {
         Bound::Budget => "budget",
         Bound::Requests => "load.requests",
-        Bound::Duration | Bound::Nothing => "duration",
+        Bound::Duration | Bound::Unbounded => "duration",
     };
     let reply = if plan.target.endpoint == Endpoint::Simulated {
         "the simulator's mean reply".to_owned()
@@ -161,7 +161,7 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
     ];
     if let Some(expected) = estimate.cost_usd {
         let whose = if plan.prices.is_unset() { "third-party list" } else { "the plan's, then a third-party list" };
-        let date = crate::prices::DATE;
+        let date = crate::prices::SHIPPED_DATE;
         let cost = format!(
             "expected {} USD on Amazon Bedrock, {} (prices of {date}: {whose})",
             usd(expected),
@@ -201,7 +201,7 @@ fn expected_prompts(prompts: &ExpectedPrompts) -> String {
 }
 
 /// Formats the expected reservation of the quota.
-fn format_reservation(reserved: &Reserved, plan: &Plan) -> String {
+fn format_reservation(reserved: &QuotaUse, plan: &Plan) -> String {
     format!(
         "expected to reserve {} and {} (prompt and max_tokens at each start, in {})",
         compare_with_quota(reserved.tokens_per_minute, plan.quota.tokens_per_minute, "tokens"),
@@ -211,7 +211,7 @@ fn format_reservation(reserved: &Reserved, plan: &Plan) -> String {
 }
 
 /// Formats the expected quota use after replies.
-fn format_settled_use(reserved: &Reserved, plan: &Plan) -> String {
+fn format_settled_use(reserved: &QuotaUse, plan: &Plan) -> String {
     let whose = if plan.quota.burndown.is_some() { "the plan" } else { "a third-party list" };
     let counted = match reserved.burndown {
         1.0 => String::new(),

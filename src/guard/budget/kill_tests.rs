@@ -36,7 +36,7 @@ fn budget(limits: Limits, usd_per_million: f64) -> BudgetGate {
     BudgetGate {
         limits,
         shard: Shard::WHOLE,
-        prices: Prices::kept(&[price]),
+        prices: Prices::from_rows(&[price]),
         cells: vec![CellBudget { cell: CELL.clone(), max_prompt_tokens, has_single_prompt: true }],
         probes: vec![0],
         state: Mutex::default(),

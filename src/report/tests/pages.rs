@@ -34,7 +34,7 @@ fn run(models: usize, tiers: usize, prompts: usize, users: usize) -> (Manifest, 
     .to_vec();
     let cells = expand(plan);
     manifest.order = turns(&cells, &plan.load, 1);
-    manifest.prices = crate::prices::Prices::of(plan).used(&cells);
+    manifest.prices = crate::prices::Prices::from_plan(plan).rows_for(&cells);
     let (first, last) = (manifest.turns[0].clone(), cells.len() - 1);
     let turn = |(index, cell): (usize, &crate::matrix::Cell)| CellRunReport {
         test_id: cell.id.clone(),

@@ -140,7 +140,7 @@ fn an_interrupt_ends_it_too() {
     let mut command = scene.run_command(&["--preflight", "--endpoint-url", &url]);
     let mut running = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let mut said = std::io::BufReader::new(running.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("pre-flight: asking")));
+    assert!(said.any(|line| line.unwrap().contains("pre-flight: sending")));
     // What is said is said before it is sent.
     let (mut asked, _) = server.accept().unwrap();
     std::io::Read::read_exact(&mut asked, &mut [0; 64]).unwrap();

@@ -116,7 +116,7 @@ fn a_run_that_was_interrupted_goes_on_where_it_was() {
     assert_eq!(before["turns"][1]["end"], "interrupted");
     let output = scene.run(0, &[&long[..], &["--resume"]].concat());
     assert!(
-        stderr(&output).contains("1 finished turns are kept, 2 follow, 1 of them once more"),
+        stderr(&output).contains("1 finished cell runs are kept, 2 are outstanding, 1 of them repeated"),
         "{}",
         stderr(&output)
     );
@@ -168,7 +168,7 @@ fn resuming_without_a_run_is_refused_unless_a_start_is_wanted_too() {
     assert_eq!(std::fs::read_to_string(scene.path("results/token_data.jsonl")).unwrap(), "{}\n");
     std::fs::remove_dir_all(scene.path("results")).unwrap();
     let output = scene.run(0, &[&CELLS[..], &["--resume-or-start"]].concat());
-    assert!(stderr(&output).contains("results: the directory does not exist; starting afresh"));
+    assert!(stderr(&output).contains("results: the directory does not exist; starting a new run"));
     assert_whole(&scene, "afresh");
 }
 

@@ -75,7 +75,7 @@ fn sixteen_shards_run_with_a_bucket() {
     let output = merge("merged", url);
     assert_eq!(output.status.code(), Some(0), "{}", output_text(&output));
     let nothing = output_text(&merge("nothing", "s3://bucket/runs/two"));
-    assert!(nothing.contains("no shard left its results in s3://bucket/runs/two"), "{nothing}");
+    assert!(nothing.contains("no shard delivered its results to s3://bucket/runs/two"), "{nothing}");
     let no_bucket = output_text(&merge("nothing", "s3://elsewhere/one"));
     assert!(no_bucket.contains("the exchange s3://elsewhere/one cannot be used"), "{no_bucket}");
 

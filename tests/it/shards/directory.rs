@@ -216,7 +216,7 @@ fn missing_shard_prevents_the_start() {
     assert_eq!(machines.truth().len(), 0, "not one request");
     for more in [&[][..], &["--allow-missing"]] {
         let message = code(&machines.merge("merged", more), 3);
-        assert!(message.contains("shard 0 came, on ") && message.contains("shard 1 never came"), "{message}");
+        assert!(message.contains("shard 0 joined on ") && message.contains("shard 1 never joined"), "{message}");
     }
     assert!(!machines.scene.path("merged/manifest.json").exists());
 }
@@ -281,7 +281,7 @@ fn killed_shard_is_reported_as_missing() {
         wait_for_exit(shard, 0);
     }
     let message = code(&machines.merge("merged", &[]), 3);
-    assert!(message.contains("shard 1 came, on ") && message.contains("left no results"), "{message}");
+    assert!(message.contains("shard 1 joined on ") && message.contains("delivered no results"), "{message}");
     assert!(message.contains("--allow-missing") && message.contains("--with"), "{message}");
     assert!(!machines.scene.path("merged").exists(), "no partial merge");
 

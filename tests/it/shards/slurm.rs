@@ -353,7 +353,7 @@ fn node_failure_is_reported_and_results_of_the_others_are_kept() {
     // The merge in the job failed and named the missing shard.
     assert!(!job.marker(2).exists() && !job.results("manifest.json").exists());
     let log = job.output();
-    assert!(log.contains("shard 2 came") && log.contains("left no results"), "{log}");
+    assert!(log.contains("shard 2 joined on") && log.contains("delivered no results"), "{log}");
 
     // The available results can be merged; all verdicts are INCONCLUSIVE.
     job.merge(3, "most", &["--allow-missing"]);
@@ -399,7 +399,7 @@ fn task_that_never_starts_is_named_and_nothing_is_sent() {
     assert!(decision.contains("shard 3 of 4 did not reach the barrier within 10s"), "{decision}");
     assert_eq!(log.matches("shard 3 of 4 did not reach the barrier within 10s").count(), 3, "{log}");
     assert_eq!(log.matches("Exited with exit code 4").count(), 3, "{log}");
-    assert!(log.contains("shard 3 never came"), "{log}");
+    assert!(log.contains("shard 3 never joined"), "{log}");
     assert!(!job.results("manifest.json").exists());
     let is_empty =
         |shard| std::fs::metadata(job.shard(shard).join("token_data.jsonl")).map_or(0, |file| file.len()) == 0;
