@@ -544,7 +544,7 @@ fn exchange_and_merged_files_are_readable_only_by_their_owner() {
     fs::rename(&shard, &aside).unwrap();
     std::os::unix::fs::symlink(&aside, &shard).unwrap();
     let message = code(&machines.merge("again", &[]), 3);
-    assert!(message.contains("shard 1 came"), "{message}");
+    assert!(message.contains("shard 1 joined"), "{message}");
     fs::remove_file(&shard).unwrap();
     fs::rename(&aside, &shard).unwrap();
     let (journal, aside) = (shard.join("token_data.jsonl"), machines.scene.path("aside.jsonl"));
