@@ -3,11 +3,11 @@
 
 use super::report::{self, Output};
 use super::shards;
-use crate::cluster::{self, COMMIT_MARKER, CommitMarker, Exchange, MissingShard};
+use crate::cluster::{self, COMMIT_MARKER, CommitMarker};
 use crate::config;
 use crate::error::Error;
 use crate::files::Directory;
-use crate::record::dir::{self, JOURNAL, MANIFEST, OnExisting, PLAN};
+use crate::record::dir::{self, OnExisting, PLAN};
 use crate::record::manifest::Manifest;
 use crate::record::merge::{self, MergeError};
 use crate::record::owned;
@@ -127,23 +127,13 @@ async fn gather(
     };
     let mut missing_messages = Vec::new();
     for index in missing {
-        missing_messages.push(describe_missing_shard(&exchange, index).await?);
+        let missing = cluster::missing_shard(&exchange, index).await.map_err(Error::Barrier)?;
+        missing_messages.push(missing.message(index));
     }
     if merged.is_none() && missing_messages.is_empty() {
         missing_messages.push(format!("no shard delivered its results to {}", clean(&options.url)));
     }
     Ok((parts, merged, missing_messages))
-}
-
-/// Returns a message on the state of a shard that left no results.
-async fn describe_missing_shard(exchange: &Exchange, index: u32) -> Result<String, Error> {
-    Ok(match cluster::missing_shard(exchange, index).await.map_err(Error::Barrier)? {
-        MissingShard::NeverJoined => format!("shard {index} never joined"),
-        MissingShard::Interrupted { host } => {
-            format!("shard {index} joined on {} but delivered no results", clean(&host))
-        }
-        MissingShard::Left { reason } => format!("shard {index} left ({}) and delivered no results", clean(&reason)),
-    })
 }
 
 /// Reads the manifest of a shard's results directory on this machine, which may be complete or may have been cut off by
@@ -165,6 +155,3 @@ fn local(dir: &Path) -> Result<Manifest, Error> {
     }
     Ok(manifest)
 }
-
-/// Names of the files that a shard delivers.
-pub(super) const FILES: [&str; 3] = [MANIFEST, PLAN, JOURNAL];

@@ -22,7 +22,6 @@ mod show;
 mod signals;
 mod simulate;
 mod simulated;
-mod slurm;
 mod submit;
 mod templates;
 mod watch;

@@ -4,13 +4,13 @@ use super::outcome::{self, CellEnd};
 use super::run::RunIdentity;
 use super::signals::Signals;
 use crate::cluster::{
-    self, BarrierError, BucketAccess, CommitMarker, DetectError, Exchange, JoinRequest, Member, Progress,
-    RETRY_TIMEOUT, RunFingerprint, Start, StoreError, clock,
+    self, BarrierError, BucketAccess, CellRunBarrier, CommitMarker, DetectError, Exchange, JoinRequest, Member,
+    Progress, ProgressTracker, RunFingerprint, Start, clock,
 };
 use crate::config::{self, Resolved};
 use crate::error::Error;
 use crate::executor::credentials;
-use crate::executor::port::{Barrier, Event, Stop};
+use crate::executor::port::{Barrier, Stop};
 use crate::matrix::{Cell, Shard};
 use crate::plan::Plan;
 use crate::record::dir;
@@ -22,10 +22,8 @@ use crate::units::text::count;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -33,10 +31,6 @@ use tokio::task::JoinHandle;
 const PREFLIGHT: &str = "preflight.json";
 /// Reason in the leave notice of a shard that a person or a scheduler stopped.
 const STOPPED: &str = "it was stopped";
-
-/// How long the load waits for the answer whether all shards have their samples. A second later the question is
-/// repeated.
-const ENOUGH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Options of sharding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +143,7 @@ pub(super) fn join(context: &JoinContext, runtime: &Runtime, identity: &RunIdent
     let join_request = JoinRequest {
         fingerprint,
         seed: identity.seed,
-        host: host(),
+        host: cluster::host_name(),
         nonce: format!("{:016x}", rand::random::<u64>()),
     };
     let signals = Signals::listen(3);
@@ -237,12 +231,7 @@ impl Part {
 
     /// Returns the barrier at which the executor waits for the other shards.
     pub(super) fn barrier(&self) -> Arc<dyn Barrier> {
-        Arc::new(CellRunBarrier {
-            member: self.member.clone(),
-            run_id: self.start.run_id.clone(),
-            announced: AtomicUsize::new(usize::MAX),
-            failing_since: Mutex::default(),
-        })
+        Arc::new(CellRunBarrier::new(self.member.clone(), self.start.run_id.clone()))
     }
 
     /// Publishes the findings of the pre-flight to the other shards: only one shard sends the probes.
@@ -298,7 +287,8 @@ impl Part {
                     files: BTreeMap::new(),
                 };
                 // Deliver the records even if the leave notice fails: they matter more.
-                let delivered = cluster::deliver(&self.member.exchange, results, &super::merge::FILES, marker).await;
+                let delivered =
+                    cluster::deliver(&self.member.exchange, results, &cluster::DELIVERED_FILES, marker).await;
                 delivered.and(notified)
             })
             .map_err(|source| Error::NotDelivered { dir: results.to_owned(), source })?;
@@ -322,77 +312,6 @@ impl Drop for Part {
     }
 }
 
-/// Progress of a shard, derived from its events.
-pub(super) struct ProgressTracker {
-    progress: Progress,
-    /// Longest duration of each cell's load, seconds, rounded up.
-    longest_s: Vec<u64>,
-    /// Seconds for which the running load may still last.
-    seconds_left: AtomicU64,
-}
-
-impl ProgressTracker {
-    fn new(progress: Progress, cells: &[Cell]) -> Self {
-        let longest_s = cells.iter().map(|cell| cell.max_length().as_secs() + 1).collect();
-        Self { progress, longest_s, seconds_left: AtomicU64::new(0) }
-    }
-
-    /// Counts an event as progress. A second of the load counts too, since no request may end in it. The seconds are
-    /// limited to the longest duration of the load, because a load that hangs still emits seconds.
-    pub(super) fn count(&self, event: &Event) {
-        match event {
-            Event::TurnStarted { turn, .. } => self.seconds_left.store(self.longest_s[turn.cell], Ordering::Relaxed),
-            Event::Second(_) => {
-                let take = |seconds: u64| seconds.checked_sub(1);
-                if self.seconds_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-                    return;
-                }
-            }
-            _ => {}
-        }
-        self.progress.advance();
-    }
-}
-
-struct CellRunBarrier {
-    member: Member,
-    run_id: String,
-    /// Place of the last cell run for which the other shards know that this one has its samples.
-    announced: AtomicUsize,
-    /// Time since which the exchange has failed while a load was waiting for it.
-    failing_since: Mutex<Option<Instant>>,
-}
-
-impl CellRunBarrier {
-    async fn have_all_enough_samples(&self, place: usize) -> bool {
-        let is_announced = self.announced.load(Ordering::Relaxed) == place;
-        let answer = tokio::time::timeout(ENOUGH_TIMEOUT, self.member.announce_samples(place, is_announced)).await;
-        let mut failing_since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        match answer {
-            Ok(Ok(have_all)) => {
-                self.announced.store(place, Ordering::Relaxed);
-                *failing_since = None;
-                have_all
-            }
-            // An exchange that fails permanently, or for long, must not extend a cell.
-            Ok(Err(error)) if !StoreError::is_transient(&error) => true,
-            _ => failing_since.get_or_insert_with(Instant::now).elapsed() >= RETRY_TIMEOUT,
-        }
-    }
-}
-
-impl Barrier for CellRunBarrier {
-    fn wait(&self, place: usize) -> Pin<Box<dyn Future<Output = Result<SystemTime, String>> + Send + '_>> {
-        Box::pin(
-            async move { self.member.wait_for_cell_run(place, &self.run_id).await.map_err(|error| error.to_string()) },
-        )
-    }
-
-    fn all_have_enough(&self, place: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-        Box::pin(self.have_all_enough_samples(place))
-    }
-}
-
 /// Returns a hash of everything that a plan sets and sends, prompts included. It excludes the paths of files and the
 /// profile, because machines have directories and profiles of their own.
 fn content_hash(resolved: &Resolved, cells: &[Cell]) -> String {
@@ -404,12 +323,4 @@ fn content_hash(resolved: &Resolved, cells: &[Cell]) -> String {
     let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
     let cells: Vec<String> = cells.iter().map(|cell| super::run::hash(resolved, cell)).collect();
     text_hash(&format!("{}\n{}\n{}", super::show::toml(&plan), ids.join("\n"), plan_hash(&cells)))
-}
-
-/// Returns the name of this machine; `unknown` if the system has none.
-fn host() -> String {
-    #[cfg(unix)]
-    return rustix::system::uname().nodename().to_string_lossy().into_owned();
-    #[cfg(not(unix))]
-    return "unknown".into();
 }

@@ -1,8 +1,8 @@
 //! `submit`: writes the Slurm job script of a plan that several machines run together. The plan is read and checked
 //! like in `run` before the script is written. Sends no request.
 
-use super::slurm::{self, Job, ScriptError};
 use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
+use crate::cluster::slurm::{self, Job, ScriptError, format_time_limit, is_script, parse_time_limit};
 use crate::config::{Resolved, expand_home, settings};
 use crate::error::Error;
 use crate::estimate::estimate;
@@ -234,10 +234,6 @@ fn write(path: &Path, script: &str) -> Result<(), Error> {
     replace_named(path, script.as_bytes()).map_err(file_error)
 }
 
-fn is_script(script: &[u8]) -> bool {
-    script.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(slurm::SCRIPT_MARK.as_bytes()))
-}
-
 /// Runs `sbatch` and prints its output.
 fn run_sbatch(script: &Path) -> Result<(), Error> {
     let output = Command::new("sbatch").arg(script).output().map_err(Error::NoSbatch)?;
@@ -260,53 +256,4 @@ fn text(path: &Path) -> Result<String, Error> {
 fn shell_quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     shlex::try_quote(&text).map_or_else(|_| text.to_string(), std::borrow::Cow::into_owned)
-}
-
-/// Formats seconds as `HH:MM:SS`.
-fn format_time_limit(seconds: u64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
-}
-
-/// Parses a time limit in Slurm's notation to seconds: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
-fn parse_time_limit(text: &str) -> Option<u64> {
-    let (days, rest) = match text.split_once('-') {
-        Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
-        None => (None, text),
-    };
-    let digits =
-        |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten();
-    let parts = rest.split(':').map(digits).collect::<Option<Vec<_>>>()?;
-    let units: &[u64] = match (days, parts.len()) {
-        (Some(_), 1..=3) | (None, 3) => &[3_600, 60, 1],
-        (None, 1..=2) => &[60, 1],
-        _ => return None,
-    };
-    let sum: u64 = parts.iter().zip(units).map(|(part, unit)| part.saturating_mul(*unit)).fold(0, u64::saturating_add);
-    Some(sum.saturating_add(days.unwrap_or(0).saturating_mul(86_400))).filter(|limit| *limit > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_limits_follow_slurm() {
-        for (text, wanted) in [
-            ("90", Some(5_400)),
-            ("2:30", Some(150)),
-            ("01:00:05", Some(3_605)),
-            ("1-0", Some(86_400)),
-            ("1-2:03", Some(93_780)),
-            ("1-02:03:04", Some(93_784)),
-            ("0", None),
-            ("1h", None),
-            ("", None),
-            ("-5", None),
-            ("1:2:3:4", None),
-            ("+5", None),
-        ] {
-            assert_eq!(parse_time_limit(text), wanted, "{text}");
-        }
-        assert_eq!(parse_time_limit(&format_time_limit(360_123)), Some(360_123));
-    }
 }

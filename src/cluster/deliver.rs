@@ -5,6 +5,7 @@ use super::barrier::{BarrierError, JoinRequest, LeaveNotice, RunFingerprint, lea
 use super::store::{Exchange, StoreError};
 use crate::files::Directory;
 use crate::matrix::Shard;
+use crate::record::dir::{JOURNAL, MANIFEST, PLAN};
 use crate::units::text::{clean, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// Names of the files that a shard delivers.
+pub(crate) const DELIVERED_FILES: [&str; 3] = [MANIFEST, PLAN, JOURNAL];
 
 /// File name of the commit marker.
 pub(crate) const COMMIT_MARKER: &str = "shard.json";
@@ -47,6 +51,19 @@ pub(crate) enum MissingShard {
     Interrupted { host: String },
     /// It left with a notice.
     Left { reason: String },
+}
+
+impl MissingShard {
+    /// Returns a message about the shard with this index.
+    pub(crate) fn message(&self, index: u32) -> String {
+        match self {
+            Self::NeverJoined => format!("shard {index} never joined"),
+            Self::Interrupted { host } => {
+                format!("shard {index} joined on {} but delivered no results", clean(host))
+            }
+            Self::Left { reason } => format!("shard {index} left ({}) and delivered no results", clean(reason)),
+        }
+    }
 }
 
 /// Writes the commit marker into a shard's directory.

@@ -1,6 +1,6 @@
 //! Several machines as the shards of one run: detection of the shard, the exchange (a store that all shards reach), the
-//! barrier, heartbeats, and delivery of results. It depends on shard numbers and text, not on what a run contains or how it
-//! is measured.
+//! barrier, heartbeats, delivery of results, and Slurm job scripts. It depends on shard numbers, text, and the interface of
+//! the executor, not on how a run is measured or reported.
 //!
 //! Keys in an exchange:
 //!
@@ -18,22 +18,28 @@
 //! Each key except `alive` is created once and never changed, so that there is exactly one decision.
 
 mod barrier;
+mod cell_run_barrier;
 pub(crate) mod clock;
 mod deliver;
 mod detect;
 mod heartbeat;
+mod host;
 mod http;
+mod progress_tracker;
 mod retry;
+pub(crate) mod slurm;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use barrier::{BarrierError, JoinRequest, Member, RunFingerprint, Start};
+pub(crate) use cell_run_barrier::CellRunBarrier;
 pub(crate) use deliver::{
-    COMMIT_MARKER, CommitMarker, MissingShard, deliver, expected_shards, fetch, list_commit_markers, missing_shard,
+    COMMIT_MARKER, CommitMarker, DELIVERED_FILES, deliver, expected_shards, fetch, list_commit_markers, missing_shard,
     program_hash, verify,
 };
 pub(crate) use detect::{DetectError, detect_shard, slurm_step_tasks};
 pub(crate) use heartbeat::Progress;
-pub(crate) use retry::RETRY_TIMEOUT;
+pub(crate) use host::host_name;
+pub(crate) use progress_tracker::ProgressTracker;
 pub(crate) use store::{BucketAccess, Exchange, StoreError, is_address};

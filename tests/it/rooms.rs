@@ -195,12 +195,9 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "cluster",
         &[
-            "plan",
             "config",
             "prompts",
             "estimate",
-            "record",
-            "executor",
             "guard",
             "stats",
             "verdict",
@@ -264,7 +261,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/executor/cpu_quota.rs",
             "src/executor/pacer.rs",
             "src/app/limits.rs",
-            "src/app/shards.rs",
+            "src/cluster/host.rs",
             "src/units/file.rs",
         ],
     ),
@@ -274,7 +271,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rtime_clock", &["src/cluster/clock.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
     ("quick_xml", &["src/report/ci/junit.rs"]),
-    ("minijinja", &["src/app/slurm.rs", "src/report/templates.rs"]),
+    ("minijinja", &["src/cluster/slurm.rs", "src/report/templates.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),
 ];
 

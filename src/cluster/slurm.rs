@@ -5,52 +5,52 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use std::borrow::Cow;
 
 /// Start of the second line of each script, which identifies it as written by this program.
-pub(super) const SCRIPT_MARK: &str = "# Written by `bedrock-plan submit`";
+pub(crate) const SCRIPT_MARK: &str = "# Written by `bedrock-plan submit`";
 
 /// Placeholder for the job id in a path or a URL; the shell replaces it.
-pub(super) const JOB_PLACEHOLDER: &str = "job_SLURM_JOB_ID";
+pub(crate) const JOB_PLACEHOLDER: &str = "job_SLURM_JOB_ID";
 
 /// Options of `sbatch` that the script sets itself: the machines start together and are counted by task.
 const RESERVED_OPTIONS: [&str; 7] = ["--array", "-a", "--ntasks", "-n", "--ntasks-per-node", "--requeue", "--wrap"];
 
 /// Values of a job script.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(crate) struct Job {
     /// Name of the plan, safe in a file name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Number of machines.
-    pub(super) tasks: u32,
+    pub(crate) tasks: u32,
     /// Time limit in Slurm's notation.
-    pub(super) time_limit: String,
+    pub(crate) time_limit: String,
     /// Longest duration of the plan, for the reader of the script.
-    pub(super) planned: String,
+    pub(crate) planned: String,
     /// Longest time that machines wait for each other, for the reader of the script.
-    pub(super) start_wait: String,
+    pub(crate) start_wait: String,
     /// Seconds before the time limit at which the machines receive the signal to end.
-    pub(super) notice_s: u64,
+    pub(crate) notice_s: u64,
     /// Further options of `sbatch`.
-    pub(super) options: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// Environment variables that the plan was read with.
-    pub(super) environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Directory that relative paths refer to; absolute.
-    pub(super) working_dir: String,
+    pub(crate) working_dir: String,
     /// Path of this program; absolute.
-    pub(super) program: String,
+    pub(crate) program: String,
     /// Path of the plan; absolute.
-    pub(super) plan: String,
+    pub(crate) plan: String,
     /// Further flags of `run`.
-    pub(super) flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     /// Results directory of each machine, with [`JOB_PLACEHOLDER`] in it; absolute.
-    pub(super) results: String,
+    pub(crate) results: String,
     /// URL of the exchange, with [`JOB_PLACEHOLDER`] in it; `None` selects a directory below the results.
-    pub(super) exchange: Option<String>,
+    pub(crate) exchange: Option<String>,
     /// Directory of the merged results; absolute. `None` selects the results directory.
-    pub(super) merged: Option<String>,
+    pub(crate) merged: Option<String>,
 }
 
 /// Reason why a script cannot be written.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum ScriptError {
+pub(crate) enum ScriptError {
     /// An option that the script sets itself.
     ReservedOption(String),
     /// A text with a NUL, or an option of `sbatch` with a control character such as a line break.
@@ -58,7 +58,7 @@ pub(super) enum ScriptError {
 }
 
 /// Returns the first option that the script sets itself.
-pub(super) fn reserved_option(options: &[String]) -> Option<&String> {
+pub(crate) fn reserved_option(options: &[String]) -> Option<&String> {
     options.iter().find(|option| {
         let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
         let has_attached_value =
@@ -72,7 +72,7 @@ impl Job {
     ///
     /// # Errors
     /// [`ScriptError`] if an option is reserved or a text cannot be quoted.
-    pub(super) fn script(&self) -> Result<String, ScriptError> {
+    pub(crate) fn script(&self) -> Result<String, ScriptError> {
         if let Some(option) = reserved_option(&self.options) {
             return Err(ScriptError::ReservedOption(option.clone()));
         }
@@ -129,6 +129,34 @@ fn quoted(text: &str) -> Result<Cow<'_, str>, ScriptError> {
     shlex::try_quote(text).map_err(|_| ScriptError::UnsafeText(text.to_owned()))
 }
 
+/// Returns whether a file is a script that this program wrote.
+pub(crate) fn is_script(script: &[u8]) -> bool {
+    script.split(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(SCRIPT_MARK.as_bytes()))
+}
+
+/// Formats seconds as `HH:MM:SS`.
+pub(crate) fn format_time_limit(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Parses a time limit in Slurm's notation to seconds: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`.
+pub(crate) fn parse_time_limit(text: &str) -> Option<u64> {
+    let (days, rest) = match text.split_once('-') {
+        Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
+        None => (None, text),
+    };
+    let digits =
+        |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u64>().ok()).flatten();
+    let parts = rest.split(':').map(digits).collect::<Option<Vec<_>>>()?;
+    let units: &[u64] = match (days, parts.len()) {
+        (Some(_), 1..=3) | (None, 3) => &[3_600, 60, 1],
+        (None, 1..=2) => &[60, 1],
+        _ => return None,
+    };
+    let sum: u64 = parts.iter().zip(units).map(|(part, unit)| part.saturating_mul(*unit)).fold(0, u64::saturating_add);
+    Some(sum.saturating_add(days.unwrap_or(0).saturating_mul(86_400))).filter(|limit| *limit > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +177,26 @@ mod tests {
         for option in ["--account=load", "-c4", "--nodelist=n1", "--partition", "load", "--no-requeue"] {
             assert!(!found(option), "{option}");
         }
+    }
+
+    #[test]
+    fn time_limits_follow_slurm() {
+        for (text, wanted) in [
+            ("90", Some(5_400)),
+            ("2:30", Some(150)),
+            ("01:00:05", Some(3_605)),
+            ("1-0", Some(86_400)),
+            ("1-2:03", Some(93_780)),
+            ("1-02:03:04", Some(93_784)),
+            ("0", None),
+            ("1h", None),
+            ("", None),
+            ("-5", None),
+            ("1:2:3:4", None),
+            ("+5", None),
+        ] {
+            assert_eq!(parse_time_limit(text), wanted, "{text}");
+        }
+        assert_eq!(parse_time_limit(&format_time_limit(360_123)), Some(360_123));
     }
 }
