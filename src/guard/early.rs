@@ -9,7 +9,7 @@
 use crate::executor::port::{Gate, Refusal, RefusalReason};
 use crate::matrix::Cell;
 use crate::matrix::rule::matches;
-use crate::plan::{Bound, Counted, Plan, Timed};
+use crate::plan::{Bound, Plan, ShareMetric, TimeMetric};
 use crate::record::manifest::FailedBound;
 use crate::record::{ExclusionReason, Outcome, Record};
 use crate::stats::LatencyHistogram;
@@ -51,8 +51,8 @@ struct WatchedBound {
 
 #[derive(Debug, Clone, Copy)]
 enum Criterion {
-    LongerThan(Timed, f64),
-    Counted(Counted),
+    LongerThan(TimeMetric, f64),
+    Share(ShareMetric),
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +82,8 @@ impl EarlyStopGate {
             let watched = plan.slo.iter().enumerate().filter(|(_, slo)| slo.abort_on_fail && matches(&slo.when, cell));
             let watch = |slo: usize, title: String, bound: &Bound| {
                 let (criterion, max_share) = match bound {
-                    Bound::Percentile { of, p, max } => (Criterion::LongerThan(*of, ms(*max)), 1.0 - p / 100.0),
-                    Bound::Share { of, max } => (Criterion::Counted(*of), *max),
+                    Bound::Percentile { metric, p, max } => (Criterion::LongerThan(*metric, ms(*max)), 1.0 - p / 100.0),
+                    Bound::Share { metric, max } => (Criterion::Share(*metric), *max),
                     Bound::PerSecond { .. } | Bound::Goodput { .. } => return None,
                 };
                 let label = format!("{} of {title}", bound.key());
@@ -110,13 +110,15 @@ impl EarlyStopGate {
     /// Returns whether a request violates a bound; `None` if the request does not count for it.
     fn is_violation(watch: &WatchedBound, sample: &Sample, window_ms: Option<f64>) -> Option<bool> {
         match watch.criterion {
-            Criterion::Counted(of) => (sample.outcome != Outcome::Censored).then(|| interval::counts(of, sample)),
-            Criterion::LongerThan(of, max_ms) => {
+            Criterion::Share(metric) => {
+                (sample.outcome != Outcome::Censored).then(|| interval::is_counted(metric, sample))
+            }
+            Criterion::LongerThan(metric, max_ms) => {
                 if sample.start_ms < window_ms? {
                     return None;
                 }
                 // A request censored before the bound may have met it.
-                let (ms, _) = interval::observe(of, sample)?;
+                let (ms, _) = interval::observe(metric, sample)?;
                 Some(ms > max_ms)
             }
         }
@@ -181,9 +183,9 @@ fn refusal(watch: &WatchedBound, count: &BoundTally) -> Refusal {
     let (hits, n) = (count.tally.hits(), count.tally.n());
     let violated = match watch.criterion {
         Criterion::LongerThan(..) => "took longer",
-        Criterion::Counted(Counted::Failures) => "failed",
-        Criterion::Counted(Counted::Throttles) => "were throttled",
-        Criterion::Counted(Counted::Blocked) => "were blocked",
+        Criterion::Share(ShareMetric::Failures) => "failed",
+        Criterion::Share(ShareMetric::Throttles) => "were throttled",
+        Criterion::Share(ShareMetric::Blocked) => "were blocked",
     };
     let message = format!(
         "{} can no longer be met: {hits} of {n} requests {violated}, allowed are {} % ({} % confidence)",

@@ -27,7 +27,7 @@ pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use overrides::{Override, RUN_KEYS};
 pub(crate) use profile::{MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Profile, Stage};
 pub(crate) use rule::Rule;
-pub(crate) use slo::{Bound, Counted, Flow, OnInconclusive, Slo, Timed};
+pub(crate) use slo::{Bound, OnInconclusive, RateMetric, ShareMetric, Slo, TimeMetric};
 
 use crate::simulator;
 use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};

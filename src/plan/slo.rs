@@ -38,7 +38,7 @@ pub(crate) enum OnInconclusive {
 
 /// A time of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timed {
+pub(crate) enum TimeMetric {
     /// Response time; in an open loop from the intended start.
     Response,
     /// Service time of an open loop, from the send.
@@ -55,7 +55,7 @@ pub(crate) enum Timed {
 
 /// Requests whose share of all requests is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Counted {
+pub(crate) enum ShareMetric {
     /// Failed and throttled requests.
     Failures,
     /// Throttled requests.
@@ -66,7 +66,7 @@ pub(crate) enum Counted {
 
 /// A number per second of the latency window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Flow {
+pub(crate) enum RateMetric {
     /// Ended requests of any outcome.
     Requests,
     /// Output tokens of ended successes.
@@ -78,20 +78,20 @@ pub(crate) enum Flow {
 pub(crate) enum Bound {
     /// Upper bound of a percentile of a time.
     Percentile {
-        of: Timed,
+        metric: TimeMetric,
         /// Greater than 0, less than 100.
         p: f64,
         max: Duration,
     },
     /// Upper bound of a share of all requests.
     Share {
-        of: Counted,
+        metric: ShareMetric,
         /// Greater than 0, less than 1.
         max: f64,
     },
     /// Lower bound of a number per second.
     PerSecond {
-        of: Flow,
+        metric: RateMetric,
         /// Greater than 0.
         min: f64,
     },
@@ -104,7 +104,7 @@ pub(crate) enum Bound {
     },
 }
 
-impl Timed {
+impl TimeMetric {
     /// Prefixes of the names of percentiles.
     const PREFIXES: [(&'static str, Self); 6] = [
         ("", Self::Response),
@@ -116,7 +116,7 @@ impl Timed {
     ];
 
     fn prefix(self) -> &'static str {
-        Self::PREFIXES.iter().find(|(_, of)| *of == self).map_or("", |(prefix, _)| prefix)
+        Self::PREFIXES.iter().find(|(_, metric)| *metric == self).map_or("", |(prefix, _)| prefix)
     }
 }
 
@@ -142,29 +142,29 @@ const KNOWN_METRICS: [&str; 15] = [
 /// The metric of a bound.
 #[derive(Debug, Clone, Copy)]
 enum Metric {
-    Percentile(Timed, f64),
-    Share(Counted),
-    PerSecond(Flow),
+    Percentile(TimeMetric, f64),
+    Share(ShareMetric),
+    PerSecond(RateMetric),
     Goodput,
 }
 
 impl Metric {
     fn parse(key: &str) -> Result<Self, String> {
         match key {
-            "failure_rate" => return Ok(Self::Share(Counted::Failures)),
-            "throttle_rate" => return Ok(Self::Share(Counted::Throttles)),
-            "blocked_rate" => return Ok(Self::Share(Counted::Blocked)),
-            "requests_per_sec" => return Ok(Self::PerSecond(Flow::Requests)),
-            "output_tokens_per_sec" => return Ok(Self::PerSecond(Flow::OutputTokens)),
+            "failure_rate" => return Ok(Self::Share(ShareMetric::Failures)),
+            "throttle_rate" => return Ok(Self::Share(ShareMetric::Throttles)),
+            "blocked_rate" => return Ok(Self::Share(ShareMetric::Blocked)),
+            "requests_per_sec" => return Ok(Self::PerSecond(RateMetric::Requests)),
+            "output_tokens_per_sec" => return Ok(Self::PerSecond(RateMetric::OutputTokens)),
             "goodput" => return Ok(Self::Goodput),
             _ => {}
         }
-        let level = |(prefix, of): &(&str, Timed)| {
+        let level = |(prefix, metric): &(&str, TimeMetric)| {
             let p: f64 = key.strip_prefix(prefix)?.strip_prefix('p')?.parse().ok()?;
-            Some((*of, p))
+            Some((*metric, p))
         };
-        match Timed::PREFIXES.iter().find_map(level) {
-            Some((of, p)) if p > 0.0 && p < 100.0 => Ok(Self::Percentile(of, p)),
+        match TimeMetric::PREFIXES.iter().find_map(level) {
+            Some((metric, p)) if p > 0.0 && p < 100.0 => Ok(Self::Percentile(metric, p)),
             Some((_, p)) => Err(format!("the percentile `{p}` is outside 0..100: write p90 or \"p99.5\"")),
             None => {
                 let names = KNOWN_METRICS.into_iter().chain(["name", "when", "on_inconclusive", "abort_on_fail"]);
@@ -182,11 +182,11 @@ impl Metric {
     fn bound(self, key: &str, value: &Value) -> Result<Bound, String> {
         let invalid = |hint: &str| Err(format!("`{key}` is `{}`: write {hint}", toml_text(value)));
         match self {
-            Self::Percentile(of, p) => {
+            Self::Percentile(metric, p) => {
                 let hint = "a duration such as \"800ms\" or \"2.5s\"";
                 match value_or_entry(value, "max") {
                     limit @ (Value::String(_) | Value::Number(_)) => {
-                        parse_time_limit(key, limit).map(|max| Bound::Percentile { of, p, max })
+                        parse_time_limit(key, limit).map(|max| Bound::Percentile { metric, p, max })
                     }
                     Value::Object(map) if map.keys().all(|key| key.parse::<u32>().is_ok()) => {
                         let decimal = map.keys().next().map_or("9", String::as_str);
@@ -197,7 +197,7 @@ impl Metric {
                     _ => invalid(hint),
                 }
             }
-            Self::Share(of) => {
+            Self::Share(metric) => {
                 let max = match value_or_entry(value, "max") {
                     Value::Number(number) => number.as_f64(),
                     Value::String(text) => text
@@ -208,7 +208,7 @@ impl Metric {
                     _ => None,
                 };
                 match max {
-                    Some(max) if max > 0.0 && max < 1.0 => Ok(Bound::Share { of, max }),
+                    Some(max) if max > 0.0 && max < 1.0 => Ok(Bound::Share { metric, max }),
                     Some(max) if max >= 1.0 => {
                         invalid("a share below 100 %, such as \"1%\" or 0.01: no share exceeds 100 %")
                     }
@@ -216,8 +216,8 @@ impl Metric {
                     _ => invalid("a share of all requests, such as \"1%\" or 0.01"),
                 }
             }
-            Self::PerSecond(of) => match value.get("min").and_then(Value::as_f64) {
-                Some(min) if has_only(value, &["min"]) && min > 0.0 => Ok(Bound::PerSecond { of, min }),
+            Self::PerSecond(metric) => match value.get("min").and_then(Value::as_f64) {
+                Some(min) if has_only(value, &["min"]) && min > 0.0 => Ok(Bound::PerSecond { metric, min }),
                 _ => invalid("{ min = 20 }, a lower bound per second"),
             },
             Self::Goodput => parse_goodput(key, value),
@@ -288,12 +288,12 @@ impl Bound {
     /// Returns the key in a plan.
     pub(crate) fn key(&self) -> String {
         match self {
-            Self::Percentile { of, p, .. } => format!("{}p{p}", of.prefix()),
-            Self::Share { of: Counted::Failures, .. } => "failure_rate".into(),
-            Self::Share { of: Counted::Throttles, .. } => "throttle_rate".into(),
-            Self::Share { of: Counted::Blocked, .. } => "blocked_rate".into(),
-            Self::PerSecond { of: Flow::Requests, .. } => "requests_per_sec".into(),
-            Self::PerSecond { of: Flow::OutputTokens, .. } => "output_tokens_per_sec".into(),
+            Self::Percentile { metric, p, .. } => format!("{}p{p}", metric.prefix()),
+            Self::Share { metric: ShareMetric::Failures, .. } => "failure_rate".into(),
+            Self::Share { metric: ShareMetric::Throttles, .. } => "throttle_rate".into(),
+            Self::Share { metric: ShareMetric::Blocked, .. } => "blocked_rate".into(),
+            Self::PerSecond { metric: RateMetric::Requests, .. } => "requests_per_sec".into(),
+            Self::PerSecond { metric: RateMetric::OutputTokens, .. } => "output_tokens_per_sec".into(),
             Self::Goodput { .. } => "goodput".into(),
         }
     }
@@ -324,7 +324,7 @@ impl Bound {
     /// Returns whether the metric exists only for streams.
     pub(crate) fn needs_stream(&self) -> bool {
         match self {
-            Self::Percentile { of, .. } => !matches!(of, Timed::Response | Timed::Service),
+            Self::Percentile { metric, .. } => !matches!(metric, TimeMetric::Response | TimeMetric::Service),
             Self::Goodput { limits, .. } => limits.ttft.is_some() || limits.tpot.is_some(),
             Self::Share { .. } | Self::PerSecond { .. } => false,
         }
@@ -332,15 +332,15 @@ impl Bound {
 
     /// Returns whether the metric exists only in an open loop.
     pub(crate) fn needs_arrivals(&self) -> bool {
-        matches!(self, Self::Percentile { of: Timed::Service, .. })
+        matches!(self, Self::Percentile { metric: TimeMetric::Service, .. })
     }
 
     /// Returns the sort key: times, then shares, then numbers per second.
     fn rank(&self) -> (u8, u8, f64) {
         match self {
-            Self::Percentile { of, p, .. } => (0, *of as u8, *p),
-            Self::Share { of, .. } => (1, *of as u8, 0.0),
-            Self::PerSecond { of, .. } => (2, *of as u8, 0.0),
+            Self::Percentile { metric, p, .. } => (0, *metric as u8, *p),
+            Self::Share { metric, .. } => (1, *metric as u8, 0.0),
+            Self::PerSecond { metric, .. } => (2, *metric as u8, 0.0),
             Self::Goodput { .. } => (3, 0, 0.0),
         }
     }

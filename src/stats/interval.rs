@@ -6,7 +6,7 @@ use super::latency::{Latency, Metric, Population};
 use super::proportion::Tally;
 use super::student;
 use super::summary::{CellSummary, is_good};
-use crate::plan::{Counted, Flow, Goodput, Timed};
+use crate::plan::{Goodput, RateMetric, ShareMetric, TimeMetric};
 use crate::record::{ExclusionReason, Outcome};
 
 /// Probability outside an interval on either side.
@@ -25,25 +25,25 @@ pub(crate) struct ConfidenceInterval {
 
 impl CellSummary {
     /// Returns the latencies of a metric, if the cell has it.
-    pub(crate) fn times(&self, of: Timed) -> Option<&Latency> {
-        match of {
-            Timed::Response => Some(&self.latency),
-            Timed::Service => self.service.as_ref(),
-            Timed::Ttft => self.ttft.as_ref(),
+    pub(crate) fn latency_of_metric(&self, metric: TimeMetric) -> Option<&Latency> {
+        match metric {
+            TimeMetric::Response => Some(&self.latency),
+            TimeMetric::Service => self.service.as_ref(),
+            TimeMetric::Ttft => self.ttft.as_ref(),
             // Without reasoning the first answer token is the first token.
-            Timed::Ttfat => self.ttfat.as_ref().or(self.ttft.as_ref()),
-            Timed::Tpot => self.tpot.as_ref(),
-            Timed::ChunkGap => self.chunk_gap.as_ref(),
+            TimeMetric::Ttfat => self.ttfat.as_ref().or(self.ttft.as_ref()),
+            TimeMetric::Tpot => self.tpot.as_ref(),
+            TimeMetric::ChunkGap => self.chunk_gap.as_ref(),
         }
     }
 
     /// Returns a fraction of all requests. Censored requests widen the interval upwards.
-    pub(crate) fn share(&self, of: Counted) -> Option<ConfidenceInterval> {
+    pub(crate) fn share_interval(&self, metric: ShareMetric) -> Option<ConfidenceInterval> {
         let mut in_order: Vec<&Sample> = self.samples.iter().collect();
         in_order.sort_by(|a, b| a.repetition.cmp(&b.repetition).then(a.start_ms.total_cmp(&b.start_ms)));
         let (mut at_least, mut at_most) = (Tally::default(), Tally::default());
         for sample in in_order {
-            let hit = counts(of, sample);
+            let hit = is_counted(metric, sample);
             at_least.add(hit);
             at_most.add(hit || sample.outcome == Outcome::Censored);
         }
@@ -56,11 +56,13 @@ impl CellSummary {
     }
 
     /// Returns a rate per second of the window.
-    pub(crate) fn flow(&self, of: Flow) -> Option<ConfidenceInterval> {
-        self.per_second(|sample| match of {
-            Flow::Requests => 1.0,
-            Flow::OutputTokens if sample.outcome == Outcome::Succeeded => sample.output_tokens.map_or(0.0, f64::from),
-            Flow::OutputTokens => 0.0,
+    pub(crate) fn rate_interval(&self, metric: RateMetric) -> Option<ConfidenceInterval> {
+        self.per_second(|sample| match metric {
+            RateMetric::Requests => 1.0,
+            RateMetric::OutputTokens if sample.outcome == Outcome::Succeeded => {
+                sample.output_tokens.map_or(0.0, f64::from)
+            }
+            RateMetric::OutputTokens => 0.0,
         })
     }
 
@@ -69,7 +71,8 @@ impl CellSummary {
         self.per_second(|sample| f64::from(u8::from(is_good(sample, limits))))
     }
 
-    /// What ends inside the window, weighed; nothing where fewer requests end than there are batches.
+    /// Returns the weighted number of requests per second that end in the window; `None` if fewer requests end than the batch
+    /// means need.
     fn per_second(&self, weight: impl Fn(&Sample) -> f64) -> Option<ConfidenceInterval> {
         let mut starts: Vec<(u32, f64, f64)> = Vec::new();
         let mut length_ms = 0.0;
@@ -86,25 +89,25 @@ impl CellSummary {
     }
 }
 
-/// Whether a request is one of those that are counted.
-pub(crate) fn counts(of: Counted, sample: &Sample) -> bool {
-    match of {
-        Counted::Failures => sample.outcome.is_failure(),
-        Counted::Throttles => sample.outcome == Outcome::Throttled,
-        Counted::Blocked => sample.unfit == Some(ExclusionReason::Blocked),
+/// Returns whether a request counts towards a share.
+pub(crate) fn is_counted(metric: ShareMetric, sample: &Sample) -> bool {
+    match metric {
+        ShareMetric::Failures => sample.outcome.is_failure(),
+        ShareMetric::Throttles => sample.outcome == Outcome::Throttled,
+        ShareMetric::Blocked => sample.unfit == Some(ExclusionReason::Blocked),
     }
 }
 
-/// One kind of time of a request as a cell's summary takes it: milliseconds, and whether that is its
-/// true time or a lower bound. Nothing where the request is not of the population.
-pub(crate) fn observe(of: Timed, sample: &Sample) -> Option<(f64, bool)> {
-    let (metric, population) = match of {
-        Timed::Response => (Metric::Response, Population::Settled),
-        Timed::Service => (Metric::Service, Population::Settled),
-        Timed::Ttft => (Metric::Ttft, Population::Settled),
-        Timed::Ttfat => (Metric::Ttfat, Population::Settled),
-        Timed::Tpot => (Metric::Tpot, Population::Successes),
-        Timed::ChunkGap => (Metric::ChunkGap, Population::Successes),
+/// Returns a time of a request in milliseconds, and whether it is exact (`true`) or a lower bound, as a cell summary uses
+/// it; `None` if the request is not in the population.
+pub(crate) fn observe(metric: TimeMetric, sample: &Sample) -> Option<(f64, bool)> {
+    let (metric, population) = match metric {
+        TimeMetric::Response => (Metric::Response, Population::Settled),
+        TimeMetric::Service => (Metric::Service, Population::Settled),
+        TimeMetric::Ttft => (Metric::Ttft, Population::Settled),
+        TimeMetric::Ttfat => (Metric::Ttfat, Population::Settled),
+        TimeMetric::Tpot => (Metric::Tpot, Population::Successes),
+        TimeMetric::ChunkGap => (Metric::ChunkGap, Population::Successes),
     };
     if sample.unfit.is_some() { None } else { metric.observe(sample, population) }
 }

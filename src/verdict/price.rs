@@ -3,7 +3,7 @@
 //! meets the limit, the result is only an upper bound.
 
 use crate::matrix::{AXES, AxisValue, Cell};
-use crate::plan::{Bound, Plan, Timed};
+use crate::plan::{Bound, Plan, TimeMetric};
 use crate::stats::{ConfidenceInterval, Summary};
 use crate::units::Keyed;
 
@@ -70,7 +70,7 @@ pub(crate) fn limits(plan: &Plan) -> Vec<f64> {
 
 /// Returns whether a bound limits the p95 of the response time.
 pub(crate) fn is_p95(bound: &Bound) -> bool {
-    matches!(bound, Bound::Percentile { of: Timed::Response, p, .. } if (p - 95.0).abs() < 1e-9)
+    matches!(bound, Bound::Percentile { metric: TimeMetric::Response, p, .. } if (p - 95.0).abs() < 1e-9)
 }
 
 /// Groups the cells by load and context, in matrix order, and finds the cheapest offer of each group.

@@ -79,9 +79,9 @@ pub(crate) fn is_failed(thresholds: &[Slo], results: &[BoundResult]) -> bool {
 /// Measures the quantity that a bound limits.
 fn measure(cell: &CellSummary, bound: &Bound) -> Option<ConfidenceInterval> {
     match bound {
-        Bound::Percentile { of, p, .. } => cell.times(*of)?.percentile_interval(p / 100.0),
-        Bound::Share { of, .. } => cell.share(*of),
-        Bound::PerSecond { of, .. } => cell.flow(*of),
+        Bound::Percentile { metric, p, .. } => cell.latency_of_metric(*metric)?.percentile_interval(p / 100.0),
+        Bound::Share { metric, .. } => cell.share_interval(*metric),
+        Bound::PerSecond { metric, .. } => cell.rate_interval(*metric),
         Bound::Goodput { limits, .. } => cell.goodput_of(limits),
     }
 }
@@ -164,10 +164,10 @@ fn explain_missing(cell: &CellSummary, bound: &Bound) -> String {
 
 /// Explains why an interval is inconclusive.
 fn explain_inconclusive(cell: &CellSummary, bound: &Bound, interval: ConfidenceInterval) -> String {
-    if let Bound::Percentile { of, p, .. } = bound
+    if let Bound::Percentile { metric, p, .. } = bound
         && (interval.low.is_none() || interval.high.is_none())
     {
-        let n = cell.times(*of).map_or(0, crate::stats::Latency::observations);
+        let n = cell.latency_of_metric(*metric).map_or(0, crate::stats::Latency::observations);
         let enough = min_samples_for(p / 100.0);
         return if n < enough {
             format!("too few requests: {n}; p{p} needs {enough}")

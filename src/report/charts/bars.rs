@@ -1,7 +1,7 @@
 //! Panels of grouped bars with whiskers, on one scale from zero.
 
+use super::canvas::{Canvas, OPEN, Position, TextStyle, Whisker};
 use super::figure::{Bar, BarFigure, BarPanel, Group, Series};
-use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 /// Width reserved for the axis on the left.
@@ -67,7 +67,14 @@ pub(super) fn scales(figure: &BarFigure) -> Scales {
     Scales { width: size(figure).0, slot: slot(figure), ticks: ticks(highest * 1.08) }
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, scales: &Scales, series: &[Series], index: usize, at: Spot) {
+pub(super) fn draw(
+    canvas: &mut Canvas,
+    figure: &BarFigure,
+    scales: &Scales,
+    series: &[Series],
+    index: usize,
+    at: Position,
+) {
     let ticks = &scales.ticks;
     let plot = Plot {
         left: at.0 + AXIS,
@@ -77,57 +84,63 @@ pub(super) fn draw(ink: &mut Ink, figure: &BarFigure, scales: &Scales, series: &
     };
     let step = ticks.get(1).copied().unwrap_or(1.0);
     let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + plot.width, plot.y(*tick))];
-    ink.strokes(ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
-    ink.strokes(vec![across(&0.0)], 1.0, Paint::Soft);
+    canvas.strokes(ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
+    canvas.strokes(vec![across(&0.0)], 1.0, Paint::Soft);
     for tick in ticks {
         let y = plot.y(*tick);
-        ink.text(&tick_text(*tick, step), plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
+        canvas.text(&tick_text(*tick, step), plot.left - 8.0, y, TextStyle::new(LABEL, Paint::Soft).right());
     }
-    ink.text(&figure.unit, at.0 + 6.0, plot.top + PLOT / 2.0, Type::new(LABEL, Paint::Soft).centred().upright());
-    groups(ink, &figure.panels[index], series, scales.slot, &plot);
+    canvas.text(
+        &figure.unit,
+        at.0 + 6.0,
+        plot.top + PLOT / 2.0,
+        TextStyle::new(LABEL, Paint::Soft).centred().rotated(),
+    );
+    groups(canvas, &figure.panels[index], series, scales.slot, &plot);
 }
 
-fn groups(ink: &mut Ink, panel: &BarPanel, series: &[Series], slot: f64, plot: &Plot) {
+fn groups(canvas: &mut Canvas, panel: &BarPanel, series: &[Series], slot: f64, plot: &Plot) {
     let used: f64 = panel.groups.iter().map(|group| group_width(group, slot)).sum();
     let mut left = plot.left + (plot.width - used) / 2.0;
     for group in &panel.groups {
         let room = group_width(group, slot);
         let mut bar_left = left + (room - group.bars.len() as f64 * slot) / 2.0;
-        for (of, bar) in &group.bars {
-            ink.of(Some(*of));
-            let hue = group.hue.unwrap_or(series[*of].hue);
-            let paint = if series[*of].pale { Paint::Pale(hue) } else { Paint::Hue(hue) };
-            one(ink, bar, paint, bar_left, slot, plot);
+        for (index, bar) in &group.bars {
+            canvas.set_series(Some(*index));
+            let hue = group.hue.unwrap_or(series[*index].hue);
+            let paint = if series[*index].pale { Paint::Pale(hue) } else { Paint::Hue(hue) };
+            one(canvas, bar, paint, bar_left, slot, plot);
             bar_left += slot;
         }
-        ink.of(None);
+        canvas.set_series(None);
         let label = fit(&group.label, LABEL, false, room - 4.0);
-        ink.text(&label, left + room / 2.0, plot.y(0.0) + 12.0, Type::new(LABEL, Paint::Ink).centred());
+        canvas.text(&label, left + room / 2.0, plot.y(0.0) + 12.0, TextStyle::new(LABEL, Paint::Ink).centred());
         left += room;
     }
 }
 
-fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot) {
+fn one(canvas: &mut Canvas, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot) {
     let (middle, base) = (left + slot / 2.0, plot.y(0.0));
     let gap = (slot * 0.08).min(3.0);
     let mut top = base;
     if let Some(value) = bar.value {
         top = plot.y(value);
         let area = [left + gap, top, slot - 2.0 * gap, (base - top).max(0.75)];
-        ink.block(area[0], area[1], area[2], area[3], paint);
+        canvas.block(area[0], area[1], area[2], area[3], paint);
         if bar.unfit {
-            ink.hatch(area, Paint::Paper);
+            canvas.hatch(area, Paint::Paper);
         }
     } else {
         // A hatched stub marks a missing value, since an empty place would look like zero.
-        ink.hatch([left + gap, base - 12.0, slot - 2.0 * gap, 12.0], Paint::Soft);
+        canvas.hatch([left + gap, base - 12.0, slot - 2.0 * gap, 12.0], Paint::Soft);
         top -= 12.0;
     }
     if let Some((low, high)) = bar.interval {
         let upper = high.map_or((top - OPEN).max(plot.top), |high| plot.y(high));
         let cap = (slot * 0.16).min(5.0);
-        let whisker = Whisker { at: middle, from: plot.y(low), to: upper, open: high.is_none(), cap, lying: false };
-        ink.whiskers(&[whisker], Paint::Ink);
+        let whisker =
+            Whisker { at: middle, from: plot.y(low), to: upper, open: high.is_none(), cap, horizontal: false };
+        canvas.whiskers(&[whisker], Paint::Ink);
         top = top.min(upper);
     }
     // If the whole reason does not fit, its first words are drawn.
@@ -135,8 +148,8 @@ fn one(ink: &mut Ink, bar: &Bar, paint: Paint, left: f64, slot: f64, plot: &Plot
     let label = [bar.label.as_str(), short].into_iter().find(|label| width(label, LABEL - 1.0, false) <= slot + 2.0);
     if let Some(label) = label {
         let paint = if bar.value.is_some() { Paint::Ink } else { Paint::Soft };
-        ink.text(label, middle, top - 8.0, Type::new(LABEL - 1.0, paint).centred());
+        canvas.text(label, middle, top - 8.0, TextStyle::new(LABEL - 1.0, paint).centred());
     }
     let head = (top - 14.0).max(plot.top);
-    ink.mark([left, head, slot, base - head], &bar.words);
+    canvas.mark([left, head, slot, base - head], &bar.tooltip);
 }

@@ -91,7 +91,7 @@ pub(crate) struct Bar {
     /// Whether the value is shown but unreliable.
     pub(crate) unfit: bool,
     /// Tooltip with all details.
-    pub(crate) words: String,
+    pub(crate) tooltip: String,
 }
 
 /// Panels of coloured squares on one scale.
@@ -152,7 +152,7 @@ pub(crate) struct LinePanel {
     /// May be empty.
     pub(crate) title: String,
     /// Caption lines, such as the highest load that passes.
-    pub(crate) says: Vec<String>,
+    pub(crate) captions: Vec<String>,
     /// Lines of the panel.
     pub(crate) lines: Vec<Line>,
     /// Thresholds drawn in the panel.
@@ -197,7 +197,7 @@ pub(crate) struct Point {
     /// Whether the value is shown but unreliable.
     pub(crate) hollow: bool,
     /// Tooltip with all details; empty if the point has no tooltip.
-    pub(crate) words: String,
+    pub(crate) tooltip: String,
 }
 
 /// Threshold drawn as a horizontal line.
@@ -208,7 +208,7 @@ pub(crate) struct Limit {
     /// Index of the series that it applies to; `None` for all.
     pub(crate) series: Option<usize>,
     /// Tooltip.
-    pub(crate) words: String,
+    pub(crate) tooltip: String,
 }
 
 /// Ratios with their intervals.
@@ -241,7 +241,7 @@ pub(crate) struct ForestRow {
     /// Text on the right: the numbers, or the reason why there are none.
     pub(crate) shown: String,
     /// Tooltip with all details.
-    pub(crate) words: String,
+    pub(crate) tooltip: String,
 }
 
 /// Time line of a run in consecutive buckets of time.
@@ -267,7 +267,7 @@ pub(crate) struct Bucket {
     /// Largest lag of this machine, milliseconds.
     pub(crate) lag_ms: Option<f64>,
     /// Tooltip with all details.
-    pub(crate) words: String,
+    pub(crate) tooltip: String,
 }
 
 /// Cell run in a time line.

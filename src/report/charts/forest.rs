@@ -1,7 +1,7 @@
 //! Ratios with their intervals, one row each, on one logarithmic scale around 1.
 
+use super::canvas::{Canvas, Position, TextStyle, Whisker};
 use super::figure::{ForestFigure, ForestPanel, Series};
-use super::ink::{Ink, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, width};
 
 const NAME: f64 = 148.0;
@@ -36,7 +36,14 @@ pub(super) fn scales(figure: &ForestFigure) -> Scales {
     Scales { end: end(figure) }
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &ForestFigure, scales: &Scales, series: &[Series], index: usize, at: Spot) {
+pub(super) fn draw(
+    canvas: &mut Canvas,
+    figure: &ForestFigure,
+    scales: &Scales,
+    series: &[Series],
+    index: usize,
+    at: Position,
+) {
     let end = scales.end;
     let (left, top) = (at.0 + NAME, at.1 + PANEL_TITLE_ROOM);
     let panel = &figure.panels[index];
@@ -44,41 +51,46 @@ pub(super) fn draw(ink: &mut Ink, figure: &ForestFigure, scales: &Scales, series
     let x = |ratio: f64| left + PLOT / 2.0 * (1.0 + (ratio.ln() / end.ln()).clamp(-1.0, 1.0));
     for tick in [1.0 / end, 1.0, end] {
         let paint = if (tick - 1.0).abs() < 1e-9 { Paint::Soft } else { Paint::Grid };
-        ink.line((x(tick), top), (x(tick), bottom), 1.0, paint);
+        canvas.line((x(tick), top), (x(tick), bottom), 1.0, paint);
         let text = if tick < 0.1 { format!("{tick:.2}") } else { trimmed(tick) };
-        ink.text(&text, x(tick), bottom + 11.0, Type::new(LABEL, Paint::Soft).centred());
+        canvas.text(&text, x(tick), bottom + 11.0, TextStyle::new(LABEL, Paint::Soft).centred());
     }
     let (less, more) = (format!("← {}", figure.sides.1), format!("{} →", figure.sides.0));
     let half = PLOT / 2.0 - 6.0;
-    ink.text(
+    canvas.text(
         &fit(&less, LABEL, false, half + 60.0),
         x(1.0) - 6.0,
         bottom + 27.0,
-        Type::new(LABEL, Paint::Soft).right(),
+        TextStyle::new(LABEL, Paint::Soft).right(),
     );
-    ink.text(&fit(&more, LABEL, false, half + 60.0), x(1.0) + 6.0, bottom + 27.0, Type::new(LABEL, Paint::Soft));
-    rows(ink, panel, series, (left, top), &x);
+    canvas.text(
+        &fit(&more, LABEL, false, half + 60.0),
+        x(1.0) + 6.0,
+        bottom + 27.0,
+        TextStyle::new(LABEL, Paint::Soft),
+    );
+    rows(canvas, panel, series, (left, top), &x);
 }
 
-fn rows(ink: &mut Ink, panel: &ForestPanel, series: &[Series], (left, top): Spot, x: &dyn Fn(f64) -> f64) {
-    for (row, of) in panel.rows.iter().enumerate() {
-        ink.of(Some(of.series));
-        let y = top + row as f64 * ROW + ROW / 2.0;
-        let label = fit(&of.label, LABEL, false, NAME - 24.0);
-        ink.text(&label, left - 8.0, y, Type::new(LABEL, Paint::Ink).right());
-        let paint = Paint::Hue(series[of.series].hue);
-        match of.ratio {
+fn rows(canvas: &mut Canvas, panel: &ForestPanel, series: &[Series], (left, top): Position, x: &dyn Fn(f64) -> f64) {
+    for (index, row) in panel.rows.iter().enumerate() {
+        canvas.set_series(Some(row.series));
+        let y = top + index as f64 * ROW + ROW / 2.0;
+        let label = fit(&row.label, LABEL, false, NAME - 24.0);
+        canvas.text(&label, left - 8.0, y, TextStyle::new(LABEL, Paint::Ink).right());
+        let paint = Paint::Hue(series[row.series].hue);
+        match row.ratio {
             Some((low, value, high)) => {
-                let whisker = Whisker { at: y, from: x(low), to: x(high), open: false, cap: 4.0, lying: true };
-                ink.whiskers(&[whisker], paint);
-                ink.marker((x(value), y), series[of.series].shape, false, paint);
+                let whisker = Whisker { at: y, from: x(low), to: x(high), open: false, cap: 4.0, horizontal: true };
+                canvas.whiskers(&[whisker], paint);
+                canvas.marker((x(value), y), series[row.series].shape, false, paint);
             }
-            None => ink.cross((x(1.0), y), Paint::Soft),
+            None => canvas.cross((x(1.0), y), Paint::Soft),
         }
-        let paint = if of.ratio.is_some() { Paint::Ink } else { Paint::Soft };
-        let shown = fit(&of.shown, LABEL, false, SHOWN - 14.0);
-        ink.text(&shown, left + PLOT + 8.0, y, Type::new(LABEL, paint));
-        ink.mark([left - NAME, y - ROW / 2.0, NAME + PLOT + width(&shown, LABEL, false) + 8.0, ROW], &of.words);
+        let paint = if row.ratio.is_some() { Paint::Ink } else { Paint::Soft };
+        let shown = fit(&row.shown, LABEL, false, SHOWN - 14.0);
+        canvas.text(&shown, left + PLOT + 8.0, y, TextStyle::new(LABEL, paint));
+        canvas.mark([left - NAME, y - ROW / 2.0, NAME + PLOT + width(&shown, LABEL, false) + 8.0, ROW], &row.tooltip);
     }
 }
 

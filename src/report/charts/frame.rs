@@ -1,7 +1,7 @@
 //! The surroundings of a figure in a file of its own: title, banner, legend and notes, and the grid of panels.
 
+use super::canvas::{Canvas, TextStyle};
 use super::figure::{Body, Figure, Series};
-use super::ink::{Ink, Type};
 use super::panel::{self, Measured};
 use super::style::{HEAT_STEPS, Paint, fit, width};
 use super::{panels_of_picture, pictures_count};
@@ -64,54 +64,54 @@ pub(super) fn layout(figure: &Figure, picture: usize) -> Layout {
 }
 
 /// Draws a figure.
-pub(super) fn draw(figure: &Figure, layout: &Layout) -> Ink {
-    let mut ink = Ink::default();
+pub(super) fn draw(figure: &Figure, layout: &Layout) -> Canvas {
+    let mut canvas = Canvas::default();
     let inner = layout.width - 2.0 * MARGIN;
     let mut y = MARGIN + TITLE / 2.0;
-    ink.text(&fit(&layout.title, TITLE, true, inner), MARGIN, y, Type::new(TITLE, Paint::Ink).bold());
+    canvas.text(&fit(&layout.title, TITLE, true, inner), MARGIN, y, TextStyle::new(TITLE, Paint::Ink).bold());
     if let Some(banner) = &figure.banner {
         let room = width(banner, SMALL, true) + 20.0;
-        ink.block(layout.width - MARGIN - room, y - 13.0, room, 26.0, Paint::WarnPaper);
-        ink.text(banner, layout.width - MARGIN - room / 2.0, y, Type::new(SMALL, Paint::Warn).bold().centred());
+        canvas.block(layout.width - MARGIN - room, y - 13.0, room, 26.0, Paint::WarnPaper);
+        canvas.text(banner, layout.width - MARGIN - room / 2.0, y, TextStyle::new(SMALL, Paint::Warn).bold().centred());
     }
     y += TITLE / 2.0 + 8.0 + LINE / 2.0;
-    ink.text(&fit(&figure.subtitle, SMALL, false, inner), MARGIN, y, Type::new(SMALL, Paint::Soft));
+    canvas.text(&fit(&figure.subtitle, SMALL, false, inner), MARGIN, y, TextStyle::new(SMALL, Paint::Soft));
     y += LINE / 2.0 + 10.0 + LINE / 2.0;
     for line in &layout.legend {
         let mut x = MARGIN;
         for (index, name) in line {
-            ink.of(*index);
+            canvas.set_series(*index);
             if let Some(index) = index {
-                swatch(&mut ink, &figure.body, &figure.series[*index], x, y);
+                swatch(&mut canvas, &figure.body, &figure.series[*index], x, y);
             }
-            ink.text(name, x + SWATCH + 6.0, y, Type::new(SMALL, Paint::Ink));
+            canvas.text(name, x + SWATCH + 6.0, y, TextStyle::new(SMALL, Paint::Ink));
             x += SWATCH + 6.0 + width(name, SMALL, false) + 18.0;
         }
         y += LINE;
     }
-    ink.of(None);
+    canvas.set_series(None);
     if let Some((low, high)) = &layout.scale {
-        scale(&mut ink, low, high, y);
+        scale(&mut canvas, low, high, y);
     }
     let (wide, high) = layout.measured.size;
     for (place, index) in layout.panels.clone().enumerate() {
         let left = MARGIN + (place % layout.columns) as f64 * (wide + GAP);
         let top = layout.body_top + (place / layout.columns) as f64 * (high + GAP);
-        panel::draw(&mut ink, figure, &layout.measured, index, (left, top));
+        panel::draw(&mut canvas, figure, &layout.measured, index, (left, top));
     }
     let mut y = layout.height - MARGIN - layout.notes.len() as f64 * LINE + LINE / 2.0;
     for note in &layout.notes {
-        ink.text(note, MARGIN, y, Type::new(SMALL, Paint::Soft));
+        canvas.text(note, MARGIN, y, TextStyle::new(SMALL, Paint::Soft));
         y += LINE;
     }
-    ink
+    canvas
 }
 
-fn swatch(ink: &mut Ink, body: &Body, series: &Series, x: f64, y: f64) {
+fn swatch(canvas: &mut Canvas, body: &Body, series: &Series, x: f64, y: f64) {
     let paint = paint(body, series);
     match body {
-        Body::Lines(_) | Body::Forest(_) => ink.marker((x + SWATCH / 2.0, y), series.shape, false, paint),
-        Body::Bars(_) | Body::Heat(_) | Body::Timeline(_) => ink.block(x, y - SWATCH / 2.0, SWATCH, SWATCH, paint),
+        Body::Lines(_) | Body::Forest(_) => canvas.marker((x + SWATCH / 2.0, y), series.shape, false, paint),
+        Body::Bars(_) | Body::Heat(_) | Body::Timeline(_) => canvas.block(x, y - SWATCH / 2.0, SWATCH, SWATCH, paint),
     }
 }
 
@@ -125,15 +125,15 @@ pub(super) fn paint(body: &Body, series: &Series) -> Paint {
 }
 
 /// Draws the colour scale of a heat map with its lowest and highest value.
-fn scale(ink: &mut Ink, low: &str, high: &str, y: f64) {
+fn scale(canvas: &mut Canvas, low: &str, high: &str, y: f64) {
     let mut x = MARGIN;
-    ink.text(low, x, y, Type::new(SMALL, Paint::Ink));
+    canvas.text(low, x, y, TextStyle::new(SMALL, Paint::Ink));
     x += width(low, SMALL, false) + 8.0;
     for step in 0..=HEAT_STEPS {
-        ink.block(x, y - SWATCH / 2.0, 14.0, SWATCH, Paint::Heat(step));
+        canvas.block(x, y - SWATCH / 2.0, 14.0, SWATCH, Paint::Heat(step));
         x += 14.0;
     }
-    ink.text(high, x + 8.0, y, Type::new(SMALL, Paint::Ink));
+    canvas.text(high, x + 8.0, y, TextStyle::new(SMALL, Paint::Ink));
 }
 
 /// Returns the number of panels per row: few wide panels or more narrow ones.

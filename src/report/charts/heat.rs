@@ -1,7 +1,7 @@
 //! Panels of coloured squares on one scale, each square with its number.
 
+use super::canvas::{Canvas, Position, TextStyle};
 use super::figure::{HeatFigure, HeatPanel};
-use super::ink::{Ink, Spot, Type};
 use super::style::{HEAT_STEPS, LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, width};
 
 const LABEL_ROOM: f64 = 22.0;
@@ -49,7 +49,7 @@ pub(super) fn scales(figure: &HeatFigure) -> Scales {
     Scales { names: names_room(figure), extremes: extremes(figure) }
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &HeatFigure, scales: &Scales, index: usize, at: Spot) {
+pub(super) fn draw(canvas: &mut Canvas, figure: &HeatFigure, scales: &Scales, index: usize, at: Position) {
     let panel = &figure.panels[index];
     let step = |value: f64| match scales.extremes {
         Some((low, high)) if high > low => ((value - low) / (high - low) * HEAT_STEPS as f64).round() as usize,
@@ -63,26 +63,26 @@ pub(super) fn draw(ink: &mut Ink, figure: &HeatFigure, scales: &Scales, index: u
         let (x, y) = corner(*row, *column);
         let area = [x + 1.0, y + 1.0, SQUARE.0 - 2.0, SQUARE.1 - 2.0];
         let paint = bar.value.map_or(Paint::Grid, |value| Paint::Heat(step(value)));
-        ink.block(area[0], area[1], area[2], area[3], paint);
+        canvas.block(area[0], area[1], area[2], area[3], paint);
         let text = fit(&bar.label, PANEL_TITLE, false, SQUARE.0 - 8.0);
-        let set = Type::new(PANEL_TITLE, paint.readable_on()).centred();
+        let style = TextStyle::new(PANEL_TITLE, paint.readable_on()).centred();
         if bar.value.is_none() || bar.unfit {
-            ink.hatch(area, Paint::Paper);
+            canvas.hatch(area, Paint::Paper);
             // A background behind the number keeps it readable.
             let room = width(&text, PANEL_TITLE, false) + 8.0;
-            ink.block(x + (SQUARE.0 - room) / 2.0, y + SQUARE.1 / 2.0 - 9.0, room, 18.0, paint);
+            canvas.block(x + (SQUARE.0 - room) / 2.0, y + SQUARE.1 / 2.0 - 9.0, room, 18.0, paint);
         }
-        ink.text(&text, x + SQUARE.0 / 2.0, y + SQUARE.1 / 2.0, set);
-        ink.mark(area, &bar.words);
+        canvas.text(&text, x + SQUARE.0 / 2.0, y + SQUARE.1 / 2.0, style);
+        canvas.mark(area, &bar.tooltip);
     }
     for (row, name) in panel.rows.iter().enumerate() {
         let (x, y) = corner(row, 0);
         let name = fit(name, LABEL, false, names - 10.0);
-        ink.text(&name, x - 8.0, y + SQUARE.1 / 2.0, Type::new(LABEL, Paint::Ink).right());
+        canvas.text(&name, x - 8.0, y + SQUARE.1 / 2.0, TextStyle::new(LABEL, Paint::Ink).right());
     }
     for (column, name) in panel.columns.iter().enumerate() {
         let (x, y) = corner(panel.rows.len(), column);
         let name = fit(name, LABEL, false, SQUARE.0 - 6.0);
-        ink.text(&name, x + SQUARE.0 / 2.0, y + 12.0, Type::new(LABEL, Paint::Ink).centred());
+        canvas.text(&name, x + SQUARE.0 / 2.0, y + 12.0, TextStyle::new(LABEL, Paint::Ink).centred());
     }
 }

@@ -1,8 +1,8 @@
 //! Panels of points and lines with their intervals, on one scale from zero. A threshold is a horizontal line. A missing
 //! value is a cross at the bottom, never a zero.
 
+use super::canvas::{Canvas, OPEN, Position, TextStyle, Whisker};
 use super::figure::{Join, Line, LineFigure, LinePanel, Point, Scale, Series};
-use super::ink::{Ink, OPEN, Spot, Type, Whisker};
 use super::style::{LABEL, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
 const AXIS: f64 = 62.0;
@@ -16,11 +16,11 @@ const NINES: f64 = 3.0;
 
 /// Returns the size of a panel. Every panel has the size of the one with the most captions.
 pub(super) fn size(figure: &LineFigure) -> (f64, f64) {
-    (AXIS + WIDTH + RIGHT, PANEL_TITLE_ROOM + PLOT + BELOW + says(figure) as f64 * SAY)
+    (AXIS + WIDTH + RIGHT, PANEL_TITLE_ROOM + PLOT + BELOW + captions(figure) as f64 * SAY)
 }
 
-fn says(figure: &LineFigure) -> usize {
-    figure.panels.iter().map(|panel| panel.says.len()).max().unwrap_or(0)
+fn captions(figure: &LineFigure) -> usize {
+    figure.panels.iter().map(|panel| panel.captions.len()).max().unwrap_or(0)
 }
 
 struct Plot<'a> {
@@ -28,7 +28,7 @@ struct Plot<'a> {
     top: f64,
     scale: &'a Scale,
     /// Values at the right and the upper edge.
-    ends: Spot,
+    ends: Position,
 }
 
 impl Plot<'_> {
@@ -64,7 +64,14 @@ pub(super) fn scales(figure: &LineFigure) -> Scales {
     Scales { x_ticks: ticks(x_top), y_ticks: ticks(y_top * 1.04) }
 }
 
-pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, scales: &Scales, series: &[Series], index: usize, at: Spot) {
+pub(super) fn draw(
+    canvas: &mut Canvas,
+    figure: &LineFigure,
+    scales: &Scales,
+    series: &[Series],
+    index: usize,
+    at: Position,
+) {
     let Scales { x_ticks, y_ticks } = scales;
     let last = |ticks: &[f64]| ticks.last().copied().unwrap_or(1.0);
     let plot = Plot {
@@ -73,30 +80,30 @@ pub(super) fn draw(ink: &mut Ink, figure: &LineFigure, scales: &Scales, series: 
         scale: &figure.x.scale,
         ends: (last(x_ticks), last(y_ticks)),
     };
-    axes(ink, figure, &plot, x_ticks, y_ticks, at);
+    axes(canvas, figure, &plot, x_ticks, y_ticks, at);
     let panel = &figure.panels[index];
-    limits_of(ink, panel, series, &plot);
+    limits_of(canvas, panel, series, &plot);
     for line in &panel.lines {
-        ink.of(Some(line.series));
-        one(ink, line, &series[line.series], &plot);
+        canvas.set_series(Some(line.series));
+        one(canvas, line, &series[line.series], &plot);
     }
-    ink.of(None);
-    for (row, said) in panel.says.iter().enumerate() {
+    canvas.set_series(None);
+    for (row, caption) in panel.captions.iter().enumerate() {
         let y = plot.top + PLOT + BELOW + row as f64 * SAY + SAY / 2.0;
-        let said = fit(said, LABEL, false, AXIS + WIDTH + RIGHT - 4.0);
-        ink.text(&said, at.0 + 4.0, y, Type::new(LABEL, Paint::Ink));
+        let caption = fit(caption, LABEL, false, AXIS + WIDTH + RIGHT - 4.0);
+        canvas.text(&caption, at.0 + 4.0, y, TextStyle::new(LABEL, Paint::Ink));
     }
 }
 
-fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_ticks: &[f64], at: Spot) {
+fn axes(canvas: &mut Canvas, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_ticks: &[f64], at: Position) {
     let step = |ticks: &[f64]| ticks.get(1).copied().unwrap_or(1.0);
     let across = |tick: &f64| vec![(plot.left, plot.y(*tick)), (plot.left + WIDTH, plot.y(*tick))];
-    ink.strokes(y_ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
+    canvas.strokes(y_ticks.iter().skip(1).map(across).collect(), 1.0, Paint::Grid);
     let mut axis = vec![across(&0.0)];
     for tick in y_ticks {
         let y = plot.y(*tick);
         let text = tick_text(*tick, step(y_ticks));
-        ink.text(&text, plot.left - 8.0, y, Type::new(LABEL, Paint::Soft).right());
+        canvas.text(&text, plot.left - 8.0, y, TextStyle::new(LABEL, Paint::Soft).right());
     }
     let below = plot.top + PLOT + 12.0;
     let labels: Vec<(f64, String)> = match plot.scale {
@@ -117,55 +124,55 @@ fn axes(ink: &mut Ink, figure: &LineFigure, plot: &Plot, x_ticks: &[f64], y_tick
         let half = width(&text, LABEL, false) / 2.0;
         // A label that would overlap the previous one is omitted.
         if x - half > free {
-            ink.text(&text, x, below, Type::new(LABEL, Paint::Soft).centred());
+            canvas.text(&text, x, below, TextStyle::new(LABEL, Paint::Soft).centred());
             free = x + half + 4.0;
         }
     }
-    ink.strokes(axis, 1.0, Paint::Soft);
+    canvas.strokes(axis, 1.0, Paint::Soft);
     let middle = plot.left + WIDTH / 2.0;
-    ink.text(&figure.x.label, middle, below + 16.0, Type::new(LABEL, Paint::Soft).centred());
+    canvas.text(&figure.x.label, middle, below + 16.0, TextStyle::new(LABEL, Paint::Soft).centred());
     let y = plot.top + PLOT / 2.0;
-    ink.text(&figure.y.label, at.0 + 6.0, y, Type::new(LABEL, Paint::Soft).centred().upright());
+    canvas.text(&figure.y.label, at.0 + 6.0, y, TextStyle::new(LABEL, Paint::Soft).centred().rotated());
 }
 
-fn limits_of(ink: &mut Ink, panel: &LinePanel, series: &[Series], plot: &Plot) {
+fn limits_of(canvas: &mut Canvas, panel: &LinePanel, series: &[Series], plot: &Plot) {
     for limit in panel.limits.iter().filter(|limit| limit.y <= plot.ends.1) {
-        ink.of(limit.series);
+        canvas.set_series(limit.series);
         let y = plot.y(limit.y);
-        let paint = limit.series.map_or(Paint::Limit, |of| Paint::Hue(series[of].hue));
-        ink.dashed(vec![(plot.left, y), (plot.left + WIDTH, y)], 1.5, paint);
-        ink.mark([plot.left, y - 3.0, WIDTH, 6.0], &limit.words);
+        let paint = limit.series.map_or(Paint::Limit, |index| Paint::Hue(series[index].hue));
+        canvas.dashed(vec![(plot.left, y), (plot.left + WIDTH, y)], 1.5, paint);
+        canvas.mark([plot.left, y - 3.0, WIDTH, 6.0], &limit.tooltip);
     }
-    ink.of(None);
+    canvas.set_series(None);
 }
 
-fn one(ink: &mut Ink, line: &Line, series: &Series, plot: &Plot) {
+fn one(canvas: &mut Canvas, line: &Line, series: &Series, plot: &Plot) {
     let paint = if series.pale { Paint::Pale(series.hue) } else { Paint::Hue(series.hue) };
     let at = |point: &Point| point.y.map(|y| (plot.x(point.x), plot.y(y)));
     // A line is interrupted at missing values.
-    let runs: Vec<Vec<Spot>> = line
+    let runs: Vec<Vec<Position>> = line
         .points
         .split(|point| point.y.is_none())
-        .map(|run| run.iter().filter_map(at).collect::<Vec<Spot>>())
+        .map(|run| run.iter().filter_map(at).collect::<Vec<Position>>())
         .filter(|run| run.len() > 1)
         .collect();
     match line.join {
         Join::Apart => {}
         Join::Marked | Join::Plain if runs.is_empty() => {}
-        Join::Marked | Join::Plain => ink.strokes(runs, 1.75, paint),
-        Join::Dashed => runs.into_iter().for_each(|run| ink.dashed(run, 1.25, Paint::Soft)),
+        Join::Marked | Join::Plain => canvas.strokes(runs, 1.75, paint),
+        Join::Dashed => runs.into_iter().for_each(|run| canvas.dashed(run, 1.25, Paint::Soft)),
     }
-    ink.whiskers(&whiskers(line, plot), paint);
+    canvas.whiskers(&whiskers(line, plot), paint);
     let marked = matches!(line.join, Join::Marked | Join::Apart);
     for point in &line.points {
-        let spot = at(point).unwrap_or((plot.x(point.x), plot.top + PLOT - 5.0));
+        let position = at(point).unwrap_or((plot.x(point.x), plot.top + PLOT - 5.0));
         if point.y.is_none() {
-            ink.cross(spot, Paint::Soft);
+            canvas.cross(position, Paint::Soft);
         }
         if marked && point.y.is_some() {
-            ink.marker(spot, series.shape, point.hollow, paint);
+            canvas.marker(position, series.shape, point.hollow, paint);
         }
-        ink.mark([spot.0 - 8.0, spot.1 - 8.0, 16.0, 16.0], &point.words);
+        canvas.mark([position.0 - 8.0, position.1 - 8.0, 16.0, 16.0], &point.tooltip);
     }
 }
 
@@ -176,12 +183,12 @@ fn whiskers(line: &Line, plot: &Plot) -> Vec<Whisker> {
         let Some(y) = point.y else { continue };
         if let Some((low, high)) = point.interval {
             let (from, to) = (plot.y(low), high.map_or((plot.y(y) - OPEN).max(plot.top), |high| plot.y(high)));
-            whiskers.push(Whisker { at: plot.x(point.x), from, to, open: high.is_none(), cap: 3.5, lying: false });
+            whiskers.push(Whisker { at: plot.x(point.x), from, to, open: high.is_none(), cap: 3.5, horizontal: false });
         }
         if let Some((low, high)) = point.across {
             let (from, to) =
                 (plot.x(low), high.map_or((plot.x(point.x) + OPEN).min(plot.left + WIDTH), |high| plot.x(high)));
-            whiskers.push(Whisker { at: plot.y(y), from, to, open: high.is_none(), cap: 3.5, lying: true });
+            whiskers.push(Whisker { at: plot.y(y), from, to, open: high.is_none(), cap: 3.5, horizontal: true });
         }
     }
     whiskers

@@ -2,11 +2,11 @@
 //! only, not plans, cells or statistics. It needs no system fonts and no C libraries.
 
 mod bars;
+mod canvas;
 mod figure;
 mod forest;
 mod frame;
 mod heat;
-mod ink;
 mod lines;
 mod panel;
 mod png;

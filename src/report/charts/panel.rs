@@ -1,8 +1,8 @@
 //! The panels of a figure: number, size, and the code that draws one. Each panel has its own axes, so that it can be
 //! placed anywhere.
 
+use super::canvas::{Canvas, Position, TextStyle};
 use super::figure::{Body, Figure};
-use super::ink::{Ink, Spot, Type};
 use super::style::{PANEL_TITLE, Paint, fit};
 use super::{bars, forest, heat, lines, timeline};
 
@@ -59,23 +59,23 @@ pub(super) fn title(body: &Body, index: usize) -> &str {
 }
 
 /// Draws one panel with its upper left corner at a point.
-pub(super) fn draw(ink: &mut Ink, figure: &Figure, measured: &Measured, index: usize, at: Spot) {
+pub(super) fn draw(canvas: &mut Canvas, figure: &Figure, measured: &Measured, index: usize, at: Position) {
     let (width, height) = measured.size;
     if index >= count(&figure.body) {
-        ink.text("no data", at.0 + 8.0, at.1 + height / 2.0, Type::new(PANEL_TITLE, Paint::Soft));
+        canvas.text("no data", at.0 + 8.0, at.1 + height / 2.0, TextStyle::new(PANEL_TITLE, Paint::Soft));
         return;
     }
     let name = fit(title(&figure.body, index), PANEL_TITLE, true, width - 4.0);
-    ink.text(&name, at.0 + 2.0, at.1 + 9.0, Type::new(PANEL_TITLE, Paint::Ink).bold());
+    canvas.text(&name, at.0 + 2.0, at.1 + 9.0, TextStyle::new(PANEL_TITLE, Paint::Ink).bold());
     match (&figure.body, &measured.scales) {
-        (Body::Bars(bars), Scales::Bars(scales)) => bars::draw(ink, bars, scales, &figure.series, index, at),
-        (Body::Heat(heat), Scales::Heat(scales)) => heat::draw(ink, heat, scales, index, at),
-        (Body::Lines(lines), Scales::Lines(scales)) => lines::draw(ink, lines, scales, &figure.series, index, at),
+        (Body::Bars(bars), Scales::Bars(scales)) => bars::draw(canvas, bars, scales, &figure.series, index, at),
+        (Body::Heat(heat), Scales::Heat(scales)) => heat::draw(canvas, heat, scales, index, at),
+        (Body::Lines(lines), Scales::Lines(scales)) => lines::draw(canvas, lines, scales, &figure.series, index, at),
         (Body::Forest(forest), Scales::Forest(scales)) => {
-            forest::draw(ink, forest, scales, &figure.series, index, at);
+            forest::draw(canvas, forest, scales, &figure.series, index, at);
         }
-        (Body::Timeline(timeline), _) => timeline::draw(ink, timeline, figure.series.len(), at),
+        (Body::Timeline(timeline), _) => timeline::draw(canvas, timeline, figure.series.len(), at),
         _ => {}
     }
-    ink.of(None);
+    canvas.set_series(None);
 }

@@ -1,8 +1,8 @@
 //! PNG renderer: draws shapes with tiny-skia. Text is set with the font that the layout measures with.
 
+use super::canvas::{Align, Canvas, Position, Shape, TextStyle};
 use super::figure::Figure;
 use super::frame;
-use super::ink::{Align, Ink, Shape, Spot, Type};
 use super::style::{Paint as Named, face, scale};
 use super::{ChartError, MOST_PIXELS};
 use ab_glyph::{Font, ScaleFont, point};
@@ -20,51 +20,51 @@ pub(super) fn render(figure: &Figure, picture: usize) -> Result<Vec<u8>, ChartEr
     let size = |css: f64| if most < PIXELS { (css * pixels).floor() } else { (css * pixels).ceil() } as u32;
     let pixmap = Pixmap::new(size(layout.width), size(layout.height))
         .ok_or_else(|| ChartError::no_size(layout.width, layout.height))?;
-    let mut canvas = Canvas { pixmap, pixels: pixels as f32 };
+    let mut surface = Surface { pixmap, pixels: pixels as f32 };
     let (r, g, b) = Named::Paper.light();
-    canvas.pixmap.fill(Color::from_rgba8(r, g, b, 255));
-    draw(&mut canvas, &frame::draw(figure, &layout));
-    canvas.pixmap.encode_png().map_err(|error| ChartError(error.to_string()))
+    surface.pixmap.fill(Color::from_rgba8(r, g, b, 255));
+    draw(&mut surface, &frame::draw(figure, &layout));
+    surface.pixmap.encode_png().map_err(|error| ChartError(error.to_string()))
 }
 
-/// Raster canvas.
-struct Canvas {
+/// Raster surface.
+struct Surface {
     pixmap: Pixmap,
     /// Device pixels per CSS pixel.
     pixels: f32,
 }
 
-impl Canvas {
+impl Surface {
     fn device(&self, css: f64) -> f32 {
         css as f32 * self.pixels
     }
 }
 
-fn draw(canvas: &mut Canvas, ink: &Ink) {
-    for (_, shape) in &ink.shapes {
+fn draw(surface: &mut Surface, canvas: &Canvas) {
+    for (_, shape) in &canvas.shapes {
         match shape {
             Shape::Block([left, top, width, height], paint) => {
-                let [left, top, width, height] = [left, top, width, height].map(|value| canvas.device(*value));
+                let [left, top, width, height] = [left, top, width, height].map(|value| surface.device(*value));
                 if let Some(rect) = Rect::from_xywh(left, top, width, height) {
-                    canvas.pixmap.fill_rect(rect, &colour(*paint), Transform::identity(), None);
+                    surface.pixmap.fill_rect(rect, &colour(*paint), Transform::identity(), None);
                 }
             }
-            Shape::Area(spots, paint) => fill(canvas, outline(canvas, spots, true), *paint),
+            Shape::Area(positions, paint) => fill(surface, outline(surface, positions, true), *paint),
             Shape::Strokes { lines, thickness, dashed, paint } => {
                 for line in lines {
-                    stroke(canvas, outline(canvas, line, false), *thickness, *dashed, *paint);
+                    stroke(surface, outline(surface, line, false), *thickness, *dashed, *paint);
                 }
             }
             Shape::Disc { at: (x, y), radius, hollow, paint } => {
-                let disc = PathBuilder::from_circle(canvas.device(*x), canvas.device(*y), canvas.device(*radius));
+                let disc = PathBuilder::from_circle(surface.device(*x), surface.device(*y), surface.device(*radius));
                 if *hollow {
-                    fill(canvas, disc.clone(), Named::Paper);
-                    stroke(canvas, disc, 1.5, false, *paint);
+                    fill(surface, disc.clone(), Named::Paper);
+                    stroke(surface, disc, 1.5, false, *paint);
                 } else {
-                    fill(canvas, disc, *paint);
+                    fill(surface, disc, *paint);
                 }
             }
-            Shape::Text { text, at, set } => write(canvas, text, *at, *set),
+            Shape::Text { text, at, style } => write(surface, text, *at, *style),
         }
     }
 }
@@ -77,13 +77,13 @@ fn colour(paint: Named) -> Paint<'static> {
     paint
 }
 
-fn outline(canvas: &Canvas, spots: &[Spot], close: bool) -> Option<Path> {
+fn outline(surface: &Surface, positions: &[Position], close: bool) -> Option<Path> {
     let mut builder = PathBuilder::new();
-    for (index, (x, y)) in spots.iter().enumerate() {
+    for (index, (x, y)) in positions.iter().enumerate() {
         if index == 0 {
-            builder.move_to(canvas.device(*x), canvas.device(*y));
+            builder.move_to(surface.device(*x), surface.device(*y));
         } else {
-            builder.line_to(canvas.device(*x), canvas.device(*y));
+            builder.line_to(surface.device(*x), surface.device(*y));
         }
     }
     if close {
@@ -92,24 +92,24 @@ fn outline(canvas: &Canvas, spots: &[Spot], close: bool) -> Option<Path> {
     builder.finish()
 }
 
-fn fill(canvas: &mut Canvas, path: Option<Path>, paint: Named) {
+fn fill(surface: &mut Surface, path: Option<Path>, paint: Named) {
     if let Some(path) = path {
-        canvas.pixmap.fill_path(&path, &colour(paint), FillRule::Winding, Transform::identity(), None);
+        surface.pixmap.fill_path(&path, &colour(paint), FillRule::Winding, Transform::identity(), None);
     }
 }
 
-fn stroke(canvas: &mut Canvas, path: Option<Path>, thickness: f64, dashed: bool, paint: Named) {
+fn stroke(surface: &mut Surface, path: Option<Path>, thickness: f64, dashed: bool, paint: Named) {
     if let Some(path) = path {
-        let dash = dashed.then(|| StrokeDash::new(vec![canvas.device(5.0), canvas.device(4.0)], 0.0)).flatten();
-        let stroke = Stroke { width: canvas.device(thickness), dash, ..Stroke::default() };
-        canvas.pixmap.stroke_path(&path, &colour(paint), &stroke, Transform::identity(), None);
+        let dash = dashed.then(|| StrokeDash::new(vec![surface.device(5.0), surface.device(4.0)], 0.0)).flatten();
+        let stroke = Stroke { width: surface.device(thickness), dash, ..Stroke::default() };
+        surface.pixmap.stroke_path(&path, &colour(paint), &stroke, Transform::identity(), None);
     }
 }
 
 /// Draws a line of text, glyph by glyph.
-fn write(canvas: &mut Canvas, text: &str, (x, y): Spot, set: Type) {
-    let size = scale(set.bold, set.size * f64::from(canvas.pixels));
-    let scaled = face(set.bold).as_scaled(size);
+fn write(surface: &mut Surface, text: &str, (x, y): Position, style: TextStyle) {
+    let size = scale(style.bold, style.size * f64::from(surface.pixels));
+    let scaled = face(style.bold).as_scaled(size);
     let (mut pen, mut last, mut glyphs) = (0.0_f32, None, Vec::new());
     for c in text.chars() {
         let id = scaled.glyph_id(c);
@@ -118,23 +118,26 @@ fn write(canvas: &mut Canvas, text: &str, (x, y): Spot, set: Type) {
         pen += scaled.h_advance(id);
         last = Some(id);
     }
-    let start = match set.align {
+    let start = match style.align {
         Align::Left => 0.0,
         Align::Centre => -pen / 2.0,
         Align::Right => -pen,
     };
     // Centre by the height of digits and capitals, not by the line height, so that they look centred.
-    let baseline = canvas.device(0.357 * set.size);
-    let (origin_x, origin_y) = (canvas.device(x), canvas.device(y));
+    let baseline = surface.device(0.357 * style.size);
+    let (origin_x, origin_y) = (surface.device(x), surface.device(y));
     for (id, offset) in glyphs {
         let glyph = id.with_scale_and_position(size, point(start + offset, baseline));
         let Some(outline) = scaled.font.outline_glyph(glyph) else { continue };
         let bounds = outline.px_bounds();
         outline.draw(|dx, dy, coverage| {
             let (along, across) = (bounds.min.x + dx as f32, bounds.min.y + dy as f32);
-            let (px, py) =
-                if set.upright { (origin_x + across, origin_y - along) } else { (origin_x + along, origin_y + across) };
-            blend(&mut canvas.pixmap, px.round() as i32, py.round() as i32, coverage, set.paint);
+            let (px, py) = if style.rotated {
+                (origin_x + across, origin_y - along)
+            } else {
+                (origin_x + along, origin_y + across)
+            };
+            blend(&mut surface.pixmap, px.round() as i32, py.round() as i32, coverage, style.paint);
         });
     }
 }

@@ -1,8 +1,8 @@
 //! SVG renderer: shapes with a CSS class per colour, and over them areas with their tooltips as titles, so that values
 //! are shown without a script.
 
+use super::canvas::{Align, Canvas, Position, Shape, TextStyle};
 use super::figure::Figure;
-use super::ink::{Align, Ink, Shape, Spot, Type};
 use super::style::LABEL;
 use super::{frame, panel, panels_of_picture};
 use std::fmt::Write;
@@ -13,8 +13,8 @@ pub(crate) const STYLE: &str = include_str!("../../../templates/chart.css");
 /// Renders a picture of a figure as a file of its own; `picture` is counted from 0.
 pub(crate) fn file(figure: &Figure, picture: usize) -> String {
     let layout = frame::layout(figure, picture);
-    let ink = frame::draw(figure, &layout);
-    let body = shapes(&ink);
+    let canvas = frame::draw(figure, &layout);
+    let body = shapes(&canvas);
     let (width, height) = (layout.width.ceil(), layout.height.ceil());
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" fill=\"none\" role=\"img\" aria-label=\"{}\"><style>{STYLE}</style><rect class=\"fp\" width=\"100%\" height=\"100%\"/>{body}</svg>\n",
@@ -28,21 +28,21 @@ pub(crate) fn panels(figure: &Figure) -> Vec<String> {
     panels_of_picture(figure, 0)
         .map(|index| {
             let (width, height) = measured.size;
-            let mut ink = Ink::default();
-            panel::draw(&mut ink, figure, &measured, index, (0.0, 0.0));
+            let mut canvas = Canvas::default();
+            panel::draw(&mut canvas, figure, &measured, index, (0.0, 0.0));
             let (width, height) = (width.ceil(), height.ceil());
             let name = panel::title(&figure.body, index);
             let name = if name.is_empty() { figure.title.clone() } else { format!("{}: {name}", figure.title) };
             format!(
                 "<svg class=\"chart\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" fill=\"none\" role=\"img\" aria-label=\"{}\">{}</svg>",
                 escape(&name),
-                shapes(&ink)
+                shapes(&canvas)
             )
         })
         .collect()
 }
 
-fn shapes(ink: &Ink) -> String {
+fn shapes(canvas: &Canvas) -> String {
     let mut text = String::new();
     let mut open: Option<usize> = None;
     let mut group = |text: &mut String, series: Option<usize>| {
@@ -56,20 +56,20 @@ fn shapes(ink: &Ink) -> String {
             open = series;
         }
     };
-    for (series, shape) in &ink.shapes {
+    for (series, shape) in &canvas.shapes {
         group(&mut text, *series);
         one(&mut text, shape);
     }
     group(&mut text, None);
-    if !ink.marks.is_empty() {
+    if !canvas.marks.is_empty() {
         text.push_str("<g class=\"marks\">");
-        for mark in &ink.marks {
+        for mark in &canvas.marks {
             let [left, top, width, height] = mark.area.map(short);
             let class = mark.series.map_or_else(String::new, |series| format!(" class=\"z{series}\""));
             let _ = write!(
                 text,
                 "<rect{class} x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"><title>{}</title></rect>",
-                escape(&mark.words)
+                escape(&mark.tooltip)
             );
         }
         text.push_str("</g>");
@@ -84,7 +84,9 @@ fn one(text: &mut String, shape: &Shape) {
             let class = paint.class();
             write!(text, "<rect class=\"f{class}\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>")
         }
-        Shape::Area(spots, paint) => write!(text, "<path class=\"f{}\" d=\"{}Z\"/>", paint.class(), path(spots)),
+        Shape::Area(positions, paint) => {
+            write!(text, "<path class=\"f{}\" d=\"{}Z\"/>", paint.class(), path(positions))
+        }
         Shape::Strokes { lines, thickness, dashed, paint } => {
             let d: String = lines.iter().map(|line| path(line)).collect();
             let dash = if *dashed { " d" } else { "" };
@@ -108,23 +110,25 @@ fn one(text: &mut String, shape: &Shape) {
                 write!(text, "<circle class=\"f{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>")
             }
         }
-        Shape::Text { text: words, at, set } => write!(text, "<text{}>{}</text>", attributes(*at, *set), escape(words)),
+        Shape::Text { text: content, at, style } => {
+            write!(text, "<text{}>{}</text>", attributes(*at, *style), escape(content))
+        }
     };
 }
 
-fn attributes((x, y_middle): Spot, set: Type) -> String {
+fn attributes((x, y_middle): Position, style: TextStyle) -> String {
     // Centre by the height of digits and capitals, so that they look centred.
-    let drop = 0.357 * set.size;
-    let anchor = match set.align {
+    let drop = 0.357 * style.size;
+    let anchor = match style.align {
         Align::Left => "",
         Align::Centre => " m",
         Align::Right => " e",
     };
-    let bold = if set.bold { " b" } else { "" };
+    let bold = if style.bold { " b" } else { "" };
     // The style sheet defines the usual font sizes.
-    let size = if (set.size - LABEL).abs() < 1e-9 { String::new() } else { format!(" font-size=\"{}\"", set.size) };
-    let (x, y, class) = (short(x), short(y_middle), format!("f{}{anchor}{bold}", set.paint.class()));
-    if set.upright {
+    let size = if (style.size - LABEL).abs() < 1e-9 { String::new() } else { format!(" font-size=\"{}\"", style.size) };
+    let (x, y, class) = (short(x), short(y_middle), format!("f{}{anchor}{bold}", style.paint.class()));
+    if style.rotated {
         let drop = short(drop);
         return format!(" class=\"{class}\" transform=\"translate({x} {y}) rotate(-90)\" y=\"{drop}\"{size}");
     }
@@ -132,10 +136,10 @@ fn attributes((x, y_middle): Spot, set: Type) -> String {
     format!(" class=\"{class}\" x=\"{x}\" y=\"{y}\"{size}")
 }
 
-fn path(spots: &[Spot]) -> String {
+fn path(positions: &[Position]) -> String {
     let mut d = String::new();
     let mut last = (String::new(), String::new());
-    for (index, (x, y)) in spots.iter().enumerate() {
+    for (index, (x, y)) in positions.iter().enumerate() {
         let (x, y) = (short(*x), short(*y));
         // Horizontal and vertical segments have a shorter path syntax, which halves their size.
         let _ = match index {

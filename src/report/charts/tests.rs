@@ -1,6 +1,6 @@
-//! Figures of every kind, with gaps and hostile names, as SVG; and that pictures have their ink.
+//! Figures of every kind, with gaps and hostile names, as SVG; and that pictures have their canvas.
 
-use super::ink::{Align, Ink, Shape};
+use super::canvas::{Align, Canvas, Shape};
 use super::style::{Paint, width};
 use super::{
     Axis, Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel, Join, Limit, Line, LineFigure,
@@ -36,9 +36,9 @@ fn bars_with_whiskers_gaps_and_hostile_names() {
         interval: Some((value * 0.9, high)),
         label: format!("{value}"),
         unfit: value > 400.0,
-        words: format!("<b>: {value}"),
+        tooltip: format!("<b>: {value}"),
     };
-    let refused = Bar { label: "n/a (41 samples)".into(), words: "nothing".into(), ..Bar::default() };
+    let refused = Bar { label: "n/a (41 samples)".into(), tooltip: "nothing".into(), ..Bar::default() };
     let group = |label: &str, hue, bars| Group { label: label.into(), hue: Some(hue), bars };
     let groups = vec![
         group("default / us", 0, vec![(0, bar(180.0, Some(190.0))), (1, bar(412.5, None))]),
@@ -57,7 +57,7 @@ fn bars_with_whiskers_gaps_and_hostile_names() {
 fn a_heat_map() {
     let square = |row, column, value: f64| {
         let bar =
-            Bar { value: Some(value), label: format!("{value}"), words: format!("{row} {value}"), ..Bar::default() };
+            Bar { value: Some(value), label: format!("{value}"), tooltip: format!("{row} {value}"), ..Bar::default() };
         (row, column, bar)
     };
     let panel = HeatPanel {
@@ -68,7 +68,7 @@ fn a_heat_map() {
             square(0, 0, 100.0),
             square(0, 1, 250.0),
             square(1, 0, 180.0),
-            (1, 1, Bar { label: "n/a".into(), words: "none".into(), ..Bar::default() }),
+            (1, 1, Bar { label: "n/a".into(), tooltip: "none".into(), ..Bar::default() }),
         ],
     };
     let body = Body::Heat(HeatFigure { unit: "response time, ms".into(), panels: vec![panel] });
@@ -82,18 +82,18 @@ fn lines_with_a_limit_and_a_gap() {
         y,
         interval: y.map(|y| (y * 0.9, Some(y * 1.2))),
         hollow: x > 50.0,
-        words: format!("{x} users: {y:?}"),
+        tooltip: format!("{x} users: {y:?}"),
         ..Point::default()
     };
     let panel = LinePanel {
         title: "prompt small".into(),
-        says: vec!["default holds up to 60 users".into()],
+        captions: vec!["default holds up to 60 users".into()],
         lines: vec![Line {
             series: 0,
             join: Join::Marked,
             points: vec![point(30.0, Some(210.0)), point(60.0, Some(260.0)), point(90.0, None)],
         }],
-        limits: vec![Limit { y: 300.0, series: None, words: "p95 <= 300 ms".into() }],
+        limits: vec![Limit { y: 300.0, series: None, tooltip: "p95 <= 300 ms".into() }],
     };
     let axis = |label: &str, scale| Axis { label: label.into(), scale };
     let body = Body::Lines(LineFigure {
@@ -158,31 +158,31 @@ pub(crate) fn collisions(figure: &Figure) -> Vec<String> {
     let mut found = Vec::new();
     for picture in 0..pictures_count(figure) {
         let layout = frame::layout(figure, picture);
-        found.extend(of_ink(&frame::draw(figure, &layout), layout.width, layout.height));
+        found.extend(canvas_problems(&frame::draw(figure, &layout), layout.width, layout.height));
     }
     let measured = panel::measure(figure);
     for index in 0..panels_count(figure) {
-        let mut ink = Ink::default();
-        panel::draw(&mut ink, figure, &measured, index, (0.0, 0.0));
+        let mut canvas = Canvas::default();
+        panel::draw(&mut canvas, figure, &measured, index, (0.0, 0.0));
         let (width, height) = measured.size;
-        found.extend(of_ink(&ink, width, height));
+        found.extend(canvas_problems(&canvas, width, height));
     }
     found
 }
 
-fn of_ink(ink: &Ink, right: f64, bottom: f64) -> Vec<String> {
-    let texts: Vec<(&str, [f64; 4])> = ink
+fn canvas_problems(canvas: &Canvas, right: f64, bottom: f64) -> Vec<String> {
+    let texts: Vec<(&str, [f64; 4])> = canvas
         .shapes
         .iter()
         .filter_map(|(_, shape)| match shape {
-            Shape::Text { text, at: (x, y), set } => {
-                let (long, high) = (width(text, set.size, set.bold), 0.7 * set.size);
-                let back = match set.align {
+            Shape::Text { text, at: (x, y), style } => {
+                let (long, high) = (width(text, style.size, style.bold), 0.7 * style.size);
+                let back = match style.align {
                     Align::Left => 0.0,
                     Align::Centre => long / 2.0,
                     Align::Right => long,
                 };
-                let area = if set.upright {
+                let area = if style.rotated {
                     [x - high / 2.0, y + back - long, x + high / 2.0, y + back]
                 } else {
                     [x - back, y - high / 2.0, x - back + long, y + high / 2.0]

@@ -167,8 +167,8 @@ fn limits_are_drawn_and_the_highest_load_that_holds_is_said() {
     let (_, figure) = view.charts.iter().find(|(stem, _)| *stem == "latency_by_load").unwrap();
     let Body::Lines(lines) = &figure.body else { panic!("{figure:?}") };
     let panel = &lines.panels[0];
-    let limits = panel.limits.iter().map(|limit| format!("{} ms, {:?}: {}", limit.y, limit.series, limit.words));
+    let limits = panel.limits.iter().map(|limit| format!("{} ms, {:?}: {}", limit.y, limit.series, limit.tooltip));
     let verdicts = view.cells.iter().map(|cell| format!("{} {}", cell.id, cell.slo_verdict));
-    let all: Vec<String> = limits.chain(panel.says.iter().cloned()).chain(verdicts).collect();
+    let all: Vec<String> = limits.chain(panel.captions.iter().cloned()).chain(verdicts).collect();
     insta::assert_snapshot!(all.join("\n"));
 }

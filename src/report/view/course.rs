@@ -40,20 +40,20 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
         rates.truncate(outcomes.len());
         let start_s = index as f64 * line.bucket_s;
         let cells = line.turns.iter().filter(|turn| turn.start_s < start_s + line.bucket_s && turn.end_s > start_s);
-        let mut words = format!("{} s", text::thousands(start_s, usize::from(line.bucket_s < 1.0)));
+        let mut tooltip = format!("{} s", text::thousands(start_s, usize::from(line.bucket_s < 1.0)));
         for cell in cells.take(2) {
-            words += &format!(", {}", name(cell));
+            tooltip += &format!(", {}", name(cell));
         }
         for (series, rate) in outcomes.iter().zip(&rates).filter(|(_, rate)| **rate > 0.0) {
-            words += &format!("; {} {}/s", series.name, text::ms(*rate));
+            tooltip += &format!("; {} {}/s", series.name, text::ms(*rate));
         }
         if let Some((server, client)) = bucket.shares_ms {
-            words += &format!("; median {} + {} ms", text::ms(server), text::ms(client));
+            tooltip += &format!("; median {} + {} ms", text::ms(server), text::ms(client));
         }
         if let Some(lag) = bucket.lag_ms {
-            words += &format!("; {} ms late", text::ms(lag));
+            tooltip += &format!("; {} ms late", text::ms(lag));
         }
-        Bucket { rates, shares: bucket.shares_ms, lag_ms: bucket.lag_ms, words }
+        Bucket { rates, shares: bucket.shares_ms, lag_ms: bucket.lag_ms, tooltip }
     };
     let figure = TimelineFigure {
         bucket_s: line.bucket_s,
@@ -101,7 +101,7 @@ pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
         } else {
             panel.rows.extend(rows.take(1).map(|row| ForestRow {
                 label: format!("{}, {}", tier.tier, load_of(tier)),
-                words: format!("{}: {}", tier.id, tier.sentence),
+                tooltip: format!("{}: {}", tier.id, tier.sentence),
                 ..forest_row(of, tier, row)
             }));
         }
@@ -132,7 +132,7 @@ fn forest_row(series: usize, tier: &TierView, row: &TierRow) -> ForestRow {
         } else {
             "not compared".into()
         },
-        words: format!(
+        tooltip: format!(
             "{}, {metric}: {} ({})",
             tier.id,
             row.shown.verdict,

@@ -169,8 +169,8 @@ fn drawn(pool: &Pool, value: Value) -> Bar {
     let bar = value(pool);
     match pool.invalid {
         0 => bar,
-        1 => Bar { unfit: true, words: " (one cell in it is INVALID)".into(), ..bar },
-        n => Bar { unfit: true, words: format!(" ({n} cells in it are INVALID)"), ..bar },
+        1 => Bar { unfit: true, tooltip: " (one cell in it is INVALID)".into(), ..bar },
+        n => Bar { unfit: true, tooltip: format!(" ({n} cells in it are INVALID)"), ..bar },
     }
 }
 
@@ -294,7 +294,7 @@ impl Builder {
         let range = bar.interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));
         let parts = [panel, group, series.name.as_str()];
         let place = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-        bar.words = format!("{place}: {}{}{}", bar.label, range.unwrap_or_default(), bar.words);
+        bar.tooltip = format!("{place}: {}{}{}", bar.label, range.unwrap_or_default(), bar.tooltip);
         let hues = &mut self.hues;
         let series = self.series.place(series.name.clone(), || {
             *hues.entry(series.hue).or_default() += 1;
@@ -331,8 +331,8 @@ fn heat(frame: &Frame, summary: &Summary, unit: &str) -> Body {
         let row = panel.rows.place(rest[0].to_string(), || rest[0].to_string());
         let column = panel.columns.place(rest[1].to_string(), || rest[1].to_string());
         let square = drawn(&pool, average);
-        let words = format!("{} / {}: {}{}", rest[0], rest[1], square.label, square.words);
-        panel.squares.push((row, column, Bar { words, ..square }));
+        let tooltip = format!("{} / {}: {}{}", rest[0], rest[1], square.label, square.tooltip);
+        panel.squares.push((row, column, Bar { tooltip, ..square }));
     }
     let done = |HeatBuilder { title, rows, columns, squares }| HeatPanel {
         title,

@@ -7,7 +7,7 @@ use super::overview::{context, load, load_name};
 use super::{slo, text};
 use crate::matrix::AxisValue;
 use crate::matrix::rule::matches;
-use crate::plan::{Flow, Plan};
+use crate::plan::{Plan, RateMetric};
 use crate::report::charts::{Axis, Body, Figure, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::stats::percentile::Quality;
 use crate::stats::{CellSummary, Latency, Summary, Validity};
@@ -33,7 +33,7 @@ pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[Ce
         let found: Vec<(&CellSummary, &CellView)> =
             inside.into_iter().map(|index| (&summary.cells[index], &cells[index])).collect();
         panel.limits = limits(plan, &found, &series);
-        panel.says = if plan.slo.is_empty() { Vec::new() } else { highest(&found) };
+        panel.captions = if plan.slo.is_empty() { Vec::new() } else { highest(&found) };
     }
     let notes = vec![
         "Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted, a cross for one without the number.".into(),
@@ -57,14 +57,14 @@ pub(super) fn first_token(frame: &Frame, summary: &Summary) -> Option<Figure> {
 /// Returns the chart of output tokens per second against load.
 pub(super) fn output_tokens(frame: &Frame, summary: &Summary) -> Figure {
     let drawn: [Drawn; 1] = [("", false, |cell| {
-        let flow = cell.flow(Flow::OutputTokens);
+        let flow = cell.rate_interval(RateMetric::OutputTokens);
         let value = cell.output_tokens_per_sec.filter(|_| cell.counts.total > 0);
         let interval = flow.and_then(|flow| Some((flow.low?, flow.high)));
         let range = interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));
         Point {
             y: value,
             interval,
-            words: format!("{} tokens/s{}", text::rate(value), range.unwrap_or_default()),
+            tooltip: format!("{} tokens/s{}", text::rate(value), range.unwrap_or_default()),
             ..Point::default()
         }
     })];
@@ -104,7 +104,7 @@ fn curve(cell: &CellSummary) -> Vec<Point> {
         let value = latency.value_ms(p)?;
         let named = [0.5, 0.95, 0.99, 0.999].contains(&p);
         let name = || format!("{}, p{}: {}", cell.cell.id, p * 100.0, text::percentile(latency.percentile(p), n));
-        Some(Point { x: p, y: Some(value), words: if named { name() } else { String::new() }, ..Point::default() })
+        Some(Point { x: p, y: Some(value), tooltip: if named { name() } else { String::new() }, ..Point::default() })
     };
     CURVE.into_iter().take_while(|p| allowed(*p)).filter_map(point).collect()
 }
@@ -171,7 +171,7 @@ fn by_load(
             point.hollow = cell.validity != Validity::Ok;
             let state = if point.hollow { format!(" ({})", cell.validity.key()) } else { String::new() };
             let part = if part.is_empty() { String::new() } else { format!(" {part}") };
-            point.words = format!("{}, {}{part}: {}{state}", cell.cell.service_tier, load_name(cell), point.words);
+            point.tooltip = format!("{}, {}{part}: {}{state}", cell.cell.service_tier, load_name(cell), point.tooltip);
             panel.lines.entry(of, || Line { series: of, join, points: Vec::new() }).points.push(point);
         }
     }
@@ -222,7 +222,7 @@ fn percentile(latency: Option<&Latency>, p: f64) -> Point {
     Point {
         y: shown.map(|percentile| percentile.value_ms),
         interval,
-        words: format!("{value}{unit}{}", range.unwrap_or_default()),
+        tooltip: format!("{value}{unit}{}", range.unwrap_or_default()),
         ..Point::default()
     }
 }
@@ -234,9 +234,9 @@ fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -
         let meant: Vec<&CellSummary> =
             cells.iter().map(|(cell, _)| *cell).filter(|cell| matches(&threshold.when, &cell.cell)).collect();
         for bound in threshold.bounds.iter().filter(|bound| is_p95(bound)) {
-            let words = format!("{}: p95 {}", threshold.title(index), slo::shown(bound));
+            let tooltip = format!("{}: p95 {}", threshold.title(index), slo::shown(bound));
             if meant.len() == cells.len() {
-                limits.push(Limit { y: bound.limit(), series: None, words });
+                limits.push(Limit { y: bound.limit(), series: None, tooltip });
                 continue;
             }
             let mut tiers: Vec<&str> = Vec::new();
@@ -249,7 +249,7 @@ fn limits(plan: &Plan, cells: &[(&CellSummary, &CellView)], series: &[Series]) -
                 [tier] => series.iter().position(|series| series.name == format!("{tier} p95")),
                 _ => None,
             };
-            limits.push(Limit { y: bound.limit(), series: of, words: format!("{words} ({})", tiers.join(", ")) });
+            limits.push(Limit { y: bound.limit(), series: of, tooltip: format!("{tooltip} ({})", tiers.join(", ")) });
         }
     }
     limits

@@ -105,7 +105,7 @@ fn point(cell: &CellSummary) -> Option<Point> {
         across: p95.low_ms.map(|low| (low, p95.high_ms)),
         interval: interval.map(|(low, high)| (low, Some(high))),
         hollow: why.is_some(),
-        words: format!(
+        tooltip: format!(
             "{}: p95 {} ms (95 %: {}), {} USD{range}{unfit}",
             cell.cell.id,
             text::ms(p95.value_ms),

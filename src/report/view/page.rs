@@ -230,7 +230,7 @@ fn parts(
     rows: &[&HistoryRow],
     series: usize,
     value: &dyn Fn(&HistoryRow) -> Option<f64>,
-    words: &dyn Fn(&HistoryRow, f64) -> String,
+    tooltip: &dyn Fn(&HistoryRow, f64) -> String,
 ) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut is_open = false;
@@ -239,7 +239,7 @@ fn parts(
             is_open = false;
             continue;
         };
-        let point = Point { x: row.second as f64, y: Some(y), words: words(row, y), ..Point::default() };
+        let point = Point { x: row.second as f64, y: Some(y), tooltip: tooltip(row, y), ..Point::default() };
         match lines.last_mut() {
             Some(line) if is_open && row.second > 1 => line.points.push(point),
             _ => lines.push(Line { series, join: Join::Plain, points: vec![point] }),
@@ -257,10 +257,10 @@ fn distribution(frame: &Frame, latency: &Latency) -> Option<Figure> {
     let mut points = Vec::with_capacity(2 * BINS);
     for (bin, count) in counts.iter().enumerate() {
         let (from, to) = (bin as f64 * width_ms, (bin + 1) as f64 * width_ms);
-        let words =
+        let tooltip =
             format!("{} to {} ms: {} requests", text::ms(from), text::ms(to), text::thousands(*count as f64, 0));
-        let point = |x, words| Point { x, y: Some(*count as f64), words, ..Point::default() };
-        points.extend([point(from, String::new()), point(f64::midpoint(from, to), words), point(to, String::new())]);
+        let point = |x, tooltip| Point { x, y: Some(*count as f64), tooltip, ..Point::default() };
+        points.extend([point(from, String::new()), point(f64::midpoint(from, to), tooltip), point(to, String::new())]);
     }
     let body = LineFigure {
         x: Axis { label: "response time, ms".into(), scale: Scale::Linear },
@@ -291,7 +291,7 @@ fn curves(frame: &Frame, summary: &CellSummary) -> Option<Figure> {
             Some(Point {
                 x: p,
                 y: Some(y),
-                words: format!("{name}, p{}: {} ms", text::number(p * 100.0), text::ms(y)),
+                tooltip: format!("{name}, p{}: {} ms", text::number(p * 100.0), text::ms(y)),
                 ..Point::default()
             })
         };

@@ -8,17 +8,17 @@ pub(super) enum Shape {
     /// Filled rectangle: left, top, width, height.
     Block([f64; 4], Paint),
     /// Filled polygon.
-    Area(Vec<Spot>, Paint),
+    Area(Vec<Position>, Paint),
     /// Polylines.
-    Strokes { lines: Vec<Vec<Spot>>, thickness: f64, dashed: bool, paint: Paint },
+    Strokes { lines: Vec<Vec<Position>>, thickness: f64, dashed: bool, paint: Paint },
     /// Disc, or a ring if hollow.
-    Disc { at: Spot, radius: f64, hollow: bool, paint: Paint },
+    Disc { at: Position, radius: f64, hollow: bool, paint: Paint },
     /// Line of text, vertically centred.
-    Text { text: String, at: Spot, set: Type },
+    Text { text: String, at: Position, style: TextStyle },
 }
 
 /// Point in CSS pixels: x from the left, y from the top.
-pub(super) type Spot = (f64, f64);
+pub(super) type Position = (f64, f64);
 
 /// Area with a tooltip.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,14 +26,14 @@ pub(super) struct Mark {
     /// Left, top, width, height.
     pub(super) area: [f64; 4],
     /// Tooltip text.
-    pub(super) words: String,
+    pub(super) tooltip: String,
     /// Index of the series it belongs to.
     pub(super) series: Option<usize>,
 }
 
 /// Canvas: shapes in drawing order, and areas with tooltips.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Ink {
+pub(super) struct Canvas {
     /// Shapes, each with the index of the series it belongs to.
     pub(super) shapes: Vec<(Option<usize>, Shape)>,
     pub(super) marks: Vec<Mark>,
@@ -68,23 +68,23 @@ pub(super) struct Whisker {
     /// Half the length of a cap.
     pub(super) cap: f64,
     /// Whether the interval is horizontal; otherwise it is vertical.
-    pub(super) lying: bool,
+    pub(super) horizontal: bool,
 }
 
 /// Style of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Type {
+pub(super) struct TextStyle {
     pub(super) size: f64,
     pub(super) bold: bool,
     pub(super) paint: Paint,
     pub(super) align: Align,
     /// Whether the text is rotated by 90 degrees counter-clockwise.
-    pub(super) upright: bool,
+    pub(super) rotated: bool,
 }
 
-impl Type {
+impl TextStyle {
     pub(super) fn new(size: f64, paint: Paint) -> Self {
-        Self { size, bold: false, paint, align: Align::Left, upright: false }
+        Self { size, bold: false, paint, align: Align::Left, rotated: false }
     }
 
     pub(super) fn bold(self) -> Self {
@@ -99,14 +99,14 @@ impl Type {
         Self { align: Align::Right, ..self }
     }
 
-    pub(super) fn upright(self) -> Self {
-        Self { upright: true, ..self }
+    pub(super) fn rotated(self) -> Self {
+        Self { rotated: true, ..self }
     }
 }
 
-impl Ink {
+impl Canvas {
     /// Sets the series that subsequent shapes belong to; `None` for no series.
-    pub(super) fn of(&mut self, series: Option<usize>) {
+    pub(super) fn set_series(&mut self, series: Option<usize>) {
         self.series = series;
     }
 
@@ -120,22 +120,22 @@ impl Ink {
     }
 
     /// Draws a filled polygon.
-    pub(super) fn area(&mut self, spots: Vec<Spot>, paint: Paint) {
-        self.put(Shape::Area(spots, paint));
+    pub(super) fn area(&mut self, positions: Vec<Position>, paint: Paint) {
+        self.put(Shape::Area(positions, paint));
     }
 
     /// Draws a straight line.
-    pub(super) fn line(&mut self, from: Spot, to: Spot, thickness: f64, paint: Paint) {
+    pub(super) fn line(&mut self, from: Position, to: Position, thickness: f64, paint: Paint) {
         self.strokes(vec![vec![from, to]], thickness, paint);
     }
 
     /// Draws polylines.
-    pub(super) fn strokes(&mut self, lines: Vec<Vec<Spot>>, thickness: f64, paint: Paint) {
+    pub(super) fn strokes(&mut self, lines: Vec<Vec<Position>>, thickness: f64, paint: Paint) {
         self.put(Shape::Strokes { lines, thickness, dashed: false, paint });
     }
 
     /// Draws a dashed polyline.
-    pub(super) fn dashed(&mut self, line: Vec<Spot>, thickness: f64, paint: Paint) {
+    pub(super) fn dashed(&mut self, line: Vec<Position>, thickness: f64, paint: Paint) {
         self.put(Shape::Strokes { lines: vec![line], thickness, dashed: true, paint });
     }
 
@@ -158,28 +158,30 @@ impl Ink {
     pub(super) fn whiskers(&mut self, whiskers: &[Whisker], paint: Paint) {
         let mut lines = Vec::new();
         for whisker in whiskers {
-            let Whisker { at, from, to, open, cap, lying } = *whisker;
-            let spot = |along: f64, across: f64| if lying { (along, at + across) } else { (at + across, along) };
-            lines.push(vec![spot(from, 0.0), spot(to, 0.0)]);
-            lines.push(vec![spot(from, -cap), spot(from, cap)]);
+            let Whisker { at, from, to, open, cap, horizontal } = *whisker;
+            let position =
+                |along: f64, across: f64| if horizontal { (along, at + across) } else { (at + across, along) };
+            lines.push(vec![position(from, 0.0), position(to, 0.0)]);
+            lines.push(vec![position(from, -cap), position(from, cap)]);
             if !open {
-                lines.push(vec![spot(to, -cap), spot(to, cap)]);
+                lines.push(vec![position(to, -cap), position(to, cap)]);
             }
         }
         if !lines.is_empty() {
             self.strokes(lines, 1.25, paint);
         }
-        for Whisker { at, to, lying, .. } in whiskers.iter().filter(|whisker| whisker.open) {
-            let spot =
-                |along: f64, across: f64| if *lying { (to + along, at + across) } else { (at + across, to - along) };
-            self.area(vec![spot(0.0, -3.5), spot(0.0, 3.5), spot(5.0, 0.0)], paint);
+        for Whisker { at, to, horizontal, .. } in whiskers.iter().filter(|whisker| whisker.open) {
+            let position = |along: f64, across: f64| {
+                if *horizontal { (to + along, at + across) } else { (at + across, to - along) }
+            };
+            self.area(vec![position(0.0, -3.5), position(0.0, 3.5), position(5.0, 0.0)], paint);
         }
     }
 
     /// Draws a marker. Shapes distinguish series independently of their colour.
-    pub(super) fn marker(&mut self, (x, y): Spot, shape: usize, hollow: bool, paint: Paint) {
+    pub(super) fn marker(&mut self, (x, y): Position, shape: usize, hollow: bool, paint: Paint) {
         const R: f64 = 4.0;
-        let outline: Vec<Spot> = match shape % 4 {
+        let outline: Vec<Position> = match shape % 4 {
             0 => return self.put(Shape::Disc { at: (x, y), radius: R, hollow, paint }),
             1 => vec![(x - R, y - R), (x + R, y - R), (x + R, y + R), (x - R, y + R)],
             2 => vec![(x, y - R - 1.5), (x + R + 1.0, y + R), (x - R - 1.0, y + R)],
@@ -196,25 +198,25 @@ impl Ink {
     }
 
     /// Draws a cross, which marks a point without a measurement.
-    pub(super) fn cross(&mut self, (x, y): Spot, paint: Paint) {
+    pub(super) fn cross(&mut self, (x, y): Position, paint: Paint) {
         const R: f64 = 3.5;
         let lines = vec![vec![(x - R, y - R), (x + R, y + R)], vec![(x - R, y + R), (x + R, y - R)]];
         self.strokes(lines, 1.75, paint);
     }
 
     /// Draws a line of text, vertically centred on its point.
-    pub(super) fn text(&mut self, text: &str, x: f64, y: f64, set: Type) {
+    pub(super) fn text(&mut self, text: &str, x: f64, y: f64, style: TextStyle) {
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         if !text.is_empty() {
-            self.put(Shape::Text { text, at: (x, y), set });
+            self.put(Shape::Text { text, at: (x, y), style });
         }
     }
 
     /// Adds an area with a tooltip.
-    pub(super) fn mark(&mut self, area: [f64; 4], words: &str) {
-        let words: String = words.chars().filter(|c| !c.is_control()).collect();
-        if !words.is_empty() {
-            self.marks.push(Mark { area, words, series: self.series });
+    pub(super) fn mark(&mut self, area: [f64; 4], tooltip: &str) {
+        let tooltip: String = tooltip.chars().filter(|c| !c.is_control()).collect();
+        if !tooltip.is_empty() {
+            self.marks.push(Mark { area, tooltip, series: self.series });
         }
     }
 }
