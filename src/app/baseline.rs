@@ -25,20 +25,20 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
         if known.iter().chain(&new).any(|known| known.id == session.id) {
             return Err(Error::SessionExists { dir: dir.clone(), id: session.id, path: path.to_owned() });
         }
-        let left_out: Vec<String> = session
+        let excluded: Vec<String> = session
             .cells
             .iter()
             .filter_map(|cell| Some(format!("{}: {}", cell.test_id, cell.numbers.as_ref().err()?)))
             .collect();
-        if left_out.len() == session.cells.len() {
-            return Err(Error::NothingToAdd { dir: dir.clone(), reasons: left_out });
+        if excluded.len() == session.cells.len() {
+            return Err(Error::NothingToAdd { dir: dir.clone(), reasons: excluded });
         }
-        for reason in left_out.iter().take(MAX_LINES) {
-            let _ = writeln!(err, "! left out: {reason}");
+        for reason in excluded.iter().take(MAX_LINES) {
+            let _ = writeln!(err, "! excluded: {reason}");
         }
-        let more = left_out.len().saturating_sub(MAX_LINES);
+        let more = excluded.len().saturating_sub(MAX_LINES);
         if more > 0 {
-            let _ = writeln!(err, "! ... and {more} more cells left out; summary.json in {} lists them", dir.display());
+            let _ = writeln!(err, "! ... and {more} more cells excluded; summary.json in {} lists them", dir.display());
         }
         new.push(session);
     }
@@ -50,7 +50,7 @@ pub(super) fn add(dirs: &[PathBuf], path: &Path) -> Result<u8, Error> {
     sort_by_start(&mut known);
     write_baseline(path, &known)?;
     let more = SECOND_LOOK.saturating_sub(known.len());
-    let next = if more == 0 { String::new() } else { format!("; {more} more make its false alarms known") };
+    let next = if more == 0 { String::new() } else { format!("; {more} more are needed to know its false-alarm rate") };
     let _ = writeln!(err, "{added} added to {}: {}{next}", path.display(), count(known.len(), "session"));
     Ok(0)
 }

@@ -198,10 +198,10 @@ fn run_load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Recor
         after_abort: AfterAbort::Continue,
     };
     let records = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&records);
+    let collected = Arc::clone(&records);
     let sink = Arc::new(move |event: Event| {
         if let Event::Ended { record, .. } = event {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(*record);
+            collected.lock().unwrap_or_else(PoisonError::into_inner).push(*record);
         }
     });
     runtime.block_on(execute(bedrock, job, Arc::new(OpenGate), sink, &Stop::default()));

@@ -50,7 +50,7 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
     let sides = sides(options)?;
     let mut comparison = compare_sessions(&sides.base, &sides.new);
     if sides.overlap {
-        comparison.warnings.insert(0, "a new session is in the baseline too, and was left out there".into());
+        comparison.warnings.insert(0, "a new session is also in the baseline and is excluded from it".into());
     }
     let baseline = options.baseline.as_ref().map(|_| sides.against.as_str());
     let about = About { baseline, against: &sides.against, dirs: &sides.dirs, name: &sides.name };

@@ -25,8 +25,8 @@ pub(super) fn raise_open_files(cells: &[Cell], shard: Shard, simulated: bool) ->
         }
         // The number of requests in flight of an open loop is not known in advance, so this is only a warning.
         Some(allowed) if arrivals.is_some_and(|arrivals| allowed < arrivals * files_per_connection + OTHER_FILES) => {
-            let most = allowed.saturating_sub(OTHER_FILES) / files_per_connection;
-            tracing::warn!(allowed, "only some {most} requests can be in flight, less than max_in_flight: `ulimit -n`");
+            let max = allowed.saturating_sub(OTHER_FILES) / files_per_connection;
+            tracing::warn!(allowed, "only some {max} requests can be in flight, less than max_in_flight: `ulimit -n`");
             Ok(())
         }
         _ => Ok(()),
@@ -43,7 +43,7 @@ fn raise(needed: u64) -> Option<u64> {
     if current >= needed {
         return Some(current);
     }
-    let wanted = limit.maximum.map_or(needed, |most| most.min(needed));
+    let wanted = limit.maximum.map_or(needed, |max| max.min(needed));
     match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
         Ok(()) => Some(wanted),
         Err(error) => {

@@ -109,7 +109,7 @@ fn replace(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 
 /// Appends after the text that earlier commands of the step wrote.
 fn append(file: &mut File, markdown: &[u8]) -> io::Result<()> {
-    let used = if file.metadata()?.is_file() { file.seek(SeekFrom::End(0))? } else { 0 };
-    file.write_all(&step_summary(markdown, used as usize))?;
+    let length = if file.metadata()?.is_file() { file.seek(SeekFrom::End(0))? } else { 0 };
+    file.write_all(&step_summary(markdown, length as usize))?;
     file.write_all(b"\n")
 }

@@ -3,7 +3,7 @@
 
 use super::outcome;
 use super::run::{Connected, Options};
-use super::shards::Part;
+use super::shards::JoinedShard;
 use super::signals::Signals;
 use crate::cluster::BarrierError;
 use crate::config::Resolved;
@@ -88,11 +88,11 @@ pub(super) async fn run_before_load(
     sink: &EventSink,
     stop: &Stop,
     display: &DisplayHandle,
-    part: Option<&Part>,
+    joined_shard: Option<&JoinedShard>,
 ) -> Result<(), BarrierError> {
-    manifest.preflight = match part {
-        Some(part) if part.shard().index > 0 => {
-            let received = part.receive_findings(stop).await.inspect_err(|_| job.turns.clear())?;
+    manifest.preflight = match joined_shard {
+        Some(joined_shard) if joined_shard.shard().index > 0 => {
+            let received = joined_shard.receive_findings(stop).await.inspect_err(|_| job.turns.clear())?;
             let Some(received) = received else { return Ok(()) };
             sink(Event::PreflightEnded(received.clone()));
             received
@@ -102,8 +102,8 @@ pub(super) async fn run_before_load(
             display.print_unless_quiet(&format!("pre-flight: sending {}", count(open, "small request")));
             let found = send_probes(bedrock, &manifest.preflight, &job.cells, gate, sink, stop).await;
             // An interrupted pre-flight has no finding to publish.
-            if let Some(part) = part.filter(|_| !stop.drain.is_cancelled()) {
-                part.publish_findings(&found).await.inspect_err(|_| job.turns.clear())?;
+            if let Some(joined_shard) = joined_shard.filter(|_| !stop.drain.is_cancelled()) {
+                joined_shard.publish_findings(&found).await.inspect_err(|_| job.turns.clear())?;
             }
             found
         }

@@ -291,9 +291,9 @@ mod tests {
         let path = dir.join(JOURNAL);
         remove_file(&path).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-        let held = File::options().read(true).write(true).open(&path).unwrap();
+        let reader = File::options().read(true).write(true).open(&path).unwrap();
         taken.journal = File::options().write(true).open(&path).unwrap();
-        (taken, held)
+        (taken, reader)
     }
 
     /// Waits for a line that contains a text.
@@ -307,7 +307,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn reports_a_hanging_disk_and_stops_waiting_for_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (taken, _held) = pipe_for(dir.path());
+        let (taken, _reader) = pipe_for(dir.path());
         let stop = Stop::default();
         let backlog = Arc::new(Backlog::with_limit(2 << 20));
         let recorder = started_in(taken, &stop, Arc::clone(&backlog));
@@ -339,7 +339,7 @@ mod tests {
     async fn reports_when_the_disk_has_caught_up() {
         use std::io::Read;
         let dir = tempfile::tempdir().unwrap();
-        let (taken, mut held) = pipe_for(dir.path());
+        let (taken, mut reader) = pipe_for(dir.path());
         let stop = Stop::default();
         let backlog = Arc::default();
         let recorder = started_in(taken, &stop, Arc::clone(&backlog));
@@ -353,7 +353,7 @@ mod tests {
             received_lines
         });
         let received_lines = received_lines.await.unwrap();
-        std::thread::spawn(move || while held.read(&mut [0; 4_096]).is_ok_and(|length| length > 0) {});
+        std::thread::spawn(move || while reader.read(&mut [0; 4_096]).is_ok_and(|length| length > 0) {});
         tokio::task::spawn_blocking(move || wait_for_line(&received_lines, "the disk has caught up")).await.unwrap();
         assert_eq!(backlog.bytes(), 0);
         watching.abort();

@@ -219,11 +219,11 @@ impl ResumedRun {
 
     /// Returns a sentence with the numbers of cell runs that are kept and that follow.
     pub(super) fn describe(&self) -> String {
-        let again = self.turns.iter().filter(|place| self.order[**place].attempt > 1).count();
+        let repeated = self.turns.iter().filter(|place| self.order[**place].attempt > 1).count();
         let left = self.turns.len();
-        let again = if again > 0 { format!(", {again} of them repeated") } else { String::new() };
+        let repeated = if repeated > 0 { format!(", {repeated} of them repeated") } else { String::new() };
         format!(
-            "resuming {}: {} finished cell runs are kept, {left} are outstanding{again}",
+            "resuming {}: {} finished cell runs are kept, {left} are outstanding{repeated}",
             self.manifest.run_id,
             self.order.len() - left
         )

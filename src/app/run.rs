@@ -4,7 +4,7 @@ use super::outcome::CellEnd;
 use super::recorder::{self, Recorder};
 use super::runtime::BackgroundRuntime;
 use super::screen::Screen;
-use super::shards::{self, Part, ShardOptions};
+use super::shards::{self, JoinedShard, ShardOptions};
 use super::signals::{self, Signals};
 use super::{budget, calibrate, limits, network, outcome, preflight, report, resume, simulated, watch};
 use crate::config::{Resolved, expand_home};
@@ -138,7 +138,7 @@ pub(crate) fn run(
     }
     let calibration = calibrate_if_enabled(resolved)?;
     let is_resumed = before.is_some();
-    let mut part = None;
+    let mut joined_shard = None;
     let (taken, mut manifest, order, turns) = if let Some(before) = before {
         before.check_region(&called_regions(&cells, &bedrock.region))?;
         before.into_parts(resolved, timestamp::now_ms())
@@ -150,12 +150,12 @@ pub(crate) fn run(
             let context = shards::JoinContext::new(shard_options, access, resolved, &cells);
             let Some(joined) = shards::join(&context, &runtime, &identity)? else { return Ok(130) };
             identity = joined.identity();
-            part = Some(joined);
+            joined_shard = Some(joined);
         }
         let region = called_regions(&cells, &bedrock.region);
         let mut manifest = manifest(resolved, &all_cells, &cells, identity, &region, &options.only);
-        if let Some(part) = &part {
-            part.add_to_manifest(&mut manifest);
+        if let Some(joined_shard) = &joined_shard {
+            joined_shard.add_to_manifest(&mut manifest);
         }
         let taken =
             dir::take_for(&results, &owned::files_of_run(&manifest), options.on_existing).map_err(Error::Results)?;
@@ -173,7 +173,7 @@ pub(crate) fn run(
         keep_text: resolved.plan.record.text,
         after_abort: resolved.plan.abort.then,
         shard,
-        barrier: part.as_ref().map(Part::barrier),
+        barrier: joined_shard.as_ref().map(JoinedShard::barrier),
         backlog: Arc::default(),
         cells,
     };
@@ -183,15 +183,15 @@ pub(crate) fn run(
     // Written after the manifest, which lists it, so that a kill leaves no file that belongs to no run.
     dir::write(&results, Path::new(dir::PLAN), report::plan_text(&results, &manifest).as_bytes())?;
     let JobResult { mut manifest, ends, execution, display } =
-        run_job(&runtime, bedrock, job, taken, manifest, options.screen, part.as_ref())?;
+        run_job(&runtime, bedrock, job, taken, manifest, options.screen, joined_shard.as_ref())?;
     drop(simulator);
 
     // A request to stop that arrived when nothing was left has interrupted nothing.
     manifest.interrupted = execution.interrupted && manifest.has_unfinished();
     manifest.ended_ms = Some(timestamp::now_ms());
     dir::write_manifest(&results, &manifest)?;
-    let code = if let Some(part) = part {
-        part.finish(&results, &mut manifest, &ends, execution.barrier_error.as_deref())
+    let code = if let Some(joined_shard) = joined_shard {
+        joined_shard.finish(&results, &mut manifest, &ends, execution.barrier_error.as_deref())
     } else if options.no_report {
         finish_without_report(&results, &manifest, &ends, is_resumed)
     } else {
@@ -312,7 +312,7 @@ fn run_job(
     taken: dir::RunDir,
     manifest: Manifest,
     screen: Screen,
-    part: Option<&Part>,
+    joined_shard: Option<&JoinedShard>,
 ) -> Result<JobResult, Error> {
     let stop = Stop::default();
     let extend = ExtensionGate::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
@@ -333,10 +333,10 @@ fn run_job(
     let state = watch::watch(&manifest, &job, Arc::clone(&live));
     let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
     let mut planned = manifest.clone();
-    let signals = part.map_or_else(|| Signals::listen(3), Part::signals);
+    let signals = joined_shard.map_or_else(|| Signals::listen(3), JoinedShard::signals);
     let backlog = Arc::clone(&job.backlog);
     let recorder = Recorder::start(taken, manifest, live, stop.clone(), Arc::clone(&backlog))?;
-    let (record, tracker) = (recorder.sink(), part.map(|part| part.progress_tracker(&job.cells)));
+    let (record, tracker) = (recorder.sink(), joined_shard.map(|shard| shard.progress_tracker(&job.cells)));
     let sink: EventSink = Arc::new(move |event| {
         if let Some(tracker) = &tracker {
             tracker.count(&event);
@@ -350,11 +350,20 @@ fn run_job(
     watching.spawn_on(recorder::watch(backlog, move |line| handle.print(line)), runtime.handle());
     let execution = runtime.block_on(async {
         let handle = display.handle();
-        let heartbeats = part.map(Part::start_heartbeats);
+        let heartbeats = joined_shard.map(JoinedShard::start_heartbeats);
         let mut barrier_error = None;
         if planned.plan.run.preflight {
-            let found =
-                preflight::run_before_load(&mut planned, &mut job, &bedrock, &gate, &sink, &stop, &handle, part).await;
+            let found = preflight::run_before_load(
+                &mut planned,
+                &mut job,
+                &bedrock,
+                &gate,
+                &sink,
+                &stop,
+                &handle,
+                joined_shard,
+            )
+            .await;
             barrier_error = found.err().map(|error| error.to_string());
         }
         let mut execution = execute(bedrock, job, gate, sink, &stop).await;
@@ -398,8 +407,8 @@ fn results_dir(
     let name = crate::units::id::file_safe(&plan.name);
     // The plan has been checked, so the home directory is known if the path contains it.
     let dir = expand_home(&plan.results_dir, environment).unwrap_or(plan.results_dir.as_str().into());
-    let whole = PathBuf::from(dir.replace("{name}", &name).replace("{started}", &started));
-    shard.map_or(whole.clone(), |options| options.results(&whole))
+    let run_dir = PathBuf::from(dir.replace("{name}", &name).replace("{started}", &started));
+    shard.map_or(run_dir.clone(), |options| options.results_dir(&run_dir))
 }
 
 /// Asks for confirmation before anything is sent or written.

@@ -73,13 +73,13 @@ impl ShardOptions {
     }
 
     /// Returns the results directory of this shard, below that of the whole run.
-    pub(super) fn results(&self, whole: &Path) -> PathBuf {
-        whole.join(format!("shard_{}_of_{}", self.shard.index, self.shard.count))
+    pub(super) fn results_dir(&self, run_dir: &Path) -> PathBuf {
+        run_dir.join(format!("shard_{}_of_{}", self.shard.index, self.shard.count))
     }
 }
 
 /// This shard's part of a run that has started.
-pub(super) struct Part {
+pub(super) struct JoinedShard {
     member: Member,
     start: Start,
     clock: Option<ClockState>,
@@ -132,7 +132,11 @@ pub(super) struct Access<'a> {
 ///
 /// # Errors
 /// If the exchange cannot be opened, or the shards do not start together.
-pub(super) fn join(context: &JoinContext, runtime: &Runtime, identity: &RunIdentity) -> Result<Option<Part>, Error> {
+pub(super) fn join(
+    context: &JoinContext,
+    runtime: &Runtime,
+    identity: &RunIdentity,
+) -> Result<Option<JoinedShard>, Error> {
     let ShardOptions { url, shard, timeout } = context.options;
     let fingerprint = RunFingerprint {
         count: shard.count,
@@ -168,7 +172,14 @@ pub(super) fn join(context: &JoinContext, runtime: &Runtime, identity: &RunIdent
             }
         };
         let clock = clock::state().map(|(synchronised, max_error_ms)| ClockState { synchronised, max_error_ms });
-        Ok(Some(Part { member, start, clock, runtime: runtime.handle().clone(), signals, has_published_end: false }))
+        Ok(Some(JoinedShard {
+            member,
+            start,
+            clock,
+            runtime: runtime.handle().clone(),
+            signals,
+            has_published_end: false,
+        }))
     })
 }
 
@@ -188,7 +199,7 @@ pub(super) async fn open(url: &str, access: &Access<'_>, create: bool) -> Result
     Exchange::open(url, access.environment, bucket, create, access.secrets).map_err(Error::Exchange)
 }
 
-impl Part {
+impl JoinedShard {
     pub(super) fn shard(&self) -> Shard {
         self.member.shard
     }
@@ -303,11 +314,11 @@ impl Part {
     }
 }
 
-/// Sends a leave notice if an error ends this part before [`Part::finish`], so that no other shard waits for it.
-impl Drop for Part {
+/// Sends a leave notice if an error ends this part before [`JoinedShard::finish`], so that no other shard waits for it.
+impl Drop for JoinedShard {
     fn drop(&mut self) {
         if !self.has_published_end {
-            let _ = self.runtime.block_on(self.member.leave("it could not go on"));
+            let _ = self.runtime.block_on(self.member.leave("it stopped with an error"));
         }
     }
 }

@@ -159,7 +159,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn a_plan_expands_the_same_again_and_its_ids_are_unique((parent, child) in plans()) {
+        fn resolved_plan_expands_to_the_same_cells_with_unique_ids((parent, child) in plans()) {
             let dir = tempfile::tempdir().unwrap();
             let path = |name: &str| dir.path().join(name);
             std::fs::write(path("parent.toml"), parent).unwrap();

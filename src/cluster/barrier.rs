@@ -86,11 +86,11 @@ pub(crate) enum BarrierError {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The exchange was used before.
-    #[error("{url} {what}")]
+    #[error("{url} {state}")]
     Used {
         url: String,
-        /// Verb phrase: what it contains.
-        what: String,
+        /// Verb phrase about its content.
+        state: String,
     },
     /// The run was aborted before its start or before a cell run.
     #[error("{0}")]
@@ -120,7 +120,7 @@ impl Member {
     /// # Errors
     /// Fails if the exchange was used before, if fingerprints differ, or if a shard does not join in time.
     pub(crate) async fn join(&self, run_id: &str) -> Result<Start, BarrierError> {
-        let used = |what: String| BarrierError::Used { url: self.exchange.url.clone(), what };
+        let used = |state: String| BarrierError::Used { url: self.exchange.url.clone(), state };
         match read::<Decision>(&self.exchange, "start.json").await? {
             Some(Decision::Start(start)) => {
                 return Err(used(format!("already contains the run {}", clean(&start.run_id))));
@@ -280,7 +280,7 @@ impl Member {
         match read::<JoinRequest>(&self.exchange, &key).await? {
             Some(other) if other.nonce != self.join_request.nonce => Err(BarrierError::Used {
                 url: self.exchange.url.clone(),
-                what: format!("already has a shard {}, on host {}", self.shard.index, clean(&other.host)),
+                state: format!("already has a shard {}, on host {}", self.shard.index, clean(&other.host)),
             }),
             found => Ok(found.is_some()),
         }
@@ -363,10 +363,10 @@ impl RunFingerprint {
 impl JoinRequest {
     /// Returns a message about the first fact that differs, if any.
     fn difference(&self, own: u32, other: &Self, index: u32) -> Option<String> {
-        let (what, ours, theirs) = self.fingerprint.difference(&other.fingerprint)?;
+        let (fact, ours, theirs) = self.fingerprint.difference(&other.fingerprint)?;
         let short = |text: &str| clean(text).chars().take(16).collect::<String>();
         let (ours, theirs) = (short(&ours), short(&theirs));
-        Some(format!("{what} is {ours} for shard {own} and {theirs} for shard {index} on {}", clean(&other.host)))
+        Some(format!("{fact} is {ours} for shard {own} and {theirs} for shard {index} on {}", clean(&other.host)))
     }
 }
 

@@ -38,7 +38,7 @@ impl CommitMarker {
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         let runs = || ("the run", self.run_id.clone(), other.run_id.clone());
         let differing = self.fingerprint.difference(&other.fingerprint).or((self.run_id != other.run_id).then(runs));
-        differing.map(|(what, own, others)| format!("{what} is {} and {}", clean(&own), clean(&others)))
+        differing.map(|(fact, own, others)| format!("{fact} is {} and {}", clean(&own), clean(&others)))
     }
 }
 
