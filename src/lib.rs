@@ -31,6 +31,8 @@ pub(crate) mod cluster;
 
 pub(crate) mod guard;
 
+pub(crate) mod result;
+
 pub(crate) mod stats;
 
 pub(crate) mod verdict;

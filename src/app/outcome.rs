@@ -4,7 +4,8 @@ use crate::matrix::Cell;
 use crate::plan::{Layer, OnInvalid, Origins, Plan};
 use crate::record::manifest::{CellRunEnd, Manifest, PlannedCell};
 use crate::record::{Outcome, Record, class};
-use crate::stats::{CellSummary, Summary, Validity};
+use crate::result::Validity;
+use crate::stats::{CellSummary, Summary};
 
 /// How a cell ended, reduced to what the exit code depends on.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,7 @@ use crate::record::dir::RunDir;
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{Manifest, PlannedCell};
 use crate::record::resume::{self, ExistingRun, ResumeError};
-use crate::stats::Validity;
+use crate::result::Validity;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 use std::path::Path;

@@ -2,8 +2,9 @@
 //! without requests.
 
 use super::templates::Templates;
-use super::view::{CellView, View};
+use super::view::View;
 use super::{Rendered, ReportError, csv_bytes};
+use crate::result::{CellResult, ErrorCount};
 use crate::stats::series::HistoryRow;
 
 const STATS: [&str; 22] = [
@@ -69,28 +70,28 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
             files.push(Rendered { path: format!("test_{}_{kind}.csv", cell.id).into(), bytes });
             Ok::<_, ReportError>(())
         };
-        file("stats", &STATS, vec![stats(cell, kind_of(cell), &name(cell)), stats(cell, "", "Aggregated")])?;
+        let result = &cell.result;
+        file("stats", &STATS, vec![stats(result, kind_of(result), &name(result)), stats(result, "", "Aggregated")])?;
         file("stats_history", &HISTORY, cell.history.iter().map(history).collect())?;
-        file("failures", &FAILURES, failures(cell))?;
+        file("failures", &FAILURES, failures(result))?;
     }
     Ok(files)
 }
 
 /// Returns the operation, for Locust's column of the request type.
-fn kind_of(cell: &CellView) -> &'static str {
-    if cell.axis("api") == "converse-stream" { "ConverseStream" } else { "Converse" }
+fn kind_of(cell: &CellResult) -> &'static str {
+    if cell.axes.text("api") == "converse-stream" { "ConverseStream" } else { "Converse" }
 }
 
 /// Returns the request name, such as `[us][flex][small]`.
-fn name(cell: &CellView) -> String {
-    ["region_prefix", "service_tier", "prompt_size"].map(|field| format!("[{}]", cell.axis(field))).concat()
+fn name(cell: &CellResult) -> String {
+    ["region_prefix", "service_tier", "prompt_size"].map(|field| format!("[{}]", cell.axes.text(field))).concat()
 }
 
-fn stats(cell: &CellView, kind: &str, name: &str) -> Vec<String> {
-    let latency = &cell.latency;
-    let mut row =
-        vec![kind.to_owned(), name.to_owned(), cell.counts.total.to_string(), cell.counts.failures.to_string()];
-    row.extend([latency.at(0.5), latency.mean, latency.min, latency.max, cell.avg_content_bytes].map(number));
+fn stats(cell: &CellResult, kind: &str, name: &str) -> Vec<String> {
+    let (latency, counts) = (&cell.response_time, &cell.requests.counts);
+    let mut row = vec![kind.to_owned(), name.to_owned(), counts.total.to_string(), counts.failures().to_string()];
+    row.extend([latency.at(0.5), latency.mean_ms, latency.min_ms, latency.max_ms, cell.mean_content_bytes].map(number));
     row.extend([cell.requests_per_sec, cell.failures_per_sec].map(number));
     row.extend(latency.levels.map(number));
     row
@@ -109,9 +110,9 @@ fn history(row: &HistoryRow) -> Vec<String> {
     fields
 }
 
-fn failures(cell: &CellView) -> Vec<Vec<String>> {
+fn failures(cell: &CellResult) -> Vec<Vec<String>> {
     let name = name(cell);
-    let row = |error: &super::view::ErrorView| {
+    let row = |error: &ErrorCount| {
         vec![
             kind_of(cell).into(),
             name.clone(),

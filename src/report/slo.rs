@@ -39,7 +39,7 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
                 fine(row.low),
                 fine(row.high),
                 "0.95".into(),
-                row.verdict.into(),
+                row.verdict.key().into(),
                 row.reason.clone(),
             ]
         })

@@ -33,30 +33,31 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
         .cells
         .iter()
         .flat_map(|cell| {
-            cell.stages.iter().enumerate().map(|(index, stage)| {
+            cell.result.stages.iter().enumerate().map(|(index, stage)| {
                 let count = |count: u64| count.to_string();
-                let latency = &stage.latency;
+                let latency = &stage.response_time;
+                let p95 = latency.percentile(0.95);
                 vec![
                     cell.id.clone(),
-                    cell.axis("profile"),
+                    cell.result.axes.text("profile"),
                     (index + 1).to_string(),
                     format!("{:.3}", stage.start_s),
                     format!("{:.3}", stage.length_s),
                     stage.users.map_or_else(String::new, |users| users.to_string()),
-                    stage.rate.map_or_else(String::new, |rate| rate.to_string()),
+                    stage.arrivals_per_sec.map_or_else(String::new, |rate| rate.to_string()),
                     count(stage.counts.total),
                     count(stage.counts.succeeded),
                     count(stage.counts.throttled),
                     count(stage.counts.failed),
                     count(stage.counts.censored),
                     number(Some(stage.requests_per_sec)),
-                    number(latency.mean),
+                    number(latency.mean_ms),
                     number(latency.at(0.50)),
                     number(latency.at(0.95)),
                     number(latency.at(0.99)),
-                    number(latency.p95_low),
-                    number(latency.p95_high),
-                    latency.p95_quality.unwrap_or_default().into(),
+                    number(p95.and_then(|p95| p95.low_ms)),
+                    number(p95.and_then(|p95| p95.high_ms)),
+                    latency.quality(0.95).into(),
                 ]
             })
         })

@@ -20,6 +20,7 @@ use crate::matrix::{expand, order::turns};
 use crate::plan::{Origins, Plan};
 use crate::record::manifest::{CellRunEnd, CellRunReport, FORMAT, Machine, Manifest, PlannedCell, Second};
 use crate::record::{Connection, Outcome, Phase, Record};
+use crate::result::Verdict;
 use crate::stats::Collector;
 use crate::verdict::slo::evaluate;
 use proptest::prelude::*;
@@ -281,7 +282,7 @@ fn verdicts_in_every_place() {
     let shown = crate::terminal::table::summary(&view, 110);
     let section = &shown[shown.find("thresholds: ").unwrap()..shown.find("Average response").unwrap()];
     insta::assert_snapshot!("slo_at_the_end_of_a_run", section);
-    let word = |cell: &crate::report::view::CellView| cell.slo_verdict;
+    let word = |cell: &crate::report::view::CellView| cell.result.verdict.map_or("", Verdict::key);
     assert_eq!(view.cells.iter().map(word).collect::<Vec<_>>(), ["FAIL", "FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]);
 }
 
@@ -292,7 +293,7 @@ fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
     let verdict = |slo: &str| {
         let manifest = bounded(&format!("[[slo]]\nwhen = {{ service_tier = \"default\", users = 4 }}\n{slo}\n"));
         let row = view_of(&manifest, &records).slo.rows[0].clone();
-        (row.verdict, row.low.unwrap(), row.value.unwrap(), row.high.unwrap_or(f64::INFINITY))
+        (row.verdict.key(), row.low.unwrap(), row.value.unwrap(), row.high.unwrap_or(f64::INFINITY))
     };
     let (_, low, value, high) = verdict("p50 = \"1h\"");
     assert!(low < value && value < high, "{low} {value} {high}");
@@ -415,15 +416,16 @@ fn the_numbers_of_a_known_cell() {
     let view = view_of(&manifest(), &records());
     let cell = &view.cells[0];
     // Ramp 200 ms and s = p95 of the 36 successes (the 35th: 137 ms): from 337 ms on, so the 36 requests from seq 4.
-    assert_eq!((cell.counts.total, cell.counts.succeeded, cell.counts.throttled), (40, 36, 4));
-    assert_eq!(cell.latency.n, 32);
-    assert_eq!((cell.latency.min, cell.latency.max), (Some(104.0), Some(138.0)));
+    let counts = cell.result.requests.counts;
+    assert_eq!((counts.total, counts.succeeded, counts.throttled), (40, 36, 4));
+    assert_eq!(cell.result.response_time.samples, 32);
+    assert_eq!((cell.result.response_time.min_ms, cell.result.response_time.max_ms), (Some(104.0), Some(138.0)));
     // The 16th of them: seq 4 to 8 and 10 to 18 are 14, then 20 and 21.
-    assert_eq!(cell.latency.at(0.50), Some(121.0));
+    assert_eq!(cell.result.response_time.at(0.50), Some(121.0));
     assert_eq!(cell.shown.p99, "n/a (32 samples)");
     // Ends from 337 ms to 4,000 ms: seq 3 (403 ms) to 38 (3,938 ms), of any outcome.
     let rate = 36.0 / 3.663;
-    assert!((cell.requests_per_sec.unwrap() - rate).abs() < 1e-9, "{:?}", cell.requests_per_sec);
+    assert!((cell.result.requests_per_sec.unwrap() - rate).abs() < 1e-9, "{:?}", cell.result.requests_per_sec);
 }
 
 /// One cell: 10 streams a second for 4 s, two of which came all at once and one of which never ended.
@@ -476,17 +478,20 @@ fn the_numbers_of_known_streams() {
     let cell = &view.cells[0];
     assert_eq!(cell.id, "us_default_small_r10");
     // The 40 responses are 300.5 to 339.5 ms, the last of them cut off; served 0.5 ms faster.
-    assert_eq!(cell.latency.at(0.50), Some(319.5));
-    assert_eq!(cell.service.as_ref().unwrap().at(0.50), Some(319.0));
+    assert_eq!(cell.result.response_time.at(0.50), Some(319.5));
+    assert_eq!(cell.result.service_time.as_ref().unwrap().at(0.50), Some(319.0));
     // 40 first tokens, also that of the stream that was cut: 52 to 89 ms, and 290 ms twice.
-    assert_eq!(cell.ttft.as_ref().map(|ttft| (ttft.n, ttft.at(0.50))), Some((40, Some(71.0))));
+    assert_eq!(
+        cell.result.time_to_first_token.as_ref().map(|ttft| (ttft.samples, ttft.at(0.50))),
+        Some((40, Some(71.0)))
+    );
     // Two of the 39 successes came all at once and have no time per token.
-    assert_eq!(cell.tpot.as_ref().unwrap().n, 37);
-    assert!(cell.warnings.iter().any(|warning| warning.key == "bursts"));
-    assert!(cell.warnings.iter().any(|warning| warning.key == "dropped_starts"));
+    assert_eq!(cell.result.time_per_output_token.as_ref().unwrap().samples, 37);
+    assert!(cell.result.warnings.iter().any(|warning| warning.key == "bursts"));
+    assert!(cell.result.warnings.iter().any(|warning| warning.key == "dropped_starts"));
     // A first token within 70 ms of the intended start: seq 2 to 19, all of which ended within the 4 s.
-    assert_eq!(cell.goodput, Some(18.0 / 4.0));
-    assert_eq!(cell.health.raw.send_lag_p99_ms, Some(0.5));
+    assert_eq!(cell.result.goodput_per_sec, Some(18.0 / 4.0));
+    assert_eq!(cell.result.client.measurements.send_lag_p99_ms, Some(0.5));
     let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     let text = |name: &str| {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();
@@ -508,7 +513,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
     }
     let view = view_of(&manifest, &records);
     let reason = "INVALID: send lag p99 7.25 ms > 5.00 ms; CPU 95 % > 80 %";
-    assert_eq!(view.cells[0].validity, reason);
+    assert_eq!(view.cells[0].result.validity.to_string(), reason);
     for format in FORMATS {
         for file in format(&view, &built_in()).unwrap() {
             let name = file.path.display().to_string();
@@ -569,13 +574,13 @@ proptest! {
             .map(|(seq, (cell, outcome, sent, took))| (usize::from(*cell), record(usize::from(*cell), seq as u64, *sent, *took, *outcome)))
             .collect();
         let view = view_of(&manifest, &records);
-        let total: u64 = view.cells.iter().map(|cell| cell.counts.total).sum();
+        let total: u64 = view.cells.iter().map(|cell| cell.result.requests.counts.total).sum();
         prop_assert_eq!(total, records.len() as u64);
         for cell in &view.cells {
-            let counts = &cell.counts;
-            prop_assert_eq!(counts.total, counts.succeeded + counts.failures + counts.censored);
-            prop_assert_eq!(counts.failures, counts.throttled + counts.failed);
-            prop_assert_eq!(counts.failures, cell.errors.iter().map(|error| error.count).sum::<u64>());
+            let counts = &cell.result.requests.counts;
+            prop_assert_eq!(counts.total, counts.succeeded + counts.failures() + counts.censored);
+            prop_assert_eq!(counts.failures(), counts.throttled + counts.failed);
+            prop_assert_eq!(counts.failures(), cell.result.errors.iter().map(|error| error.count).sum::<u64>());
             let last = cell.history.last().map_or(0, |row| row.total_requests);
             prop_assert_eq!(last, counts.total);
         }

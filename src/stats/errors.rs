@@ -1,7 +1,9 @@
 //! The failures of a cell by kind: a class, and a message without what differs from request to request.
 
 use crate::record::class;
+use crate::result::ErrorCount;
 use crate::units::pattern::pattern;
+use crate::units::timestamp;
 use std::collections::BTreeMap;
 
 /// Kinds of one cell that are counted separately. The messages of further ones are counted together, per class.
@@ -13,23 +15,6 @@ pub(crate) const OTHER_MESSAGES: &str = "other messages";
 /// The longest class and message that are kept, in characters. A journal is untrusted input.
 const LONGEST_CLASS: usize = 100;
 const LONGEST_MESSAGE: usize = 500;
-
-/// One kind of failure in a cell.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ErrorCount {
-    /// See `record::class`.
-    pub(crate) class: String,
-    /// The message, or its pattern where messages of this kind differ.
-    pub(crate) message: String,
-    /// The pattern of the message: with the class it identifies the kind.
-    pub(crate) pattern: String,
-    /// How often.
-    pub(crate) count: u64,
-    /// Epoch seconds.
-    pub(crate) first_s: f64,
-    /// Epoch seconds.
-    pub(crate) last_s: f64,
-}
 
 /// Counts of failures by class and pattern.
 #[derive(Debug, Clone, Default)]
@@ -74,13 +59,18 @@ impl ErrorKinds {
 
     /// The kinds, the most frequent first. What is counted together comes last.
     pub(super) fn by_frequency(self) -> Vec<ErrorCount> {
-        let count = |((class, pattern), kind): ((String, String), Kind)| ErrorCount {
-            class,
-            message: kind.message.unwrap_or_else(|| pattern.clone()),
-            pattern,
-            count: kind.count,
-            first_s: kind.first_s,
-            last_s: kind.last_s,
+        let time = |seconds: f64| timestamp::iso((seconds * 1e3) as u64);
+        let count = |((class, pattern), kind): ((String, String), Kind)| {
+            let message = kind.message.unwrap_or_else(|| pattern.clone());
+            ErrorCount {
+                hint: class::hint(&class, &message).unwrap_or_default().to_owned(),
+                class,
+                message,
+                pattern,
+                count: kind.count,
+                first_seen: time(kind.first_s),
+                last_seen: time(kind.last_s),
+            }
         };
         let mut counts: Vec<ErrorCount> = self.kinds.into_iter().map(count).collect();
         counts.sort_by_key(|error| (error.pattern == OTHER_MESSAGES, std::cmp::Reverse(error.count)));
@@ -109,12 +99,15 @@ mod tests {
     fn messages_that_differ_in_numbers_are_one_kind() {
         let chunks = (1..=2_000).map(|n| ("stream_incomplete", format!("the stream ended after {n} chunks")));
         let errors = counted(chunks.chain([("timeout", "no reply within 60 s".into())]));
-        let shown = |error: &ErrorCount| (error.message.clone(), error.count, error.first_s, error.last_s);
+        let shown = |error: &ErrorCount| {
+            (error.message.clone(), error.count, error.first_seen.clone(), error.last_seen.clone())
+        };
+        let time = |text: &str| format!("1970-01-01T{text}Z");
         assert_eq!(
             errors.iter().map(shown).collect::<Vec<_>>(),
             [
-                ("the stream ended after N chunks".into(), 2_000, 0.0, 1_999.0),
-                ("no reply within 60 s".into(), 1, 2_000.0, 2_000.0),
+                ("the stream ended after N chunks".into(), 2_000, time("00:00:00"), time("00:33:19")),
+                ("no reply within 60 s".into(), 1, time("00:33:20"), time("00:33:20")),
             ],
             "a message that is always the same is shown as it is"
         );

@@ -10,6 +10,7 @@ use super::window::Window;
 use crate::matrix::Cell;
 use crate::record::Outcome;
 use crate::record::manifest::{CellRunReport, Manifest};
+use crate::result::ClientMeasurements;
 use crate::units::text::count;
 
 /// Send lag up to this never makes a cell INVALID, milliseconds.
@@ -43,25 +44,6 @@ pub(crate) struct Health {
     pub(crate) invalid: Vec<String>,
     /// Health per shard; empty without shards.
     pub(crate) machines: Vec<ShardHealth>,
-}
-
-/// Measurements of one client machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct ClientMeasurements {
-    /// Median send lag, milliseconds.
-    pub(crate) send_lag_p50_ms: Option<f64>,
-    /// p99 of the send lag, milliseconds.
-    pub(crate) send_lag_p99_ms: Option<f64>,
-    /// Second-largest send lag, milliseconds: with fewer than 100 requests p99 is the maximum, a single value.
-    pub(crate) send_lag_second_ms: Option<f64>,
-    /// The worst lateness of a 10 ms ticker in the window, milliseconds.
-    pub(crate) ticker_worst_ms: Option<f64>,
-    /// CPU of this process over the window, of what its cores or its CPU quota allow, 0 to 1.
-    pub(crate) cpu_share: Option<f64>,
-    /// Total stalled time, milliseconds.
-    pub(crate) stalled_ms: Option<f64>,
-    /// Starts delayed by the disk.
-    pub(crate) starts_waited: u64,
 }
 
 /// Part of a cell run on one machine.

@@ -2,8 +2,9 @@
 
 use super::collect::Sample;
 use super::interval::ConfidenceInterval;
-use super::percentile::{Curve, Observation, Percentile};
+use super::percentile::{Curve, Observation};
 use crate::record::Outcome;
+use crate::result::{LEVELS, Percentile, Times};
 
 /// Population of a latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +117,22 @@ impl Latency {
     /// The percentile `p` (0 to 1); nothing without samples.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
         self.curve.percentile(p)
+    }
+
+    /// Returns the times for reports. `further` contains percentile ranks, 0 to 100, in addition to p50, p90, p95, p99.
+    pub(crate) fn times(&self, further: &[f64]) -> Times {
+        let mut ranks = vec![50.0, 90.0, 95.0, 99.0];
+        ranks.extend(further);
+        ranks.sort_by(f64::total_cmp);
+        ranks.dedup();
+        Times {
+            samples: self.observations(),
+            mean_ms: self.mean_ms,
+            min_ms: self.min_ms,
+            max_ms: self.max_ms,
+            percentiles: ranks.iter().filter_map(|rank| self.percentile(rank / 100.0)).collect(),
+            levels: LEVELS.map(|level| self.value_ms(level)),
+        }
     }
 
     /// The value of a percentile without its interval, milliseconds; see [`Curve::value`].

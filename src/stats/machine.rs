@@ -1,12 +1,13 @@
 //! Shards of a run: the client health of each, and missing shards. Latency is never split by shard.
 
 use super::collect::Sample;
-use super::health::{ClientMeasurements, IDLE_SHARE, Part, UserTimeBalance};
+use super::health::{IDLE_SHARE, Part, UserTimeBalance};
 use super::stalls::Standstill;
 use super::window::Window;
 use crate::matrix::{Cell, format_shards};
 use crate::record::Phase;
 use crate::record::manifest::{CellRunReport, Manifest, ShardPart, Shards};
+use crate::result::ClientMeasurements;
 use std::collections::BTreeMap;
 
 /// Client health of one shard.

@@ -3,11 +3,11 @@
 
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
-use super::percentile::{Percentile, Quality};
 use super::summary::CellSummary;
 use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::AXES;
+use crate::result::{Percentile, Quality};
 use std::collections::{BTreeMap, HashMap};
 
 /// Growth below this is never reported, milliseconds,

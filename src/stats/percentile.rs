@@ -2,7 +2,7 @@
 //! nearest rank over raw values, Kaplan-Meier where requests were cut off, order statistics for the
 //! interval. Knows numbers only.
 
-use serde::Serialize;
+use crate::result::{Percentile, Quality};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 /// Probability outside a 95 % interval on either side.
@@ -15,46 +15,6 @@ pub(crate) struct Observation {
     pub(crate) ms: f64,
     /// False where the request was cut off: its true time is longer.
     pub(crate) event: bool,
-}
-
-/// Quality of a percentile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Quality {
-    /// A two-sided interval exists.
-    Ok,
-    /// Only an upper bound (the maximum) exists, with 95 % confidence.
-    OneSided,
-    /// Too few samples for any bound.
-    TooFew,
-    /// Too many censored requests: the percentile lies beyond the longest observed time.
-    Censored,
-}
-
-impl Quality {
-    /// Returns the name used in result files.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::OneSided => "one_sided",
-            Self::TooFew => "too_few",
-            Self::Censored => "censored",
-        }
-    }
-}
-
-/// A percentile of one population.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Percentile {
-    /// 0 to 1.
-    pub(crate) p: f64,
-    /// Milliseconds; the largest time seen where [`Quality::Censored`].
-    pub(crate) value_ms: f64,
-    /// The 95 % interval's lower end.
-    pub(crate) low_ms: Option<f64>,
-    /// Its upper end; nothing where it is open.
-    pub(crate) high_ms: Option<f64>,
-    pub(crate) quality: Quality,
 }
 
 /// Empirical distribution of a population.

@@ -2,8 +2,8 @@
 
 use super::collect::Sample;
 use super::latency::{Latency, Population};
-use super::summary::Counts;
 use crate::record::Phase;
+use crate::result::Counts;
 
 /// One phase of a cell.
 #[derive(Debug)]

@@ -1,26 +1,12 @@
 //! How many distinct prompts a cell sent, and how often each: prompts that repeat may be answered from a cache.
 
 use crate::record::Record;
+use crate::result::PromptUses;
 use std::collections::HashMap;
 use std::fmt;
 
 /// The most prompts that are counted apart. A data set has fewer lines; a journal may have been changed.
 const MAX_PROMPTS: usize = 1 << 20;
-
-/// The distinct prompts of a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PromptUses {
-    /// How many there are; at least one.
-    pub(crate) distinct: u64,
-    /// How often the least used was sent.
-    pub(crate) min: u64,
-    /// Median of the uses; the lower of two.
-    pub(crate) median: u64,
-    /// How often the most used was sent.
-    pub(crate) max: u64,
-    /// Some of them are lines of a data set.
-    pub(crate) has_dataset: bool,
-}
 
 impl PromptUses {
     /// Whether a prompt of a data set was sent again.

@@ -4,9 +4,9 @@ use super::CellSummary;
 use super::collect::Sample;
 use super::interval::BATCHES;
 use super::latency::{Latency, Metric, Population};
-use super::percentile::Quality;
 use super::student;
 use crate::record::Outcome;
+use crate::result::Quality;
 
 /// Metric of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]

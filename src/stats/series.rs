@@ -5,10 +5,8 @@ use super::histogram::LatencyHistogram;
 use super::percentile::nearest_rank;
 use crate::record::Outcome;
 use crate::record::manifest::CellRunReport;
+use crate::result::LEVELS;
 use std::collections::{BTreeMap, VecDeque};
-
-/// The percentiles of Locust's files.
-pub(crate) const LEVELS: [f64; 11] = [0.50, 0.66, 0.75, 0.80, 0.90, 0.95, 0.98, 0.99, 0.999, 0.9999, 1.0];
 
 /// What "now" covers in a time line, seconds.
 const NOW_S: f64 = 10.0;

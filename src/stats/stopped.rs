@@ -2,8 +2,8 @@
 //! expensive tier that exhausted the budget) depends on what would be compared.
 
 use super::summary::CellSummary;
-use super::validity::Validity;
 use crate::record::manifest::{CellRunEnd, CellRunReport};
+use crate::result::Validity;
 
 /// Cause of an incomplete cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

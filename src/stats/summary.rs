@@ -1,7 +1,6 @@
 //! Statistics of every cell and of pools of cells. Pools combine samples; percentiles are never averaged.
 
 use super::collect::{CellAccumulator, Sample};
-use super::errors::ErrorCount;
 use super::health::{self, Health};
 use super::histogram;
 use super::latency::{Latency, Metric, Population};
@@ -10,15 +9,14 @@ use super::overhead::{self, OverheadGrowth};
 use super::percentile;
 use super::phases::{self, PhaseSummary};
 use super::pooled::{PooledLatencies, reported_population};
-use super::prompts::PromptUses;
 use super::replies::{self, Replies};
 use super::series::{self, HistoryRow};
 use super::slowest::SlowRequest;
 use super::spend::Spend;
-use super::stages::{self, StageSummary};
+use super::stages;
 use super::stalls::Stalls;
 use super::stopped::Stopped;
-use super::validity::Validity;
+use super::validity;
 use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::{AxisValue, Cell, find_axis};
@@ -28,6 +26,7 @@ use crate::record::disturbance::Disturbances;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::record::probe::ExcludedCells;
 use crate::record::{ExclusionReason, LastReports, Outcome};
+use crate::result::{Counts, ErrorCount, PromptUses, Stage, Tokens, Validity};
 use crate::units::{Keyed, Samples};
 use std::collections::BTreeMap;
 
@@ -56,32 +55,7 @@ pub(crate) struct Summary {
     include_failures: bool,
 }
 
-/// Requests by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// All that were sent.
-    pub(crate) total: u64,
-    /// See `Outcome`.
-    pub(crate) succeeded: u64,
-    /// See `Outcome`.
-    pub(crate) throttled: u64,
-    /// See `Outcome`.
-    pub(crate) failed: u64,
-    /// See `Outcome`.
-    pub(crate) censored: u64,
-}
-
 impl Counts {
-    /// Returns the failures: throttled and failed requests.
-    pub(crate) fn failures(&self) -> u64 {
-        self.throttled + self.failed
-    }
-
-    /// Failures over all that were sent; nothing without requests.
-    pub(crate) fn failure_rate(&self) -> Option<f64> {
-        (self.total > 0).then(|| self.failures() as f64 / self.total as f64)
-    }
-
     pub(super) fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let mut counts = Self::default();
         for sample in samples {
@@ -95,19 +69,6 @@ impl Counts {
         }
         counts
     }
-}
-
-/// Tokens of the successes, ramp and drain included: they are paid for, too.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Tokens {
-    /// Per success that reported them.
-    pub(crate) avg_input: Option<f64>,
-    /// Per success that reported them.
-    pub(crate) avg_output: Option<f64>,
-    /// Sum; nothing where no success reported them.
-    pub(crate) total_input: Option<u64>,
-    /// Sum; nothing where no success reported them.
-    pub(crate) total_output: Option<u64>,
 }
 
 impl Tokens {
@@ -184,7 +145,7 @@ pub(crate) struct CellSummary {
     /// The longest stall that a closed loop hid, milliseconds.
     pub(crate) stall_ms: Option<f64>,
     /// The stages of a load profile.
-    pub(crate) stages: Vec<StageSummary>,
+    pub(crate) stages: Vec<Stage>,
     /// The phases of its life.
     pub(crate) phases: Vec<PhaseSummary>,
     /// Uses of each prompt; `None` without requests.
@@ -423,7 +384,7 @@ fn cell(
     stalls.compare(&window, &samples, Population::Settled, ttft.is_some());
     let health = Health::new(cell, manifest, turns, &window, &samples, median_ms, &stalls);
     let missing = machine::missing_shards(manifest, turns);
-    let validity = Validity::new(left_out, cell, turns, missing.as_deref(), &health);
+    let validity = validity::determine(left_out, cell, turns, missing.as_deref(), &health);
     let replies = Replies::from_samples(windowed());
     let dropped: u64 = turns.iter().map(|turn| turn.dropped).sum();
     let stall_ms = health::longest_service_stall(cell, &window, &samples, latency.value_ms(0.5), &stalls);

@@ -4,55 +4,25 @@ use super::health::Health;
 use crate::matrix::Cell;
 use crate::record::manifest::{CellRunEnd, CellRunReport};
 use crate::record::probe::ExcludedCells;
+use crate::result::Validity;
 
-/// Validity of the numbers of a cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Validity {
-    /// Usable.
-    Ok,
-    /// It never started.
-    NotRun,
-    /// The service does not support the tier; the error of the pre-flight.
-    Unsupported(String),
-    /// A permanent error of the pre-flight.
-    Refused(String),
-    /// All of its first requests failed permanently.
-    Aborted,
-    /// The client was too slow, or a shard is missing; the reason.
-    Invalid(String),
-}
-
-impl Validity {
-    /// Returns the text used in result files.
-    pub(crate) fn key(&self) -> String {
-        match self {
-            Self::Ok => "ok".into(),
-            Self::NotRun => "not_run".into(),
-            Self::Unsupported(why) => format!("unsupported: {why}"),
-            Self::Refused(why) => format!("refused: {why}"),
-            Self::Aborted => "aborted".into(),
-            Self::Invalid(reason) => format!("INVALID: {reason}"),
+/// Determines the validity from the cell runs, the missing shards and the client health.
+pub(super) fn determine(
+    excluded: &ExcludedCells,
+    cell: &Cell,
+    turns: &[CellRunReport],
+    missing: Option<&str>,
+    health: &Health,
+) -> Validity {
+    let reasons = || health.invalid.iter().map(String::as_str);
+    match turns {
+        [] => not_run(excluded, cell),
+        _ if missing.is_some() => {
+            Validity::Invalid(missing.into_iter().chain(reasons()).collect::<Vec<_>>().join("; "))
         }
-    }
-
-    /// Determines the validity from the cell runs, the missing shards and the client health.
-    pub(super) fn new(
-        excluded: &ExcludedCells,
-        cell: &Cell,
-        turns: &[CellRunReport],
-        missing: Option<&str>,
-        health: &Health,
-    ) -> Self {
-        let reasons = || health.invalid.iter().map(String::as_str);
-        match turns {
-            [] => not_run(excluded, cell),
-            _ if missing.is_some() => {
-                Self::Invalid(missing.into_iter().chain(reasons()).collect::<Vec<_>>().join("; "))
-            }
-            turns if turns.iter().any(|turn| turn.end == CellRunEnd::Aborted) => Self::Aborted,
-            _ if !health.invalid.is_empty() => Self::Invalid(reasons().collect::<Vec<_>>().join("; ")),
-            _ => Self::Ok,
-        }
+        turns if turns.iter().any(|turn| turn.end == CellRunEnd::Aborted) => Validity::Aborted,
+        _ if !health.invalid.is_empty() => Validity::Invalid(reasons().collect::<Vec<_>>().join("; ")),
+        _ => Validity::Ok,
     }
 }
 

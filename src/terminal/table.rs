@@ -3,6 +3,7 @@
 use crate::report::view::slo::{SloRow, SloView};
 use crate::report::view::text::{clipped, more, some_of};
 use crate::report::view::{FAILURES_INCLUDED, NOT_AWS, SIMULATED, View};
+use crate::result::Verdict;
 use crate::units::Keyed;
 use crate::units::pattern::pattern;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -98,7 +99,7 @@ fn cells(view: &View, width: usize) -> String {
     for cell in view.cells.iter().take(MAX_ROWS) {
         table.add_row([
             cell.id.clone(),
-            cell.counts.total.to_string(),
+            cell.result.requests.counts.total.to_string(),
             cell.shown.failure_rate.clone(),
             cell.shown.average.clone(),
             cell.shown.p50.clone(),
@@ -152,7 +153,7 @@ fn thresholds(slo: &SloView, width: usize) -> String {
     for row in slo.rows_in_order().take(MAX_ROWS) {
         let threshold = format!("{}: {}", row.title, row.metric);
         table.add_row([
-            row.verdict.to_owned(),
+            row.verdict.key().to_owned(),
             row.test_id.clone(),
             threshold,
             row.bound.clone(),
@@ -165,7 +166,7 @@ fn thresholds(slo: &SloView, width: usize) -> String {
     let reasons = reasons(slo);
     for Reason { verdict, text: why, cells, bounds, .. } in reasons.iter().take(MAX_LINES) {
         let whose = if let [cell] = cells.as_slice() { cell.clone() } else { several(cells) };
-        let _ = writeln!(text, "! {whose}: {verdict}: {why}: {}", clipped(bounds));
+        let _ = writeln!(text, "! {whose}: {}: {why}: {}", verdict.key(), clipped(bounds));
     }
     append_omitted(&mut text, reasons.len().saturating_sub(MAX_LINES), THRESHOLDS);
     text
@@ -176,7 +177,7 @@ const THRESHOLDS: &str = "slo.csv";
 
 /// Reason of a verdict, with the cells and bounds it applies to.
 struct Reason {
-    verdict: &'static str,
+    verdict: Verdict,
     /// Reason in the first cell; names that cell if the numbers differ between cells.
     text: String,
     is_same: bool,
@@ -191,7 +192,7 @@ fn reasons(slo: &SloView) -> Vec<Reason> {
         let (_, bounds) = of_cells.entry((&row.test_id, &row.reason), || (row, Vec::new()));
         bounds.push(format!("{} {}", row.title, row.metric));
     }
-    let mut reasons: Keyed<(&str, String, String), Reason> = Keyed::default();
+    let mut reasons: Keyed<(Verdict, String, String), Reason> = Keyed::default();
     for (row, bounds) in of_cells.items {
         let (verdict, text, bounds) = (row.verdict, row.reason.clone(), bounds.join(", "));
         let new = || Reason { verdict, text, is_same: true, cells: Vec::new(), bounds: bounds.clone() };

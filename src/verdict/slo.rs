@@ -4,33 +4,9 @@
 use crate::matrix::rule::matches;
 use crate::plan::{Bound, OnInconclusive, Slo};
 use crate::record::manifest::{CellRunReport, FailedBound, Manifest};
+use crate::result::{Validity, Verdict};
 use crate::stats::percentile::min_samples_for;
-use crate::stats::{CellSummary, ConfidenceInterval, Summary, Validity};
-
-/// Verdict on a bound in a cell, the most important first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    /// The whole interval violates the bound.
-    Fail,
-    /// The data do not decide.
-    Inconclusive,
-    /// The whole interval meets the bound.
-    Pass,
-}
-
-impl Verdict {
-    /// All verdicts in order.
-    pub(crate) const ALL: [Self; 3] = [Self::Fail, Self::Inconclusive, Self::Pass];
-
-    /// Returns the name used in result files.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Fail => "FAIL",
-            Self::Inconclusive => "INCONCLUSIVE",
-            Self::Pass => "PASS",
-        }
-    }
-}
+use crate::stats::{CellSummary, ConfidenceInterval, Summary};
 
 /// Result of one bound of one threshold in one cell.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,8 @@
 use super::{json_bytes, rounded};
 use crate::report::ReportError;
 use crate::report::compare::CompareView;
-use crate::report::view::{CellView, View};
+use crate::report::view::View;
+use crate::result::{CellResult, Quality, Validity};
 use serde::Serialize;
 
 /// One point of a line.
@@ -24,39 +25,40 @@ struct Point {
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     let running = if view.run.running.is_empty() { String::new() } else { format!("RUNNING: {}: ", view.run.running) };
     let label = running + if view.run.not_aws { "NOT AWS: " } else { "" };
-    json_bytes(&view.cells.iter().flat_map(|one| cell(one, &label)).collect::<Vec<_>>())
+    json_bytes(&view.cells.iter().flat_map(|one| cell(&one.result, &label)).collect::<Vec<_>>())
 }
 
 /// Returns the points of a cell. `label` is the first line of each tooltip.
-fn cell(cell: &CellView, label: &str) -> Vec<Point> {
+fn cell(cell: &CellResult, label: &str) -> Vec<Point> {
     // An unreliable number would cause a jump in the line that cannot be explained later.
-    if cell.validity != "ok" {
+    if cell.validity != Validity::Ok {
         return Vec::new();
     }
-    let extra = format!("{label}{} requests", cell.counts.total);
+    let (counts, latency) = (&cell.requests.counts, &cell.verdict_response_time);
+    let p95 = latency.percentile(0.95).filter(|p95| p95.quality == Quality::Ok);
+    let extra = format!("{label}{} requests", counts.total);
     let ms = |what: &str, value: Option<f64>, range: Option<String>| {
         value.map(|value| Point {
-            name: format!("{} {what}", cell.id),
+            name: format!("{} {what}", cell.test_id),
             unit: "ms",
             value: rounded(value),
             range,
             extra: extra.clone(),
         })
     };
-    let told = cell.judged.p95_quality == Some("ok");
-    let range = cell.judged.p95_low.zip(cell.judged.p95_high);
+    let range = latency.percentile(0.95).and_then(|p95| p95.low_ms.zip(p95.high_ms));
     let range = range.map(|(low, high)| format!("{low:.1} to {high:.1}"));
-    let failures = (cell.counts.total > 0).then(|| Point {
-        name: format!("{} failures", cell.id),
+    let failures = (counts.total > 0).then(|| Point {
+        name: format!("{} failures", cell.test_id),
         unit: "%",
-        value: rounded(cell.counts.failures as f64 * 100.0 / cell.counts.total as f64),
+        value: rounded(counts.failures() as f64 * 100.0 / counts.total as f64),
         range: None,
         extra: extra.clone(),
     });
     [
-        ms("p50", cell.judged.at(0.5), None),
-        ms("p95", cell.judged.at(0.95).filter(|_| told), range),
-        ms("first token p50", cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)), None),
+        ms("p50", latency.at(0.5), None),
+        ms("p95", p95.map(|p95| p95.value_ms), range),
+        ms("first token p50", cell.time_to_first_token.as_ref().and_then(|ttft| ttft.at(0.5)), None),
         failures,
     ]
     .into_iter()

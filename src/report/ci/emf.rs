@@ -5,6 +5,7 @@ use super::rounded;
 use crate::report::ReportError;
 use crate::report::compare::{CompareView, RowView};
 use crate::report::view::{CellView, View};
+use crate::result::{Quality, Validity, Verdict};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -20,29 +21,31 @@ type Metric = (&'static str, &'static str, Option<f64>);
 /// Returns the lines of a run.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     let line = |cell: &CellView| {
+        let result = &cell.result;
+        let (counts, latency) = (&result.requests.counts, &result.verdict_response_time);
         let mut facts: Map<String, Value> =
-            cell.axes.iter().map(|axis| (axis.field.to_owned(), json!(axis.value))).collect();
+            result.axes.0.iter().map(|(field, value)| ((*field).to_owned(), json!(value))).collect();
         facts.insert("run_id".into(), json!(view.run.run_id));
-        facts.insert("validity".into(), json!(cell.validity));
+        facts.insert("validity".into(), json!(result.validity));
         if !view.run.running.is_empty() {
             facts.insert("running".into(), json!(view.run.running));
         }
-        let count = |verdict: &str| cell.slo.iter().filter(|row| row.verdict == verdict).count() as f64;
-        let judged = |verdict: &str| (!cell.slo.is_empty()).then(|| count(verdict));
-        let usable = |value: Option<f64>| value.filter(|_| cell.validity == "ok");
-        let p95 = cell.judged.at(0.95).filter(|_| cell.judged.p95_quality == Some("ok"));
+        let count = |verdict| cell.slo.iter().filter(|row| row.verdict == verdict).count() as f64;
+        let judged = |verdict| (!cell.slo.is_empty()).then(|| count(verdict));
+        let usable = |value: Option<f64>| value.filter(|_| result.validity == Validity::Ok);
+        let p95 = latency.percentile(0.95).filter(|p95| p95.quality == Quality::Ok).map(|p95| p95.value_ms);
         let metrics = [
-            ("requests", "Count", Some(cell.counts.total as f64)),
-            ("failures", "Count", Some(cell.counts.failures as f64)),
-            ("throttled", "Count", Some(cell.counts.throttled as f64)),
-            ("blocked", "Count", Some(cell.blocked.values().sum::<u64>() as f64)),
-            ("p50", "Milliseconds", usable(cell.judged.at(0.5))),
+            ("requests", "Count", Some(counts.total as f64)),
+            ("failures", "Count", Some(counts.failures() as f64)),
+            ("throttled", "Count", Some(counts.throttled as f64)),
+            ("blocked", "Count", Some(result.requests.blocked as f64)),
+            ("p50", "Milliseconds", usable(latency.at(0.5))),
             ("p95", "Milliseconds", usable(p95)),
-            ("ttft_p50", "Milliseconds", usable(cell.ttft.as_ref().and_then(|ttft| ttft.at(0.5)))),
-            ("requests_per_sec", "Count/Second", usable(cell.requests_per_sec)),
-            ("output_tokens_per_sec", "Count/Second", usable(cell.output_tokens_per_sec)),
-            ("thresholds_failed", "Count", judged("FAIL")),
-            ("thresholds_inconclusive", "Count", judged("INCONCLUSIVE")),
+            ("ttft_p50", "Milliseconds", usable(result.time_to_first_token.as_ref().and_then(|ttft| ttft.at(0.5)))),
+            ("requests_per_sec", "Count/Second", usable(result.requests_per_sec)),
+            ("output_tokens_per_sec", "Count/Second", usable(result.output_tokens_per_sec)),
+            ("thresholds_failed", "Count", judged(Verdict::Fail)),
+            ("thresholds_inconclusive", "Count", judged(Verdict::Inconclusive)),
         ];
         one([&view.run.name, &cell.id, &view.run.endpoint], view.run.started_ms, facts, &metrics)
     };

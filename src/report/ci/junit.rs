@@ -5,6 +5,7 @@
 use crate::report::ReportError;
 use crate::report::compare::{CompareView, RowView};
 use crate::report::view::{CellView, View};
+use crate::result::{Validity, Verdict};
 use crate::units::Keyed;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
@@ -40,10 +41,12 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
     let mut suites = Suites::default();
     for cell in &view.cells {
         let context: Vec<(String, String)> = cell
+            .result
             .axes
+            .0
             .iter()
-            .filter(|axis| axis.field != "service_tier")
-            .map(|axis| (axis.field.to_owned(), axis.value.to_string()))
+            .filter(|(field, _)| *field != "service_tier")
+            .map(|(field, value)| ((*field).to_owned(), value.to_string()))
             .collect();
         suite(&mut suites, context).cases.extend(cases(cell));
     }
@@ -89,21 +92,20 @@ fn suite(suites: &mut Suites, context: Vec<(String, String)>) -> &mut Suite {
 }
 
 fn cases(cell: &CellView) -> Vec<Case> {
+    let result = &cell.result;
     if cell.slo.is_empty() {
         let measured = format!(
             "{} requests, p50 {} ms, p95 {} ms, failed {}",
-            cell.counts.total, cell.shown.p50, cell.shown.p95, cell.shown.failure_rate
+            result.requests.counts.total, cell.shown.p50, cell.shown.p95, cell.shown.failure_rate
         );
-        let blocked = cell.blocked.iter().map(|(reason, n)| format!(", blocked by {reason} {n}"));
+        let blocked =
+            result.requests.blocked_by_stop_reason.iter().map(|(reason, n)| format!(", blocked by {reason} {n}"));
         let measured = measured + &blocked.collect::<String>();
-        let end = if cell.validity.starts_with("INVALID") {
-            End::Skipped(cell.validity.clone())
-        } else if cell.validity != "ok" {
-            End::Errored(cell.validity.replace('_', " "))
-        } else if cell.counts.succeeded == 0 {
-            End::Errored("no request succeeded".into())
-        } else {
-            End::Passed
+        let end = match &result.validity {
+            Validity::Invalid(_) => End::Skipped(result.validity.to_string()),
+            Validity::Ok if result.requests.counts.succeeded == 0 => End::Errored("no request succeeded".into()),
+            Validity::Ok => End::Passed,
+            excluded => End::Errored(excluded.to_string().replace('_', " ")),
         };
         return vec![Case { name: "measured".into(), class: cell.id.clone(), end, text: measured }];
     }
@@ -111,9 +113,9 @@ fn cases(cell: &CellView) -> Vec<Case> {
         let text = format!("measured {} ({}), bound {}", row.measured, row.interval, row.bound);
         let why = if row.reason.is_empty() { text.clone() } else { row.reason.clone() };
         let end = match row.verdict {
-            "PASS" => End::Passed,
-            "FAIL" => End::Failed("threshold", why),
-            _ => End::Skipped(why),
+            Verdict::Pass => End::Passed,
+            Verdict::Fail => End::Failed("threshold", why),
+            Verdict::Inconclusive => End::Skipped(why),
         };
         Case { name: format!("{}: {} {}", row.title, row.metric, row.bound), class: row.test_id.clone(), end, text }
     };

@@ -144,6 +144,7 @@ fn a_threshold_that_ended_each_repetition_is_one_warning() {
         .collect();
     let view = view_of(&manifest, &records());
     let warnings: Vec<&str> = view.cells[1]
+        .result
         .warnings
         .iter()
         .filter(|warning| warning.key == "failed_early")

@@ -59,13 +59,19 @@ fn a_machine_that_stood_still_is_named_in_every_output_and_the_service_is_not_ac
     let reason = format!(
         "INVALID: this machine {STOOD_STILL}; excluding the requests that were in flight then moves p95 from 1"
     );
-    assert!(cell.validity.starts_with(&reason), "{}", cell.validity);
-    assert_eq!((cell.client_stalled, view.cells[0].client_stalled), (excluded, 0));
-    assert_eq!(view.cells[0].validity, "ok");
-    assert!(cell.latency.max.unwrap() < LENGTH_MS, "{:?}", cell.latency.max);
-    let keys: Vec<&str> = cell.warnings.iter().map(|warning| warning.key).collect();
+    assert!(cell.result.validity.to_string().starts_with(&reason), "{}", cell.result.validity);
+    assert_eq!((cell.result.requests.client_stalled, view.cells[0].result.requests.client_stalled), (excluded, 0));
+    assert_eq!(view.cells[0].result.validity, crate::result::Validity::Ok);
+    assert!(cell.result.response_time.max_ms.unwrap() < LENGTH_MS, "{:?}", cell.result.response_time.max_ms);
+    let keys: Vec<&str> = cell.result.warnings.iter().map(|warning| warning.key).collect();
     assert!(keys.contains(&"client_stalled") && !keys.contains(&"stalls"), "{keys:?}");
-    assert!(view.slo.rows.iter().filter(|row| row.test_id == cell.id).all(|row| row.verdict == "INCONCLUSIVE"));
+    assert!(
+        view.slo
+            .rows
+            .iter()
+            .filter(|row| row.test_id == cell.id)
+            .all(|row| row.verdict == crate::result::Verdict::Inconclusive)
+    );
 
     let files = files(&view);
     let csv = text(&files, "consolidated_results_20261124_091603.csv");
@@ -141,14 +147,19 @@ fn a_stall_of_one_of_two_machines_excludes_only_its_requests_and_names_it() {
     let records: Vec<(usize, Record)> = frozen().into_iter().map(on).collect();
     let view = view_of(&whole, &records);
     let cell = &view.cells[1];
-    assert_eq!(cell.client_stalled, 2, "of the four, those of the second machine");
-    assert!(cell.validity.starts_with(&format!("INVALID: shard 1: {STOOD_STILL}")), "{}", cell.validity);
-    assert!(!cell.validity.contains("shard 0"), "{}", cell.validity);
+    assert_eq!(cell.result.requests.client_stalled, 2, "of the four, those of the second machine");
+    assert!(
+        cell.result.validity.to_string().starts_with(&format!("INVALID: shard 1: {STOOD_STILL}")),
+        "{}",
+        cell.result.validity
+    );
+    assert!(!cell.result.validity.to_string().contains("shard 0"), "{}", cell.result.validity);
     let verdicts: Vec<&str> = cell.machines.iter().map(|row| row.verdict.as_str()).collect();
     assert_eq!(verdicts, ["ok", STOOD_STILL]);
-    let stalled_ms: Vec<Option<f64>> = cell.health.machines.iter().map(|machine| machine.raw.stalled_ms).collect();
-    assert_eq!((stalled_ms, cell.health.raw.stalled_ms), (vec![None, Some(1_500.0)], Some(1_500.0)));
-    let warning = cell.warnings.iter().find(|warning| warning.key == "client_stalled").unwrap();
+    let stalled_ms: Vec<Option<f64>> =
+        cell.result.shards.iter().map(|machine| machine.measurements.stalled_ms).collect();
+    assert_eq!((stalled_ms, cell.result.client.measurements.stalled_ms), (vec![None, Some(1_500.0)], Some(1_500.0)));
+    let warning = cell.result.warnings.iter().find(|warning| warning.key == "client_stalled").unwrap();
     assert!(warning.text.contains("2 requests were in flight while shard 1 stood still"), "{}", warning.text);
     let page = text(&files(&view), "test_us_default_small_u4_report.html");
     assert!(page.contains("run the plan again on machines that are not stopped"), "{page}");
@@ -164,7 +175,7 @@ fn cpu_use_is_taken_of_the_quota() {
         let mut manifest = manifest();
         manifest.machine.cpu_quota_cores = quota;
         let view = view_of(&manifest, &records());
-        (view.cells[0].health.raw.cpu_share.unwrap(), view.cells[0].validity.clone())
+        (view.cells[0].result.client.measurements.cpu_share.unwrap(), view.cells[0].result.validity.to_string())
     };
     assert_eq!(of(None), (0.1, "ok".into()));
     let (share, validity) = of(Some(0.2));
@@ -182,10 +193,10 @@ fn jumps_of_the_wall_clock_are_reported() {
     let jumps = jumps.map(|(at_ms, by_ms)| ClockJump { at_ms, by_ms });
     manifest.turns[0].disturbances.clock_jumps.extend(jumps);
     let view = view_of(&manifest, &records());
-    let warning = view.cells[0].warnings.iter().find(|warning| warning.key == "clock_jump").unwrap();
+    let warning = view.cells[0].result.warnings.iter().find(|warning| warning.key == "clock_jump").unwrap();
     insta::assert_snapshot!(warning.text, @"clock jump: the wall clock jumped by -10,800.0 s at 2026-11-24T09:16:04Z, by +0.2 s at 2026-11-24T09:16:04Z, by +1,000.0 s at 2026-11-24T09:16:05Z, 1 more times; latencies are not affected, and times in the files follow the clock as it was at the start of the run");
-    assert_eq!(view.cells[0].validity, "ok");
-    assert!(view.cells[1].warnings.iter().all(|warning| warning.key != "clock_jump"));
+    assert_eq!(view.cells[0].result.validity, crate::result::Validity::Ok);
+    assert!(view.cells[1].result.warnings.iter().all(|warning| warning.key != "clock_jump"));
 }
 
 /// 200 requests of each load; the client sees 5 ms and 120 ms beyond the service's own 200 ms.
@@ -201,8 +212,8 @@ fn an_overhead_that_grows_with_the_load_is_named() {
     let said = |beyond_ms: f64| {
         let records: Vec<(usize, Record)> = of(0, 5.0).chain(of(1, beyond_ms)).collect();
         let view = view_of(&manifest(), &records);
-        assert!(view.cells[0].warnings.iter().all(|warning| warning.key != "client_overhead"));
-        let warning = view.cells[1].warnings.iter().find(|warning| warning.key == "client_overhead");
+        assert!(view.cells[0].result.warnings.iter().all(|warning| warning.key != "client_overhead"));
+        let warning = view.cells[1].result.warnings.iter().find(|warning| warning.key == "client_overhead");
         warning.map(|warning| warning.text.clone())
     };
     insta::assert_snapshot!(said(120.0).unwrap(), @"client overhead: p95 of our time minus the service's own latencyMs is 120 ms, and 5.00 ms in `us_default_small_u2`, whose load is lower; this machine or the network added it, not the service");

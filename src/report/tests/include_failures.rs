@@ -88,8 +88,15 @@ fn decided(include_failures: bool) -> BTreeMap<String, String> {
         ("headline".into(), view.overview.headline.clone()),
     ]);
     for cell in &view.cells {
-        let warnings: Vec<_> = cell.warnings.iter().map(|warning| &warning.text).collect();
-        decided.insert(cell.id.clone(), format!("{} {} {warnings:?}", cell.validity, cell.slo_verdict));
+        let warnings: Vec<_> = cell.result.warnings.iter().map(|warning| &warning.text).collect();
+        decided.insert(
+            cell.id.clone(),
+            format!(
+                "{} {} {warnings:?}",
+                cell.result.validity,
+                cell.result.verdict.map_or("", crate::result::Verdict::key)
+            ),
+        );
     }
     for kind in [Kind::Junit, Kind::Benchmark, Kind::Emf] {
         let bytes = ci::of_run(kind, &view, &built_in()).unwrap();
@@ -113,7 +120,7 @@ fn no_verdict_changes_with_the_latencies_that_are_shown() {
     assert!(without["slo.csv"].contains("PASS") && without["slo.csv"].contains("FAIL"), "{}", without["slo.csv"]);
     assert!(without["tiers.csv"].contains("slower"), "{}", without["tiers.csv"]);
     assert!(without["us_default_small_r10"].starts_with("ok "), "{without:#?}");
-    let medians = [false, true].map(|include| view(include).cells[0].latency.at(0.50).unwrap());
+    let medians = [false, true].map(|include| view(include).cells[0].result.response_time.at(0.50).unwrap());
     assert!(medians[0] > 1_000.0 && medians[1] < 2.0, "the latencies that are shown do change: {medians:?}");
 }
 
@@ -156,7 +163,10 @@ fn include_failures_pools_what_it_says() {
     manifest.plan.report.include_failures = true;
     manifest.plan.report.include_ramp = true;
     let view = super::view_of(&manifest, &super::records());
-    assert_eq!((view.cells[0].latency.n, view.cells[0].success.n), (40, 36));
-    assert_eq!(view.cells[0].latency.max, Some(139.0));
-    assert_eq!(view.cells[2].latency.n, 5);
+    assert_eq!(
+        (view.cells[0].result.response_time.samples, view.cells[0].result.success_response_time.samples),
+        (40, 36)
+    );
+    assert_eq!(view.cells[0].result.response_time.max_ms, Some(139.0));
+    assert_eq!(view.cells[2].result.response_time.samples, 5);
 }

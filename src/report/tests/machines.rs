@@ -6,7 +6,7 @@ use crate::matrix::Shard;
 use crate::record::Outcome;
 use crate::record::manifest::{ClockState, FailedBound, Machine, Second, ShardPart, Shards};
 use crate::record::merge::manifests;
-use crate::verdict::slo::Verdict;
+use crate::result::Verdict;
 
 /// What one of so many machines leaves of a run: every n-th request.
 fn part_of(whole: &Manifest, index: u32, count: u32) -> Manifest {
@@ -107,7 +107,7 @@ fn a_run_of_three_machines_tells_of_each() {
         assert!(text(&files, name).contains(said), "{name}");
     }
     assert!(crate::terminal::table::summary(&view, 110).contains(said));
-    assert_eq!(view.cells[0].validity, "ok");
+    assert_eq!(view.cells[0].result.validity, crate::result::Validity::Ok);
 }
 
 #[test]
@@ -160,12 +160,12 @@ fn one_machine_that_was_too_slow_spoils_the_cell_and_is_named() {
         record.send_lag_ms = 9.0;
     }
     let view = view_of(&manifests(parts).unwrap(), &records);
-    let validity: Vec<&str> = view.cells.iter().map(|cell| cell.validity.as_str()).collect();
+    let validity: Vec<String> = view.cells.iter().map(|cell| cell.result.validity.to_string()).collect();
     assert_eq!(
         validity[..2],
         ["INVALID: shard 2: CPU 90 % > 80 %", "INVALID: shard 1: send lag p99 9.00 ms > 5.00 ms"]
     );
-    assert_eq!(view.cells[0].health.raw.cpu_share, Some(0.9), "the worst machine's");
+    assert_eq!(view.cells[0].result.client.measurements.cpu_share, Some(0.9), "the worst machine's");
     let files = files(&view);
     let page = section(&text(&files, "test_us_default_small_u2_report.html"), "<ul class=\"notices\">", "</ul>");
     assert!(page.contains("a machine spoiled the numbers (shard 2: CPU 90 % &gt; 80 %)"), "{page}");
@@ -192,11 +192,11 @@ pub(super) fn incomplete_view() -> View {
 #[test]
 fn a_cell_that_lacks_a_machine_decides_nothing() {
     let view = incomplete_view();
-    let validity: Vec<&str> = view.cells.iter().map(|cell| cell.validity.as_str()).collect();
+    let validity: Vec<String> = view.cells.iter().map(|cell| cell.result.validity.to_string()).collect();
     let [two, three] = ["INVALID: shards 1 and 3 of 4 are missing", "INVALID: shards 1, 2 and 3 of 4 are missing"];
     // The aborted one lacks them too; the last one never began.
     assert_eq!(validity, [two, three, three, "not_run"]);
-    assert!(view.slo.rows.iter().all(|row| row.verdict == "INCONCLUSIVE"), "{:?}", view.slo.rows);
+    assert!(view.slo.rows.iter().all(|row| row.verdict == crate::result::Verdict::Inconclusive), "{:?}", view.slo.rows);
     let files = files(&view);
     insta::assert_snapshot!("missing_machines_json", told(&files));
     let page = section(&text(&files, "report.html"), "<details class=\"part\" id=\"machines\"", "</details>");
@@ -245,7 +245,7 @@ fn no_verdict_stands_on_a_part_of_the_machines() {
 fn the_directory_of_one_shard_says_that_it_is_one() {
     let own = of(&[1], 3);
     let view = view_of(&part_of(&manifest(), 1, 3), &own);
-    assert_eq!(view.cells[0].validity, "INVALID: shards 0 and 2 of 3 are missing");
+    assert_eq!(view.cells[0].result.validity.to_string(), "INVALID: shards 0 and 2 of 3 are missing");
     assert_eq!(view.run.notes[0], "1 of 3 machines made these numbers");
     let rows: Vec<_> = view.machines.unwrap().rows.into_iter().map(|row| (row.end, row.requests)).collect();
     assert_eq!(rows[1], ("finished".into(), own.len() as u64));
@@ -265,7 +265,7 @@ fn a_threshold_that_one_machine_could_not_meet_is_not_broken_by_all() {
         }
         let rows = view_of(&manifests(parts).unwrap(), &spread(3)).slo.rows;
         let row = rows.into_iter().find(|row| row.metric == "failure_rate").unwrap();
-        (row.verdict, row.reason)
+        (row.verdict.key(), row.reason)
     };
     assert_eq!(verdict(&[]), ("PASS", String::new()));
     assert_eq!(verdict(&[1]), ("INCONCLUSIVE", "only shard 1 ended early: too many failed".into()));
@@ -289,10 +289,10 @@ fn what_is_sent_after_the_first_machine_has_ended_is_in_no_latency() {
         view_of(&whole, &records)
     };
     let [fast, slow] = [slowed(0.0), slowed(5_000.0)];
-    assert_eq!(slow.cells[0].counts.total, 30);
-    assert!(slow.cells[0].latency.max.unwrap() < 150.0, "{:?}", slow.cells[0].latency);
-    assert_eq!(slow.cells[0].latency.max, fast.cells[0].latency.max);
-    assert_eq!(slow.cells[0].requests_per_sec, fast.cells[0].requests_per_sec);
+    assert_eq!(slow.cells[0].result.requests.counts.total, 30);
+    assert!(slow.cells[0].result.response_time.max_ms.unwrap() < 150.0, "{:?}", slow.cells[0].result.response_time);
+    assert_eq!(slow.cells[0].result.response_time.max_ms, fast.cells[0].result.response_time.max_ms);
+    assert_eq!(slow.cells[0].result.requests_per_sec, fast.cells[0].result.requests_per_sec);
     assert_eq!(slow.cells[0].histogram, fast.cells[0].histogram);
     let phases: Vec<_> = slow.cells[0].page.phases.iter().map(|row| (row.name, row.requests.as_str())).collect();
     assert_eq!(phases, [("ramp", "2"), ("steady", "17"), ("drain", "11")]);
@@ -307,8 +307,8 @@ fn a_machine_without_a_request_ends_nothing() {
     let whole = manifests(parts).unwrap();
     assert!((whole.turns[0].load_ms - 4_000.0).abs() < 1e-9, "{}", whole.turns[0].load_ms);
     let view = view_of(&whole, &of(&[0, 1], 3));
-    assert_eq!(view.cells[0].validity, "ok");
-    assert_eq!(view.cells[0].health.machines[2].requests, 0);
+    assert_eq!(view.cells[0].result.validity, crate::result::Validity::Ok);
+    assert_eq!(view.cells[0].result.shards[2].requests, 0);
 }
 
 #[test]
@@ -320,7 +320,8 @@ fn what_only_one_machine_can_be_told_to_do_is_not_said() {
     part(&mut parts[1]).interrupted = true;
     let whole = manifests(parts).unwrap();
     let view = view_of(&whole, &spread(2));
-    let said = |cell: usize| view.cells[cell].warnings.iter().map(|warning| warning.text.as_str()).collect::<Vec<_>>();
+    let said =
+        |cell: usize| view.cells[cell].result.warnings.iter().map(|warning| warning.text.as_str()).collect::<Vec<_>>();
     assert_eq!(said(0), ["the run was interrupted in this cell on at least one machine; run the plan again"]);
     assert!(said(1).iter().any(|text| text.starts_with("idle: users of shard 1 spent")), "{:?}", said(1));
     assert_eq!(view.machines.unwrap().rows[1].end, "interrupted");

@@ -168,7 +168,8 @@ fn limits_are_drawn_and_the_highest_load_that_holds_is_said() {
     let Body::Lines(lines) = &figure.body else { panic!("{figure:?}") };
     let panel = &lines.panels[0];
     let limits = panel.limits.iter().map(|limit| format!("{} ms, {:?}: {}", limit.y, limit.series, limit.tooltip));
-    let verdicts = view.cells.iter().map(|cell| format!("{} {}", cell.id, cell.slo_verdict));
+    let verdict = |cell: &crate::report::view::CellView| cell.result.verdict.map_or("", crate::result::Verdict::key);
+    let verdicts = view.cells.iter().map(|cell| format!("{} {}", cell.id, verdict(cell)));
     let all: Vec<String> = limits.chain(panel.captions.iter().cloned()).chain(verdicts).collect();
     insta::assert_snapshot!(all.join("\n"));
 }

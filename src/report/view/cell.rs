@@ -1,126 +1,42 @@
 //! The view of one cell.
 
-use super::cost::{self, CostView};
+use super::cost;
 use super::figures::Frame;
 use super::machines::{self, MachineHealthRow};
-use super::numbers::{CountsView, Numbers};
 use super::page::{self, PageView};
-use super::slo::{self, SloRow, SloView};
+use super::slo::{SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
-use super::warnings::{self, WarningView};
 use super::{asked, disturbances, text};
-use crate::matrix::{AXES, AxisValue};
+use crate::matrix::{AXES, AxisValue, Cell};
 use crate::plan::Arrivals;
-use crate::record::class;
 use crate::record::manifest::{CellRunReport, Manifest};
+use crate::result::CellResult;
+use crate::stats::CellSummary;
 use crate::stats::series::HistoryRow;
-use crate::stats::{CellSummary, Health, Latency, StageSummary};
-use crate::units::{duration, timestamp};
+use crate::units::duration;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// View of one cell; renderers only format it.
 #[derive(Debug, Serialize)]
 pub(crate) struct CellView {
     /// For example `us_flex_small_u30`.
     pub(crate) id: String,
-    /// Coordinates of the cell, one per axis.
-    pub(crate) axes: Vec<AxisView>,
-    /// Requests by outcome.
-    pub(crate) counts: CountsView,
-    /// Columns `avg/min/max` and `p..`.
-    pub(crate) latency: Numbers,
-    /// Response times that verdicts are based on. They never include failed requests. Used in files whose consumers
-    /// raise alarms.
-    #[serde(skip)]
-    pub(crate) judged: Numbers,
-    /// Columns `success_*`.
-    pub(crate) success: Numbers,
-    /// Columns `service_*`; open loop only.
-    pub(crate) service: Option<Numbers>,
-    /// Columns `ttft_*`; streams only.
-    pub(crate) ttft: Option<Numbers>,
-    /// Columns `ttfat_*`; only if some streams began with reasoning.
-    pub(crate) ttfat: Option<Numbers>,
-    /// Columns `tpot_*`; streams only.
-    pub(crate) tpot: Option<Numbers>,
-    /// Longest gap between two chunks of a stream.
-    pub(crate) chunk_gap: Option<Numbers>,
-    /// Fraction of streams that began with reasoning, 0 to 1.
-    pub(crate) reasoning_share: Option<f64>,
-    /// Median fraction of the stream spent reasoning, 0 to 1; see `stats::Replies`.
-    pub(crate) reasoning_time_share: Option<f64>,
-    /// Fraction of streams whose content arrived in one burst, 0 to 1.
-    pub(crate) burst_share: Option<f64>,
-    /// Fraction of replies that were cut at `max_tokens`, 0 to 1.
-    pub(crate) max_tokens_share: Option<f64>,
-    /// Additional percentile ranks (0 to 100) that the plan requests, with their values in milliseconds.
-    pub(crate) further: Vec<(f64, Option<f64>)>,
-    /// See `CellSummary`.
-    pub(crate) output_tokens_per_sec: Option<f64>,
-    /// See `CellSummary`.
-    pub(crate) goodput: Option<f64>,
-    /// See `CellSummary`.
-    pub(crate) dropped: u64,
-    /// Client health during the cell.
-    #[serde(skip)]
-    pub(crate) health: Health,
-    /// See `CellSummary`.
-    pub(crate) requests_per_sec: Option<f64>,
-    /// See `CellSummary`.
-    pub(crate) failures_per_sec: Option<f64>,
-    /// See `CellSummary`.
-    pub(crate) avg_content_bytes: Option<f64>,
-    /// See `stats::Tokens`.
-    pub(crate) avg_input_tokens: Option<f64>,
-    /// See `stats::Tokens`.
-    pub(crate) avg_output_tokens: Option<f64>,
-    /// See `stats::Tokens`.
-    pub(crate) total_input_tokens: Option<u64>,
-    /// See `stats::Tokens`.
-    pub(crate) total_output_tokens: Option<u64>,
-    /// Successes that read from a prompt cache.
-    pub(crate) cache_reads: u64,
-    /// Successes served by another tier than requested; excluded from the latencies.
-    pub(crate) tier_mismatches: u64,
-    /// Successes that should have been cold but read from a cache; excluded from the latencies.
-    pub(crate) cache_contaminated: u64,
-    /// Successes that should have been warm but were not; excluded from the latencies.
-    pub(crate) warm_misses: u64,
-    /// Requests that were in flight during a standstill of this machine.
-    pub(crate) client_stalled: u64,
-    /// How often each prompt of the cell was sent.
-    #[serde(skip)]
-    pub(crate) prompts: Option<crate::stats::PromptUses>,
-    /// Blocked replies by stop reason.
-    pub(crate) blocked: BTreeMap<String, u64>,
-    /// Number of reported values that were dropped as implausible.
-    pub(crate) implausible: u64,
-    /// Errors by kind, the most frequent first.
-    pub(crate) errors: Vec<ErrorView>,
+    /// The numbers.
+    pub(crate) result: CellResult,
+    /// Coordinates of the cell, formatted.
+    pub(crate) axes: Vec<Entry>,
     /// Verdicts of the thresholds on this cell.
     pub(crate) slo: Vec<SloRow>,
-    /// Verdict of the cell in one word; empty without thresholds.
-    pub(crate) slo_verdict: &'static str,
-    /// `ok`, or the reason why the numbers must not be used.
-    pub(crate) validity: String,
-    /// Warnings about the numbers.
-    pub(crate) warnings: Vec<WarningView>,
     /// The main numbers, formatted.
     pub(crate) shown: Shown,
     /// Settings of the cell other than its axes.
     pub(crate) facts: Vec<Entry>,
     /// Latency tables, formatted.
     pub(crate) timings: Vec<TimingTable>,
-    /// Stages of the load profile.
-    #[serde(skip)]
-    pub(crate) stages: Vec<StageView>,
     /// Stages of the load profile, formatted.
     pub(crate) stage_rows: Vec<StageRow>,
     /// Token counts, formatted.
     pub(crate) tokens: Vec<Entry>,
-    /// Cost of the cell's requests; `None` if any part of it is unknown.
-    pub(crate) cost: Option<CostView>,
     /// Cost, formatted.
     pub(crate) costs: Vec<Entry>,
     /// Measurement conditions, formatted.
@@ -137,23 +53,6 @@ pub(crate) struct CellView {
     pub(crate) histogram: Vec<u8>,
 }
 
-impl CellView {
-    /// Returns the coordinate in column `field` as text, or an empty string if the cell has none.
-    pub(crate) fn axis(&self, field: &str) -> String {
-        self.axes.iter().find(|axis| axis.field == field).map(|axis| axis.value.to_string()).unwrap_or_default()
-    }
-}
-
-/// Coordinate of a cell on one axis.
-#[derive(Debug, Serialize)]
-pub(crate) struct AxisView {
-    /// Column name.
-    pub(crate) field: &'static str,
-    /// Display name.
-    pub(crate) label: &'static str,
-    pub(crate) value: AxisValue,
-}
-
 /// Label with a text value.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
@@ -165,45 +64,6 @@ impl Entry {
     pub(super) fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
         Self { label: label.into(), value: value.into() }
     }
-}
-
-/// Stage of a load profile.
-#[derive(Debug)]
-pub(crate) struct StageView {
-    /// Seconds from the start of the cell.
-    pub(crate) start_s: f64,
-    /// Length in seconds.
-    pub(crate) length_s: f64,
-    /// Target number of users, if the profile sets users.
-    pub(crate) users: Option<u32>,
-    /// Target arrivals per second, if the profile sets an arrival rate.
-    pub(crate) rate: Option<f64>,
-    /// Requests whose intended start lies in the stage, by outcome.
-    pub(crate) counts: CountsView,
-    /// Response times, as for the cell.
-    pub(crate) latency: Numbers,
-    /// See `StageSummary`.
-    pub(crate) requests_per_sec: f64,
-}
-
-/// One kind of failure.
-#[derive(Debug, Serialize)]
-pub(crate) struct ErrorView {
-    /// See `record::class`.
-    pub(crate) class: String,
-    /// The message, or its pattern if messages of this kind differ.
-    pub(crate) message: String,
-    /// Pattern of the message. Class and pattern identify the kind.
-    #[serde(skip)]
-    pub(crate) pattern: String,
-    /// Number of failures of this kind.
-    pub(crate) count: u64,
-    /// UTC, for example `2026-11-24T09:16:03Z`.
-    pub(crate) first_seen: String,
-    /// UTC, in the same format.
-    pub(crate) last_seen: String,
-    /// Suggested fix; may be empty.
-    pub(crate) hint: String,
 }
 
 /// The main numbers of a cell, formatted.
@@ -243,53 +103,12 @@ pub(super) fn view(
     let counts = summary.counts;
     let latency = summary.reported_latency();
     let shown = |p| text::percentile(latency.percentile(p), latency.observations());
-    let numbers = |latency: Option<&Latency>| latency.map(|latency| Numbers::of(latency, further));
     let slo = slo.of_cell(&cell.id);
+    let result = super::result::cell(manifest, turns, further, &slo, summary);
     CellView {
         id: cell.id.clone(),
-        axes: AXES
-            .iter()
-            .map(|axis| AxisView { field: axis.field, label: axis.label, value: (axis.get)(cell) })
-            .filter(|axis| axis.value != AxisValue::Absent)
-            .collect(),
-        counts: CountsView::of(counts),
-        latency: Numbers::of(latency, further),
-        success: Numbers::of(&summary.success, further),
-        judged: Numbers::of(&summary.latency, further),
-        service: numbers(summary.reported_service()),
-        ttft: numbers(summary.ttft.as_ref()),
-        ttfat: numbers(summary.ttfat.as_ref()),
-        tpot: numbers(summary.tpot.as_ref()),
-        chunk_gap: numbers(summary.chunk_gap.as_ref()),
-        reasoning_share: summary.replies.reasoning_share(),
-        reasoning_time_share: summary.replies.reasoning_time_share,
-        burst_share: summary.replies.burst_share(),
-        max_tokens_share: summary.replies.cut_share(),
-        further: further.iter().map(|p| (*p, latency.value_ms(p / 100.0))).collect(),
-        output_tokens_per_sec: summary.output_tokens_per_sec,
-        goodput: summary.goodput,
-        dropped: summary.dropped,
-        health: summary.health.clone(),
-        requests_per_sec: summary.requests_per_sec,
-        failures_per_sec: summary.failures_per_sec,
-        avg_content_bytes: summary.avg_content_bytes,
-        avg_input_tokens: summary.tokens.avg_input,
-        avg_output_tokens: summary.tokens.avg_output,
-        total_input_tokens: summary.tokens.total_input,
-        total_output_tokens: summary.tokens.total_output,
-        cache_reads: summary.cache_reads,
-        tier_mismatches: summary.tier_mismatches,
-        cache_contaminated: summary.cache_contaminated,
-        warm_misses: summary.warm_misses,
-        client_stalled: summary.client_stalled,
-        prompts: summary.prompts,
-        blocked: summary.blocked.clone(),
-        implausible: summary.implausible,
-        errors: errors(summary),
-        slo_verdict: slo::word(&slo),
+        axes: axes(cell),
         slo,
-        validity: summary.validity.key(),
-        warnings: warnings::view(manifest, summary, turns),
         shown: Shown {
             average: text::ms_or_nothing(latency.mean_ms),
             min: text::ms_or_nothing(latency.min_ms),
@@ -305,31 +124,24 @@ pub(super) fn view(
         },
         facts: facts(summary),
         timings: timing::tables(summary, caption(manifest, summary), further),
-        stages: summary.stages.iter().map(stage).collect(),
         stage_rows: timing::stages(summary),
         tokens: tokens(summary),
-        cost: cost::cell(&summary.spend),
         costs: cost::entries(summary),
         measured: measured(manifest, summary, turns),
         machines: machines::of_cell(manifest, summary),
         page: page::view(frame, summary),
         history: summary.history.clone(),
         histogram: summary.histogram.clone(),
+        result,
     }
 }
 
-fn errors(summary: &CellSummary) -> Vec<ErrorView> {
-    let time = |seconds: f64| timestamp::iso((seconds * 1e3) as u64);
-    let view = |error: &crate::stats::ErrorCount| ErrorView {
-        class: error.class.clone(),
-        message: error.message.clone(),
-        pattern: error.pattern.clone(),
-        count: error.count,
-        first_seen: time(error.first_s),
-        last_seen: time(error.last_s),
-        hint: class::hint(&error.class, &error.message).unwrap_or_default().to_owned(),
-    };
-    summary.errors.iter().map(view).collect()
+fn axes(cell: &Cell) -> Vec<Entry> {
+    AXES.iter()
+        .map(|axis| (axis.label, (axis.get)(cell)))
+        .filter(|(_, value)| *value != AxisValue::Absent)
+        .map(|(label, value)| Entry::new(label, value.to_string()))
+        .collect()
 }
 
 fn facts(summary: &CellSummary) -> Vec<Entry> {
@@ -381,18 +193,6 @@ fn caption(manifest: &Manifest, summary: &CellSummary) -> String {
         n => format!("; {n} more were cut off and enter the percentiles as \"at least this long\" (Kaplan-Meier)"),
     };
     format!("Of {} {who}, {window}{cut_off}", latency.n)
-}
-
-fn stage(stage: &StageSummary) -> StageView {
-    StageView {
-        start_s: stage.start_ms / 1e3,
-        length_s: stage.length_ms / 1e3,
-        users: stage.users,
-        rate: stage.rate,
-        counts: CountsView::of(stage.counts),
-        latency: Numbers::of(&stage.latency, &[]),
-        requests_per_sec: stage.requests_per_sec,
-    }
 }
 
 fn tokens(summary: &CellSummary) -> Vec<Entry> {

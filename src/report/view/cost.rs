@@ -4,29 +4,8 @@ use super::cell::Entry;
 use super::text;
 use crate::prices::Unpriced;
 use crate::record::manifest::Manifest;
-use crate::stats::{CellSummary, Spend, Summary};
+use crate::stats::{CellSummary, Summary};
 use crate::units::Usd;
-use serde::Serialize;
-
-/// Cost of one cell, all parts known.
-#[derive(Debug, Serialize)]
-pub(crate) struct CostView {
-    /// US dollars with eight decimals, for all requests including ramp, drain and priming requests.
-    pub(crate) usd: String,
-    /// The same amount as a number, US dollars.
-    pub(crate) total: f64,
-    /// US dollars per 1,000 replies.
-    pub(crate) per_1k_requests: Option<f64>,
-    /// US dollars per million output tokens, including the cost of the prompts.
-    pub(crate) per_1m_output_tokens: Option<f64>,
-}
-
-pub(super) fn cell(spend: &Spend) -> Option<CostView> {
-    let known = spend.known()?;
-    let (usd, total) = (known.to_string(), known.as_f64());
-    let (per_1k_requests, per_1m_output_tokens) = (spend.per_1k_requests(), spend.per_1m_output_tokens());
-    Some(CostView { usd, total, per_1k_requests, per_1m_output_tokens })
-}
 
 /// Returns the cost entries of a cell's page.
 pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {

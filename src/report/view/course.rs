@@ -171,7 +171,7 @@ pub(super) fn errors(summary: &Summary, cells: &[CellView], failures: &[Failure]
     // Each with the last cell that was counted.
     let mut classes: Keyed<(&str, &str), (ErrorClass, Option<usize>)> = Keyed::default();
     for (index, error) in
-        cells.iter().enumerate().flat_map(|(index, cell)| cell.errors.iter().map(move |error| (index, error)))
+        cells.iter().enumerate().flat_map(|(index, cell)| cell.result.errors.iter().map(move |error| (index, error)))
     {
         let new = || ErrorClass {
             class: error.class.clone(),

@@ -24,7 +24,7 @@ pub(crate) struct Failure {
 /// come last.
 pub(super) fn view(cells: &[CellView]) -> Vec<Failure> {
     let mut failures: Keyed<(&str, &str), Failure> = Keyed::default();
-    for (cell, error) in cells.iter().flat_map(|cell| cell.errors.iter().map(move |error| (cell, error))) {
+    for (cell, error) in cells.iter().flat_map(|cell| cell.result.errors.iter().map(move |error| (cell, error))) {
         let failure = failures.entry((&error.class, &error.pattern), || Failure {
             class: error.class.clone(),
             message: error.message.clone(),

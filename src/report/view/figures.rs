@@ -195,7 +195,7 @@ fn throughput(pool: &Pool) -> Bar {
 /// Returns the bar of a percentile with its interval. If the percentile is too uncertain, the bar has no value and its
 /// label gives the reason.
 fn percentile(pool: &Pool, p: f64) -> Bar {
-    use crate::stats::percentile::Quality;
+    use crate::result::Quality;
     let percentile = pool.latency.percentile(p);
     let label = text::percentile(percentile, pool.latency.observations());
     let shown = percentile.filter(|percentile| percentile.quality != Quality::TooFew);

@@ -1,6 +1,7 @@
 //! Warnings of all cells by kind, each with its cells and the text of the first as an example.
 
 use super::cell::CellView;
+use crate::result::Validity;
 use crate::units::Keyed;
 use serde::Serialize;
 
@@ -26,15 +27,14 @@ pub(super) fn view(cells: &[CellView]) -> Vec<WarningGroup> {
         group.cells.push(cell.id.clone());
     };
     for cell in cells {
-        match cell.validity.as_str() {
-            "not_run" => put("not_run", cell, "not run".into()),
-            excluded if excluded.starts_with("unsupported") => {
-                put("unsupported", cell, format!("left out: {excluded}"));
-            }
-            excluded if excluded.starts_with("refused") => put("refused", cell, format!("left out: {excluded}")),
-            _ => {}
+        let validity = &cell.result.validity;
+        match validity {
+            Validity::NotRun => put("not_run", cell, "not run".into()),
+            Validity::Unsupported(_) => put("unsupported", cell, format!("left out: {validity}")),
+            Validity::Refused(_) => put("refused", cell, format!("left out: {validity}")),
+            Validity::Ok | Validity::Aborted | Validity::Invalid(_) => {}
         }
-        for warning in &cell.warnings {
+        for warning in &cell.result.warnings {
             put(warning.key, cell, warning.text.clone());
         }
     }

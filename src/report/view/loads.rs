@@ -9,8 +9,9 @@ use crate::matrix::AxisValue;
 use crate::matrix::rule::matches;
 use crate::plan::{Plan, RateMetric};
 use crate::report::charts::{Axis, Body, Figure, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series};
-use crate::stats::percentile::Quality;
-use crate::stats::{CellSummary, Latency, Summary, Validity};
+use crate::result::Validity;
+use crate::result::{Quality, Verdict};
+use crate::stats::{CellSummary, Latency, Summary};
 use crate::units::Keyed;
 use crate::verdict::price::is_p95;
 use std::collections::HashMap;
@@ -169,7 +170,7 @@ fn by_load(
                 _ => 0.0,
             };
             point.hollow = cell.validity != Validity::Ok;
-            let state = if point.hollow { format!(" ({})", cell.validity.key()) } else { String::new() };
+            let state = if point.hollow { format!(" ({})", cell.validity) } else { String::new() };
             let part = if part.is_empty() { String::new() } else { format!(" {part}") };
             point.tooltip = format!("{}, {}{part}: {}{state}", cell.cell.service_tier, load_name(cell), point.tooltip);
             panel.lines.entry(of, || Line { series: of, join, points: Vec::new() }).points.push(point);
@@ -266,15 +267,15 @@ fn highest(cells: &[(&CellSummary, &CellView)]) -> Vec<String> {
         tiers.entry(tier, || (tier, Vec::new())).1.push(entry);
     }
     let sentence = |(tier, of): TierCells| {
-        let mut of: Vec<_> = of.into_iter().filter(|(_, view)| !view.slo_verdict.is_empty()).collect();
+        let mut of: Vec<_> = of.into_iter().filter(|(_, view)| view.result.verdict.is_some()).collect();
         of.sort_by(|a, b| load(a.0).1.cmp(&load(b.0).1));
         let first = of.first()?;
         if matches!(load(first.0).1, AxisValue::Text(_)) {
             return None;
         }
-        let held = of.iter().take_while(|(_, view)| view.slo_verdict == "PASS").count();
+        let held = of.iter().take_while(|(_, view)| view.result.verdict == Some(Verdict::Pass)).count();
         let next = of.get(held).map(|(cell, view)| {
-            let (_, word) = super::overview::words(view.slo_verdict);
+            let (_, word) = super::overview::words(view.result.verdict);
             format!("{}: {word}", load_name(cell))
         });
         Some(match (held, next) {

@@ -15,12 +15,12 @@ mod machines;
 mod money;
 mod names;
 mod notices;
-mod numbers;
 mod overview;
 mod page;
 mod price;
 mod prompts;
 mod ran;
+mod result;
 pub(crate) mod slo;
 mod tables;
 pub(crate) mod text;
@@ -28,10 +28,9 @@ mod tiers;
 mod timing;
 mod warnings;
 
-pub(crate) use cell::{AxisView, CellView, ErrorView, StageView};
+pub(crate) use cell::CellView;
 pub(crate) use course::ErrorClass;
 pub(crate) use machines::{MachineRow, MachinesView};
-pub(crate) use numbers::Numbers;
 pub(crate) use overview::Overview;
 pub(crate) use price::PriceView;
 pub(crate) use ran::RanView;
@@ -42,7 +41,8 @@ use super::charts::Figure;
 use crate::record::damage::{Damage, QUARANTINE};
 use crate::record::manifest::Manifest;
 use crate::record::probe::ProbeResult;
-use crate::stats::{CellSummary, Summary, Validity};
+use crate::result::Validity;
+use crate::stats::{CellSummary, Summary};
 use crate::units::timestamp;
 use crate::verdict::slo::BoundResult;
 use serde::Serialize;
@@ -199,7 +199,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResu
             .cells
             .iter()
             .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
-            .map(|cell| format!("{}: {}", cell.cell.id, cell.validity.key()))
+            .map(|cell| format!("{}: {}", cell.cell.id, cell.validity))
             .collect(),
         notes: machines::notes(manifest, machines.as_ref())
             .into_iter()

@@ -6,8 +6,9 @@ use super::names::{self, LOADS, TIER};
 use super::overview::{context, load_name};
 use super::{cost, text};
 use crate::report::charts::{Axis, Body, Figure, Join, Line, LineFigure, LinePanel, Point, Scale, Series};
-use crate::stats::percentile::Quality;
-use crate::stats::{CellSummary, Summary, Validity};
+use crate::result::Quality;
+use crate::result::Validity;
+use crate::stats::{CellSummary, Summary};
 use crate::units::Keyed;
 use std::collections::HashMap;
 
@@ -94,7 +95,7 @@ fn point(cell: &CellSummary) -> Option<Point> {
     let unfit = match (&cell.validity, &why) {
         (Validity::Ok, Some(why)) => format!(" ({why})"),
         (Validity::Ok, None) => String::new(),
-        (validity, _) => format!(" ({})", validity.key()),
+        (validity, _) => format!(" ({validity})"),
     };
     let range = interval.map_or_else(String::new, |(low, high)| {
         format!(" (95 %: {} to {})", cost::shown(Some(low)), cost::shown(Some(high)))

@@ -2,8 +2,9 @@
 
 use super::cell::CellView;
 use super::{disturbances, text};
-use crate::stats::percentile::Quality;
-use crate::stats::{CellSummary, Summary, Validity};
+use crate::result::Quality;
+use crate::result::Validity;
+use crate::stats::{CellSummary, Summary};
 use serde::Serialize;
 
 /// Notice about some cells of a run.
@@ -94,7 +95,7 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
         (too_few && cell.counts.total > 0).then(|| format!("{} samples", cell.latency.observations()))
     });
     for (cell, view) in pairs() {
-        for warning in view.warnings.iter().filter(|warning| warning.key != "invalid") {
+        for warning in view.result.warnings.iter().filter(|warning| warning.key != "invalid") {
             let bad = cell.validity == Validity::Aborted && warning.key == "aborted";
             put(&mut notices, if bad { "bad" } else { "warn" }, warning.key, &view.id, &warning.text);
         }

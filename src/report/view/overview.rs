@@ -8,8 +8,9 @@ use super::tiers::TiersView;
 use super::{cost, text};
 use crate::matrix::{AXES, AxisValue, find_axis};
 use crate::record::manifest::Manifest;
-use crate::stats::percentile::Quality;
-use crate::stats::{CellSummary, Latency, Summary, Validity};
+use crate::result::Validity;
+use crate::result::{Quality, Verdict};
+use crate::stats::{CellSummary, Latency, Summary};
 use crate::units::{Keyed, duration};
 use serde::Serialize;
 use std::time::Duration;
@@ -115,12 +116,12 @@ pub(crate) struct MatrixValue {
 }
 
 /// Returns the CSS class and the displayed word of a verdict.
-pub(super) fn words(verdict: &str) -> (&'static str, &'static str) {
+pub(super) fn words(verdict: Option<Verdict>) -> (&'static str, &'static str) {
     match verdict {
-        "PASS" => ("pass", "pass"),
-        "FAIL" => ("fail", "fail"),
-        "INCONCLUSIVE" => ("unknown", "inconclusive"),
-        _ => ("plain", ""),
+        Some(Verdict::Pass) => ("pass", "pass"),
+        Some(Verdict::Fail) => ("fail", "fail"),
+        Some(Verdict::Inconclusive) => ("unknown", "inconclusive"),
+        None => ("plain", ""),
     }
 }
 
@@ -169,8 +170,8 @@ fn headline(summary: &Summary, cells: &[CellView], slo: &SloView) -> (&'static s
         };
         return ("", headline);
     }
-    let count = |word: &str| cells.iter().filter(|cell| cell.slo_verdict == word).count();
-    let (pass, fail, unknown) = (count("PASS"), count("FAIL"), count("INCONCLUSIVE"));
+    let count = |verdict| cells.iter().filter(|cell| cell.result.verdict == Some(verdict)).count();
+    let (pass, fail, unknown) = (count(Verdict::Pass), count(Verdict::Fail), count(Verdict::Inconclusive));
     let judged = pass + fail + unknown;
     let mut headline = format!("{pass} of {judged} {} {}", noun(judged), if pass == 1 { "passes" } else { "pass" });
     if fail > 0 {
@@ -286,7 +287,7 @@ impl GridBuilder {
 
 /// Returns the CSS class and the displayed word of a cell.
 fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
-    let (state, word) = words(view.slo_verdict);
+    let (state, word) = words(view.result.verdict);
     let unfit = match &cell.validity {
         Validity::Ok => return (state, word.into()),
         Validity::NotRun => "not run",
@@ -307,7 +308,7 @@ fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
     GridSquare {
         id: view.id.clone(),
         state,
-        word: words(view.slo_verdict).1.into(),
+        word: words(view.result.verdict).1.into(),
         unfit: if is_fit { String::new() } else { said },
         p95: reason.map_or_else(|| with_unit(shown.clone(), "ms"), str::to_owned),
         cost: cell.spend.per_1k_requests().map_or_else(String::new, |usd| format!("${}", cost::shown(Some(usd)))),
@@ -331,7 +332,8 @@ fn why(cell: &CellSummary, view: &CellView) -> String {
         let reason = if row.reason.is_empty() { String::new() } else { format!("; {}", row.reason) };
         format!("{} {} {}: measured {}{reason}", row.title, row.metric, row.bound, row.measured)
     };
-    let decided = view.slo.iter().filter(|row| row.verdict == view.slo_verdict && row.verdict != "PASS");
+    let decided =
+        view.slo.iter().filter(|row| Some(row.verdict) == view.result.verdict && row.verdict != Verdict::Pass);
     decided.map(row).collect::<Vec<_>>().join("; ")
 }
 
@@ -339,19 +341,23 @@ fn why(cell: &CellSummary, view: &CellView) -> String {
 type Value = fn(&CellSummary, &CellView) -> MatrixValue;
 
 const NUMBERS: [(&str, Value); 9] = [
-    ("requests", |_, view| plain(text::thousands(view.counts.total as f64, 0), Some(view.counts.total as f64))),
+    ("requests", |cell, _| plain(text::thousands(cell.counts.total as f64, 0), Some(cell.counts.total as f64))),
     ("failed", |cell, view| plain(view.shown.failure_rate.clone(), cell.counts.failure_rate())),
     ("p50, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.50)),
     ("p95, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.95)),
     ("95 % of p95, ms", |_, view| {
         let end = |end: Option<f64>| end.map_or_else(|| "open".into(), text::ms);
-        let known = view.latency.p95_low.is_some() || view.latency.p95_high.is_some();
-        let shown = format!("{} to {}", end(view.latency.p95_low), end(view.latency.p95_high));
-        plain(if known { shown } else { text::NOTHING.into() }, view.latency.p95_high)
+        let p95 = view.result.response_time.percentile(0.95);
+        let (low, high) = (p95.and_then(|p95| p95.low_ms), p95.and_then(|p95| p95.high_ms));
+        let is_known = low.is_some() || high.is_some();
+        let interval = format!("{} to {}", end(low), end(high));
+        plain(if is_known { interval } else { text::NOTHING.into() }, high)
     }),
     ("p99, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.99)),
-    ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.requests_per_sec)),
-    ("output tokens/s", |_, view| plain(text::rate(view.output_tokens_per_sec), view.output_tokens_per_sec)),
+    ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.result.requests_per_sec)),
+    ("output tokens/s", |_, view| {
+        plain(text::rate(view.result.output_tokens_per_sec), view.result.output_tokens_per_sec)
+    }),
     ("USD per 1,000", |cell, _| {
         let usd = cell.spend.per_1k_requests();
         plain(cost::shown(usd), usd)

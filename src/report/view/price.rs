@@ -5,7 +5,8 @@ use super::names::Coordinates;
 use super::overview::{context, load_name};
 use super::{cost, names, text};
 use crate::plan::Plan;
-use crate::stats::{ConfidenceInterval, Summary, Validity};
+use crate::result::Validity;
+use crate::stats::{ConfidenceInterval, Summary};
 use crate::units::Keyed;
 use crate::verdict::price::{CheapestOffer, MeetsLimit, OfferGroup, is_p95, limits, offer_groups};
 use serde::Serialize;
@@ -140,7 +141,7 @@ fn row(summary: &Summary, names: &Coordinates, group: &OfferGroup) -> PriceRow {
         let missing = || match (&cell.validity, cell.incomparable_reason()) {
             (Validity::Ok, Some(why)) => why,
             (Validity::Ok, None) => "no samples".into(),
-            (validity, _) => validity.key(),
+            (validity, _) => validity.to_string(),
         };
         OfferView {
             id: cell.cell.id.clone(),

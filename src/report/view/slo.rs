@@ -3,9 +3,10 @@
 use super::text;
 use crate::matrix::Cell;
 use crate::plan::{Bound, Goodput, Plan};
+use crate::result::Verdict;
 use crate::stats::{ConfidenceInterval, Summary};
 use crate::units::duration;
-use crate::verdict::slo::{BoundResult, Verdict};
+use crate::verdict::slo::BoundResult;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -20,8 +21,7 @@ pub(crate) struct SloRow {
     pub(crate) test_id: String,
     /// For example `p95`.
     pub(crate) metric: String,
-    /// `PASS`, `FAIL` or `INCONCLUSIVE`.
-    pub(crate) verdict: &'static str,
+    pub(crate) verdict: Verdict,
     /// CSS class of the verdict: `pass`, `fail` or `unknown`.
     pub(crate) state: &'static str,
     /// Reason of the verdict, if the numbers do not show it.
@@ -93,10 +93,9 @@ pub(super) fn view(plan: &Plan, summary: &Summary, results: &[BoundResult]) -> S
     }
 }
 
-/// Returns the worst verdict of a cell, or an empty string if no threshold applies to it.
-pub(super) fn word(rows: &[SloRow]) -> &'static str {
-    let has = |verdict: &Verdict| rows.iter().any(|row| row.verdict == verdict.key());
-    Verdict::ALL.iter().find(|verdict| has(verdict)).map_or("", |verdict| verdict.key())
+/// Returns the worst verdict of a cell; `None` if no threshold applies to it.
+pub(super) fn worst(rows: &[SloRow]) -> Option<Verdict> {
+    rows.iter().map(|row| row.verdict).min()
 }
 
 fn row(plan: &Plan, summary: &Summary, result: &BoundResult) -> SloRow {
@@ -109,8 +108,8 @@ fn row(plan: &Plan, summary: &Summary, result: &BoundResult) -> SloRow {
         title: slo.title(result.slo),
         test_id: cell.id.clone(),
         metric: bound.key(),
-        verdict: result.verdict.key(),
-        state: super::overview::words(result.verdict.key()).0,
+        verdict: result.verdict,
+        state: super::overview::words(Some(result.verdict)).0,
         reason: result.reason.clone(),
         bound: shown(bound),
         measured: measured.map_or_else(|| text::NOTHING.into(), |interval| number(bound, interval.value)),

@@ -1,6 +1,6 @@
 //! Formatting of numbers for people. A number that is too uncertain is replaced by the reason.
 
-use crate::stats::percentile::{Percentile, Quality};
+use crate::result::{Percentile, Quality};
 
 /// Text for a value that is not available.
 pub(crate) const NOTHING: &str = "n/a";

@@ -1,12 +1,13 @@
 //! Tiers compared with `default`, as numbers and as sentences.
 
 use super::text;
-use super::warnings::WarningView;
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Order;
 use crate::record::manifest::Manifest;
+use crate::result::Validity;
+use crate::result::WarningNote;
 use crate::stats::repeated::MissingValue;
-use crate::stats::{CellSummary, Stopped, Summary, Validity};
+use crate::stats::{CellSummary, Stopped, Summary};
 use crate::verdict::tiers::{Basis, Comparison, Contrast, NotCompared, Row, Side, Verdict, compare};
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -36,7 +37,7 @@ pub(crate) struct TierView {
     /// One row per metric.
     pub(crate) rows: Vec<TierRow>,
     /// Warnings about the comparison.
-    pub(crate) warnings: Vec<WarningView>,
+    pub(crate) warnings: Vec<WarningNote>,
 }
 
 /// One metric of a tier and of `default`.
@@ -125,7 +126,7 @@ fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
             .collect(),
         warnings: comparison
             .length_ratio
-            .map(|ratio| WarningView {
+            .map(|ratio| WarningNote {
                 key: "length",
                 text: format!(
                     "replies of {} are {ratio:.2}x as long as default's, in output tokens: a part of the difference in latency is length",

@@ -1,7 +1,8 @@
 //! Latencies of a cell as tables for people: one table per metric, one row per statistic.
 
 use super::text;
-use crate::stats::{CellSummary, Latency, StageSummary};
+use crate::result::Stage;
+use crate::stats::{CellSummary, Latency};
 use serde::Serialize;
 
 /// Latency table of one metric.
@@ -111,12 +112,12 @@ fn rows(latency: &Latency, further: &[f64]) -> Vec<TimingRow> {
 
 /// Returns the stages of a cell's load profile.
 pub(super) fn stages(summary: &CellSummary) -> Vec<StageRow> {
-    let row = |stage: &StageSummary| {
-        let seconds = |ms: f64| text::thousands(ms / 1e3, 1);
-        let shown = |p| text::percentile(stage.latency.percentile(p), stage.latency.observations());
+    let row = |stage: &Stage| {
+        let seconds = |s: f64| text::thousands(s, 1);
+        let shown = |p| text::percentile(stage.response_time.percentile(p).copied(), stage.response_time.samples);
         StageRow {
-            span: format!("{} s to {} s", seconds(stage.start_ms), seconds(stage.start_ms + stage.length_ms)),
-            load: match (stage.users, stage.rate) {
+            span: format!("{} s to {} s", seconds(stage.start_s), seconds(stage.start_s + stage.length_s)),
+            load: match (stage.users, stage.arrivals_per_sec) {
                 (Some(users), _) => format!("to {users} users"),
                 (_, rate) => format!("to {} requests/s", rate.unwrap_or(0.0)),
             },

@@ -2,26 +2,17 @@
 
 use super::disturbances;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
+use crate::result::{Validity, WarningNote};
 use crate::stats::machine::list_shards;
-use crate::stats::{CellSummary, Validity, Warning};
+use crate::stats::{CellSummary, Warning};
 use crate::units::pattern::pattern;
-use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Warning about the numbers of a cell.
-#[derive(Debug, Serialize)]
-pub(crate) struct WarningView {
-    /// Machine-readable kind.
-    pub(crate) key: &'static str,
-    /// Text for people.
-    pub(crate) text: String,
-}
-
 /// Returns the warnings of a cell: first the reason why it is INVALID, then why it stopped, then the others.
-pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRunReport]) -> Vec<WarningView> {
+pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRunReport]) -> Vec<WarningNote> {
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => {
-            Some(WarningView { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
+            Some(WarningNote { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
         }
         _ => None,
     };
@@ -32,13 +23,13 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRun
             summary
                 .warnings
                 .iter()
-                .map(|warning| WarningView { key: warning.key(), text: warning_text(*warning, manifest, summary) }),
+                .map(|warning| WarningNote { key: warning.key(), text: warning_text(*warning, manifest, summary) }),
         )
         .collect()
 }
 
 /// Returns why repetitions of a cell stopped early: one warning per kind, for any number of repetitions.
-fn stops(turns: &[&CellRunReport]) -> impl Iterator<Item = WarningView> {
+fn stops(turns: &[&CellRunReport]) -> impl Iterator<Item = WarningNote> {
     const REASONS: usize = 3;
     let kinds =
         [("failed_early", "ended early, and these numbers are of what ran until then"), ("aborted", "stopped early")];
@@ -53,7 +44,7 @@ fn stops(turns: &[&CellRunReport]) -> impl Iterator<Item = WarningView> {
             1 => String::new(),
             of => format!(" ({} of {of} repetitions)", reasons.len()),
         };
-        (!reasons.is_empty()).then(|| WarningView { key, text: format!("{what}: {}{times}", different.join("; ")) })
+        (!reasons.is_empty()).then(|| WarningNote { key, text: format!("{what}: {}{times}", different.join("; ")) })
     })
 }
 
