@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::executor::connect::NetworkSettings;
 use crate::executor::port::{Event, Gate, Refusal, Stop};
 use crate::executor::{Bedrock, Job, Target, execute};
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use crate::matrix::{Cell, Shard, expand};
 use crate::plan::AfterAbort;
 use crate::record::manifest::{Calibration, Paired, PercentileError};
@@ -191,7 +191,7 @@ fn run_load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Recor
         backlog: Arc::default(),
         prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
-        order: vec![Turn::new(0, 1)],
+        order: vec![PlannedRun::new(0, 1)],
         turns: vec![0],
         seed,
         cool_down: Duration::ZERO,

@@ -230,7 +230,7 @@ impl Writer {
                 self.manifest.turns.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
-            Event::TurnStarted { place, turn } => {
+            Event::CellRunStarted { place, run: turn } => {
                 // Write this before the first record of the attempt. From now on, records of earlier attempts do not
                 // count.
                 if self.manifest.order[place] != turn {

@@ -6,7 +6,7 @@ use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::{Estimate, estimate};
 use crate::matrix::Cell;
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use crate::plan::{Load, Plan};
 use crate::prompts::Prompts;
 use crate::record::dir::RunDir;
@@ -23,7 +23,7 @@ pub(super) struct ResumedRun {
     dir: RunDir,
     pub(super) manifest: Manifest,
     /// Order of the cell runs, with the attempts of the outstanding ones.
-    order: Vec<Turn>,
+    order: Vec<PlannedRun>,
     /// Places in `order` of the cell runs that are outstanding.
     pub(super) turns: Vec<usize>,
 }
@@ -231,7 +231,11 @@ impl ResumedRun {
 
     /// Returns the directory, the manifest as it is until the first record is written, the order of the cell runs, and
     /// the places in it of the outstanding ones.
-    pub(super) fn into_parts(self, resolved: &Resolved, now_ms: u64) -> (RunDir, Manifest, Vec<Turn>, Vec<usize>) {
+    pub(super) fn into_parts(
+        self,
+        resolved: &Resolved,
+        now_ms: u64,
+    ) -> (RunDir, Manifest, Vec<PlannedRun>, Vec<usize>) {
         let mut manifest = self.manifest;
         manifest.plan = resolved.plan.clone();
         manifest.origins = resolved.origins.clone();

@@ -472,7 +472,7 @@ fn manifest(
         prices: Prices::from_plan(plan).rows_for(cells),
         only: only.to_vec(),
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
-        order: order::turns(cells, &plan.load, seed),
+        order: order::execution_order(cells, &plan.load, seed),
         turns: Vec::new(),
         shards: None,
     }

@@ -25,7 +25,7 @@ impl ProgressTracker {
     /// limited to the longest duration of the load, because a load that hangs still emits seconds.
     pub(crate) fn count(&self, event: &Event) {
         match event {
-            Event::TurnStarted { turn, .. } => self.seconds_left.store(self.longest_s[turn.cell], Ordering::Relaxed),
+            Event::CellRunStarted { run, .. } => self.seconds_left.store(self.longest_s[run.cell], Ordering::Relaxed),
             Event::Second(_) => {
                 let take = |seconds: u64| seconds.checked_sub(1);
                 if self.seconds_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {

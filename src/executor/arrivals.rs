@@ -29,9 +29,9 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(shape: &LoadShape, arrivals: Arrivals, seed: u64, turn: usize) -> Self {
+    pub(super) fn new(shape: &LoadShape, arrivals: Arrivals, seed: u64, place: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(STREAMS | turn as u64);
+        rng.set_stream(STREAMS | place as u64);
         let mut schedule =
             Self { segments: shape.segments().to_vec(), arrivals, rng, segment: 0, before: 0.0, next: 0.0 };
         if arrivals == Arrivals::Poisson {

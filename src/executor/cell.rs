@@ -40,14 +40,14 @@ pub(super) async fn run_cell(
     emit: &EventSink,
     stop: &Stop,
 ) -> Result<CellRunReport, NotStarted> {
-    let turn = job.order[index];
-    let cell = &job.cells[turn.cell];
+    let run = job.order[index];
+    let cell = &job.cells[run.cell];
     // The time makes the text unique: a repeated run with the same seed must not hit the cache of the previous one.
     let nonce = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
     let nonce = if job.shard.is_part() { format!("{nonce}-{:x}", job.shard.index) } else { nonce };
     let part = cell.part(job.shard);
     let (shard, is_idle) = (part.unwrap_or(job.shard), part.is_none());
-    let mut prepared = Prepared::new(cell, &job.prompts[turn.cell], nonce, job.seed, turn.repetition);
+    let mut prepared = Prepared::new(cell, &job.prompts[run.cell], nonce, job.seed, run.repetition);
     prepared.keep_text = job.keep_text;
     let prepared = Arc::new(prepared);
     tracing::debug!(
@@ -62,7 +62,7 @@ pub(super) async fn run_cell(
         let prepared = Arc::clone(&prepared);
         let (bedrock, gate, emit) = (Arc::clone(bedrock), Arc::clone(gate), Arc::clone(emit));
         Arc::new(
-            CellRunState::new(bedrock, prepared, cell, turn, Instant::now(), clock, gate, emit)
+            CellRunState::new(bedrock, prepared, cell, run, Instant::now(), clock, gate, emit)
                 .with_job(job, index, shard, is_idle),
         )
     };
@@ -112,8 +112,8 @@ pub(super) async fn run_cell(
     };
     Ok(CellRunReport {
         test_id: cell.id.clone(),
-        repetition: turn.repetition,
-        attempt: turn.attempt,
+        repetition: run.repetition,
+        attempt: run.attempt,
         started_ms: clock.epoch_us(start) / 1_000,
         ended_ms: clock.epoch_us(ended) / 1_000,
         load_ms: ms(load),
@@ -210,7 +210,7 @@ struct Users {
     /// The shard whose users are started here; users of all shards are counted.
     shard: Shard,
     seed: u64,
-    turn: usize,
+    place: usize,
     /// Token that makes each active user leave (`None` for users of other shards); the last user leaves first.
     active: Vec<Option<CancellationToken>>,
     joined: u32,
@@ -218,8 +218,8 @@ struct Users {
 }
 
 impl Users {
-    fn new(state: &Arc<CellRunState>, shard: Shard, seed: u64, turn: usize) -> Self {
-        Self { state: Arc::clone(state), shard, seed, turn, active: Vec::new(), joined: 0, tasks: JoinSet::new() }
+    fn new(state: &Arc<CellRunState>, shard: Shard, seed: u64, place: usize) -> Self {
+        Self { state: Arc::clone(state), shard, seed, place, active: Vec::new(), joined: 0, tasks: JoinSet::new() }
     }
 
     /// Lets users join and leave until no further request may start.
@@ -243,7 +243,7 @@ impl Users {
     /// Starts a user. Returns the token that makes it leave.
     fn start(&mut self) -> CancellationToken {
         let leaving = self.state.deadline.closing.child_token();
-        self.tasks.spawn(run_user(Arc::clone(&self.state), self.joined, self.seed, self.turn, leaving.clone()));
+        self.tasks.spawn(run_user(Arc::clone(&self.state), self.joined, self.seed, self.place, leaving.clone()));
         leaving
     }
 }

@@ -1,6 +1,6 @@
 //! The executor's interface: the events it emits, the gate it consults, and how it is stopped.
 
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use crate::record::Record;
 use crate::record::manifest::{CellRunReport, FailedBound, Second};
 use crate::record::probe::ProbeResult;
@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A cell run has started.
-    TurnStarted {
+    CellRunStarted {
         /// Position in the execution order.
         place: usize,
         /// The cell, repetition and attempt.
-        turn: Turn,
+        run: PlannedRun,
     },
     /// A request of the load, or a priming request, has ended with any outcome.
     Ended {
@@ -53,7 +53,7 @@ impl Event {
                 Self::TurnEnded(report) => size_of::<CellRunReport>() + size_of_val(&report.series[..]),
                 Self::PreflightEnded(checked) => size_of_val(&checked[..]),
                 Self::SimulatorFound(name) => name.len(),
-                Self::TurnStarted { .. } | Self::Second(_) => 0,
+                Self::CellRunStarted { .. } | Self::Second(_) => 0,
             }
     }
 }

@@ -6,7 +6,7 @@ use super::prepared::Prepared;
 use super::run::{Clock, EventSink};
 use super::users::CellRunState;
 use crate::matrix::Cell;
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use crate::plan::CacheMode;
 use crate::prompts::Source;
 use std::sync::Arc;
@@ -44,14 +44,14 @@ pub(crate) async fn preflight(
             () = stop.drain.cancelled() => break,
             place = Arc::clone(&places).acquire_owned() => place,
         };
-        let turn = Turn { cell: *probe, repetition: 1, attempt: 1 };
+        let run = PlannedRun { cell: *probe, repetition: 1, attempt: 1 };
         let small = small(cell);
         let prepared = Prepared::new(&small, &Arc::new(Source::from_text(PROMPT)), String::new(), 0, 1);
         let mut state = CellRunState::new(
             Arc::clone(bedrock),
             Arc::new(prepared),
             &small,
-            turn,
+            run,
             Instant::now(),
             clock,
             Arc::clone(gate),

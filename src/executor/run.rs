@@ -4,7 +4,7 @@ use super::backlog::Backlog;
 use super::bedrock::Bedrock;
 use super::cell::{NotStarted, run_cell};
 use super::port::{Barrier, Event, Gate, RefusalReason, Stop};
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use crate::matrix::{Cell, Shard};
 use crate::plan::AfterAbort;
 use crate::prompts::Source;
@@ -23,7 +23,7 @@ pub(crate) struct Job {
     /// Prompts of each cell.
     pub(crate) prompts: Vec<Arc<Source>>,
     /// All cell runs of the run in order: random draws of a cell run depend on its position.
-    pub(crate) order: Vec<Turn>,
+    pub(crate) order: Vec<PlannedRun>,
     /// Positions of the cell runs to execute.
     pub(crate) turns: Vec<usize>,
     /// Seed of all random draws.
@@ -84,7 +84,7 @@ pub(crate) async fn execute(
     let (mut barrier_error, mut run_refusal) = (None, None);
     let mut has_run = false;
     for place in job.turns.iter().copied() {
-        let turn = job.order[place];
+        let run = job.order[place];
         if std::mem::take(&mut has_run) {
             tokio::select! {
                 () = tokio::time::sleep(job.cool_down) => {}
@@ -94,21 +94,21 @@ pub(crate) async fn execute(
         if stop.drain.is_cancelled() {
             break;
         }
-        if let Err(refusal) = gate.check_cell(turn.cell) {
+        if let Err(refusal) = gate.check_cell(run.cell) {
             // With several shards, the cell run must start, since the others wait for it at the barrier; it ends at once.
             if refusal.reason == RefusalReason::DailyQuotaExhausted && job.barrier.is_none() {
                 run_refusal.get_or_insert(format!("cells were skipped: {}", refusal.message));
                 continue;
             }
             // Only the last attempt of a cell run counts: an attempt that cannot send anything must not start.
-            if turn.attempt > 1 {
-                run_refusal = Some(format!("{} was not repeated: {}", job.cells[turn.cell].id, refusal.message));
+            if run.attempt > 1 {
+                run_refusal = Some(format!("{} was not repeated: {}", job.cells[run.cell].id, refusal.message));
                 break;
             }
         }
         has_run = true;
-        emit(Event::TurnStarted { place, turn });
-        gate.start_cell(turn.cell);
+        emit(Event::CellRunStarted { place, run });
+        gate.start_cell(run.cell);
         let report = match run_cell(&bedrock, &job, place, clock, &gate, &emit, stop).await {
             Ok(report) => report,
             Err(NotStarted::Stopped) => break,

@@ -98,7 +98,7 @@ fn job(plan: &Plan, shard: Shard) -> Job {
     Job {
         prompts: cells.iter().map(|_| Arc::new(Source::from_text("hello"))).collect(),
         turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
-        order: order::turns(&cells, &plan.load, 1),
+        order: order::execution_order(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,
         keep_text: plan.record.text,
@@ -117,7 +117,7 @@ async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<CellRu
         Arc::new(move |event: Event| match event {
             Event::Ended { record, .. } => received.lock().unwrap().0.push(*record),
             Event::TurnEnded(report) => received.lock().unwrap().1.push(*report),
-            Event::TurnStarted { .. }
+            Event::CellRunStarted { .. }
             | Event::Probed { .. }
             | Event::PreflightEnded(_)
             | Event::SimulatorFound(_)

@@ -9,7 +9,7 @@ use super::port::{Barrier, Event, Gate, Refusal, RefusalReason};
 use super::prepared::{Prepared, RequestNumber};
 use super::redact::redact_record;
 use super::run::{Clock, EventSink, Job};
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use crate::matrix::{Cell, Shard};
 use crate::record::manifest::Second;
 use crate::record::{ExclusionReason, Outcome, Phase, Record, class, is_blocked};
@@ -33,7 +33,7 @@ pub(super) struct CellRunState {
     prepared: Arc<Prepared>,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) emit: EventSink,
-    turn: Turn,
+    run: PlannedRun,
     cell: Cell,
     pub(super) start: Instant,
     pub(super) deadline: Deadline,
@@ -70,7 +70,7 @@ impl CellRunState {
         bedrock: Arc<Bedrock>,
         prepared: Arc<Prepared>,
         cell: &Cell,
-        turn: Turn,
+        run: PlannedRun,
         start: Instant,
         clock: Clock,
         gate: Arc<dyn Gate>,
@@ -81,7 +81,7 @@ impl CellRunState {
             prepared,
             gate,
             emit,
-            turn,
+            run,
             cell: cell.clone(),
             start,
             deadline: Deadline::new(start + cell.length()),
@@ -318,8 +318,8 @@ impl CellRunState {
             output_tokens: usage.output_tokens,
             total_tokens: usage.total_tokens,
             success: outcome == Outcome::Succeeded,
-            repetition: self.turn.repetition,
-            cell_attempt: self.turn.attempt,
+            repetition: self.run.repetition,
+            cell_attempt: self.run.attempt,
             shard: self.shard_index,
             user,
             seq,
@@ -389,12 +389,12 @@ impl CellRunState {
         let mut record = self.record_outside_load(index, Phase::Priming, reply);
         self.add_prompt(&mut record, RequestNumber::Priming(index));
         self.gate.settle(&record);
-        (self.emit)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
+        (self.emit)(Event::Ended { cell: self.run.cell, record: Box::new(record) });
     }
 
     /// Sends a pre-flight probe; returns `None` if the gate refuses it.
     pub(super) async fn probe(&self) -> Option<Record> {
-        let probe = self.turn.cell;
+        let probe = self.run.cell;
         if !self.wait_for_admission(|| self.gate.admit_probe(probe)).await {
             return None;
         }
@@ -411,7 +411,7 @@ impl CellRunState {
         let mut record = self.record(user, seq, intended, reply);
         self.add_prompt(&mut record, RequestNumber::Load(seq));
         self.gate.settle(&record);
-        (self.emit)(Event::Ended { cell: self.turn.cell, record: Box::new(record) });
+        (self.emit)(Event::Ended { cell: self.run.cell, record: Box::new(record) });
     }
 }
 
@@ -440,16 +440,16 @@ impl PreviousSample {
 }
 
 /// Returns the random generator of a user's think times, which does not depend on the shard.
-pub(super) fn think_time_rng(seed: u64, turn: usize, user: u32) -> ChaCha8Rng {
+pub(super) fn think_time_rng(seed: u64, place: usize, user: u32) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(THINK_STREAMS | (turn as u64) << 32 | u64::from(user));
+    rng.set_stream(THINK_STREAMS | (place as u64) << 32 | u64::from(user));
     rng
 }
 
 /// Runs one user until the load ends or the user leaves.
-pub(super) async fn run_user(state: Arc<CellRunState>, user: u32, seed: u64, turn: usize, leaving: CancellationToken) {
+pub(super) async fn run_user(state: Arc<CellRunState>, user: u32, seed: u64, place: usize, leaving: CancellationToken) {
     let _guard = ClosesOnPanic(&state.deadline);
-    let mut rng = think_time_rng(seed, turn, user);
+    let mut rng = think_time_rng(seed, place, user);
     state.users.fetch_add(1, Ordering::Relaxed);
     let joined_at = Instant::now();
     let mut intended = joined_at;

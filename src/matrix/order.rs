@@ -14,7 +14,7 @@ const STREAM: u64 = 1;
 
 /// One execution of a cell within a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Turn {
+pub(crate) struct PlannedRun {
     /// Index of the cell in matrix order.
     pub(crate) cell: usize,
     /// Repetition, from 1.
@@ -24,7 +24,7 @@ pub(crate) struct Turn {
     pub(crate) attempt: u32,
 }
 
-impl Turn {
+impl PlannedRun {
     /// Creates the first attempt.
     pub(crate) fn new(cell: usize, repetition: u32) -> Self {
         Self { cell, repetition, attempt: first_attempt() }
@@ -41,12 +41,12 @@ pub(crate) fn is_first(attempt: &u32) -> bool {
 }
 
 /// Returns the cell runs in order: `load.repetitions` independent orders, one after the other.
-pub(crate) fn turns(cells: &[Cell], load: &Load, seed: u64) -> Vec<Turn> {
+pub(crate) fn execution_order(cells: &[Cell], load: &Load, seed: u64) -> Vec<PlannedRun> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
     (1..=load.repetitions)
         .flat_map(|repetition| {
-            one_repetition(cells, load.order, &mut rng).into_iter().map(move |cell| Turn::new(cell, repetition))
+            one_repetition(cells, load.order, &mut rng).into_iter().map(move |cell| PlannedRun::new(cell, repetition))
         })
         .collect()
 }
@@ -97,9 +97,9 @@ mod tests {
         let cells = cells();
         for order in [Order::Blocked, Order::Random, Order::Matrix] {
             let load = Load { order, repetitions: 3, ..cells[0].load.clone() };
-            let turns = turns(&cells, &load, 7);
+            let order = execution_order(&cells, &load, 7);
             for repetition in 1..=3 {
-                let mut ran: Vec<_> = turns.iter().filter(|t| t.repetition == repetition).map(|t| t.cell).collect();
+                let mut ran: Vec<_> = order.iter().filter(|t| t.repetition == repetition).map(|t| t.cell).collect();
                 ran.sort_unstable();
                 assert_eq!(ran, (0..cells.len()).collect::<Vec<_>>());
             }
@@ -110,15 +110,15 @@ mod tests {
     fn blocked_order_keeps_the_tiers_of_a_context_adjacent() {
         let cells = cells();
         let load = Load { order: Order::Blocked, ..cells[0].load.clone() };
-        for block in turns(&cells, &load, 7).chunks(3) {
-            assert!(block.iter().all(|turn| context(&cells[turn.cell]) == context(&cells[block[0].cell])));
+        for block in execution_order(&cells, &load, 7).chunks(3) {
+            assert!(block.iter().all(|run| context(&cells[run.cell]) == context(&cells[block[0].cell])));
         }
     }
 
     #[test]
     fn same_seed_gives_the_same_order() {
         let cells = cells();
-        assert_eq!(turns(&cells, &cells[0].load, 7), turns(&cells, &cells[0].load, 7));
-        assert_ne!(turns(&cells, &cells[0].load, 7), turns(&cells, &cells[0].load, 8));
+        assert_eq!(execution_order(&cells, &cells[0].load, 7), execution_order(&cells, &cells[0].load, 7));
+        assert_ne!(execution_order(&cells, &cells[0].load, 7), execution_order(&cells, &cells[0].load, 8));
     }
 }

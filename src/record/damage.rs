@@ -84,10 +84,10 @@ pub(super) struct DamageLog {
 
 impl DamageLog {
     pub(super) fn new(manifest: &Manifest) -> Self {
-        let places = manifest.order.iter().enumerate().map(|(place, turn)| ((turn.cell, turn.repetition), place));
+        let places = manifest.order.iter().enumerate().map(|(place, run)| ((run.cell, run.repetition), place));
         Self {
             damage: Damage { cells: vec![CellDamage::default(); manifest.cells.len()], ..Damage::default() },
-            order: manifest.order.iter().map(|turn| (turn.cell, turn.attempt)).collect(),
+            order: manifest.order.iter().map(|run| (run.cell, run.attempt)).collect(),
             places: places.collect(),
             affected: vec![0; manifest.order.len() + 1],
             last: None,

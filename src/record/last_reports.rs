@@ -18,8 +18,8 @@ impl<'a> LastReports<'a> {
         let attempts: HashMap<(&str, u32), u32> = manifest
             .order
             .iter()
-            .filter(|turn| turn.attempt > 1)
-            .map(|turn| ((manifest.cells[turn.cell].cell.id.as_str(), turn.repetition), turn.attempt))
+            .filter(|run| run.attempt > 1)
+            .map(|run| ((manifest.cells[run.cell].cell.id.as_str(), run.repetition), run.attempt))
             .collect();
         let mut reports = Self { all: Vec::new(), by_cell: HashMap::new(), by_run: HashMap::new() };
         for report in &manifest.turns {

@@ -5,7 +5,7 @@ use super::disturbance::Disturbances;
 use super::last_reports::LastReports;
 use super::probe::{self, ExcludedCells, ProbeResult, ends_run};
 use crate::matrix::Cell;
-use crate::matrix::order::{self, Turn};
+use crate::matrix::order::{self, PlannedRun};
 use crate::plan::{Endpoint, Origins, Plan, Price};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -72,7 +72,7 @@ pub(crate) struct Manifest {
     /// The selected cells, in matrix order.
     pub(crate) cells: Vec<PlannedCell>,
     /// The realised order.
-    pub(crate) order: Vec<Turn>,
+    pub(crate) order: Vec<PlannedRun>,
     /// Reports of the cell runs in the order in which they ran; a cell run without a report did not start.
     pub(crate) turns: Vec<CellRunReport>,
     /// The shards of a sharded run.
@@ -277,7 +277,7 @@ pub(crate) struct CellRunReport {
     pub(crate) test_id: String,
     /// Counted from 1.
     pub(crate) repetition: u32,
-    /// See `Turn`.
+    /// See [`PlannedRun`].
     #[serde(default = "order::first_attempt", skip_serializing_if = "order::is_first")]
     pub(crate) attempt: u32,
     /// Epoch milliseconds of the first start.

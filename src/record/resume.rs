@@ -8,7 +8,7 @@ use super::manifest::{CellRunReport, Manifest};
 use super::owned::files_of_run;
 use super::read::{self, ReadError, RecordOwner, Records};
 use crate::files::Directory;
-use crate::matrix::order::Turn;
+use crate::matrix::order::PlannedRun;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -113,7 +113,7 @@ pub(crate) fn outstanding_runs(
     dir: &Path,
     manifest: &Manifest,
     is_rerun: impl Fn(&str) -> bool,
-) -> Result<(Vec<Turn>, Vec<usize>), ReadError> {
+) -> Result<(Vec<PlannedRun>, Vec<usize>), ReadError> {
     let mut seen: HashMap<(usize, u32), u32> = HashMap::new();
     let mut counts: HashMap<(usize, u32, u32), u64> = HashMap::new();
     for entry in Records::open(dir, manifest)? {
@@ -127,21 +127,21 @@ pub(crate) fn outstanding_runs(
     let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
     let mut order = manifest.order.clone();
     let mut places = Vec::new();
-    for (place, turn) in order.iter_mut().enumerate() {
-        let id = &manifest.cells[turn.cell].cell.id;
-        let report = reports.get(id, turn.repetition);
+    for (place, run) in order.iter_mut().enumerate() {
+        let id = &manifest.cells[run.cell].cell.id;
+        let report = reports.get(id, run.repetition);
         // An unsupported cell counts as done unless it is selected again.
         let is_complete = |report: &CellRunReport| {
-            let recorded = counts.get(&(turn.cell, turn.repetition, report.attempt)).copied().unwrap_or(0);
+            let recorded = counts.get(&(run.cell, run.repetition, report.attempt)).copied().unwrap_or(0);
             !report.end.is_incomplete() && recorded >= report.requests
         };
-        let done = report.is_some_and(is_complete) || excluded.is_unsupported(&manifest.cells[turn.cell].cell);
+        let done = report.is_some_and(is_complete) || excluded.is_unsupported(&manifest.cells[run.cell].cell);
         if done && !is_rerun(id) {
             continue;
         }
-        let seen = seen.get(&(turn.cell, turn.repetition)).copied().unwrap_or(0);
+        let seen = seen.get(&(run.cell, run.repetition)).copied().unwrap_or(0);
         let reported = report.map_or(0, |report| report.attempt);
-        turn.attempt = seen.max(reported) + 1;
+        run.attempt = seen.max(reported) + 1;
         places.push(place);
     }
     Ok((order, places))

@@ -16,7 +16,7 @@ mod summaries;
 use super::templates::Templates;
 use super::view::{View, build};
 use super::{FORMATS, Rendered};
-use crate::matrix::{expand, order::turns};
+use crate::matrix::{expand, order::execution_order};
 use crate::plan::{Origins, Plan};
 use crate::record::manifest::{CellRunEnd, CellRunReport, FORMAT, Machine, Manifest, PlannedCell, Second};
 use crate::record::{Connection, Outcome, Phase, Record};
@@ -95,7 +95,7 @@ pub(crate) fn manifest() -> Manifest {
         preflight: vec![],
         prices: crate::prices::Prices::from_plan(&plan).rows_for(&cells),
         only: vec![],
-        order: turns(&cells, &plan.load, 1),
+        order: execution_order(&cells, &plan.load, 1),
         turns: vec![
             report(0, CellRunEnd::Finished, None, 40),
             report(1, CellRunEnd::Finished, None, 80),
@@ -440,7 +440,7 @@ fn streams() -> (Manifest, Vec<(usize, Record)>) {
     plan.report.percentiles = vec![90.0, 99.5];
     plan.report.include_ramp = true;
     let cells = expand(plan);
-    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.order = execution_order(&cells, &plan.load, 1);
     manifest.turns.truncate(1);
     manifest.turns[0].test_id.clone_from(&cells[0].id);
     manifest.turns[0].dropped = 3;

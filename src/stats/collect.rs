@@ -122,8 +122,9 @@ impl<'a> Collector<'a> {
         if !counts {
             return;
         }
-        let asked = self.manifest.cells[cell].cell.service_tier != "none";
-        accumulator.unreported_tiers += u64::from(asked && record.success && record.resolved_service_tier.is_none());
+        let tier_requested = self.manifest.cells[cell].cell.service_tier != "none";
+        accumulator.unreported_tiers +=
+            u64::from(tier_requested && record.success && record.resolved_service_tier.is_none());
         accumulator.answered |= record.http_status.is_some();
         accumulator.implausible += u64::from(record.implausible_values.unwrap_or(0));
         let sample = Sample::from_record(record);

@@ -124,8 +124,11 @@ mod tests {
             let n = all.len() as f64;
             let mean = all.iter().map(|(ms, _)| ms.ln()).sum::<f64>() / n;
             let seen = (all.iter().map(|(ms, _)| (ms.ln() - mean).powi(2)).sum::<f64>() / n).sqrt();
-            let said = all.iter().map(|(_, error)| error).sum::<f64>() / n;
-            assert!((0.85..1.2).contains(&(said / seen)), "{name}: {said} said, {seen} seen");
+            let expected_error = all.iter().map(|(_, error)| error).sum::<f64>() / n;
+            assert!(
+                (0.85..1.2).contains(&(expected_error / seen)),
+                "{name}: {expected_error} computed, {seen} observed"
+            );
         };
         check("typical", &|location| location.typical_ms.zip(location.typical_error));
         check("p95", &|location| location.p95_ms.zip(location.p95_error));

@@ -182,7 +182,7 @@ mod tests {
             Sample { repetition: 2, ..sent(0, 700.0, 100.0) },
         ];
         end_together(&turns, &mut samples);
-        let said = samples.map(|sample| (sample.phase, sample.is_late));
+        let flags = samples.map(|sample| (sample.phase, sample.is_late));
         let (ramp, steady, drain) = (Phase::Ramp, Phase::Steady, Phase::Drain);
         let expected = [
             (steady, false),
@@ -193,7 +193,7 @@ mod tests {
             (drain, true),
             (steady, false),
         ];
-        assert_eq!(said, expected);
+        assert_eq!(flags, expected);
         let alone = [CellRunReport { load_ms: 600.0, ..turn() }];
         let mut samples = [sent(0, 700.0, 100.0)];
         end_together(&alone, &mut samples);

@@ -65,9 +65,9 @@ impl Tally {
     }
 }
 
-/// The hits among `n` that `hits` of `of` are.
-fn scaled(hits: u64, n: u64, of: u64, round: fn(f64) -> f64) -> u64 {
-    if n == of { hits } else { (round(hits as f64 * n as f64 / of as f64) as u64).min(n) }
+/// Returns the number of hits among `n` in proportion to `hits` of `total`.
+fn scaled(hits: u64, n: u64, total: u64, round: fn(f64) -> f64) -> u64 {
+    if n == total { hits } else { (round(hits as f64 * n as f64 / total as f64) as u64).min(n) }
 }
 
 /// Returns the largest p for which at most `hits` of `n` still have the chance `alpha`: a quantile of

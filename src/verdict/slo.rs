@@ -73,15 +73,15 @@ struct EarlyEnd<'a> {
 /// Returns the early end that this bound caused, if any.
 fn find_early_end<'a>(reports: &[&'a CellRunReport], slo: usize, metric: &str) -> Option<EarlyEnd<'a>> {
     let is_same_bound = |failed: &FailedBound| failed.slo == slo && failed.metric == metric;
-    let failed_bound = |turn: &&CellRunReport| turn.failed.as_ref().is_some_and(is_same_bound);
-    let ended = |turn: &&'a CellRunReport| {
-        let part = turn.machines().iter().find(failed_bound)?;
-        let others = turn.machines().iter().filter(|part| part.requests > 0 && !failed_bound(part));
+    let failed_bound = |report: &&CellRunReport| report.failed.as_ref().is_some_and(is_same_bound);
+    let ended = |report: &&'a CellRunReport| {
+        let part = report.machines().iter().find(failed_bound)?;
+        let others = report.machines().iter().filter(|part| part.requests > 0 && !failed_bound(part));
         let only_shard = part.shard.filter(|_| others.count() > 0);
         Some(EarlyEnd { reason: part.reason.as_deref().unwrap_or_default(), only_shard })
     };
-    let turns: Vec<EarlyEnd> = reports.iter().filter_map(ended).collect();
-    turns.iter().find(|ended| ended.only_shard.is_none()).or(turns.first()).copied()
+    let early_ends: Vec<EarlyEnd> = reports.iter().filter_map(ended).collect();
+    early_ends.iter().find(|ended| ended.only_shard.is_none()).or(early_ends.first()).copied()
 }
 
 fn verdict(

@@ -62,7 +62,7 @@ fn begun(index: u32, count: u32) -> Manifest {
         preflight: vec![],
         prices: vec![],
         only: vec![],
-        order: order::turns(&cells, &plan.load, 1),
+        order: order::execution_order(&cells, &plan.load, 1),
         turns: vec![],
         cells: cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect(),
         plan,
@@ -73,7 +73,7 @@ fn begun(index: u32, count: u32) -> Manifest {
 /// As above, with how its turns went; one that is nothing it has no report of.
 fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
     let mut manifest = begun(index, count);
-    let turn = |(turn, went): (&order::Turn, &Option<Went>)| {
+    let turn = |(turn, went): (&order::PlannedRun, &Option<Went>)| {
         let went = went.as_ref()?;
         Some(CellRunReport {
             test_id: manifest.cells[turn.cell].cell.id.clone(),

@@ -1,7 +1,7 @@
 //! What people read is bounded, however many cells, repetitions and kinds of errors a run has.
 
 use super::{Outcome, Record, bounded, built_in, manifest, record, records, view_of};
-use crate::matrix::{expand, order::turns};
+use crate::matrix::{expand, order::execution_order};
 use crate::plan::Slo;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest, PlannedCell};
 use crate::report::ci::{self, Kind};
@@ -20,7 +20,7 @@ fn many(cells: u32, error: impl Fn(u64) -> Option<(String, String)>) -> (Manifes
     plan.matrix.service_tiers = vec!["default".into(), "priority".into(), "flex".into()];
     plan.matrix.user_counts = (1..=cells / 3).collect();
     let cells = expand(plan);
-    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.order = execution_order(&cells, &plan.load, 1);
     let first = manifest.turns[0].clone();
     manifest.turns =
         cells.iter().map(|cell| CellRunReport { test_id: cell.id.clone(), requests: 5, ..first.clone() }).collect();

@@ -2,7 +2,8 @@
 //! journal; and that `--public` output does not identify the sender.
 
 use super::{
-    Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, evaluate, expand, turns,
+    Collector, FORMATS, Manifest, PlannedCell, Record, Rendered, View, build, built_in, evaluate, execution_order,
+    expand,
 };
 use super::{bounded, records};
 use crate::plan::{Layer, Origin};
@@ -36,7 +37,7 @@ fn plan_of(text: &str) -> Manifest {
     plan.request.stop_sequences = vec![text.into()];
     plan.request.additional_fields.insert(text.into(), text.into());
     let cells = expand(plan);
-    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.order = execution_order(&cells, &plan.load, 1);
     for (turn, cell) in manifest.turns.iter_mut().zip(&cells) {
         turn.test_id.clone_from(&cell.id);
         turn.reason = turn.reason.as_ref().map(|_| text.to_owned());

@@ -1,7 +1,7 @@
 //! `include_failures` changes the latencies that reports show, and nothing that is decided.
 
 use super::{FORMATS, Outcome, Record, View, build, built_in, evaluate, record, streams};
-use crate::matrix::{expand, order::turns};
+use crate::matrix::{expand, order::execution_order};
 use crate::record::manifest::{CellRunReport, Manifest, PlannedCell};
 use crate::report::ci::{self, Kind};
 use crate::report::html;
@@ -28,7 +28,7 @@ fn run(include_failures: bool) -> (Manifest, Vec<(usize, Record)>) {
         .unwrap(),
     ];
     let cells = expand(plan);
-    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.order = execution_order(&cells, &plan.load, 1);
     let first = manifest.turns[0].clone();
     manifest.turns = cells
         .iter()

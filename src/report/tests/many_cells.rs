@@ -1,7 +1,7 @@
 //! Runs of many cells: pictures of a bounded size, and no work that grows with the square of the cells.
 
 use super::{FORMATS, built_in, manifest, view_of};
-use crate::matrix::{expand, order::turns};
+use crate::matrix::{expand, order::execution_order};
 use crate::record::manifest::{CellRunEnd, Manifest, PlannedCell};
 use crate::report::view::View;
 use crate::report::{Rendered, ReportError, chart_files, charts};
@@ -16,7 +16,7 @@ fn unsent(models: usize, limits: u32) -> Manifest {
     matrix.max_tokens = (1..=limits).collect();
     matrix.user_counts = vec![2];
     let cells = expand(&manifest.plan);
-    manifest.order = turns(&cells, &manifest.plan.load, 1);
+    manifest.order = execution_order(&cells, &manifest.plan.load, 1);
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
     manifest.turns.clear();
     manifest.ended_ms = None;
@@ -111,7 +111,7 @@ fn a_panel_that_is_too_large_is_cut() {
     manifest.plan.matrix.prompt_sizes = (0..40).map(|prompt| format!("p{prompt}")).collect();
     let cells: Vec<_> =
         expand(&manifest.plan).into_iter().filter(|cell| cell.prompt_size == "p0" || cell.users == Some(1)).collect();
-    manifest.order = turns(&cells, &manifest.plan.load, 1);
+    manifest.order = execution_order(&cells, &manifest.plan.load, 1);
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
     let view: View = view_of(&manifest, &[]);
     let figure = |stem: &str| &view.charts.iter().find(|(known, _)| *known == stem).unwrap().1;

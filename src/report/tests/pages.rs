@@ -1,7 +1,7 @@
 //! What holds for every page: it brings all that it needs, and may run nothing else.
 
 use super::{built_in, files, manifest, record, view_of};
-use crate::matrix::{expand, order::turns};
+use crate::matrix::{expand, order::execution_order};
 use crate::plan::Api;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest, PlannedCell};
 use crate::record::{Outcome, Record};
@@ -33,7 +33,7 @@ fn run(models: usize, tiers: usize, prompts: usize, users: usize) -> (Manifest, 
     .map(|toml| toml::from_str(toml).unwrap())
     .to_vec();
     let cells = expand(plan);
-    manifest.order = turns(&cells, &plan.load, 1);
+    manifest.order = execution_order(&cells, &plan.load, 1);
     manifest.prices = crate::prices::Prices::from_plan(plan).rows_for(&cells);
     let (first, last) = (manifest.turns[0].clone(), cells.len() - 1);
     let turn = |(index, cell): (usize, &crate::matrix::Cell)| CellRunReport {

@@ -161,21 +161,21 @@ fn rounds(bank: &Bank, world: World, rounds: u64, rng: &mut ChaCha8Rng) -> Rates
             let rows = comparison.rows.iter().filter(|row| row.verdict == Verdict::Regressed);
             rows.map(|row| row.test_id.parse().unwrap()).collect()
         };
-        let mut told = compare(&base, &new);
-        let first = regressed(&told);
-        let suspects = told.rows.iter().filter(|row| row.verdict == Verdict::Suspect);
+        let mut comparison = compare(&base, &new);
+        let first = regressed(&comparison);
+        let suspects = comparison.rows.iter().filter(|row| row.verdict == Verdict::Suspect);
         let suspects: BTreeSet<usize> = suspects.map(|row| row.test_id.parse().unwrap()).collect();
         if !suspects.is_empty() {
             new.extend((1..SECOND_LOOK).map(|more| bank.session(K + more, Some(&suspects), &world, rng)));
-            told = compare(&base, &new);
+            comparison = compare(&base, &new);
         }
-        let both = regressed(&told);
+        let both = regressed(&comparison);
         let count = |holds: bool| if holds { share } else { 0.0 };
         rates.first += count(!first.is_empty());
         rates.both += count(!both.is_empty());
         rates.first_cell += count(first.contains(&0));
         rates.both_cell += count(both.contains(&0));
-        rates.improved += count(told.rows.iter().any(|row| row.verdict == Verdict::Improved));
+        rates.improved += count(comparison.rows.iter().any(|row| row.verdict == Verdict::Improved));
         rates.repeated += suspects.len() as f64 * share;
     }
     rates

@@ -50,7 +50,7 @@ fn manifest(run: &Run) -> Manifest {
     plan.load.test_duration = Duration::from_millis(100 * run.n);
     plan.report.include_ramp = true;
     let cells = expand(&plan);
-    let order = order::turns(&cells, &plan.load, run.seed);
+    let order = order::execution_order(&cells, &plan.load, run.seed);
     let turns: Vec<_> = order
         .iter()
         .map(|turn| {
