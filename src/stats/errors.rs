@@ -1,4 +1,4 @@
-//! The failures of a cell by kind: a class, and a message without what differs from request to request.
+//! Failures of a cell by kind: a class and a message pattern without the parts that differ between requests.
 
 use crate::record::class;
 use crate::result::ErrorCount;
@@ -6,13 +6,13 @@ use crate::units::pattern::pattern;
 use crate::units::timestamp;
 use std::collections::BTreeMap;
 
-/// Kinds of one cell that are counted separately. The messages of further ones are counted together, per class.
+/// Maximum number of kinds per cell. Further kinds are counted together, per class.
 pub(crate) const MAX_KINDS: usize = 100;
 
-/// The message of what is counted together.
+/// Message of the kinds that are counted together.
 pub(crate) const OTHER_MESSAGES: &str = "other messages";
 
-/// The longest class and message that are kept, in characters. A journal is untrusted input.
+/// Maximum length of a class and of a message, in characters. A journal is untrusted input.
 const LONGEST_CLASS: usize = 100;
 const LONGEST_MESSAGE: usize = 500;
 
@@ -24,7 +24,7 @@ pub(super) struct ErrorKinds {
 
 #[derive(Debug, Clone)]
 struct Kind {
-    /// `None` where messages differ.
+    /// `None` if messages differ.
     message: Option<String>,
     count: u64,
     first_s: f64,
@@ -57,7 +57,7 @@ impl ErrorKinds {
         }
     }
 
-    /// The kinds, the most frequent first. What is counted together comes last.
+    /// Returns the kinds, the most frequent first. Kinds that are counted together come last.
     pub(super) fn by_frequency(self) -> Vec<ErrorCount> {
         let time = |seconds: f64| timestamp::iso((seconds * 1e3) as u64);
         let count = |((class, pattern), kind): ((String, String), Kind)| {

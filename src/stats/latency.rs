@@ -114,7 +114,7 @@ impl Latency {
         }
     }
 
-    /// The percentile `p` (0 to 1); nothing without samples.
+    /// Returns the percentile `p` (0 to 1); `None` without samples.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
         self.curve.percentile(p)
     }
@@ -135,18 +135,18 @@ impl Latency {
         }
     }
 
-    /// The value of a percentile without its interval, milliseconds; see [`Curve::value`].
+    /// Returns the value of a percentile without its interval, milliseconds; see [`Curve::value`].
     pub(crate) fn value_ms(&self, p: f64) -> Option<f64> {
         self.curve.value(p)
     }
 
-    /// Its interval, each end missed with at most `tail`, milliseconds; see [`Curve::interval`].
+    /// Returns the interval of a percentile, milliseconds; see [`Curve::interval`].
     pub(super) fn interval(&self, p: f64, tail: f64) -> (Option<f64>, Option<f64>) {
         self.curve.interval(p, tail)
     }
 
-    /// A percentile with its interval as a threshold takes it: that requests were cut off says that
-    /// they took as long at least. Nothing without samples.
+    /// Returns a percentile with the interval that thresholds use: censored requests raise the lower end, because they
+    /// took at least as long. `None` without samples.
     pub(crate) fn percentile_interval(&self, p: f64) -> Option<ConfidenceInterval> {
         let percentile = self.curve.percentile(p)?;
         Some(ConfidenceInterval { value: percentile.value_ms, low: self.curve.at_least(p), high: percentile.high_ms })
@@ -162,13 +162,13 @@ impl Latency {
         self.curve.bins(top_ms, bins)
     }
 
-    /// All observations, those cut off too.
+    /// Returns the number of observations, including censored ones.
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()
     }
 }
 
-/// A stream's first content, in whatever of it; a stream that was cut before it had one lasted so long at least.
+/// Returns the time to a stream's first content. A stream that was cut before it gives a lower bound.
 fn first(sample: &Sample, came_ms: Option<f64>, population: Population) -> Option<(f64, bool)> {
     let ended = event(sample, population)?;
     let succeeded = sample.outcome == Outcome::Succeeded;
@@ -178,13 +178,13 @@ fn first(sample: &Sample, came_ms: Option<f64>, population: Population) -> Optio
     }
 }
 
-/// Whether mean, minimum and maximum take a sample: those that ended by themselves, and with
+/// Returns whether mean, minimum and maximum include a sample: those that were not cut off, and with
 /// `include_failures` those that ended at their timeout.
 fn is_timed(sample: &Sample, event: bool, population: Population) -> bool {
     event || (population == Population::Pooled && sample.timed_out)
 }
 
-/// Whether a sample is in a population, and if so whether its time is its true one.
+/// Returns whether the time of a sample is exact; `None` if the sample is not in the population.
 fn event(sample: &Sample, population: Population) -> Option<bool> {
     match (sample.outcome, population) {
         (Outcome::Succeeded, _) => Some(true),

@@ -16,21 +16,21 @@ pub(crate) const MIN_SAMPLES_P95: usize = 59;
 /// Location of a cell's latencies in one session.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Location {
-    /// Requests that they are of, those cut off too.
+    /// Number of requests, including censored ones.
     pub(crate) n: usize,
-    /// exp of the trimmed mean of ln(time), milliseconds; nothing where there are too few, or so much was cut
-    /// off that it lies beyond what was seen.
+    /// exp of the trimmed mean of ln(time), milliseconds; `None` if there are too few requests, or so many are censored
+    /// that it lies beyond the observed times.
     pub(crate) typical_ms: Option<f64>,
-    /// The 95th percentile by nearest rank, milliseconds; as above.
+    /// 95th percentile by nearest rank, milliseconds; `None` in the same cases.
     pub(crate) p95_ms: Option<f64>,
-    /// The standard error of the logarithm of the first that the session's requests alone give it,
+    /// Standard error of the logarithm of the typical time, from the requests of the session alone.
     pub(crate) typical_error: Option<f64>,
-    /// and of the second.
+    /// Standard error of the logarithm of p95, from the requests of the session alone.
     pub(crate) p95_error: Option<f64>,
 }
 
 impl Location {
-    /// Of a population of times.
+    /// Computes the location of a population of times.
     pub(crate) fn from_curve(curve: &Curve) -> Self {
         let n = curve.len();
         let typical = (n >= MIN_SAMPLES_TYPICAL).then(|| typical(curve)).flatten();
@@ -45,9 +45,9 @@ impl Location {
     }
 }
 
-/// exp of the mean over the middle ranks, and its standard error, by Winsor: the
-/// ends count as the last rank that is kept. Where requests were cut off the ranks are levels of the
-/// Kaplan-Meier curve, which without them are the ranks themselves.
+/// Returns exp of the mean over the middle ranks, and its winsorised standard error: values beyond the ends count as
+/// the last rank that is kept. With censored requests the ranks are levels of the Kaplan-Meier curve, which without
+/// them equal the ranks.
 fn typical(curve: &Curve) -> Option<(f64, f64)> {
     let n = curve.len();
     let cut = (n as f64 * TRIM + 1e-9) as usize;
@@ -62,8 +62,8 @@ fn typical(curve: &Curve) -> Option<(f64, f64)> {
     Some((mean.exp(), error))
 }
 
-/// Half of the distance between the percentiles that lie a standard error of the rank below and above; where so
-/// much was cut off that the upper one is not reached, the lower half stands for both.
+/// Returns half of the distance between the percentiles one standard error of the rank below and above. If so many
+/// requests are censored that the upper one is not reached, twice the lower half is used.
 fn tail_error(curve: &Curve, p95_ms: f64) -> Option<f64> {
     let of_rank = (0.95 * 0.05 / curve.len() as f64).sqrt();
     let low = curve.at(0.95 - of_rank).filter(|low| *low > 0.0)?;
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(of(100, 80).typical_ms, None, "a tenth may be trimmed, not a fifth");
     }
 
-    /// What the errors say is how locations of the same service differ.
+    /// The standard errors predict how locations of the same service differ.
     #[test]
     fn standard_errors_match_the_observed_variation() {
         use rand::SeedableRng;

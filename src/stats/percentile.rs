@@ -1,6 +1,6 @@
 //! Percentiles with their uncertainty. Formulas and thresholds are those of the measurement notes:
 //! nearest rank over raw values, Kaplan-Meier where requests were cut off, order statistics for the
-//! interval. Knows numbers only.
+//! interval. This module must not know records or cells.
 
 use crate::result::{Percentile, Quality};
 use statrs::distribution::{Binomial, DiscreteCDF};
@@ -8,28 +8,28 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 /// Probability outside a 95 % interval on either side.
 pub(crate) const TAIL: f64 = 0.025;
 
-/// One observation: a time, and whether the request ended there (`event`) or was only seen to last so long.
+/// One observation: a time, and whether the request ended then (`event`) or was censored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Observation {
     /// Milliseconds.
     pub(crate) ms: f64,
-    /// False where the request was cut off: its true time is longer.
+    /// False if the request was censored: its true time is longer.
     pub(crate) event: bool,
 }
 
 /// Empirical distribution of a population.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
-    /// Ascending; at equal times events come first (a cut-off request lasted at least as long).
+    /// In ascending order; at equal times events come first (a censored request lasted at least as long).
     sorted: Vec<Observation>,
-    /// Survival after each observation; empty without cut-off requests.
+    /// Survival after each observation; empty without censored requests.
     survival: Vec<f64>,
-    /// How many independent observations the sample is worth, for intervals.
+    /// Effective sample size: the equivalent number of independent observations.
     effective: f64,
 }
 
 impl Curve {
-    /// `in_order` is the population in the order of the starts, from which the autocorrelation is taken.
+    /// Creates a curve. `in_order` is the population in the order of the starts, which gives the autocorrelation.
     pub(crate) fn new(in_order: Vec<Observation>) -> Self {
         let effective = effective_size(&in_order);
         let mut sorted = in_order;
@@ -38,18 +38,18 @@ impl Curve {
         Self { sorted, survival, effective }
     }
 
-    /// Observations.
+    /// Returns the number of observations.
     pub(crate) fn len(&self) -> usize {
         self.sorted.len()
     }
 
-    /// The value at `p` alone, which costs little; the largest time seen where `p` is not reached.
+    /// Returns the value at `p` without its interval, which is cheap; the largest observed time if `p` is not reached.
     pub(crate) fn value(&self, p: f64) -> Option<f64> {
         let largest = self.sorted.last()?.ms;
         Some(self.at(p).unwrap_or(largest))
     }
 
-    /// The value at `p`, its interval and its worth; nothing without observations.
+    /// Returns the value at `p`, its interval and its quality; `None` without observations.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
         let largest = self.sorted.last()?.ms;
         let reached = self.at(p);
@@ -61,8 +61,8 @@ impl Curve {
         Some(Percentile { p, value_ms: reached.unwrap_or(largest), low_ms, high_ms, quality })
     }
 
-    /// How the times that are known lie between zero and `top_ms`: a count for each of so many bins of equal width,
-    /// and how many took longer.
+    /// Returns the histogram of the uncensored times up to `top_ms`: the count per bin of equal width, and the number
+    /// of longer times.
     pub(crate) fn bins(&self, top_ms: f64, bins: usize) -> (Vec<usize>, usize) {
         let (mut counts, mut beyond) = (vec![0; bins], 0);
         for observation in self.sorted.iter().filter(|observation| observation.event) {
@@ -74,15 +74,15 @@ impl Curve {
         (counts, beyond)
     }
 
-    /// The lower end of the interval of `p`, milliseconds; the largest time seen where the curve ends
-    /// below that level. Nothing where it is open.
+    /// Returns the lower end of the interval of `p`, milliseconds; the largest observed time if the curve ends below
+    /// that level; `None` if the end is open.
     pub(crate) fn at_least(&self, p: f64) -> Option<f64> {
         let largest = self.sorted.last()?.ms;
         let rank = self.ranks(p, TAIL).0?;
         Some(self.at(rank as f64 / self.sorted.len() as f64).unwrap_or(largest))
     }
 
-    /// The smallest time by which the share `p` has ended: nearest rank, or the Kaplan-Meier quantile.
+    /// Returns the smallest time by which the fraction `p` has ended: nearest rank, or the Kaplan-Meier quantile.
     pub(super) fn at(&self, p: f64) -> Option<f64> {
         let n = self.sorted.len();
         if self.survival.is_empty() {
@@ -93,15 +93,15 @@ impl Curve {
         self.sorted.get(index).map(|observation| observation.ms)
     }
 
-    /// The ends of the interval of `p` that misses with at most `tail` on either side, milliseconds; an
-    /// end that is not there is open.
+    /// Returns the ends of the interval of `p` with at most `tail` probability outside on either side, milliseconds;
+    /// `None` is an open end.
     pub(crate) fn interval(&self, p: f64, tail: f64) -> (Option<f64>, Option<f64>) {
         let n = self.sorted.len() as f64;
         let (low, high) = self.ranks(p, tail);
         (low.and_then(|rank| self.at(rank as f64 / n)), high.and_then(|rank| self.at(rank as f64 / n)))
     }
 
-    /// The ranks of its ends, widened for autocorrelation.
+    /// Returns the ranks of the interval's ends, widened for autocorrelation.
     fn ranks(&self, p: f64, tail: f64) -> (Option<usize>, Option<usize>) {
         let n = self.sorted.len();
         let effective = self.effective.floor().max(1.0) as usize;
@@ -117,12 +117,12 @@ impl Curve {
     }
 }
 
-/// The index of x_(ceil(n p)) among n > 0 ascending values, safe from `0.95 * 20 = 19.000000000000004`.
+/// Returns the index of x_(ceil(n p)) among n > 0 ascending values, robust to `0.95 * 20 = 19.000000000000004`.
 pub(super) fn nearest_rank(n: usize, p: f64) -> usize {
     ((n as f64 * p - 1e-9).ceil() as usize).clamp(1, n) - 1
 }
 
-/// Kaplan-Meier: S = prod(1 - `1/n_i`) over the events, `n_i` being those still running.
+/// Returns the Kaplan-Meier survival S = prod(1 - `1/n_i`) over the events, where `n_i` requests are still running.
 fn survival(sorted: &[Observation]) -> Vec<f64> {
     let n = sorted.len();
     let mut left = 1.0;
@@ -138,7 +138,7 @@ fn survival(sorted: &[Observation]) -> Vec<f64> {
         .collect()
 }
 
-/// n (1 - r1) / (1 + r1) where the lag-1 autocorrelation of the start-ordered series is positive.
+/// Returns n (1 - r1) / (1 + r1) if the lag-1 autocorrelation r1 of the start-ordered series is positive, n otherwise.
 fn effective_size(in_order: &[Observation]) -> f64 {
     let n = in_order.len() as f64;
     if in_order.len() < 3 {
@@ -152,7 +152,7 @@ fn effective_size(in_order: &[Observation]) -> f64 {
 }
 
 /// Returns the order-statistics interval: j the largest rank with BinomCDF(j-1; n, p) <= `tail`, k the smallest
-/// with BinomCDF(k-1; n, p) >= 1 - `tail`. A rank that does not exist is an open end.
+/// with BinomCDF(k-1; n, p) >= 1 - `tail`. `None` is an open end.
 fn order_statistics(n: usize, p: f64, tail: f64) -> (Option<usize>, Option<usize>) {
     let binomial = Binomial::new(p, n as u64).expect("a probability");
     let low = binomial.inverse_cdf(tail) as usize;
@@ -160,19 +160,19 @@ fn order_statistics(n: usize, p: f64, tail: f64) -> (Option<usize>, Option<usize
     ((low > 0).then_some(low), (high <= n).then_some(high))
 }
 
-/// The smallest n at which the interval of `p` has both ends. The upper end exists once `p^n <= TAIL`, the lower
-/// one once `(1 - p)^n <= TAIL`.
+/// Returns the smallest n at which the interval of `p` has both ends. The upper end exists if `p^n <= TAIL`, the lower
+/// one if `(1 - p)^n <= TAIL`.
 pub(crate) fn min_samples_for(p: f64) -> usize {
     smallest_n(p.max(1.0 - p), TAIL)
 }
 
-/// The smallest n with `base^n <= tail`.
+/// Returns the smallest n with `base^n <= tail`.
 fn smallest_n(base: f64, tail: f64) -> usize {
     (tail.ln() / base.ln()).ceil() as usize
 }
 
-/// The quality of a percentile of n observations: two-sided from the first n at which the interval has both ends,
-/// one-sided from the first n with `p^n <= 5 %`. For p99 that is 368 and 299, for p95 72 and 59.
+/// Returns the quality of a percentile of n observations: two-sided from the first n at which the interval has both
+/// ends, one-sided from the first n with `p^n <= 5 %`. For p99 that is 368 and 299, for p95 72 and 59.
 fn quality(n: usize, p: f64) -> Quality {
     if n >= min_samples_for(p) {
         Quality::Ok

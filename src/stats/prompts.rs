@@ -1,15 +1,15 @@
-//! How many distinct prompts a cell sent, and how often each: prompts that repeat may be answered from a cache.
+//! Number of distinct prompts of a cell and how often each was sent. Repeated prompts may be answered from a cache.
 
 use crate::record::Record;
 use crate::result::PromptUses;
 use std::collections::HashMap;
 use std::fmt;
 
-/// The most prompts that are counted apart. A data set has fewer lines; a journal may have been changed.
+/// Maximum number of distinct prompts that are counted. A data set has fewer lines; a journal may have been changed.
 const MAX_PROMPTS: usize = 1 << 20;
 
 impl PromptUses {
-    /// Whether a prompt of a data set was sent again.
+    /// Returns whether a prompt of a data set was sent more than once.
     pub(super) fn repeats_dataset(&self) -> bool {
         self.has_dataset && self.max > 1
     }
@@ -28,10 +28,10 @@ impl fmt::Display for PromptUses {
     }
 }
 
-/// Counts the prompts of a cell while records come in.
+/// Counts the prompts of a cell while records are read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PromptCounts {
-    /// By the name in a mix, and by the line of a data set: 0 for prompts that are not of one.
+    /// Uses by the name in a mix and by the line of a data set (0 for other prompts).
     by_name: HashMap<Option<String>, HashMap<u32, u64>>,
     known: usize,
 }

@@ -4,27 +4,27 @@
 use super::collect::Sample;
 use crate::record::Outcome;
 
-/// Shares of the successes that the latencies are of; nothing where there are none.
+/// Properties of the successes in the latencies; fractions are `None` without such replies.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Replies {
     /// Streams with content.
     pub(crate) streams: u64,
-    /// Those that began with reasoning.
+    /// Streams that began with reasoning.
     pub(crate) reasoned: u64,
-    /// The median of (TTFAT - TTFT) / E2E of those that reasoned and then answered.
+    /// Median of (TTFAT - TTFT) / E2E of streams that contain reasoning and an answer.
     pub(crate) reasoning_time_share: Option<f64>,
-    /// Streams whose reasoning was all that came: no text of an answer.
+    /// Streams that contain reasoning but no answer.
     pub(crate) without_answer: u64,
-    /// Streams that came all at once.
+    /// Streams whose content arrived in one burst.
     pub(crate) bursts: u64,
-    /// Replies, streams or not.
+    /// Replies, whether streamed or not.
     pub(crate) successes: u64,
-    /// Those that ended because `max_tokens` were reached.
+    /// Replies that were cut at `max_tokens`.
     pub(crate) cut: u64,
 }
 
 impl Replies {
-    /// Of the successes among the samples.
+    /// Computes the properties of the successes among the samples.
     pub(super) fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
         let mut replies = Self::default();
         let mut shares = Vec::new();
@@ -51,46 +51,46 @@ impl Replies {
         replies
     }
 
-    /// Streams that began with reasoning, over all streams.
+    /// Returns the fraction of streams that began with reasoning.
     pub(crate) fn reasoning_share(&self) -> Option<f64> {
         share(self.reasoned, self.streams)
     }
 
-    /// Streams that came all at once, over all streams.
+    /// Returns the fraction of streams that arrived in one burst.
     pub(crate) fn burst_share(&self) -> Option<f64> {
         share(self.bursts, self.streams)
     }
 
-    /// Replies that `max_tokens` cut, over all replies.
+    /// Returns the fraction of replies that were cut at `max_tokens`.
     pub(crate) fn cut_share(&self) -> Option<f64> {
         share(self.cut, self.successes)
     }
 
-    /// Some replies were cut and some were not: two lengths are in one latency. Where all are cut that
-    /// is often what was meant, and where next to none are, it moves nothing.
+    /// Returns whether cut and uncut replies are mixed, so that latencies contain two reply lengths. If all are cut,
+    /// that is often intended; if almost none are cut, the effect is negligible.
     pub(super) fn is_mixed(&self) -> bool {
         self.cut_share().is_some_and(|share| (MIXED..=1.0 - MIXED).contains(&share))
     }
 
-    /// A share of the streams that matters ended before the answer began.
+    /// Returns whether a relevant fraction of the streams ended before the answer began.
     pub(super) fn lacks_answers(&self) -> bool {
         self.without_answer > 0 && self.without_answer as f64 >= NO_ANSWER * self.streams as f64
     }
 }
 
-/// A share of replies that were cut, or were not, from which a cell is a mixture.
+/// Minimum fraction of cut, and of uncut, replies for a mixture.
 const MIXED: f64 = 0.01;
 
-/// A share of streams without an answer from which a cell carries a warning.
+/// Minimum fraction of streams without an answer for a warning.
 const NO_ANSWER: f64 = 0.01;
 
-/// Output tokens of the successes together.
+/// Returns the total output tokens of the successes.
 pub(super) fn output_tokens<'a>(samples: impl Iterator<Item = &'a Sample>) -> f64 {
     let succeeded = samples.filter(|sample| sample.outcome == Outcome::Succeeded);
     succeeded.filter_map(|sample| sample.output_tokens).fold(0.0, |sum, tokens| sum + f64::from(tokens))
 }
 
-/// The first token of a stream was not one of its answer.
+/// Returns whether the first token of a stream was not part of its answer.
 pub(super) fn has_reasoned(sample: &Sample) -> bool {
     sample.ttft_ms.is_some() && sample.ttfat_ms != sample.ttft_ms
 }

@@ -8,46 +8,46 @@ use crate::record::manifest::CellRunReport;
 use crate::result::LEVELS;
 use std::collections::{BTreeMap, VecDeque};
 
-/// What "now" covers in a time line, seconds.
+/// Length of the sliding window of a row, seconds.
 const NOW_S: f64 = 10.0;
 
-/// One second.
+/// One second of the history.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HistoryRow {
     /// Epoch seconds.
     pub(crate) epoch_s: u64,
-    /// From the start of its turn, seconds; a turn begins with 1.
+    /// Seconds from the start of the cell run, from 1.
     pub(crate) second: u64,
-    /// Users running.
+    /// Number of running users.
     pub(crate) users: u32,
-    /// Requests in flight; nothing where it is not known.
+    /// Requests in flight; `None` if unknown.
     pub(crate) in_flight: Option<u32>,
-    /// How late a 10 ms ticker of this machine was at worst, milliseconds.
+    /// Largest delay of a 10 ms ticker of this machine, milliseconds.
     pub(crate) ticker_ms: Option<f64>,
-    /// Ends in the last 10 s, per second.
+    /// Requests that ended in the last 10 s, per second.
     pub(crate) requests_per_sec: f64,
     /// Failures among them.
     pub(crate) failures_per_sec: f64,
-    /// Of the last 10 s, milliseconds; nothing where nothing ended.
+    /// Percentiles of the last 10 s, milliseconds; `None` if no request ended.
     pub(crate) percentiles_ms: Option<[f64; LEVELS.len()]>,
-    /// Ended since the cell's start.
+    /// Requests that ended since the cell's start.
     pub(crate) total_requests: u64,
     /// Failures among them.
     pub(crate) total_failures: u64,
-    /// Of all since the start, milliseconds.
+    /// Median of all requests since the start, milliseconds.
     pub(crate) total_median_ms: Option<f64>,
-    /// As above.
+    /// Mean of the same requests, milliseconds.
     pub(crate) total_mean_ms: Option<f64>,
-    /// As above.
+    /// Minimum of the same requests, milliseconds.
     pub(crate) total_min_ms: Option<f64>,
-    /// As above.
+    /// Maximum of the same requests, milliseconds.
     pub(crate) total_max_ms: Option<f64>,
-    /// Bytes of a body.
+    /// Mean size of a reply's body, bytes.
     pub(crate) total_content_bytes: Option<f64>,
 }
 
-/// The rows of all turns, one after the other. Times are of successes, with `include_failures` of the
-/// failed and throttled too, and of none that was in flight while this machine stood still.
+/// Returns the rows of all cell runs in sequence. Times are those of successes; with `include_failures` also those of
+/// failed and throttled requests. Requests in flight during a stall of this machine are excluded.
 pub(super) fn history(turns: &[CellRunReport], samples: &[Sample], include_failures: bool) -> Vec<HistoryRow> {
     turns.iter().flat_map(|turn| one_turn(turn, samples, include_failures)).collect()
 }
@@ -107,12 +107,12 @@ fn one_turn(turn: &CellRunReport, samples: &[Sample], include_failures: bool) ->
         .collect()
 }
 
-/// Length of a turn, rounded up. A manifest whose times are far apart and whose series is short says nothing of the
-/// seconds between: they take no memory.
+/// Returns the length of a cell run, rounded up. If the times of a manifest are far apart and its series is short, the
+/// seconds between them are unknown and take no memory.
 fn seconds(turn: &CellRunReport) -> u64 {
-    /// A turn that was killed left no series.
+    /// A killed cell run has no series.
     const UNSAMPLED: u64 = 7 * 86_400;
-    /// Seconds that a machine which stood still did not sample.
+    /// Seconds that were not sampled because the machine stood still.
     const SLACK: u64 = 3_600;
     let most = if turn.series.is_empty() { UNSAMPLED } else { turn.series.len() as u64 + SLACK };
     turn.ended_ms.saturating_sub(turn.started_ms).div_ceil(1_000).clamp(1, most)
@@ -131,7 +131,7 @@ fn percentiles(recent: &VecDeque<&Sample>, include_failures: bool) -> Option<[f6
     (n > 0).then(|| LEVELS.map(|p| times[nearest_rank(n, p)]))
 }
 
-/// Everything since the start of a turn.
+/// Totals since the start of a cell run.
 struct Total {
     requests: u64,
     failures: u64,

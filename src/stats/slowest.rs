@@ -10,11 +10,11 @@ const KEPT: usize = 10;
 /// A slow request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SlowRequest {
-    /// From its start to its end, milliseconds.
+    /// Response time, milliseconds.
     pub(crate) response_ms: f64,
-    /// From the start of its turn, milliseconds.
+    /// Start, milliseconds from the start of the cell run.
     pub(crate) start_ms: f64,
-    /// When it ended, epoch seconds.
+    /// End, epoch seconds.
     pub(crate) ended_s: f64,
     /// When in its cell's life it was sent.
     pub(crate) phase: Phase,

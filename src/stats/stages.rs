@@ -1,4 +1,4 @@
-//! The stages of a load profile, each summarised on its own.
+//! Statistics per stage of a load profile.
 
 use super::collect::Sample;
 use super::latency::{Latency, Population};
@@ -6,7 +6,7 @@ use crate::matrix::Cell;
 use crate::result::{Counts, Stage};
 use crate::units::ms;
 
-/// All stages; none for a cell without a profile. Repetitions are pooled.
+/// Returns all stages; empty for a cell without a profile. Repetitions are pooled.
 pub(super) fn summarise_stages(cell: &Cell, turns: usize, samples: &[Sample], population: Population) -> Vec<Stage> {
     let Some(profile) = &cell.profile else { return Vec::new() };
     profile

@@ -12,29 +12,29 @@ use crate::record::{ExclusionReason, Outcome, compact_shard};
 use crate::units::timestamp;
 use std::collections::HashMap;
 
-/// The ticker's period: a stall began at most so long before its tick was due, milliseconds.
+/// Period of the ticker: a stall began at most this long before its tick was due, milliseconds.
 pub(crate) const TICK_MS: f64 = 10.0;
 
-/// A stall of at most this length is never held against a request,
+/// A stall of at most this length excludes no request, milliseconds.
 const STALL_MS: f64 = 50.0;
 
-/// nor one of at most this share of the cell's p50.
+/// A stall of at most this fraction of the cell's p50 excludes no request.
 const STALL_SHARE: f64 = 0.05;
 
-/// A cell whose machine stood still for a larger share of its latency window is INVALID,
+/// A cell is INVALID if its machine stood still for more than this fraction of the latency window.
 const LATE_SHARE: f64 = 0.01;
 
-/// and so is one whose p50 or p95 the excluded requests move by more than this share.
+/// A cell is INVALID if the excluded requests move its p50 or p95 by more than this fraction.
 const MOVED_SHARE: f64 = 0.05;
 
-/// When the machines of a cell stood still, as far as it matters to the cell's requests.
+/// Stalls of the machines of a cell that are long enough to affect its requests.
 #[derive(Debug, Default)]
 pub(super) struct Stalls {
-    /// A stall of at most this length does not matter, milliseconds.
+    /// Stalls of at most this length are ignored, milliseconds.
     limit_ms: f64,
-    /// What the requests that they exclude would have moved most.
+    /// Percentile that the excluded requests would have moved most.
     moved: Option<PercentileShift>,
-    /// Ascending, by repetition and machine.
+    /// Stalls in ascending order, by repetition and machine.
     by_machine: HashMap<(u32, Option<u16>), Vec<Span>>,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct Stalls {
 struct Span {
     from_ms: f64,
     to_ms: f64,
-    /// The lengths of all spans before, milliseconds.
+    /// Total length of all earlier spans, milliseconds.
     before_ms: f64,
-    /// The latest end of this span and those before it: what is read from a file may overlap.
+    /// Latest end of this and all earlier spans. Spans that are read from a file may overlap.
     reaches_ms: f64,
 }
 
 impl Stalls {
-    /// Marks the samples that were in flight during a stall that matters.
+    /// Marks the samples that were in flight during a relevant stall.
     pub(super) fn exclude(turns: &[CellRunReport], samples: &mut [Sample]) -> Self {
         let is_calm = |part: &CellRunReport| part.disturbances.stalls.is_empty();
         if turns.iter().flat_map(CellRunReport::machines).all(is_calm) {
@@ -75,7 +75,7 @@ impl Stalls {
         stalls
     }
 
-    /// All stalls of these turns that may matter, whatever the p50 of their cell is.
+    /// Returns all stalls of these cell runs that may be relevant for any p50.
     pub(super) fn of_turns<'t>(turns: impl IntoIterator<Item = &'t CellRunReport>) -> Self {
         Self::longer_than(STALL_MS, turns)
     }
@@ -108,12 +108,12 @@ impl Stalls {
         }
     }
 
-    /// The percentile that the excluded requests would have moved most, if by more than 5 %.
+    /// Returns the percentile that the excluded requests would have moved most, if by more than 5 %.
     pub(super) fn percentile_shift(&self) -> Option<PercentileShift> {
         self.moved
     }
 
-    /// A stall of at most this length does not matter, milliseconds.
+    /// Stalls of at most this length are ignored, milliseconds.
     pub(super) fn limit_ms(&self) -> f64 {
         self.limit_ms
     }
@@ -131,13 +131,13 @@ impl Stalls {
         begun > 0 && spans[begun - 1].reaches_ms > start_ms
     }
 
-    /// How much of a request's time was stalled, milliseconds.
+    /// Returns the stalled part of a request's time, milliseconds.
     fn within(&self, sample: &Sample) -> f64 {
         let spans = self.spans(sample.repetition, sample.shard);
         stalled_ms(spans, sample.start_ms, sample.start_ms + sample.response_ms)
     }
 
-    /// For how much of a period of a repetition all machines stood still at least, milliseconds.
+    /// Returns a lower bound of the time in which all machines stood still in a period of a repetition, ms.
     pub(super) fn common_ms(&self, repetition: u32, from_ms: f64, to_ms: f64) -> f64 {
         let own = self.by_machine.iter().filter(|((owner, _), _)| *owner == repetition);
         own.map(|(_, spans)| stalled_ms(spans, from_ms, to_ms)).min_by(f64::total_cmp).unwrap_or(0.0)
@@ -152,25 +152,25 @@ fn stalled_ms(spans: &[Span], from_ms: f64, to_ms: f64) -> f64 {
     (until(to_ms) - until(from_ms)).max(0.0)
 }
 
-/// For how long a machine stood still while requests of the latency window were in flight.
+/// Stalls of a machine while requests of the latency window were in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Standstill {
-    /// Stalls that matter.
+    /// Number of relevant stalls.
     pub(crate) count: u64,
-    /// Their time together, suspension included, milliseconds.
+    /// Total length, suspension included, milliseconds.
     pub(crate) total_ms: f64,
-    /// The longest of them, milliseconds.
+    /// Longest stall, milliseconds.
     pub(crate) longest_ms: f64,
-    /// When it began, epoch milliseconds.
+    /// Start of the longest stall, epoch milliseconds.
     pub(crate) longest_at_ms: u64,
-    /// For how long of that time the machine was suspended, milliseconds.
+    /// Part of the total in which the machine was suspended, milliseconds.
     pub(crate) suspended_ms: f64,
-    /// There were more stalls than a manifest lists.
+    /// Whether there were more stalls than a manifest lists.
     is_partial: bool,
 }
 
 impl Standstill {
-    /// Of one machine; nothing if it never stood still for longer than the limit.
+    /// Computes the stalls of one machine; `None` if no stall exceeds the limit.
     pub(super) fn from_parts(parts: &[Part], window: &Window, limit_ms: f64) -> Option<Self> {
         let mut whole: Option<Self> = None;
         for Part { report, .. } in parts {
@@ -232,7 +232,7 @@ impl Standstill {
     }
 }
 
-/// `6.0 s`; below one second in milliseconds.
+/// Formats a length, for example `6.0 s`; in milliseconds below one second.
 fn seconds(ms: f64) -> String {
     if ms < 999.5 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1e3) }
 }
@@ -242,14 +242,14 @@ fn seconds(ms: f64) -> String {
 pub(super) struct PercentileShift {
     /// `p95`, `p95 of TTFT`.
     what: &'static str,
-    /// With the excluded requests, milliseconds.
+    /// Value with the excluded requests, milliseconds.
     with_ms: f64,
-    /// Without them; nothing if none is left.
+    /// Value without them, milliseconds; `None` if no request is left.
     without_ms: Option<f64>,
 }
 
 impl PercentileShift {
-    /// The percentile that they moved most, of response times and of the times to first token of streams.
+    /// Finds the percentile that they moved most, among response times and times to first token.
     pub(super) fn most(window: &Window, samples: &[Sample], population: Population, is_stream: bool) -> Option<Self> {
         let clean = || samples.iter().filter(|sample| window.includes(sample));
         let stalled = |sample: &&Sample| sample.unfit.is_none() || sample.unfit == Some(ExclusionReason::ClientStalled);
@@ -268,7 +268,7 @@ impl PercentileShift {
         (most.share() > MOVED_SHARE).then_some(most)
     }
 
-    /// By how much, over the value without them.
+    /// Returns the change as a fraction of the value without them.
     fn share(&self) -> f64 {
         match self.without_ms {
             Some(without_ms) if without_ms > 0.0 => (self.with_ms - without_ms).abs() / without_ms,
@@ -428,7 +428,7 @@ mod tests {
     }
 
     proptest! {
-        /// The index answers as a comparison with every stall does, for stalls of any order that may overlap.
+        /// The index gives the same result as a comparison with every stall, for stalls in any order that may overlap.
         #[test]
         fn the_index_agrees_with_a_comparison_with_every_stall(
             stalls in stall_list(),
@@ -446,7 +446,7 @@ mod tests {
             }
         }
 
-        /// Stalled time within a request is the sum over the stalls of what they have in common with it.
+        /// The stalled time of a request is the sum of its overlaps with the stalls.
         #[test]
         fn stalled_time_is_the_sum_of_the_common_parts(
             gaps in prop::collection::vec((1.0..500.0_f64, 1.0..500.0_f64), 0..20),

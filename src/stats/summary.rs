@@ -30,27 +30,27 @@ use crate::result::{Counts, ErrorCount, PromptUses, Stage, Tokens, Validity};
 use crate::units::{Keyed, Samples};
 use std::collections::BTreeMap;
 
-/// A share of cache reads among successes from which a cell carries a warning.
+/// Minimum fraction of cache reads among successes for a warning.
 const CACHE_READS: f64 = 0.01;
 
-/// The fewest requests from which idle time of users is reported.
+/// Minimum number of requests for a report of idle time of users.
 const IDLE_REQUESTS: u64 = 50;
 
-/// A share of streams that came all at once from which a cell carries a warning.
+/// Minimum fraction of burst streams for a warning.
 const BURSTS: f64 = 0.01;
 
 /// Statistics of a run.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    /// In matrix order, one for every cell of the manifest.
+    /// One entry per cell of the manifest, in matrix order.
     pub(crate) cells: Vec<CellSummary>,
-    /// The journal's last line had no end and is left out.
+    /// Whether the journal's last line is incomplete and was excluded.
     pub(crate) is_cut: bool,
-    /// What of the journal could not be used.
+    /// Parts of the journal that could not be used.
     pub(crate) damage: Damage,
-    /// What the pre-flight cost: it is in no cell.
+    /// Cost of the pre-flight, which is not part of any cell.
     pub(crate) preflight: Spend,
-    /// The run is in progress: more records may follow.
+    /// Whether the run is in progress, so that more records may follow.
     pub(crate) is_in_progress: bool,
     include_failures: bool,
 }
@@ -94,17 +94,17 @@ impl Tokens {
     }
 }
 
-/// One cell.
+/// Statistics of one cell.
 #[derive(Debug)]
 pub(crate) struct CellSummary {
     pub(crate) cell: Cell,
     /// All requests, ramp and drain included.
     pub(crate) counts: Counts,
-    /// An HTTP status came back for some request.
+    /// Whether any request received an HTTP status.
     pub(crate) answered: bool,
-    /// Which of them say something about latency.
+    /// Latency window.
     pub(crate) window: Window,
-    /// What every verdict is based on. Reports show [`Self::reported_latency`].
+    /// Response times on which all verdicts are based. Reports show [`Self::reported_latency`].
     pub(crate) latency: Latency,
     /// Latency of the successes only (`success_*`).
     pub(crate) success: Latency,
@@ -112,11 +112,11 @@ pub(crate) struct CellSummary {
     pub(crate) requests_per_sec: Option<f64>,
     /// Failures among them.
     pub(crate) failures_per_sec: Option<f64>,
-    /// Bytes of a reply's body.
+    /// Mean size of a reply's body, bytes.
     pub(crate) avg_content_bytes: Option<f64>,
-    /// Of the successes.
+    /// Tokens of the successes.
     pub(crate) tokens: Tokens,
-    /// What its requests cost.
+    /// Cost of its requests.
     pub(crate) spend: Spend,
     /// Response time from the send, in an open loop. Reports show [`Self::reported_service`].
     pub(crate) service: Option<Latency>,
@@ -124,29 +124,29 @@ pub(crate) struct CellSummary {
     pub(super) pooled: Option<PooledLatencies>,
     /// Time to the first content, of streams.
     pub(crate) ttft: Option<Latency>,
-    /// Time to the first content that is no reasoning, of streams some of which began with reasoning.
+    /// Time to the first content that is not reasoning, if some streams began with reasoning.
     pub(crate) ttfat: Option<Latency>,
     /// Time per output token, of streams.
     pub(crate) tpot: Option<Latency>,
     /// The longest time between two content events, of streams.
     pub(crate) chunk_gap: Option<Latency>,
-    /// What the replies in the window were like.
+    /// Properties of the replies in the window.
     pub(crate) replies: Replies,
     /// Output tokens of successes that ended inside the window, per second.
     pub(crate) output_tokens_per_sec: Option<f64>,
-    /// Requests that met every limit of `[goodput]`, per second of the window; nothing where none is set.
+    /// Requests that met every limit of `[goodput]`, per second of the window; `None` without limits.
     pub(crate) goodput: Option<f64>,
-    /// Starts that `max_in_flight` forbade, or that were overdue when the load ended.
+    /// Starts prevented by `max_in_flight`, or overdue when the load ended.
     pub(crate) dropped: u64,
     /// Requests per protocol.
     pub(crate) protocols: BTreeMap<String, u64>,
     /// Client health.
     pub(crate) health: Health,
-    /// The longest stall that a closed loop hid, milliseconds.
+    /// Longest stall of the service that a closed loop hides, milliseconds.
     pub(crate) stall_ms: Option<f64>,
     /// The stages of a load profile.
     pub(crate) stages: Vec<Stage>,
-    /// The phases of its life.
+    /// Phases of the cell.
     pub(crate) phases: Vec<PhaseSummary>,
     /// Uses of each prompt; `None` without requests.
     pub(crate) prompts: Option<PromptUses>,
@@ -156,21 +156,21 @@ pub(crate) struct CellSummary {
     pub(crate) histogram: Vec<u8>,
     /// Successes that report cache reads.
     pub(crate) cache_reads: u64,
-    /// Successes that name another tier than was asked for.
+    /// Successes served by another tier than requested.
     pub(crate) tier_mismatches: u64,
-    /// Successes that were to be cold and read from the cache.
+    /// Successes that should have been cold but read from the cache.
     pub(crate) cache_contaminated: u64,
-    /// Successes that were to be warm and read nothing from it.
+    /// Successes that should have been warm but did not read from the cache.
     pub(crate) warm_misses: u64,
     /// Requests of any outcome that were in flight while this machine stood still.
     pub(crate) client_stalled: u64,
-    /// How what the client saw beyond the service's own latency grew, if it did.
+    /// Growth of the client overhead with the load, if any.
     pub(crate) overhead: Option<OverheadGrowth>,
     /// Blocked replies by stop reason; they are successes.
     pub(crate) blocked: BTreeMap<String, u64>,
     /// Reported values that were dropped because they are implausible.
     pub(crate) implausible: u64,
-    /// The most frequent first.
+    /// Errors by kind, the most frequent first.
     pub(crate) errors: Vec<ErrorCount>,
     /// Whether the numbers may be used.
     pub(crate) validity: Validity,
@@ -180,14 +180,14 @@ pub(crate) struct CellSummary {
     pub(crate) missing: Option<String>,
     /// Warnings about the numbers.
     pub(crate) warnings: Vec<Warning>,
-    /// One row a second.
+    /// History, one row per second.
     pub(crate) history: Vec<HistoryRow>,
-    /// Successes that name no tier though one was asked for: they are taken as asked.
+    /// Successes that report no tier although one was requested; the requested tier is assumed.
     pub(crate) unreported_tiers: u64,
     pub(super) samples: Vec<Sample>,
-    /// How its turns went.
+    /// Reports of its cell runs.
     pub(super) turns: Vec<CellRunReport>,
-    /// By repetition: from the first start to the moment after which nothing new started.
+    /// Length of the load by repetition, from the first start until no further request started, milliseconds.
     pub(super) load_ms: BTreeMap<u32, f64>,
 }
 
@@ -198,18 +198,18 @@ impl CellSummary {
     }
 }
 
-/// Cells taken together.
+/// Pool of cells.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// The coordinates that they share, in the order asked for.
+    /// Shared coordinates, in the requested order.
     pub(crate) key: Vec<AxisValue>,
     /// All requests.
     pub(crate) counts: Counts,
-    /// As `CellSummary::reported_latency`, over the samples of all windows.
+    /// Response times as in `CellSummary::reported_latency`, over the samples of all windows.
     pub(crate) latency: Latency,
-    /// Of the successes.
+    /// Tokens of the successes.
     pub(crate) tokens: Tokens,
-    /// Ends inside the windows over the windows' lengths.
+    /// Requests that ended in the windows, divided by the total length of the windows.
     pub(crate) requests_per_sec: Option<f64>,
     /// Number of INVALID cells.
     pub(crate) invalid: usize,
@@ -235,7 +235,7 @@ impl Summary {
         self.groups(fields).into_iter().map(|(key, cells)| self.pool_of(key, &cells)).collect()
     }
 
-    /// The values that an axis takes over all cells, in matrix order.
+    /// Returns the values of an axis over all cells, in matrix order.
     pub(crate) fn values(&self, field: &str) -> Vec<AxisValue> {
         self.groups(&[field]).into_iter().flat_map(|(key, _)| key).collect()
     }
@@ -471,7 +471,7 @@ fn cell(
     }
 }
 
-/// Of the bodies that came.
+/// Returns the mean size of the received bodies, bytes.
 fn mean_bytes(samples: &[Sample]) -> Option<f64> {
     let (n, sum) = samples
         .iter()
@@ -488,13 +488,13 @@ pub(crate) fn required_samples(samples: Samples) -> usize {
     }
 }
 
-/// Whether limits are set that can be met: a reply that comes whole has no first token.
+/// Returns whether limits are set that can be met: a reply that is not streamed has no first token.
 fn has_goodput(cell: &Cell, goodput: &Goodput) -> bool {
     let of_streams = goodput.ttft.is_some() || goodput.tpot.is_some();
     !goodput.is_unset() && (cell.api == Api::ConverseStream || !of_streams)
 }
 
-/// Whether a request met every limit that is set. A late start counts against it.
+/// Returns whether a request met every limit. The delay of a late start is included.
 pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
     let late_ms = sample.response_ms - sample.service_ms;
     let meets = |limit: Option<std::time::Duration>, ms: Option<f64>| match (limit, ms) {

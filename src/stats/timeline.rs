@@ -6,10 +6,10 @@ use super::summary::Summary;
 use crate::record::manifest::CellRunReport;
 use crate::record::{ExclusionReason, Outcome};
 
-/// The most buckets that a time line has.
+/// Maximum number of buckets.
 const MOST: usize = 240;
 
-/// Bucket lengths that people can read, seconds.
+/// Readable bucket lengths, seconds.
 const LENGTHS: [f64; 16] =
     [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 14_400.0, 86_400.0];
 
@@ -18,51 +18,51 @@ const LENGTHS: [f64; 16] =
 pub(crate) struct Timeline {
     /// Seconds.
     pub(crate) bucket_s: f64,
-    /// From the first start on.
+    /// Buckets from the first start on.
     pub(crate) buckets: Vec<Bucket>,
-    /// In the order in which they ran.
+    /// Cell runs in execution order.
     pub(crate) turns: Vec<CellRunSpan>,
 }
 
-/// Where a turn is in a time line.
+/// Position of a cell run in a time line.
 #[derive(Debug)]
 pub(crate) struct CellRunSpan {
     /// Index into the cells.
     pub(crate) cell: usize,
-    /// From 1.
+    /// Repetition, from 1.
     pub(crate) repetition: u32,
-    /// Seconds of the time line.
+    /// Start, seconds of the time line.
     pub(crate) start_s: f64,
-    /// As above.
+    /// End, seconds of the time line.
     pub(crate) end_s: f64,
 }
 
-/// A bucket.
+/// Bucket of a time line.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bucket {
-    /// How long it is, seconds: the last one takes what is left, between half and one and a half of the others.
+    /// Length, seconds. The last bucket contains the remainder and is between 0.5 and 1.5 times as long as the others.
     pub(crate) covered_s: f64,
-    /// Successes that ended in it, without blocked replies.
+    /// Successes that ended in the bucket, without blocked replies.
     pub(crate) succeeded: u64,
-    /// Refused with 429.
+    /// Requests refused with HTTP 429.
     pub(crate) throttled: u64,
-    /// Refused with 503.
+    /// Requests refused with HTTP 503.
     pub(crate) overloaded: u64,
-    /// Failed otherwise.
+    /// Requests that failed with another error.
     pub(crate) failed: u64,
-    /// Cut off.
+    /// Censored requests.
     pub(crate) censored: u64,
-    /// Blocked replies that ended in it.
+    /// Blocked replies that ended in the bucket.
     pub(crate) blocked: u64,
-    /// The medians of the service's own time and of what came on top of it, over the successes that report
-    /// the former and are in the latencies of their cell, milliseconds.
+    /// Medians of the latency reported by the service and of the client overhead, over the successes that report the
+    /// former and are in the latencies of their cell, milliseconds.
     pub(crate) shares_ms: Option<(f64, f64)>,
-    /// The worst lateness of a send or of the ticker, milliseconds.
+    /// Largest delay of a send or of the ticker, milliseconds.
     pub(crate) lag_ms: Option<f64>,
 }
 
 impl Summary {
-    /// The time line of the run.
+    /// Computes the time line of the run.
     pub(crate) fn timeline(&self) -> Timeline {
         let mut turns: Vec<(usize, &CellRunReport)> = self
             .cells

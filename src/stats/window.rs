@@ -1,4 +1,4 @@
-//! The latency window: the requests that measure the settled cell.
+//! The latency window: the requests that measure the steady phase of a cell.
 
 use super::collect::Sample;
 use super::percentile::nearest_rank;
@@ -6,19 +6,19 @@ use crate::matrix::Cell;
 use crate::record::manifest::{CellRunEnd, CellRunReport};
 use crate::record::{ExclusionReason, Outcome};
 
-/// From when on a cell's requests count for latency, and for how long. A load profile has no ramp.
+/// Period in which the requests of a cell count for latency. A load profile has no ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Window {
-    /// From a turn's start, milliseconds: the ramp and one p95 of the successes, at most half of the test.
+    /// Start, milliseconds from that of the cell run: the ramp plus one p95 of the successes, at most half of the test.
     pub(crate) start_ms: f64,
-    /// Over all turns, seconds.
+    /// Total length over all cell runs, seconds.
     pub(crate) length_s: f64,
-    /// The limit of half of the test was not reached.
+    /// Whether the window starts before half of the test.
     pub(crate) settled: bool,
 }
 
 impl Window {
-    /// The window of a cell. Throughput counts ends inside it; latency takes what was sent in it.
+    /// Computes the window of a cell. Throughput counts requests that end in it; latency those that are sent in it.
     pub(super) fn new(cell: &Cell, turns: &[CellRunReport], samples: &[Sample], include_ramp: bool) -> Self {
         // The p95 of requests that waited for this machine, or were blocked, says nothing about how long the cell takes to
         // settle.
@@ -32,8 +32,8 @@ impl Window {
         Self { start_ms, length_s, settled }
     }
 
-    /// Whether a request was sent inside the window. One machine sends nothing after its end; of several, those that
-    /// go on when the first has ended are a part of the load, and measure another one.
+    /// Returns whether a request was sent in the window. With several machines, some continue after the first has
+    /// ended; they then apply only a part of the load, so their requests are excluded.
     pub(super) fn contains(&self, sample: &Sample) -> bool {
         sample.start_ms >= self.start_ms && !sample.is_late
     }
@@ -43,14 +43,14 @@ impl Window {
         self.contains(sample) && sample.unfit.is_none()
     }
 
-    /// Whether a request ended inside the window of its turn.
+    /// Returns whether a request ended in the window of its cell run.
     pub(super) fn ends_in(&self, sample: &Sample, load_ms: f64) -> bool {
         let ended_ms = sample.start_ms + sample.response_ms;
         sample.outcome != Outcome::Censored && (self.start_ms..=load_ms).contains(&ended_ms)
     }
 }
 
-/// How long a turn was meant to be: as planned, or as long as `requests` or `min_samples` made it.
+/// Returns the intended length of a cell run: as planned, or as determined by `requests` or `min_samples`.
 fn length_ms(cell: &Cell, turns: &[CellRunReport]) -> f64 {
     let planned = crate::units::ms(cell.load.test_duration);
     if cell.load.requests.is_none() && cell.load.min_samples.is_none() {
@@ -60,8 +60,8 @@ fn length_ms(cell: &Cell, turns: &[CellRunReport]) -> f64 {
     whole.map(|turn| turn.load_ms).min_by(f64::total_cmp).unwrap_or(planned)
 }
 
-/// From when on requests count, milliseconds from a turn's start, and whether the cell had settled by
-/// then: the ramp and one p95 of the successes' `times`, at most half of the turn's length.
+/// Returns the start of the window, milliseconds from the start of the cell run, and whether the cell was steady by
+/// then: the ramp plus one p95 of the successes' `times`, at most half of the length of the cell run.
 pub(crate) fn start(cell: &Cell, length_ms: f64, mut times: Vec<f64>, include_ramp: bool) -> (f64, bool) {
     if include_ramp || cell.profile.is_some() {
         return (0.0, true);
