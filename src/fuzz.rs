@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// What is strewn in.
+/// Texts that are inserted.
 const TOKENS: &[&str] = &[
     "\"",
     "'",
@@ -264,7 +264,7 @@ fn baselines(n: u32) {
     });
 }
 
-/// What a shard leaves in an exchange, and what is known of one that left nothing.
+/// Files of a shard in an exchange, and the description of a shard without files.
 fn exchanges(n: u32) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -39,7 +39,7 @@ pub(crate) struct CellDamage {
 
 impl Damage {
     /// Copies the damaged lines of the journal in `from` to [`QUARANTINE`] in `to`, as they are. An earlier copy is
-    /// replaced; nothing is written where no line is damaged.
+    /// replaced; nothing is written without damaged lines.
     ///
     /// # Errors
     /// If the journal cannot be read or the file cannot be written.

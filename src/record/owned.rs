@@ -70,7 +70,7 @@ pub(crate) fn files_of_run(manifest: &Manifest) -> Vec<String> {
     run_files(manifest.started_ms, ids, manifest.shards.is_some())
 }
 
-/// The first line of `plan.toml`: it shows that the file is no plan of the user's where no manifest is beside it.
+/// First line of `plan.toml`. It marks the file as ours if there is no manifest beside it.
 pub(crate) fn plan_note(run_id: &str) -> String {
     format!("# The resolved plan of the run {}, written by bedrock-plan.\n", clean(run_id))
 }

@@ -19,7 +19,7 @@ const MAX_LINE: u64 = 1 << 10;
 /// How much of the end of the file is read, bytes.
 const TAIL: u64 = 1 << 16;
 
-/// What a budget limits, as spent, reserved or allowed.
+/// Quantities that a budget limits, as spent, reserved or allowed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Amount {
     /// Left out in the file if it has no bound.
@@ -151,7 +151,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reservation {
     pub(crate) event: Event,
-    /// What the run has spent since its start is not more than this.
+    /// Upper bound of what the run has spent since its start.
     pub(crate) up_to: Amount,
     /// The next line does not raise the ceiling above this.
     pub(crate) next_up_to: Amount,

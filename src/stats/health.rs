@@ -37,8 +37,8 @@ pub(crate) struct Health {
     pub(crate) standstill: Option<Standstill>,
     /// The cell is INVALID because a machine stood still. Lag and CPU use are consequences.
     pub(crate) is_standstill_excessive: bool,
-    /// Jumps of the wall clock: the machine where several made the run, epoch milliseconds before it, and by how many
-    /// milliseconds.
+    /// Jumps of the wall clock: the machine (with several machines), epoch milliseconds before the jump, and its length
+    /// in milliseconds.
     pub(crate) clock_jumps: Vec<(Option<u32>, u64, f64)>,
     /// Why the cell is INVALID; empty if it is not.
     pub(crate) invalid: Vec<String>,

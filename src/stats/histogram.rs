@@ -47,7 +47,7 @@ impl Default for LatencyHistogram {
 }
 
 /// The successes of a cell's window as one interval of an `HdrHistogram` log, microseconds inside; the
-/// header's divisor makes its `Interval_Max` milliseconds. Nothing where nothing ran.
+/// header's divisor makes its `Interval_Max` milliseconds. Empty if nothing ran.
 pub(super) fn log<'a>(
     cell: &str,
     turns: &[CellRunReport],
@@ -85,7 +85,7 @@ mod tests {
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-    /// What a log's only interval holds.
+    /// Content of the only interval of a log.
     fn read(log: &[u8]) -> (String, Histogram<u64>) {
         let entry = IntervalLogIterator::new(log).map(Result::unwrap).find_map(|entry| match entry {
             LogEntry::Interval(interval) => Some(interval),

@@ -55,7 +55,7 @@ pub(super) fn between_halves(
     growth(first, second, p50_ms, OverheadReference::FirstHalf)
 }
 
-/// Compares each cell with the one that has the lowest load, where nothing else differs.
+/// Compares each cell with the cell that has the lowest load and is otherwise equal.
 pub(super) fn compare_loads(cells: &mut [CellSummary]) {
     let mut contexts: HashMap<Vec<String>, Vec<(f64, usize)>> = HashMap::new();
     for (index, summary) in cells.iter().enumerate() {

@@ -22,13 +22,13 @@ pub(crate) struct SlowRequest {
     pub(crate) outcome: Outcome,
     /// Why, where it did not succeed.
     pub(crate) class: String,
-    /// What AWS support asks for; empty where no reply came.
+    /// Request id for AWS support; empty without a reply.
     pub(crate) request_id: String,
     /// Of a stream, milliseconds.
     pub(crate) ttft_ms: Option<f64>,
     /// The service's own latency, milliseconds.
     pub(crate) server_ms: Option<i64>,
-    /// Tokens, where the reply said.
+    /// Tokens, if the reply reported them.
     pub(crate) output_tokens: Option<u64>,
     repetition: u32,
     shard: Option<u16>,

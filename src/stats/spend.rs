@@ -39,7 +39,7 @@ impl Spend {
         self.add_request(prices, (&cell.model_id, &cell.region_prefix, &cell.service_tier), record, counts);
     }
 
-    /// As above, by model, prefix and the tier that was asked.
+    /// The same amount by model, prefix and requested tier.
     pub(super) fn add_request(
         &mut self,
         prices: &Prices,

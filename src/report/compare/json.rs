@@ -29,140 +29,139 @@ pub(crate) fn schema() -> serde_json::Value {
     let mut schema =
         SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Document>().to_value();
     schema["title"] = "a comparison of bedrock-plan".into();
-    schema["properties"]["schema"] =
-        serde_json::json!({ "const": VERSION, "description": "The version of the format." });
+    schema["properties"]["schema"] = serde_json::json!({ "const": VERSION, "description": "Version of the format." });
     schema
 }
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Document<'a> {
-    /// The version of the format.
+    /// Version of the format.
     schema: u32,
-    /// The version of the tool.
+    /// Version of bedrock-plan.
     tool_version: &'a str,
-    /// What the plan is called.
+    /// Name of the plan.
     name: &'a str,
-    /// No Bedrock was asked in some session.
+    /// Whether some session used the simulator instead of Bedrock.
     simulated: bool,
-    /// The server of some session is neither AWS's nor the simulator; absent where none is.
+    /// Whether the server of some session is neither AWS nor the simulator; absent if false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     not_aws: bool,
-    /// A baseline's file, or the directory of a run, as it was named.
+    /// Baseline file or run directory, as given by the user.
     against: &'a str,
-    /// There are verdicts: two runs beside each other have none.
+    /// Whether there are verdicts. A comparison of two runs has none.
     judged: bool,
-    /// Something regressed, and the baseline is good enough to fail by: exit code 99.
+    /// Whether a number regressed and the baseline allows a failure (exit code 99).
     fails: bool,
-    /// The sessions of the baseline, the oldest first.
+    /// Sessions of the baseline, the oldest first.
     baseline_sessions: Vec<Session<'a>>,
-    /// The new sessions, the oldest first.
+    /// New sessions, the oldest first.
     new_sessions: Vec<Session<'a>>,
-    /// One entry per cell and number.
+    /// One entry per cell and metric.
     rows: Vec<Row<'a>>,
-    /// What moved everything alike: a median over all cells per number.
+    /// Common drift: the median change over all cells, per metric.
     common_drift: Vec<Drift<'a>>,
-    /// Cells of one side that the other lacks.
+    /// Cells that only one side contains.
     unmatched: Vec<Unmatched<'a>>,
-    /// What to know about the sessions.
+    /// Warnings about the sessions.
     warnings: &'a [String],
-    /// What to do next.
+    /// Suggested next steps.
     next: Vec<Next<'a>>,
 }
 
-/// One run.
+/// One session: an independent run.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Session<'a> {
-    /// The run's id.
+    /// Id of the run.
     id: &'a str,
-    /// UTC: `2026-11-24T09:16:03Z`.
+    /// Start, UTC, for example `2026-11-24T09:16:03Z`.
     started: &'a str,
-    /// The version of the tool that measured it.
+    /// Version of bedrock-plan that measured it.
     tool_version: &'a str,
     /// `aws`, `simulated` or `url`.
     endpoint: &'a str,
-    /// The AWS region.
+    /// AWS region.
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<&'a str>,
-    /// Cells whose numbers may be used,
+    /// Number of cells whose numbers can be used.
     usable_cell_count: usize,
-    /// of so many.
+    /// Number of all cells.
     cell_count: usize,
 }
 
-/// One number of one cell.
+/// One metric of one cell.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Row<'a> {
-    /// The cell.
+    /// Id of the cell.
     test_id: &'a str,
-    /// What identifies it across runs.
+    /// Identifies the cell across runs.
     cell_hash: &'a str,
-    /// `typical` (the mean of ln(time) without the tenth at either end) or `p95`.
+    /// `typical` (the trimmed mean of ln(time), 10 % trimmed at either end) or `p95`.
     metric: &'a str,
-    /// `REGRESSED`, `SUSPECT`, `IMPROVED`, `INCONCLUSIVE` or `PASS`; left out where nothing is judged.
+    /// `REGRESSED`, `SUSPECT`, `IMPROVED`, `INCONCLUSIVE` or `PASS`; absent without verdicts.
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<&'a str>,
-    /// It fails the comparison.
+    /// Whether it fails the comparison.
     fails: bool,
-    /// Why, where the numbers do not say it.
+    /// Reason of the verdict, if the numbers do not show it.
     #[serde(skip_serializing_if = "str::is_empty")]
     reason: &'a str,
-    /// The geometric mean of the baseline's sessions, milliseconds.
+    /// Geometric mean of the baseline's sessions, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     base_ms: Option<f64>,
-    /// That of the new sessions, milliseconds.
+    /// Geometric mean of the new sessions, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     new_ms: Option<f64>,
-    /// New over base, less one.
+    /// New value divided by the baseline's, minus one.
     #[serde(skip_serializing_if = "Option::is_none")]
     change_share: Option<f64>,
-    /// The lower end of its 90 % interval,
+    /// Lower end of the 90 % interval of the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     change_low_share: Option<f64>,
-    /// and the upper one.
+    /// Upper end of the 90 % interval of the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     change_high_share: Option<f64>,
-    /// The smallest change that this comparison finds in four of five cases.
+    /// Minimum detectable effect at a power of 80 %.
     #[serde(skip_serializing_if = "Option::is_none")]
     visible_share: Option<f64>,
-    /// One-sided p of the first look.
+    /// One-sided p-value of the first look.
     #[serde(skip_serializing_if = "Option::is_none")]
     p_value: Option<f64>,
-    /// Each session of the baseline over their mean, less one.
+    /// Value of each baseline session divided by their mean, minus one.
     base_session_shares: &'a [f64],
-    /// Each new session over the same.
+    /// Value of each new session divided by the same mean, minus one.
     new_session_shares: &'a [f64],
 }
 
-/// What moved everything alike.
+/// Common drift of all cells.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Drift<'a> {
-    /// Of which number.
+    /// Name of the metric.
     metric: &'a str,
-    /// The median change.
+    /// Median change.
     change_share: f64,
-    /// Of so many cells.
+    /// Number of cells.
     cell_count: usize,
 }
 
-/// A cell that meets nothing.
+/// A cell without a counterpart.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Unmatched<'a> {
-    /// What it is called.
+    /// Id of the cell.
     test_id: &'a str,
-    /// Where it is: `new` or `baseline`.
+    /// Side that contains the cell: `new` or `baseline`.
     side: &'a str,
-    /// For people.
+    /// Settings that differ from the most similar cell.
     #[serde(skip_serializing_if = "str::is_empty")]
     differs: &'a str,
 }
 
-/// What to do next.
+/// Suggested next step.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Next<'a> {
-    /// For people.
+    /// Purpose of the step.
     why: &'a str,
-    /// To paste.
+    /// Commands to run.
     commands: &'a [String],
 }
 

@@ -123,7 +123,7 @@ impl Bank {
     }
 }
 
-/// What is simulated.
+/// Parameters of a simulation.
 #[derive(Debug, Clone, Copy)]
 struct World {
     sd: f64,
