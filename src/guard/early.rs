@@ -16,6 +16,7 @@ use crate::stats::LatencyHistogram;
 use crate::stats::proportion::Tally;
 use crate::stats::{Sample, interval, window};
 use crate::units::ms;
+use crate::units::rounded;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -198,7 +199,7 @@ fn refusal(watch: &WatchedBound, count: &BoundTally) -> Refusal {
 
 /// Rounds to six decimals, which removes artefacts of binary fractions.
 fn round_for_display(number: f64) -> f64 {
-    (number * 1e6).round() / 1e6
+    rounded(number, 6)
 }
 
 #[cfg(test)]

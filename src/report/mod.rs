@@ -89,6 +89,13 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.3}"))
 }
 
+/// Serializes a value as JSON with a final newline.
+fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, ReportError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| ReportError::Json(error.to_string()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Prefixes text that a spreadsheet would interpret as a formula, so that it stays text. Numbers, including negative
 /// ones, are unchanged.
 fn csv_text(text: String) -> String {

@@ -11,5 +11,6 @@ pub(crate) use cell::{
     CellResult, Client, ClientMeasurements, Coordinates, Cost, Counts, ErrorCount, PromptUses, Requests,
     ShardMeasurements, Stage, Tokens, WarningNote,
 };
-pub(crate) use times::{LEVELS, Percentile, Quality, Times};
+pub(crate) use number::{millionths, thousandths};
+pub(crate) use times::{LEVELS, Percentile, Quality, Times, reported_ranks};
 pub(crate) use validity::{Validity, Verdict};

@@ -1,32 +1,33 @@
 //! Rounding of numbers when they are serialised.
 
+use crate::units::rounded;
 use serde::{Serialize, Serializer};
 
-/// A number, or an optional one, that can be rounded to a multiple of `1 / steps`.
+/// A number, or an optional one, that can be rounded.
 pub(crate) trait Rounded: Copy + Serialize {
-    fn rounded(self, steps: f64) -> Self;
+    fn rounded(self, decimals: i32) -> Self;
 }
 
 impl Rounded for f64 {
-    fn rounded(self, steps: f64) -> Self {
-        (self * steps).round() / steps
+    fn rounded(self, decimals: i32) -> Self {
+        rounded(self, decimals)
     }
 }
 
 impl Rounded for Option<f64> {
-    fn rounded(self, steps: f64) -> Self {
-        self.map(|value| value.rounded(steps))
+    fn rounded(self, decimals: i32) -> Self {
+        self.map(|value| rounded(value, decimals))
     }
 }
 
 /// Serialises with three decimals, the precision of records.
 pub(crate) fn thousandths<T: Rounded, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    value.rounded(1e3).serialize(serializer)
+    value.rounded(3).serialize(serializer)
 }
 
 /// Serialises with six decimals, for shares and ratios.
 pub(crate) fn millionths<T: Rounded, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    value.rounded(1e6).serialize(serializer)
+    value.rounded(6).serialize(serializer)
 }
 
 /// Serialises a fraction as a percentage with three decimals.

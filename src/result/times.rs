@@ -29,6 +29,15 @@ pub(crate) struct Times {
     pub(crate) levels: [Option<f64>; LEVELS.len()],
 }
 
+/// Returns the percentile ranks (0 to 100) that reports show: p50, p90, p95, p99 and those that the plan requests.
+pub(crate) fn reported_ranks(further: &[f64]) -> Vec<f64> {
+    let mut ranks = vec![50.0, 90.0, 95.0, 99.0];
+    ranks.extend(further);
+    ranks.sort_by(f64::total_cmp);
+    ranks.dedup();
+    ranks
+}
+
 impl Times {
     /// Returns the value at one of [`LEVELS`], milliseconds.
     pub(crate) fn at(&self, level: f64) -> Option<f64> {

@@ -4,7 +4,7 @@ use super::collect::Sample;
 use super::interval::ConfidenceInterval;
 use super::percentile::{Curve, Observation};
 use crate::record::Outcome;
-use crate::result::{LEVELS, Percentile, Times};
+use crate::result::{LEVELS, Percentile, Times, reported_ranks};
 
 /// Population of a latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,10 +121,7 @@ impl Latency {
 
     /// Returns the times for reports. `further` contains percentile ranks, 0 to 100, in addition to p50, p90, p95, p99.
     pub(crate) fn times(&self, further: &[f64]) -> Times {
-        let mut ranks = vec![50.0, 90.0, 95.0, 99.0];
-        ranks.extend(further);
-        ranks.sort_by(f64::total_cmp);
-        ranks.dedup();
+        let ranks = reported_ranks(further);
         Times {
             samples: self.observations(),
             mean_ms: self.mean_ms,

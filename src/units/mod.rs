@@ -59,6 +59,12 @@ pub(crate) fn us_to_ms(us: u64) -> f64 {
     us as f64 / 1_000.0
 }
 
+/// Rounds to a number of decimals.
+pub(crate) fn rounded(value: f64, decimals: i32) -> f64 {
+    let steps = 10_f64.powi(decimals);
+    (value * steps).round() / steps
+}
+
 /// Formats a number, with an exponent if it is very large or very small.
 pub(crate) fn number(value: f64) -> String {
     let is_short = value == 0.0 || !value.is_finite() || (1e-6..1e15).contains(&value.abs());

@@ -9,6 +9,7 @@ use crate::record::hash;
 use crate::record::manifest::{Manifest, PlannedCell};
 use crate::result::Validity;
 use crate::stats::{CellSummary, Summary};
+use crate::units::rounded;
 use crate::units::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,12 +123,12 @@ fn hashed_settings(cell: &Cell, manifest: &Manifest) -> BTreeMap<String, Value> 
 
 /// Rounds to the precision of the file, so that a run does not change when it is written and read back.
 fn round_ms(ms: f64) -> f64 {
-    (ms * 1e3).round() / 1e3
+    rounded(ms, 3)
 }
 
 /// Rounds a standard error to the precision of the file.
 fn round_error(share: f64) -> f64 {
-    (share * 1e6).round() / 1e6
+    rounded(share, 6)
 }
 
 /// Returns why the numbers of a cell cannot be compared.

@@ -1,10 +1,11 @@
 //! `customSmallerIsBetter` of github-action-benchmark: a list of names with values for which less is better.
 
-use super::{json_bytes, rounded};
 use crate::report::ReportError;
 use crate::report::compare::CompareView;
+use crate::report::json_bytes;
 use crate::report::view::View;
 use crate::result::{CellResult, Quality, Validity};
+use crate::units::rounded;
 use serde::Serialize;
 
 /// One point of a line.
@@ -41,7 +42,7 @@ fn cell(cell: &CellResult, label: &str) -> Vec<Point> {
         value.map(|value| Point {
             name: format!("{} {what}", cell.test_id),
             unit: "ms",
-            value: rounded(value),
+            value: rounded(value, 3),
             range,
             extra: extra.clone(),
         })
@@ -51,7 +52,7 @@ fn cell(cell: &CellResult, label: &str) -> Vec<Point> {
     let failures = (counts.total > 0).then(|| Point {
         name: format!("{} failures", cell.test_id),
         unit: "%",
-        value: rounded(counts.failures() as f64 * 100.0 / counts.total as f64),
+        value: rounded(counts.failures() as f64 * 100.0 / counts.total as f64, 3),
         range: None,
         extra: extra.clone(),
     });
@@ -74,7 +75,7 @@ pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> 
         Some(Point {
             name: format!("{} {}", row.test_id, row.metric),
             unit: "ms",
-            value: rounded(row.new_ms?),
+            value: rounded(row.new_ms?, 3),
             range: None,
             extra: format!("{label}{verdict}{} against {}", row.shown.change, view.baseline),
         })

@@ -1,11 +1,11 @@
 //! `CloudWatch` embedded metric format: one line per cell. `CloudWatch` Logs converts each line to metrics with the
 //! plan, the cell and the endpoint as dimensions.
 
-use super::rounded;
 use crate::report::ReportError;
 use crate::report::compare::{CompareView, RowView};
 use crate::report::view::{CellView, View};
 use crate::result::{Quality, Validity, Verdict};
+use crate::units::rounded;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -103,7 +103,7 @@ fn one(dimensions: [&str; 3], at_ms: u64, facts: Map<String, Value>, metrics: &[
     );
     line.extend(facts);
     line.extend(DIMENSIONS.iter().zip(dimensions).map(|(name, value)| ((*name).to_owned(), json!(value))));
-    line.extend(known().map(|(name, _, value)| (name.to_owned(), json!(rounded(value)))));
+    line.extend(known().map(|(name, _, value)| (name.to_owned(), json!(rounded(value, 3)))));
     Value::Object(line)
 }
 

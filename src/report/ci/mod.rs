@@ -95,15 +95,3 @@ pub(crate) fn step_summary(markdown: &[u8], used: usize) -> Vec<u8> {
     }
     cut
 }
-
-/// Serializes a value as JSON with a final newline.
-fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, ReportError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| ReportError::Json(error.to_string()))?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-/// Rounds to three decimals, since further digits are noise.
-fn rounded(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
-}

@@ -1,6 +1,7 @@
 //! A comparison as text and numbers: verdicts, common drift, and suggested next steps.
 
 use crate::report::view::text;
+use crate::units::rounded;
 use crate::units::text::count;
 use crate::units::timestamp;
 use crate::verdict::baseline::Session;
@@ -332,8 +333,8 @@ fn context(row: &Row) -> Vec<Named> {
 fn row(row: &Row, scale: (f64, f64)) -> RowView {
     let of = |number: fn(&Change) -> f64| row.change.as_ref().map(number);
     // Further digits are noise and differ between machines.
-    let ms = |number: fn(&Change) -> f64| of(number).map(|ms| (ms * 1e3).round() / 1e3);
-    let share = |value: f64| (value * 1e6).round() / 1e6;
+    let ms = |number: fn(&Change) -> f64| of(number).map(|ms| rounded(ms, 3));
+    let share = |value: f64| rounded(value, 6);
     let interval = row.change.and_then(|change| change.interval);
     let visible = row.change.and_then(|change| change.minimum_detectable);
     let nothing = || text::NOTHING.to_owned();
@@ -376,7 +377,7 @@ fn row(row: &Row, scale: (f64, f64)) -> RowView {
 fn drift(drift: &Drift) -> DriftView {
     DriftView {
         metric: drift.metric.key(),
-        change: (drift.change * 1e6).round() / 1e6,
+        change: rounded(drift.change, 6),
         cells: drift.cells,
         shown: format!(
             "common drift of {}: {} (the median over {})",

@@ -1,20 +1,10 @@
-//! Converts a view to the types of `summary.json`. Rounds, and computes nothing.
+//! Converts a view to the types of `summary.json`. Computes nothing.
 
 use super::{Difference, Machine, Quantity, Run, Shards, Summary, Threshold, Tier, VERSION, Verdicts};
 use crate::report::view::View;
 use crate::report::view::slo::SloRow;
 use crate::report::view::{MachineRow, MachinesView, TierRow, TierView};
 use crate::result::Verdict;
-
-/// Three decimals: records have no more.
-fn round(value: f64) -> f64 {
-    (value * 1e3).round() / 1e3
-}
-
-/// Six: shares and ratios are small.
-fn fine(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
-}
 
 impl<'a> Summary<'a> {
     pub(super) fn of(view: &'a View) -> Self {
@@ -63,13 +53,10 @@ impl<'a> Shards<'a> {
                 os: &part.machine.os,
                 arch: &part.machine.arch,
                 cores_count: part.machine.cores,
-                cpu_quota_cores: part.machine.cpu_quota_cores.map(fine),
+                cpu_quota_cores: part.machine.cpu_quota_cores,
                 clock_synchronised: part.clock.map(|clock| clock.synchronised),
-                clock_max_error_ms: part
-                    .clock
-                    .filter(|clock| clock.synchronised)
-                    .map(|clock| round(clock.max_error_ms)),
-                late_ms: row.late_ms.map(round),
+                clock_max_error_ms: part.clock.filter(|clock| clock.synchronised).map(|clock| clock.max_error_ms),
+                late_ms: row.late_ms,
                 requests_count: row.requests,
                 end: &row.end,
             })
@@ -78,7 +65,7 @@ impl<'a> Shards<'a> {
             shards_count: machines.count,
             complete: machines.complete,
             missing: &machines.missing,
-            start_skew_ms: machines.start_skew_ms.map(round),
+            start_skew_ms: machines.start_skew_ms,
             parts: machines.rows.iter().filter_map(part).collect(),
         }
     }
@@ -87,9 +74,9 @@ impl<'a> Shards<'a> {
 impl<'a> Threshold<'a> {
     fn of(row: &'a SloRow) -> Self {
         let quantity = |value: f64| match row.unit {
-            "ms" => Quantity::Ms(round(value)),
-            "share" => Quantity::Share(fine(value)),
-            _ => Quantity::PerSec(round(value)),
+            "ms" => Quantity::Ms(value),
+            "share" => Quantity::Share(value),
+            _ => Quantity::PerSec(value),
         };
         Self {
             slo_number: row.number,
@@ -111,17 +98,17 @@ impl<'a> Tier<'a> {
     fn of(tier: &'a TierView) -> Self {
         let row = |row: &'a TierRow| {
             let quantity = |value: f64| match row.metric {
-                "output_tokens_per_sec" => Quantity::PerSec(round(value)),
+                "output_tokens_per_sec" => Quantity::PerSec(value),
                 "cost_per_1k_requests" => Quantity::UsdPer1kRequests(value),
-                _ => Quantity::Ms(round(value)),
+                _ => Quantity::Ms(value),
             };
             Difference {
                 metric: row.metric,
                 default: row.default.map(quantity),
                 tier: row.tier.map(quantity),
-                ratio: row.ratio.map(fine),
-                ratio_low: row.low.map(fine),
-                ratio_high: row.high.map(fine),
+                ratio: row.ratio,
+                ratio_low: row.low,
+                ratio_high: row.high,
                 verdict: row.verdict,
                 basis: &row.basis,
                 reason: &row.reason,

@@ -8,8 +8,8 @@ mod fill;
 
 use super::templates::Templates;
 use super::view::View;
-use super::{Rendered, ReportError};
-use crate::result::{CellResult, Verdict};
+use super::{Rendered, ReportError, json_bytes};
+use crate::result::{CellResult, Verdict, millionths, thousandths};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
@@ -19,10 +19,7 @@ const VERSION: u32 = 1;
 
 /// Renders one file.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
-    let mut bytes =
-        serde_json::to_vec_pretty(&Summary::of(view)).map_err(|error| ReportError::Json(error.to_string()))?;
-    bytes.push(b'\n');
-    Ok(vec![Rendered { path: "summary.json".into(), bytes }])
+    Ok(vec![Rendered { path: "summary.json".into(), bytes: json_bytes(&Summary::of(view))? }])
 }
 
 /// Returns the JSON Schema of the file.
@@ -106,7 +103,7 @@ struct Shards<'a> {
     /// Indices of the missing machines, from 0.
     missing: &'a [u32],
     /// Largest difference between the starts of a cell, each by the local clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "thousandths")]
     start_skew_ms: Option<f64>,
     /// Machines that are present, by index.
     parts: Vec<Machine<'a>>,
@@ -126,16 +123,16 @@ struct Machine<'a> {
     /// Number of cores that the process may use.
     cores_count: usize,
     /// CPU quota in cores, if it is smaller.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "millionths")]
     cpu_quota_cores: Option<f64>,
     /// Whether the clock is synchronised; absent if the system does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_synchronised: Option<bool>,
     /// Largest possible error of the clock; absent if unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "thousandths")]
     clock_max_error_ms: Option<f64>,
     /// Largest delay of a cell after the agreed start, by the local clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "thousandths")]
     late_ms: Option<f64>,
     /// Requests of the machine in all cells.
     requests_count: u64,
@@ -190,11 +187,11 @@ struct Threshold<'a> {
 #[serde(rename_all = "snake_case")]
 enum Quantity {
     /// Milliseconds.
-    Ms(f64),
+    Ms(#[serde(serialize_with = "thousandths")] f64),
     /// 0 to 1.
-    Share(f64),
+    Share(#[serde(serialize_with = "millionths")] f64),
     /// Per second.
-    PerSec(f64),
+    PerSec(#[serde(serialize_with = "thousandths")] f64),
     /// US dollars per thousand replies.
     UsdPer1kRequests(f64),
 }
@@ -224,13 +221,13 @@ struct Difference<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<Quantity>,
     /// Value of the tier divided by that of `default`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "millionths")]
     ratio: Option<f64>,
     /// Lower end of the ratio's interval.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "millionths")]
     ratio_low: Option<f64>,
     /// Upper end of the ratio's interval.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "millionths")]
     ratio_high: Option<f64>,
     /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference`, `not_compared`, `cheaper`, `dearer` or
     /// `same_price`.

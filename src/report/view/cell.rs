@@ -6,11 +6,10 @@ use super::machines::{self, MachineHealthRow};
 use super::page::{self, PageView};
 use super::slo::{SloRow, SloView};
 use super::timing::{self, StageRow, TimingTable};
-use super::{asked, disturbances, text};
-use crate::matrix::{AXES, AxisValue, Cell};
+use super::{asked, disturbances, names, text};
 use crate::plan::Arrivals;
 use crate::record::manifest::{CellRunReport, Manifest};
-use crate::result::CellResult;
+use crate::result::{CellResult, Coordinates};
 use crate::stats::CellSummary;
 use crate::stats::series::HistoryRow;
 use crate::units::duration;
@@ -101,13 +100,13 @@ pub(super) fn view(
 ) -> CellView {
     let cell = &summary.cell;
     let counts = summary.counts;
-    let latency = summary.reported_latency();
-    let shown = |p| text::percentile(latency.percentile(p), latency.observations());
     let slo = slo.of_cell(&cell.id);
     let result = super::result::cell(manifest, turns, further, &slo, summary);
+    let latency = &result.response_time;
+    let shown = |level| text::percentile_of_times(latency, level);
     CellView {
         id: cell.id.clone(),
-        axes: axes(cell),
+        axes: axes(&result.axes),
         slo,
         shown: Shown {
             average: text::ms_or_nothing(latency.mean_ms),
@@ -123,8 +122,8 @@ pub(super) fn view(
             cost_per_1k_requests: cost::usd(summary.spend.per_1k_requests()),
         },
         facts: facts(summary),
-        timings: timing::tables(summary, caption(manifest, summary), further),
-        stage_rows: timing::stages(summary),
+        timings: timing::tables(&result, caption(manifest, summary), further),
+        stage_rows: timing::stages(&result),
         tokens: tokens(summary),
         costs: cost::entries(summary),
         measured: measured(manifest, summary, turns),
@@ -136,12 +135,8 @@ pub(super) fn view(
     }
 }
 
-fn axes(cell: &Cell) -> Vec<Entry> {
-    AXES.iter()
-        .map(|axis| (axis.label, (axis.get)(cell)))
-        .filter(|(_, value)| *value != AxisValue::Absent)
-        .map(|(label, value)| Entry::new(label, value.to_string()))
-        .collect()
+fn axes(coordinates: &Coordinates) -> Vec<Entry> {
+    coordinates.0.iter().map(|(field, value)| Entry::new(names::label(field), value.to_string())).collect()
 }
 
 fn facts(summary: &CellSummary) -> Vec<Entry> {

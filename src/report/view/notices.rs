@@ -2,8 +2,7 @@
 
 use super::cell::CellView;
 use super::{disturbances, text};
-use crate::result::Quality;
-use crate::result::Validity;
+use crate::result::{Quality, Validity};
 use crate::stats::{CellSummary, Summary};
 use serde::Serialize;
 

@@ -8,9 +8,9 @@ use super::tiers::TiersView;
 use super::{cost, text};
 use crate::matrix::{AXES, AxisValue, find_axis};
 use crate::record::manifest::Manifest;
-use crate::result::Validity;
-use crate::result::{Quality, Verdict};
-use crate::stats::{CellSummary, Latency, Summary};
+use crate::result::{Quality, Times, Validity, Verdict};
+use crate::stats::{CellSummary, Summary};
+use crate::units::rounded;
 use crate::units::{Keyed, duration};
 use serde::Serialize;
 use std::time::Duration;
@@ -343,17 +343,15 @@ type Value = fn(&CellSummary, &CellView) -> MatrixValue;
 const NUMBERS: [(&str, Value); 9] = [
     ("requests", |cell, _| plain(text::thousands(cell.counts.total as f64, 0), Some(cell.counts.total as f64))),
     ("failed", |cell, view| plain(view.shown.failure_rate.clone(), cell.counts.failure_rate())),
-    ("p50, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.50)),
-    ("p95, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.95)),
+    ("p50, ms", |_, view| percentile(Some(&view.result.response_time), 0.50)),
+    ("p95, ms", |_, view| percentile(Some(&view.result.response_time), 0.95)),
     ("95 % of p95, ms", |_, view| {
-        let end = |end: Option<f64>| end.map_or_else(|| "open".into(), text::ms);
         let p95 = view.result.response_time.percentile(0.95);
         let (low, high) = (p95.and_then(|p95| p95.low_ms), p95.and_then(|p95| p95.high_ms));
         let is_known = low.is_some() || high.is_some();
-        let interval = format!("{} to {}", end(low), end(high));
-        plain(if is_known { interval } else { text::NOTHING.into() }, high)
+        plain(if is_known { text::range(low, high) } else { text::NOTHING.into() }, high)
     }),
-    ("p99, ms", |cell, _| percentile(Some(cell.reported_latency()), 0.99)),
+    ("p99, ms", |_, view| percentile(Some(&view.result.response_time), 0.99)),
     ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.result.requests_per_sec)),
     ("output tokens/s", |_, view| {
         plain(text::rate(view.result.output_tokens_per_sec), view.result.output_tokens_per_sec)
@@ -364,22 +362,19 @@ const NUMBERS: [(&str, Value); 9] = [
     }),
 ];
 
-const TTFT: (&str, Value) = ("first token p95, ms", |cell, _| percentile(cell.ttft.as_ref(), 0.95));
+const TTFT: (&str, Value) =
+    ("first token p95, ms", |_, view| percentile(view.result.time_to_first_token.as_ref(), 0.95));
 
 /// Returns a percentile. A percentile that is not shown has no sort key either.
-fn percentile(latency: Option<&Latency>, p: f64) -> MatrixValue {
-    let Some(latency) = latency else { return plain(text::NOTHING.into(), None) };
-    let percentile = latency.percentile(p);
-    let shown = text::percentile(percentile, latency.observations());
-    plain(
-        shown,
-        percentile.filter(|percentile| percentile.quality != Quality::TooFew).map(|percentile| percentile.value_ms),
-    )
+fn percentile(times: Option<&Times>, level: f64) -> MatrixValue {
+    let Some(times) = times else { return plain(text::NOTHING.into(), None) };
+    let usable = times.percentile(level).filter(|percentile| percentile.quality != Quality::TooFew);
+    plain(text::percentile_of_times(times, level), usable.map(|percentile| percentile.value_ms))
 }
 
 fn plain(text: String, number: Option<f64>) -> MatrixValue {
     // Six decimals are enough for a sort key.
-    MatrixValue { text, number: number.map(|number| (number * 1e6).round() / 1e6) }
+    MatrixValue { text, number: number.map(|number| rounded(number, 6)) }
 }
 
 fn is_number(value: &AxisValue) -> bool {

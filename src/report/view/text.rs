@@ -1,6 +1,7 @@
 //! Formatting of numbers for people. A number that is too uncertain is replaced by the reason.
 
-use crate::result::{Percentile, Quality};
+use crate::result::{Percentile, Quality, Times};
+use crate::units::rounded;
 
 /// Text for a value that is not available.
 pub(crate) const NOTHING: &str = "n/a";
@@ -33,6 +34,11 @@ pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
     }
 }
 
+/// Formats a percentile of a population as [`percentile`] does. `level` is 0 to 1.
+pub(crate) fn percentile_of_times(times: &Times, level: f64) -> String {
+    percentile(times.percentile(level).copied(), times.samples)
+}
+
 /// Formats the ends of an interval in milliseconds: `88.0 to 93.2`.
 pub(crate) fn range(low: Option<f64>, high: Option<f64>) -> String {
     let end = |end: Option<f64>| end.map_or_else(|| "open".into(), ms);
@@ -55,7 +61,7 @@ pub(crate) fn percent(share: Option<f64>) -> String {
 
 /// Formats a number with the decimals it has, at most three: `50`, `99.9`.
 pub(crate) fn number(value: f64) -> String {
-    ((value * 1e3).round() / 1e3).to_string()
+    rounded(value, 3).to_string()
 }
 
 /// Maximum length of a text from a service or a plan in a list for people, in characters.

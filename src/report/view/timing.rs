@@ -1,8 +1,7 @@
 //! Latencies of a cell as tables for people: one table per metric, one row per statistic.
 
 use super::text;
-use crate::result::Stage;
-use crate::stats::{CellSummary, Latency};
+use crate::result::{CellResult, Stage, Times, reported_ranks};
 use serde::Serialize;
 
 /// Latency table of one metric.
@@ -47,74 +46,70 @@ pub(crate) struct StageRow {
 
 /// Returns the latency tables of a cell. `caption` describes the response-time sample, `further` contains the
 /// additional percentile ranks of the plan.
-pub(super) fn tables(summary: &CellSummary, caption: String, further: &[f64]) -> Vec<TimingTable> {
-    let of = |title, caption: &str, latency: &Latency| TimingTable {
+pub(super) fn tables(result: &CellResult, caption: String, further: &[f64]) -> Vec<TimingTable> {
+    let table = |title, caption: &str, times: &Times| TimingTable {
         title,
         caption: caption.into(),
-        rows: rows(latency, further),
+        rows: rows(times, further),
     };
     let mut tables = vec![TimingTable {
-        title: if summary.service.is_some() {
+        title: if result.service_time.is_some() {
             "Response times, ms (from the intended start)"
         } else {
             "Response times, ms"
         },
         caption,
-        rows: rows(summary.reported_latency(), further),
+        rows: rows(&result.response_time, further),
     }];
     let others = [
-        ("Service times, ms (from the send)", "Of the same requests", summary.reported_service()),
+        ("Service times, ms (from the send)", "Of the same requests", &result.service_time),
         (
             "Time to first token, ms",
             "From the send to the first content that is not empty, reasoning included",
-            summary.ttft.as_ref(),
+            &result.time_to_first_token,
         ),
-        ("Time to first answer token, ms", "As above, reasoning left out", summary.ttfat.as_ref()),
+        ("Time to first answer token, ms", "As above, reasoning left out", &result.time_to_first_answer_token),
         (
             "Time per output token, ms",
             "(last content - first content) / (output tokens - 1), of streams that did not come all at once",
-            summary.tpot.as_ref(),
+            &result.time_per_output_token,
         ),
         (
             "Longest gap between two chunks, ms",
             "Of each successful stream; a chunk need not be one token",
-            summary.chunk_gap.as_ref(),
+            &result.longest_chunk_gap,
         ),
     ];
-    for (title, caption, latency) in others {
-        tables.extend(latency.map(|latency| of(title, caption, latency)));
+    for (title, caption, times) in others {
+        tables.extend(times.as_ref().map(|times| table(title, caption, times)));
     }
     tables
 }
 
-fn rows(latency: &Latency, further: &[f64]) -> Vec<TimingRow> {
+fn rows(times: &Times, further: &[f64]) -> Vec<TimingRow> {
     let plain = |label: &str, value| TimingRow {
         label: label.into(),
         value: text::ms_or_nothing(value),
         interval: String::new(),
     };
-    let mut rows = vec![plain("average", latency.mean_ms), plain("min", latency.min_ms), plain("max", latency.max_ms)];
-    let mut levels = vec![50.0, 90.0, 95.0, 99.0];
-    levels.extend(further.iter().filter(|p| ![50.0, 90.0, 95.0, 99.0].contains(*p)));
-    levels.sort_by(f64::total_cmp);
-    for level in levels {
-        let percentile = latency.percentile(level / 100.0);
-        let interval = percentile.map_or_else(String::new, |percentile| {
-            let low = percentile.low_ms.map_or_else(|| "open".into(), text::ms);
-            let high = percentile.high_ms.map_or_else(|| "open".into(), text::ms);
-            format!("{low} to {high}")
-        });
-        let value = text::percentile(percentile, latency.observations());
-        rows.push(TimingRow { label: format!("p{level}"), value, interval });
-    }
+    let mut rows = vec![plain("average", times.mean_ms), plain("min", times.min_ms), plain("max", times.max_ms)];
+    rows.extend(reported_ranks(further).into_iter().map(|rank| {
+        TimingRow {
+            label: format!("p{rank}"),
+            value: text::percentile_of_times(times, rank / 100.0),
+            interval: times
+                .percentile(rank / 100.0)
+                .map_or_else(String::new, |percentile| text::range(percentile.low_ms, percentile.high_ms)),
+        }
+    }));
     rows
 }
 
 /// Returns the stages of a cell's load profile.
-pub(super) fn stages(summary: &CellSummary) -> Vec<StageRow> {
+pub(super) fn stages(result: &CellResult) -> Vec<StageRow> {
     let row = |stage: &Stage| {
         let seconds = |s: f64| text::thousands(s, 1);
-        let shown = |p| text::percentile(stage.response_time.percentile(p).copied(), stage.response_time.samples);
+        let shown = |level| text::percentile_of_times(&stage.response_time, level);
         StageRow {
             span: format!("{} s to {} s", seconds(stage.start_s), seconds(stage.start_s + stage.length_s)),
             load: match (stage.users, stage.arrivals_per_sec) {
@@ -128,5 +123,5 @@ pub(super) fn stages(summary: &CellSummary) -> Vec<StageRow> {
             p95: shown(0.95),
         }
     };
-    summary.stages.iter().map(row).collect()
+    result.stages.iter().map(row).collect()
 }
