@@ -312,15 +312,6 @@ impl Bound {
         }
     }
 
-    /// Returns the unit as in files: `ms`, `share` or `per_sec`.
-    pub(crate) fn unit(&self) -> &'static str {
-        match self {
-            Self::Percentile { .. } => "ms",
-            Self::Share { .. } => "share",
-            Self::PerSecond { .. } | Self::Goodput { .. } => "per_sec",
-        }
-    }
-
     /// Returns whether the metric exists only for streams.
     pub(crate) fn needs_stream(&self) -> bool {
         match self {

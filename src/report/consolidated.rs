@@ -133,17 +133,14 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
         fields.extend(new_axes.map(|known| result.axes.text(known.field)));
         fields.extend(OURS.iter().map(|(_, value)| value(view, result)));
         fields.extend(
-            view.run
-                .further
-                .iter()
-                .map(|rank| number(result.response_time.percentile(rank / 100.0).map(|p| p.value_ms))),
+            view.further.iter().map(|rank| number(result.response_time.percentile(rank / 100.0).map(|p| p.value_ms))),
         );
         fields
     };
-    let further: Vec<String> = view.run.further.iter().map(|p| format!("p{p}")).collect();
+    let further: Vec<String> = view.further.iter().map(|p| format!("p{p}")).collect();
     let header: Vec<&str> = header().into_iter().chain(further.iter().map(String::as_str)).collect();
     let bytes = csv_bytes(&header, view.cells.iter().map(row), csv::Terminator::Any(b'\n'))?;
-    let name = format!("consolidated_results_{}.csv", view.run.started_compact);
+    let name = view.csv_file.clone();
     Ok(vec![Rendered { path: name.into(), bytes }])
 }
 

@@ -5,12 +5,11 @@
 use super::charts::{self, Figure};
 use super::compare::Page as Compared;
 use super::templates::Templates;
-use super::view::slo::{SloRow, SloView};
-use super::view::{
-    CellView, ErrorClass, MachinesView, Overview, PriceView, RanView, RunView, TierView, TiersView, View,
-};
+use super::view::slo::SloView;
+use super::view::{CellView, ErrorClass, MachinesView, Overview, PriceView, RanView, TierView, TiersView, View};
 use super::{Rendered, ReportError};
 use crate::record::dir::picture_name;
+use crate::result::{RunInfo, ThresholdResult};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -30,11 +29,11 @@ struct Frame<'a> {
 #[derive(Serialize)]
 struct RunPage<'a> {
     frame: Frame<'a>,
-    run: &'a RunView,
+    run: &'a RunInfo,
     overview: &'a Overview,
     slo: &'a SloView,
     /// Rows of the thresholds, failures first.
-    thresholds: Vec<&'a SloRow>,
+    thresholds: Vec<&'a ThresholdResult>,
     tiers: &'a TiersView,
     price: &'a PriceView,
     errors: &'a [ErrorClass],
@@ -75,7 +74,7 @@ struct Picture {
 #[derive(Serialize)]
 struct CellPage<'a> {
     frame: Frame<'a>,
-    run: &'a RunView,
+    run: &'a RunInfo,
     cell: &'a CellView,
     /// Comparison of the cell with `default`.
     tier: Option<&'a TierView>,
@@ -119,10 +118,10 @@ struct ComparePage<'a> {
 #[allow(clippy::struct_excessive_bools)] // each is a banner of its own
 struct Banners {
     simulated: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     not_aws: bool,
     include_failures: bool,
     interrupted: bool,
-    running: &'static str,
 }
 
 /// CSS classes of the verdicts of a comparison.
@@ -145,7 +144,6 @@ pub(super) fn comparison(compared: &Compared, templates: &Templates) -> Result<V
             // Comparisons exclude failed requests.
             include_failures: false,
             interrupted: false,
-            running: "",
         },
         compared,
         state: states.get(compared.view.verdict).copied().unwrap_or("unknown"),
@@ -186,7 +184,8 @@ pub(super) fn run(view: &View, templates: &Templates) -> Result<Vec<Rendered>, R
 
 /// Renders one page per cell.
 pub(super) fn render(view: &View, templates: &Templates) -> Result<Vec<Rendered>, ReportError> {
-    let tiers: HashMap<&str, &TierView> = view.tiers.tiers.iter().map(|tier| (tier.id.as_str(), tier)).collect();
+    let tiers: HashMap<&str, &TierView> =
+        view.tiers.tiers.iter().map(|tier| (tier.result.test_id.as_str(), tier)).collect();
     view.cells
         .iter()
         .map(|cell| {

@@ -3,6 +3,7 @@
 use super::templates::Templates;
 use super::view::View;
 use super::{Rendered, ReportError, csv_bytes};
+use crate::result::Quantity;
 
 const HEADER: [&str; 13] = [
     "slo",
@@ -28,14 +29,14 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
         .iter()
         .map(|row| {
             vec![
-                row.number.to_string(),
-                row.title.clone(),
+                row.slo_number.to_string(),
+                row.name.clone(),
                 row.test_id.clone(),
                 row.metric.clone(),
-                row.relation.into(),
-                fine(Some(row.limit)),
-                row.unit.into(),
-                fine(row.value),
+                row.relation.key().into(),
+                fine(Some(row.bound)),
+                row.bound.unit().into(),
+                fine(row.measured),
                 fine(row.low),
                 fine(row.high),
                 "0.95".into(),
@@ -51,6 +52,6 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
 }
 
 /// Formats a number with six decimals, since bounds of shares are small.
-fn fine(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| format!("{value:.6}"))
+fn fine(quantity: Option<Quantity>) -> String {
+    quantity.map_or_else(String::new, |quantity| format!("{:.6}", quantity.value()))
 }

@@ -6,7 +6,8 @@
 
 use super::ReportError;
 use super::markdown;
-use super::view::text;
+use super::view::{overview, text};
+use crate::result::{Quantity, ThresholdResult, Verdict};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior};
@@ -67,6 +68,11 @@ impl Templates {
         });
         environment.set_formatter(format);
         environment.add_filter("clipped", |text: String| text::clipped(&text));
+        environment.add_filter("value", |quantity: Serde<Quantity>| quantity.0.value());
+        environment.add_filter("bound", |row: Serde<ThresholdResult>| text::bound(&row.0));
+        environment.add_filter("measured", |row: Serde<ThresholdResult>| text::measured(&row.0));
+        environment.add_filter("interval", |row: Serde<ThresholdResult>| text::interval(&row.0));
+        environment.add_filter("state", |verdict: Serde<Verdict>| overview::words(Some(verdict.0)).0);
         environment.add_filter("thousands", |number: u64| text::thousands(number as f64, 0));
         if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
             environment.set_syntax(syntax);

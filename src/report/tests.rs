@@ -20,7 +20,7 @@ use crate::matrix::{expand, order::execution_order};
 use crate::plan::{Origins, Plan};
 use crate::record::manifest::{CellRunEnd, CellRunReport, FORMAT, Machine, Manifest, PlannedCell, Second};
 use crate::record::{Connection, Outcome, Phase, Record};
-use crate::result::Verdict;
+use crate::result::{Quantity, Verdict};
 use crate::stats::Collector;
 use crate::verdict::slo::evaluate;
 use proptest::prelude::*;
@@ -293,7 +293,13 @@ fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
     let verdict = |slo: &str| {
         let manifest = bounded(&format!("[[slo]]\nwhen = {{ service_tier = \"default\", users = 4 }}\n{slo}\n"));
         let row = view_of(&manifest, &records).slo.rows[0].clone();
-        (row.verdict.key(), row.low.unwrap(), row.value.unwrap(), row.high.unwrap_or(f64::INFINITY))
+        let value = |quantity: Option<Quantity>| quantity.map(Quantity::value);
+        (
+            row.verdict.key(),
+            value(row.low).unwrap(),
+            value(row.measured).unwrap(),
+            value(row.high).unwrap_or(f64::INFINITY),
+        )
     };
     let (_, low, value, high) = verdict("p50 = \"1h\"");
     assert!(low < value && value < high, "{low} {value} {high}");
@@ -334,7 +340,7 @@ fn a_tier_stands_against_default_in_every_output() {
     let records: Vec<_> = (0..2).flat_map(|cell| (0..600).map(move |seq| (cell, record(cell, seq)))).collect();
     let view = view_of(&manifest, &records);
     let said = "flex is 1.50x slower at p50";
-    assert!(view.tiers.tiers[0].sentence.starts_with(said), "{}", view.tiers.tiers[0].sentence);
+    assert!(view.tiers.tiers[0].result.sentence.starts_with(said), "{}", view.tiers.tiers[0].result.sentence);
     assert_eq!(view.run.notes.len(), 1);
     assert!(
         view.run.notes[0].starts_with("12 of 1,200 successful replies name no service tier"),
@@ -343,8 +349,9 @@ fn a_tier_stands_against_default_in_every_output() {
     );
 
     // 6 tokens in and 10.5 out for 2.5 and 12.5 USD per million, against 6 and 15.5 for half of it.
-    let price = view.tiers.tiers[0].rows.iter().find(|row| row.metric == "cost_per_1k_requests").unwrap();
-    assert!((price.default.unwrap() - 0.146_25).abs() < 1e-9 && (price.tier.unwrap() - 0.104_375).abs() < 1e-9);
+    let price = view.tiers.tiers[0].result.differences.iter().find(|row| row.metric == "cost_per_1k_requests").unwrap();
+    let (default, tier) = (price.default.unwrap().value(), price.tier.unwrap().value());
+    assert!((default - 0.146_25).abs() < 1e-9 && (tier - 0.104_375).abs() < 1e-9);
     assert_eq!(price.verdict, "cheaper");
 
     let csv = super::tiers::render(&view, &built_in()).unwrap().remove(0);
@@ -549,7 +556,8 @@ fn a_calibration_stands_on_every_report() {
     let view = view_of(&manifest, &records());
     let said =
         "On this machine, at this load (90 users, converse), these numbers are off by at most 0.35 ms at p50, p95";
-    assert!(view.run.calibration.starts_with(said), "{}", view.run.calibration);
+    let calibration = view.run.calibration.as_ref().unwrap();
+    assert!(calibration.starts_with(said), "{calibration}");
     assert!(view.charts.iter().all(|(_, figure)| figure.marks.iter().any(|note| note.starts_with(said))));
     let summary = crate::terminal::table::summary(&view, 110);
     assert!(summary.contains(said), "{summary}");

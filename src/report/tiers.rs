@@ -1,9 +1,10 @@
 //! `tiers.csv`: each tier compared with `default` in the same context, one row per metric.
 
 use super::templates::Templates;
-use super::view::{TierRow, TierView, View};
+use super::view::{TierView, View};
 use super::{Rendered, ReportError, csv_bytes, number};
 use crate::matrix::AXES;
+use crate::result::{Difference, Quantity};
 
 /// Columns after the cell id and the axes of its context.
 const HEADER: [&str; 11] = [
@@ -22,8 +23,12 @@ const HEADER: [&str; 11] = [
 
 /// Renders one file if the plan contains `default` and another tier.
 pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, ReportError> {
-    let rows: Vec<Vec<String>> =
-        view.tiers.tiers.iter().flat_map(|tier| tier.rows.iter().map(|numbers| row(tier, numbers))).collect();
+    let rows: Vec<Vec<String>> = view
+        .tiers
+        .tiers
+        .iter()
+        .flat_map(|tier| tier.result.differences.iter().map(|difference| row(tier, difference)))
+        .collect();
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -33,28 +38,29 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
     Ok(vec![Rendered { path: "tiers.csv".into(), bytes }])
 }
 
-fn row(tier: &TierView, numbers: &TierRow) -> Vec<String> {
-    let mut fields = vec![tier.id.clone()];
+fn row(tier: &TierView, difference: &Difference) -> Vec<String> {
+    let mut fields = vec![tier.result.test_id.clone()];
     fields.extend(tier.context.iter().map(|(_, value)| value.to_string()));
-    let reason = Some(numbers.reason.as_str()).filter(|reason| !reason.is_empty());
+    let reason = Some(difference.reason.as_str()).filter(|reason| !reason.is_empty());
     let warnings: Vec<&str> =
         reason.into_iter().chain(tier.warnings.iter().map(|warning| warning.text.as_str())).collect();
     // Costs have more decimals than latencies.
-    let of_it = |value: Option<f64>| match value {
-        Some(usd) if numbers.metric.starts_with("cost_") => format!("{usd:.8}"),
-        value => number(value),
+    let shown = |value: Option<f64>| match (value, difference.default) {
+        (Some(usd), Some(Quantity::UsdPer1kRequests(_))) => format!("{usd:.8}"),
+        (value, _) => number(value),
     };
+    let [default, tier_value] = [difference.default, difference.tier].map(|value| value.map(Quantity::value));
     fields.extend([
-        tier.tier.clone(),
-        numbers.metric.into(),
-        of_it(numbers.default),
-        of_it(numbers.tier),
-        of_it(numbers.difference),
-        number(numbers.ratio),
-        number(numbers.low),
-        number(numbers.high),
-        numbers.basis.clone(),
-        numbers.verdict.into(),
+        tier.result.service_tier.clone(),
+        difference.metric.into(),
+        shown(default),
+        shown(tier_value),
+        shown(tier_value.zip(default).map(|(tier, default)| tier - default)),
+        number(difference.ratio),
+        number(difference.ratio_low),
+        number(difference.ratio_high),
+        difference.basis.clone(),
+        difference.verdict.into(),
         warnings.join("; "),
     ]);
     fields

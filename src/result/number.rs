@@ -30,6 +30,11 @@ pub(crate) fn millionths<T: Rounded, S: Serializer>(value: &T, serializer: S) ->
     value.rounded(6).serialize(serializer)
 }
 
+/// Serialises a list with six decimals each.
+pub(super) fn each_in_millionths<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(|value| rounded(*value, 6)))
+}
+
 /// Serialises a fraction as a percentage with three decimals.
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
 pub(super) fn percent<S: Serializer>(fraction: &f64, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,7 +1,7 @@
 //! Validity of a cell and verdicts on thresholds: enums up to the last byte.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -56,7 +56,7 @@ impl JsonSchema for Validity {
 }
 
 /// Verdict on a bound in a cell, the most important first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Verdict {
     /// The whole 95 % interval violates the bound.

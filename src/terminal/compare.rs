@@ -1,8 +1,9 @@
 //! Text output of `compare` and `baseline show`.
 
 use super::table::{MAX_LINES, MAX_ROWS, append_omitted, new_table, rendered, wrapped};
-use crate::report::compare::{CompareView, RowView, Side};
+use crate::report::compare::{CompareView, RowView};
 use crate::report::view::{NOT_AWS, SIMULATED};
+use crate::result::SessionInfo;
 use crate::units::Keyed;
 use comfy_table::CellAlignment;
 use std::fmt::Write;
@@ -60,7 +61,7 @@ pub(crate) fn comparison(view: &CompareView, width: usize) -> String {
 }
 
 /// Formats the id and start of a session, or the number of sessions with the first and last start.
-fn sides(sessions: &[Side]) -> String {
+fn sides(sessions: &[SessionInfo]) -> String {
     match sessions {
         [] => "no session".into(),
         [one] => format!("session {} of {}", one.id, one.started),
@@ -75,14 +76,14 @@ fn rows(view: &CompareView, width: usize) -> String {
     table.set_header(&header[..kept]);
     for row in view.rows_in_order().into_iter().take(MAX_ROWS) {
         let fields = [
-            &row.test_id,
-            row.metric,
+            &row.result.test_id,
+            row.result.metric,
             &row.shown.base,
             &row.shown.new,
             &row.shown.change,
             &row.shown.interval,
             &row.shown.visible,
-            row.verdict,
+            row.result.verdict.unwrap_or_default(),
         ];
         table.add_row(&fields[..kept]);
     }
@@ -95,12 +96,17 @@ fn rows(view: &CompareView, width: usize) -> String {
 /// Groups reasons: cell, verdict, reason and metrics.
 fn reasons<'a>(rows: &[&'a RowView]) -> Vec<(&'a str, &'a str, &'a str, String)> {
     let mut reasons: Keyed<(&str, &str), (&RowView, Vec<&str>)> = Keyed::default();
-    for row in rows.iter().filter(|row| !row.reason.is_empty()) {
-        let (_, metrics) = reasons.entry((&row.test_id, &row.reason), || (*row, Vec::new()));
-        metrics.push(row.metric);
+    for row in rows.iter().filter(|row| !row.result.reason.is_empty()) {
+        let (_, metrics) = reasons.entry((&row.result.test_id, &row.result.reason), || (*row, Vec::new()));
+        metrics.push(row.result.metric);
     }
     let line = |(row, metrics): (&'a RowView, Vec<&str>)| {
-        (row.test_id.as_str(), row.verdict, row.reason.as_str(), metrics.join(", "))
+        (
+            row.result.test_id.as_str(),
+            row.result.verdict.unwrap_or_default(),
+            row.result.reason.as_str(),
+            metrics.join(", "),
+        )
     };
     reasons.items.into_iter().map(line).collect()
 }
@@ -113,7 +119,7 @@ fn append_hanging(text: &mut String, mark: &str, content: &str, width: usize) {
 }
 
 /// Formats the output of `baseline show`.
-pub(crate) fn baseline(sessions: &[Side], cells: &[(String, usize)], width: usize, file: &str) -> String {
+pub(crate) fn baseline(sessions: &[SessionInfo], cells: &[(String, usize)], width: usize, file: &str) -> String {
     let mut table = new_table(width);
     table.set_header(["session", "started", "cells", "endpoint", "region", "tool"]);
     for session in sessions.iter().take(MAX_ROWS) {

@@ -1,9 +1,9 @@
 //! The end-of-run summary as text: one row per cell, warnings, tiers, thresholds and the summary tables.
 
-use crate::report::view::slo::{SloRow, SloView};
-use crate::report::view::text::{clipped, more, some_of};
+use crate::report::view::slo::SloView;
+use crate::report::view::text::{self, clipped, more, some_of};
 use crate::report::view::{FAILURES_INCLUDED, NOT_AWS, SIMULATED, View};
-use crate::result::Verdict;
+use crate::result::{ThresholdResult, Verdict};
 use crate::units::Keyed;
 use crate::units::pattern::pattern;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -28,15 +28,15 @@ pub(crate) fn summary(view: &View, width: usize) -> String {
     if view.run.include_failures {
         text += &format!("{FAILURES_INCLUDED}\n\n");
     }
-    if !view.run.running.is_empty() {
-        text += &format!("RUNNING: {}; these numbers cover the requests that have ended.\n\n", view.run.running);
+    if let Some(running) = &view.run.running {
+        text += &format!("RUNNING: {running}; these numbers cover the requests that have ended.\n\n");
     }
     if view.run.interrupted {
         text += "INTERRUPTED: these results are incomplete.\n\n";
     }
     text += &cells(view, width);
-    if !view.run.calibration.is_empty() {
-        text += &format!("{}\n", view.run.calibration);
+    if let Some(calibration) = &view.run.calibration {
+        text += &format!("{calibration}\n");
     }
     for sentences in [&view.run.notes, &view.run.cost] {
         for sentence in sentences.iter().take(MAX_LINES) {
@@ -118,7 +118,7 @@ fn cells(view: &View, width: usize) -> String {
 
 /// Returns the name of the file with one row per cell.
 fn consolidated(view: &View) -> String {
-    format!("consolidated_results_{}.csv", view.run.started_compact)
+    view.csv_file.clone()
 }
 
 /// Formats the comparison of each tier with `default`; empty without tiers to compare.
@@ -129,14 +129,14 @@ fn tiers(view: &View, width: usize) -> String {
     let mut table = new_table(width);
     let shown = || view.tiers.tiers.iter().take(MAX_LINES);
     for tier in shown() {
-        table.add_row([&tier.id, &tier.sentence]);
+        table.add_row([&tier.result.test_id, &tier.result.sentence]);
     }
     let rows = table.to_string().lines().map(|line| format!(" {}", line.trim_end())).collect::<Vec<_>>().join("\n");
     let mut text = format!("\nTiers against default\n{rows}\n");
     append_omitted(&mut text, view.tiers.tiers.len().saturating_sub(MAX_LINES), "tiers.csv");
     for tier in shown() {
         for warning in &tier.warnings {
-            let _ = writeln!(text, "! {}: {}", tier.id, warning.text);
+            let _ = writeln!(text, "! {}: {}", tier.result.test_id, warning.text);
         }
     }
     let caption = Some(&view.tiers.caption).filter(|caption| !caption.is_empty());
@@ -151,14 +151,14 @@ fn thresholds(slo: &SloView, width: usize) -> String {
     let mut table = new_table(width);
     table.set_header(["verdict", "cell", "threshold", "bound", "measured", "95 % interval"]);
     for row in slo.rows_in_order().take(MAX_ROWS) {
-        let threshold = format!("{}: {}", row.title, row.metric);
+        let threshold = format!("{}: {}", row.name, row.metric);
         table.add_row([
             row.verdict.key().to_owned(),
             row.test_id.clone(),
             threshold,
-            row.bound.clone(),
-            row.measured.clone(),
-            row.interval.clone(),
+            text::bound(row),
+            text::measured(row),
+            text::interval(row),
         ]);
     }
     let mut text = format!("\n{}\n{}\n", slo.counts, rendered(&table));
@@ -187,10 +187,10 @@ struct Reason {
 
 /// Groups reasons by bound and cell.
 fn reasons(slo: &SloView) -> Vec<Reason> {
-    let mut of_cells: Keyed<(&str, &str), (&SloRow, Vec<String>)> = Keyed::default();
+    let mut of_cells: Keyed<(&str, &str), (&ThresholdResult, Vec<String>)> = Keyed::default();
     for row in slo.rows_in_order().filter(|row| !row.reason.is_empty()) {
         let (_, bounds) = of_cells.entry((&row.test_id, &row.reason), || (row, Vec::new()));
-        bounds.push(format!("{} {}", row.title, row.metric));
+        bounds.push(format!("{} {}", row.name, row.metric));
     }
     let mut reasons: Keyed<(Verdict, String, String), Reason> = Keyed::default();
     for (row, bounds) in of_cells.items {

@@ -24,7 +24,7 @@ struct Point {
 
 /// Returns the points of a run: the available values of each cell.
 pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
-    let running = if view.run.running.is_empty() { String::new() } else { format!("RUNNING: {}: ", view.run.running) };
+    let running = view.run.running.as_ref().map_or_else(String::new, |running| format!("RUNNING: {running}: "));
     let label = running + if view.run.not_aws { "NOT AWS: " } else { "" };
     json_bytes(&view.cells.iter().flat_map(|one| cell(&one.result, &label)).collect::<Vec<_>>())
 }
@@ -71,11 +71,11 @@ fn cell(cell: &CellResult, label: &str) -> Vec<Point> {
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
     let label = if view.not_aws { "NOT AWS: " } else { "" };
     let points = view.rows.iter().filter_map(|row| {
-        let verdict = if row.verdict.is_empty() { String::new() } else { format!("{}: ", row.verdict) };
+        let verdict = row.result.verdict.map_or_else(String::new, |verdict| format!("{verdict}: "));
         Some(Point {
-            name: format!("{} {}", row.test_id, row.metric),
+            name: format!("{} {}", row.result.test_id, row.result.metric),
             unit: "ms",
-            value: rounded(row.new_ms?, 3),
+            value: rounded(row.result.new_ms?, 3),
             range: None,
             extra: format!("{label}{verdict}{} against {}", row.shown.change, view.baseline),
         })

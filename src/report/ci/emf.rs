@@ -27,8 +27,8 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
             result.axes.0.iter().map(|(field, value)| ((*field).to_owned(), json!(value))).collect();
         facts.insert("run_id".into(), json!(view.run.run_id));
         facts.insert("validity".into(), json!(result.validity));
-        if !view.run.running.is_empty() {
-            facts.insert("running".into(), json!(view.run.running));
+        if let Some(running) = &view.run.running {
+            facts.insert("running".into(), json!(running));
         }
         let count = |verdict| cell.slo.iter().filter(|row| row.verdict == verdict).count() as f64;
         let judged = |verdict| (!cell.slo.is_empty()).then(|| count(verdict));
@@ -55,21 +55,20 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
 /// Returns the lines of a comparison.
 pub(super) fn of_comparison(view: &CompareView) -> Result<Vec<u8>, ReportError> {
     let Some(session) = view.new.last() else { return Ok(Vec::new()) };
-    let mut ids: Vec<&str> = view.rows.iter().map(|row| row.test_id.as_str()).collect();
+    let mut ids: Vec<&str> = view.rows.iter().map(|row| row.result.test_id.as_str()).collect();
     ids.dedup();
     let mut by_cell: HashMap<&str, Vec<&RowView>> = HashMap::new();
     for row in &view.rows {
-        by_cell.entry(row.test_id.as_str()).or_default().push(row);
+        by_cell.entry(row.result.test_id.as_str()).or_default().push(row);
     }
     let line = |id: &str| {
         let rows = || by_cell.get(id).into_iter().flatten();
-        let row = |metric: &str| rows().find(|row| row.metric == metric);
-        let change = |metric: &str| row(metric).and_then(|row| row.change).map(|share| share * 100.0);
-        let count = |verdict: &str| rows().filter(|row| row.verdict == verdict).count() as f64;
+        let row = |metric: &str| rows().find(|row| row.result.metric == metric);
+        let change = |metric: &str| row(metric).and_then(|row| row.result.change).map(|share| share * 100.0);
+        let count = |verdict: &str| rows().filter(|row| row.result.verdict == Some(verdict)).count() as f64;
         let called = |verdict: &str| view.judged.then(|| count(verdict));
-        let verdicts = rows()
-            .filter(|row| !row.verdict.is_empty())
-            .map(|row| (format!("verdict_{}", row.metric), json!(row.verdict)));
+        let verdicts =
+            rows().filter_map(|row| Some((format!("verdict_{}", row.result.metric), json!(row.result.verdict?))));
         let mut facts: Map<String, Value> = verdicts.collect();
         facts.insert("run_id".into(), json!(session.id));
         facts.insert("baseline".into(), json!(view.baseline));

@@ -4,8 +4,8 @@
 
 use crate::report::ReportError;
 use crate::report::compare::{CompareView, RowView};
-use crate::report::view::{CellView, View};
-use crate::result::{Validity, Verdict};
+use crate::report::view::{CellView, View, text};
+use crate::result::{ThresholdResult, Validity, Verdict};
 use crate::units::Keyed;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
@@ -56,9 +56,9 @@ pub(super) fn of_run(view: &View) -> Result<Vec<u8>, ReportError> {
             suite.properties.push(("not_aws".into(), view.run.endpoint.clone()));
         }
     }
-    if !view.run.running.is_empty() {
+    if let Some(running) = &view.run.running {
         for suite in &mut suites.items {
-            suite.properties.push(("running".into(), view.run.running.clone()));
+            suite.properties.push(("running".into(), running.clone()));
         }
     }
     write(&view.run.name, &view.run.started, &suites.items)
@@ -109,27 +109,28 @@ fn cases(cell: &CellView) -> Vec<Case> {
         };
         return vec![Case { name: "measured".into(), class: cell.id.clone(), end, text: measured }];
     }
-    let case = |row: &crate::report::view::slo::SloRow| {
-        let text = format!("measured {} ({}), bound {}", row.measured, row.interval, row.bound);
+    let case = |row: &ThresholdResult| {
+        let bound = text::bound(row);
+        let text = format!("measured {} ({}), bound {bound}", text::measured(row), text::interval(row));
         let why = if row.reason.is_empty() { text.clone() } else { row.reason.clone() };
         let end = match row.verdict {
             Verdict::Pass => End::Passed,
             Verdict::Fail => End::Failed("threshold", why),
             Verdict::Inconclusive => End::Skipped(why),
         };
-        Case { name: format!("{}: {} {}", row.title, row.metric, row.bound), class: row.test_id.clone(), end, text }
+        Case { name: format!("{}: {} {bound}", row.name, row.metric), class: row.test_id.clone(), end, text }
     };
     cell.slo.iter().map(case).collect()
 }
 
 fn compared(row: &RowView, against: &str) -> Case {
-    let shown = &row.shown;
+    let (row, shown) = (&row.result, &row.shown);
     let interval = if shown.interval.is_empty() { String::new() } else { format!(" ({})", shown.interval) };
     let text = format!("{} ms before, {} ms now: {}{interval}", shown.base, shown.new, shown.change);
     let why = if row.reason.is_empty() { text.clone() } else { row.reason.clone() };
     let end = match row.verdict {
-        "REGRESSED" if row.fails => End::Failed("regression", why),
-        "REGRESSED" | "SUSPECT" | "INCONCLUSIVE" => End::Skipped(format!("{}: {why}", row.verdict)),
+        Some("REGRESSED") if row.fails => End::Failed("regression", why),
+        Some(verdict @ ("REGRESSED" | "SUSPECT" | "INCONCLUSIVE")) => End::Skipped(format!("{verdict}: {why}")),
         _ => End::Passed,
     };
     Case { name: format!("{} against {against}", row.metric), class: row.test_id.clone(), end, text }

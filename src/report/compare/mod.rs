@@ -5,7 +5,7 @@ mod json;
 mod view;
 
 pub(crate) use json::{json, schema};
-pub(crate) use view::{About, CompareView, RowView, Side, build, side, tally};
+pub(crate) use view::{About, CompareView, RowView, build, side, tally};
 
 use super::markdown::bounded;
 use super::templates::Templates;

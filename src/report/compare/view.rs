@@ -1,7 +1,7 @@
 //! A comparison as text and numbers: verdicts, common drift, and suggested next steps.
 
 use crate::report::view::text;
-use crate::units::rounded;
+use crate::result::{CommonDrift, ComparisonRow, NextStep, SessionInfo, UnmatchedCell};
 use crate::units::text::count;
 use crate::units::timestamp;
 use crate::verdict::baseline::Session;
@@ -53,9 +53,9 @@ pub(crate) struct CompareView {
     /// Whether there are verdicts. A direct comparison of two runs has none.
     pub(crate) judged: bool,
     /// Sessions of the baseline, the oldest first.
-    pub(crate) base: Vec<Side>,
+    pub(crate) base: Vec<SessionInfo>,
     /// New sessions, the oldest first.
-    pub(crate) new: Vec<Side>,
+    pub(crate) new: Vec<SessionInfo>,
     /// Worst verdict; empty if nothing was compared.
     pub(crate) verdict: &'static str,
     /// Whether the comparison fails: a cell regressed and the baseline has enough sessions to show it.
@@ -67,11 +67,11 @@ pub(crate) struct CompareView {
     /// Common drift of all cells.
     pub(crate) drift: Vec<DriftView>,
     /// Unmatched cells, each with the differences.
-    pub(crate) unmatched: Vec<UnmatchedView>,
+    pub(crate) unmatched: Vec<UnmatchedCell>,
     /// Warnings about the sessions.
     pub(crate) warnings: Vec<String>,
     /// Suggested next steps.
-    pub(crate) next: Vec<Next>,
+    pub(crate) next: Vec<NextStep>,
 }
 
 impl CompareView {
@@ -83,68 +83,13 @@ impl CompareView {
     }
 }
 
-/// One session.
-#[derive(Debug, Serialize)]
-pub(crate) struct Side {
-    /// Run id.
-    pub(crate) id: String,
-    /// UTC, for example `2026-11-24T09:16:03Z`.
-    pub(crate) started: String,
-    /// The same time, epoch milliseconds.
-    pub(crate) started_ms: u64,
-    /// Version of bedrock-plan that measured the session.
-    pub(crate) tool_version: String,
-    /// `aws`, `simulated` or `url`.
-    pub(crate) endpoint: String,
-    /// Resolved AWS region.
-    pub(crate) region: Option<String>,
-    /// Number of usable cells.
-    pub(crate) usable: usize,
-    /// Number of all cells.
-    pub(crate) cells: usize,
-}
-
 /// One metric of one cell.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RowView {
-    /// For example `REGRESSED`; empty if there are no verdicts.
-    pub(crate) verdict: &'static str,
-    /// Cell id.
-    pub(crate) test_id: String,
-    /// Hash of the cell.
-    pub(crate) cell_hash: String,
+    /// The numbers.
+    pub(crate) result: ComparisonRow,
     /// Settings of the cell except the tier; built-in defaults are omitted.
     pub(crate) context: Vec<Named>,
-    /// Service tier.
-    pub(crate) tier: String,
-    /// `typical` or `p95`.
-    pub(crate) metric: &'static str,
-    /// Whether the row fails the comparison.
-    pub(crate) fails: bool,
-    /// Reason of the verdict, if the numbers do not show it.
-    pub(crate) reason: String,
-    /// Value of the baseline, milliseconds.
-    pub(crate) base_ms: Option<f64>,
-    /// Value of the new sessions, milliseconds.
-    pub(crate) new_ms: Option<f64>,
-    /// New value divided by the baseline value, minus 1.
-    pub(crate) change: Option<f64>,
-    /// Lower end of the 90 % interval of the change.
-    pub(crate) low: Option<f64>,
-    /// Upper end of the 90 % interval of the change.
-    pub(crate) high: Option<f64>,
-    /// Minimum detectable effect with a power of 80 %, as a share.
-    pub(crate) visible: Option<f64>,
-    /// One-sided p-value of the first look.
-    pub(crate) p: Option<f64>,
-    /// Number of baseline sessions with this metric.
-    pub(crate) base_sessions: usize,
-    /// Number of new sessions with this metric.
-    pub(crate) new_sessions: usize,
-    /// Each baseline session divided by the mean of all, minus 1, the oldest first.
-    pub(crate) base_points: Vec<f64>,
-    /// Each new session divided by the same mean, minus 1.
-    pub(crate) new_points: Vec<f64>,
     /// The numbers, formatted.
     pub(crate) shown: ShownRow,
     /// The sessions as a strip chart.
@@ -197,41 +142,16 @@ pub(crate) struct ShownRow {
     pub(crate) interval: String,
     /// For example `8.1 %`.
     pub(crate) visible: String,
-    /// Baseline and new sessions, for example `5 / 1`.
-    pub(crate) sessions: String,
 }
 
 /// Common drift: the median change of all cells.
 #[derive(Debug, Serialize)]
 pub(crate) struct DriftView {
-    /// `typical` or `p95`.
-    pub(crate) metric: &'static str,
-    /// Change as a share.
-    pub(crate) change: f64,
-    /// Number of cells in the median.
-    pub(crate) cells: usize,
+    /// The number.
+    #[serde(skip)]
+    pub(crate) result: CommonDrift,
     /// The drift as a sentence.
     pub(crate) shown: String,
-}
-
-/// Cell without a counterpart on the other side.
-#[derive(Debug, Serialize)]
-pub(crate) struct UnmatchedView {
-    /// Cell id.
-    pub(crate) test_id: String,
-    /// `new` or `baseline`.
-    pub(crate) side: &'static str,
-    /// Differences as text.
-    pub(crate) differs: String,
-}
-
-/// Suggested next step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Next {
-    /// Reason for the step.
-    pub(crate) why: String,
-    /// Commands to paste into a shell.
-    pub(crate) commands: Vec<String>,
 }
 
 /// Computes the view. Both sides must be in the order of their start times.
@@ -241,7 +161,7 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
     let mut rows: Vec<RowView> = comparison.rows.iter().map(|one| row(one, scale(&comparison.rows))).collect();
     if !judged {
         for row in &mut rows {
-            (row.verdict, row.fails, row.reason) = ("", false, String::new());
+            (row.result.verdict, row.result.fails, row.result.reason) = (None, false, String::new());
         }
     }
     let counts: Vec<String> =
@@ -263,7 +183,7 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
         unmatched: comparison
             .unmatched
             .iter()
-            .map(|cell| UnmatchedView {
+            .map(|cell| UnmatchedCell {
                 test_id: cell.test_id.clone(),
                 side: if cell.is_new { "new" } else { "baseline" },
                 differs: cell.differs.clone(),
@@ -276,8 +196,8 @@ pub(crate) fn build(about: &About, base: &[Session], new: &[Session], comparison
 }
 
 /// Returns the view of a session.
-pub(crate) fn side(session: &Session) -> Side {
-    Side {
+pub(crate) fn side(session: &Session) -> SessionInfo {
+    SessionInfo {
         id: session.id.clone(),
         started: timestamp::iso(session.started_ms),
         started_ms: session.started_ms,
@@ -331,44 +251,37 @@ fn context(row: &Row) -> Vec<Named> {
 }
 
 fn row(row: &Row, scale: (f64, f64)) -> RowView {
-    let of = |number: fn(&Change) -> f64| row.change.as_ref().map(number);
-    // Further digits are noise and differ between machines.
-    let ms = |number: fn(&Change) -> f64| of(number).map(|ms| rounded(ms, 3));
-    let share = |value: f64| rounded(value, 6);
+    let number = |number: fn(&Change) -> f64| row.change.as_ref().map(number);
     let interval = row.change.and_then(|change| change.interval);
     let visible = row.change.and_then(|change| change.minimum_detectable);
     let nothing = || text::NOTHING.to_owned();
     RowView {
-        verdict: row.verdict.key(),
-        test_id: row.test_id.clone(),
-        cell_hash: row.cell_hash.clone(),
+        result: ComparisonRow {
+            test_id: row.test_id.clone(),
+            cell_hash: row.cell_hash.clone(),
+            metric: row.metric.key(),
+            verdict: Some(row.verdict.key()),
+            fails: row.is_failure(),
+            reason: row.reason.clone(),
+            base_ms: number(|change| change.base_ms),
+            new_ms: number(|change| change.new_ms),
+            change: number(|change| change.share),
+            low: interval.map(|(low, _)| low),
+            high: interval.map(|(_, high)| high),
+            visible,
+            p: row.change.and_then(|change| change.p),
+            base_points: row.base_points.clone(),
+            new_points: row.new_points.clone(),
+        },
         context: context(row),
-        tier: row.settings.get("service_tier").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        base_points: row.base_points.iter().copied().map(share).collect(),
-        new_points: row.new_points.iter().copied().map(share).collect(),
         strip: strip(row, scale),
-        metric: row.metric.key(),
-        fails: row.is_failure(),
-        reason: row.reason.clone(),
-        base_ms: ms(|change| change.base_ms),
-        new_ms: ms(|change| change.new_ms),
-        change: of(|change| change.share).map(share),
-        low: interval.map(|(low, _)| share(low)),
-        high: interval.map(|(_, high)| share(high)),
-        visible: visible.map(share),
-        p: row.change.and_then(|change| change.p).map(share),
-        base_sessions: row.change.map_or(0, |change| change.base_sessions),
-        new_sessions: row.change.map_or(0, |change| change.new_sessions),
         shown: ShownRow {
-            base: text::ms_or_nothing(of(|change| change.base_ms)),
-            new: text::ms_or_nothing(of(|change| change.new_ms)),
-            change: of(|change| change.share).map_or_else(nothing, signed),
+            base: text::ms_or_nothing(number(|change| change.base_ms)),
+            new: text::ms_or_nothing(number(|change| change.new_ms)),
+            change: number(|change| change.share).map_or_else(nothing, signed),
             interval: interval
                 .map_or_else(String::new, |(low, high)| format!("{:+.1} .. {}", low * 100.0, signed(high))),
             visible: visible.map_or_else(nothing, percent),
-            sessions: row
-                .change
-                .map_or_else(String::new, |change| format!("{} / {}", change.base_sessions, change.new_sessions)),
         },
         order: row.verdict,
     }
@@ -376,9 +289,7 @@ fn row(row: &Row, scale: (f64, f64)) -> RowView {
 
 fn drift(drift: &Drift) -> DriftView {
     DriftView {
-        metric: drift.metric.key(),
-        change: rounded(drift.change, 6),
-        cells: drift.cells,
+        result: CommonDrift { metric: drift.metric.key(), change: drift.change, cells: drift.cells },
         shown: format!(
             "common drift of {}: {} (the median over {})",
             drift.metric.key(),
@@ -399,7 +310,7 @@ fn percent(share: f64) -> String {
 }
 
 /// Returns the suggested next steps, each with commands to paste.
-fn next(about: &About, comparison: &Comparison) -> Vec<Next> {
+fn next(about: &About, comparison: &Comparison) -> Vec<NextStep> {
     let mut next = Vec::new();
     let of =
         |verdict: Verdict| comparison.rows.iter().filter(move |row| row.verdict == verdict && row.change.is_some());
@@ -407,7 +318,7 @@ fn next(about: &About, comparison: &Comparison) -> Vec<Next> {
     if let Some(fewest) = of(Verdict::Suspect).map(sessions).min() {
         let more = SECOND_LOOK - fewest;
         let cells = ids(of(Verdict::Suspect));
-        next.push(Next {
+        next.push(NextStep {
             why: format!(
                 "{} suspect, which may be chance: repeat {} in {} an hour or more apart, and look again at all {SECOND_LOOK}",
                 are(cells.len()),
@@ -443,7 +354,7 @@ fn next(about: &About, comparison: &Comparison) -> Vec<Next> {
                 (format!("{what}sessions differ so much that a change of {shown} stays out of sight"), Vec::new())
             }
         };
-        next.push(Next { why, commands });
+        next.push(NextStep { why, commands });
     }
     next
 }

@@ -106,7 +106,7 @@ fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
         (0..n).map(move |seq| (cell, record(cell, seq, 500.0 + seq as f64 * 50.0, 100.0, Outcome::Succeeded)))
     };
     let view = view_of(&manifest, &few(0, 13).chain(few(2, 6)).collect::<Vec<_>>());
-    insta::assert_snapshot!(view.tiers.tiers[0].sentence, @"flex is not compared at p50 (6 samples of flex are too few for an interval), not compared at p95 (13 samples of default are too few for an interval); it costs 1.00x per reply");
+    insta::assert_snapshot!(view.tiers.tiers[0].result.sentence, @"flex is not compared at p50 (6 samples of flex are too few for an interval), not compared at p95 (13 samples of default are too few for an interval); it costs 1.00x per reply");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn every_list_of_contrasts_says_which_cell_was_stopped() {
     let mut manifest = manifest();
     manifest.turns[2].end = CellRunEnd::FailedEarly;
     let view = view_of(&manifest, &records());
-    assert_eq!(view.tiers.tiers[0].sentence, format!("flex is not compared: {WHY}"));
+    assert_eq!(view.tiers.tiers[0].result.sentence, format!("flex is not compared: {WHY}"));
     let files: Vec<_> = crate::report::FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
     for name in ["tiers.csv", "summary.json", "summary.md", "report.html", "test_us_flex_small_u2_report.html"] {
         let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap();

@@ -248,7 +248,7 @@ fn the_directory_of_one_shard_says_that_it_is_one() {
     assert_eq!(view.cells[0].result.validity.to_string(), "INVALID: shards 0 and 2 of 3 are missing");
     assert_eq!(view.run.notes[0], "1 of 3 machines made these numbers");
     let rows: Vec<_> = view.machines.unwrap().rows.into_iter().map(|row| (row.end, row.requests)).collect();
-    assert_eq!(rows[1], ("finished".into(), own.len() as u64));
+    assert_eq!(rows[1], ("finished".into(), own.len().to_string()));
     assert_eq!([&rows[0].0, &rows[2].0], ["missing", "missing"]);
 }
 

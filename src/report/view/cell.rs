@@ -4,12 +4,12 @@ use super::cost;
 use super::figures::Frame;
 use super::machines::{self, MachineHealthRow};
 use super::page::{self, PageView};
-use super::slo::{SloRow, SloView};
+use super::slo::SloView;
 use super::timing::{self, StageRow, TimingTable};
 use super::{asked, disturbances, names, text};
 use crate::plan::Arrivals;
 use crate::record::manifest::{CellRunReport, Manifest};
-use crate::result::{CellResult, Coordinates};
+use crate::result::{CellResult, Coordinates, ThresholdResult};
 use crate::stats::CellSummary;
 use crate::stats::series::HistoryRow;
 use crate::units::duration;
@@ -25,7 +25,7 @@ pub(crate) struct CellView {
     /// Coordinates of the cell, formatted.
     pub(crate) axes: Vec<Entry>,
     /// Verdicts of the thresholds on this cell.
-    pub(crate) slo: Vec<SloRow>,
+    pub(crate) slo: Vec<ThresholdResult>,
     /// The main numbers, formatted.
     pub(crate) shown: Shown,
     /// Settings of the cell other than its axes.

@@ -8,6 +8,7 @@ use super::{names, text};
 use crate::report::charts::{
     BLOCKED, Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure,
 };
+use crate::result::Difference;
 use crate::stats::Summary;
 use crate::stats::timeline;
 use crate::units::Keyed;
@@ -83,7 +84,7 @@ fn outcomes(has_blocked: bool) -> Vec<Series> {
 /// Returns the forest plot of each tier's ratio to `default` with its interval, or `None` if no tiers could be
 /// compared.
 pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
-    let compared = |row: &&TierRow| row.metric.starts_with('p') || row.metric.starts_with("ttft");
+    let compared = |(row, _): &(&Difference, &TierRow)| row.metric.starts_with('p') || row.metric.starts_with("ttft");
     let mut series: Keyed<String, Series> = Keyed::default();
     let mut panels: Keyed<String, ForestPanel> = Keyed::default();
     let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER]).collect();
@@ -94,14 +95,15 @@ pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
         let values: Vec<_> = key.iter().map(|(_, value)| value.clone()).collect();
         let title = frame.names.title(&fields, &values);
         let panel = panels.entry(title.clone(), || ForestPanel { title, rows: Vec::new() });
-        let of = series.place(tier.tier.clone(), || Series::new(tier.tier.clone(), names::hue(&tier.tier)));
-        let rows = tier.rows.iter().filter(compared);
+        let name = &tier.result.service_tier;
+        let of = series.place(name.clone(), || Series::new(name.clone(), names::hue(name)));
+        let rows = tier.result.differences.iter().zip(&tier.rows).filter(compared);
         if tier.is_compared {
             panel.rows.extend(rows.map(|row| forest_row(of, tier, row)));
         } else {
             panel.rows.extend(rows.take(1).map(|row| ForestRow {
-                label: format!("{}, {}", tier.tier, load_of(tier)),
-                tooltip: format!("{}: {}", tier.id, tier.sentence),
+                label: format!("{name}, {}", load_of(tier)),
+                tooltip: format!("{}: {}", tier.result.test_id, tier.result.sentence),
                 ..forest_row(of, tier, row)
             }));
         }
@@ -120,23 +122,19 @@ fn load_of(tier: &TierView) -> String {
     load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default()
 }
 
-fn forest_row(series: usize, tier: &TierView, row: &TierRow) -> ForestRow {
-    let ratio = row.low.zip(row.ratio).zip(row.high).map(|((low, ratio), high)| (low, ratio, high));
-    let (load, metric) = (load_of(tier), row.metric.replace('_', " "));
+fn forest_row(series: usize, tier: &TierView, (difference, shown): (&Difference, &TierRow)) -> ForestRow {
+    let interval = difference.ratio_low.zip(difference.ratio).zip(difference.ratio_high);
+    let (load, metric) = (load_of(tier), difference.metric.replace('_', " "));
     ForestRow {
         series,
-        label: format!("{} {metric}, {load}", tier.tier),
-        ratio,
-        shown: if ratio.is_some() {
-            format!("{} ({})", row.shown.ratio, row.shown.interval)
-        } else {
-            "not compared".into()
-        },
+        label: format!("{} {metric}, {load}", tier.result.service_tier),
+        ratio: interval.map(|((low, ratio), high)| (low, ratio, high)),
+        shown: if interval.is_some() { format!("{} ({})", shown.ratio, shown.interval) } else { "not compared".into() },
         tooltip: format!(
             "{}, {metric}: {} ({})",
-            tier.id,
-            row.shown.verdict,
-            if row.basis.is_empty() { "nothing to compare" } else { &row.basis }
+            tier.result.test_id,
+            shown.verdict,
+            if difference.basis.is_empty() { "nothing to compare" } else { &difference.basis }
         ),
     }
 }

@@ -1,10 +1,10 @@
 //! Data of the five charts of the original tool. A chart pools the samples over the axes that it does not show. Any
 //! other axis that the chart does not name adds panels if it has several values.
 
-use super::RunView;
 use super::names::{self, Coordinates, TIER, group, join, label};
 use super::text;
 use crate::report::charts::{Bar, BarFigure, BarPanel, Body, Figure, Group, HeatFigure, HeatPanel, Series, split};
+use crate::result::{RunInfo, Validity};
 use crate::stats::{Pool, Summary};
 use crate::units::Keyed;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const NAMED_VALUES: usize = 20;
 
 /// Header data that all charts of a run share.
 pub(super) struct Frame<'a> {
-    run: &'a RunView,
+    run: &'a RunInfo,
     /// Source of chart titles.
     pub(super) names: &'a Coordinates,
     /// Marks of the run that every chart must show.
@@ -28,15 +28,18 @@ pub(super) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    pub(super) fn new(run: &'a RunView, names: &'a Coordinates) -> Self {
-        let mut marks = match run.invalid.len() {
-            0..=3 => run.invalid.clone(),
-            n => {
-                vec![format!("INVALID: this machine spoiled the numbers of {n} cells; the first is {}", run.invalid[0])]
-            }
-        };
-        marks.extend((!run.running.is_empty()).then(|| format!("RUNNING: {}", run.running)));
-        marks.extend(Some(run.calibration.clone()).filter(|said| !said.is_empty()));
+    pub(super) fn new(run: &'a RunInfo, names: &'a Coordinates, summary: &Summary) -> Self {
+        let invalid = summary.cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_)));
+        let mut marks: Vec<String> = invalid.map(|cell| format!("{}: {}", cell.cell.id, cell.validity)).collect();
+        if marks.len() > 3 {
+            marks = vec![format!(
+                "INVALID: this machine spoiled the numbers of {} cells; the first is {}",
+                marks.len(),
+                marks[0]
+            )];
+        }
+        marks.extend(run.running.as_ref().map(|running| format!("RUNNING: {running}")));
+        marks.extend(run.calibration.clone());
         Self { run, names, marks }
     }
 

@@ -3,6 +3,7 @@
 
 use super::{disturbances, text};
 use crate::record::manifest::{CellRunReport, Manifest, ShardPart};
+use crate::result::{Machine, Shards};
 use crate::stats::machine::{describe_shards, is_or_are, list_shards, unsynchronised_shards};
 use crate::stats::{CellSummary, ShardHealth, Summary};
 use serde::Serialize;
@@ -13,30 +14,21 @@ const FAR_MS: f64 = 1_000.0;
 /// All machines of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct MachinesView {
-    /// Expected number of machines.
-    pub(crate) count: u32,
-    /// Whether all machines are present and each one finished.
-    pub(crate) complete: bool,
-    /// Indices of the missing machines.
-    pub(crate) missing: Vec<u32>,
-    /// Largest start skew of any cell, milliseconds, by the machines' own clocks.
-    pub(crate) start_skew_ms: Option<f64>,
+    /// The machines that are present.
+    pub(crate) shards: Shards,
     /// Machines present, for example `3 of 4`.
     pub(crate) shown: String,
     /// One row per machine in index order, including missing ones.
     pub(crate) rows: Vec<MachineRow>,
 }
 
-/// One machine of a run.
+/// One machine of a run, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct MachineRow {
     /// Index, from 0.
     pub(crate) shard: u32,
     /// `ok`, or `bad` if the machine is missing or did not finish.
     pub(crate) level: &'static str,
-    /// Description of the shard, if it is present.
-    #[serde(skip)]
-    pub(crate) part: Option<ShardPart>,
     /// Host name.
     pub(crate) host: String,
     /// For example `linux on x86_64, 2 cores`.
@@ -44,12 +36,8 @@ pub(crate) struct MachineRow {
     /// Clock synchronisation state and maximum clock error.
     pub(crate) clock: String,
     /// Requests in all cells.
-    pub(crate) requests: u64,
-    /// Requests in all cells, formatted.
-    pub(crate) shown_requests: String,
+    pub(crate) requests: String,
     /// Largest start delay, milliseconds.
-    pub(crate) late_ms: Option<f64>,
-    /// Largest start delay, formatted.
     pub(crate) late: String,
     /// How its part of the run ended.
     pub(crate) end: String,
@@ -83,39 +71,73 @@ pub(crate) struct MachineHealthRow {
 /// Returns the machines of a run, or `None` if one machine made it.
 pub(super) fn view(manifest: &Manifest, summary: &Summary) -> Option<MachinesView> {
     let shards = manifest.shards.as_ref()?;
-    let missing = shards.missing();
+    let cells = |shard: u32| {
+        let machines = summary.cells.iter().flat_map(|cell| &cell.health.machines);
+        machines.filter(move |machine| machine.shard == shard)
+    };
+    let part = |shard: u32| shards.parts.iter().find(|part| part.index == shard);
+    let parts: Vec<Machine> = (0..shards.count).filter_map(part).map(|part| machine(part, cells(part.index))).collect();
+    let row = |shard: u32| {
+        let found = part(shard).zip(parts.iter().find(|machine| machine.shard == shard));
+        found.map_or_else(|| missing(shard), |(part, machine)| row(part, machine))
+    };
     Some(MachinesView {
-        count: shards.count,
-        complete: shards.complete,
-        start_skew_ms: manifest.last_reports().iter().filter_map(CellRunReport::start_skew_ms).max_by(f64::total_cmp),
         shown: shards.shown(),
-        missing,
-        rows: (0..shards.count)
-            .map(|shard| {
-                let part = shards.parts.iter().find(|part| part.index == shard);
-                let cells = summary.cells.iter().flat_map(|cell| &cell.health.machines);
-                row(shard, part, cells.filter(|machine| machine.shard == shard))
-            })
-            .collect(),
+        rows: (0..shards.count).map(row).collect(),
+        shards: Shards {
+            count: shards.count,
+            complete: shards.complete,
+            missing: shards.missing(),
+            start_skew_ms: manifest
+                .last_reports()
+                .iter()
+                .filter_map(CellRunReport::start_skew_ms)
+                .max_by(f64::total_cmp),
+            parts,
+        },
     })
 }
 
-fn row<'a>(shard: u32, part: Option<&ShardPart>, cells: impl Iterator<Item = &'a ShardHealth> + Clone) -> MachineRow {
-    let requests = cells.clone().map(|machine| machine.requests).sum();
-    let late_ms = cells.filter_map(|machine| machine.late_ms).max_by(f64::total_cmp);
-    let (end, is_good) = end(part);
+fn machine<'a>(part: &ShardPart, cells: impl Iterator<Item = &'a ShardHealth> + Clone) -> Machine {
+    Machine {
+        shard: part.index,
+        host: part.host.clone(),
+        os: part.machine.os.clone(),
+        arch: part.machine.arch.clone(),
+        cores: part.machine.cores,
+        cpu_quota_cores: part.machine.cpu_quota_cores,
+        clock_synchronised: part.clock.map(|clock| clock.synchronised),
+        clock_max_error_ms: part.clock.filter(|clock| clock.synchronised).map(|clock| clock.max_error_ms),
+        late_ms: cells.clone().filter_map(|machine| machine.late_ms).max_by(f64::total_cmp),
+        requests: cells.map(|machine| machine.requests).sum(),
+        end: end(part).0,
+    }
+}
+
+fn row(part: &ShardPart, machine: &Machine) -> MachineRow {
+    MachineRow {
+        shard: machine.shard,
+        level: if end(part).1 { "ok" } else { "bad" },
+        host: machine.host.clone(),
+        kind: kind(part),
+        clock: clock(part),
+        requests: text::thousands(machine.requests as f64, 0),
+        late: text::ms_or_nothing(machine.late_ms),
+        end: machine.end.clone(),
+    }
+}
+
+fn missing(shard: u32) -> MachineRow {
+    let nothing = || text::NOTHING.to_owned();
     MachineRow {
         shard,
-        level: if is_good { "ok" } else { "bad" },
-        host: part.map_or_else(|| text::NOTHING.into(), |part| part.host.clone()),
-        kind: part.map_or_else(|| text::NOTHING.into(), kind),
-        clock: part.map_or_else(|| text::NOTHING.into(), clock),
-        requests,
-        shown_requests: part.map_or_else(|| text::NOTHING.into(), |_| text::thousands(requests as f64, 0)),
-        late: text::ms_or_nothing(late_ms),
-        late_ms,
-        end,
-        part: part.cloned(),
+        level: "bad",
+        host: nothing(),
+        kind: nothing(),
+        clock: nothing(),
+        requests: nothing(),
+        late: nothing(),
+        end: "missing".into(),
     }
 }
 
@@ -142,8 +164,7 @@ fn clock(part: &ShardPart) -> String {
 }
 
 /// Returns how a machine ended, and whether it completed its part of the plan.
-fn end(part: Option<&ShardPart>) -> (String, bool) {
-    let Some(part) = part else { return ("missing".into(), false) };
+fn end(part: &ShardPart) -> (String, bool) {
     let how = match (part.ended_ms, part.interrupted) {
         (None, _) => "killed",
         (_, true) => "interrupted",
@@ -160,11 +181,11 @@ fn end(part: Option<&ShardPart>) -> (String, bool) {
 pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec<String> {
     let (Some(machines), Some(shards)) = (machines, &manifest.shards) else { return Vec::new() };
     let mut notes = vec![format!("{} machines made these numbers{}", machines.shown, apart(machines, &shards.parts))];
-    let missing = &machines.missing;
+    let missing = &machines.shards.missing;
     if !missing.is_empty() {
         notes.push(format!(
             "{} {} missing: the load was another than the plan's, and no verdict is given on what {} not there for",
-            describe_shards(missing, machines.count),
+            describe_shards(missing, machines.shards.count),
             is_or_are(missing),
             if missing.len() == 1 { "it was" } else { "they were" },
         ));
@@ -176,7 +197,7 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
             clocks(&loose)
         ));
     }
-    if machines.start_skew_ms.is_some_and(|skew| skew > FAR_MS) {
+    if machines.shards.start_skew_ms.is_some_and(|skew| skew > FAR_MS) {
         notes.push(
             "machines began more than 1 s apart: for so long at both ends of a cell the load was not whole".into(),
         );
@@ -193,7 +214,7 @@ fn clocks(shards: &[u32]) -> String {
 /// Returns how far apart the machines started, with the clock error. Another note covers unsynchronised clocks in
 /// detail.
 fn apart(machines: &MachinesView, parts: &[ShardPart]) -> String {
-    let Some(skew) = machines.start_skew_ms else { return String::new() };
+    let Some(skew) = machines.shards.start_skew_ms else { return String::new() };
     let began = format!(", and began within {} ms of each other by their own clocks", text::ms(skew));
     let silent: Vec<u32> = parts.iter().filter(|part| part.clock.is_none()).map(|part| part.index).collect();
     if !silent.is_empty() {

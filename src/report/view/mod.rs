@@ -15,7 +15,7 @@ mod machines;
 mod money;
 mod names;
 mod notices;
-mod overview;
+pub(super) mod overview;
 mod page;
 mod price;
 mod prompts;
@@ -30,18 +30,18 @@ mod warnings;
 
 pub(crate) use cell::CellView;
 pub(crate) use course::ErrorClass;
-pub(crate) use machines::{MachineRow, MachinesView};
+pub(crate) use machines::MachinesView;
 pub(crate) use overview::Overview;
 pub(crate) use price::PriceView;
 pub(crate) use ran::RanView;
 pub(crate) use tables::Table;
-pub(crate) use tiers::{TierRow, TierView, TiersView};
+pub(crate) use tiers::{TierView, TiersView};
 
 use super::charts::Figure;
 use crate::record::damage::{Damage, QUARANTINE};
 use crate::record::manifest::Manifest;
 use crate::record::probe::ProbeResult;
-use crate::result::Validity;
+use crate::result::RunInfo;
 use crate::stats::{CellSummary, Summary};
 use crate::units::timestamp;
 use crate::verdict::slo::BoundResult;
@@ -51,7 +51,11 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
     /// Data of the run as a whole.
-    pub(crate) run: RunView,
+    pub(crate) run: RunInfo,
+    /// Name of the table of all cells.
+    pub(crate) csv_file: String,
+    /// Percentile ranks (0 to 100) that the plan requests in addition to p50, p95 and p99.
+    pub(crate) further: Vec<f64>,
     /// First section of the report.
     pub(crate) overview: Overview,
     /// Cells in matrix order.
@@ -92,52 +96,6 @@ pub(crate) const NOT_AWS: &str = "NOT AWS: these numbers come from another serve
 /// Banner of a report whose latencies include failed requests.
 pub(crate) const FAILURES_INCLUDED: &str = "FAILURES INCLUDED: the latencies shown include failed and throttled requests; thresholds, tier comparison and prices exclude them.";
 
-/// Header data of a report.
-#[derive(Debug, Clone, Serialize)]
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own for a template
-pub(crate) struct RunView {
-    /// Name of the run.
-    pub(crate) name: String,
-    /// Free text; may be empty.
-    pub(crate) description: String,
-    /// Unique id of the run.
-    pub(crate) run_id: String,
-    /// UTC, for example `2026-11-24T09:16:03Z`.
-    pub(crate) started: String,
-    /// The same time, epoch milliseconds.
-    pub(crate) started_ms: u64,
-    /// For file names, for example `20261124_091603`.
-    pub(crate) started_compact: String,
-    /// Target of the requests.
-    pub(crate) endpoint: String,
-    /// AWS region of the endpoint, if it is on AWS.
-    pub(crate) region: Option<String>,
-    /// Whether the run used the simulator instead of Bedrock.
-    pub(crate) simulated: bool,
-    /// Whether the server is neither AWS nor the simulator.
-    pub(crate) not_aws: bool,
-    /// Whether the run was stopped before its planned end.
-    pub(crate) interrupted: bool,
-    /// For example `in progress, 3 of 27 cells`; empty after the run has ended.
-    pub(crate) running: String,
-    /// Version of bedrock-plan.
-    pub(crate) tool_version: String,
-    /// Whether latencies include failed requests.
-    pub(crate) include_failures: bool,
-    /// Whether latencies include the ramp.
-    pub(crate) include_ramp: bool,
-    /// Percentile ranks (0 to 100) that the plan requests in addition to p50, p95 and p99.
-    pub(crate) further: Vec<f64>,
-    /// Measurement error on this machine as a sentence; empty without a calibration.
-    pub(crate) calibration: String,
-    /// Cost of the run, and the parts that are unknown.
-    pub(crate) cost: Vec<String>,
-    /// Unreliable cells, each with the reason.
-    pub(crate) invalid: Vec<String>,
-    /// Notes that apply to the whole run.
-    pub(crate) notes: Vec<String>,
-}
-
 /// Returns the progress of a running run.
 fn progress(manifest: &Manifest) -> String {
     let (ended, all) = manifest.progress();
@@ -174,13 +132,12 @@ fn damage(damage: &Damage) -> impl Iterator<Item = String> {
 /// Computes the view of a run.
 pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResult]) -> View {
     let machines = machines::view(manifest, summary);
-    let run = RunView {
+    let run = RunInfo {
         name: manifest.plan.name.clone(),
         description: manifest.plan.description.clone(),
         run_id: manifest.run_id.clone(),
         started: timestamp::iso(manifest.started_ms),
         started_ms: manifest.started_ms,
-        started_compact: timestamp::compact(manifest.started_ms),
         endpoint: manifest.endpoint.clone(),
         region: manifest.region.clone(),
         simulated: manifest.simulated(),
@@ -188,33 +145,27 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResu
         // A killed run cannot record its own interruption.
         interrupted: !summary.is_in_progress
             && (manifest.interrupted || manifest.ended_ms.is_none() && manifest.has_unfinished()),
-        running: if summary.is_in_progress { progress(manifest) } else { String::new() },
+        running: summary.is_in_progress.then(|| progress(manifest)),
         tool_version: manifest.tool_version.clone(),
         include_failures: manifest.plan.report.include_failures,
         include_ramp: manifest.plan.report.include_ramp,
-        further: manifest.plan.report.percentiles.iter().copied().filter(|p| ![50.0, 95.0, 99.0].contains(p)).collect(),
-        calibration: manifest.calibration.as_ref().map(calibration::sentence).unwrap_or_default(),
+        calibration: manifest.calibration.as_ref().map(calibration::sentence),
         cost: cost::sentences(manifest, summary),
-        invalid: summary
-            .cells
-            .iter()
-            .filter(|cell| matches!(cell.validity, Validity::Invalid(_)))
-            .map(|cell| format!("{}: {}", cell.cell.id, cell.validity))
-            .collect(),
         notes: machines::notes(manifest, machines.as_ref())
             .into_iter()
             .chain(prompts::note(summary))
             .chain(preflight(manifest))
-            .chain(tiers::untold(summary))
+            .chain(tiers::unreported(summary))
             .chain(summary.is_cut.then(|| CUT.to_owned()))
             .chain(damage(&summary.damage))
             .collect(),
     };
+    let reported = &manifest.plan.report.percentiles;
+    let further: Vec<f64> = reported.iter().copied().filter(|p| ![50.0, 95.0, 99.0].contains(p)).collect();
     let slo = slo::view(&manifest.plan, summary, results);
     let (names, reports) = (names::Coordinates::new(summary), manifest.last_reports());
-    let frame = figures::Frame::new(&run, &names);
-    let cell =
-        |cell: &CellSummary| cell::view(manifest, reports.of_cell(&cell.cell.id), &frame, &run.further, &slo, cell);
+    let frame = figures::Frame::new(&run, &names, summary);
+    let cell = |cell: &CellSummary| cell::view(manifest, reports.of_cell(&cell.cell.id), &frame, &further, &slo, cell);
     let cells: Vec<CellView> = summary.cells.iter().map(cell).collect();
     let tiers = tiers::view(manifest, summary);
     let failures = failures::view(&cells);
@@ -231,6 +182,8 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResu
         tiers,
         slo,
         tables: tables::tables(summary, &names),
+        csv_file: format!("consolidated_results_{}.csv", timestamp::compact(run.started_ms)),
+        further,
         run,
     }
 }

@@ -3,12 +3,12 @@
 use super::cell::{CellView, Entry};
 use super::names::{self, Coordinates, LOADS, TIER};
 use super::notices::{self, Notice};
-use super::slo::{SloRow, SloView};
+use super::slo::SloView;
 use super::tiers::TiersView;
 use super::{cost, text};
 use crate::matrix::{AXES, AxisValue, find_axis};
 use crate::record::manifest::Manifest;
-use crate::result::{Quality, Times, Validity, Verdict};
+use crate::result::{Quality, ThresholdResult, Times, Validity, Verdict};
 use crate::stats::{CellSummary, Summary};
 use crate::units::rounded;
 use crate::units::{Keyed, duration};
@@ -116,7 +116,7 @@ pub(crate) struct MatrixValue {
 }
 
 /// Returns the CSS class and the displayed word of a verdict.
-pub(super) fn words(verdict: Option<Verdict>) -> (&'static str, &'static str) {
+pub(crate) fn words(verdict: Option<Verdict>) -> (&'static str, &'static str) {
     match verdict {
         Some(Verdict::Pass) => ("pass", "pass"),
         Some(Verdict::Fail) => ("fail", "fail"),
@@ -130,7 +130,7 @@ fn told(tiers: &TiersView) -> String {
     let compared = || tiers.tiers.iter().filter(|tier| tier.is_compared);
     match compared().next() {
         None => "nothing could be compared".into(),
-        Some(tier) if compared().count() == 1 => tier.sentence.clone(),
+        Some(tier) if compared().count() == 1 => tier.result.sentence.clone(),
         Some(_) => format!("{} of {} compared", compared().count(), tiers.tiers.len()),
     }
 }
@@ -328,9 +328,9 @@ fn why(cell: &CellSummary, view: &CellView) -> String {
         Validity::NotRun => return "it never started".into(),
         Validity::Aborted | Validity::Ok => {}
     }
-    let row = |row: &SloRow| {
+    let row = |row: &ThresholdResult| {
         let reason = if row.reason.is_empty() { String::new() } else { format!("; {}", row.reason) };
-        format!("{} {} {}: measured {}{reason}", row.title, row.metric, row.bound, row.measured)
+        format!("{} {} {}: measured {}{reason}", row.name, row.metric, text::bound(row), text::measured(row))
     };
     let decided =
         view.slo.iter().filter(|row| Some(row.verdict) == view.result.verdict && row.verdict != Verdict::Pass);

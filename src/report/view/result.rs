@@ -1,10 +1,10 @@
 //! The result of a cell from its statistics.
 
-use super::slo::{self, SloRow};
+use super::slo;
 use super::warnings;
 use crate::matrix::{AXES, AxisValue};
 use crate::record::manifest::{CellRunReport, Manifest};
-use crate::result::{CellResult, Client, Coordinates, Cost, Requests, ShardMeasurements};
+use crate::result::{CellResult, Client, Coordinates, Cost, Requests, ShardMeasurements, ThresholdResult};
 use crate::stats::{CellSummary, Latency, ShardHealth, Spend};
 
 /// Returns the result of a cell. `further` contains percentile ranks, 0 to 100, in addition to those of every plan.
@@ -12,7 +12,7 @@ pub(super) fn cell(
     manifest: &Manifest,
     turns: &[&CellRunReport],
     further: &[f64],
-    slo: &[SloRow],
+    slo: &[ThresholdResult],
     summary: &CellSummary,
 ) -> CellResult {
     let times = |latency: Option<&Latency>| latency.map(|latency| latency.times(further));

@@ -1,6 +1,6 @@
 //! Formatting of numbers for people. A number that is too uncertain is replaced by the reason.
 
-use crate::result::{Percentile, Quality, Times};
+use crate::result::{Percentile, Quality, Quantity, Relation, ThresholdResult, Times};
 use crate::units::rounded;
 
 /// Text for a value that is not available.
@@ -107,6 +107,39 @@ pub(crate) fn thousands(value: f64, decimals: usize) -> String {
         Some(fraction) => format!("{sign}{grouped}.{fraction}"),
         None => format!("{sign}{grouped}"),
     }
+}
+
+/// Formats a number with its unit: `1,234 ms`, `0.42 %`, `12.0 /s`, `0.0123 USD`.
+pub(crate) fn quantity(quantity: Quantity) -> String {
+    match quantity {
+        Quantity::Ms(value) => format!("{} ms", ms(value)),
+        // Bounds of shares are small.
+        Quantity::Share(share) if share > 0.0 && share < 0.000_05 => "< 0.01 %".into(),
+        Quantity::Share(share) => format!("{:.2} %", share * 100.0),
+        Quantity::PerSec(value) => format!("{} /s", ms(value)),
+        Quantity::UsdPer1kRequests(usd) => format!("{usd:.4} USD"),
+    }
+}
+
+/// Formats the bound of a threshold: `<= 2,500 ms`, `>= 12.0 /s (ttft 800ms)`.
+pub(crate) fn bound(row: &ThresholdResult) -> String {
+    bound_of(row.relation, row.bound, row.limits.as_deref())
+}
+
+pub(super) fn bound_of(relation: Relation, limit: Quantity, limits: Option<&str>) -> String {
+    let limits = limits.map_or_else(String::new, |limits| format!(" ({limits})"));
+    format!("{} {}{limits}", relation.key(), quantity(limit))
+}
+
+/// Formats the measured value of a threshold.
+pub(crate) fn measured(row: &ThresholdResult) -> String {
+    row.measured.map_or_else(|| NOTHING.into(), quantity)
+}
+
+/// Formats the 95 % interval of the measured value, or returns an empty string if nothing was measured.
+pub(crate) fn interval(row: &ThresholdResult) -> String {
+    let end = |end: Option<Quantity>| end.map_or_else(|| "open".into(), quantity);
+    if row.measured.is_none() { String::new() } else { format!("{} to {}", end(row.low), end(row.high)) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::text;
 use crate::matrix::{AXES, AxisValue};
 use crate::plan::Order;
 use crate::record::manifest::Manifest;
-use crate::result::{Validity, WarningNote};
+use crate::result::{Difference, Quantity, TierResult, Validity, WarningNote};
 use crate::stats::repeated::MissingValue;
 use crate::stats::{CellSummary, Stopped, Summary};
 use crate::verdict::tiers::{Basis, Comparison, Contrast, NotCompared, Row, Side, Verdict, compare};
@@ -24,63 +24,30 @@ pub(crate) struct TiersView {
 /// Comparison of one tier with `default` in one context.
 #[derive(Debug, Serialize)]
 pub(crate) struct TierView {
-    /// Id of the tier's cell.
-    pub(crate) id: String,
-    pub(crate) tier: String,
+    /// The numbers.
+    pub(crate) result: TierResult,
     /// Context: column and coordinate of every axis except the tier.
     pub(crate) context: Vec<(&'static str, AxisValue)>,
-    /// For example `flex is 1.21x slower at p50 (1.15..1.28), 1.19x slower at p95 (1.05..1.34); within this session`.
-    pub(crate) sentence: String,
     /// Whether at least one metric could be compared.
     pub(crate) is_compared: bool,
-    /// One row per metric.
+    /// The differences of `result` in the same order, formatted.
     pub(crate) rows: Vec<TierRow>,
     /// Warnings about the comparison.
     pub(crate) warnings: Vec<WarningNote>,
 }
 
-/// One metric of a tier and of `default`.
+/// One metric of a tier and of `default`, formatted.
 #[derive(Debug, Serialize)]
 pub(crate) struct TierRow {
-    /// Name of its column in `consolidated_results`.
-    pub(crate) metric: &'static str,
-    /// Display name.
+    /// Display name of the metric.
     pub(crate) label: &'static str,
-    /// Value of `default`; the geometric mean over its repetitions, if there are several.
-    pub(crate) default: Option<f64>,
-    /// Value of the tier.
-    pub(crate) tier: Option<f64>,
-    /// Tier minus `default`.
-    pub(crate) difference: Option<f64>,
-    /// Tier divided by `default`.
-    pub(crate) ratio: Option<f64>,
-    /// Lower end of the ratio's interval.
-    pub(crate) low: Option<f64>,
-    /// Upper end of the ratio's interval.
-    pub(crate) high: Option<f64>,
-    /// For example `paired t over 5 repetitions` or `within this session`; empty if nothing is compared.
-    pub(crate) basis: String,
-    /// `slower`, `faster`, `higher`, `lower`, `no_significant_difference` or `not_compared`; for prices `cheaper`,
-    /// `more expensive` or `same_price`.
-    pub(crate) verdict: &'static str,
-    /// Reason why the metric is not compared; otherwise empty.
-    pub(crate) reason: String,
-    /// The row, formatted.
-    pub(crate) shown: ShownRow,
-}
-
-/// Row of a comparison, formatted.
-#[derive(Debug, Serialize)]
-pub(crate) struct ShownRow {
-    /// See [`TierRow`].
     pub(crate) default: String,
-    /// See [`TierRow`].
     pub(crate) tier: String,
-    /// See [`TierRow`].
+    /// Tier minus `default`.
     pub(crate) difference: String,
-    /// See [`TierRow`].
+    /// Tier divided by `default`.
     pub(crate) ratio: String,
-    /// See [`TierRow`].
+    /// Interval of the ratio; empty if nothing is compared.
     pub(crate) interval: String,
     /// For example `1.21x slower` or `no significant difference`, or the reason why there is no verdict.
     pub(crate) verdict: String,
@@ -111,18 +78,18 @@ pub(super) fn view(manifest: &Manifest, summary: &Summary) -> TiersView {
 fn tier(summary: &Summary, comparison: &Comparison) -> TierView {
     let cell = &summary.cells[comparison.cell].cell;
     let others = AXES.iter().filter(|axis| axis.field != "service_tier");
+    let numbers = comparison.rows.iter().map(|row| (numbers(row, &cell.service_tier), shown(row, &cell.service_tier)));
+    let (differences, rows) = numbers.chain(comparison.price.map(|price| (cost(price), shown_cost(price)))).unzip();
     TierView {
-        id: cell.id.clone(),
-        tier: cell.service_tier.clone(),
+        result: TierResult {
+            test_id: cell.id.clone(),
+            service_tier: cell.service_tier.clone(),
+            sentence: sentence(&cell.service_tier, &comparison.rows) + &costs(comparison.price),
+            differences,
+        },
         context: others.map(|axis| (axis.field, (axis.get)(cell))).collect(),
-        sentence: sentence(&cell.service_tier, &comparison.rows) + &costs(comparison.price),
         is_compared: comparison.rows.iter().any(|row| row.outcome.is_ok()),
-        rows: comparison
-            .rows
-            .iter()
-            .map(|row| numbers(row, &cell.service_tier))
-            .chain(comparison.price.map(price))
-            .collect(),
+        rows,
         warnings: comparison
             .length_ratio
             .map(|ratio| WarningNote {
@@ -163,78 +130,95 @@ fn sentence(tier: &str, rows: &[Row]) -> String {
         deciding.iter().filter_map(|row| row.outcome.as_ref().ok()).map(|contrast| basis(contrast.basis)).collect();
     bases.dedup();
     let parts: Vec<String> = deciding.iter().map(part).collect();
-    let said = [parts.join(", "), bases.join(", ")];
-    format!("{tier} is {}", said.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("; "))
+    let parts = [parts.join(", "), bases.join(", ")];
+    format!("{tier} is {}", parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("; "))
 }
 
-fn numbers(row: &Row, tier: &str) -> TierRow {
+fn numbers(row: &Row, tier: &str) -> Difference {
     let contrast = row.outcome.as_ref().ok();
     let missing = row.outcome.as_ref().err();
-    let of = |value: fn(&Contrast) -> f64| contrast.map(value);
-    let shown = |value: Option<f64>| value.map_or_else(|| text::NOTHING.into(), text::ms);
-    let difference = of(|contrast| contrast.tier - contrast.default);
-    TierRow {
+    let quantity = |value: f64| match row.compared.key {
+        "output_tokens_per_sec" => Quantity::PerSec(value),
+        _ => Quantity::Ms(value),
+    };
+    Difference {
         metric: row.compared.key,
-        label: row.compared.label,
-        default: of(|contrast| contrast.default),
-        tier: of(|contrast| contrast.tier),
-        difference,
-        ratio: of(|contrast| contrast.ratio.value),
-        low: of(|contrast| contrast.ratio.low),
-        high: of(|contrast| contrast.ratio.high),
-        basis: contrast.map_or_else(String::new, |contrast| basis(contrast.basis)),
+        default: contrast.map(|contrast| quantity(contrast.default)),
+        tier: contrast.map(|contrast| quantity(contrast.tier)),
+        ratio: contrast.map(|contrast| contrast.ratio.value),
+        ratio_low: contrast.map(|contrast| contrast.ratio.low),
+        ratio_high: contrast.map(|contrast| contrast.ratio.high),
         verdict: contrast.map_or("not_compared", |contrast| key(row, contrast)),
+        basis: contrast.map_or_else(String::new, |contrast| basis(contrast.basis)),
         reason: missing.map_or_else(String::new, |missing| reason(missing, tier)),
-        shown: ShownRow {
-            default: shown(of(|contrast| contrast.default)),
-            tier: shown(of(|contrast| contrast.tier)),
-            difference: difference.map_or_else(
-                || text::NOTHING.into(),
-                |difference| format!("{}{}", if difference < 0.0 { "-" } else { "+" }, text::ms(difference.abs())),
-            ),
-            ratio: of(|contrast| contrast.ratio.value)
-                .map_or_else(|| text::NOTHING.into(), |ratio| format!("{ratio:.2}")),
-            interval: contrast
-                .map_or_else(String::new, |contrast| format!("{:.2}..{:.2}", contrast.ratio.low, contrast.ratio.high)),
-            verdict: match &row.outcome {
-                Err(missing) => format!("not compared: {}", reason(missing, tier)),
-                Ok(contrast) if contrast.verdict() == Verdict::NotDifferent => "no significant difference".into(),
-                Ok(contrast) => times(row, contrast),
-            },
-        },
     }
 }
 
-/// Returns the row of the cost per 1,000 replies. The cost is counted, not estimated, so it has no interval.
-fn price((default, tier): (f64, f64)) -> TierRow {
-    let shown = |usd: f64| format!("{usd:.4}");
-    let ratio = (default > 0.0).then(|| tier / default);
-    // `tiers.csv` and `summary.json` keep their words.
-    let (verdict, text) = match tier.total_cmp(&default) {
-        Ordering::Less => ("cheaper", "cheaper"),
-        Ordering::Equal => ("same_price", "same price"),
-        Ordering::Greater => ("dearer", "more expensive"),
-    };
-    TierRow {
-        metric: "cost_per_1k_requests",
-        label: "per 1,000 replies, USD",
-        default: Some(default),
-        tier: Some(tier),
-        difference: Some(tier - default),
-        ratio,
-        low: None,
-        high: None,
-        basis: "every reply of the cells".into(),
-        verdict,
-        reason: String::new(),
-        shown: ShownRow {
-            default: shown(default),
-            tier: shown(tier),
-            difference: format!("{:+.4}", tier - default),
-            ratio: ratio.map_or_else(|| text::NOTHING.into(), |ratio| format!("{ratio:.2}")),
+fn shown(row: &Row, tier: &str) -> TierRow {
+    let nothing = || text::NOTHING.to_owned();
+    let label = row.compared.label;
+    match &row.outcome {
+        Err(missing) => TierRow {
+            label,
+            default: nothing(),
+            tier: nothing(),
+            difference: nothing(),
+            ratio: nothing(),
             interval: String::new(),
-            verdict: text.into(),
+            verdict: format!("not compared: {}", reason(missing, tier)),
         },
+        Ok(contrast) => {
+            let difference = contrast.tier - contrast.default;
+            TierRow {
+                label,
+                default: text::ms(contrast.default),
+                tier: text::ms(contrast.tier),
+                difference: format!("{}{}", if difference < 0.0 { "-" } else { "+" }, text::ms(difference.abs())),
+                ratio: format!("{:.2}", contrast.ratio.value),
+                interval: format!("{:.2}..{:.2}", contrast.ratio.low, contrast.ratio.high),
+                verdict: match contrast.verdict() {
+                    Verdict::NotDifferent => "no significant difference".into(),
+                    Verdict::Higher | Verdict::Lower => times(row, contrast),
+                },
+            }
+        }
+    }
+}
+
+/// Returns the difference in cost per 1,000 replies. The cost is counted, not estimated, so it has no interval.
+fn cost((default, tier): (f64, f64)) -> Difference {
+    Difference {
+        metric: "cost_per_1k_requests",
+        default: Some(Quantity::UsdPer1kRequests(default)),
+        tier: Some(Quantity::UsdPer1kRequests(tier)),
+        ratio: (default > 0.0).then(|| tier / default),
+        ratio_low: None,
+        ratio_high: None,
+        verdict: match tier.total_cmp(&default) {
+            Ordering::Less => "cheaper",
+            Ordering::Equal => "same_price",
+            Ordering::Greater => "dearer",
+        },
+        basis: "every reply of the cells".into(),
+        reason: String::new(),
+    }
+}
+
+fn shown_cost((default, tier): (f64, f64)) -> TierRow {
+    let usd = |usd: f64| format!("{usd:.4}");
+    TierRow {
+        label: "per 1,000 replies, USD",
+        default: usd(default),
+        tier: usd(tier),
+        difference: format!("{:+.4}", tier - default),
+        ratio: if default > 0.0 { format!("{:.2}", tier / default) } else { text::NOTHING.into() },
+        interval: String::new(),
+        verdict: match tier.total_cmp(&default) {
+            Ordering::Less => "cheaper",
+            Ordering::Equal => "same price",
+            Ordering::Greater => "more expensive",
+        }
+        .into(),
     }
 }
 
@@ -304,13 +288,13 @@ fn reason(missing: &NotCompared, tier: &str) -> String {
 }
 
 /// Returns a note if replies do not name the tier that served them.
-pub(super) fn untold(summary: &Summary) -> Option<String> {
+pub(super) fn unreported(summary: &Summary) -> Option<String> {
     let sum = |number: fn(&CellSummary) -> u64| summary.cells.iter().map(number).sum::<u64>();
-    let untold = sum(|cell| cell.unreported_tiers);
-    (untold > 0).then(|| {
+    let unreported = sum(|cell| cell.unreported_tiers);
+    (unreported > 0).then(|| {
         format!(
             "{} of {} successful replies name no service tier: they are assigned to the requested tier",
-            text::thousands(untold as f64, 0),
+            text::thousands(unreported as f64, 0),
             text::thousands(sum(|cell| cell.counts.succeeded) as f64, 0)
         )
     })
