@@ -189,7 +189,7 @@ fn records() -> Vec<(usize, Record)> {
     records
 }
 
-/// Writes that run as its recorder would, for tests of other rooms.
+/// Writes that run as its recorder would, for tests of other modules.
 pub(crate) fn write_run(dir: &std::path::Path) {
     let manifest = manifest();
     let taken = crate::record::dir::take(dir, false).unwrap();

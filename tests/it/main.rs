@@ -5,7 +5,7 @@
 mod browser;
 mod cli;
 mod compatibility_pins;
-mod rooms;
+mod modules;
 mod run;
 #[cfg(unix)]
 mod shards;
