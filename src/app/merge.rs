@@ -7,6 +7,7 @@ use crate::cluster::{self, COMMIT_MARKER, CommitMarker};
 use crate::config;
 use crate::error::Error;
 use crate::files::Directory;
+use crate::record::acquire;
 use crate::record::dir::{self, OnExisting, PLAN};
 use crate::record::manifest::Manifest;
 use crate::record::merge::{self, MergeError};
@@ -47,7 +48,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     if let Some(error) = context.templates.broken() {
         return Err(Error::Template(error));
     }
-    dir::check(&options.to, options.overwrite).map_err(Error::TargetDir)?;
+    acquire::check(&options.to, options.overwrite).map_err(Error::TargetDir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Internal)?;
     let download_dir = tempfile::Builder::new().prefix("bedrock-plan-").tempdir().map_err(Error::Internal)?;
     let (dirs, merged, missing_messages) =
@@ -61,9 +62,9 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     }
     let files = owned::files_of_run(&merged);
     let existing = if options.overwrite { OnExisting::Overwrite } else { OnExisting::Refuse };
-    dir::check_files(&options.to, &files, existing).map_err(Error::TargetDir)?;
+    acquire::check_files(&options.to, &files, existing).map_err(Error::TargetDir)?;
     let lines = merge::lines(&dirs, &merged).map_err(Error::Merge)?;
-    let mut taken = dir::take_for(&options.to, &files, existing).map_err(Error::TargetDir)?;
+    let mut taken = acquire::take_for(&options.to, &files, existing).map_err(Error::TargetDir)?;
     let records = lines.write(&dirs, &mut taken)?;
     dir::write(&options.to, Path::new(PLAN), report::plan_text(&options.to, &merged).as_bytes())?;
     // Write the manifest last: a directory without it holds no run.

@@ -256,11 +256,12 @@ impl Writer {
 mod tests {
     use super::*;
     use crate::prices::Prices;
+    use crate::record::acquire;
     use crate::record::manifest::Manifest;
 
     fn started(stop: &Stop) -> (tempfile::TempDir, Recorder) {
         let dir = tempfile::tempdir().unwrap();
-        let taken = dir::take(dir.path(), false).unwrap();
+        let taken = acquire::take(dir.path(), false).unwrap();
         (dir, started_in(taken, stop, Arc::default()))
     }
 
@@ -287,7 +288,7 @@ mod tests {
     #[cfg(unix)]
     fn pipe_for(dir: &std::path::Path) -> (RunDir, std::fs::File) {
         use std::fs::{File, remove_file};
-        let mut taken = dir::take(dir, false).unwrap();
+        let mut taken = acquire::take(dir, false).unwrap();
         let path = dir.join(JOURNAL);
         remove_file(&path).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());

@@ -17,6 +17,7 @@ use crate::guard::{AbortGate, AllGates, CredentialsGate, DailyQuotaGate, EarlySt
 use crate::matrix::{Cell, Shard, expand, order};
 use crate::plan::{Endpoint, OnInvalid, Plan};
 use crate::prices::Prices;
+use crate::record::acquire;
 use crate::record::dir::{self, OnExisting};
 use crate::record::hash::{cell_hash, plan_hash};
 use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
@@ -133,7 +134,7 @@ pub(crate) fn run(
     }
     confirm(options.yes)?;
     // An unreachable server must not cost the existing results.
-    if options.on_existing == OnExisting::Overwrite && dir::is_occupied(&results) {
+    if options.on_existing == OnExisting::Overwrite && acquire::is_occupied(&results) {
         runtime.block_on(bedrock.check_reachable())?;
     }
     let calibration = calibrate_if_enabled(resolved)?;
@@ -157,8 +158,8 @@ pub(crate) fn run(
         if let Some(joined_shard) = &joined_shard {
             joined_shard.add_to_manifest(&mut manifest);
         }
-        let taken =
-            dir::take_for(&results, &owned::files_of_run(&manifest), options.on_existing).map_err(Error::Results)?;
+        let taken = acquire::take_for(&results, &owned::files_of_run(&manifest), options.on_existing)
+            .map_err(Error::Results)?;
         let order = manifest.order.clone();
         let turns = (0..order.len()).collect();
         (taken, manifest, order, turns)
@@ -235,7 +236,7 @@ fn check_results(
     let existing = options.on_existing;
     let ids = cells.iter().map(|cell| cell.id.as_str());
     let files = owned::run_files(launched_ms, ids, options.shard.is_some());
-    dir::check_files(results, &files, existing).map_err(Error::Results)?;
+    acquire::check_files(results, &files, existing).map_err(Error::Results)?;
     let shard = options.shard.as_ref().map_or(Shard::WHOLE, |options| options.shard);
     budget::check_affordable(existing, resolved, cells, shard)
 }

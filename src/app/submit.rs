@@ -10,7 +10,7 @@ use crate::executor::PREFLIGHT_TIMEOUT;
 use crate::files::replace_named;
 use crate::matrix::{Cell, expand};
 use crate::plan::{Endpoint, Layer, Plan};
-use crate::record::dir;
+use crate::record::acquire;
 use crate::record::probe::probes;
 use crate::units::text::count;
 use crate::units::{duration, id};
@@ -47,7 +47,7 @@ pub(super) fn submit(
     let cells = super::select(&expand(&resolved.plan), &args.only)?;
     let to = args.to.as_deref().map(absolute).transpose()?;
     if let Some(to) = &to {
-        dir::check(Path::new(to), false).map_err(Error::TargetDir)?;
+        acquire::check(Path::new(to), false).map_err(Error::TargetDir)?;
     }
     let (job, warnings) = job_from_args(args, resolved, &cells, to, environment)?;
     let script = job.script().map_err(|error| match error {

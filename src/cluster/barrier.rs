@@ -3,7 +3,8 @@
 //! there is exactly one decision.
 
 use super::heartbeat::{Heartbeat, HeartbeatWatch, Progress, heartbeat_key};
-use super::store::{Exchange, StoreError};
+use super::store::Exchange;
+use super::store_error::StoreError;
 use crate::matrix::{Shard, format_shards};
 use crate::units::text::clean;
 use crate::units::{duration, timestamp};

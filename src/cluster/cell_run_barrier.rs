@@ -3,7 +3,7 @@
 
 use super::barrier::Member;
 use super::retry::RETRY_TIMEOUT;
-use super::store::StoreError;
+use super::store_error::StoreError;
 use crate::executor::port::Barrier;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,7 +2,8 @@
 //! without one are incomplete.
 
 use super::barrier::{BarrierError, JoinRequest, LeaveNotice, RunFingerprint, leave_notice_key, read};
-use super::store::{Exchange, StoreError};
+use super::store::Exchange;
+use super::store_error::StoreError;
 use crate::files::Directory;
 use crate::matrix::Shard;
 use crate::record::dir::{JOURNAL, MANIFEST, PLAN};

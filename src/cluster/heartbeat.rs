@@ -1,6 +1,7 @@
 //! Heartbeats: shards wait for a slower shard as long as it makes progress.
 
-use super::store::{Exchange, StoreError};
+use super::store::Exchange;
+use super::store_error::StoreError;
 use crate::units::duration;
 use crate::units::text::clean;
 use serde::{Deserialize, Serialize};

@@ -29,8 +29,10 @@ mod progress_tracker;
 mod retry;
 pub(crate) mod slurm;
 mod store;
+mod store_error;
 #[cfg(test)]
 mod tests;
+mod transient;
 
 pub(crate) use barrier::{BarrierError, JoinRequest, Member, RunFingerprint, Start};
 pub(crate) use cell_run_barrier::CellRunBarrier;
@@ -42,4 +44,5 @@ pub(crate) use detect::{DetectError, detect_shard, slurm_step_tasks};
 pub(crate) use heartbeat::Progress;
 pub(crate) use host::host_name;
 pub(crate) use progress_tracker::ProgressTracker;
-pub(crate) use store::{BucketAccess, Exchange, StoreError, is_address};
+pub(crate) use store::{BucketAccess, Exchange, is_address};
+pub(crate) use store_error::StoreError;

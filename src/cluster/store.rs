@@ -2,7 +2,9 @@
 //! create it reports that it exists.
 
 use super::http::Connector;
-use super::retry::{self, Backoff, RETRY_TIMEOUT, retry};
+use super::retry::{Backoff, RETRY_TIMEOUT, retry};
+use super::store_error::StoreError;
+use super::transient;
 use crate::files::{Directory, is_temporary};
 use crate::units::Secrets;
 use crate::units::url::HttpUrl;
@@ -29,49 +31,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Maximum length of a store's message, in characters.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// Why an exchange cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
-    /// The URL is invalid.
-    #[error("invalid exchange `{url}`: {message}")]
-    Address { url: String, message: String },
-    /// The exchange refuses an operation or cannot be reached.
-    #[error("the exchange {url} cannot be used: {message}")]
-    Refused {
-        url: String,
-        /// The reason, with secrets masked: a store may repeat the request.
-        message: String,
-        /// Whether a retry may succeed.
-        is_transient: bool,
-    },
-    /// All attempts failed.
-    #[error("{message} (after {attempts} attempts)")]
-    Unreachable {
-        attempts: u32,
-        /// Message of the last failure.
-        message: String,
-    },
-    /// A file on this machine cannot be used.
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
-}
-
 /// Maximum size of a key's value, in bytes.
 const MAX_KEY_BYTES: u64 = 1 << 27;
 
 /// The most keys below a folder that are listed: a shard leaves some hundred files.
 const MAX_KEYS: usize = 1_000_000;
-
-impl StoreError {
-    /// Returns whether a retry may succeed.
-    pub(crate) fn is_transient(&self) -> bool {
-        match self {
-            Self::Refused { is_transient, .. } => *is_transient,
-            Self::File { source, .. } => retry::is_transient(source),
-            Self::Address { .. } | Self::Unreachable { .. } => false,
-        }
-    }
-}
 
 /// An open exchange.
 #[derive(Debug, Clone)]
@@ -439,7 +403,7 @@ fn refused(url: &str, secrets: &Secrets, source: &object_store::Error) -> StoreE
 /// Returns whether a retry may succeed. Every named kind of error is a definite answer.
 pub(super) fn is_transient(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
-        && retry::is_transient(error)
+        && transient::is_transient(error)
 }
 
 /// Returns the retry settings of one HTTP request within an attempt; [`retry()`] limits and reports the attempts.

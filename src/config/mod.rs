@@ -11,6 +11,7 @@ mod file;
 mod files;
 mod forms;
 mod ids;
+mod inputs;
 mod keys;
 mod layers;
 mod merge;
@@ -18,6 +19,7 @@ mod names;
 mod paths;
 mod problem;
 mod requests;
+mod resolved;
 mod rules;
 mod schema;
 pub(crate) mod settings;
@@ -27,57 +29,16 @@ mod tree;
 mod violations;
 
 pub(crate) use aws_profile::{AwsSettings, CaBundlePath, UnknownProfile};
+pub(crate) use inputs::{MAX_CELLS, Sources};
 pub(crate) use paths::{expand_home, relative_to};
 pub(crate) use problem::Problems;
+pub(crate) use resolved::Resolved;
 pub(crate) use schema::schema;
 
-use crate::plan::{Layer, Origins, Plan};
-use crate::prompts::Prompts;
 use crate::units::url::{HttpUrl, UrlError};
 use problem::Problem;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
-use std::path::Path;
-
-/// The inputs of a plan.
-#[derive(Debug, Clone)]
-pub(crate) struct Sources<'a> {
-    /// The plan file; without it the built-in defaults apply.
-    pub(crate) plan: Option<&'a Path>,
-    /// Names of flags without dashes, and their values.
-    pub(crate) flags: &'a [(String, String)],
-    /// Values of `--set`.
-    pub(crate) sets: &'a [String],
-    pub(crate) environment: &'a BTreeMap<String, String>,
-    /// Base of relative paths from the environment and from flags.
-    pub(crate) working_dir: &'a Path,
-    /// Maximum number of cells, and of cell runs (cells times repetitions). No plan, variable or setting flag raises it: it
-    /// protects against them.
-    pub(crate) max_cells: u64,
-}
-
-/// Default of [`Sources::max_cells`].
-pub(crate) const MAX_CELLS: u64 = 100_000;
-
-/// A valid plan.
-#[derive(Debug, Clone)]
-pub(crate) struct Resolved {
-    pub(crate) plan: Plan,
-    /// The origin of each value.
-    pub(crate) origins: Origins,
-    pub(crate) prompts: Prompts,
-    /// Warnings about probable mistakes, for people.
-    pub(crate) warnings: Vec<String>,
-    /// A session token may be sent over plain http. Not a key of a plan: plans are shared.
-    pub(crate) allow_http: bool,
-}
-
-impl Resolved {
-    /// Whether the user of this machine selected the endpoint, and not a plan alone.
-    pub(crate) fn is_endpoint_trusted(&self) -> bool {
-        self.origins.get("target.endpoint").is_none_or(|origin| origin.layer != Layer::File)
-    }
-}
 
 /// Reads a plan.
 ///

@@ -6,35 +6,39 @@
 mod api;
 mod cache;
 mod endpoint;
+mod goodput;
 mod keys;
 mod limits;
+mod load;
 mod mix;
 mod money;
 mod origin;
 mod overrides;
 mod profile;
+mod request;
 mod rule;
 mod slo;
 
 pub(crate) use api::Api;
 pub(crate) use cache::CacheMode;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use goodput::Goodput;
 pub(crate) use keys::{Keys, apply_keys, field_names};
 pub(crate) use limits::{Abort, AfterAbort, Budget};
+pub(crate) use load::{Arrivals, Load, Order};
 pub(crate) use mix::{Dataset, Mix};
 pub(crate) use money::{Price, Prices, Quota};
 pub(crate) use origin::{Layer, Origin, Origins};
 pub(crate) use overrides::{Override, RUN_KEYS};
 pub(crate) use profile::{MAX_PERCENTILES, MAX_RATE, MAX_USERS, MIN_SPAWN_RATE, Profile, Stage};
+pub(crate) use request::{Performance, Request};
 pub(crate) use rule::Rule;
 pub(crate) use slo::{Bound, OnInconclusive, RateMetric, ShareMetric, Slo, TimeMetric};
 
 use crate::simulator;
-use crate::units::{NoneOr, Rate, Samples, ThinkTime, duration};
+use crate::units::{Rate, duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,129 +174,6 @@ pub(crate) struct Matrix {
     pub(crate) add: Vec<Keys>,
 }
 
-/// Load, durations and order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Load {
-    /// Duration of a cell from its first start, ramp included.
-    #[serde(with = "duration::text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) test_duration: Duration,
-    /// Users started per second.
-    pub(crate) spawn_rate: f64,
-    /// Pause of each user after each request.
-    pub(crate) think_time: ThinkTime,
-    /// Distribution of the intended starts of an open loop.
-    pub(crate) arrivals: Arrivals,
-    /// Maximum requests in flight of an open loop; further arrivals are dropped and counted.
-    pub(crate) max_in_flight: u32,
-    /// Number of requests after which a cell ends, at the latest after `test_duration`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) requests: Option<u64>,
-    /// Minimum number of successes in the latency window; a cell is extended until then, at most to `max_duration`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) min_samples: Option<Samples>,
-    /// Maximum duration of a cell with `min_samples`; by default four times the test duration.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) max_duration: Option<Duration>,
-    /// Pause between cells, with nothing in flight.
-    #[serde(with = "duration::text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) cool_down: Duration,
-    /// Maximum time for requests in flight at the end of the load to finish.
-    #[serde(with = "duration::text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) drain: Duration,
-    /// Order of the cells.
-    pub(crate) order: Order,
-    /// Seed of all random draws; by default random and recorded in the manifest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) seed: Option<u64>,
-    /// Number of repetitions of the whole matrix.
-    pub(crate) repetitions: u32,
-}
-
-/// Distribution of the intended starts of an open loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Arrivals {
-    /// Constant intervals.
-    Constant,
-    /// Exponential intervals, as with independent clients.
-    Poisson,
-}
-
-/// Order of the cells of one repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Order {
-    /// Contexts (all axes except the tier) in random order, with the tiers of a context adjacent and in random order.
-    Blocked,
-    /// All cells in random order.
-    Random,
-    /// Matrix order.
-    Matrix,
-}
-
-/// Parameters of each request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // Bedrock's name
-pub(crate) struct Request {
-    /// Maximum length of a reply, in tokens. 0 in a plan that sets `matrix.max_tokens`, never in a cell.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) max_tokens: u32,
-    /// Temperature; `none` omits it.
-    pub(crate) temperature: NoneOr,
-    /// Top-p; `none` omits it.
-    pub(crate) top_p: NoneOr,
-    /// Maximum time from the send to the last byte of the reply.
-    #[serde(with = "duration::text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) timeout: Duration,
-    /// System prompt for prompts without their own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) system: Option<String>,
-    /// Texts that end a reply.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) stop_sequences: Vec<String>,
-    /// Latency optimisation; omitted if not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) performance: Option<Performance>,
-    /// Model-specific fields (reasoning effort, thinking), sent verbatim.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub(crate) additional_fields: Map<String, Value>,
-    /// Metadata for Bedrock's invocation log.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) request_metadata: BTreeMap<String, String>,
-}
-
-/// Bedrock's `performanceConfig.latency`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Performance {
-    /// The default of Bedrock.
-    Standard,
-    /// Optimised latency, if the model supports it.
-    Optimized,
-}
-
-impl Performance {
-    /// Returns the value as written in a plan.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Optimized => "optimized",
-        }
-    }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // required by serde
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 /// Content of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -342,31 +223,6 @@ pub(crate) enum OnInvalid {
     Fail,
 }
 
-/// Limits of a good request; a limit that is not set does not apply.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Goodput {
-    /// Maximum time to the first token.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) ttft: Option<Duration>,
-    /// Maximum time per output token after the first.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) tpot: Option<Duration>,
-    /// Maximum time to the last token.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional_text")]
-    #[schemars(with = "duration::Text")]
-    pub(crate) e2e: Option<Duration>,
-}
-
-impl Goodput {
-    /// Returns whether no limit is set.
-    pub(crate) fn is_unset(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Settings of the reports; the same records can be reported again with other values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -383,6 +239,9 @@ pub(crate) struct Report {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::units::{NoneOr, ThinkTime};
+    use serde_json::Map;
+    use std::collections::BTreeMap;
 
     /// The default matrix of 27 cells, for tests of other modules.
     pub(crate) fn plan() -> Plan {

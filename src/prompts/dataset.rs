@@ -1,7 +1,8 @@
 //! Data sets: one JSON object per line, each with a prompt.
 
-use super::file::json_message;
-use super::{Line, Message, Prompt, Role};
+use super::collection::Line;
+use super::json::{json_message, offset};
+use super::prompt::{Message, Prompt, Role};
 use serde::Deserialize;
 use std::ops::Range;
 
@@ -63,7 +64,7 @@ pub(super) fn parse(text: &str, system: Option<&str>) -> Result<Vec<Line>, Vec<(
 fn parse_line(line: &str, system: Option<&str>) -> Result<Prompt, (usize, String)> {
     let raw: RawLine = serde_json::from_str(line).map_err(|error| {
         let prefix = if error.is_data() { "" } else { "invalid JSON: " };
-        let at = if error.is_data() { 0 } else { super::file::offset(line, 1, error.column()) };
+        let at = if error.is_data() { 0 } else { offset(line, 1, error.column()) };
         (at, format!("{prefix}{}", json_message(&error)))
     })?;
     let messages = match (raw.text, raw.messages) {

@@ -1,6 +1,9 @@
 //! Parsing of prompts files and of the files they name: all errors are reported together, with their position.
 
-use super::{Entry, Message, Prompt, Prompts, Role, dataset, generate};
+use super::collection::{Entry, Line, Prompts};
+use super::json::{json_message, offset};
+use super::prompt::{Message, Prompt, Role};
+use super::{dataset, generate};
 use crate::units::text_file;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -78,40 +81,13 @@ struct Generate {
     input_tokens: u32,
 }
 
-impl Prompt {
-    /// Creates a prompt from a conversation that a model can continue.
-    pub(super) fn validated(system: Option<String>, messages: Vec<Message>) -> Result<Self, String> {
-        if system.as_deref().is_some_and(|system| system.trim().is_empty()) {
-            return Err("its `system` is empty".into());
-        }
-        if messages.is_empty() {
-            return Err("it has no messages".into());
-        }
-        for (index, message) in messages.iter().enumerate() {
-            let expected = if index % 2 == 0 { Role::User } else { Role::Assistant };
-            if message.role != expected {
-                let expected = if index % 2 == 0 { "user" } else { "assistant" };
-                return Err(format!(
-                    "message {} must have the role {expected}: user and assistant alternate, and the user is first",
-                    index + 1
-                ));
-            }
-            if message.text.trim().is_empty() {
-                return Err(if messages.len() == 1 {
-                    "it is empty".into()
-                } else {
-                    format!("message {} is empty", index + 1)
-                });
-            }
-        }
-        if messages.len().is_multiple_of(2) {
-            return Err("its last message has the role assistant: the last message must be the user's".into());
-        }
-        Ok(Self { system, messages })
-    }
-}
-
 impl Prompts {
+    /// Returns the prompts embedded in the binary.
+    pub(crate) fn shipped() -> Self {
+        Self::parse(include_str!("../../prompts/prompts.json"), &Files::none())
+            .unwrap_or_else(|errors| unreachable!("the shipped prompts are part of this program: {errors:?}"))
+    }
+
     /// Parses `{"NAME": {"text": "..."}, ...}` and the files that it names.
     ///
     /// # Errors
@@ -216,12 +192,7 @@ fn parse_entry(name: &str, value: Value, files: &Files, place: &Range<usize>) ->
 }
 
 /// Parses a data set; errors contain its text.
-fn parse_dataset(
-    name: &str,
-    shown: &str,
-    text: &str,
-    system: Option<&str>,
-) -> Result<Vec<super::Line>, Vec<PromptsError>> {
+fn parse_dataset(name: &str, shown: &str, text: &str, system: Option<&str>) -> Result<Vec<Line>, Vec<PromptsError>> {
     dataset::parse(text, system).map_err(|errors| {
         errors
             .into_iter()
@@ -233,21 +204,6 @@ fn parse_dataset(
             })
             .collect()
     })
-}
-
-/// Returns the message of a JSON parser without the position, which is displayed separately.
-pub(super) fn json_message(error: &serde_json::Error) -> String {
-    error.to_string().split(" at line").next().unwrap_or_default().to_owned()
-}
-
-/// Returns the byte offset of a line (from 1) and a column (from 1, in bytes).
-pub(super) fn offset(text: &str, line: usize, column: usize) -> usize {
-    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let mut at = (before + column.saturating_sub(1)).min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Assignment of prompts to requests. The n-th request of every cell with the same prompt size has the same prompt: it
 //! depends only on the run's seed, the repetition and n, not on other axes or the user.
 
-use super::Prompt;
+use super::prompt::Prompt;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

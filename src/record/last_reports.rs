@@ -1,7 +1,8 @@
-//! An index of the reports of cell runs at their last attempt, by cell and repetition.
+//! An index of the reports of cell runs at their last attempt, by cell and repetition, and the progress of a run that follows
+//! from it.
 
 use super::manifest::{CellRunReport, Manifest};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The reports of all cell runs at their last attempt.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub(crate) struct LastReports<'a> {
 
 impl<'a> LastReports<'a> {
     /// Indexes the reports of a manifest. A cell run that the order does not contain has one attempt.
-    pub(super) fn new(manifest: &'a Manifest) -> Self {
+    fn new(manifest: &'a Manifest) -> Self {
         let attempts: HashMap<(&str, u32), u32> = manifest
             .order
             .iter()
@@ -46,5 +47,39 @@ impl<'a> LastReports<'a> {
     /// Returns the report of a cell run.
     pub(crate) fn get(&self, test_id: &'a str, repetition: u32) -> Option<&'a CellRunReport> {
         self.by_run.get(&(test_id, repetition)).copied()
+    }
+}
+
+impl Manifest {
+    /// Indexes the reports of the last attempt of every cell run. A loop over cells builds the index once, before it.
+    pub(crate) fn last_reports(&self) -> LastReports<'_> {
+        LastReports::new(self)
+    }
+
+    /// Whether a cell run that is not excluded is incomplete.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        let (reports, excluded) = (self.last_reports(), self.excluded());
+        self.order.iter().any(|turn| {
+            let cell = &self.cells[turn.cell].cell;
+            let report = reports.get(&cell.id, turn.repetition);
+            excluded.get(cell).is_none() && report.is_none_or(|report| report.end.is_incomplete())
+        })
+    }
+
+    /// Returns the number of finished cells and of all cells that are not excluded.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let (reports, excluded) = (self.last_reports(), self.excluded());
+        let (mut all, mut open) = (HashSet::new(), HashSet::new());
+        for turn in &self.order {
+            let cell = &self.cells[turn.cell].cell;
+            if excluded.get(cell).is_some() {
+                continue;
+            }
+            all.insert(turn.cell);
+            if reports.get(&cell.id, turn.repetition).is_none_or(|report| report.end.is_incomplete()) {
+                open.insert(turn.cell);
+            }
+        }
+        (all.len() - open.len(), all.len())
     }
 }

@@ -2,7 +2,6 @@
 //! replaced atomically whenever a cell ends.
 
 use super::disturbance::Disturbances;
-use super::last_reports::LastReports;
 use super::probe::{self, ExcludedCells, ProbeResult, ends_run};
 use crate::matrix::Cell;
 use crate::matrix::order::{self, PlannedRun};
@@ -373,21 +372,6 @@ impl CellRunReport {
 }
 
 impl Manifest {
-    /// Indexes the reports of the last attempt of every cell run. A loop over cells builds the index once, before it.
-    pub(crate) fn last_reports(&self) -> LastReports<'_> {
-        LastReports::new(self)
-    }
-
-    /// Whether a cell run that is not excluded is incomplete.
-    pub(crate) fn has_unfinished(&self) -> bool {
-        let (reports, excluded) = (self.last_reports(), self.excluded());
-        self.order.iter().any(|turn| {
-            let cell = &self.cells[turn.cell].cell;
-            let report = reports.get(&cell.id, turn.repetition);
-            excluded.get(cell).is_none() && report.is_none_or(|report| report.end.is_incomplete())
-        })
-    }
-
     /// Indexes the findings of the pre-flight that exclude cells. A loop over cells builds the index once, before it.
     pub(crate) fn excluded(&self) -> ExcludedCells<'_> {
         ExcludedCells::new(&self.preflight)
@@ -412,22 +396,5 @@ impl Manifest {
     /// Whether all output is labelled SIMULATED: the replies are those of the simulator, in this process or at a URL.
     pub(crate) fn simulated(&self) -> bool {
         self.endpoint == "simulated" || self.simulator.is_some()
-    }
-
-    /// Returns the number of finished cells and of all cells that are not excluded.
-    pub(crate) fn progress(&self) -> (usize, usize) {
-        let (reports, excluded) = (self.last_reports(), self.excluded());
-        let (mut all, mut open) = (HashSet::new(), HashSet::new());
-        for turn in &self.order {
-            let cell = &self.cells[turn.cell].cell;
-            if excluded.get(cell).is_some() {
-                continue;
-            }
-            all.insert(turn.cell);
-            if reports.get(&cell.id, turn.repetition).is_none_or(|report| report.end.is_incomplete()) {
-                open.insert(turn.cell);
-            }
-        }
-        (all.len() - open.len(), all.len())
     }
 }

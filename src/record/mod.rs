@@ -4,6 +4,7 @@
 //! The run directory is the only interface between running and reporting: every report can be rebuilt from `manifest.json`
 //! and `token_data.jsonl`.
 
+pub(crate) mod acquire;
 mod check;
 mod checksum;
 pub(crate) mod class;

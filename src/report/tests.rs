@@ -192,7 +192,7 @@ fn records() -> Vec<(usize, Record)> {
 /// Writes that run as its recorder would, for tests of other modules.
 pub(crate) fn write_run(dir: &std::path::Path) {
     let manifest = manifest();
-    let taken = crate::record::dir::take(dir, false).unwrap();
+    let taken = crate::record::acquire::take(dir, false).unwrap();
     let identities = crate::record::journal::identities(&manifest);
     let mut journal = crate::record::journal::Journal::new(taken.journal, identities);
     for (cell, record) in &records() {

@@ -9,7 +9,7 @@ use super::freeze::FreezeSchedule;
 use super::model::Model;
 use super::reply::{OnDone, ReplyBody, Usage, converse_body, words};
 use super::request::{self, Request};
-use super::stream::{self, StreamReply};
+use super::stream::{self, FirstToken, StreamReply};
 use super::throttle::Bucket;
 use super::truth::Truth;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Response};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{OwnedPermit, Sender, channel};
@@ -175,9 +175,6 @@ impl Drop for InFlight {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-/// Time at which the first token was sent; unset before that.
-pub(super) type FirstToken = Arc<OnceLock<Instant>>;
 
 /// Facts about a request that was served.
 struct Served {

@@ -3,17 +3,20 @@
 use super::fault::StreamFault;
 use super::freeze::FreezeSchedule;
 use super::reply::{Usage, words};
-use super::server::FirstToken;
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
 /// Approximate number of deltas per second; it sets the number of tokens per delta.
 const CHUNKS_PER_SECOND: f64 = 20.0;
+
+/// Time at which the first token was sent; unset before that.
+pub(super) type FirstToken = Arc<OnceLock<Instant>>;
 
 /// Content and timing of a stream.
 pub(super) struct StreamReply {

@@ -1,8 +1,8 @@
 //! The live block of the running cell on a terminal.
 
 use super::ProgressState;
-use super::display::ProgressView;
 use super::paint::ColorMode;
+use super::progress_view::ProgressView;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Block that is redrawn in place; other lines are printed above it.

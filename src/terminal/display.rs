@@ -2,6 +2,7 @@
 //! run.
 
 use super::paint::ColorMode;
+use super::progress_view::ProgressView;
 use super::{ProgressState, bar::LiveBlock, plain::LogLines};
 use crate::units::text::clean;
 use std::io::Write;
@@ -153,13 +154,6 @@ impl Display {
         }
         thread.join().map_err(|_| DisplayFailure::Panicked)
     }
-}
-
-/// Renderer of progress states.
-pub(super) trait ProgressView {
-    fn draw(&mut self, state: &ProgressState);
-    fn print_line(&mut self, line: &str);
-    fn finish(&mut self);
 }
 
 #[cfg(test)]

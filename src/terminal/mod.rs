@@ -8,6 +8,7 @@ mod display;
 pub(crate) mod paint;
 mod plain;
 pub(crate) mod plan;
+mod progress_view;
 pub(crate) mod table;
 
 pub(crate) use block::{FinishedCell, Phase, ProgressState};

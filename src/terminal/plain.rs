@@ -1,7 +1,7 @@
 //! Log lines without a terminal: one when a cell starts, and one every five seconds.
 
 use super::ProgressState;
-use super::display::ProgressView;
+use super::progress_view::ProgressView;
 use std::io::Write;
 
 const EVERY_S: u64 = 5;

@@ -47,8 +47,7 @@ const INTERFACES: &[(&str, &str, &str)] =
     &[("guard", "executor", "src/executor/port.rs"), ("cluster", "executor", "src/executor/port.rs")];
 
 /// Modules with files that still import each other. Remove an entry when its cycles are gone.
-const WITH_CYCLES: &[&str] =
-    &["app", "cluster", "config", "executor", "plan", "prompts", "record", "report", "simulator", "stats", "terminal"];
+const WITH_CYCLES: &[&str] = &["app", "executor", "report", "stats"];
 
 /// Crates that only some files may use.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -75,6 +74,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("minijinja", &["src/cluster/slurm.rs", "src/report/templates.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),
 ];
+
+/// The most lines of a source file without its tests.
+const MAX_LINES: usize = 515;
 
 fn may_use(module: &str, used: &str) -> bool {
     let allowed = ALLOWED.iter().find(|(name, _)| *name == module).map(|(_, allowed)| *allowed);
@@ -118,7 +120,7 @@ fn no_files_of_a_module_import_each_other_in_a_cycle() {
     let krate = Crate::new(&sources());
     let cycles = cycles(&krate);
     let modules: BTreeSet<&str> = cycles.iter().map(|cycle| top_module(&cycle[0])).collect();
-    assert_eq!(modules, BTreeSet::from_iter(WITH_CYCLES.iter().copied()), "cycles: {cycles:#?}");
+    assert_eq!(modules, WITH_CYCLES.iter().copied().collect(), "cycles: {cycles:#?}");
 }
 
 /// Returns the groups of files of one module that import each other directly or through others.
@@ -180,7 +182,14 @@ fn crates_with_owners_are_used_nowhere_else() {
 #[test]
 fn files_are_short_and_start_with_their_purpose() {
     for (name, text) in sources() {
-        assert!(text.lines().count() <= 600, "{name} is too long");
+        let is_test = name.ends_with("/tests.rs") || name.contains("/tests/");
+        let (code, max_lines) = match text.split_once("#[cfg(test)]\nmod tests") {
+            _ if is_test => (&text[..], 700),
+            Some((code, _)) => (code, MAX_LINES),
+            None => (&text[..], MAX_LINES),
+        };
+        let lines = code.lines().count();
+        assert!(lines <= max_lines, "{name} has {lines} lines, tests excluded: at most {max_lines} are allowed");
         assert!(text.starts_with("//!"), "{name} does not state its purpose");
     }
 }

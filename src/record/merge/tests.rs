@@ -3,7 +3,7 @@
 use super::*;
 use crate::matrix::{Shard, expand, order};
 use crate::plan::Origins;
-use crate::record::dir;
+use crate::record::acquire;
 use crate::record::journal::{Journal, identities};
 use crate::record::manifest::{FORMAT, Machine, PlannedCell, ShardPart, Shards};
 use crate::record::request::tests::record;
@@ -237,7 +237,7 @@ fn a_shard_that_was_killed_leaves_a_run_without_an_end() {
 /// Writes what a shard leaves: its part of so many requests, which end in an order of their own.
 fn write(dir: &std::path::Path, shard: Shard, of: u64) -> Manifest {
     let manifest = begun(shard.index, shard.count);
-    let mut journal = Journal::new(dir::take(dir, false).unwrap().journal, identities(&manifest));
+    let mut journal = Journal::new(acquire::take(dir, false).unwrap().journal, identities(&manifest));
     for nth in 0..shard.share(of) {
         let seq = shard.number(nth);
         let ended = Record { seq, shard: Some(shard.index), timestamp: (nth * 7 % 5 + nth) as f64, ..record() };
@@ -259,7 +259,7 @@ fn every_line_is_kept_as_it_was_by_the_time_of_its_end() {
         .collect();
     let whole = manifests(parts.iter().map(|(_, manifest)| manifest.clone()).collect()).unwrap();
     let merged = |parts: &[(PathBuf, Manifest)], name: &str| {
-        let mut to = dir::take(&scratch.path().join(name), false).unwrap();
+        let mut to = acquire::take(&scratch.path().join(name), false).unwrap();
         assert_eq!(lines(parts, &whole).unwrap().write(parts, &mut to).unwrap(), 100);
         std::fs::read_to_string(to.path.join(JOURNAL)).unwrap()
     };
@@ -285,14 +285,14 @@ fn a_request_that_is_there_twice_is_refused_and_what_is_no_load_is_not_counted()
     let written = |name: &str, index: u32, phase: Phase| {
         let dir = scratch.path().join(name);
         let manifest = begun(index, 2);
-        let mut journal = Journal::new(dir::take(&dir, false).unwrap().journal, identities(&manifest));
+        let mut journal = Journal::new(acquire::take(&dir, false).unwrap().journal, identities(&manifest));
         journal.append(0, &Record { seq: 4, shard: Some(index), phase, ..record() }).unwrap();
         journal.sync().unwrap();
         (dir, manifest)
     };
     let merge = |name: &str, parts: &[(PathBuf, Manifest)]| {
         let whole = manifests(parts.iter().map(|(_, manifest)| manifest.clone()).collect()).unwrap();
-        let mut to = dir::take(&scratch.path().join(name), false).unwrap();
+        let mut to = acquire::take(&scratch.path().join(name), false).unwrap();
         lines(parts, &whole).map(|lines| lines.write(parts, &mut to).unwrap())
     };
     let error = merge("one", &[written("a", 0, Phase::Steady), written("b", 1, Phase::Drain)]).unwrap_err();
@@ -319,7 +319,7 @@ fn lines_that_do_not_count_are_kept_for_the_report() {
     std::fs::write(&journal, text.replacen(own[3], &changed, 1) + own[19] + "\n").unwrap();
 
     let whole = manifests(parts.iter().map(|(_, manifest)| manifest.clone()).collect()).unwrap();
-    let mut to = dir::take(&scratch.path().join("merged"), false).unwrap();
+    let mut to = acquire::take(&scratch.path().join("merged"), false).unwrap();
     assert_eq!(lines(&parts, &whole).unwrap().write(&parts, &mut to).unwrap(), 41);
     let mut records = Records::open(&to.path, &whole).unwrap();
     assert_eq!(records.by_ref().map(Result::unwrap).count(), 39);

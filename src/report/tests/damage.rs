@@ -1,8 +1,9 @@
 //! Damaged and duplicate lines of a journal: nothing of them is counted, all of them are reported.
 
 use super::{manifest, records};
+use crate::record::acquire::take;
 use crate::record::damage::QUARANTINE;
-use crate::record::dir::{JOURNAL, take, write_manifest};
+use crate::record::dir::{JOURNAL, write_manifest};
 use crate::record::journal::{Journal, identities};
 use crate::record::manifest::Manifest;
 use crate::record::read::{ReadError, RecordOwner, Records};

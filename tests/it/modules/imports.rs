@@ -105,7 +105,9 @@ impl Crate {
             "crate" => Vec::new(),
             "self" => module.to_vec(),
             "super" => module.split_last()?.1.to_vec(),
-            child if self.is_module(&[module, &[child.to_owned()]].concat()) => [module, &[first.clone()]].concat(),
+            _ if self.is_module(&[module, std::slice::from_ref(first)].concat()) => {
+                [module, std::slice::from_ref(first)].concat()
+            }
             alias => {
                 let import = self.files[module].uses.iter().find(|import| import.alias == alias)?;
                 if import.path.first() == path.first() {
