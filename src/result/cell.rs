@@ -200,6 +200,20 @@ impl Counts {
     }
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            total: self.total + other.total,
+            succeeded: self.succeeded + other.succeeded,
+            throttled: self.throttled + other.throttled,
+            failed: self.failed + other.failed,
+            censored: self.censored + other.censored,
+        }
+    }
+}
+
 /// Distinct prompts of a cell. A cache-busting prefix does not make a prompt distinct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct PromptUses {

@@ -6,7 +6,7 @@ use super::latency::{Latency, Metric, Population};
 use super::proportion::Tally;
 use super::student;
 use super::summary::{CellSummary, is_good};
-use crate::plan::{Goodput, RateMetric, ShareMetric, TimeMetric};
+use crate::plan::{Bound, Goodput, RateMetric, ShareMetric, TimeMetric};
 use crate::record::{ExclusionReason, Outcome};
 
 /// Probability outside an interval on either side.
@@ -24,6 +24,16 @@ pub(crate) struct ConfidenceInterval {
 }
 
 impl CellSummary {
+    /// Measures the quantity that a bound limits.
+    pub(super) fn measure(&self, bound: &Bound) -> Option<ConfidenceInterval> {
+        match bound {
+            Bound::Percentile { metric, p, .. } => self.latency_of_metric(*metric)?.percentile_interval(p / 100.0),
+            Bound::Share { metric, .. } => self.share_interval(*metric),
+            Bound::PerSecond { metric, .. } => self.rate_interval(*metric),
+            Bound::Goodput { limits, .. } => self.goodput_of(limits),
+        }
+    }
+
     /// Returns the latencies of a metric, if the cell has it.
     pub(crate) fn latency_of_metric(&self, metric: TimeMetric) -> Option<&Latency> {
         match metric {
@@ -38,7 +48,7 @@ impl CellSummary {
     }
 
     /// Returns a fraction of all requests. Censored requests widen the interval upwards.
-    pub(crate) fn share_interval(&self, metric: ShareMetric) -> Option<ConfidenceInterval> {
+    pub(super) fn share_interval(&self, metric: ShareMetric) -> Option<ConfidenceInterval> {
         let mut in_order: Vec<&Sample> = self.samples.iter().collect();
         in_order.sort_by(|a, b| a.repetition.cmp(&b.repetition).then(a.start_ms.total_cmp(&b.start_ms)));
         let (mut at_least, mut at_most) = (Tally::default(), Tally::default());
@@ -56,7 +66,7 @@ impl CellSummary {
     }
 
     /// Returns a rate per second of the window.
-    pub(crate) fn rate_interval(&self, metric: RateMetric) -> Option<ConfidenceInterval> {
+    pub(super) fn rate_interval(&self, metric: RateMetric) -> Option<ConfidenceInterval> {
         self.per_second(|sample| match metric {
             RateMetric::Requests => 1.0,
             RateMetric::OutputTokens if sample.outcome == Outcome::Succeeded => {
@@ -67,7 +77,7 @@ impl CellSummary {
     }
 
     /// Returns the requests per second of the window that meet all limits.
-    pub(crate) fn goodput_of(&self, limits: &Goodput) -> Option<ConfidenceInterval> {
+    pub(super) fn goodput_of(&self, limits: &Goodput) -> Option<ConfidenceInterval> {
         self.per_second(|sample| f64::from(u8::from(is_good(sample, limits))))
     }
 

@@ -114,6 +114,21 @@ impl Latency {
         }
     }
 
+    /// Combines the latencies of several cells.
+    pub(super) fn pooled(cells: &[&Self]) -> Self {
+        let n = cells.iter().map(|latency| latency.n).sum();
+        let sum: f64 = cells.iter().filter_map(|latency| Some(latency.mean_ms? * latency.n as f64)).sum();
+        let all = |value: fn(&Self) -> Option<f64>| cells.iter().filter_map(move |latency| value(latency));
+        Self {
+            n,
+            cut_off: cells.iter().map(|latency| latency.cut_off).sum(),
+            mean_ms: (n > 0).then(|| sum / n as f64),
+            min_ms: all(|latency| latency.min_ms).min_by(f64::total_cmp),
+            max_ms: all(|latency| latency.max_ms).max_by(f64::total_cmp),
+            curve: Curve::pooled(cells.iter().map(|latency| &latency.curve)),
+        }
+    }
+
     /// Returns the percentile `p` (0 to 1); `None` without samples.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
         self.curve.percentile(p)

@@ -71,18 +71,14 @@ pub(super) fn compare_loads(cells: &mut [CellSummary]) {
     }
     for mut loads in contexts.into_values().filter(|loads| loads.len() > 1) {
         loads.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let of = |cells: &[CellSummary], index: usize| {
-            let summary: &CellSummary = &cells[index];
-            p95(summary.samples.iter().filter(|sample| summary.window.includes(sample)))
-        };
         let lowest = loads[0].1;
-        let Some(least) = of(cells, lowest) else { continue };
+        let Some(least) = cells[lowest].overhead_p95 else { continue };
         let id = cells[lowest].cell.id.clone();
         for (_, index) in loads.into_iter().skip(1) {
-            let Some(here) = of(cells, index) else { continue };
             let summary = &mut cells[index];
+            let Some(p95) = summary.overhead_p95 else { continue };
             let p50_ms = summary.latency.value_ms(0.5);
-            let grown = growth(least, here, p50_ms, OverheadReference::LowestLoad(id.clone()));
+            let grown = growth(least, p95, p50_ms, OverheadReference::LowestLoad(id.clone()));
             if summary.overhead.is_none() && grown.is_some() {
                 summary.overhead = grown;
                 summary.warnings.push(Warning::ClientOverhead);
@@ -92,7 +88,7 @@ pub(super) fn compare_loads(cells: &mut [CellSummary]) {
 }
 
 /// The p95 of the overhead, where the sample allows an interval with both ends.
-fn p95<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Percentile> {
+pub(super) fn p95<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Percentile> {
     let overhead = Latency::for_metric(samples, Population::Successes, Metric::BeyondServer);
     overhead.percentile(0.95).filter(|percentile| percentile.quality == Quality::Ok)
 }

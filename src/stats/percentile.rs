@@ -33,7 +33,20 @@ impl Curve {
     pub(crate) fn new(in_order: Vec<Observation>) -> Self {
         let effective = effective_size(&in_order);
         let mut sorted = in_order;
-        sorted.sort_by(|a, b| a.ms.total_cmp(&b.ms).then(b.event.cmp(&a.event)));
+        sorted.sort_by(by_time);
+        Self::from_sorted(sorted, effective)
+    }
+
+    /// Combines the curves of independent populations.
+    pub(super) fn pooled<'a>(curves: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let effective = curves.clone().map(|curve| curve.effective).sum();
+        let mut sorted: Vec<Observation> = curves.flat_map(|curve| &curve.sorted).copied().collect();
+        // Merges the sorted runs.
+        sorted.sort_by(by_time);
+        Self::from_sorted(sorted, effective)
+    }
+
+    fn from_sorted(sorted: Vec<Observation>, effective: f64) -> Self {
         let survival = if sorted.iter().all(|observation| observation.event) { Vec::new() } else { survival(&sorted) };
         Self { sorted, survival, effective }
     }
@@ -115,6 +128,11 @@ impl Curve {
             high.map(|rank| ((rank as f64 * scale).ceil() as usize).clamp(1, n)),
         )
     }
+}
+
+/// Orders by time; at equal times events come first, because a censored request lasted at least as long.
+fn by_time(a: &Observation, b: &Observation) -> std::cmp::Ordering {
+    a.ms.total_cmp(&b.ms).then(b.event.cmp(&a.event))
 }
 
 /// Returns the index of x_(ceil(n p)) among n > 0 ascending values, robust to `0.95 * 20 = 19.000000000000004`.

@@ -1,7 +1,6 @@
 //! Metrics of a cell per repetition, and their intervals within one session, for comparing cells.
 
 use super::CellSummary;
-use super::collect::Sample;
 use super::interval::BATCHES;
 use super::latency::{Latency, Metric, Population};
 use super::student;
@@ -34,22 +33,54 @@ pub(crate) enum MissingValue {
     CutOff,
 }
 
+/// Metrics that comparisons of cells use.
+const COMPARED: [CellMetric; 4] = [
+    CellMetric::Percentile(Metric::Response, 0.50),
+    CellMetric::Percentile(Metric::Response, 0.95),
+    CellMetric::Percentile(Metric::Ttft, 0.50),
+    CellMetric::OutputTokensPerSec,
+];
+
+/// Values of a cell that comparisons need after its samples are dropped.
+#[derive(Debug, Default)]
+pub(super) struct ComparedValues {
+    /// Values by repetition, of each metric.
+    by_repetition: Vec<(CellMetric, Vec<(u32, f64)>)>,
+    /// Output tokens per second of each batch of time.
+    token_batches: Vec<f64>,
+    /// Mean output tokens of the successes in the window that reported them.
+    mean_output_tokens: Option<f64>,
+}
+
 impl CellSummary {
-    /// The number of every repetition whose requests allow it, in their order.
-    pub(crate) fn values_by_repetition(&self, metric: CellMetric) -> Vec<(u32, f64)> {
-        self.load_ms
-            .keys()
-            .filter_map(|repetition| Some((*repetition, self.repetition_value(metric, *repetition)?)))
-            .filter(|(_, value)| *value > 0.0)
-            .collect()
+    /// Computes the values that comparisons need.
+    pub(super) fn compared_values(&self) -> ComparedValues {
+        let values = |metric: CellMetric| {
+            let value = |repetition: &u32| Some((*repetition, self.repetition_value(metric, *repetition)?));
+            self.load_ms.keys().filter_map(value).filter(|(_, value)| *value > 0.0).collect()
+        };
+        ComparedValues {
+            by_repetition: COMPARED.into_iter().map(|metric| (metric, values(metric))).collect(),
+            token_batches: self.token_batches(),
+            mean_output_tokens: self.mean_output_tokens(),
+        }
     }
 
-    /// The number over all repetitions, with the interval that requests alone give it: each end is missed
-    /// with at most `tail`. Percentiles have their order statistics, rates the means of [`BATCHES`] batches.
+    /// Returns the value of every repetition that has enough requests, in their order. The metric must be one of the
+    /// compared ones.
+    pub(crate) fn values_by_repetition(&self, metric: CellMetric) -> &[(u32, f64)] {
+        let known = self.compared.by_repetition.iter().find(|(known, _)| *known == metric);
+        known.map_or(&[], |(_, values)| values)
+    }
+
+    /// Returns the value over all repetitions with its interval within this session: each end is missed with at most
+    /// `tail`. Percentiles use order statistics, rates the means of [`BATCHES`] batches. The metric must be one of the
+    /// compared ones.
     pub(crate) fn session_interval(&self, metric: CellMetric, tail: f64) -> Result<BoundedInterval, MissingValue> {
         let interval = match metric {
             CellMetric::Percentile(metric, p) => {
-                let latency = self.latency_of(metric, None);
+                let latency = if metric == Metric::Ttft { self.ttft.as_ref() } else { Some(&self.latency) };
+                let latency = latency.ok_or(MissingValue::TooFew(0))?;
                 let n = latency.observations();
                 let percentile = latency.percentile(p).ok_or(MissingValue::TooFew(0))?;
                 if percentile.quality == Quality::Censored {
@@ -63,8 +94,12 @@ impl CellSummary {
         if interval.low > 0.0 { Ok(interval) } else { Err(MissingValue::TooFew(self.success.n)) }
     }
 
-    /// Output tokens of those successes that the latencies are of, per reply that reported them.
+    /// Returns the mean output tokens of the successes that the latencies are of, per reply that reported them.
     pub(crate) fn output_tokens_of_latency(&self) -> Option<f64> {
+        self.compared.mean_output_tokens
+    }
+
+    fn mean_output_tokens(&self) -> Option<f64> {
         let (mut n, mut sum) = (0_u64, 0.0);
         for sample in self.samples.iter().filter(|sample| self.window.includes(sample)) {
             if let (Outcome::Succeeded, Some(tokens)) = (sample.outcome, sample.output_tokens) {
@@ -78,7 +113,9 @@ impl CellSummary {
     fn repetition_value(&self, metric: CellMetric, repetition: u32) -> Option<f64> {
         match metric {
             CellMetric::Percentile(metric, p) => {
-                let percentile = self.latency_of(metric, Some(repetition)).percentile(p)?;
+                let taken = self.samples.iter().filter(|sample| self.window.includes(sample));
+                let taken = taken.filter(|sample| sample.repetition == repetition);
+                let percentile = Latency::for_metric(taken, Population::Settled, metric).percentile(p)?;
                 // A p95 of twenty requests would be another number in each cell.
                 let stands = matches!(percentile.quality, Quality::Ok | Quality::OneSided);
                 stands.then_some(percentile.value_ms)
@@ -89,12 +126,6 @@ impl CellSummary {
                 (length_ms > 0.0).then(|| tokens * 1e3 / length_ms)
             }
         }
-    }
-
-    fn latency_of(&self, metric: Metric, repetition: Option<u32>) -> Latency {
-        let of_it = |sample: &&Sample| repetition.is_none_or(|repetition| sample.repetition == repetition);
-        let taken = self.samples.iter().filter(|sample| self.window.includes(sample)).filter(of_it);
-        Latency::for_metric(taken, Population::Settled, metric)
     }
 
     /// When successes of a repetition ended inside the window, milliseconds from its start, and the
@@ -112,9 +143,8 @@ impl CellSummary {
         })
     }
 
-    /// Student's interval over the means of twenty batches of time, shared among the repetitions: counts
-    /// of neighbouring seconds depend on each other, in a closed loop strongly.
-    fn batch_means(&self, tail: f64) -> Result<BoundedInterval, MissingValue> {
+    /// Returns the output tokens per second of each batch of time. The batches are shared among the repetitions.
+    fn token_batches(&self) -> Vec<f64> {
         let mut batches = Vec::new();
         let each = (BATCHES / self.load_ms.len().max(1)).max(2);
         for (repetition, load_ms) in &self.load_ms {
@@ -128,11 +158,18 @@ impl CellSummary {
             }
             batches.extend(sums.into_iter().map(|sum| sum * 1e3 / batch_ms));
         }
-        // A batch of a few replies is luck: the least is some five in each.
+        batches
+    }
+
+    /// Returns Student's interval over the batch means: counts of neighbouring seconds depend on each other, in a closed
+    /// loop strongly.
+    fn batch_means(&self, tail: f64) -> Result<BoundedInterval, MissingValue> {
+        let batches = &self.compared.token_batches;
+        // The mean of a batch with fewer than about five replies is chance.
         if batches.len() < 2 || self.success.n < 5 * batches.len() {
             return Err(MissingValue::TooFew(self.success.n));
         }
-        let (value, half) = student::mean(&batches, tail);
+        let (value, half) = student::mean(batches, tail);
         Ok(BoundedInterval { value, low: value - half, high: value + half })
     }
 }

@@ -3,12 +3,14 @@
 use super::collect::{CellAccumulator, Sample};
 use super::health::{self, Health};
 use super::histogram;
+use super::interval::ConfidenceInterval;
 use super::latency::{Latency, Metric, Population};
 use super::machine;
 use super::overhead::{self, OverheadGrowth};
 use super::percentile;
 use super::phases::{self, PhaseSummary};
 use super::pooled::{PooledLatencies, reported_population};
+use super::repeated::ComparedValues;
 use super::replies::{self, Replies};
 use super::series::{self, HistoryRow};
 use super::slowest::SlowRequest;
@@ -16,19 +18,22 @@ use super::spend::Spend;
 use super::stages;
 use super::stalls::Stalls;
 use super::stopped::Stopped;
+use super::timeline::{Timeline, TimelineBuilder};
+use super::tokens::TokenSums;
 use super::validity;
 use super::warning::Warning;
 use super::window::Window;
-use crate::matrix::{AxisValue, Cell, find_axis};
-use crate::plan::{Api, CacheMode, Goodput};
+use crate::matrix::Cell;
+use crate::matrix::rule::matches;
+use crate::plan::{Api, CacheMode, Goodput, RateMetric, Slo};
 use crate::record::damage::Damage;
 use crate::record::disturbance::Disturbances;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::record::probe::ExcludedCells;
 use crate::record::{ExclusionReason, LastReports, Outcome};
-use crate::result::{Counts, ErrorCount, PromptUses, Stage, Tokens, Validity};
-use crate::units::{Keyed, Samples};
-use std::collections::BTreeMap;
+use crate::result::{Counts, ErrorCount, Percentile, PromptUses, Stage, Tokens, Validity};
+use crate::units::Samples;
+use std::collections::{BTreeMap, HashMap};
 
 /// Minimum fraction of cache reads among successes for a warning.
 const CACHE_READS: f64 = 0.01;
@@ -52,7 +57,8 @@ pub(crate) struct Summary {
     pub(crate) preflight: Spend,
     /// Whether the run is in progress, so that more records may follow.
     pub(crate) is_in_progress: bool,
-    include_failures: bool,
+    /// Time line of the run.
+    pub(crate) timeline: Timeline,
 }
 
 impl Counts {
@@ -68,29 +74,6 @@ impl Counts {
             } += 1;
         }
         counts
-    }
-}
-
-impl Tokens {
-    fn from_samples<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
-        let (mut input, mut output) = ((0_u64, 0_u64), (0_u64, 0_u64));
-        let mut successes = 0_u64;
-        for sample in samples.into_iter().filter(|sample| sample.outcome == Outcome::Succeeded) {
-            successes += 1;
-            for (sum, tokens) in [(&mut input, sample.input_tokens), (&mut output, sample.output_tokens)] {
-                if let Some(tokens) = tokens {
-                    *sum = (sum.0 + 1, sum.1 + u64::from(tokens));
-                }
-            }
-        }
-        let mean = |(n, sum): (u64, u64)| (n > 0).then(|| sum as f64 / n as f64);
-        let total = |(n, sum): (u64, u64)| (n > 0 || successes == 0).then_some(sum);
-        Self {
-            avg_input: mean(input),
-            avg_output: mean(output),
-            total_input: total(input),
-            total_output: total(output),
-        }
     }
 }
 
@@ -184,35 +167,39 @@ pub(crate) struct CellSummary {
     pub(crate) history: Vec<HistoryRow>,
     /// Successes that report no tier although one was requested; the requested tier is assumed.
     pub(crate) unreported_tiers: u64,
+    /// Intervals of the quantities that thresholds limit, by the index of the threshold and of its bound.
+    pub(crate) bounds: HashMap<(usize, usize), ConfidenceInterval>,
+    /// Output tokens per second with their interval.
+    pub(crate) output_token_rate: Option<ConfidenceInterval>,
+    pub(super) compared: ComparedValues,
+    /// p95 of the client overhead, if there are enough samples.
+    pub(super) overhead_p95: Option<Percentile>,
+    pub(super) token_sums: TokenSums,
+    /// Empty once the summary is complete: see [`CellSummary::drop_samples`].
     pub(super) samples: Vec<Sample>,
-    /// Reports of its cell runs.
-    pub(super) turns: Vec<CellRunReport>,
     /// Length of the load by repetition, from the first start until no further request started, milliseconds.
     pub(super) load_ms: BTreeMap<u32, f64>,
 }
 
 impl CellSummary {
+    /// Computes everything else that needs the samples, and drops them.
+    fn drop_samples(mut self, thresholds: &[Slo]) -> Self {
+        let applicable = thresholds.iter().enumerate().filter(|(_, threshold)| matches(&threshold.when, &self.cell));
+        let bounds = applicable.flat_map(|(slo, threshold)| {
+            threshold.bounds.iter().enumerate().map(move |(index, bound)| ((slo, index), bound))
+        });
+        self.bounds = bounds.filter_map(|(key, bound)| Some((key, self.measure(bound)?))).collect();
+        self.output_token_rate = self.rate_interval(RateMetric::OutputTokens);
+        self.compared = self.compared_values();
+        self.overhead_p95 = overhead::p95(self.samples.iter().filter(|sample| self.window.includes(sample)));
+        self.samples = Vec::new();
+        self
+    }
+
     /// Returns the number of blocked replies.
     pub(crate) fn blocked_count(&self) -> u64 {
         self.blocked.values().sum()
     }
-}
-
-/// Pool of cells.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    /// Shared coordinates, in the requested order.
-    pub(crate) key: Vec<AxisValue>,
-    /// All requests.
-    pub(crate) counts: Counts,
-    /// Response times as in `CellSummary::reported_latency`, over the samples of all windows.
-    pub(crate) latency: Latency,
-    /// Tokens of the successes.
-    pub(crate) tokens: Tokens,
-    /// Requests that ended in the windows, divided by the total length of the windows.
-    pub(crate) requests_per_sec: Option<f64>,
-    /// Number of INVALID cells.
-    pub(crate) invalid: usize,
 }
 
 impl Summary {
@@ -229,55 +216,25 @@ impl Summary {
             }
         }
     }
-
-    /// Pools the samples of all cells by the axes with these fields, in matrix order.
-    pub(crate) fn pool(&self, fields: &[&str]) -> Vec<Pool> {
-        self.groups(fields).into_iter().map(|(key, cells)| self.pool_of(key, &cells)).collect()
-    }
-
-    /// Returns the values of an axis over all cells, in matrix order.
-    pub(crate) fn values(&self, field: &str) -> Vec<AxisValue> {
-        self.groups(&[field]).into_iter().flat_map(|(key, _)| key).collect()
-    }
-
-    fn groups(&self, fields: &[&str]) -> Vec<(Vec<AxisValue>, Vec<&CellSummary>)> {
-        let axes: Vec<_> = fields.iter().filter_map(|field| find_axis(field)).collect();
-        let mut groups: Keyed<Vec<AxisValue>, (Vec<AxisValue>, Vec<&CellSummary>)> = Keyed::default();
-        for cell in &self.cells {
-            let key: Vec<AxisValue> = axes.iter().map(|axis| (axis.get)(&cell.cell)).collect();
-            groups.entry(key.clone(), || (key, Vec::new())).1.push(cell);
-        }
-        groups.items
-    }
-
-    fn pool_of(&self, key: Vec<AxisValue>, cells: &[&CellSummary]) -> Pool {
-        let windowed = cells.iter().flat_map(|cell| cell.samples.iter().filter(|sample| cell.window.includes(sample)));
-        let length: f64 = cells.iter().map(|cell| cell.window.length_s).sum();
-        let ended: f64 =
-            cells.iter().filter_map(|cell| cell.requests_per_sec.map(|rate| rate * cell.window.length_s)).sum();
-        Pool {
-            key,
-            counts: Counts::from_samples(cells.iter().flat_map(|cell| &cell.samples)),
-            latency: Latency::from_samples(windowed, reported_population(self.include_failures)),
-            tokens: Tokens::from_samples(cells.iter().flat_map(|cell| &cell.samples)),
-            requests_per_sec: (length > 0.0).then(|| ended / length),
-            invalid: cells.iter().filter(|cell| matches!(cell.validity, Validity::Invalid(_))).count(),
-        }
-    }
 }
 
 pub(super) fn summarise(manifest: &Manifest, accumulator: Vec<CellAccumulator>) -> Summary {
     let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
     let mut repetitions = vec![0; manifest.cells.len()];
     manifest.order.iter().for_each(|turn| repetitions[turn.cell] += 1);
+    let turns: Vec<Vec<CellRunReport>> = (manifest.cells.iter().zip(&accumulator))
+        .map(|(planned, accumulator)| turns(&reports, &planned.cell, &accumulator.samples))
+        .collect();
+    let mut timeline = TimelineBuilder::new(&turns);
     let mut cells: Vec<CellSummary> = manifest
         .cells
         .iter()
         .zip(accumulator)
-        .zip(repetitions)
-        .map(|((planned, accumulator), repetitions)| {
-            let turns: Vec<CellRunReport> = turns(&reports, &planned.cell, &accumulator.samples);
-            cell(manifest, &excluded, &planned.cell, &turns, repetitions, accumulator)
+        .enumerate()
+        .map(|(index, (planned, accumulator))| {
+            let summary = cell(manifest, &excluded, &planned.cell, &turns[index], repetitions[index], accumulator);
+            timeline.add(index, &summary.samples);
+            summary.drop_samples(&manifest.plan.slo)
         })
         .collect();
     overhead::compare_loads(&mut cells);
@@ -287,7 +244,7 @@ pub(super) fn summarise(manifest: &Manifest, accumulator: Vec<CellAccumulator>) 
         damage: Damage::default(),
         preflight: Spend::default(),
         is_in_progress: false,
-        include_failures: manifest.plan.report.include_failures,
+        timeline: timeline.finish(),
     }
 }
 
@@ -365,6 +322,7 @@ fn cell(
     let per_second = |count: usize| (window.length_s > 0.0).then(|| count as f64 / window.length_s);
     let windowed = || samples.iter().filter(|sample| window.includes(sample));
     let counts = Counts::from_samples(&samples);
+    let token_sums = TokenSums::from_samples(&samples);
     let successes = || samples.iter().filter(|sample| sample.outcome == Outcome::Succeeded);
     let cache_reads = successes().filter(|sample| sample.cache_read).count() as u64;
     let unfit = |why| samples.iter().filter(|sample| sample.unfit == Some(why)).count() as u64;
@@ -446,7 +404,8 @@ fn cell(
         requests_per_sec: per_second(ended().count()),
         failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
         avg_content_bytes: mean_bytes(&samples),
-        tokens: Tokens::from_samples(&samples),
+        tokens: token_sums.tokens(),
+        token_sums,
         spend,
         cache_reads,
         tier_mismatches,
@@ -465,8 +424,11 @@ fn cell(
         history: series::history(turns, &samples, report.include_failures),
         unreported_tiers,
         window,
+        bounds: HashMap::new(),
+        output_token_rate: None,
+        compared: ComparedValues::default(),
+        overhead_p95: None,
         samples,
-        turns: turns.to_vec(),
         load_ms,
     }
 }

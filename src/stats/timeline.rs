@@ -2,9 +2,9 @@
 //! follow each other without the pauses between them, because a run can be resumed days later.
 
 use super::collect::Sample;
-use super::summary::Summary;
 use crate::record::manifest::CellRunReport;
 use crate::record::{ExclusionReason, Outcome};
+use std::collections::HashMap;
 
 /// Maximum number of buckets.
 const MOST: usize = 240;
@@ -61,54 +61,82 @@ pub(crate) struct Bucket {
     pub(crate) lag_ms: Option<f64>,
 }
 
-impl Summary {
-    /// Computes the time line of the run.
-    pub(crate) fn timeline(&self) -> Timeline {
-        let mut turns: Vec<(usize, &CellRunReport)> = self
-            .cells
-            .iter()
-            .enumerate()
-            .flat_map(|(index, cell)| cell.turns.iter().map(move |turn| (index, turn)))
-            .collect();
+/// Fills a time line cell by cell.
+#[derive(Debug)]
+pub(super) struct TimelineBuilder {
+    line: Timeline,
+    /// Index of each cell run in the line, by cell and repetition.
+    runs: HashMap<(usize, u32), usize>,
+    /// Seconds of all cell runs.
+    whole_s: f64,
+    accumulators: Vec<BucketAccumulator>,
+}
+
+impl TimelineBuilder {
+    /// Lays out the time line. `turns` contains the reports of the cell runs of each cell.
+    pub(super) fn new(turns: &[Vec<CellRunReport>]) -> Self {
+        let mut turns: Vec<(usize, &CellRunReport)> =
+            turns.iter().enumerate().flat_map(|(index, turns)| turns.iter().map(move |turn| (index, turn))).collect();
         turns.sort_by_key(|(_, turn)| turn.started_ms);
         let length = |turn: &CellRunReport| turn.ended_ms.saturating_sub(turn.started_ms) as f64 / 1e3;
-        let whole: f64 = turns.iter().map(|(_, turn)| length(turn)).sum();
-        if whole <= 0.0 {
-            return Timeline::default();
+        let whole_s: f64 = turns.iter().map(|(_, turn)| length(turn)).sum();
+        if whole_s <= 0.0 {
+            return Self { line: Timeline::default(), runs: HashMap::new(), whole_s, accumulators: Vec::new() };
         }
-        let bucket_s = LENGTHS.into_iter().find(|length| whole / length <= MOST as f64).unwrap_or(whole / MOST as f64);
-        // What is left at the end is the last bucket's: a rate over a moment would say nothing.
-        let count = (whole / bucket_s).round().max(1.0) as usize;
-        let mut accumulators: Vec<BucketAccumulator> = vec![BucketAccumulator::default(); count];
-        let mut line = Timeline { bucket_s, buckets: Vec::new(), turns: Vec::new() };
+        let bucket_s =
+            LENGTHS.into_iter().find(|length| whole_s / length <= MOST as f64).unwrap_or(whole_s / MOST as f64);
+        // The last bucket contains the remainder, since a rate over a moment would mean nothing.
+        let count = (whole_s / bucket_s).round().max(1.0) as usize;
         let mut start_s = 0.0;
-        for (cell, turn) in turns {
+        let spans = turns.iter().map(|(cell, turn)| {
             let end_s = start_s + length(turn);
-            let at = |ms: f64| (((start_s + ms / 1e3).min(end_s) / bucket_s) as usize).min(count - 1);
-            for sample in self.cells[cell].samples.iter().filter(|sample| sample.repetition == turn.repetition) {
-                accumulators[at(sample.start_ms + sample.response_ms)].end(sample);
-                accumulators[at(sample.start_ms)].late(sample.send_lag_ms);
-            }
-            for (second, sampled) in turn.series.iter().enumerate() {
-                accumulators[at((second as f64 + 0.5) * 1e3)].late(sampled.ticker_ms);
-            }
-            line.turns.push(CellRunSpan { cell, repetition: turn.repetition, start_s, end_s });
+            let span = CellRunSpan { cell: *cell, repetition: turn.repetition, start_s, end_s };
             start_s = end_s;
+            span
+        });
+        let line = Timeline { bucket_s, buckets: Vec::new(), turns: spans.collect() };
+        let runs = turns.iter().enumerate().map(|(index, (cell, turn))| ((*cell, turn.repetition), index)).collect();
+        let mut builder = Self { line, runs, whole_s, accumulators: vec![BucketAccumulator::default(); count] };
+        for (index, (_, turn)) in turns.iter().enumerate() {
+            for (second, sampled) in turn.series.iter().enumerate() {
+                let bucket = builder.bucket(index, (second as f64 + 0.5) * 1e3);
+                builder.accumulators[bucket].late(sampled.ticker_ms);
+            }
         }
-        let covered = |index: usize| {
-            if index + 1 < count { bucket_s } else { whole - index as f64 * bucket_s }
-        };
-        line.buckets =
-            accumulators.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index))).collect();
-        line
+        builder
+    }
+
+    /// Adds the samples of a cell.
+    pub(super) fn add(&mut self, cell: usize, samples: &[Sample]) {
+        for sample in samples {
+            let Some(run) = self.runs.get(&(cell, sample.repetition)).copied() else { continue };
+            let (ended, started) =
+                (self.bucket(run, sample.start_ms + sample.response_ms), self.bucket(run, sample.start_ms));
+            self.accumulators[ended].end(sample);
+            self.accumulators[started].late(sample.send_lag_ms);
+        }
+    }
+
+    /// Returns the bucket of a time of a cell run, milliseconds from its start.
+    fn bucket(&self, run: usize, ms: f64) -> usize {
+        let CellRunSpan { start_s, end_s, .. } = self.line.turns[run];
+        (((start_s + ms / 1e3).min(end_s) / self.line.bucket_s) as usize).min(self.accumulators.len() - 1)
+    }
+
+    pub(super) fn finish(mut self) -> Timeline {
+        let (count, bucket_s) = (self.accumulators.len(), self.line.bucket_s);
+        let covered = |index: usize| if index + 1 < count { bucket_s } else { self.whole_s - index as f64 * bucket_s };
+        let buckets = self.accumulators.into_iter().enumerate().map(|(index, bucket)| bucket.done(covered(index)));
+        self.line.buckets = buckets.collect();
+        self.line
     }
 }
 
 #[derive(Debug, Clone, Default)]
 struct BucketAccumulator {
     counts: Bucket,
-    server: Vec<f64>,
-    beyond: Vec<f64>,
+    server: Vec<f32>,
+    beyond: Vec<f32>,
 }
 
 impl BucketAccumulator {
@@ -123,9 +151,8 @@ impl BucketAccumulator {
             Outcome::Censored => &mut counts.censored,
         } += 1;
         if let (Outcome::Succeeded, None, Some(server_ms)) = (sample.outcome, sample.unfit, sample.server_ms) {
-            let server_ms = f64::from(server_ms);
             self.server.push(server_ms);
-            self.beyond.push((sample.service_ms - server_ms).max(0.0));
+            self.beyond.push((sample.service_ms - f64::from(server_ms)).max(0.0) as f32);
         }
     }
 
@@ -138,9 +165,9 @@ impl BucketAccumulator {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    (!values.is_empty()).then(|| values[super::percentile::nearest_rank(values.len(), 0.5)])
+fn median(mut values: Vec<f32>) -> Option<f64> {
+    values.sort_by(f32::total_cmp);
+    (!values.is_empty()).then(|| f64::from(values[super::percentile::nearest_rank(values.len(), 0.5)]))
 }
 
 #[cfg(test)]

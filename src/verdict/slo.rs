@@ -33,7 +33,7 @@ pub(crate) fn evaluate(manifest: &Manifest, summary: &Summary) -> Vec<BoundResul
             summary.cells.iter().enumerate().filter(|(_, cell)| matches(&threshold.when, &cell.cell))
         {
             for (index, bound) in threshold.bounds.iter().enumerate() {
-                let measured = measure(cell, bound);
+                let measured = cell.bounds.get(&(slo, index)).copied();
                 let ended = find_early_end(reports.of_cell(&cell.cell.id), slo, &bound.key());
                 let (verdict, reason) = verdict(cell, bound, measured, ended);
                 results.push(BoundResult { slo, bound: index, cell: cell_index, measured, verdict, reason });
@@ -50,16 +50,6 @@ pub(crate) fn is_failed(thresholds: &[Slo], results: &[BoundResult]) -> bool {
         Verdict::Inconclusive => thresholds[result.slo].on_inconclusive == OnInconclusive::Fail,
         Verdict::Pass => false,
     })
-}
-
-/// Measures the quantity that a bound limits.
-fn measure(cell: &CellSummary, bound: &Bound) -> Option<ConfidenceInterval> {
-    match bound {
-        Bound::Percentile { metric, p, .. } => cell.latency_of_metric(*metric)?.percentile_interval(p / 100.0),
-        Bound::Share { metric, .. } => cell.share_interval(*metric),
-        Bound::PerSecond { metric, .. } => cell.rate_interval(*metric),
-        Bound::Goodput { limits, .. } => cell.goodput_of(limits),
-    }
 }
 
 /// An early end of a cell run because of a bound.

@@ -1,6 +1,6 @@
 //! Panels of grouped bars with whiskers, on one scale from zero.
 
-use super::canvas::{Canvas, OPEN, Position, TextStyle, Whisker};
+use super::canvas::{Canvas, Position, TextStyle};
 use super::figure::{Bar, BarFigure, BarPanel, Group, Series};
 use super::style::{LABEL, PANEL_TITLE, PANEL_TITLE_ROOM, Paint, fit, tick_text, ticks, width};
 
@@ -61,7 +61,7 @@ pub(super) struct Scales {
 pub(super) fn scales(figure: &BarFigure) -> Scales {
     let bars =
         || figure.panels.iter().flat_map(|panel| &panel.groups).flat_map(|group| &group.bars).map(|(_, bar)| bar);
-    let tops = bars().flat_map(|bar| [bar.value, bar.interval.and_then(|(_, high)| high)]).flatten();
+    let tops = bars().filter_map(|bar| bar.value);
     let highest = tops.filter(|value| value.is_finite()).fold(0.0, f64::max);
     // 8 % headroom for the numbers above the bars.
     Scales { width: size(figure).0, slot: slot(figure), ticks: ticks(highest * 1.08) }
@@ -134,14 +134,6 @@ fn one(canvas: &mut Canvas, bar: &Bar, paint: Paint, left: f64, slot: f64, plot:
         // A hatched stub marks a missing value, since an empty place would look like zero.
         canvas.hatch([left + gap, base - 12.0, slot - 2.0 * gap, 12.0], Paint::Soft);
         top -= 12.0;
-    }
-    if let Some((low, high)) = bar.interval {
-        let upper = high.map_or((top - OPEN).max(plot.top), |high| plot.y(high));
-        let cap = (slot * 0.16).min(5.0);
-        let whisker =
-            Whisker { at: middle, from: plot.y(low), to: upper, open: high.is_none(), cap, horizontal: false };
-        canvas.whiskers(&[whisker], Paint::Ink);
-        top = top.min(upper);
     }
     // If the whole reason does not fit, its first words are drawn.
     let short = bar.label.split(" (").next().unwrap_or_default();

@@ -84,8 +84,6 @@ pub(crate) struct Group {
 pub(crate) struct Bar {
     /// `None` if the value must not be shown; the label then gives the reason.
     pub(crate) value: Option<f64>,
-    /// Interval; its upper end is `None` if open.
-    pub(crate) interval: Option<(f64, Option<f64>)>,
     /// Text drawn at the bar.
     pub(crate) label: String,
     /// Whether the value is shown but unreliable.

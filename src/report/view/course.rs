@@ -19,7 +19,7 @@ const LATE_MS: f64 = 5.0;
 
 /// Returns the time line of the run, or `None` if no cell ran.
 pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
-    let line = summary.timeline();
+    let line = &summary.timeline;
     if line.buckets.is_empty() {
         return None;
     }

@@ -195,19 +195,14 @@ fn throughput(pool: &Pool) -> Bar {
     Bar { value, label, ..Bar::default() }
 }
 
-/// Returns the bar of a percentile with its interval. If the percentile is too uncertain, the bar has no value and its
+/// Returns the bar of a percentile, without an interval, since the cells of a pool are not one population. If the percentile is too uncertain, the bar has no value and its
 /// label gives the reason.
 fn percentile(pool: &Pool, p: f64) -> Bar {
     use crate::result::Quality;
     let percentile = pool.latency.percentile(p);
     let label = text::percentile(percentile, pool.latency.observations());
     let shown = percentile.filter(|percentile| percentile.quality != Quality::TooFew);
-    Bar {
-        value: shown.map(|percentile| percentile.value_ms),
-        interval: shown.and_then(|percentile| percentile.low_ms.map(|low| (low, percentile.high_ms))),
-        label,
-        ..Bar::default()
-    }
+    Bar { value: shown.map(|percentile| percentile.value_ms), label, ..Bar::default() }
 }
 
 /// Returns the axes on which the cells differ and that no chart names.
@@ -294,10 +289,9 @@ impl Builder {
     }
 
     fn put(&mut self, panel: &str, (group, hue): (&str, Option<usize>), series: &Series, mut bar: Bar) {
-        let range = bar.interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));
         let parts = [panel, group, series.name.as_str()];
         let place = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-        bar.tooltip = format!("{place}: {}{}{}", bar.label, range.unwrap_or_default(), bar.tooltip);
+        bar.tooltip = format!("{place}: {}{}", bar.label, bar.tooltip);
         let hues = &mut self.hues;
         let series = self.series.place(series.name.clone(), || {
             *hues.entry(series.hue).or_default() += 1;

@@ -7,7 +7,7 @@ use super::overview::{context, load, load_name};
 use super::{slo, text};
 use crate::matrix::AxisValue;
 use crate::matrix::rule::matches;
-use crate::plan::{Plan, RateMetric};
+use crate::plan::Plan;
 use crate::report::charts::{Axis, Body, Figure, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::result::{Quality, Validity, Verdict};
 use crate::stats::{CellSummary, Latency, Summary};
@@ -57,7 +57,7 @@ pub(super) fn first_token(frame: &Frame, summary: &Summary) -> Option<Figure> {
 /// Returns the chart of output tokens per second against load.
 pub(super) fn output_tokens(frame: &Frame, summary: &Summary) -> Figure {
     let drawn: [Drawn; 1] = [("", false, |cell| {
-        let flow = cell.rate_interval(RateMetric::OutputTokens);
+        let flow = cell.output_token_rate;
         let value = cell.output_tokens_per_sec.filter(|_| cell.counts.total > 0);
         let interval = flow.and_then(|flow| Some((flow.low?, flow.high)));
         let range = interval.map(|(low, high)| format!(" (95 %: {})", text::range(Some(low), high)));

@@ -253,8 +253,8 @@ fn contrast(
         |wanted: u32| tier_values.iter().find(|(repetition, _)| *repetition == wanted).map(|(_, value)| *value);
     let pairs: Vec<(f64, f64)> = default
         .values_by_repetition(compared.metric)
-        .into_iter()
-        .filter_map(|(repetition, value)| Some((value, tier_value(repetition)?)))
+        .iter()
+        .filter_map(|(repetition, value)| Some((*value, tier_value(*repetition)?)))
         .collect();
     if pairs.len() >= MIN_REPETITIONS {
         return Ok(paired(&pairs, tail));
