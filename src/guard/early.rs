@@ -6,6 +6,7 @@
 //! probability below 0.1 %, however long it runs; a cell run within its bound, with a smaller one. Lower bounds (requests
 //! per second, goodput) are not tested: the rest of the cell run may compensate.
 
+use super::tally::Tally;
 use crate::executor::port::{Gate, Refusal, RefusalReason};
 use crate::matrix::Cell;
 use crate::matrix::rule::matches;
@@ -13,7 +14,6 @@ use crate::plan::{Bound, Plan, ShareMetric, TimeMetric};
 use crate::record::manifest::FailedBound;
 use crate::record::{ExclusionReason, Outcome, Record};
 use crate::stats::LatencyHistogram;
-use crate::stats::proportion::Tally;
 use crate::stats::{Sample, interval, window};
 use crate::units::ms;
 use crate::units::rounded;

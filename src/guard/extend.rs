@@ -3,7 +3,8 @@
 use crate::executor::port::{Gate, Refusal};
 use crate::matrix::{Cell, Shard};
 use crate::record::{Outcome, Record};
-use crate::stats::{required_samples, window};
+use crate::stats::sufficiency::{count_samples, required_samples};
+use crate::stats::window;
 use crate::units::ms;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -68,11 +69,14 @@ impl Gate for ExtensionGate {
         self.with(|state| {
             let Some(state) = state else { return false };
             let cell = &self.cells[state.cell];
-            let wanted = cell.load.min_samples.map_or(0, required_samples) as u64;
+            let Some(samples) = cell.load.min_samples else { return false };
+            let wanted = required_samples(samples) as u64;
             let wanted = cell.part(self.shard).map_or(0, |part| part.share(wanted)) as usize;
             let times = state.successes.iter().map(|(_, response_ms)| *response_ms).collect();
-            let (start_ms, _) = window::start(cell, ms(state.started.elapsed()), times, self.include_ramp);
-            state.successes.iter().filter(|(sent_ms, _)| *sent_ms >= start_ms).count() < wanted
+            let elapsed_ms = ms(state.started.elapsed());
+            let (start_ms, _) = window::start(cell, elapsed_ms, times, self.include_ramp);
+            let in_window = state.successes.iter().copied().filter(|(sent_ms, _)| *sent_ms >= start_ms);
+            count_samples(samples, in_window, start_ms, elapsed_ms) < wanted
         })
     }
 

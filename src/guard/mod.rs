@@ -9,6 +9,7 @@ mod early;
 mod extend;
 mod lease;
 mod quota;
+mod tally;
 
 pub(crate) use abort::AbortGate;
 pub(crate) use all::AllGates;

@@ -71,6 +71,10 @@ pub(crate) struct Percentile {
     /// Upper end of the 95 % interval; absent if it is open.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "thousandths")]
     pub(crate) high_ms: Option<f64>,
+    /// Number of independent observations that the observations are worth here (effective sample size); their number if
+    /// the cell's ten time blocks vary no more than chance allows.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) n_eff: f64,
     /// Quality of the value.
     pub(crate) quality: Quality,
 }

@@ -63,6 +63,8 @@ pub(crate) struct Sample {
     pub(crate) unfit: Option<ExclusionReason>,
     /// Sent after another shard had ended its load.
     pub(crate) is_late: bool,
+    /// Time block of the latency window in which it started, from 0; see [`super::blocks`].
+    pub(crate) block: u8,
 }
 
 /// Running sums of a cell.
@@ -204,6 +206,7 @@ impl Sample {
             cut: record.stop_reason.as_deref() == Some("max_tokens"),
             unfit: record.validity.or_else(|| blocked(record)),
             is_late: false,
+            block: 0,
         }
     }
 
@@ -282,6 +285,7 @@ pub(super) mod tests {
             cut: false,
             unfit: None,
             is_late: false,
+            block: 0,
         }
     }
 

@@ -1,21 +1,18 @@
-//! Quantities that thresholds limit, with 95 % confidence intervals: order statistics for percentiles, Clopper-Pearson for
-//! fractions, 20 batch means for rates.
+//! Quantities that thresholds limit, with their confidence intervals: order statistics for percentiles, Clopper-Pearson for
+//! fractions, both at the effective sample size, and means over time blocks for rates.
 
+use super::blocks::{self, BlockCounts, TimeBlocks};
 use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
-use super::proportion::Tally;
-use super::student;
+use super::proportion;
 use super::summary::{CellSummary, is_good};
 use crate::plan::{Bound, Goodput, RateMetric, ShareMetric, TimeMetric};
 use crate::record::{ExclusionReason, Outcome};
 
-/// Probability outside an interval on either side.
-const ALPHA: f64 = 0.025;
+/// Minimum number of requests for a rate: two per time block.
+pub(crate) const MIN_REQUESTS_PER_RATE: usize = 2 * blocks::BLOCKS;
 
-/// Number of batches per latency window.
-pub(super) const BATCHES: usize = 20;
-
-/// A value with its 95 % confidence interval; an open end is `None`.
+/// A value with its confidence interval; an open end is `None`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ConfidenceInterval {
     pub(crate) value: f64,
@@ -24,13 +21,15 @@ pub(crate) struct ConfidenceInterval {
 }
 
 impl CellSummary {
-    /// Measures the quantity that a bound limits.
-    pub(super) fn measure(&self, bound: &Bound) -> Option<ConfidenceInterval> {
+    /// Measures the quantity that a bound limits, with `tail` outside of the interval on either side.
+    pub(super) fn measure(&self, bound: &Bound, tail: f64) -> Option<ConfidenceInterval> {
         match bound {
-            Bound::Percentile { metric, p, .. } => self.latency_of_metric(*metric)?.percentile_interval(p / 100.0),
-            Bound::Share { metric, .. } => self.share_interval(*metric),
-            Bound::PerSecond { metric, .. } => self.rate_interval(*metric),
-            Bound::Goodput { limits, .. } => self.goodput_of(limits),
+            Bound::Percentile { metric, p, .. } => {
+                self.latency_of_metric(*metric)?.percentile_interval(p / 100.0, tail)
+            }
+            Bound::Share { metric, .. } => self.share_interval(*metric, tail),
+            Bound::PerSecond { metric, .. } => self.rate_interval(*metric, tail),
+            Bound::Goodput { limits, .. } => self.goodput_of(limits, tail),
         }
     }
 
@@ -47,27 +46,27 @@ impl CellSummary {
         }
     }
 
-    /// Returns a fraction of all requests. Censored requests widen the interval upwards.
-    pub(super) fn share_interval(&self, metric: ShareMetric) -> Option<ConfidenceInterval> {
-        let mut in_order: Vec<&Sample> = self.samples.iter().collect();
-        in_order.sort_by(|a, b| a.repetition.cmp(&b.repetition).then(a.start_ms.total_cmp(&b.start_ms)));
-        let (mut at_least, mut at_most) = (Tally::default(), Tally::default());
-        for sample in in_order {
-            let hit = is_counted(metric, sample);
-            at_least.add(hit);
-            at_most.add(hit || sample.outcome == Outcome::Censored);
+    /// Returns a fraction of all requests, with `tail` outside of its interval on either side. Censored requests widen the
+    /// interval upwards. The time blocks are those of the whole load, because the fraction is that of all requests.
+    pub(super) fn share_interval(&self, metric: ShareMetric, tail: f64) -> Option<ConfidenceInterval> {
+        let time = TimeBlocks::new(0.0, &self.load_ms);
+        let (mut at_least, mut at_most) = (BlockCounts::default(), BlockCounts::default());
+        for sample in &self.samples {
+            let (hit, block) = (is_counted(metric, sample), time.index(sample.repetition, sample.start_ms));
+            at_least.add(block, hit);
+            at_most.add(block, hit || sample.outcome == Outcome::Censored);
         }
         let (hits, n) = (at_least.hits() as f64, at_least.n() as f64);
         (n > 0.0).then(|| ConfidenceInterval {
             value: hits / n,
-            low: Some(at_least.low(ALPHA)),
-            high: Some(at_most.high(ALPHA)),
+            low: Some(proportion::low(&at_least, tail)),
+            high: Some(proportion::high(&at_most, tail)),
         })
     }
 
-    /// Returns a rate per second of the window.
-    pub(super) fn rate_interval(&self, metric: RateMetric) -> Option<ConfidenceInterval> {
-        self.per_second(|sample| match metric {
+    /// Returns a rate per second of the window, with `tail` outside of its interval on either side.
+    pub(super) fn rate_interval(&self, metric: RateMetric, tail: f64) -> Option<ConfidenceInterval> {
+        self.per_second(tail, |sample| match metric {
             RateMetric::Requests => 1.0,
             RateMetric::OutputTokens if sample.outcome == Outcome::Succeeded => {
                 sample.output_tokens.map_or(0.0, f64::from)
@@ -77,26 +76,33 @@ impl CellSummary {
     }
 
     /// Returns the requests per second of the window that meet all limits.
-    pub(super) fn goodput_of(&self, limits: &Goodput) -> Option<ConfidenceInterval> {
-        self.per_second(|sample| f64::from(u8::from(is_good(sample, limits))))
+    pub(super) fn goodput_of(&self, limits: &Goodput, tail: f64) -> Option<ConfidenceInterval> {
+        self.per_second(tail, |sample| f64::from(u8::from(is_good(sample, limits))))
     }
 
-    /// Returns the weighted number of requests per second that end in the window; `None` if fewer requests end than the batch
-    /// means need.
-    fn per_second(&self, weight: impl Fn(&Sample) -> f64) -> Option<ConfidenceInterval> {
-        let mut starts: Vec<(u32, f64, f64)> = Vec::new();
-        let mut length_ms = 0.0;
-        for (repetition, load_ms) in &self.load_ms {
-            starts.push((*repetition, length_ms, *load_ms));
-            length_ms += (load_ms - self.window.start_ms).max(0.0);
-        }
-        let ended = self.samples.iter().filter_map(|sample| {
-            let (_, offset_ms, load_ms) = starts.iter().find(|(repetition, ..)| *repetition == sample.repetition)?;
-            let at_ms = offset_ms + sample.start_ms + sample.response_ms - self.window.start_ms;
-            self.window.ends_in(sample, *load_ms).then(|| (at_ms, weight(sample)))
-        });
-        batch_means(length_ms / 1e3, ended.map(|(at_ms, weight)| (at_ms / 1e3, weight)))
+    /// Returns the weighted number of requests per second that end in the window; `None` if fewer than
+    /// [`MIN_REQUESTS_PER_RATE`] requests end in it.
+    fn per_second(&self, tail: f64, weight: impl Fn(&Sample) -> f64) -> Option<ConfidenceInterval> {
+        let time = TimeBlocks::new(self.window.start_ms, &self.load_ms);
+        let ended = |sample: &&Sample| {
+            self.load_ms.get(&sample.repetition).is_some_and(|load_ms| self.window.ends_in(sample, *load_ms))
+        };
+        let events = self
+            .samples
+            .iter()
+            .filter(ended)
+            .map(|sample| (time.index(sample.repetition, sample.start_ms + sample.response_ms), weight(sample)));
+        rate(time.length_s(), &events.collect::<Vec<_>>(), tail)
     }
+}
+
+/// Returns the mean per second over the time blocks; `events` are a block and a weight.
+fn rate(length_s: f64, events: &[(u8, f64)], tail: f64) -> Option<ConfidenceInterval> {
+    if length_s <= 0.0 || events.len() < MIN_REQUESTS_PER_RATE {
+        return None;
+    }
+    let (mean, half) = blocks::mean_per_second(length_s, events.iter().copied(), tail);
+    Some(ConfidenceInterval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
 }
 
 /// Returns whether a request counts towards a share.
@@ -122,52 +128,23 @@ pub(crate) fn observe(metric: TimeMetric, sample: &Sample) -> Option<(f64, bool)
     if sample.unfit.is_some() { None } else { metric.observe(sample, population) }
 }
 
-/// The mean per second with the interval of the means of 20 batches; `events` are (second, weight).
-fn batch_means(length_s: f64, events: impl Iterator<Item = (f64, f64)>) -> Option<ConfidenceInterval> {
-    if length_s <= 0.0 {
-        return None;
-    }
-    let batch_s = length_s / BATCHES as f64;
-    let (mut n, mut sums) = (0_usize, [0.0; BATCHES]);
-    for (at_s, weight) in events {
-        n += 1;
-        sums[((at_s / batch_s) as usize).min(BATCHES - 1)] += weight;
-    }
-    if n < BATCHES {
-        return None;
-    }
-    let (mean, half) = student::mean(&sums.map(|sum| sum / batch_s), ALPHA);
-    Some(ConfidenceInterval { value: mean, low: Some((mean - half).max(0.0)), high: Some(mean + half) })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::percentile::TAIL;
     use super::*;
 
     #[test]
-    fn batch_means_by_hand() {
-        // 1 in the first of 20 seconds, 2 in the second, ...: mean 10.5, variance 35.
-        let events = (0..20_u32).flat_map(|s| (0..=s).map(move |_| (f64::from(s) + 0.5, 1.0)));
-        let interval = batch_means(20.0, events).unwrap();
-        let half = 2.093_024 * (35.0_f64 / 20.0).sqrt();
-        assert!((interval.value - 10.5).abs() < 1e-12);
-        assert!((interval.low.unwrap() - (10.5 - half)).abs() < 1e-5, "{interval:?}");
-        assert!((interval.high.unwrap() - (10.5 + half)).abs() < 1e-5, "{interval:?}");
+    fn rate_needs_two_requests_per_block() {
+        let events = |n: u32| (0..n).map(|i| ((i % 10) as u8, 1.0)).collect::<Vec<_>>();
+        assert_eq!(rate(20.0, &events(19), TAIL), None);
+        assert_eq!(rate(0.0, &events(20), TAIL), None);
+        let even = rate(20.0, &events(20), TAIL).unwrap();
+        assert_eq!((even.value, even.low, even.high), (1.0, Some(1.0), Some(1.0)), "equal blocks have no variance");
     }
 
     #[test]
-    fn fewer_ends_than_batches_have_no_interval() {
-        let events = |n: u32| (0..n).map(|s| (f64::from(s), 1.0));
-        assert_eq!(batch_means(20.0, events(19)), None);
-        assert_eq!(batch_means(0.0, events(20)), None);
-        let even = batch_means(20.0, events(20)).unwrap();
-        assert_eq!((even.value, even.low, even.high), (1.0, Some(1.0), Some(1.0)), "what is even is sure");
-    }
-
-    #[test]
-    fn weights_are_summed_including_the_end() {
-        let events = (0..=20_u32).map(|s| (f64::from(s), f64::from(s % 2) * 10.0));
-        let interval = batch_means(20.0, events).unwrap();
-        assert!((interval.value - 5.0).abs() < 1e-12, "{interval:?}");
+    fn low_end_of_a_rate_is_not_negative() {
+        let burst = rate(10.0, &[(4, 10.0); 20], TAIL).unwrap();
+        assert_eq!((burst.value, burst.low), (20.0, Some(0.0)));
     }
 }

@@ -110,7 +110,7 @@ impl Latency {
             mean_ms: some(sum / n as f64),
             min_ms: some(min),
             max_ms: some(max),
-            curve: Curve::new(chosen.iter().map(|(_, ms, event)| Observation { ms: *ms, event: *event }).collect()),
+            curve: Curve::new(chosen.iter().map(|(sample, ms, event)| observation(sample, *ms, *event)).collect()),
         }
     }
 
@@ -157,11 +157,17 @@ impl Latency {
         self.curve.interval(p, tail)
     }
 
-    /// Returns a percentile with the interval that thresholds use: censored requests raise the lower end, because they
-    /// took at least as long. `None` without samples.
-    pub(crate) fn percentile_interval(&self, p: f64) -> Option<ConfidenceInterval> {
-        let percentile = self.curve.percentile(p)?;
-        Some(ConfidenceInterval { value: percentile.value_ms, low: self.curve.at_least(p), high: percentile.high_ms })
+    /// Returns a percentile with the interval that thresholds use, which leaves `tail` outside on either side: censored
+    /// requests raise the lower end, because they took at least as long. `None` without samples.
+    pub(crate) fn percentile_interval(&self, p: f64, tail: f64) -> Option<ConfidenceInterval> {
+        let value = self.curve.value(p)?;
+        let (low, high) = self.curve.bounds(p, tail);
+        Some(ConfidenceInterval { value, low, high })
+    }
+
+    /// Returns the number of independent requests that the requests are worth at the percentile `p` (0 to 1).
+    pub(crate) fn effective_size(&self, p: f64) -> f64 {
+        self.curve.effective_size(p)
     }
 
     /// Returns the distribution.
@@ -178,6 +184,11 @@ impl Latency {
     pub(crate) fn observations(&self) -> usize {
         self.curve.len()
     }
+}
+
+/// Returns the observation of a time of a sample.
+fn observation(sample: &Sample, ms: f64, event: bool) -> Observation {
+    Observation { ms, event, block: sample.block, repetition: sample.repetition.min(u16::MAX.into()) as u16 }
 }
 
 /// Returns the time to a stream's first content. A stream that was cut before it gives a lower bound.

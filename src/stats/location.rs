@@ -84,7 +84,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn curve(times: impl IntoIterator<Item = (f64, bool)>) -> Curve {
-        Curve::new(times.into_iter().map(|(ms, event)| Observation { ms, event }).collect())
+        Curve::new(times.into_iter().map(|(ms, event)| Observation::independent(ms, event)).collect())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`Collector`] reads records one by one and keeps a few dozen bytes of each; [`Summary`] contains the statistics of
 //! every cell and of pools of cells.
 
+mod blocks;
 mod collect;
 mod damage;
 mod errors;
@@ -22,6 +23,7 @@ mod pooled;
 mod prompts;
 pub(crate) mod proportion;
 pub(crate) mod repeated;
+mod repetitions;
 mod replies;
 pub(crate) mod series;
 mod slowest;
@@ -30,6 +32,7 @@ mod stages;
 mod stalls;
 mod stopped;
 pub(crate) mod student;
+pub(crate) mod sufficiency;
 mod summary;
 pub(crate) mod timeline;
 mod tokens;
@@ -51,5 +54,5 @@ pub(crate) use slowest::SlowRequest;
 pub(crate) use spend::{Spend, may_be_charged};
 pub(crate) use stalls::TICK_MS;
 pub(crate) use stopped::Stopped;
-pub(crate) use summary::{CellSummary, Summary, required_samples};
+pub(crate) use summary::{CellSummary, Summary};
 pub(crate) use warning::Warning;

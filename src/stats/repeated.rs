@@ -1,11 +1,14 @@
 //! Metrics of a cell per repetition, and their intervals within one session, for comparing cells.
 
 use super::CellSummary;
-use super::interval::BATCHES;
 use super::latency::{Latency, Metric, Population};
+use super::percentile::quality;
 use super::student;
 use crate::record::Outcome;
 use crate::result::Quality;
+
+/// Number of batches per latency window.
+const BATCHES: usize = 20;
 
 /// Metric of a cell.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,10 +118,12 @@ impl CellSummary {
             CellMetric::Percentile(metric, p) => {
                 let taken = self.samples.iter().filter(|sample| self.window.includes(sample));
                 let taken = taken.filter(|sample| sample.repetition == repetition);
-                let percentile = Latency::for_metric(taken, Population::Settled, metric).percentile(p)?;
-                // A p95 of twenty requests would be another number in each cell.
-                let stands = matches!(percentile.quality, Quality::Ok | Quality::OneSided);
-                stands.then_some(percentile.value_ms)
+                let latency = Latency::for_metric(taken, Population::Settled, metric);
+                // A p95 of twenty requests would be another number in each cell. Whether requests depend on each other does
+                // not matter here: the repetitions show how much the value varies.
+                let is_enough = quality(latency.observations(), p) != Quality::TooFew;
+                let percentile = latency.percentile(p).filter(|_| is_enough)?;
+                (percentile.quality != Quality::Censored).then_some(percentile.value_ms)
             }
             CellMetric::OutputTokensPerSec => {
                 let length_ms = self.load_ms.get(&repetition)? - self.window.start_ms;

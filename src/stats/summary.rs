@@ -7,7 +7,7 @@ use super::interval::ConfidenceInterval;
 use super::latency::{Latency, Metric, Population};
 use super::machine;
 use super::overhead::{self, OverheadGrowth};
-use super::percentile;
+use super::percentile::TAIL;
 use super::phases::{self, PhaseSummary};
 use super::pooled::{PooledLatencies, reported_population};
 use super::repeated::ComparedValues;
@@ -18,6 +18,7 @@ use super::spend::Spend;
 use super::stages;
 use super::stalls::Stalls;
 use super::stopped::Stopped;
+use super::sufficiency;
 use super::timeline::{Timeline, TimelineBuilder};
 use super::tokens::TokenSums;
 use super::validity;
@@ -32,7 +33,6 @@ use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::record::probe::ExcludedCells;
 use crate::record::{ExclusionReason, LastReports, Outcome};
 use crate::result::{Counts, ErrorCount, Percentile, PromptUses, Stage, Tokens, Validity};
-use crate::units::Samples;
 use std::collections::{BTreeMap, HashMap};
 
 /// Minimum fraction of cache reads among successes for a warning.
@@ -188,8 +188,8 @@ impl CellSummary {
         let bounds = applicable.flat_map(|(slo, threshold)| {
             threshold.bounds.iter().enumerate().map(move |(index, bound)| ((slo, index), bound))
         });
-        self.bounds = bounds.filter_map(|(key, bound)| Some((key, self.measure(bound)?))).collect();
-        self.output_token_rate = self.rate_interval(RateMetric::OutputTokens);
+        self.bounds = bounds.filter_map(|(key, bound)| Some((key, self.measure(bound, TAIL)?))).collect();
+        self.output_token_rate = self.rate_interval(RateMetric::OutputTokens, TAIL);
         self.compared = self.compared_values();
         self.overhead_p95 = overhead::p95(self.samples.iter().filter(|sample| self.window.includes(sample)));
         self.samples = Vec::new();
@@ -316,6 +316,7 @@ fn cell(
     let report = &manifest.plan.report;
     let window = Window::new(cell, turns, &samples, report.include_ramp);
     let load_ms: BTreeMap<u32, f64> = turns.iter().map(|turn| (turn.repetition, turn.load_ms)).collect();
+    window.assign_blocks(&mut samples, &load_ms);
     let ended = || {
         samples.iter().filter(|sample| window.ends_in(sample, load_ms.get(&sample.repetition).copied().unwrap_or(0.0)))
     };
@@ -348,7 +349,6 @@ fn cell(
     let stall_ms = health::longest_service_stall(cell, &window, &samples, latency.value_ms(0.5), &stalls);
     let overhead = overhead::between_halves(&window, &load_ms, &samples, latency.value_ms(0.5));
     let success = Latency::from_samples(windowed(), Population::Successes);
-    let wanted = cell.load.min_samples.map_or(0, required_samples);
     let mut warnings = Vec::new();
     let mut warn = |holds: bool, warning: Warning| warnings.extend(holds.then_some(warning));
     warn(counts.succeeded > 0 && !window.settled, Warning::NotSettled);
@@ -366,7 +366,8 @@ fn cell(
     warn(health.is_idle() && counts.total >= IDLE_REQUESTS && !cut_short && !aborted, Warning::Idle);
     warn(stall_ms.is_some(), Warning::Stalls);
     let failed_early = turns.iter().any(|turn| turn.end == CellRunEnd::FailedEarly);
-    warn(success.n < wanted && !failed_early, Warning::TooFewSamples);
+    warn(!sufficiency::has_min_samples(cell, &success) && !failed_early, Warning::TooFewSamples);
+    warn(sufficiency::is_uneven(&latency), Warning::Uneven);
     warn(replies.is_mixed(), Warning::CutReplies);
     warn(replies.lacks_answers(), Warning::NoAnswer);
     warn(!blocked.is_empty(), Warning::Blocked);
@@ -394,7 +395,7 @@ fn cell(
         dropped,
         protocols,
         stall_ms,
-        stages: stages::summarise_stages(cell, turns.len(), &samples, population),
+        stages: stages::summarise_stages(cell, &load_ms, &samples, population),
         phases: phases::summarise_phases(&samples, population),
         slowest: slowest.finish(&stalls),
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
@@ -440,14 +441,6 @@ fn mean_bytes(samples: &[Sample]) -> Option<f64> {
         .filter(|sample| sample.response_bytes > 0)
         .fold((0_u64, 0.0), |(n, sum), sample| (n + 1, sum + f64::from(sample.response_bytes)));
     (n > 0).then(|| sum / n as f64)
-}
-
-/// Returns the number of successes that `min_samples` requires.
-pub(crate) fn required_samples(samples: Samples) -> usize {
-    match samples {
-        Samples::Count(count) => count as usize,
-        Samples::P99 => percentile::min_samples_for(0.99),
-    }
 }
 
 /// Returns whether limits are set that can be met: a reply that is not streamed has no first token.

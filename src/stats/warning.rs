@@ -49,6 +49,8 @@ pub(crate) enum Warning {
     DuplicateRecords,
     /// Prompts of a data set were repeated.
     RepeatedPrompts,
+    /// The response times depend on when a request was sent: its time blocks differ.
+    Uneven,
 }
 
 impl Warning {
@@ -78,6 +80,7 @@ impl Warning {
             Self::DamagedRecords => "damaged_records",
             Self::DuplicateRecords => "duplicate_records",
             Self::RepeatedPrompts => "repeated_prompts",
+            Self::Uneven => "uneven",
         }
     }
 
@@ -147,6 +150,9 @@ impl Warning {
             }
             Self::RepeatedPrompts => {
                 "repeated prompts: the data set has fewer distinct prompts than requests were sent; prompt caching or memorised replies may make these latencies better than in production: use a larger data set, or cache_modes = [\"cold\"]"
+            }
+            Self::Uneven => {
+                "uneven: the service was faster at some times than at others, so that the requests carry less information than independent ones; intervals allow for this: increase test_duration to narrow them"
             }
             Self::TooFewSamples => {
                 "too few samples: the latency window contains fewer successes than min_samples; raise max_duration"

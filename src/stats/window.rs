@@ -1,10 +1,12 @@
 //! The latency window: the requests that measure the steady phase of a cell.
 
+use super::blocks::TimeBlocks;
 use super::collect::Sample;
 use super::percentile::nearest_rank;
 use crate::matrix::Cell;
 use crate::record::manifest::{CellRunEnd, CellRunReport};
 use crate::record::{ExclusionReason, Outcome};
+use std::collections::BTreeMap;
 
 /// Period in which the requests of a cell count for latency. A load profile has no ramp.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +32,14 @@ impl Window {
         let (start_ms, settled) = start(cell, length_ms(cell, turns), times, include_ramp);
         let length_s = turns.iter().map(|turn| (turn.load_ms - start_ms).max(0.0)).sum::<f64>() / 1e3;
         Self { start_ms, length_s, settled }
+    }
+
+    /// Sets the time block of every sample of the cell; `load_ms` is the length of the load by repetition.
+    pub(super) fn assign_blocks(&self, samples: &mut [Sample], load_ms: &BTreeMap<u32, f64>) {
+        let time = TimeBlocks::new(self.start_ms, load_ms);
+        for sample in samples {
+            sample.block = time.index(sample.repetition, sample.start_ms);
+        }
     }
 
     /// Returns whether a request was sent in the window. With several machines, some continue after the first has

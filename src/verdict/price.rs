@@ -4,6 +4,7 @@
 
 use crate::matrix::{AXES, AxisValue, Cell};
 use crate::plan::{Bound, Plan, TimeMetric};
+use crate::stats::percentile::TAIL;
 use crate::stats::{ConfidenceInterval, Summary};
 use crate::units::Keyed;
 
@@ -80,7 +81,7 @@ pub(crate) fn offer_groups(summary: &Summary, limits: &[f64]) -> Vec<OfferGroup>
     };
     let mut groups: Keyed<Vec<AxisValue>, Vec<Offer>> = Keyed::default();
     for (index, cell) in summary.cells.iter().enumerate() {
-        let p95 = cell.incomparable_reason().is_none().then(|| cell.latency.percentile_interval(0.95)).flatten();
+        let p95 = cell.incomparable_reason().is_none().then(|| cell.latency.percentile_interval(0.95, TAIL)).flatten();
         let meets = limits.iter().map(|limit| meets(p95, *limit)).collect();
         let offer = Offer { cell: index, cost: cell.spend.per_1k_requests(), p95, meets };
         groups.entry(key(&cell.cell), Vec::new).push(offer);

@@ -5,8 +5,9 @@ use crate::matrix::rule::matches;
 use crate::plan::{Bound, OnInconclusive, Slo};
 use crate::record::manifest::{CellRunReport, FailedBound, Manifest};
 use crate::result::{Validity, Verdict};
+use crate::stats::interval::MIN_REQUESTS_PER_RATE;
 use crate::stats::percentile::min_samples_for;
-use crate::stats::{CellSummary, ConfidenceInterval, Summary};
+use crate::stats::{CellSummary, ConfidenceInterval, Latency, Summary};
 
 /// Result of one bound of one threshold in one cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,8 +121,9 @@ fn verdict(
 fn explain_missing(cell: &CellSummary, bound: &Bound) -> String {
     match bound {
         Bound::PerSecond { .. } | Bound::Goodput { .. } => {
-            "fewer than 20 requests ended in the latency window, too few for 20 batch means: increase test_duration"
-                .into()
+            format!(
+                "fewer than {MIN_REQUESTS_PER_RATE} requests ended in the latency window, too few for the means of ten time blocks: increase test_duration"
+            )
         }
         _ if cell.counts.total == 0 => "no request was sent".into(),
         _ => "no usable request in the latency window".into(),
@@ -133,12 +135,18 @@ fn explain_inconclusive(cell: &CellSummary, bound: &Bound, interval: ConfidenceI
     if let Bound::Percentile { metric, p, .. } = bound
         && (interval.low.is_none() || interval.high.is_none())
     {
-        let n = cell.latency_of_metric(*metric).map_or(0, crate::stats::Latency::observations);
+        let latency = cell.latency_of_metric(*metric);
+        let n = latency.map_or(0, Latency::observations);
+        let n_eff = latency.map_or(0.0, |latency| latency.effective_size(p / 100.0)) as usize;
         let enough = min_samples_for(p / 100.0);
         return if n < enough {
             format!("too few requests: {n}; p{p} needs {enough}")
+        } else if n_eff < enough {
+            format!(
+                "uneven: {n} requests are worth {n_eff} independent ones, and p{p} needs {enough}: increase test_duration"
+            )
         } else {
-            "the interval is open because of censored or autocorrelated requests: increase test_duration".into()
+            "the interval is open because of censored requests: increase test_duration".into()
         };
     }
     "the bound lies inside the interval: increase test_duration to narrow it".into()

@@ -51,8 +51,19 @@ fn every_number_has_its_unit_in_its_name() {
             serde_json::Value::Array(items) => items.iter().for_each(|item| walk(path, item)),
             serde_json::Value::Number(_) => {
                 let is_named = UNITS.iter().any(|unit| path.ends_with(unit) || path.starts_with("ratio"))
-                    || ["ms", "share", "per_sec", "schema", "users", "max_tokens", "arrival_rate", "shard", "missing"]
-                        .contains(&path);
+                    || [
+                        "ms",
+                        "n_eff",
+                        "share",
+                        "per_sec",
+                        "schema",
+                        "users",
+                        "max_tokens",
+                        "arrival_rate",
+                        "shard",
+                        "missing",
+                    ]
+                    .contains(&path);
                 assert!(is_named, "{path}");
             }
             _ => {}

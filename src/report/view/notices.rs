@@ -89,10 +89,17 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
             (failed > 0).then(|| of(failed, total))
         },
     );
-    collect("warn", "too few samples for a p95", "A p95 takes 59 samples; test longer, or set min_samples", &|cell| {
-        let too_few = cell.latency.percentile(0.95).is_some_and(|percentile| percentile.quality == Quality::TooFew);
-        (too_few && cell.counts.total > 0).then(|| format!("{} samples", cell.latency.observations()))
-    });
+    collect(
+        "warn",
+        "too few samples for a p95",
+        "A p95 takes 59 independent samples; test longer, or set min_samples",
+        &|cell| {
+            let too_few = cell.latency.percentile(0.95).filter(|percentile| percentile.quality == Quality::TooFew)?;
+            let (n, n_eff) = (cell.latency.observations(), too_few.n_eff.floor());
+            let worth = if n_eff < n as f64 { format!(", worth {n_eff}") } else { String::new() };
+            (cell.counts.total > 0).then(|| format!("{n} samples{worth}"))
+        },
+    );
     for (cell, view) in pairs() {
         for warning in view.result.warnings.iter().filter(|warning| warning.key != "invalid") {
             let bad = cell.validity == Validity::Aborted && warning.key == "aborted";

@@ -22,13 +22,17 @@ pub(crate) fn ms_or_nothing(value: Option<f64>) -> String {
     value.map_or_else(|| NOTHING.into(), ms)
 }
 
-/// Formats a percentile, or returns the reason why it is not shown.
+/// Formats a percentile, or returns the reason why it is not shown: the number of samples, or of the independent ones that
+/// they are worth (`n_eff`) if that is smaller.
 pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
     let Some(percentile) = percentile else { return NOTHING.into() };
     let value = ms(percentile.value_ms);
     match percentile.quality {
         Quality::Ok => value,
         Quality::OneSided => format!("<= {value}"),
+        Quality::TooFew if percentile.n_eff.floor() < n as f64 => {
+            format!("n/a (n_eff {})", percentile.n_eff.floor())
+        }
         Quality::TooFew => format!("n/a ({n} samples)"),
         Quality::Censored => format!("> {value}"),
     }
@@ -162,11 +166,17 @@ mod tests {
     #[test]
     fn what_is_too_uncertain_is_refused() {
         let of = |quality| {
-            percentile(Some(Percentile { p: 0.95, value_ms: 812.0, low_ms: None, high_ms: None, quality }), 41)
+            percentile(
+                Some(Percentile { p: 0.95, value_ms: 812.0, low_ms: None, high_ms: None, n_eff: 41.0, quality }),
+                41,
+            )
         };
         assert_eq!(
             [of(Quality::Ok), of(Quality::OneSided), of(Quality::TooFew), of(Quality::Censored)],
             ["812", "<= 812", "n/a (41 samples)", "> 812"]
         );
+        let uneven =
+            Percentile { p: 0.95, value_ms: 812.0, low_ms: None, high_ms: None, n_eff: 41.7, quality: Quality::TooFew };
+        assert_eq!(percentile(Some(uneven), 300), "n/a (n_eff 41)");
     }
 }

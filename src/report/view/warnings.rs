@@ -1,6 +1,6 @@
 //! Warnings about the numbers of one cell, in sentences.
 
-use super::disturbances;
+use super::{disturbances, text};
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::result::{Validity, WarningNote};
 use crate::stats::machine::list_shards;
@@ -67,6 +67,15 @@ fn warning_text(warning: Warning, manifest: &Manifest, summary: &CellSummary) ->
             Some(prompts) => format!("{prompts}. {}", warning.text()),
             None => warning.text().into(),
         },
+        (Warning::Uneven, _) => {
+            let (n, n_eff) = (summary.latency.observations(), summary.latency.effective_size(0.95));
+            let worth = format!(
+                "uneven: {} requests are worth {} independent ones at p95",
+                text::thousands(n as f64, 0),
+                text::thousands(n_eff.floor(), 0)
+            );
+            warning.text().replacen("uneven", &worth, 1)
+        }
         (Warning::Blocked, _) => {
             let reasons = summary.blocked.iter().map(|(reason, n)| format!("{reason}: {n}"));
             let reasons = reasons.collect::<Vec<_>>().join(", ");
