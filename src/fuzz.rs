@@ -219,7 +219,7 @@ fn summarise(dir: &Path) -> Result<(), String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    let mut summary = collector.finish();
+    let mut summary = collector.finish_in_memory();
     summary.add_damage(records.damage());
     let judged = crate::verdict::slo::evaluate(&manifest, &summary);
     drop(crate::report::view::build(&manifest, &summary, &judged));

@@ -197,8 +197,10 @@ pub(super) fn summarise(dir: &Path, manifest: &Manifest) -> Result<Summary, Erro
             (RecordOwner::Probe(probe), record) => collector.add_probe(probe, &record),
         }
     }
-    let mut summary = collector.finish();
-    summary.is_cut = records.truncated;
-    summary.add_damage(records.damage());
+    let (is_cut, damage) = (records.truncated, records.damage());
+    let mut cells = records.by_cell();
+    let mut summary = collector.finish(|cell, add| cells.read(cell, add))?;
+    summary.is_cut = is_cut;
+    summary.add_damage(damage);
     Ok(summary)
 }

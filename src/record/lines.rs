@@ -3,7 +3,7 @@
 use super::dir::JOURNAL;
 use crate::files::Directory;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 /// Maximum length of a line, bytes: more than any prompt and reply of Bedrock with escapes.
 pub(super) const MAX_LINE_BYTES: u64 = 1 << 26;
@@ -42,6 +42,16 @@ impl Lines {
         Ok(Self { file, text: Vec::with_capacity(1_024), number: 0, offset: 0, length: 0 })
     }
 
+    /// Continues at an offset in the file, which must be the start of a line.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn seek(&mut self, offset: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        (self.offset, self.length) = (offset, 0);
+        Ok(())
+    }
+
     /// Reads the next line; `None` at the end of the file.
     ///
     /// # Errors
@@ -75,7 +85,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Seek, SeekFrom, Write};
+    use std::io::Write;
 
     #[test]
     fn endless_line_takes_bounded_memory() {

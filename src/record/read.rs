@@ -102,6 +102,8 @@ pub(crate) struct Records {
     last: usize,
     seen: SeenRequests,
     damage: DamageLog,
+    /// Offset and length of the sequences of lines of each cell, bytes.
+    extents: Vec<Vec<(u64, u64)>>,
     /// The last line had no end and was dropped.
     pub(crate) truncated: bool,
 }
@@ -126,6 +128,7 @@ impl Records {
             last: 0,
             seen: SeenRequests::default(),
             damage: DamageLog::new(manifest),
+            extents: vec![Vec::new(); manifest.cells.len()],
             truncated: false,
         })
     }
@@ -133,6 +136,11 @@ impl Records {
     /// Returns the damage of the lines read so far.
     pub(crate) fn damage(&self) -> Damage {
         self.damage.finish()
+    }
+
+    /// Returns the records that were read, by cell.
+    pub(crate) fn by_cell(self) -> CellRecords {
+        CellRecords(Self { seen: SeenRequests::default(), ..self })
     }
 
     /// Returns the offset of the last line in the file, and its length with its end, bytes.
@@ -169,6 +177,11 @@ impl Records {
         }
         if let Some(run) = run {
             self.damage.add_record(run);
+            let (offset, length) = self.place();
+            match self.extents[owner].last_mut() {
+                Some((start, known)) if *start + *known == offset => *known += length,
+                _ => self.extents[owner].push((offset, length)),
+            }
         }
         Some(Ok(Some((record_owner, record))))
     }
@@ -253,6 +266,32 @@ impl Records {
 
     fn wrong(&self, message: impl Into<String>) -> ReadError {
         ReadError::Line { path: self.path.clone(), line: self.lines.number, message: message.into() }
+    }
+}
+
+/// The records of a run that was read, by cell.
+pub(crate) struct CellRecords(Records);
+
+impl CellRecords {
+    /// Passes the records of a cell to a function, once, without duplicates and damaged lines.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub(crate) fn read(&mut self, cell: usize, with: &mut dyn FnMut(&Record)) -> Result<(), ReadError> {
+        let Self(records) = self;
+        for (offset, length) in std::mem::take(&mut records.extents[cell]) {
+            records.lines.seek(offset).map_err(|source| ReadError::Io { path: records.path.clone(), source })?;
+            let mut left = length;
+            while left > 0
+                && let Some(entry) = records.next_line()
+            {
+                if let Some((_, record)) = entry? {
+                    with(&record);
+                }
+                left = left.saturating_sub(records.lines.length);
+            }
+        }
+        Ok(())
     }
 }
 

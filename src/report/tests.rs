@@ -207,7 +207,7 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)]) -> View {
     for (cell, record) in records {
         collector.add(*cell, record);
     }
-    let summary = collector.finish();
+    let summary = collector.finish_in_memory();
     build(manifest, &summary, &evaluate(manifest, &summary))
 }
 

@@ -1,16 +1,14 @@
-//! Collects the samples and counters of each cell from the records.
+//! The samples and counters of one cell.
 
 use super::errors::ErrorKinds;
 use super::prompts::PromptCounts;
 use super::slowest::SlowestRequests;
 use super::spend::Spend;
 use super::stalls::Stalls;
-use super::summary::{self, Summary};
+use crate::matrix::Cell;
 use crate::prices::Prices;
-use crate::record::manifest::{CellRunReport, Manifest, PlannedCell};
-use crate::record::probe::Probe;
 use crate::record::{ExclusionReason, Outcome, Phase, Record, class, compact_shard, is_blocked};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The part of a record that statistics need.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,89 +90,46 @@ pub(super) struct CellAccumulator {
 /// Maximum distinct stop reasons of blocked replies; further ones are counted as `other`.
 const MAX_STOP_REASONS: usize = 20;
 
-/// Collector of the records of one run.
-#[derive(Debug)]
-pub(crate) struct Collector<'a> {
-    manifest: &'a Manifest,
-    prices: Prices,
-    /// Last attempt of repeated cell runs, by cell and repetition.
-    attempts: HashMap<(usize, u32), u32>,
-    cells: Vec<CellAccumulator>,
-    /// Only for cells with stalls.
-    stalls: HashMap<usize, Stalls>,
-    preflight: Spend,
+/// What the records of a cell are interpreted with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CellContext<'a> {
+    pub(super) cell: &'a Cell,
+    pub(super) prices: &'a Prices,
+    /// Stalls of the machine that may matter.
+    pub(super) stalls: Option<&'a Stalls>,
 }
 
-impl<'a> Collector<'a> {
-    /// Creates a collector for the cells of a manifest.
-    pub(crate) fn new(manifest: &'a Manifest) -> Self {
-        let prices = Prices::from_rows(&manifest.prices);
-        let again = manifest.order.iter().filter(|turn| turn.attempt > 1);
-        let attempts = again.map(|turn| ((turn.cell, turn.repetition), turn.attempt)).collect();
-        let cells = vec![CellAccumulator::default(); manifest.cells.len()];
-        Self { manifest, prices, attempts, cells, stalls: stalls(manifest), preflight: Spend::default() }
-    }
-
-    /// Adds a record of a cell, in any order. Requests outside the load and of abandoned attempts only count as cost.
-    pub(crate) fn add(&mut self, cell: usize, record: &Record) {
-        let accumulator = &mut self.cells[cell];
-        let last = self.attempts.get(&(cell, record.repetition)).copied().unwrap_or(1);
-        let counts = record.phase.is_load() && record.cell_attempt == last;
-        accumulator.spend.add(&self.prices, &self.manifest.cells[cell].cell, record, counts);
+impl CellAccumulator {
+    /// Adds a record. A record that does not count (outside the load, or of an abandoned attempt) is only a cost.
+    pub(super) fn add(&mut self, context: CellContext, record: &Record, counts: bool) {
+        self.spend.add(context.prices, context.cell, record, counts);
         if !counts {
             return;
         }
-        let tier_requested = self.manifest.cells[cell].cell.service_tier != "none";
-        accumulator.unreported_tiers +=
-            u64::from(tier_requested && record.success && record.resolved_service_tier.is_none());
-        accumulator.answered |= record.http_status.is_some();
-        accumulator.implausible += u64::from(record.implausible_values.unwrap_or(0));
+        let tier_requested = context.cell.service_tier != "none";
+        self.unreported_tiers += u64::from(tier_requested && record.success && record.resolved_service_tier.is_none());
+        self.answered |= record.http_status.is_some();
+        self.implausible += u64::from(record.implausible_values.unwrap_or(0));
         let sample = Sample::from_record(record);
         if sample.unfit == Some(ExclusionReason::Blocked) {
             let reason = record.stop_reason.as_deref().unwrap_or("other");
-            let is_known = accumulator.blocked.len() < MAX_STOP_REASONS || accumulator.blocked.contains_key(reason);
-            *accumulator.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
+            let is_known = self.blocked.len() < MAX_STOP_REASONS || self.blocked.contains_key(reason);
+            *self.blocked.entry(if is_known { reason } else { "other" }.to_owned()).or_default() += 1;
         }
-        accumulator.samples.push(sample);
-        accumulator.prompts.add(record);
-        accumulator.slowest.keep(record, self.stalls.get(&cell));
+        self.samples.push(sample);
+        self.prompts.add(record);
+        self.slowest.keep(record, context.stalls);
         if let Some(protocol) = &record.protocol {
-            match accumulator.protocols.get_mut(protocol) {
+            match self.protocols.get_mut(protocol) {
                 Some(count) => *count += 1,
-                None => drop(accumulator.protocols.insert(protocol.clone(), 1)),
+                None => drop(self.protocols.insert(protocol.clone(), 1)),
             }
         }
         if record.outcome.is_failure() {
             let (class, message) = (record.error_class.as_deref(), record.error_message.as_deref());
-            accumulator.errors.add(class.unwrap_or_default(), message.unwrap_or_default(), record.timestamp);
+            self.errors.add(class.unwrap_or_default(), message.unwrap_or_default(), record.timestamp);
         }
     }
-
-    /// Adds a pre-flight request, which only counts as cost.
-    pub(crate) fn add_probe(&mut self, probe: usize, record: &Record) {
-        let Probe { model_id, region_prefix, service_tier, .. } = &self.manifest.preflight[probe].probe;
-        self.preflight.add_request(&self.prices, (model_id, region_prefix, service_tier), record, false);
-    }
-
-    /// Computes the summary.
-    pub(crate) fn finish(self) -> Summary {
-        let mut summary = summary::summarise(self.manifest, self.cells);
-        summary.preflight = self.preflight;
-        summary
-    }
-}
-
-/// Returns the stalls that may matter, by cell.
-fn stalls(manifest: &Manifest) -> HashMap<usize, Stalls> {
-    let mut by_id: HashMap<&str, Vec<&CellRunReport>> = HashMap::new();
-    let has_stalls = |turn: &&CellRunReport| turn.machines().iter().any(|part| !part.disturbances.stalls.is_empty());
-    for turn in manifest.turns.iter().filter(has_stalls) {
-        by_id.entry(&turn.test_id).or_default().push(turn);
-    }
-    let of = |(cell, planned): (usize, &PlannedCell)| {
-        Some((cell, Stalls::of_turns(by_id.get(planned.cell.id.as_str())?.iter().copied())))
-    };
-    manifest.cells.iter().enumerate().filter_map(of).collect()
 }
 
 impl Sample {

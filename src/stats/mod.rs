@@ -6,6 +6,7 @@
 
 mod blocks;
 mod collect;
+mod collector;
 mod damage;
 mod errors;
 mod health;
@@ -40,7 +41,8 @@ mod validity;
 mod warning;
 pub(crate) mod window;
 
-pub(crate) use collect::{Collector, Sample};
+pub(crate) use collect::Sample;
+pub(crate) use collector::Collector;
 pub(crate) use errors::OTHER_MESSAGES;
 pub(crate) use health::Health;
 pub(crate) use histogram::LatencyHistogram;

@@ -19,7 +19,7 @@ use super::stages;
 use super::stalls::Stalls;
 use super::stopped::Stopped;
 use super::sufficiency;
-use super::timeline::{Timeline, TimelineBuilder};
+use super::timeline::Timeline;
 use super::tokens::TokenSums;
 use super::validity;
 use super::warning::Warning;
@@ -28,10 +28,9 @@ use crate::matrix::Cell;
 use crate::matrix::rule::matches;
 use crate::plan::{Api, CacheMode, Goodput, RateMetric, Slo};
 use crate::record::damage::Damage;
-use crate::record::disturbance::Disturbances;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::record::probe::ExcludedCells;
-use crate::record::{ExclusionReason, LastReports, Outcome};
+use crate::record::{ExclusionReason, Outcome};
 use crate::result::{Counts, ErrorCount, Percentile, PromptUses, Stage, Tokens, Validity};
 use std::collections::{BTreeMap, HashMap};
 
@@ -183,7 +182,7 @@ pub(crate) struct CellSummary {
 
 impl CellSummary {
     /// Computes everything else that needs the samples, and drops them.
-    fn drop_samples(mut self, thresholds: &[Slo]) -> Self {
+    pub(super) fn drop_samples(mut self, thresholds: &[Slo]) -> Self {
         let applicable = thresholds.iter().enumerate().filter(|(_, threshold)| matches(&threshold.when, &self.cell));
         let bounds = applicable.flat_map(|(slo, threshold)| {
             threshold.bounds.iter().enumerate().map(move |(index, bound)| ((slo, index), bound))
@@ -203,6 +202,11 @@ impl CellSummary {
 }
 
 impl Summary {
+    pub(super) fn new(mut cells: Vec<CellSummary>, preflight: Spend, timeline: Timeline) -> Self {
+        overhead::compare_loads(&mut cells);
+        Self { cells, is_cut: false, damage: Damage::default(), preflight, is_in_progress: false, timeline }
+    }
+
     /// Marks the run as in progress: a cell run without a report is running, not interrupted.
     pub(crate) fn mark_in_progress(&mut self, manifest: &Manifest) {
         self.is_in_progress = true;
@@ -218,79 +222,9 @@ impl Summary {
     }
 }
 
-pub(super) fn summarise(manifest: &Manifest, accumulator: Vec<CellAccumulator>) -> Summary {
-    let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
-    let mut repetitions = vec![0; manifest.cells.len()];
-    manifest.order.iter().for_each(|turn| repetitions[turn.cell] += 1);
-    let turns: Vec<Vec<CellRunReport>> = (manifest.cells.iter().zip(&accumulator))
-        .map(|(planned, accumulator)| turns(&reports, &planned.cell, &accumulator.samples))
-        .collect();
-    let mut timeline = TimelineBuilder::new(&turns);
-    let mut cells: Vec<CellSummary> = manifest
-        .cells
-        .iter()
-        .zip(accumulator)
-        .enumerate()
-        .map(|(index, (planned, accumulator))| {
-            let summary = cell(manifest, &excluded, &planned.cell, &turns[index], repetitions[index], accumulator);
-            timeline.add(index, &summary.samples);
-            summary.drop_samples(&manifest.plan.slo)
-        })
-        .collect();
-    overhead::compare_loads(&mut cells);
-    Summary {
-        cells,
-        is_cut: false,
-        damage: Damage::default(),
-        preflight: Spend::default(),
-        is_in_progress: false,
-        timeline: timeline.finish(),
-    }
-}
-
-/// Returns the reports of a cell's runs. A killed run has no report: it is reconstructed from its records.
-fn turns(reports: &LastReports, cell: &Cell, samples: &[Sample]) -> Vec<CellRunReport> {
-    let mut turns: Vec<CellRunReport> = reports.of_cell(&cell.id).iter().map(|report| (*report).clone()).collect();
-    let mut unreported: Vec<u32> = samples.iter().map(|sample| sample.repetition).collect();
-    unreported.sort_unstable();
-    unreported.dedup();
-    unreported.retain(|repetition| turns.iter().all(|turn| turn.repetition != *repetition));
-    for repetition in unreported {
-        let of_it = || samples.iter().filter(|sample| sample.repetition == repetition);
-        let start_s = of_it()
-            .map(|sample| sample.ended_s - (sample.start_ms + sample.response_ms) / 1e3)
-            .fold(f64::INFINITY, f64::min);
-        let end_s = of_it().map(|sample| sample.ended_s).fold(f64::NEG_INFINITY, f64::max);
-        let planned_ms = crate::units::ms(cell.load.test_duration);
-        turns.push(CellRunReport {
-            test_id: cell.id.clone(),
-            repetition,
-            attempt: 1,
-            started_ms: (start_s * 1e3) as u64,
-            ended_ms: (end_s * 1e3) as u64,
-            load_ms: ((end_s - start_s) * 1e3).min(planned_ms),
-            end: CellRunEnd::Interrupted,
-            reason: Some("the run was killed".into()),
-            failed: None,
-            requests: of_it().count() as u64,
-            connections_opened: 0,
-            connections_reused: 0,
-            dropped: 0,
-            starts_waited: None,
-            user_ms: 0.0,
-            think_ms: 0.0,
-            series: Vec::new(),
-            shard: None,
-            late_ms: None,
-            disturbances: Disturbances::default(),
-            parts: Vec::new(),
-        });
-    }
-    turns
-}
-
+/// Computes the summary of a cell. Its samples are kept until [`CellSummary::drop_samples`].
 #[allow(clippy::too_many_lines)] // a flat list of statistics
-fn cell(
+pub(super) fn cell(
     manifest: &Manifest,
     left_out: &ExcludedCells,
     cell: &Cell,

@@ -52,7 +52,7 @@ impl Run {
             let RecordOwner::Cell(cell) = of else { panic!("the run has no pre-flight") };
             collector.add(*cell, record);
         }
-        let mut summary = collector.finish();
+        let mut summary = collector.finish_in_memory();
         summary.add_damage(records.damage());
         Ok((read, summary))
     }

@@ -228,7 +228,7 @@ fn a_calm_run_excludes_nothing() {
     for (cell, record) in records() {
         collector.add(cell, &record);
     }
-    let summary = collector.finish();
+    let summary = collector.finish_in_memory();
     for cell in &summary.cells {
         assert_eq!((cell.client_stalled, cell.health.standstill, cell.health.raw.stalled_ms), (0, None, None));
     }

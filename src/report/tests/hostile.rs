@@ -84,7 +84,7 @@ fn view_of(manifest: &Manifest, records: &[(usize, Record)], public: bool) -> Vi
     for (cell, record) in records {
         collector.add(*cell, record);
     }
-    let (manifest, summary) = clean_all(manifest, collector.finish(), public).unwrap();
+    let (manifest, summary) = clean_all(manifest, collector.finish_in_memory(), public).unwrap();
     build(&manifest, &summary, &evaluate(&manifest, &summary))
 }
 

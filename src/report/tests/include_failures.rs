@@ -65,7 +65,7 @@ fn summarise(include_failures: bool) -> (Manifest, Summary) {
     for (cell, record) in &records {
         collector.add(*cell, record);
     }
-    let summary = collector.finish();
+    let summary = collector.finish_in_memory();
     (manifest, summary)
 }
 

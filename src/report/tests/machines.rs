@@ -217,7 +217,7 @@ fn no_verdict_stands_on_a_part_of_the_machines() {
         for (cell, record) in of(shards, 4) {
             collector.add(cell, &record);
         }
-        collector.finish()
+        collector.finish_in_memory()
     };
     let whole = incomplete();
     let numbers = summary(&whole, &[0, 2]);
@@ -329,7 +329,7 @@ fn what_only_one_machine_can_be_told_to_do_is_not_said() {
     for (cell, record) in spread(2) {
         collector.add(cell, &record);
     }
-    let session = crate::verdict::baseline::session_from_run(&whole, &collector.finish());
+    let session = crate::verdict::baseline::session_from_run(&whole, &collector.finish_in_memory());
     assert_eq!(session.cells[0].numbers, Err("incomplete".into()));
 }
 

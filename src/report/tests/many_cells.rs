@@ -1,10 +1,12 @@
 //! Runs of many cells: pictures of a bounded size, and no work that grows with the square of the cells.
 
-use super::{FORMATS, built_in, manifest, view_of};
+use super::{FORMATS, built_in, manifest, records, view_of};
 use crate::matrix::{expand, order::execution_order};
 use crate::record::manifest::{CellRunEnd, Manifest, PlannedCell};
-use crate::report::view::View;
+use crate::report::view::{View, build};
 use crate::report::{Rendered, ReportError, chart_files, charts};
+use crate::stats::{Collector, Summary};
+use crate::verdict::slo::evaluate;
 use std::time::Duration;
 
 /// Builds a run that was killed before its first request: three tiers at one load, with a number of models and of limits.
@@ -125,4 +127,42 @@ fn a_panel_that_is_too_large_is_cut() {
     assert!(heat.panels.iter().all(|panel| {
         panel.squares.iter().all(|(row, column, _)| *row < panel.rows.len() && *column < panel.columns.len())
     }));
+}
+
+/// Renders a run whose samples do not fit into memory: they are dropped cell by cell, and read again where a cell
+/// appears later once more.
+#[test]
+fn numbers_do_not_depend_on_the_samples_that_fit_into_memory() {
+    let rendered = |manifest: &Manifest, summary: &Summary| {
+        let view = build(manifest, summary, &evaluate(manifest, summary));
+        FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect::<Vec<Rendered>>()
+    };
+    let manifest = manifest();
+    let killed = Manifest { ended_ms: None, turns: manifest.turns[..1].to_vec(), ..manifest.clone() };
+    let in_order = records();
+    let mut mixed = in_order.clone();
+    mixed.sort_by_key(|(cell, record)| (record.seq, *cell));
+    for (manifest, records, read_again) in
+        [(&manifest, &in_order, false), (&manifest, &mixed, true), (&killed, &in_order, true), (&killed, &mixed, true)]
+    {
+        let mut collector = Collector::new(manifest).with_limit(7);
+        let mut most = 0;
+        for (cell, record) in records {
+            collector.add(*cell, record);
+            most = most.max(collector.live_samples());
+        }
+        assert!(most < records.len(), "{most} of {}", records.len());
+        let mut reads = 0;
+        let summary = collector.finish(|wanted, add| {
+            reads += 1;
+            records.iter().filter(|(cell, _)| *cell == wanted).for_each(|(_, record)| add(record));
+            Ok::<(), std::convert::Infallible>(())
+        });
+        assert_eq!(reads > 0, read_again, "{reads} cells were read again");
+        let mut whole = Collector::new(manifest);
+        for (cell, record) in records {
+            whole.add(*cell, record);
+        }
+        assert_eq!(rendered(manifest, &summary.unwrap()), rendered(manifest, &whole.finish_in_memory()));
+    }
 }

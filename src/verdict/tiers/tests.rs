@@ -109,7 +109,7 @@ fn run_with(run: &Run, manifest: &Manifest, change: impl Fn(&Cell, &mut Record) 
             }
         }
     }
-    collector.finish()
+    collector.finish_in_memory()
 }
 
 fn compared(run: &Run) -> Vec<Comparison> {
