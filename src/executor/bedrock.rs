@@ -3,7 +3,8 @@
 //! Retries are disabled and timeouts are our own: every attempt is a record. Times are measured in the connector, from the
 //! hand-over of the signed request to the last byte, so that building, signing and parsing are not counted.
 
-use super::connect::{self, Connections, NetworkSettings, cause_messages, causes};
+use super::answer::{Answer, Failure, Usage};
+use super::connect::{self, Connections, NetworkSettings, cause_messages, causes, innermost_causes};
 use super::prepared::{Prepared, RequestNumber};
 use super::redact::MAX_MESSAGE_CHARS;
 use super::reported::Reported;
@@ -12,7 +13,7 @@ use super::scan::ScanReply;
 use super::signing::{self, SetupError, Target};
 use super::stream::StreamTally;
 use crate::plan::Api;
-use crate::record::{class, is_blocked};
+use crate::record::class;
 use crate::units::Secrets;
 use crate::units::url::HttpUrl;
 use aws_config::{Region, SdkConfig};
@@ -25,7 +26,7 @@ use aws_sdk_bedrockruntime::config::timeout::TimeoutConfig;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::RequestId;
 use aws_sdk_bedrockruntime::operation::converse::ConverseOutput;
-use aws_sdk_bedrockruntime::types::{ContentBlock, ConverseMetrics, Message, TokenUsage};
+use aws_sdk_bedrockruntime::types::{ContentBlock, ConverseMetrics, Message};
 use aws_smithy_runtime_api::client::auth::http::HTTP_BEARER_AUTH_SCHEME_ID;
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -63,86 +64,6 @@ pub(crate) struct Reply {
     pub(super) stream: Option<StreamTally>,
     /// The answer or failure; `None` if the request was abandoned.
     pub(crate) answer: Option<Result<Answer, Box<Failure>>>,
-}
-
-/// Fields of a reply.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Answer {
-    pub(crate) request_id: Option<String>,
-    pub(crate) stop_reason: Option<String>,
-    pub(crate) resolved_service_tier: Option<String>,
-    pub(crate) usage: Usage,
-    pub(crate) server_latency_ms: Option<i64>,
-    /// Number of token counts dropped as implausible.
-    pub(crate) implausible_values: u32,
-    /// Text of the reply, if it is recorded.
-    pub(crate) text: Option<String>,
-}
-
-impl Answer {
-    /// Returns whether a reply without content is valid: it reports output tokens, or it was blocked.
-    pub(super) fn has_result(&self) -> bool {
-        self.usage.output_tokens.unwrap_or(0) > 0 || self.stop_reason.as_deref().is_some_and(is_blocked)
-    }
-}
-
-/// Token counts, as far as the reply reports them.
-#[derive(Debug, Default, Clone, Copy)]
-#[allow(clippy::struct_field_names)] // names of the record fields
-pub(crate) struct Usage {
-    pub(crate) input_tokens: Option<u64>,
-    pub(crate) output_tokens: Option<u64>,
-    pub(crate) total_tokens: Option<u64>,
-    pub(crate) cache_read_tokens: Option<u64>,
-    pub(crate) cache_write_tokens: Option<u64>,
-}
-
-/// Maximum plausible token count, more than any context window.
-const MAX_PLAUSIBLE_TOKENS: u64 = 100_000_000;
-
-impl Usage {
-    /// Returns the reported token counts, and the number of counts dropped as implausible.
-    pub(super) fn from_reply(usage: Option<&TokenUsage>, reported: Reported) -> (Self, u32) {
-        let Some(usage) = usage else { return (Self::default(), 0) };
-        let mut implausible = 0;
-        let mut count = |is_reported: bool, number: i32| {
-            let plausible = u64::try_from(number).ok().filter(|tokens| *tokens <= MAX_PLAUSIBLE_TOKENS);
-            implausible += u32::from(is_reported && plausible.is_none());
-            plausible.filter(|_| is_reported)
-        };
-        let read = Self {
-            input_tokens: count(reported.input_tokens, usage.input_tokens()),
-            output_tokens: count(reported.output_tokens, usage.output_tokens()),
-            total_tokens: count(reported.total_tokens, usage.total_tokens()),
-            cache_read_tokens: usage.cache_read_input_tokens().and_then(|number| count(true, number)),
-            cache_write_tokens: usage.cache_write_input_tokens().and_then(|number| count(true, number)),
-        };
-        (read, implausible)
-    }
-}
-
-/// A failure: data, not an error of the tool.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// Error class, see `record::class`.
-    pub(crate) class: String,
-    pub(crate) message: String,
-    pub(crate) http_status: Option<u16>,
-    pub(crate) request_id: Option<String>,
-    /// Fields of a reply without content.
-    pub(crate) answer: Answer,
-}
-
-impl Failure {
-    pub(super) fn empty_reply(answer: Answer) -> Box<Self> {
-        Box::new(Self {
-            class: "empty_reply".into(),
-            message: "a reply without content and without output tokens".into(),
-            http_status: Some(200),
-            request_id: answer.request_id.clone(),
-            answer,
-        })
-    }
 }
 
 impl Bedrock {
@@ -413,10 +334,4 @@ where
         None => message,
     };
     Failure { class, message, http_status, request_id, answer: Answer::default() }
-}
-
-/// Returns the messages of the innermost two causes.
-pub(super) fn innermost_causes(error: &(dyn StdError + 'static)) -> String {
-    let messages = cause_messages(error);
-    messages[messages.len().saturating_sub(2)..].join(": ")
 }

@@ -1,21 +1,27 @@
 //! One cell run: users join and leave (closed loop), or a pacer starts requests at their intended times (open loop). Nothing
 //! starts after the deadline; requests in flight are drained within a limit.
 
+use super::admission::Admission;
 use super::arrivals::Schedule;
 use super::bedrock::Bedrock;
+use super::clock::Clock;
+use super::context::CellContext;
+use super::counters::PreviousSample;
 use super::deadline::ClosesOnPanic;
+use super::job::Job;
 use super::pacer::Pacer;
-use super::port::{Event, Gate, RefusalReason, Stop};
-use super::prepared::Prepared;
-use super::run::{Clock, EventSink, Job};
-use super::users::{CellRunState, PreviousSample, run_user};
+use super::port::{Event, EventSink, Gate, RefusalReason, Stop};
+use super::prepared::{Prepared, PreparedPrompts};
+use super::priming::prime;
+use super::tasks::{join_all, join_next, reap_ended};
+use super::users::{CellRunState, run_user};
 use crate::matrix::{Cell, Shard};
 use crate::record::disturbance::Stall;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Second};
 use crate::units::ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -30,24 +36,30 @@ pub(super) enum NotStarted {
     BarrierFailed(String),
 }
 
+/// What all cell runs of a run share.
+pub(super) struct RunContext<'a> {
+    pub(super) bedrock: &'a Arc<Bedrock>,
+    pub(super) job: &'a Job,
+    pub(super) clock: Clock,
+    pub(super) gate: &'a Arc<dyn Gate>,
+    pub(super) emit: &'a EventSink,
+    pub(super) stop: &'a Stop,
+}
+
 /// Runs one cell. When this returns, none of its requests is in flight.
 pub(super) async fn run_cell(
-    bedrock: &Arc<Bedrock>,
-    job: &Job,
+    shared: &RunContext<'_>,
     index: usize,
-    clock: Clock,
-    gate: &Arc<dyn Gate>,
-    emit: &EventSink,
-    stop: &Stop,
+    prompts: &mut PreparedPrompts,
 ) -> Result<CellRunReport, NotStarted> {
+    let RunContext { bedrock, job, clock, gate, emit, stop } = *shared;
     let run = job.order[index];
-    let cell = &job.cells[run.cell];
+    let cell = &Arc::new(job.cells[run.cell].clone());
     // The time makes the text unique: a repeated run with the same seed must not hit the cache of the previous one.
     let nonce = format!("{:x}-{index:x}", clock.epoch_us(Instant::now()));
     let nonce = if job.shard.is_part() { format!("{nonce}-{:x}", job.shard.index) } else { nonce };
-    let part = cell.part(job.shard);
-    let (shard, is_idle) = (part.unwrap_or(job.shard), part.is_none());
-    let mut prepared = Prepared::new(cell, &job.prompts[run.cell], nonce, job.seed, run.repetition);
+    let source = &job.prompts[run.cell];
+    let mut prepared = Prepared::new(cell, source, prompts.get(cell, source), nonce, job.seed, run.repetition);
     prepared.keep_text = job.keep_text;
     let prepared = Arc::new(prepared);
     tracing::debug!(
@@ -58,21 +70,28 @@ pub(super) async fn run_cell(
         "cell starts"
     );
     let (opened_before, reused_before) = bedrock.connections();
-    let state = || {
-        let prepared = Arc::clone(&prepared);
-        let (bedrock, gate, emit) = (Arc::clone(bedrock), Arc::clone(gate), Arc::clone(emit));
-        Arc::new(
-            CellRunState::new(bedrock, prepared, cell, run, Instant::now(), clock, gate, emit)
-                .with_job(job, index, shard, is_idle),
-        )
+    let context = |abandon: CancellationToken| CellContext {
+        bedrock: Arc::clone(bedrock),
+        prepared: Arc::clone(&prepared),
+        gate: Arc::clone(gate),
+        emit: Arc::clone(emit),
+        cell: Arc::clone(cell),
+        run,
+        shard_index: job.shard.is_part().then_some(job.shard.index),
+        clock,
+        start: Instant::now(),
+        abandon,
     };
     // Shard 0 primes the cache for all shards before the load starts.
     if cell.cache_mode.is_primed() && job.shard.index == 0 {
-        prime(&state(), &prepared, stop).await;
+        prime(&context(stop.abandon.clone()), stop).await;
     }
     let agreed = wait_at_barrier(job, index, stop).await?;
-    let state = state();
-    let start = state.start;
+    let context = context(CancellationToken::new());
+    let start = context.start;
+    let admission = Admission::new(job, index, cell, start, Arc::clone(gate));
+    let shard = admission.shard;
+    let state = Arc::new(CellRunState::new(context, admission));
     let late = agreed.map(|agreed| SystemTime::now().duration_since(agreed).unwrap_or_default());
 
     let mut sampler = JoinSet::new();
@@ -80,14 +99,14 @@ pub(super) async fn run_cell(
     let (end, load, mut tasks) = if cell.is_open() {
         let shape = cell.load_shape().extended_to(cell.max_length());
         let schedule = Schedule::new(&shape, cell.load.arrivals, job.seed, index);
-        let pacer = Pacer::start(Arc::clone(&state), schedule, shard);
+        let pacer = Pacer::start(Arc::clone(&state), schedule);
         let end = wait(&state, cell, stop).await;
-        let load = state.close();
+        let load = state.admission.close();
         (end, load, pacer.stop().await)
     } else {
         let mut users = Users::new(&state, shard, job.seed, index);
         let end = users.load(cell, stop).await;
-        (end, state.close(), users.tasks)
+        (end, state.admission.close(), users.tasks)
     };
     drain(&state, cell.load.drain, &mut tasks, stop).await;
     let ended = Instant::now();
@@ -95,8 +114,8 @@ pub(super) async fn run_cell(
     let series = join_next(&mut sampler).await.unwrap_or_default();
 
     let (opened, reused) = bedrock.connections();
-    let (user_ms, think_ms) = state.user_and_think_ms();
-    let refusal = state.refusal().filter(|_| matches!(end, End::Refused));
+    let (user_ms, think_ms) = state.counters.user_and_think_ms();
+    let refusal = state.admission.refusal().filter(|_| matches!(end, End::Refused));
     let mut failed = None;
     let end = match (end, refusal.as_ref().map(|refusal| &refusal.reason)) {
         (End::Done, _) => CellRunEnd::Finished,
@@ -120,11 +139,11 @@ pub(super) async fn run_cell(
         end,
         reason: refusal.map(|refusal| refusal.message),
         failed,
-        requests: state.started(),
+        requests: state.admission.started(),
         connections_opened: opened - opened_before,
         connections_reused: reused - reused_before,
-        dropped: state.dropped(),
-        starts_waited: state.starts_waited(),
+        dropped: state.counters.dropped(),
+        starts_waited: state.counters.starts_waited(),
         user_ms,
         think_ms,
         series,
@@ -151,22 +170,6 @@ async fn wait_at_barrier(job: &Job, place: usize, stop: &Stop) -> Result<Option<
     }
 }
 
-/// Fills the prompt cache with one request per prompt, one after the other. The first stop signal prevents further
-/// requests, the second one abandons the current request.
-async fn prime(state: &Arc<CellRunState>, prepared: &Prepared, stop: &Stop) {
-    for index in 0..prepared.priming_prompts().len() {
-        if stop.drain.is_cancelled() {
-            return;
-        }
-        let mut priming = std::pin::pin!(state.prime(index));
-        tokio::select! {
-            () = &mut priming => continue,
-            () = stop.abandon.cancelled() => state.abandon.cancel(),
-        }
-        priming.await;
-    }
-}
-
 enum End {
     Done,
     Stopped,
@@ -176,19 +179,19 @@ enum End {
 /// Waits until no further request may start; returns `None` if `until` is earlier.
 async fn wait_until(state: &CellRunState, cell: &Cell, stop: &Stop, until: Option<Instant>) -> Option<End> {
     loop {
-        let deadline = state.deadline.at();
+        let deadline = state.admission.deadline.at();
         tokio::select! {
             biased;
             () = stop.drain.cancelled() => return Some(End::Stopped),
-            () = state.deadline.closing.cancelled() => return Some(if state.has_started_all() { End::Done } else { End::Refused }),
+            () = state.admission.deadline.closing.cancelled() => return Some(if state.admission.has_started_all() { End::Done } else { End::Refused }),
             () = sleep_until(deadline.into()) => {
-                let left = (state.start + cell.max_length()).saturating_duration_since(deadline);
+                let left = (state.context.start + cell.max_length()).saturating_duration_since(deadline);
                 // All shards continue until the last one has its share, so that the load stays as planned.
-                let is_enough = || async { cell.load.min_samples.is_none() || state.all_shards_have_enough().await };
-                if left.is_zero() || !state.wants_extension() && is_enough().await {
+                let is_enough = || async { cell.load.min_samples.is_none() || state.admission.all_shards_have_enough().await };
+                if left.is_zero() || !state.admission.wants_extension() && is_enough().await {
                     return Some(End::Done);
                 }
-                state.deadline.extend(EXTENSION.min(left));
+                state.admission.deadline.extend(EXTENSION.min(left));
             }
             () = sleep_until(until.unwrap_or(deadline).into()), if until.is_some() => return None,
         }
@@ -225,7 +228,7 @@ impl Users {
     /// Lets users join and leave until no further request may start.
     async fn load(&mut self, cell: &Cell, stop: &Stop) -> End {
         for change in cell.load_shape().changes() {
-            if let Some(end) = wait_until(&self.state, cell, stop, Some(self.state.start + change.at)).await {
+            if let Some(end) = wait_until(&self.state, cell, stop, Some(self.state.context.start + change.at)).await {
                 return end;
             }
             if change.joins {
@@ -242,16 +245,9 @@ impl Users {
 
     /// Starts a user. Returns the token that makes it leave.
     fn start(&mut self) -> CancellationToken {
-        let leaving = self.state.deadline.closing.child_token();
+        let leaving = self.state.admission.deadline.closing.child_token();
         self.tasks.spawn(run_user(Arc::clone(&self.state), self.joined, self.seed, self.place, leaving.clone()));
         leaving
-    }
-}
-
-/// Removes ended tasks and propagates their panics.
-pub(super) fn reap_ended(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.try_join_next() {
-        propagate_panic(ended);
     }
 }
 
@@ -262,33 +258,13 @@ async fn drain(state: &Arc<CellRunState>, bound: Duration, users: &mut JoinSet<(
         () = tokio::time::sleep(bound) => {}
         () = stop.abandon.cancelled() => {}
     }
-    state.abandon.cancel();
+    state.context.abandon.cancel();
     join_all(users).await;
-}
-
-pub(super) async fn join_all(tasks: &mut JoinSet<()>) {
-    while join_next(tasks).await.is_some() {}
-}
-
-/// Returns the result of the next ended task.
-async fn join_next<T: 'static>(tasks: &mut JoinSet<T>) -> Option<T> {
-    propagate_panic(tasks.join_next().await?)
-}
-
-/// Returns the result of a task and propagates its panic, which is a fault of this tool.
-fn propagate_panic<T>(ended: Result<T, JoinError>) -> Option<T> {
-    match ended {
-        Ok(value) => Some(value),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => None,
-        },
-    }
 }
 
 /// Records the figures of each second, and runs the ticker in a separate task.
 async fn sample_seconds(state: Arc<CellRunState>) -> Vec<Second> {
-    let _guard = ClosesOnPanic(&state.deadline);
+    let _guard = ClosesOnPanic(&state.admission.deadline);
     let mut series = Vec::new();
     let mut previous = PreviousSample::now();
     // The ticker runs in a separate task: handling the event of a second must not look like a stall.
@@ -296,18 +272,18 @@ async fn sample_seconds(state: Arc<CellRunState>) -> Vec<Second> {
     let ticker_state = Arc::clone(&state);
     ticking.spawn(async move {
         let state = ticker_state;
-        let notify = |stall: &Stall| state.gate.exclude_stall(stall.from_ms, stall.end_ms());
-        state.ticker.run(state.start, &state.finished, notify).await;
+        let notify = |stall: &Stall| state.context.gate.exclude_stall(stall.from_ms, stall.end_ms());
+        state.ticker.run(state.context.start, &state.finished, notify).await;
     });
     loop {
-        let due = state.start + Duration::from_secs(series.len() as u64 + 1);
+        let due = state.context.start + Duration::from_secs(series.len() as u64 + 1);
         let last = tokio::select! {
             () = sleep_until(due.into()) => false,
             _ = join_next(&mut ticking) => true,
         };
-        let second = state.take_second(&mut previous);
+        let second = state.counters.take_second(&mut previous, state.ticker.take_ms());
         series.push(second);
-        (state.emit)(Event::Second(second));
+        (state.context.emit)(Event::Second(second));
         if last {
             return series;
         }

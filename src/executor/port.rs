@@ -5,6 +5,7 @@ use crate::record::Record;
 use crate::record::manifest::{CellRunReport, FailedBound, Second};
 use crate::record::probe::ProbeResult;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,9 @@ impl Event {
             }
     }
 }
+
+/// Callback for events; see [`Event`].
+pub(crate) type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// A refusal of a gate: nothing further may start in the cell.
 #[derive(Debug, Clone, PartialEq, Eq)]

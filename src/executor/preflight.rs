@@ -1,14 +1,16 @@
 //! Pre-flight: one small request per probe before the load. Results are emitted as events and evaluated elsewhere.
 
 use super::bedrock::Bedrock;
-use super::port::{Event, Gate, Stop};
-use super::prepared::Prepared;
-use super::run::{Clock, EventSink};
-use super::users::CellRunState;
+use super::clock::Clock;
+use super::context::CellContext;
+use super::port::{Event, EventSink, Gate, Stop};
+use super::prepared::{Prepared, RequestNumber, conversations};
+use super::tasks::join_all;
 use crate::matrix::Cell;
 use crate::matrix::order::PlannedRun;
 use crate::plan::CacheMode;
 use crate::prompts::Source;
+use crate::record::Phase;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -46,28 +48,39 @@ pub(crate) async fn preflight(
         };
         let run = PlannedRun { cell: *probe, repetition: 1, attempt: 1 };
         let small = small(cell);
-        let prepared = Prepared::new(&small, &Arc::new(Source::from_text(PROMPT)), String::new(), 0, 1);
-        let mut state = CellRunState::new(
-            Arc::clone(bedrock),
-            Arc::new(prepared),
-            &small,
+        let source = Arc::new(Source::from_text(PROMPT));
+        let prepared = Prepared::new(&small, &source, conversations(&small, &source), String::new(), 0, 1);
+        let context = CellContext {
+            bedrock: Arc::clone(bedrock),
+            prepared: Arc::new(prepared),
+            gate: Arc::clone(gate),
+            emit: Arc::clone(emit),
+            cell: Arc::new(small),
             run,
-            Instant::now(),
+            shard_index: None,
             clock,
-            Arc::clone(gate),
-            Arc::clone(emit),
-        );
-        // Probes are not drained: the second stop signal abandons them directly.
-        state.abandon = stop.abandon.clone();
-        let (emit, probe) = (Arc::clone(emit), *probe);
+            start: Instant::now(),
+            // Probes are not drained: the second stop signal abandons them directly.
+            abandon: stop.abandon.clone(),
+        };
         asking.spawn(async move {
             let _place = place;
-            if let Some(record) = state.probe().await {
-                emit(Event::Probed { probe, record: Box::new(record) });
-            }
+            send_probe(&context).await;
         });
     }
-    super::cell::join_all(&mut asking).await;
+    join_all(&mut asking).await;
+}
+
+/// Sends a probe and emits its record, unless the gate refuses it.
+async fn send_probe(context: &CellContext) {
+    let probe = context.run.cell;
+    if !context.wait_for_admission(|| context.gate.admit_probe(probe)).await {
+        return;
+    }
+    let reply = context.send(RequestNumber::Load(0)).await;
+    let record = context.record_outside_load(probe, Phase::Preflight, reply);
+    context.gate.settle_probe(probe, &record);
+    (context.emit)(Event::Probed { probe, record: Box::new(record) });
 }
 
 /// Returns a cell with a minimal request. With model-specific fields, `max_tokens` is kept, since they may depend on it.

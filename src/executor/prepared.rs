@@ -37,8 +37,8 @@ pub(crate) struct Prepared {
     nonce: String,
     source: Arc<Source>,
     draws: PromptDraws,
-    /// One conversation per prompt of the source.
-    conversations: Vec<Conversation>,
+    /// One conversation per prompt of the source, shared by the cell runs that send the same.
+    conversations: Arc<[Conversation]>,
 }
 
 /// A prompt in the SDK's types, before the unique line is added.
@@ -59,7 +59,14 @@ pub(crate) enum RequestNumber {
 
 impl Prepared {
     /// Prepares a cell run. The text of the unique line must not be used by any other cell run.
-    pub(crate) fn new(cell: &Cell, source: &Arc<Source>, nonce: String, seed: u64, repetition: u32) -> Self {
+    pub(super) fn new(
+        cell: &Cell,
+        source: &Arc<Source>,
+        conversations: Arc<[Conversation]>,
+        nonce: String,
+        seed: u64,
+        repetition: u32,
+    ) -> Self {
         let number = |value: Option<f64>| value.map(|value| value as f32);
         let request = &cell.request;
         let tier = (cell.service_tier != "none").then(|| {
@@ -68,7 +75,6 @@ impl Prepared {
                 .build()
                 .unwrap_or_else(|_| unreachable!("the type is set"))
         });
-        let conversation = |prompt: &Prompt| conversation(prompt, request.system.as_deref(), cell.cache_mode);
         Self {
             region: cell.region.clone(),
             model_id: cell.full_model_id(),
@@ -89,7 +95,7 @@ impl Prepared {
             keep_text: false,
             cache_mode: cell.cache_mode,
             nonce,
-            conversations: source.choices().iter().map(|choice| conversation(&choice.prompt)).collect(),
+            conversations,
             draws: source.draws(seed, repetition),
             source: Arc::clone(source),
         }
@@ -192,6 +198,31 @@ impl Conversation {
     }
 }
 
+/// Converts the prompts of a source as a cell sends them.
+pub(super) fn conversations(cell: &Cell, source: &Source) -> Arc<[Conversation]> {
+    let convert = |prompt| conversation(prompt, cell.request.system.as_deref(), cell.cache_mode);
+    source.choices().iter().map(|choice| convert(&choice.prompt)).collect()
+}
+
+/// The prompts of a run in the SDK's types, each converted once.
+#[derive(Debug, Default)]
+pub(super) struct PreparedPrompts {
+    by_source: HashMap<PromptsKey, Arc<[Conversation]>>,
+}
+
+/// The address of a source, which the job keeps, and what else the conversations of a cell depend on: the system prompt, and
+/// whether they contain a cache point.
+type PromptsKey = (usize, Option<String>, bool);
+
+impl PreparedPrompts {
+    /// Returns the prompts of a cell.
+    pub(super) fn get(&mut self, cell: &Cell, source: &Arc<Source>) -> Arc<[Conversation]> {
+        let has_cache_point = cell.cache_mode == CacheMode::Explicit;
+        let key = (Arc::as_ptr(source).addr(), cell.request.system.clone(), has_cache_point);
+        Arc::clone(self.by_source.entry(key).or_insert_with(|| conversations(cell, source)))
+    }
+}
+
 /// Converts a prompt to the SDK's types. With cache mode `explicit`, a cache point follows the common part.
 fn conversation(prompt: &Prompt, system: Option<&str>, cache_mode: CacheMode) -> Conversation {
     let system = prompt.system.as_deref().or(system);
@@ -241,5 +272,31 @@ fn document(value: &Value) -> Document {
         Value::Object(fields) => {
             Document::Object(fields.iter().map(|(key, value)| (key.clone(), document(value))).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_prepared_once_for_all_cells_that_send_the_same() {
+        let cell = &crate::matrix::expand(&crate::plan::tests::plan())[0];
+        let source = Arc::new(Source::from_text("hello"));
+        let mut prompts = PreparedPrompts::default();
+        let mut with = |change: &dyn Fn(&mut Cell), source| {
+            let mut cell = cell.clone();
+            change(&mut cell);
+            prompts.get(&cell, source)
+        };
+        let first = with(&|_| {}, &source);
+        let tier = |cell: &mut Cell| (cell.service_tier, cell.cache_mode) = ("flex".into(), CacheMode::Warm);
+        assert!(Arc::ptr_eq(&first, &with(&tier, &source)), "the unique line is added to each request");
+        let changes: [&dyn Fn(&mut Cell); 2] =
+            [&|cell| cell.request.system = Some("be brief".into()), &|cell| cell.cache_mode = CacheMode::Explicit];
+        for change in changes {
+            assert!(!Arc::ptr_eq(&first, &with(change, &source)));
+        }
+        assert!(!Arc::ptr_eq(&first, &with(&|_| {}, &Arc::new(Source::from_text("hello")))));
     }
 }

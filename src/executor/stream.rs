@@ -3,7 +3,8 @@
 //! A stream is complete only with `messageStop` AND `metadata`: the SDK does not report an early end as an error. Times are
 //! those at which bytes arrive in the connector, not those of decoding.
 
-use super::bedrock::{Answer, Failure, Usage};
+use super::answer::{Answer, Failure, Usage};
+use super::connect::{REPLY_TOO_LONG, innermost_causes};
 use super::reported::Reported;
 use super::round_trip::RoundTrip;
 use crate::record::{Record, class};
@@ -200,13 +201,13 @@ impl StreamTally {
             return self.failed(class::class_of_service_error(class, Some(200), message), message.to_owned());
         }
         let facts = round_trip.facts();
-        if facts.failure == Some(super::connect::REPLY_TOO_LONG) {
-            return self.failed(super::connect::REPLY_TOO_LONG, super::bedrock::innermost_causes(error));
+        if facts.failure == Some(REPLY_TOO_LONG) {
+            return self.failed(REPLY_TOO_LONG, innermost_causes(error));
         }
         if facts.ended || facts.failure == Some("reset") {
             return self.incomplete("the connection was closed inside the stream");
         }
-        self.failed("decode", super::bedrock::innermost_causes(error))
+        self.failed("decode", innermost_causes(error))
     }
 }
 

@@ -47,13 +47,16 @@ const INTERFACES: &[(&str, &str, &str)] =
     &[("guard", "executor", "src/executor/port.rs"), ("cluster", "executor", "src/executor/port.rs")];
 
 /// Modules with files that still import each other. Remove an entry when its cycles are gone.
-const WITH_CYCLES: &[&str] = &["app", "executor", "report", "stats"];
+const WITH_CYCLES: &[&str] = &["app", "report", "stats"];
 
 /// Crates that only some files may use.
 const OWNERS: &[(&str, &[&str])] = &[
     ("figment", &["src/config/merge.rs"]),
     ("hdrhistogram", &["src/stats/histogram.rs"]),
-    ("aws_sdk_bedrockruntime", &["src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"]),
+    (
+        "aws_sdk_bedrockruntime",
+        &["src/executor/answer.rs", "src/executor/bedrock.rs", "src/executor/prepared.rs", "src/executor/stream.rs"],
+    ),
     (
         "rustix",
         &[
@@ -76,7 +79,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 ];
 
 /// The most lines of a source file without its tests.
-const MAX_LINES: usize = 515;
+const MAX_LINES: usize = 513;
 
 fn may_use(module: &str, used: &str) -> bool {
     let allowed = ALLOWED.iter().find(|(name, _)| *name == module).map(|(_, allowed)| *allowed);

@@ -1,9 +1,10 @@
 //! Opening of connections: DNS, TCP, proxy and TLS, with the time taken and the step that failed.
 
+use super::causes::causes;
 use super::dns::{DnsError, Resolver};
 use super::proxy::ProxySettings;
 use super::roots::CaBundle;
-use super::{NetworkSettings, causes};
+use super::settings::NetworkSettings;
 use hyper::Uri;
 use hyper::http;
 use hyper::rt::{Read, ReadBufCursor, Write};

@@ -7,15 +7,19 @@
 //!
 //! Independent of Bedrock, cells and records, except [`RoundTrip`].
 
+mod causes;
 mod dial;
 mod dns;
 mod limit;
 mod proxy;
 mod roots;
+mod settings;
 
+pub(super) use causes::{cause_messages, causes, innermost_causes};
 pub(super) use limit::REPLY_TOO_LONG;
 pub(crate) use proxy::ProxySettings;
 pub(crate) use roots::{CaBundle, CaBundleError};
+pub(crate) use settings::NetworkSettings;
 
 use super::round_trip::RoundTrip;
 use crate::record::Connection;
@@ -99,15 +103,6 @@ impl Connections {
     pub(crate) fn reused(&self) -> u64 {
         self.reused.load(Ordering::Relaxed)
     }
-}
-
-/// Settings of connections.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NetworkSettings {
-    /// Proxies from the environment.
-    pub(crate) proxies: ProxySettings,
-    /// Trusted certificates; `None` selects those of the system.
-    pub(crate) ca_bundle: Option<CaBundle>,
 }
 
 /// Returns the client for the SDK and for `aws-config`, with its counters.
@@ -216,18 +211,6 @@ fn note_connection(round_trip: &RoundTrip, connections: &Connections, opened: Op
         connections.reused.fetch_add(1, Ordering::Relaxed);
         round_trip.note(|facts| facts.connection = Some(Connection::Reused));
     }
-}
-
-/// Returns an error and its causes, outermost first.
-pub(super) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// Returns the messages of an error and its causes, outermost first.
-pub(super) fn cause_messages(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut messages: Vec<String> = causes(error).map(ToString::to_string).collect();
-    messages.dedup();
-    messages
 }
 
 /// Returns whether a request on a reused connection failed without a reply because the server was closing the connection:
