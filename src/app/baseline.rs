@@ -1,6 +1,7 @@
 //! `baseline`: adds runs to a baseline, prints it, and removes sessions from it. Sends no request.
 
 use super::sessions::{read_baseline, read_session, write_baseline};
+use super::stdout::print;
 use crate::error::Error;
 use crate::report::compare::{side, tally};
 use crate::terminal;
@@ -60,7 +61,7 @@ pub(super) fn show(path: &Path) -> Result<u8, Error> {
     let sessions = read_baseline(path)?;
     let sides: Vec<_> = sessions.iter().map(side).collect();
     let text = terminal::compare::baseline(&sides, &tally(&sessions), terminal::width(), &path.display().to_string());
-    super::print(text.as_bytes())?;
+    print(text.as_bytes())?;
     Ok(0)
 }
 

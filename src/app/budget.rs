@@ -1,5 +1,6 @@
 //! Budget of a run: the part that earlier sessions spent, and the file of reservations.
 
+use super::cells::sources;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::executor::Job;
@@ -79,7 +80,7 @@ pub(super) fn check_affordable(
     if existing != OnExisting::Overwrite || resolved.plan.budget.is_unset() {
         return Ok(());
     }
-    let sources = super::sources(resolved, cells, 0);
+    let sources = sources(resolved, cells, 0);
     let budget = BudgetGate::new(&resolved.plan, cells, &sources, Vec::new(), shard);
     let refusals: Option<Vec<_>> = (0..cells.len()).map(|cell| budget.check_cell(cell).err()).collect();
     match refusals.and_then(|refusals| refusals.into_iter().next()) {

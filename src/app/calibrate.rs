@@ -2,6 +2,8 @@
 //! separate process with the plan's latencies and records how it served each request. Client and server times are
 //! matched by request id.
 
+use super::cells::sources;
+use super::stdout::print;
 use crate::cli::CalibrateFormat;
 use crate::config::Resolved;
 use crate::error::Error;
@@ -44,7 +46,7 @@ pub(super) fn calibrate(format: CalibrateFormat, resolved: &Resolved) -> Result<
             format!("{json:#}\n")
         }
     };
-    super::print(text.as_bytes())?;
+    print(text.as_bytes())?;
     Ok(0)
 }
 
@@ -189,7 +191,7 @@ fn run_load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Recor
         shard: Shard::WHOLE,
         barrier: None,
         backlog: Arc::default(),
-        prompts: super::sources(resolved, std::slice::from_ref(cell), seed),
+        prompts: sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
         order: vec![PlannedRun::new(0, 1)],
         turns: vec![0],

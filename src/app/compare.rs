@@ -2,7 +2,8 @@
 
 use super::outputs::Outputs;
 use super::sessions::{read_baseline, read_session};
-use super::{report, templates};
+use super::stdout::print;
+use super::{render, templates};
 use crate::cli::CompareFormat;
 use crate::error::Error;
 use crate::report::ci::{Kind, of_comparison};
@@ -22,7 +23,7 @@ pub(crate) struct Options {
     /// Format of the output on stdout.
     pub(crate) format: CompareFormat,
     /// Options of the output files.
-    pub(crate) output: report::Output,
+    pub(crate) output: render::Output,
 }
 
 /// Both sides of a comparison, each in the order of the session starts.
@@ -61,7 +62,7 @@ pub(crate) fn compare(options: &Options, environment: &BTreeMap<String, String>)
         CompareFormat::Markdown => file(Kind::Markdown),
         CompareFormat::Json => file(Kind::Json),
     };
-    super::print(&text.map_err(|error| Error::Report(vec![error]))?)?;
+    print(&text.map_err(|error| Error::Report(vec![error]))?)?;
     outputs.write(file)?;
     if view.rows.is_empty() {
         return Err(Error::NoCommonCell { new: sides.dirs.join(", "), against: sides.against });

@@ -1,7 +1,7 @@
 //! `merge`: combines the results that the shards of a run left in their exchange into one results directory, and
 //! renders its report.
 
-use super::report::{self, Output};
+use super::render::{self, Output};
 use super::shards;
 use crate::cluster::{self, COMMIT_MARKER, CommitMarker};
 use crate::config;
@@ -66,7 +66,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     let lines = merge::lines(&dirs, &merged).map_err(Error::Merge)?;
     let mut taken = acquire::take_for(&options.to, &files, existing).map_err(Error::TargetDir)?;
     let records = lines.write(&dirs, &mut taken)?;
-    dir::write(&options.to, Path::new(PLAN), report::plan_text(&options.to, &merged).as_bytes())?;
+    dir::write(&options.to, Path::new(PLAN), render::plan_text(&options.to, &merged).as_bytes())?;
     // Write the manifest last: a directory without it holds no run.
     dir::write_manifest(&options.to, &merged)?;
     drop(taken);
@@ -76,7 +76,7 @@ pub(crate) fn merge(options: &Options, environment: &BTreeMap<String, String>, s
     for line in missing_messages {
         let _ = writeln!(err, "{line}: every verdict is INCONCLUSIVE");
     }
-    report::render(&options.to, &options.to, &merged, context)
+    render::render(&options.to, &options.to, &merged, context)
 }
 
 /// Returns whether two paths name the same directory.

@@ -3,14 +3,23 @@
 mod baseline;
 mod budget;
 mod calibrate;
+mod cells;
 mod compare;
+mod connect;
+mod execute;
+mod identity;
 mod limits;
+mod log;
 mod merge;
 mod network;
+mod new_manifest;
 mod outcome;
 mod outputs;
+mod plan_text;
+mod plan_warnings;
 mod preflight;
 mod recorder;
+mod render;
 mod report;
 mod resume;
 mod run;
@@ -22,6 +31,7 @@ mod show;
 mod signals;
 mod simulate;
 mod simulated;
+mod stdout;
 mod submit;
 mod templates;
 mod watch;
@@ -29,14 +39,11 @@ mod watch;
 use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaKind, SettingFlags, Subcommands};
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
-use crate::matrix::Cell;
-use crate::prompts::Source;
 use crate::record::dir::OnExisting;
 use crate::terminal::paint::ColorMode;
 use crate::units::Secrets;
 use crate::units::text::clean_lines;
 use clap::{CommandFactory, Parser};
-use globset::{Glob, GlobSetBuilder};
 use screen::Screen;
 use shards::ShardOptions;
 use std::collections::BTreeMap;
@@ -44,7 +51,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Runs the program and returns its exit code. `arguments` start with the program's name; `environment` replaces the
 /// environment of the process.
@@ -59,7 +65,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &BTreeMa
         }
     };
     let secrets = Secrets::from_environment(environment);
-    log(cli.verbose, environment, &secrets);
+    log::start(cli.verbose, environment, &secrets);
     let screen = Screen::new(&cli, environment);
     match dispatch(cli.command, screen, environment, &secrets) {
         Ok(code) => ExitCode::from(code),
@@ -191,7 +197,7 @@ fn dispatch(
                 SchemaKind::Summary => crate::report::summary::schema(),
                 SchemaKind::Comparison => crate::report::compare::schema(),
             };
-            print(format!("{schema:#}\n").as_bytes())?;
+            stdout::print(format!("{schema:#}\n").as_bytes())?;
             Ok(0)
         }
         Subcommands::Templates(args) => templates::write(&args.dir),
@@ -212,8 +218,8 @@ fn dispatch(
     }
 }
 
-fn output(args: OutputArgs, public: bool, screen: Screen) -> report::Output {
-    report::Output { templates: args.templates, public, files: args.output, paint: screen.out }
+fn output(args: OutputArgs, public: bool, screen: Screen) -> render::Output {
+    render::Output { templates: args.templates, public, files: args.output, paint: screen.out }
 }
 
 fn read(
@@ -234,17 +240,6 @@ fn read(
     Ok(config::read(&sources)?)
 }
 
-/// Writes data to stdout. A closed pipe is not an error; any other failure, such as a full disk, is.
-fn print(bytes: &[u8]) -> Result<(), Error> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::File { path: "to stdout".into(), source })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Formats an error with its hint.
 fn format_error(error: &Error, styled: bool) -> String {
     match (error, error.hint()) {
@@ -252,88 +247,4 @@ fn format_error(error: &Error, styled: bool) -> String {
         (error, Some(hint)) => clean_lines(&format!("error: {error}\n  = help: {hint}\n")),
         (error, None) => clean_lines(&format!("error: {error}\n")),
     }
-}
-
-/// Log filters that always apply. The SDK's own traces contain key ids, session tokens and signatures, so no filter can
-/// enable them. After a failed request the SDK complains that a connection is not its own; this is expected, so the
-/// message is switched off.
-const LOG_RESTRICTIONS: &str = "aws_smithy_runtime=info,aws_smithy_runtime_api=info,aws_runtime=info,aws_sigv4=info,\
-    aws_sdk_bedrockruntime=info,aws_sdk_sso=info,aws_sdk_ssooidc=info,aws_sdk_sts=info,\
-    aws_smithy_runtime::client::http::connection_poisoning=off";
-
-/// Starts logging to stderr. `-v` logs what this program sends and where; `RUST_LOG` sets any other filter.
-fn log(verbose: u8, environment: &BTreeMap<String, String>, secrets: &Secrets) {
-    let filter = match (environment.get("RUST_LOG").filter(|filter| !filter.is_empty()), verbose) {
-        (Some(filter), _) => filter.clone(),
-        (None, 0) => "bedrock_plan=warn".into(),
-        (None, 1) => "bedrock_plan=debug".into(),
-        (None, _) => "bedrock_plan=trace,aws_config=debug,hyper_util=debug".into(),
-    };
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("{filter},{LOG_RESTRICTIONS}")))
-        .with_writer({
-            let secrets = secrets.clone();
-            move || MaskedStderr(secrets.clone())
-        })
-        .with_ansi(false)
-        .try_init();
-}
-
-/// A writer to stderr that masks secrets. Each log line arrives in one call.
-struct MaskedStderr(Secrets);
-
-impl Write for MaskedStderr {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let line = String::from_utf8_lossy(bytes);
-        std::io::stderr().write_all(self.0.mask(&line).as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
-}
-
-/// Returns the prompt source of each cell, in the order of the cells.
-fn sources(resolved: &Resolved, cells: &[Cell], seed: u64) -> Vec<Arc<Source>> {
-    resolved.prompts.sources(cells.iter().map(|cell| cell.prompt_size.as_str()), &resolved.plan.mix, seed)
-}
-
-/// Returns the cells that the `--only` patterns match; all cells if there is no pattern.
-///
-/// # Errors
-/// If a pattern is invalid or matches no cell.
-fn select(cells: &[Cell], patterns: &[String]) -> Result<Vec<Cell>, Error> {
-    if patterns.is_empty() {
-        return Ok(cells.to_vec());
-    }
-    let wrong = |pattern: &str, error: globset::Error| Error::Pattern {
-        pattern: pattern.into(),
-        message: error.kind().to_string(),
-    };
-    let mut set = GlobSetBuilder::new();
-    for pattern in patterns {
-        set.add(Glob::new(pattern).map_err(|error| wrong(pattern, error))?);
-    }
-    let set = set.build().map_err(|error| wrong(&patterns.join(" "), error))?;
-    let mut is_used = vec![false; patterns.len()];
-    let mut matches = |cell: &&Cell| {
-        let matching = set.matches(&cell.id);
-        for pattern in &matching {
-            is_used[*pattern] = true;
-        }
-        !matching.is_empty()
-    };
-    let selected: Vec<Cell> = cells.iter().filter(&mut matches).cloned().collect();
-    // A pattern that matches no cell is a typo, even if another pattern matches some.
-    let unused: Vec<&str> =
-        patterns.iter().zip(is_used).filter(|(_, is_used)| !is_used).map(|(pattern, _)| pattern.as_str()).collect();
-    if !unused.is_empty() {
-        let mut known: Vec<&str> = cells.iter().take(3).map(|cell| cell.id.as_str()).collect();
-        if cells.len() > known.len() {
-            known.push("...");
-        }
-        return Err(Error::NoCell { patterns: unused.join("`, `"), known: known.join(", ") });
-    }
-    Ok(selected)
 }

@@ -1,10 +1,12 @@
 //! Pre-flight of a run: which probes are sent, what they find, and `--preflight-only`, which sends the probes and
 //! nothing else.
 
+use super::cells::{select, sources};
+use super::connect::{Connected, connect};
 use super::outcome;
-use super::run::{Connected, Options};
 use super::shards::JoinedShard;
 use super::signals::Signals;
+use super::stdout::print;
 use crate::cluster::BarrierError;
 use crate::config::Resolved;
 use crate::error::Error;
@@ -130,16 +132,15 @@ pub(super) async fn run_before_load(
 /// Sends the probes, prints the findings, and ends. Returns the exit code: 0 if everything that the plan requests is
 /// available or is skipped as the plan allows, otherwise the exit code that the run would have.
 pub(super) fn run_alone(
-    options: &Options,
+    only: &[String],
     resolved: &Resolved,
     environment: &BTreeMap<String, String>,
     secrets: &Secrets,
 ) -> Result<u8, Error> {
-    let cells = super::select(&expand(&resolved.plan), &options.only)?;
-    let Connected { runtime, simulator, bedrock } =
-        super::run::connect(resolved, &cells, environment, secrets, Shard::WHOLE)?;
+    let cells = select(&expand(&resolved.plan), only)?;
+    let Connected { runtime, simulator, bedrock } = connect(resolved, &cells, environment, secrets, Shard::WHOLE)?;
     let requested = probes(&cells);
-    let sources = super::sources(resolved, &cells, 0);
+    let sources = sources(resolved, &cells, 0);
     let probe_cells = cells_by_probe(&requested, &cells);
     let first = probe_cells.iter().map(|cells| cells.first().copied().unwrap_or(0)).collect();
     let budget = BudgetGate::new(&resolved.plan, &cells, &sources, first, Shard::WHOLE);
@@ -162,7 +163,7 @@ pub(super) fn run_alone(
     });
     drop(simulator);
     let lines = found.iter().zip(&probe_cells).map(|(checked, probe_cells)| checked.line(probe_cells.len()) + "\n");
-    super::print(lines.collect::<String>().as_bytes())?;
+    print(lines.collect::<String>().as_bytes())?;
     let has_finding = |finding| found.iter().any(|checked| checked.finding == Some(finding));
     let is_refused_tier = |(checked, probe_cells): (&ProbeResult, &Vec<usize>)| {
         checked.finding == Some(Finding::Unsupported)

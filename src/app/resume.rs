@@ -1,7 +1,8 @@
 //! `run --resume` and `--rerun`: the state that an earlier session left, whether the plan is unchanged, and which cell
 //! runs are outstanding.
 
-use super::report;
+use super::cells::select;
+use super::render::summarise;
 use crate::config::Resolved;
 use crate::error::Error;
 use crate::estimate::{Estimate, estimate};
@@ -84,7 +85,7 @@ fn cells_to_rerun(results: &Path, patterns: &[String], manifest: &Manifest) -> R
     for pattern in patterns {
         match pattern.as_str() {
             "failed" | "invalid" => {
-                let summary = report::summarise(results, manifest)?;
+                let summary = summarise(results, manifest)?;
                 let matching = summary.cells.iter().filter(|cell| match &cell.validity {
                     Validity::Invalid(_) => pattern == "invalid",
                     Validity::NotRun => false,
@@ -99,7 +100,7 @@ fn cells_to_rerun(results: &Path, patterns: &[String], manifest: &Manifest) -> R
             }
             pattern => {
                 let cells: Vec<Cell> = manifest.cells.iter().map(|planned| planned.cell.clone()).collect();
-                let selected = super::select(&cells, &[pattern.to_owned()])?;
+                let selected = select(&cells, &[pattern.to_owned()])?;
                 again.extend(selected.into_iter().map(|cell| cell.id));
             }
         }

@@ -1,36 +1,30 @@
 //! `run`: executes a plan, then renders a report from the files that it wrote.
 
+use super::cells::{select, sources};
+use super::connect::{Connected, connect};
+use super::execute::{JobResult, run_job};
+use super::identity::RunIdentity;
+use super::new_manifest::{called_regions, new_manifest};
 use super::outcome::CellEnd;
-use super::recorder::{self, Recorder};
-use super::runtime::BackgroundRuntime;
 use super::screen::Screen;
 use super::shards::{self, JoinedShard, ShardOptions};
-use super::signals::{self, Signals};
-use super::{budget, calibrate, limits, network, outcome, preflight, report, resume, simulated, watch};
+use super::{budget, calibrate, outcome, plan_warnings, preflight, render, resume};
 use crate::config::{Resolved, expand_home};
 use crate::error::Error;
 use crate::estimate::estimate;
-use crate::executor::connect::{self, NetworkSettings};
-use crate::executor::port::{Gate, Stop};
-use crate::executor::{Bedrock, EventSink, Execution, Job, execute};
-use crate::guard::{AbortGate, AllGates, CredentialsGate, DailyQuotaGate, EarlyStopGate, ExtensionGate};
-use crate::matrix::{Cell, Shard, expand, order};
-use crate::plan::{Endpoint, OnInvalid, Plan};
-use crate::prices::Prices;
+use crate::executor::Job;
+use crate::matrix::{Cell, Shard, expand};
+use crate::plan::{OnInvalid, Plan};
 use crate::record::acquire;
 use crate::record::dir::{self, OnExisting};
-use crate::record::hash::{cell_hash, plan_hash};
-use crate::record::manifest::{self, Machine, Manifest, PlannedCell};
+use crate::record::manifest::{self, Manifest};
 use crate::record::owned;
-use crate::stats::live::LiveStats;
 use crate::terminal;
 use crate::units::{Secrets, timestamp};
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use std::sync::Arc;
 
 /// Options of `run` besides those of the plan.
 #[derive(Debug, Clone, Default)]
@@ -55,39 +49,7 @@ pub(crate) struct Options {
     /// How the run is displayed.
     pub(crate) screen: Screen,
     /// Options of the report's files.
-    pub(crate) output: report::Output,
-}
-
-/// Client of a run, and the simulator that answers it if the plan selects one.
-pub(super) struct Connected {
-    pub(super) runtime: BackgroundRuntime,
-    pub(super) simulator: Option<simulated::LocalSimulator>,
-    pub(super) bedrock: Arc<Bedrock>,
-}
-
-/// Raises the limit of open files for the cells' connections, starts the simulator if the plan selects it, and connects
-/// the client.
-pub(super) fn connect(
-    resolved: &Resolved,
-    cells: &[Cell],
-    environment: &BTreeMap<String, String>,
-    secrets: &Secrets,
-    shard: Shard,
-) -> Result<Connected, Error> {
-    limits::raise_open_files(cells, shard, resolved.plan.target.endpoint == Endpoint::Simulated)?;
-    let runtime = BackgroundRuntime::new().map_err(Error::Internal)?;
-    let simulator = match resolved.plan.target.endpoint {
-        Endpoint::Simulated => Some(simulated::start(&resolved.plan.simulator)?),
-        _ => None,
-    };
-    let network = match simulator {
-        Some(_) => NetworkSettings::default(),
-        None => network::settings(environment, resolved.plan.target.profile.as_deref())?,
-    };
-    let url = simulator.as_ref().map(simulated::LocalSimulator::url);
-    let target = network::target(resolved, cells, url, network, environment, secrets);
-    let bedrock = Arc::new(runtime.block_on(Bedrock::connect(&target))?);
-    Ok(Connected { runtime, simulator, bedrock })
+    pub(crate) output: render::Output,
 }
 
 /// Runs a plan. Returns the exit code.
@@ -98,12 +60,12 @@ pub(crate) fn run(
     secrets: &Secrets,
 ) -> Result<u8, Error> {
     if options.preflight_only {
-        return preflight::run_alone(options, resolved, environment, secrets);
+        return preflight::run_alone(&options.only, resolved, environment, secrets);
     }
     // Used for names only: the run's start time is taken after all questions are answered.
     let launched_ms = timestamp::now_ms();
     // Report a broken template before the run, not after it.
-    let output = if options.no_report { &report::Output::default() } else { &options.output };
+    let output = if options.no_report { &render::Output::default() } else { &options.output };
     let context = output.open(environment)?;
     if let Some(error) = context.templates.broken() {
         return Err(Error::Template(error));
@@ -115,13 +77,13 @@ pub(crate) fn run(
     if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
         before.manifest.interrupted &= before.manifest.has_unfinished();
         if options.no_report {
-            return report::exit_code(&results, &before.manifest);
+            return render::exit_code(&results, &before.manifest);
         }
-        return report::render(&results, &results, &before.manifest, context);
+        return render::render(&results, &results, &before.manifest, context);
     }
     let cells = match &before {
         Some(before) => before.manifest.cells.iter().map(|planned| planned.cell.clone()).collect(),
-        None => super::select(&all_cells, &options.only)?,
+        None => select(&all_cells, &options.only)?,
     };
     if before.is_none() {
         check_results(&results, options, resolved, &cells, launched_ms)?;
@@ -154,7 +116,7 @@ pub(crate) fn run(
             joined_shard = Some(joined);
         }
         let region = called_regions(&cells, &bedrock.region);
-        let mut manifest = manifest(resolved, &all_cells, &cells, identity, &region, &options.only);
+        let mut manifest = new_manifest(resolved, &all_cells, &cells, identity, &region, &options.only);
         if let Some(joined_shard) = &joined_shard {
             joined_shard.add_to_manifest(&mut manifest);
         }
@@ -166,7 +128,7 @@ pub(crate) fn run(
     };
     manifest.calibration = calibration.or(manifest.calibration);
     let job = Job {
-        prompts: super::sources(resolved, &cells, manifest.seed),
+        prompts: sources(resolved, &cells, manifest.seed),
         order,
         turns,
         seed: manifest.seed,
@@ -182,7 +144,7 @@ pub(crate) fn run(
     preflight::add_probes(&mut manifest, &outstanding);
     dir::write_manifest(&results, &manifest)?;
     // Written after the manifest, which lists it, so that a kill leaves no file that belongs to no run.
-    dir::write(&results, Path::new(dir::PLAN), report::plan_text(&results, &manifest).as_bytes())?;
+    dir::write(&results, Path::new(dir::PLAN), render::plan_text(&results, &manifest).as_bytes())?;
     let JobResult { mut manifest, ends, execution, display } =
         run_job(&runtime, bedrock, job, taken, manifest, options.screen, joined_shard.as_ref())?;
     drop(simulator);
@@ -196,7 +158,7 @@ pub(crate) fn run(
     } else if options.no_report {
         finish_without_report(&results, &manifest, &ends, is_resumed)
     } else {
-        report::render(&results, &results, &manifest, context)
+        render::render(&results, &results, &manifest, context)
     };
     // Last, because writing to stderr may fail.
     if let Err(failure) = display {
@@ -256,28 +218,9 @@ fn finish_without_report(results: &Path, manifest: &Manifest, ends: &[CellEnd], 
     let _ = writeln!(err, "records in {}; `bedrock-plan report {0}` renders them", results.display());
     // Only the full summary shows whether a cell is INVALID and how a cell ended in an earlier session.
     if is_resumed || manifest.plan.run.on_invalid == OnInvalid::Fail {
-        return report::exit_code(results, manifest);
+        return render::exit_code(results, manifest);
     }
     Ok(outcome::exit_code(manifest, ends, false))
-}
-
-/// Identity of a run, the same on all its shards.
-#[derive(Debug, Clone)]
-pub(super) struct RunIdentity {
-    /// Start of the run, epoch milliseconds.
-    pub(super) started_ms: u64,
-    pub(super) run_id: String,
-    pub(super) seed: u64,
-}
-
-impl RunIdentity {
-    /// Creates the identity of a run that starts now.
-    fn new(plan: &Plan) -> Self {
-        let started_ms = timestamp::now_ms();
-        // A drawn seed must survive a round trip: TOML has no number above 2^63, and many JSON readers none above 2^53.
-        let drawn = || rand::random_range(0..1 << 53);
-        Self { started_ms, run_id: run_id(started_ms), seed: plan.load.seed.unwrap_or_else(drawn) }
-    }
 }
 
 /// Prints the plan and its estimate to stderr, before the confirmation.
@@ -289,112 +232,11 @@ fn print_plan(resolved: &Resolved, cells: &[Cell], before: Option<&resume::Resum
         None => estimate(cells, plan, &resolved.prompts),
     };
     let intro = terminal::plan::block(plan, &resolved.origins, cells, &expected, terminal::width());
-    let _ = writeln!(err, "{intro}{}results go to {}", super::show::warnings(resolved), results.display());
+    let _ = writeln!(err, "{intro}{}results go to {}", plan_warnings::warnings(resolved), results.display());
     if let Some(before) = before {
         let _ = writeln!(err, "{}", before.describe());
     }
     let _ = writeln!(err);
-}
-
-/// Result of an executed job.
-struct JobResult {
-    manifest: Manifest,
-    ends: Vec<CellEnd>,
-    execution: Execution,
-    /// Whether the display ended without a failure.
-    display: Result<(), terminal::DisplayFailure>,
-}
-
-/// Executes the job, with a recorder and a display running beside it.
-fn run_job(
-    runtime: &Runtime,
-    bedrock: Arc<Bedrock>,
-    mut job: Job,
-    taken: dir::RunDir,
-    manifest: Manifest,
-    screen: Screen,
-    joined_shard: Option<&JoinedShard>,
-) -> Result<JobResult, Error> {
-    let stop = Stop::default();
-    let extend = ExtensionGate::new(&job.cells, manifest.plan.report.include_ramp, job.shard);
-    let budget = Arc::new(budget::open(&taken.path, &manifest, &job)?);
-    let mut gates: Vec<Arc<dyn Gate>> = vec![
-        Arc::new(DailyQuotaGate::new(&job.cells)),
-        Arc::new(CredentialsGate::default()),
-        Arc::new(AbortGate::new(manifest.plan.abort)),
-        Arc::new(extend),
-        Arc::clone(&budget) as Arc<dyn Gate>,
-    ];
-    // A shard sees only a part of the requests, so it cannot know whether a threshold can still be met.
-    if !job.shard.is_part() {
-        gates.push(Arc::new(EarlyStopGate::new(&job.cells, &manifest.plan)));
-    }
-    let gate: Arc<dyn Gate> = Arc::new(AllGates(gates));
-    let live = Arc::new(Mutex::new(LiveStats::new(Prices::from_rows(&manifest.prices))));
-    let state = watch::watch(&manifest, &job, Arc::clone(&live));
-    let display = terminal::Display::start(screen.mode, screen.err, state).map_err(Error::Internal)?;
-    let mut planned = manifest.clone();
-    let signals = joined_shard.map_or_else(|| Signals::listen(3), JoinedShard::signals);
-    let backlog = Arc::clone(&job.backlog);
-    let recorder = Recorder::start(taken, manifest, live, stop.clone(), Arc::clone(&backlog))?;
-    let (record, tracker) = (recorder.sink(), joined_shard.map(|shard| shard.progress_tracker(&job.cells)));
-    let sink: EventSink = Arc::new(move |event| {
-        if let Some(tracker) = &tracker {
-            tracker.count(&event);
-        }
-        record(event);
-    });
-    let sink = simulated::report_simulator(Arc::clone(&bedrock), &planned.plan, sink);
-    let mut watching = JoinSet::new();
-    watching.spawn_on(signals::watch(signals.clone(), stop.clone(), display.handle()), runtime.handle());
-    let handle = display.handle();
-    watching.spawn_on(recorder::watch(backlog, move |line| handle.print(line)), runtime.handle());
-    let execution = runtime.block_on(async {
-        let handle = display.handle();
-        let heartbeats = joined_shard.map(JoinedShard::start_heartbeats);
-        let mut barrier_error = None;
-        if planned.plan.run.preflight {
-            let found = preflight::run_before_load(
-                &mut planned,
-                &mut job,
-                &bedrock,
-                &gate,
-                &sink,
-                &stop,
-                &handle,
-                joined_shard,
-            )
-            .await;
-            barrier_error = found.err().map(|error| error.to_string());
-        }
-        let mut execution = execute(bedrock, job, gate, sink, &stop).await;
-        execution.barrier_error = execution.barrier_error.or(barrier_error);
-        for message in execution.barrier_error.iter().chain(&execution.refusal) {
-            handle.print(message);
-        }
-        drop(handle);
-        heartbeats.inspect(tokio::task::JoinHandle::abort);
-        execution
-    });
-    let recorded = recorder.finish(&stop);
-    // Only the report is left, and it can be rendered again.
-    signals.end_at_next();
-    runtime.block_on(watching.shutdown());
-    let display = display.finish();
-    let (manifest, ends) = recorded?;
-    // After the journal is synced: from here on its records count instead of the reservations.
-    budget.close()?;
-    Ok(JobResult { manifest, ends, execution, display })
-}
-
-/// Returns the regions that a run calls, for display. `resolved` is the region of cells that set none.
-fn called_regions(cells: &[Cell], resolved: &str) -> String {
-    let mut regions = network::regions(cells);
-    if regions.is_empty() || cells.iter().any(|cell| cell.region.is_none()) {
-        regions.insert(0, resolved.to_owned());
-    }
-    regions.dedup();
-    regions.join(", ")
 }
 
 /// Returns `results_dir` with its placeholders filled in. Each shard has its own directory below it.
@@ -432,60 +274,4 @@ fn confirm(yes: bool) -> Result<(), Error> {
         "y" | "yes" => Ok(()),
         _ => Err(Error::Declined),
     }
-}
-
-fn manifest(
-    resolved: &Resolved,
-    all_cells: &[Cell],
-    cells: &[Cell],
-    identity: RunIdentity,
-    region: &str,
-    only: &[String],
-) -> Manifest {
-    let plan = &resolved.plan;
-    let RunIdentity { started_ms, run_id, seed } = identity;
-    let hash = |cell: &Cell| hash(resolved, cell);
-    let simulated = plan.target.endpoint == Endpoint::Simulated;
-    Manifest {
-        format: manifest::FORMAT,
-        run_id,
-        tool_version: env!("CARGO_PKG_VERSION").into(),
-        started_ms,
-        resumed_ms: Vec::new(),
-        ended_ms: None,
-        interrupted: false,
-        simulator: None,
-        endpoint: plan.target.endpoint.to_string(),
-        region: (!simulated).then(|| region.to_owned()),
-        connection_policy: connect::POLICY.into(),
-        machine: Machine {
-            os: std::env::consts::OS.into(),
-            arch: std::env::consts::ARCH.into(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            cpu_quota_cores: crate::executor::cpu_quota_cores(),
-        },
-        plan: plan.clone(),
-        origins: resolved.origins.clone(),
-        plan_hash: plan_hash(&all_cells.iter().map(hash).collect::<Vec<_>>()),
-        seed,
-        calibration: None,
-        preflight: Vec::new(),
-        prices: Prices::from_plan(plan).rows_for(cells),
-        only: only.to_vec(),
-        cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
-        order: order::execution_order(cells, &plan.load, seed),
-        turns: Vec::new(),
-        shards: None,
-    }
-}
-
-/// Returns the hash that identifies a cell across runs.
-pub(super) fn hash(resolved: &Resolved, cell: &Cell) -> String {
-    let plan = &resolved.plan;
-    cell_hash(cell, &plan.target, &resolved.prompts.canonical(&cell.prompt_size, &plan.mix))
-}
-
-/// Returns the start time and 32 random bits: ids sort by time, and two runs that start in the same second differ.
-fn run_id(started_ms: u64) -> String {
-    format!("{}-{:08x}", timestamp::compact(started_ms), rand::random::<u32>())
 }

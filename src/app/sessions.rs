@@ -1,6 +1,6 @@
 //! Files of sessions and baselines: reads a session from a run directory, and reads and writes baseline files.
 
-use super::report;
+use super::render::summarise;
 use crate::error::Error;
 use crate::files::replace_named;
 use crate::record::manifest::Manifest;
@@ -15,7 +15,7 @@ pub(super) fn read_session(dir: &Path) -> Result<(Manifest, Session), Error> {
     let mut manifest = read::manifest(dir)?;
     manifest.plan.report.include_failures = false;
     manifest.plan.report.include_ramp = false;
-    let summary = report::summarise(dir, &manifest)?;
+    let summary = summarise(dir, &manifest)?;
     let session = baseline::session_from_run(&manifest, &summary);
     Ok((manifest, session))
 }

@@ -1,7 +1,8 @@
 //! A run as one of several shards: which shard this is, joining the others, and delivering its records to the exchange.
 
+use super::identity::{RunIdentity, hash};
 use super::outcome::{self, CellEnd};
-use super::run::RunIdentity;
+use super::plan_text::toml;
 use super::signals::Signals;
 use crate::cluster::{
     self, BarrierError, BucketAccess, CellRunBarrier, CommitMarker, DetectError, Exchange, JoinRequest, Member,
@@ -332,6 +333,6 @@ fn content_hash(resolved: &Resolved, cells: &[Cell]) -> String {
         dataset.file = PathBuf::new();
     }
     let ids: Vec<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
-    let cells: Vec<String> = cells.iter().map(|cell| super::run::hash(resolved, cell)).collect();
-    text_hash(&format!("{}\n{}\n{}", super::show::toml(&plan), ids.join("\n"), plan_hash(&cells)))
+    let cells: Vec<String> = cells.iter().map(|cell| hash(resolved, cell)).collect();
+    text_hash(&format!("{}\n{}\n{}", toml(&plan), ids.join("\n"), plan_hash(&cells)))
 }

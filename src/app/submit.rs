@@ -1,6 +1,9 @@
 //! `submit`: writes the Slurm job script of a plan that several machines run together. The plan is read and checked
 //! like in `run` before the script is written. Sends no request.
 
+use super::cells::select;
+use super::plan_warnings;
+use super::stdout::print;
 use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
 use crate::cluster::slurm::{self, Job, ScriptError, format_time_limit, is_script, parse_time_limit};
 use crate::config::{Resolved, expand_home, settings};
@@ -44,7 +47,7 @@ pub(super) fn submit(
     resolved: &Resolved,
     environment: &BTreeMap<String, String>,
 ) -> Result<u8, Error> {
-    let cells = super::select(&expand(&resolved.plan), &args.only)?;
+    let cells = select(&expand(&resolved.plan), &args.only)?;
     let to = args.to.as_deref().map(absolute).transpose()?;
     if let Some(to) = &to {
         acquire::check(Path::new(to), false).map_err(Error::TargetDir)?;
@@ -55,12 +58,12 @@ pub(super) fn submit(
         ScriptError::UnsafeText(text) => Error::UnquotableText(text),
     })?;
     let mut err = std::io::stderr();
-    let _ = write!(err, "{}", super::show::warnings(resolved));
+    let _ = write!(err, "{}", plan_warnings::warnings(resolved));
     for warning in warnings {
         let _ = writeln!(err, "warning: {warning}");
     }
     if args.print {
-        super::print(script.as_bytes())?;
+        print(script.as_bytes())?;
         return Ok(0);
     }
     let path = args.script.clone().unwrap_or_else(|| PathBuf::from(format!("{}.sbatch", job.name)));
@@ -242,7 +245,7 @@ fn run_sbatch(script: &Path) -> Result<(), Error> {
         return Err(Error::Sbatch { script: script.to_owned(), message: trimmed(&output.stderr) });
     }
     let _ = std::io::stderr().write_all(&output.stderr);
-    super::print(&output.stdout)
+    print(&output.stdout)
 }
 
 fn absolute(path: &Path) -> Result<String, Error> {
