@@ -73,7 +73,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("object_store", &["src/cluster/store.rs", "src/cluster/http.rs"]),
     ("rtime_clock", &["src/cluster/clock.rs"]),
     ("indicatif", &["src/terminal/bar.rs"]),
-    ("quick_xml", &["src/report/ci/junit.rs"]),
+    ("quick_junit", &["src/report/ci/junit.rs"]),
     ("minijinja", &["src/cluster/slurm.rs", "src/report/templates.rs"]),
     ("clap", &["src/cli.rs", "src/app/mod.rs"]),
 ];
