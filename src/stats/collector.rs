@@ -4,10 +4,11 @@
 //! most [`MAX_LIVE_SAMPLES`] samples, and those of one cell, are held at a time: cells whose runs are spread over a
 //! longer journal are evicted, and read a second time at the end.
 
+use super::cell_summary::CellSummary;
 use super::collect::{CellAccumulator, CellContext};
 use super::spend::Spend;
 use super::stalls::Stalls;
-use super::summary::{self, CellSummary, Summary};
+use super::summary::{self, Summary};
 use super::timeline::TimelineBuilder;
 use crate::prices::Prices;
 use crate::record::disturbance::Disturbances;

@@ -1,7 +1,7 @@
 //! The only user of hdrhistogram: many percentiles of a growing population at little cost, for what
 //! is shown while a run goes on and for time lines. Final percentiles are read off the raw records.
 
-use super::collect::Sample;
+use super::sample::Sample;
 use super::window::Window;
 use crate::record::Outcome;
 use crate::record::manifest::CellRunReport;

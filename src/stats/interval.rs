@@ -2,23 +2,17 @@
 //! fractions, both at the effective sample size, and means over time blocks for rates.
 
 use super::blocks::{self, BlockCounts, TimeBlocks};
-use super::collect::Sample;
+use super::cell_summary::CellSummary;
+use super::confidence::ConfidenceInterval;
+use super::goodput::is_good;
 use super::latency::{Latency, Metric, Population};
 use super::proportion;
-use super::summary::{CellSummary, is_good};
+use super::sample::Sample;
 use crate::plan::{Bound, Goodput, RateMetric, ShareMetric, TimeMetric};
 use crate::record::{ExclusionReason, Outcome};
 
 /// Minimum number of requests for a rate: two per time block.
 pub(crate) const MIN_REQUESTS_PER_RATE: usize = 2 * blocks::BLOCKS;
-
-/// A value with its confidence interval; an open end is `None`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct ConfidenceInterval {
-    pub(crate) value: f64,
-    pub(crate) low: Option<f64>,
-    pub(crate) high: Option<f64>,
-}
 
 impl CellSummary {
     /// Measures the quantity that a bound limits, with `tail` outside of the interval on either side.

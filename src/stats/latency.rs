@@ -1,8 +1,8 @@
 //! Latencies of a population: mean, minimum, maximum, percentiles.
 
-use super::collect::Sample;
-use super::interval::ConfidenceInterval;
+use super::confidence::ConfidenceInterval;
 use super::percentile::{Curve, Observation};
+use super::sample::Sample;
 use crate::record::Outcome;
 use crate::result::{LEVELS, Percentile, Times, reported_ranks};
 

@@ -1,7 +1,8 @@
 //! Shards of a run: the client health of each, and missing shards. Latency is never split by shard.
 
-use super::collect::Sample;
-use super::health::{IDLE_SHARE, Part, UserTimeBalance};
+use super::client::{IDLE_SHARE, UserTimeBalance};
+use super::part::Part;
+use super::sample::Sample;
 use super::stalls::Standstill;
 use super::window::Window;
 use crate::matrix::{Cell, format_shards};

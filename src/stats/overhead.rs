@@ -1,23 +1,17 @@
 //! Client overhead: service time minus the reported `latencyMs`. If it grows within a cell or with the load, this machine
 //! or the network added the time.
 
-use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
-use super::summary::CellSummary;
-use super::warning::Warning;
+use super::sample::Sample;
 use super::window::Window;
-use crate::matrix::AXES;
 use crate::result::{Percentile, Quality};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Growth below this is never reported, milliseconds,
 const LEAST_MS: f64 = 50.0;
 
 /// nor is growth below this share of the cell's p50.
 const LEAST_SHARE: f64 = 0.05;
-
-/// The axes of the load.
-const LOAD_AXES: [&str; 3] = ["users", "arrival_rate", "profile"];
 
 /// A p95 of the overhead that is larger than another one.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,38 +49,6 @@ pub(super) fn between_halves(
     growth(first, second, p50_ms, OverheadReference::FirstHalf)
 }
 
-/// Compares each cell with the cell that has the lowest load and is otherwise equal.
-pub(super) fn compare_loads(cells: &mut [CellSummary]) {
-    let mut contexts: HashMap<Vec<String>, Vec<(f64, usize)>> = HashMap::new();
-    for (index, summary) in cells.iter().enumerate() {
-        let cell = &summary.cell;
-        let (kind, load) = match (cell.users, cell.arrival_rate) {
-            (Some(users), _) => ("users", f64::from(users)),
-            (None, Some(rate)) => ("arrival_rate", rate.0),
-            (None, None) => continue,
-        };
-        let context =
-            AXES.iter().filter(|axis| !LOAD_AXES.contains(&axis.field)).map(|axis| (axis.get)(cell).to_string());
-        contexts.entry(std::iter::once(kind.to_owned()).chain(context).collect()).or_default().push((load, index));
-    }
-    for mut loads in contexts.into_values().filter(|loads| loads.len() > 1) {
-        loads.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let lowest = loads[0].1;
-        let Some(least) = cells[lowest].overhead_p95 else { continue };
-        let id = cells[lowest].cell.id.clone();
-        for (_, index) in loads.into_iter().skip(1) {
-            let summary = &mut cells[index];
-            let Some(p95) = summary.overhead_p95 else { continue };
-            let p50_ms = summary.latency.value_ms(0.5);
-            let grown = growth(least, p95, p50_ms, OverheadReference::LowestLoad(id.clone()));
-            if summary.overhead.is_none() && grown.is_some() {
-                summary.overhead = grown;
-                summary.warnings.push(Warning::ClientOverhead);
-            }
-        }
-    }
-}
-
 /// The p95 of the overhead, where the sample allows an interval with both ends.
 pub(super) fn p95<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Percentile> {
     let overhead = Latency::for_metric(samples, Population::Successes, Metric::BeyondServer);
@@ -94,7 +56,12 @@ pub(super) fn p95<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<Perce
 }
 
 /// The growth from one p95 to another: it must matter, and their 95 % intervals must not overlap.
-fn growth(from: Percentile, to: Percentile, p50_ms: Option<f64>, against: OverheadReference) -> Option<OverheadGrowth> {
+pub(super) fn growth(
+    from: Percentile,
+    to: Percentile,
+    p50_ms: Option<f64>,
+    against: OverheadReference,
+) -> Option<OverheadGrowth> {
     let least_ms = LEAST_MS.max(LEAST_SHARE * p50_ms?);
     let is_sure = to.low_ms? > from.high_ms?;
     let growth = OverheadGrowth { from_ms: from.value_ms, to_ms: to.value_ms, against };

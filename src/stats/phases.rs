@@ -1,7 +1,7 @@
 //! Statistics of a cell by the phase in which requests were sent.
 
-use super::collect::Sample;
 use super::latency::{Latency, Population};
+use super::sample::Sample;
 use crate::record::Phase;
 use crate::result::Counts;
 

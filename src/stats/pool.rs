@@ -1,7 +1,8 @@
 //! Pools of cells: counts are added, distributions are merged, and percentiles are never averaged.
 
+use super::cell_summary::CellSummary;
 use super::latency::Latency;
-use super::summary::{CellSummary, Summary};
+use super::summary::Summary;
 use super::tokens::TokenSums;
 use crate::matrix::{AxisValue, find_axis};
 use crate::result::{Counts, Tokens, Validity};

@@ -1,16 +1,15 @@
 //! Reported latencies. With `include_failures` they include failed requests; verdicts never do.
 
-use super::collect::Sample;
 use super::latency::{Latency, Metric, Population};
-use super::summary::CellSummary;
+use super::sample::Sample;
 use super::window::Window;
 use crate::matrix::Cell;
 
 /// Latencies that include failed and throttled requests.
 #[derive(Debug)]
 pub(super) struct PooledLatencies {
-    latency: Latency,
-    service: Option<Latency>,
+    pub(super) latency: Latency,
+    pub(super) service: Option<Latency>,
 }
 
 impl PooledLatencies {
@@ -24,16 +23,4 @@ impl PooledLatencies {
 /// The population of the latencies that reports show.
 pub(super) fn reported_population(include_failures: bool) -> Population {
     if include_failures { Population::Pooled } else { Population::Settled }
-}
-
-impl CellSummary {
-    /// Returns the response times that reports show: with `include_failures` also those of failed requests.
-    pub(crate) fn reported_latency(&self) -> &Latency {
-        self.pooled.as_ref().map_or(&self.latency, |pooled| &pooled.latency)
-    }
-
-    /// Returns the service times that reports show, in an open loop.
-    pub(crate) fn reported_service(&self) -> Option<&Latency> {
-        self.pooled.as_ref().map_or(self.service.as_ref(), |pooled| pooled.service.as_ref())
-    }
 }

@@ -1,6 +1,7 @@
 //! Metrics of a cell per repetition, and their intervals within one session, for comparing cells.
 
-use super::CellSummary;
+use super::cell_summary::CellSummary;
+use super::compared::{CellMetric, ComparedValues};
 use super::latency::{Latency, Metric, Population};
 use super::percentile::quality;
 use super::student;
@@ -9,15 +10,6 @@ use crate::result::Quality;
 
 /// Number of batches per latency window.
 const BATCHES: usize = 20;
-
-/// Metric of a cell.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum CellMetric {
-    /// The percentile (0 to 1) of a time, milliseconds.
-    Percentile(Metric, f64),
-    /// Output tokens of successes that ended inside the window, per second.
-    OutputTokensPerSec,
-}
 
 /// A value with a two-sided interval; all values are positive, so that logarithms exist.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,17 +35,6 @@ const COMPARED: [CellMetric; 4] = [
     CellMetric::Percentile(Metric::Ttft, 0.50),
     CellMetric::OutputTokensPerSec,
 ];
-
-/// Values of a cell that comparisons need after its samples are dropped.
-#[derive(Debug, Default)]
-pub(super) struct ComparedValues {
-    /// Values by repetition, of each metric.
-    by_repetition: Vec<(CellMetric, Vec<(u32, f64)>)>,
-    /// Output tokens per second of each batch of time.
-    token_batches: Vec<f64>,
-    /// Mean output tokens of the successes in the window that reported them.
-    mean_output_tokens: Option<f64>,
-}
 
 impl CellSummary {
     /// Computes the values that comparisons need.

@@ -1,7 +1,7 @@
 //! Properties of replies that affect their times: reasoning first, burst, truncated at `max_tokens`, or without an
 //! answer.
 
-use super::collect::Sample;
+use super::sample::Sample;
 use crate::record::Outcome;
 
 /// Properties of the successes in the latencies; fractions are `None` without such replies.

@@ -1,8 +1,8 @@
 //! History of a cell: one row per second as in Locust's history, over all phases.
 
-use super::collect::Sample;
 use super::histogram::LatencyHistogram;
 use super::percentile::nearest_rank;
+use super::sample::Sample;
 use crate::record::Outcome;
 use crate::record::manifest::CellRunReport;
 use crate::result::LEVELS;

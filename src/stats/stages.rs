@@ -1,8 +1,8 @@
 //! Statistics per stage of a load profile.
 
 use super::blocks::TimeBlocks;
-use super::collect::Sample;
 use super::latency::{Latency, Population};
+use super::sample::Sample;
 use crate::matrix::Cell;
 use crate::result::{Counts, Stage};
 use crate::units::ms;

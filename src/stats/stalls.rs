@@ -1,10 +1,10 @@
 //! Requests that were in flight while this machine stood still: their times are those of the machine and not of the
 //! service. Decides which stalls count, which requests they exclude, and whether a cell can be trusted at all.
 
-use super::collect::Sample;
-use super::health::Part;
 use super::latency::{Latency, Metric, Population};
+use super::part::Part;
 use super::percentile::nearest_rank;
+use super::sample::Sample;
 use super::window::Window;
 use crate::record::disturbance::Stall;
 use crate::record::manifest::CellRunReport;

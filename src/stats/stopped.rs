@@ -1,9 +1,7 @@
 //! Cause of an incomplete cell. Incomplete cells are not compared: the cause (a slow tier that failed a threshold, an
 //! expensive tier that exhausted the budget) depends on what would be compared.
 
-use super::summary::CellSummary;
 use crate::record::manifest::{CellRunEnd, CellRunReport};
-use crate::result::Validity;
 
 /// Cause of an incomplete cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,23 +55,5 @@ impl Stopped {
             Self::DailyQuota => "was stopped because the daily token quota is exhausted",
             Self::Unfinished => "is missing a repetition",
         }
-    }
-}
-
-impl CellSummary {
-    /// Returns why the cell is not compared, as a predicate: `is INVALID`.
-    pub(crate) fn incomparable_reason(&self) -> Option<String> {
-        let excluded = match &self.validity {
-            Validity::NotRun => "was not run".into(),
-            Validity::Unsupported(why) | Validity::Refused(why) => format!("was skipped: {why}"),
-            Validity::Aborted => Stopped::AbortRule.predicate().into(),
-            Validity::Invalid(_) => "is INVALID".into(),
-            Validity::Ok => match (self.stopped, self.record_damage()) {
-                (Some(stopped), _) => stopped.predicate().into(),
-                (None, Some(why)) => return Some(format!("is incomplete: {why}")),
-                (None, None) => return None,
-            },
-        };
-        Some(excluded)
     }
 }

@@ -1,19 +1,21 @@
 //! Statistics of every cell and of pools of cells. Pools combine samples; percentiles are never averaged.
 
-use super::collect::{CellAccumulator, Sample};
+use super::cell_summary::CellSummary;
+use super::collect::CellAccumulator;
+use super::compared::ComparedValues;
+use super::goodput::{has_goodput, is_good};
 use super::health::{self, Health};
 use super::histogram;
-use super::interval::ConfidenceInterval;
 use super::latency::{Latency, Metric, Population};
 use super::machine;
-use super::overhead::{self, OverheadGrowth};
+use super::overhead;
+use super::overhead_by_load;
 use super::percentile::TAIL;
-use super::phases::{self, PhaseSummary};
+use super::phases;
 use super::pooled::{PooledLatencies, reported_population};
-use super::repeated::ComparedValues;
 use super::replies::{self, Replies};
-use super::series::{self, HistoryRow};
-use super::slowest::SlowRequest;
+use super::sample::Sample;
+use super::series;
 use super::spend::Spend;
 use super::stages;
 use super::stalls::Stalls;
@@ -26,12 +28,12 @@ use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::Cell;
 use crate::matrix::rule::matches;
-use crate::plan::{Api, CacheMode, Goodput, RateMetric, Slo};
+use crate::plan::{Api, CacheMode, RateMetric, Slo};
 use crate::record::damage::Damage;
 use crate::record::manifest::{CellRunEnd, CellRunReport, Manifest};
 use crate::record::probe::ExcludedCells;
 use crate::record::{ExclusionReason, Outcome};
-use crate::result::{Counts, ErrorCount, Percentile, PromptUses, Stage, Tokens, Validity};
+use crate::result::Counts;
 use std::collections::{BTreeMap, HashMap};
 
 /// Minimum fraction of cache reads among successes for a warning.
@@ -76,110 +78,6 @@ impl Counts {
     }
 }
 
-/// Statistics of one cell.
-#[derive(Debug)]
-pub(crate) struct CellSummary {
-    pub(crate) cell: Cell,
-    /// All requests, ramp and drain included.
-    pub(crate) counts: Counts,
-    /// Whether any request received an HTTP status.
-    pub(crate) answered: bool,
-    /// Latency window.
-    pub(crate) window: Window,
-    /// Response times on which all verdicts are based. Reports show [`Self::reported_latency`].
-    pub(crate) latency: Latency,
-    /// Latency of the successes only (`success_*`).
-    pub(crate) success: Latency,
-    /// Requests of any outcome that ended inside the window, per second.
-    pub(crate) requests_per_sec: Option<f64>,
-    /// Failures among them.
-    pub(crate) failures_per_sec: Option<f64>,
-    /// Mean size of a reply's body, bytes.
-    pub(crate) avg_content_bytes: Option<f64>,
-    /// Tokens of the successes.
-    pub(crate) tokens: Tokens,
-    /// Cost of its requests.
-    pub(crate) spend: Spend,
-    /// Response time from the send, in an open loop. Reports show [`Self::reported_service`].
-    pub(crate) service: Option<Latency>,
-    /// The same two with failed and throttled requests as events; `None` without `include_failures`.
-    pub(super) pooled: Option<PooledLatencies>,
-    /// Time to the first content, of streams.
-    pub(crate) ttft: Option<Latency>,
-    /// Time to the first content that is not reasoning, if some streams began with reasoning.
-    pub(crate) ttfat: Option<Latency>,
-    /// Time per output token, of streams.
-    pub(crate) tpot: Option<Latency>,
-    /// The longest time between two content events, of streams.
-    pub(crate) chunk_gap: Option<Latency>,
-    /// Properties of the replies in the window.
-    pub(crate) replies: Replies,
-    /// Output tokens of successes that ended inside the window, per second.
-    pub(crate) output_tokens_per_sec: Option<f64>,
-    /// Requests that met every limit of `[goodput]`, per second of the window; `None` without limits.
-    pub(crate) goodput: Option<f64>,
-    /// Starts prevented by `max_in_flight`, or overdue when the load ended.
-    pub(crate) dropped: u64,
-    /// Requests per protocol.
-    pub(crate) protocols: BTreeMap<String, u64>,
-    /// Client health.
-    pub(crate) health: Health,
-    /// Longest stall of the service that a closed loop hides, milliseconds.
-    pub(crate) stall_ms: Option<f64>,
-    /// The stages of a load profile.
-    pub(crate) stages: Vec<Stage>,
-    /// Phases of the cell.
-    pub(crate) phases: Vec<PhaseSummary>,
-    /// Uses of each prompt; `None` without requests.
-    pub(crate) prompts: Option<PromptUses>,
-    /// The slowest requests of any outcome, the slowest first.
-    pub(crate) slowest: Vec<SlowRequest>,
-    /// The successes of the window as an interval log of `HdrHistogram`.
-    pub(crate) histogram: Vec<u8>,
-    /// Successes that report cache reads.
-    pub(crate) cache_reads: u64,
-    /// Successes served by another tier than requested.
-    pub(crate) tier_mismatches: u64,
-    /// Successes that should have been cold but read from the cache.
-    pub(crate) cache_contaminated: u64,
-    /// Successes that should have been warm but did not read from the cache.
-    pub(crate) warm_misses: u64,
-    /// Requests of any outcome that were in flight while this machine stood still.
-    pub(crate) client_stalled: u64,
-    /// Growth of the client overhead with the load, if any.
-    pub(crate) overhead: Option<OverheadGrowth>,
-    /// Blocked replies by stop reason; they are successes.
-    pub(crate) blocked: BTreeMap<String, u64>,
-    /// Reported values that were dropped because they are implausible.
-    pub(crate) implausible: u64,
-    /// Errors by kind, the most frequent first.
-    pub(crate) errors: Vec<ErrorCount>,
-    /// Whether the numbers may be used.
-    pub(crate) validity: Validity,
-    /// Cause of an incomplete cell, which is not compared. `None` if it never started.
-    pub(crate) stopped: Option<Stopped>,
-    /// Missing shards; `None` if all are complete.
-    pub(crate) missing: Option<String>,
-    /// Warnings about the numbers.
-    pub(crate) warnings: Vec<Warning>,
-    /// History, one row per second.
-    pub(crate) history: Vec<HistoryRow>,
-    /// Successes that report no tier although one was requested; the requested tier is assumed.
-    pub(crate) unreported_tiers: u64,
-    /// Intervals of the quantities that thresholds limit, by the index of the threshold and of its bound.
-    pub(crate) bounds: HashMap<(usize, usize), ConfidenceInterval>,
-    /// Output tokens per second with their interval.
-    pub(crate) output_token_rate: Option<ConfidenceInterval>,
-    pub(super) compared: ComparedValues,
-    /// p95 of the client overhead, if there are enough samples.
-    pub(super) overhead_p95: Option<Percentile>,
-    pub(super) token_sums: TokenSums,
-    /// Empty once the summary is complete: see [`CellSummary::drop_samples`].
-    pub(super) samples: Vec<Sample>,
-    /// Length of the load by repetition, from the first start until no further request started, milliseconds.
-    pub(super) load_ms: BTreeMap<u32, f64>,
-}
-
 impl CellSummary {
     /// Computes everything else that needs the samples, and drops them.
     pub(super) fn drop_samples(mut self, thresholds: &[Slo]) -> Self {
@@ -194,16 +92,11 @@ impl CellSummary {
         self.samples = Vec::new();
         self
     }
-
-    /// Returns the number of blocked replies.
-    pub(crate) fn blocked_count(&self) -> u64 {
-        self.blocked.values().sum()
-    }
 }
 
 impl Summary {
     pub(super) fn new(mut cells: Vec<CellSummary>, preflight: Spend, timeline: Timeline) -> Self {
-        overhead::compare_loads(&mut cells);
+        overhead_by_load::compare_loads(&mut cells);
         Self { cells, is_cut: false, damage: Damage::default(), preflight, is_in_progress: false, timeline }
     }
 
@@ -375,28 +268,4 @@ fn mean_bytes(samples: &[Sample]) -> Option<f64> {
         .filter(|sample| sample.response_bytes > 0)
         .fold((0_u64, 0.0), |(n, sum), sample| (n + 1, sum + f64::from(sample.response_bytes)));
     (n > 0).then(|| sum / n as f64)
-}
-
-/// Returns whether limits are set that can be met: a reply that is not streamed has no first token.
-fn has_goodput(cell: &Cell, goodput: &Goodput) -> bool {
-    let of_streams = goodput.ttft.is_some() || goodput.tpot.is_some();
-    !goodput.is_unset() && (cell.api == Api::ConverseStream || !of_streams)
-}
-
-/// Returns whether a request met every limit. The delay of a late start is included.
-pub(super) fn is_good(sample: &Sample, goodput: &Goodput) -> bool {
-    let late_ms = sample.response_ms - sample.service_ms;
-    let meets = |limit: Option<std::time::Duration>, ms: Option<f64>| match (limit, ms) {
-        (None, _) => true,
-        (Some(limit), Some(ms)) => ms <= crate::units::ms(limit),
-        (Some(_), None) => false,
-    };
-    let from_start = |ms: f64| ms + late_ms;
-    // A reply of one token has no time per token, and breaks no limit on it.
-    let tpot = sample.tpot_ms.or((sample.ttft_ms.is_some() && sample.output_tokens == Some(1)).then_some(0.0));
-    sample.outcome == Outcome::Succeeded
-        && sample.unfit != Some(ExclusionReason::Blocked)
-        && meets(goodput.ttft, sample.ttft_ms.map(from_start))
-        && meets(goodput.tpot, tpot)
-        && meets(goodput.e2e, Some(sample.e2e_ms.map_or(sample.response_ms, from_start)))
 }

@@ -1,7 +1,7 @@
 //! Time line of a run in at most 240 buckets: ends by outcome, service time, client overhead and client lag. Cell runs
 //! follow each other without the pauses between them, because a run can be resumed days later.
 
-use super::collect::Sample;
+use super::sample::Sample;
 use crate::record::manifest::CellRunReport;
 use crate::record::{ExclusionReason, Outcome};
 use std::collections::HashMap;

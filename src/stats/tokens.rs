@@ -1,6 +1,6 @@
 //! Sums of tokens, which can be added over cells.
 
-use super::collect::Sample;
+use super::sample::Sample;
 use crate::record::Outcome;
 use crate::result::Tokens;
 

@@ -1,8 +1,8 @@
 //! The latency window: the requests that measure the steady phase of a cell.
 
 use super::blocks::TimeBlocks;
-use super::collect::Sample;
 use super::percentile::nearest_rank;
+use super::sample::Sample;
 use crate::matrix::Cell;
 use crate::record::manifest::{CellRunEnd, CellRunReport};
 use crate::record::{ExclusionReason, Outcome};

@@ -16,8 +16,8 @@ mod tests;
 use crate::matrix::{AXES, AxisValue, Cell};
 use crate::result::Validity;
 use crate::stats::latency::Metric;
-use crate::stats::repeated::{BoundedInterval, CellMetric, MissingValue};
-use crate::stats::{CellSummary, Stopped, Summary, student};
+use crate::stats::repeated::{BoundedInterval, MissingValue};
+use crate::stats::{CellMetric, CellSummary, Stopped, Summary, student};
 use std::collections::HashMap;
 
 /// Nominal false-alarm rate per context. With .05 the measured rate is .044 to .056, because sample percentiles are not
