@@ -259,5 +259,5 @@ fn percentiles(times: &[(f64, f64)]) -> Vec<PercentileError> {
 }
 
 fn curve(values: impl Iterator<Item = f64>) -> Curve {
-    Curve::new(values.map(|ms| Observation::independent(ms, true)).collect())
+    Curve::new(values.map(|ms| Observation::independent(ms, true)))
 }

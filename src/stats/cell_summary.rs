@@ -17,7 +17,7 @@ use super::tokens::TokenSums;
 use super::warning::Warning;
 use super::window::Window;
 use crate::matrix::Cell;
-use crate::result::{Counts, ErrorCount, Percentile, PromptUses, Stage, Tokens, Validity};
+use crate::result::{Counts, ErrorCount, Percentile, PromptUses, Stage, Times, Tokens, Validity};
 use std::collections::{BTreeMap, HashMap};
 
 /// Statistics of one cell.
@@ -33,7 +33,7 @@ pub(crate) struct CellSummary {
     /// Response times on which all verdicts are based. Reports show [`Self::reported_latency`].
     pub(crate) latency: Latency,
     /// Latency of the successes only (`success_*`).
-    pub(crate) success: Latency,
+    pub(crate) success: Times,
     /// Requests of any outcome that ended inside the window, per second.
     pub(crate) requests_per_sec: Option<f64>,
     /// Failures among them.

@@ -1,7 +1,7 @@
 //! Latencies of a population: mean, minimum, maximum, percentiles.
 
 use super::confidence::ConfidenceInterval;
-use super::percentile::{Curve, Observation};
+use super::percentile::{Curve, Observation, microseconds};
 use super::sample::Sample;
 use crate::record::Outcome;
 use crate::result::{LEVELS, Percentile, Times, reported_ranks};
@@ -89,29 +89,22 @@ impl Latency {
         population: Population,
         metric: Metric,
     ) -> Self {
-        let observe = |sample: &'a Sample| metric.observe(sample, population).map(|(ms, event)| (sample, ms, event));
-        let mut chosen: Vec<(&Sample, f64, bool)> = samples.into_iter().filter_map(observe).collect();
-        chosen.sort_by(|(a, a_ms, _), (b, b_ms, _)| {
-            (a.repetition, a.start_ms, a_ms)
-                .partial_cmp(&(b.repetition, b.start_ms, b_ms))
-                .unwrap_or(std::cmp::Ordering::Equal)
-        });
-        let (mut n, mut sum, mut min, mut max) = (0_usize, 0.0, f64::INFINITY, f64::NEG_INFINITY);
-        for (_, ms, _) in chosen.iter().filter(|(sample, _, event)| is_timed(sample, *event, population)) {
-            n += 1;
-            sum += ms;
-            min = f64::min(min, *ms);
-            max = f64::max(max, *ms);
-        }
+        let (mut n, mut cut_off, mut sum_us) = (0_usize, 0_usize, 0_i64);
+        let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+        let curve = Curve::new(samples.into_iter().filter_map(|sample| {
+            let (ms, event) = metric.observe(sample, population)?;
+            cut_off += usize::from(!event);
+            if is_timed(sample, event, population) {
+                n += 1;
+                // A sum of integers does not depend on the order of the samples.
+                sum_us = sum_us.saturating_add(microseconds(ms));
+                min = f64::min(min, ms);
+                max = f64::max(max, ms);
+            }
+            Some(observation(sample, ms, event))
+        }));
         let some = |value: f64| (n > 0).then_some(value);
-        Self {
-            n,
-            cut_off: chosen.iter().filter(|(.., event)| !event).count(),
-            mean_ms: some(sum / n as f64),
-            min_ms: some(min),
-            max_ms: some(max),
-            curve: Curve::new(chosen.iter().map(|(sample, ms, event)| observation(sample, *ms, *event)).collect()),
-        }
+        Self { n, cut_off, mean_ms: some(sum_us as f64 / 1e3 / n as f64), min_ms: some(min), max_ms: some(max), curve }
     }
 
     /// Combines the latencies of several cells.

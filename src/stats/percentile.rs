@@ -30,11 +30,50 @@ impl Observation {
     }
 }
 
+/// An observation in eight bytes, ordered by time; at equal times events come first, because a censored request lasted at
+/// least as long. From the most significant bit: 40 bits of microseconds, offset so that negative times sort; censored;
+/// seven bits of the block; the repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Packed(u64);
+
+impl Packed {
+    /// Microseconds that are zero in the first field.
+    const OFFSET: i64 = 1 << 39;
+
+    fn new(observation: Observation) -> Self {
+        let us = microseconds(observation.ms).clamp(-Self::OFFSET, Self::OFFSET - 1) + Self::OFFSET;
+        let flags = u64::from(!observation.event) << 7 | u64::from(observation.block & 0x7f);
+        Self((us as u64) << 24 | flags << 16 | u64::from(observation.repetition))
+    }
+
+    /// Milliseconds.
+    fn ms(self) -> f64 {
+        ((self.0 >> 24) as i64 - Self::OFFSET) as f64 / 1e3
+    }
+
+    fn event(self) -> bool {
+        self.0 & 1 << 23 == 0
+    }
+
+    fn block(self) -> u8 {
+        (self.0 >> 16) as u8 & 0x7f
+    }
+
+    fn repetition(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+/// Rounds to microseconds, the precision of records.
+pub(super) fn microseconds(ms: f64) -> i64 {
+    (ms * 1e3).round() as i64
+}
+
 /// Empirical distribution of a population.
 #[derive(Debug, Clone)]
 pub(crate) struct Curve {
-    /// In ascending order; at equal times events come first (a censored request lasted at least as long).
-    sorted: Vec<Observation>,
+    /// In ascending order.
+    sorted: Vec<Packed>,
     /// Survival after each observation; empty without censored requests.
     survival: Vec<f64>,
     /// Distinct repetitions, in ascending order.
@@ -43,28 +82,31 @@ pub(crate) struct Curve {
 
 impl Curve {
     /// Creates the curve of a population.
-    pub(crate) fn new(observations: Vec<Observation>) -> Self {
+    pub(crate) fn new(observations: impl IntoIterator<Item = Observation>) -> Self {
         let mut repetitions: Vec<u16> = Vec::new();
-        for observation in &observations {
+        let pack = |observation: Observation| {
             if let Err(index) = repetitions.binary_search(&observation.repetition) {
                 repetitions.insert(index, observation.repetition);
             }
-        }
-        let mut sorted = observations;
-        sorted.sort_by(by_time);
+            Packed::new(observation)
+        };
+        let mut sorted: Vec<Packed> = observations.into_iter().map(pack).collect();
+        sorted.sort_unstable();
+        sorted.shrink_to_fit();
         Self::from_sorted(sorted, repetitions)
     }
 
     /// Combines the curves of independent populations. Their repetitions are not those of one population.
-    pub(super) fn pooled<'a>(curves: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        let mut sorted: Vec<Observation> = curves.flat_map(|curve| &curve.sorted).copied().collect();
-        // Merges the sorted runs.
-        sorted.sort_by(by_time);
+    pub(super) fn pooled<'a>(curves: impl Iterator<Item = &'a Self>) -> Self {
+        let mut sorted: Vec<Packed> = curves.flat_map(|curve| &curve.sorted).copied().collect();
+        // A stable sort merges sorted runs.
+        sorted.sort();
         Self::from_sorted(sorted, Vec::new())
     }
 
-    fn from_sorted(sorted: Vec<Observation>, repetitions: Vec<u16>) -> Self {
-        let survival = if sorted.iter().all(|observation| observation.event) { Vec::new() } else { survival(&sorted) };
+    fn from_sorted(sorted: Vec<Packed>, repetitions: Vec<u16>) -> Self {
+        let survival =
+            if sorted.iter().all(|observation| observation.event()) { Vec::new() } else { survival(&sorted) };
         Self { sorted, survival, repetitions }
     }
 
@@ -75,13 +117,13 @@ impl Curve {
 
     /// Returns the value at `p` without its interval, which is cheap; the largest observed time if `p` is not reached.
     pub(crate) fn value(&self, p: f64) -> Option<f64> {
-        let largest = self.sorted.last()?.ms;
+        let largest = self.sorted.last()?.ms();
         Some(self.at(p).unwrap_or(largest))
     }
 
     /// Returns the value at `p`, its interval and its quality; `None` without observations.
     pub(crate) fn percentile(&self, p: f64) -> Option<Percentile> {
-        let largest = self.sorted.last()?.ms;
+        let largest = self.sorted.last()?.ms();
         let reached = self.at(p);
         let n_eff = self.effective_size(p);
         let (low_ms, high_ms) = self.interval_of(p, TAIL, n_eff);
@@ -98,10 +140,10 @@ impl Curve {
         let quantile_ms = self.at(p).unwrap_or(f64::INFINITY);
         let mut counts = BlockCounts::default();
         for observation in &self.sorted {
-            let is_within = observation.ms <= quantile_ms;
+            let is_within = observation.ms() <= quantile_ms;
             // Whether a request that was cut off before the quantile would have ended by it is not known.
-            if observation.event || !is_within {
-                counts.add(observation.block, is_within);
+            if observation.event() || !is_within {
+                counts.add(observation.block(), is_within);
             }
         }
         self.sorted.len() as f64 / counts.variance_factor(p)
@@ -111,8 +153,8 @@ impl Curve {
     /// of longer times.
     pub(crate) fn bins(&self, top_ms: f64, bins: usize) -> (Vec<usize>, usize) {
         let (mut counts, mut beyond) = (vec![0; bins], 0);
-        for observation in self.sorted.iter().filter(|observation| observation.event) {
-            match counts.get_mut((observation.ms / top_ms * bins as f64) as usize) {
+        for observation in self.sorted.iter().filter(|observation| observation.event()) {
+            match counts.get_mut((observation.ms() / top_ms * bins as f64) as usize) {
                 Some(count) => *count += 1,
                 None => beyond += 1,
             }
@@ -126,7 +168,7 @@ impl Curve {
         let n_eff = self.effective_size(p);
         let (low, high) = self.interval_of(p, tail, n_eff);
         let has_rank = self.ranks(p, tail, n_eff).0.is_some();
-        let largest = self.sorted.last().map(|observation| observation.ms);
+        let largest = self.sorted.last().map(|observation| observation.ms());
         (low.or(largest.filter(|_| has_rank)), high)
     }
 
@@ -134,9 +176,9 @@ impl Curve {
     pub(super) fn at(&self, p: f64) -> Option<f64> {
         let n = self.sorted.len();
         if self.survival.is_empty() {
-            return self.sorted.get(nearest_rank(n, p)).map(|observation| observation.ms);
+            return self.sorted.get(nearest_rank(n, p)).map(|observation| observation.ms());
         }
-        first_below(&self.survival, p).and_then(|index| self.sorted.get(index)).map(|observation| observation.ms)
+        first_below(&self.survival, p).and_then(|index| self.sorted.get(index)).map(|observation| observation.ms())
     }
 
     /// Returns the ends of the interval of `p` with at most `tail` probability outside on either side, milliseconds;
@@ -161,9 +203,9 @@ impl Curve {
         if self.repetitions.len() < repetitions::LEAST {
             return None;
         }
-        let mut parts: Vec<Vec<Observation>> = vec![Vec::new(); self.repetitions.len()];
+        let mut parts: Vec<Vec<Packed>> = vec![Vec::new(); self.repetitions.len()];
         for observation in &self.sorted {
-            if let Ok(index) = self.repetitions.binary_search(&observation.repetition) {
+            if let Ok(index) = self.repetitions.binary_search(&observation.repetition()) {
                 parts[index].push(*observation);
             }
         }
@@ -190,17 +232,12 @@ impl Curve {
     }
 }
 
-/// Orders by time; at equal times events come first, because a censored request lasted at least as long.
-fn by_time(a: &Observation, b: &Observation) -> std::cmp::Ordering {
-    a.ms.total_cmp(&b.ms).then(b.event.cmp(&a.event))
-}
-
 /// Returns the quantile of a part of a sorted population; `None` if it is not reached.
-fn quantile_of_sorted(sorted: &[Observation], p: f64) -> Option<f64> {
-    if sorted.iter().all(|observation| observation.event) {
-        return sorted.get(nearest_rank(sorted.len().max(1), p)).map(|observation| observation.ms);
+fn quantile_of_sorted(sorted: &[Packed], p: f64) -> Option<f64> {
+    if sorted.iter().all(|observation| observation.event()) {
+        return sorted.get(nearest_rank(sorted.len().max(1), p)).map(|observation| observation.ms());
     }
-    first_below(&survival(sorted), p).and_then(|index| sorted.get(index)).map(|observation| observation.ms)
+    first_below(&survival(sorted), p).and_then(|index| sorted.get(index)).map(|observation| observation.ms())
 }
 
 /// Returns the first index at which the survival has fallen to 1 - `p`.
@@ -216,14 +253,14 @@ pub(super) fn nearest_rank(n: usize, p: f64) -> usize {
 }
 
 /// Returns the Kaplan-Meier survival S = prod(1 - `1/n_i`) over the events, where `n_i` requests are still running.
-fn survival(sorted: &[Observation]) -> Vec<f64> {
+fn survival(sorted: &[Packed]) -> Vec<f64> {
     let n = sorted.len();
     let mut left = 1.0;
     sorted
         .iter()
         .enumerate()
         .map(|(index, observation)| {
-            if observation.event {
+            if observation.event() {
                 left *= 1.0 - 1.0 / (n - index) as f64;
             }
             left
@@ -389,7 +426,7 @@ mod tests {
         };
         let of = |factors: &[f64]| {
             let all = factors.iter().zip(1..).flat_map(|(factor, repetition)| observe(*factor, repetition));
-            let p50 = Curve::new(all.collect()).percentile(0.5).unwrap();
+            let p50 = Curve::new(all).percentile(0.5).unwrap();
             (p50.low_ms.unwrap(), p50.value_ms, p50.high_ms.unwrap())
         };
         // The medians are 1,099 times 1, 1.2 and 1.44: the mean of ln is ln 1.2, its error ln 1.2 / sqrt 3.
@@ -425,7 +462,7 @@ mod tests {
             p in 0.01_f64..0.999
         ) {
             let observe = |(ms, block, repetition, event)| Observation { ms, event, block, repetition };
-            let curve = Curve::new(values.into_iter().map(observe).collect());
+            let curve = Curve::new(values.into_iter().map(observe));
             let percentile = curve.percentile(p).unwrap();
             prop_assert!(percentile.n_eff > 0.0 && percentile.n_eff <= curve.len() as f64);
             if percentile.quality != Quality::Censored {

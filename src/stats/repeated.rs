@@ -75,7 +75,7 @@ impl CellSummary {
             }
             CellMetric::OutputTokensPerSec => self.batch_means(tail)?,
         };
-        if interval.low > 0.0 { Ok(interval) } else { Err(MissingValue::TooFew(self.success.n)) }
+        if interval.low > 0.0 { Ok(interval) } else { Err(MissingValue::TooFew(self.success.samples)) }
     }
 
     /// Returns the mean output tokens of the successes that the latencies are of, per reply that reported them.
@@ -152,8 +152,8 @@ impl CellSummary {
     fn batch_means(&self, tail: f64) -> Result<BoundedInterval, MissingValue> {
         let batches = &self.compared.token_batches;
         // The mean of a batch with fewer than about five replies is chance.
-        if batches.len() < 2 || self.success.n < 5 * batches.len() {
-            return Err(MissingValue::TooFew(self.success.n));
+        if batches.len() < 2 || self.success.samples < 5 * batches.len() {
+            return Err(MissingValue::TooFew(self.success.samples));
         }
         let (value, half) = student::mean(batches, tail);
         Ok(BoundedInterval { value, low: value - half, high: value + half })

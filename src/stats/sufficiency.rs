@@ -37,7 +37,7 @@ pub(crate) fn count_samples(
             let blocks = TimeBlocks::new(from_ms, &BTreeMap::from([(1, until_ms)]));
             let observe =
                 |(start_ms, ms)| Observation { block: blocks.index(1, start_ms), ..Observation::independent(ms, true) };
-            Curve::new(successes.map(observe).collect()).effective_size(0.99) as usize
+            Curve::new(successes.map(observe)).effective_size(0.99) as usize
         }
     }
 }

@@ -228,7 +228,7 @@ pub(super) fn cell(
         histogram: histogram::log(&cell.id, turns, &window, windowed()),
         health,
         latency,
-        success,
+        success: success.times(&report.percentiles),
         requests_per_sec: per_second(ended().count()),
         failures_per_sec: per_second(ended().filter(|sample| sample.outcome.is_failure()).count()),
         avg_content_bytes: mean_bytes(&samples),

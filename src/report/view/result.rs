@@ -39,7 +39,7 @@ pub(super) fn cell(
         prompts: summary.prompts,
         response_time: summary.reported_latency().times(further),
         verdict_response_time: summary.latency.times(further),
-        success_response_time: summary.success.times(further),
+        success_response_time: summary.success.clone(),
         service_time: times(summary.reported_service()),
         time_to_first_token: times(summary.ttft.as_ref()),
         time_to_first_answer_token: times(summary.ttfat.as_ref()),

@@ -68,7 +68,7 @@ impl Bank {
         let times = LogNormal::new(0.0, SIGMA).unwrap();
         let samples = if cfg!(debug_assertions) { 2_000 } else { 30_000 };
         let mut one = |n: usize| {
-            let sample = (0..n).map(|_| Observation::independent(1_000.0 * times.sample(rng), true)).collect();
+            let sample = (0..n).map(|_| Observation::independent(1_000.0 * times.sample(rng), true));
             Location::from_curve(&Curve::new(sample))
         };
         Self([N, UNLIKE[0], UNLIKE[1]].into_iter().map(|n| (n, (0..samples).map(|_| one(n)).collect())).collect())
