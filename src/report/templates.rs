@@ -5,7 +5,7 @@
 //! Markdown.
 
 use super::ReportError;
-use super::markdown;
+use super::markdown_text;
 use super::view::{overview, text};
 use crate::result::{Quantity, ThresholdResult, Verdict};
 use minijinja::syntax::SyntaxConfig;
@@ -147,7 +147,7 @@ fn extension(name: &str) -> Option<&str> {
 fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     let is_markdown = matches!(state.auto_escape(), AutoEscape::Custom(kind) if *kind == MARKDOWN);
     match value.as_str().filter(|_| is_markdown) {
-        Some(text) if !value.is_safe() => Ok(out.write_str(&markdown::escape(text))?),
+        Some(text) if !value.is_safe() => Ok(out.write_str(&markdown_text::escape(text))?),
         _ if is_markdown => Ok(write!(out, "{value}")?),
         _ => minijinja::escape_formatter(out, state, value),
     }

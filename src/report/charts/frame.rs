@@ -3,8 +3,8 @@
 use super::canvas::{Canvas, TextStyle};
 use super::figure::{Body, Figure, Series};
 use super::panel::{self, Measured};
+use super::pictures::{panels_of_picture, pictures_count};
 use super::style::{HEAT_STEPS, Paint, fit, width};
-use super::{panels_of_picture, pictures_count};
 use std::ops::Range;
 
 const MARGIN: f64 = 24.0;

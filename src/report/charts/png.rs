@@ -3,8 +3,8 @@
 use super::canvas::{Align, Canvas, Position, Shape, TextStyle};
 use super::figure::Figure;
 use super::frame;
+use super::pictures::{ChartError, MOST_PIXELS};
 use super::style::{Paint as Named, face, scale};
-use super::{ChartError, MOST_PIXELS};
 use ab_glyph::{Font, ScaleFont, point};
 use tiny_skia::{
     Color, FillRule, Paint, Path, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Stroke, StrokeDash, Transform,

@@ -2,9 +2,11 @@
 //! disk and compute nothing.
 
 mod json;
+mod page;
 mod view;
 
 pub(crate) use json::{json, schema};
+pub(super) use page::Page;
 pub(crate) use view::{About, CompareView, RowView, build, side, tally};
 
 use super::markdown::bounded;
@@ -26,12 +28,4 @@ pub(crate) fn markdown(view: &CompareView, templates: &Templates) -> Result<Vec<
 /// If the template has an error.
 pub(crate) fn html(view: &CompareView, templates: &Templates) -> Result<Vec<u8>, ReportError> {
     html::comparison(&Page { view, rows: view.rows_in_order() }, templates)
-}
-
-/// Context of the templates.
-#[derive(serde::Serialize)]
-pub(super) struct Page<'a> {
-    pub(super) view: &'a CompareView,
-    /// Rows in display order, those that need attention first.
-    rows: Vec<&'a RowView>,
 }

@@ -164,7 +164,7 @@ fn hostile_text_is_text_in_every_output() {
 
 #[test]
 fn a_formula_is_no_formula_and_a_number_stays_one() {
-    let text = |text: &str| crate::report::csv_text(text.into());
+    let text = |text: &str| crate::report::encode::csv_text(text.into());
     for formula in ["=cmd()", "+1+2", "-x", "@sum", "\tx", "\rx", "-", "-inf", "+nan"] {
         assert_eq!(text(formula), format!("'{formula}"));
     }

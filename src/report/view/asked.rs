@@ -1,6 +1,6 @@
 //! Optional request parameters of a cell, and properties of its replies.
 
-use super::cell::Entry;
+use super::entry::Entry;
 use super::text;
 use crate::plan::Request;
 use crate::stats::CellSummary;

@@ -1,6 +1,7 @@
 //! The view of one cell.
 
 use super::cost;
+use super::entry::Entry;
 use super::figures::Frame;
 use super::machines::{self, MachineHealthRow};
 use super::page::{self, PageView};
@@ -50,19 +51,6 @@ pub(crate) struct CellView {
     /// Content of an `HdrHistogram` log file.
     #[serde(skip)]
     pub(crate) histogram: Vec<u8>,
-}
-
-/// Label with a text value.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Entry {
-    pub(crate) label: String,
-    pub(crate) value: String,
-}
-
-impl Entry {
-    pub(super) fn new(label: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { label: label.into(), value: value.into() }
-    }
 }
 
 /// The main numbers of a cell, formatted.

@@ -1,6 +1,6 @@
 //! The cost of a run, for people and for files. A cost is shown as a total only if all of its parts are known.
 
-use super::cell::Entry;
+use super::entry::Entry;
 use super::text;
 use crate::prices::Unpriced;
 use crate::record::manifest::Manifest;

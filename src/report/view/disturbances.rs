@@ -1,7 +1,7 @@
 //! Effects of the operating system on the load generator, as text: stalls, jumps of the wall clock, the CPU quota, and
 //! client overhead.
 
-use super::cell::Entry;
+use super::entry::Entry;
 use super::text;
 use crate::record::manifest;
 use crate::stats::machine::list_shards;

@@ -7,6 +7,7 @@ mod cell;
 mod cost;
 mod course;
 mod disturbances;
+mod entry;
 mod failures;
 mod figures;
 mod groups;

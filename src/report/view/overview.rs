@@ -1,6 +1,7 @@
 //! First section of a run's report: a verdict per tier and load, notices about the numbers, and a table of all cells.
 
-use super::cell::{CellView, Entry};
+use super::cell::CellView;
+use super::entry::Entry;
 use super::names::{self, Coordinates, LOADS, TIER};
 use super::notices::{self, Notice};
 use super::slo::SloView;

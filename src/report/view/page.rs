@@ -1,6 +1,6 @@
 //! Additional content of a cell's page: charts over time, the distribution, phases, and the slowest requests.
 
-use super::cell::Entry;
+use super::entry::Entry;
 use super::figures::Frame;
 use super::text;
 use crate::record::Phase;

@@ -1,7 +1,7 @@
 //! What was run: the resolved plan with the origin of each value, the machine, the connections, the seed and the order.
 
-use super::cell::Entry;
 use super::disturbances::cores;
+use super::entry::Entry;
 use crate::plan::Endpoint;
 use crate::record::manifest::{CellRunEnd, Manifest};
 use crate::units::timestamp;
