@@ -54,6 +54,14 @@ impl Run {
         }
         let mut summary = collector.finish_in_memory();
         summary.add_damage(records.damage());
+        // A second pass by cell gives the same records.
+        let mut cells = records.by_cell();
+        for cell in 0..self.manifest.cells.len() {
+            let mut again = Vec::new();
+            cells.read(cell, &mut |record| again.push(record.clone()))?;
+            let first: Vec<_> = read.iter().filter(|(owner, _)| *owner == RecordOwner::Cell(cell)).collect();
+            assert_eq!(again.iter().collect::<Vec<_>>(), first.iter().map(|(_, record)| record).collect::<Vec<_>>());
+        }
         Ok((read, summary))
     }
 
