@@ -57,7 +57,7 @@ const CUT_OFF: &str = r"(() => {
 })()";
 
 #[test]
-fn every_page_is_quiet_and_fits_in_light_and_dark_on_a_screen_and_on_a_phone() {
+fn pages_have_no_errors_and_fit_each_width_and_colour_scheme() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
@@ -94,7 +94,7 @@ fn until(
 
 /// An address that no program encoded so: the script goes on, and tables can be sorted.
 #[test]
-fn an_address_that_is_no_valid_encoding_does_not_stop_the_script() {
+fn invalid_fragment_encoding_does_not_stop_the_script() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
@@ -112,7 +112,7 @@ fn an_address_that_is_no_valid_encoding_does_not_stop_the_script() {
 }
 
 #[test]
-fn every_chart_has_its_marks_and_says_them() {
+fn charts_have_points_with_tooltips() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
@@ -186,7 +186,7 @@ fn every_chart_has_its_marks_and_says_them() {
 }
 
 #[test]
-fn tables_sort_and_filter_and_links_unfold() {
+fn tables_sort_and_filter_and_links_open_sections() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
@@ -247,7 +247,7 @@ fn tables_sort_and_filter_and_links_unfold() {
 }
 
 #[test]
-fn it_says_everything_without_a_script_and_on_paper() {
+fn report_is_complete_without_scripts_and_in_print() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
@@ -264,7 +264,7 @@ fn it_says_everything_without_a_script_and_on_paper() {
 }
 
 #[test]
-fn the_page_of_a_cell_draws_and_sorts() {
+fn cell_page_draws_charts_and_sorts_tables() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
@@ -288,7 +288,7 @@ fn the_page_of_a_cell_draws_and_sorts() {
 }
 
 #[test]
-fn the_machines_of_a_run_fit_on_a_phone() {
+fn table_of_machines_fits_a_narrow_window() {
     let Some(mut browser) = Chromium::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("plan.toml"), PLAN).unwrap();

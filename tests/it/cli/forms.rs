@@ -108,7 +108,7 @@ const EXPANSIONS: &[Case] = &[
 ];
 
 #[test]
-fn each_form_expands_to_what_it_says() {
+fn each_form_expands_as_documented() {
     for case in EXPANSIONS {
         let dir = tempfile::tempdir().unwrap();
         let output = run(dir.path(), "show", case);
@@ -254,7 +254,7 @@ const FAULTS: &[Case] = &[
 ];
 
 #[test]
-fn a_wrong_form_is_shown_where_it_stands() {
+fn invalid_forms_are_reported_with_their_position() {
     for case in FAULTS {
         let dir = tempfile::tempdir().unwrap();
         let output = run(dir.path(), "show", case);
@@ -272,7 +272,7 @@ fn ids(dir: &Path, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_a_child_says_takes_the_place_of_what_it_extends() {
+fn child_plan_overrides_its_parent() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write(
@@ -297,7 +297,7 @@ fn what_a_child_says_takes_the_place_of_what_it_extends() {
 }
 
 #[test]
-fn what_a_parent_names_is_beside_the_parent_and_its_name_is_its_own() {
+fn paths_in_a_parent_plan_are_relative_to_it_and_its_name_is_not_inherited() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("base")).unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -317,7 +317,7 @@ fn what_a_parent_names_is_beside_the_parent_and_its_name_is_its_own() {
 }
 
 #[test]
-fn the_schema_is_the_committed_one_and_every_shipped_plan_names_it_and_conforms() {
+fn schema_is_committed_and_shipped_plans_conform_to_it() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let printed = String::from_utf8(command(repository, &["schema"]).output().unwrap().stdout).unwrap();
     let committed = std::fs::read_to_string(repository.join("docs/plan.schema.json")).unwrap();

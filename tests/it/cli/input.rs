@@ -31,7 +31,7 @@ fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) {
 }
 
 #[test]
-fn a_byte_order_mark_is_skipped_in_every_file_of_the_user() {
+fn byte_order_mark_is_skipped_in_each_input_file() {
     let dir = tempfile::tempdir().unwrap();
     let bom = |text: &str| format!("\u{feff}{text}");
     write(dir.path(), "base.toml", bom("[load]\ndrain = \"7s\"\n"));
@@ -51,7 +51,7 @@ fn a_byte_order_mark_is_skipped_in_every_file_of_the_user() {
 }
 
 #[test]
-fn other_encodings_are_named() {
+fn other_encodings_are_reported_by_name() {
     let utf16 = |text: &str| -> Vec<u8> {
         [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
     };
@@ -71,7 +71,7 @@ fn other_encodings_are_named() {
 }
 
 #[test]
-fn no_message_names_a_type_of_the_source_code() {
+fn messages_name_no_rust_type() {
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),
@@ -87,7 +87,7 @@ fn no_message_names_a_type_of_the_source_code() {
 }
 
 #[test]
-fn a_number_without_a_unit_is_seconds_everywhere() {
+fn number_without_a_unit_is_in_seconds() {
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),
@@ -107,14 +107,14 @@ fn a_number_without_a_unit_is_seconds_everywhere() {
 }
 
 #[test]
-fn a_limit_that_was_probably_meant_in_milliseconds_is_refused() {
+fn limit_that_probably_means_milliseconds_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "plan.toml", "[[slo]]\np95 = 800\n[[slo]]\ngoodput = { min = 1, ttft = 800 }\n");
     insta::assert_snapshot!("limits_without_a_unit", refused(dir.path(), &["show", "plan.toml"]));
 }
 
 #[test]
-fn names_of_tiers_and_prefixes_that_nobody_knows() {
+fn unknown_tiers_and_prefixes_are_sent_with_a_warning_and_misspelt_ones_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let output = run_in(dir.path(), &["show", "--service-tiers", "default,turbo", "--region-prefixes", "mx"]);
     assert_eq!(output.status.code(), Some(0));
@@ -130,7 +130,7 @@ fn names_of_tiers_and_prefixes_that_nobody_knows() {
 }
 
 #[test]
-fn a_plan_that_is_missing_or_empty_names_the_plans_near_it() {
+fn missing_or_empty_plan_is_reported_with_nearby_plans() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["nova.toml", "plans/nova-pro.toml", "plans/other.toml", "Cargo.toml"] {
         write(dir.path(), name, "schema = 1\n");
@@ -145,7 +145,7 @@ fn a_plan_that_is_missing_or_empty_names_the_plans_near_it() {
 }
 
 #[test]
-fn a_tilde_is_the_home_directory() {
+fn tilde_expands_to_the_home_directory() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "home/p.json", "{\"own\": {\"text\": \"hi\"}}");
     write(dir.path(), "home/base.toml", "[load]\ndrain = \"7s\"\n");
@@ -168,7 +168,7 @@ fn a_tilde_is_the_home_directory() {
 }
 
 #[test]
-fn a_printed_plan_names_its_files_relative_to_the_plan() {
+fn printed_plan_has_file_paths_relative_to_the_plan() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "prompts/p.json", "{\"own\": {\"text\": \"hi\"}}");
     write(dir.path(), "prompts/lines.jsonl", "{\"text\": \"a\"}\n");
@@ -189,7 +189,7 @@ fn a_printed_plan_names_its_files_relative_to_the_plan() {
 }
 
 #[test]
-fn of_a_flag_that_is_given_twice_the_last_holds() {
+fn last_value_of_a_repeated_flag_wins() {
     let dir = tempfile::tempdir().unwrap();
     let plan = |arguments: &[&str]| resolved(dir.path(), arguments)["plan"].clone();
     assert_eq!(plan(&["--user-counts", "3", "--user-counts", "4"])["matrix"]["user_counts"], serde_json::json!([4]));
@@ -208,7 +208,7 @@ fn of_a_flag_that_is_given_twice_the_last_holds() {
 }
 
 #[test]
-fn a_misspelt_subcommand_gets_the_right_one() {
+fn misspelt_subcommand_gets_a_suggestion() {
     let dir = tempfile::tempdir().unwrap();
     for (wrong, right) in [("rnu", "run"), ("shwo", "show"), ("reprot", "report"), ("mrege", "merge")] {
         let text = refused(dir.path(), &[wrong]);
@@ -217,14 +217,14 @@ fn a_misspelt_subcommand_gets_the_right_one() {
 }
 
 #[test]
-fn every_pattern_of_only_selects_a_cell() {
+fn each_only_pattern_must_match_a_cell() {
     let dir = tempfile::tempdir().unwrap();
     let text = refused(dir.path(), &["show", "--only", "us_flex_*", "--only", "us_felx_*"]);
     assert!(text.contains("no cell matches `us_felx_*`") && !text.contains("us_flex_*`"), "{text}");
 }
 
 #[test]
-fn a_simulated_plan_stays_simulated_whatever_aws_variables_are_set() {
+fn aws_variables_do_not_override_a_simulated_endpoint() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "plan.toml", "[target]\nendpoint = \"simulated\"\n");
     let mut show = command(dir.path(), &["show", "plan.toml", "--format", "json"]);

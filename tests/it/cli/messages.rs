@@ -231,7 +231,7 @@ goodput = { min = 12.0, ttft = "800ms" }
 ];
 
 #[test]
-fn bad_input_gets_a_clear_message_and_nothing_else() {
+fn invalid_input_is_reported_with_one_message() {
     for (name, plan, environment, arguments) in CASES {
         let dir = tempfile::tempdir().unwrap();
         let mut all = vec!["run"];
@@ -249,7 +249,7 @@ fn bad_input_gets_a_clear_message_and_nothing_else() {
 }
 
 #[test]
-fn bad_prompts_files_are_shown_where_they_are_wrong() {
+fn errors_in_prompts_files_have_positions() {
     let cases = [
         ("prompts_malformed", "{\n  \"small\": {\"text\": \"hi\"},\n  \"large\": {\"text\": }\n}\n"),
         ("prompts_empty", "{}"),
@@ -273,7 +273,7 @@ fn bad_prompts_files_are_shown_where_they_are_wrong() {
 }
 
 #[test]
-fn a_results_directory_that_cannot_be_written_is_refused() {
+fn unwritable_results_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("file"), "x").unwrap();
     let output =
@@ -283,7 +283,7 @@ fn a_results_directory_that_cannot_be_written_is_refused() {
 }
 
 #[test]
-fn report_says_what_it_needs() {
+fn report_without_a_results_directory_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let output = command(dir.path(), &["report", "nowhere"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -292,7 +292,7 @@ fn report_says_what_it_needs() {
 
 /// A plan names files of this machine, and its errors go into logs that others read.
 #[test]
-fn an_error_quotes_no_line_of_a_file_that_is_neither_a_plan_nor_a_prompts_file() {
+fn errors_quote_no_line_of_files_of_other_formats() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     let error = |name: &str| {
@@ -341,7 +341,7 @@ fn an_error_quotes_no_line_of_a_file_that_is_neither_a_plan_nor_a_prompts_file()
 }
 
 #[test]
-fn many_problems_are_counted_and_not_all_shown() {
+fn excess_problems_are_counted_instead_of_shown() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("plan.toml"), "a b\n".repeat(5_000)).unwrap();
     let output = command(dir.path(), &["run", "plan.toml"]).output().unwrap();

@@ -257,7 +257,7 @@ impl Show<'_> {
 }
 
 #[test]
-fn every_setting_has_its_names_and_the_later_layer_wins() {
+fn each_setting_has_its_names_and_layers_have_precedence() {
     let dir = tempfile::tempdir().unwrap();
     for row in rows() {
         let (table, leaf) = row.key.split_once('.').unwrap_or(("", row.key));
@@ -307,7 +307,7 @@ fn every_setting_has_its_names_and_the_later_layer_wins() {
 }
 
 #[test]
-fn the_prompts_file_is_relative_to_who_says_it() {
+fn prompts_file_is_relative_to_its_origin() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().canonicalize().unwrap();
     let prompts = r#"{"small": {"text": "hi"}, "medium": {"text": "hi"}, "large": {"text": "hi"}}"#;
@@ -335,7 +335,7 @@ fn the_prompts_file_is_relative_to_who_says_it() {
 }
 
 #[test]
-fn everything_a_plan_says_can_be_said_by_its_path() {
+fn every_plan_key_can_be_set_by_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let show = |env: &[(&str, &'static str)], flags: &[&str], key| {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -357,7 +357,7 @@ fn everything_a_plan_says_can_be_said_by_its_path() {
 }
 
 #[test]
-fn aws_variables_keep_the_sdks_order_and_give_way_to_ours() {
+fn aws_variables_keep_the_sdks_precedence_below_our_own() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("plan.toml"), "[target]\nendpoint = \"http://plan\"\n").unwrap();
     let show = |plan, env: &[(&str, &'static str)], key| {

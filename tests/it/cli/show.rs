@@ -38,7 +38,7 @@ fn without_a_plan_the_defaults_are_the_27_cells() {
 }
 
 #[test]
-fn the_toml_of_a_plan_gives_the_same_matrix_again() {
+fn printed_plan_has_the_same_matrix() {
     let dir = tempfile::tempdir().unwrap();
     // The plan that is printed names its files relative to the plan, and so is written beside it.
     for folder in ["plans", "prompts"] {
@@ -86,7 +86,7 @@ fn ids_stay_unique_and_safe_with_several_models() {
 }
 
 #[test]
-fn help_says_it_all() {
+fn help_lists_all_options() {
     let dir = tempfile::tempdir().unwrap();
     for subcommand in ["run", "show", "report", "baseline", "compare", "simulate"] {
         let output = command(dir.path(), &[subcommand, "--help"]).output().unwrap();
@@ -97,7 +97,7 @@ fn help_says_it_all() {
 }
 
 #[test]
-fn the_estimate_is_right_in_every_unit() {
+fn estimate_is_the_same_in_every_unit() {
     let dir = tempfile::tempdir().unwrap();
     let seconds = |duration: &str| {
         let arguments = [

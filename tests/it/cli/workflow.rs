@@ -35,7 +35,7 @@ fn piped(mut command: Command, text: &str) -> (bool, String) {
 }
 
 #[test]
-fn the_workflow_can_be_copied() {
+fn documented_workflow_is_valid() {
     if !python_has("yaml") {
         return;
     }
@@ -66,7 +66,7 @@ fn the_workflow_can_be_copied() {
 
 #[test]
 #[allow(clippy::print_stderr)]
-fn actionlint_takes_the_workflow() {
+fn actionlint_accepts_the_workflow() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("workflow.yml");
     std::fs::write(&path, workflow()).unwrap();

@@ -18,7 +18,7 @@ fn two_cells() -> (Scene, PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_is_no_results_directory_is_refused() {
+fn invalid_results_directories_are_refused() {
     let scene = Scene::new().plan(SHORT);
     std::fs::create_dir(scene.path("empty")).unwrap();
     let said = ["nowhere", "empty", "plan.toml"].map(|dir| stderr(&scene, 2, dir));
@@ -26,7 +26,7 @@ fn what_is_no_results_directory_is_refused() {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_used_says_why() {
+fn unusable_manifest_is_reported_with_its_reason() {
     let (scene, manifest, _) = two_cells();
     let text = std::fs::read_to_string(&manifest).unwrap();
     let said = |changed: &dyn Fn(&mut serde_json::Value)| {
@@ -59,7 +59,7 @@ fn a_manifest_that_cannot_be_used_says_why() {
 }
 
 #[test]
-fn a_last_line_without_an_end_is_left_out_and_said() {
+fn incomplete_last_line_is_excluded_and_reported() {
     let (scene, _, journal) = two_cells();
     let text = std::fs::read_to_string(&journal).unwrap();
     std::fs::write(&journal, &text[..text.len() - 20]).unwrap();
@@ -79,7 +79,7 @@ fn a_last_line_without_an_end_is_left_out_and_said() {
 }
 
 #[test]
-fn a_cell_whose_records_are_gone_is_warned_of() {
+fn missing_records_of_a_cell_cause_a_warning() {
     let (scene, _, journal) = two_cells();
     let text = std::fs::read_to_string(&journal).unwrap();
     let kept: String = text.split_inclusive('\n').filter(|line| !line.contains("small_u2\"")).collect();

@@ -69,7 +69,7 @@ fn killed_and_resumed_run_never_exceeds_its_budget() {
 }
 
 #[test]
-fn interrupted_run_gives_back_what_it_had_reserved() {
+fn interrupted_run_releases_its_reservations() {
     let scene = Scene::new().plan(SHORT);
     let load = ["--user-counts", "2", "--requests", "400", "--test-duration", "10m", "--max-requests", "500"];
     let mut run = scene.run_command(&load).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

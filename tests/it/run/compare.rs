@@ -14,7 +14,7 @@ fn compare(scene: &Scene, dirs: &[&str]) -> String {
 }
 
 #[test]
-fn a_baseline_is_a_small_file_and_an_unchanged_run_passes() {
+fn unchanged_run_passes_against_a_small_baseline() {
     let scene = mould();
     baseline(&scene);
     let text = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
@@ -28,7 +28,7 @@ fn a_baseline_is_a_small_file_and_an_unchanged_run_passes() {
 }
 
 #[test]
-fn a_slower_tier_is_found_and_named() {
+fn slower_tier_is_reported_as_regressed() {
     let scene = mould();
     baseline(&scene);
     session(&scene, "slow", 24 * 9, slow_flex(2, 1.15));
@@ -41,7 +41,7 @@ fn a_slower_tier_is_found_and_named() {
 }
 
 #[test]
-fn a_suspect_is_repeated_with_the_commands_that_are_said() {
+fn suspect_is_repeated_with_the_printed_commands() {
     let scene = mould();
     baseline(&scene);
     session(&scene, "new 0", 24 * 9, slow_flex(0, 1.055));
@@ -57,7 +57,7 @@ fn a_suspect_is_repeated_with_the_commands_that_are_said() {
 }
 
 #[test]
-fn two_runs_stand_beside_each_other_without_a_verdict() {
+fn two_runs_are_compared_without_a_verdict() {
     let scene = mould();
     session(&scene, "monday", 0, calm(0));
     session(&scene, "tuesday", 24, slow_flex(0, 1.5));
@@ -66,7 +66,7 @@ fn two_runs_stand_beside_each_other_without_a_verdict() {
 }
 
 #[test]
-fn a_session_is_kept_once_and_can_be_taken_out() {
+fn session_is_added_once_and_can_be_removed() {
     let scene = mould();
     baseline(&scene);
     let before = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
@@ -85,7 +85,7 @@ fn a_session_is_kept_once_and_can_be_taken_out() {
 }
 
 #[test]
-fn a_baseline_that_is_none_is_said() {
+fn invalid_baselines_are_reported() {
     let scene = mould();
     baseline(&scene);
     session(&scene, "calm", 24 * 9, calm(2));
@@ -111,7 +111,7 @@ fn a_baseline_that_is_none_is_said() {
 }
 
 #[test]
-fn a_candidate_is_compared_where_it_is_whole() {
+fn incomplete_cells_of_a_candidate_are_not_compared() {
     let scene = mould();
     baseline(&scene);
     session(&scene, "cut", 24 * 9, slow_flex(2, 2.0));
@@ -135,7 +135,7 @@ fn a_candidate_is_compared_where_it_is_whole() {
 }
 
 #[test]
-fn cells_without_a_partner_are_said_with_what_differs() {
+fn unmatched_cells_are_listed_with_their_differences() {
     let scene = mould();
     baseline(&scene);
     scene.run(0, &["--overwrite", "--service-tiers", "default,flex", "--max-tokens", "24"]);

@@ -43,7 +43,7 @@ fn a_damaged_line_is_reported_and_everything_else_is_rendered() {
 }
 
 #[test]
-fn damaged_lines_go_where_the_report_goes() {
+fn quarantine_is_written_beside_the_report() {
     let scene = two_cells();
     let (_, line) = damage(&scene);
     scene.expect(0, scene.command(&["report", "results", "--out", "elsewhere"]));
@@ -60,7 +60,7 @@ fn damaged_lines_go_where_the_report_goes() {
 }
 
 #[test]
-fn a_cell_that_lost_a_record_is_run_again() {
+fn cell_with_a_lost_record_is_run_again() {
     let scene = Scene::new().plan(SHORT);
     let cells = ["--user-counts", "1,2", "--order", "matrix", "--requests", "6"];
     scene.run(0, &cells);
@@ -79,7 +79,7 @@ fn a_cell_that_lost_a_record_is_run_again() {
 }
 
 #[test]
-fn numbers_that_no_run_has_are_no_panic() {
+fn implausible_numbers_in_a_manifest_are_errors() {
     let scene = two_cells();
     let path = scene.path("results/manifest.json");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -109,7 +109,7 @@ fn at_once(mut command: Command) -> Output {
 
 #[cfg(unix)]
 #[test]
-fn a_fifo_in_place_of_a_file_is_refused_at_once() {
+fn fifo_in_place_of_a_file_is_refused() {
     let fifo = |path: &std::path::Path| {
         let _ = std::fs::remove_file(path);
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());

@@ -40,7 +40,7 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-fn a_bearer_token_is_not_sent_over_http_in_any_spelling_of_the_scheme() {
+fn bearer_token_is_never_sent_over_http_in_any_spelling() {
     for source in ["--endpoint-url", "BEDROCK_PLAN_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "profile"] {
         let (port, heard) = listen();
         let scene = Scene::new().plan(&plan(None));
@@ -64,7 +64,7 @@ fn a_bearer_token_is_not_sent_over_http_in_any_spelling_of_the_scheme() {
 }
 
 #[test]
-fn each_layer_overrides_the_endpoint_of_those_below() {
+fn each_layer_overrides_the_endpoint_of_lower_layers() {
     let scene = Scene::new();
     let config = profile(
         &scene,
@@ -107,7 +107,7 @@ fn each_layer_overrides_the_endpoint_of_those_below() {
 }
 
 #[test]
-fn an_explicit_aws_is_asked_whatever_the_profile_and_the_environment_set() {
+fn explicit_aws_endpoint_overrides_profile_and_environment() {
     let (port, heard) = listen();
     let url = format!("http://127.0.0.1:{port}");
     let all = [("AWS_ENDPOINT_URL", &*url), ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &*url)];
@@ -131,7 +131,7 @@ fn an_explicit_aws_is_asked_whatever_the_profile_and_the_environment_set() {
 }
 
 #[test]
-fn all_output_names_the_endpoint_of_the_profile_and_that_it_is_not_aws() {
+fn output_names_the_endpoint_of_the_profile_as_not_aws() {
     let (port, _heard) = listen();
     let url = format!("http://127.0.0.1:{port}");
     let scene = Scene::new().plan(&plan(None));
@@ -248,7 +248,7 @@ fn an_empty_bearer_token_is_unset() {
 }
 
 #[test]
-fn a_session_token_goes_over_http_only_where_that_is_allowed() {
+fn session_token_is_sent_over_http_only_if_allowed() {
     let (proxy, proxied) = listen();
     let proxy = format!("http://127.0.0.1:{proxy}");
     let scene = Scene::new().plan(&plan(None));
@@ -280,7 +280,7 @@ fn a_session_token_goes_over_http_only_where_that_is_allowed() {
 }
 
 #[test]
-fn a_run_is_not_resumed_at_another_endpoint() {
+fn resume_at_another_endpoint_is_refused() {
     let ((first, _), (second, heard)) = (listen(), listen());
     let scene = Scene::new().plan(&plan(None));
     scene.run(0, &["--endpoint-url", &format!("http://127.0.0.1:{first}")]);
@@ -290,7 +290,7 @@ fn a_run_is_not_resumed_at_another_endpoint() {
 }
 
 #[test]
-fn a_bucket_is_reached_at_the_endpoint_of_s3_alone() {
+fn bucket_uses_only_the_endpoint_of_s3() {
     let other = "http://127.0.0.1:1";
     for source in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile"] {
         let (port, heard) = listen();
@@ -317,7 +317,7 @@ fn a_bucket_is_reached_at_the_endpoint_of_s3_alone() {
 }
 
 #[test]
-fn a_session_token_for_a_bucket_goes_over_http_only_where_that_is_allowed() {
+fn session_token_for_a_bucket_is_sent_over_http_only_if_allowed() {
     let (proxy, proxied) = listen();
     let scene = Scene::new();
     let merge = |more: &[&str]| {

@@ -8,7 +8,7 @@ fn stderr(output: &std::process::Output) -> String {
 }
 
 #[test]
-fn a_cell_whose_first_requests_are_all_refused_stops() {
+fn cell_is_aborted_when_all_first_requests_are_refused() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\naccess_denied = 1.0\n"));
     scene.run(3, &["--test-duration", "10m"]);
     let manifest = scene.manifest();
@@ -20,7 +20,7 @@ fn a_cell_whose_first_requests_are_all_refused_stops() {
 }
 
 #[test]
-fn a_cell_in_which_every_request_failed_is_shown_and_the_run_goes_on() {
+fn cell_without_success_is_shown_and_the_run_continues() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\ninternal_server = 1.0\n"));
     let output = scene.run(3, &["--user-counts", "1,2"]);
     assert_eq!(scene.manifest()["turns"].as_array().unwrap().len(), 2);
@@ -32,7 +32,7 @@ fn a_cell_in_which_every_request_failed_is_shown_and_the_run_goes_on() {
 }
 
 #[test]
-fn without_an_answer_from_the_endpoint_the_exit_code_is_4() {
+fn unreachable_endpoint_exits_with_4() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -59,7 +59,7 @@ fn without_a_region_nothing_is_sent_or_written() {
 }
 
 #[test]
-fn without_a_terminal_and_without_yes_nothing_starts() {
+fn run_without_a_terminal_requires_yes() {
     let scene = Scene::new().plan(SHORT);
     let output = scene.expect(2, scene.command(&["run", "plan.toml", "--results-dir", "results"]));
     assert!(stderr(&output).contains("--yes"), "{}", stderr(&output));
@@ -67,7 +67,7 @@ fn without_a_terminal_and_without_yes_nothing_starts() {
 }
 
 #[test]
-fn an_occupied_directory_is_refused_unless_told_otherwise() {
+fn existing_results_are_refused_without_overwrite() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &[]);
     let first = scene.manifest()["run_id"].clone();
@@ -111,7 +111,7 @@ fn results_are_kept_if_the_endpoint_cannot_be_reached() {
 }
 
 #[test]
-fn missing_parents_are_created_and_only_picks_cells() {
+fn parent_directories_are_created_and_only_selects_cells() {
     let scene = Scene::new().plan(SHORT);
     let arguments = ["run", "plan.toml", "--yes", "--results-dir", "a/b/c", "--user-counts", "1,2", "--only", "*_u2"];
     scene.expect(0, scene.command(&arguments));
@@ -120,7 +120,7 @@ fn missing_parents_are_created_and_only_picks_cells() {
 }
 
 #[test]
-fn a_request_that_outlives_its_timeout_is_a_failure_of_its_own_class() {
+fn timeout_has_its_own_class() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nstall = 1.0\n"));
     scene.run(4, &["--timeout", "200ms"]);
     for record in scene.records() {
@@ -130,7 +130,7 @@ fn a_request_that_outlives_its_timeout_is_a_failure_of_its_own_class() {
 }
 
 #[test]
-fn faults_below_http_have_classes_of_their_own() {
+fn faults_below_http_have_their_own_classes() {
     for (fault, class) in
         [("reset", "reset"), ("reset_in_body", "reset"), ("garbage", "decode"), ("empty_reply", "empty_reply")]
     {
@@ -143,7 +143,7 @@ fn faults_below_http_have_classes_of_their_own() {
 }
 
 #[test]
-fn a_slow_server_is_reported_as_slow() {
+fn response_times_of_a_slow_server_are_ordered() {
     let scene = Scene::new().plan(SHORT);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     scene.run(0, &["--endpoint-url", &server.url, "--include-ramp"]);
@@ -158,7 +158,7 @@ fn a_slow_server_is_reported_as_slow() {
 }
 
 #[test]
-fn a_directory_that_is_being_written_is_refused_even_with_overwrite() {
+fn locked_directory_is_refused_even_with_overwrite() {
     let scene = Scene::new().plan(SHORT);
     let mut process = scene.run_command(&["--test-duration", "10m"]).spawn().unwrap();
     super::scene::wait_for_lines(&scene.path("results/token_data.jsonl"), 1);
@@ -171,7 +171,7 @@ fn a_directory_that_is_being_written_is_refused_even_with_overwrite() {
 }
 
 #[test]
-fn a_journal_that_was_tampered_with_is_rendered_without_the_changed_line() {
+fn changed_line_of_a_journal_is_quarantined() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &[]);
     let journal = scene.path("results/token_data.jsonl");

@@ -218,7 +218,7 @@ fn hold(api: &str, well: &Answer, cases: Vec<Case>) {
 }
 
 #[test]
-fn every_fault_of_a_reply_has_its_class_and_costs_no_other_request() {
+fn each_fault_of_a_reply_has_its_class_and_affects_no_other_request() {
     let exceptions = [
         ("ThrottlingException", 429),
         ("ModelNotReadyException", 429),
@@ -284,7 +284,7 @@ fn every_fault_of_a_reply_has_its_class_and_costs_no_other_request() {
 }
 
 #[test]
-fn every_fault_of_a_stream_has_its_class_and_costs_no_other_request() {
+fn each_fault_of_a_stream_has_its_class_and_affects_no_other_request() {
     let begun = || reply()[..2].to_vec();
     let with = |last: Vec<u8>| {
         let mut frames = begun();
@@ -347,7 +347,7 @@ fn every_fault_of_a_stream_has_its_class_and_costs_no_other_request() {
 }
 
 #[test]
-fn a_stream_with_its_last_events_is_a_success_although_its_connection_stays_open() {
+fn complete_stream_on_an_open_connection_is_a_success() {
     let open = Answer { bytes: stream(&reply(), false), then: Then::Hang };
     let server = Server::start(open.clone(), open);
     let scene = Scene::new().plan(SHORT);
@@ -362,7 +362,7 @@ fn a_stream_with_its_last_events_is_a_success_although_its_connection_stays_open
 }
 
 #[test]
-fn what_is_never_reached_has_its_class_too() {
+fn unreachable_servers_have_their_class() {
     // A port that nobody listens on: it was this listener's a moment ago.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let plain = Server::start(kept(Vec::new()), kept(Vec::new()));

@@ -3,7 +3,7 @@
 use super::scene::{SHORT, Scene, files};
 
 #[test]
-fn every_file_of_the_old_tool_is_there() {
+fn all_files_of_the_previous_tool_are_written() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &[]);
     let found: Vec<String> =
@@ -49,7 +49,7 @@ fn every_file_of_the_old_tool_is_there() {
 
 /// The plan is the run's, whatever flags change this report.
 #[test]
-fn a_report_writes_the_plan_again_and_leaves_one_of_the_user() {
+fn report_restores_the_plan_but_replaces_no_foreign_plan() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &[]);
     let plan = |dir: &str| std::fs::read_to_string(scene.path(dir).join("plan.toml")).unwrap();
@@ -78,7 +78,7 @@ fn a_report_writes_the_plan_again_and_leaves_one_of_the_user() {
 }
 
 #[test]
-fn a_report_gives_the_same_bytes_again_and_sends_nothing() {
+fn repeated_report_is_identical_and_sends_no_request() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nthrottling = 0.3\n"));
     scene.run(0, &[]);
     scene.expect(0, scene.command(&["report", "results", "--out", "again"]));
@@ -91,7 +91,7 @@ fn a_report_gives_the_same_bytes_again_and_sends_nothing() {
 }
 
 #[test]
-fn a_report_cuts_the_same_records_another_way() {
+fn report_options_select_other_samples_of_the_records() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nvalidation = 0.3\n"));
     scene.run(0, &[]);
     scene.forget_stalls();
@@ -104,7 +104,7 @@ fn a_report_cuts_the_same_records_another_way() {
 }
 
 #[test]
-fn no_report_ends_after_the_journal() {
+fn no_report_stops_after_writing_the_journal() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--no-report"]);
     assert_eq!(files(&scene.path("results")), ["manifest.json", "plan.toml", "token_data.jsonl"]);
@@ -114,7 +114,7 @@ fn no_report_ends_after_the_journal() {
 }
 
 #[test]
-fn the_plan_beside_the_results_runs_again() {
+fn plan_in_the_results_directory_can_be_run() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--user-counts", "1,2"]);
     let before = scene.manifest();
@@ -127,7 +127,7 @@ fn the_plan_beside_the_results_runs_again() {
 }
 
 #[test]
-fn histograms_are_read_by_the_tools_of_another_language() {
+fn histograms_are_readable_in_python() {
     if !crate::support::python_has("hdrh") {
         return;
     }

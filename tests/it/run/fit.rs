@@ -26,7 +26,7 @@ fn p95<'a>(records: impl Iterator<Item = &'a Value>) -> f64 {
 }
 
 #[test]
-fn every_cache_mode_measures_what_it_says() {
+fn cache_modes_mark_excluded_samples() {
     let scene = scene();
     scene.run(0, &["--prompt-sizes", "long", "--cache-modes", "as_is,cold,warm,explicit", "--include-ramp"]);
     scene.forget_stalls();
@@ -58,7 +58,7 @@ fn every_cache_mode_measures_what_it_says() {
 }
 
 #[test]
-fn an_explicit_cache_needs_no_model_that_caches_by_itself() {
+fn explicit_cache_works_without_implicit_caching() {
     for (mode, hits) in [("warm", false), ("explicit", true)] {
         let scene = scene();
         scene.run(0, &["--prompt-sizes", "long", "--cache-modes", mode, "--set", "simulator.implicit_cache=false"]);
@@ -68,7 +68,7 @@ fn an_explicit_cache_needs_no_model_that_caches_by_itself() {
 }
 
 #[test]
-fn a_prompt_too_short_for_the_cache_is_no_warm_sample() {
+fn prompt_too_short_for_the_cache_is_a_warm_miss() {
     let scene = scene();
     let output = scene.run(0, &["--cache-modes", "warm"]);
     let row = &scene.rows()[0];
@@ -80,7 +80,7 @@ fn a_prompt_too_short_for_the_cache_is_no_warm_sample() {
 }
 
 #[test]
-fn what_another_tier_served_leaves_the_statistics() {
+fn requests_served_by_another_tier_are_excluded() {
     let scene = scene();
     let substituted = ["--set", "simulator.flex_as_default=0.2", "--set", "simulator.flex_factor=5.0"];
     scene.run(0, &[&["--service-tiers", "flex", "--include-ramp", "--test-duration", "2s"], &substituted[..]].concat());

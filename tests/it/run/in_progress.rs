@@ -10,7 +10,7 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-fn a_report_of_a_run_in_progress_is_labelled_running() {
+fn report_of_a_run_in_progress_is_labelled_running() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--test-duration", "60s", "--user-counts", "1,2"]);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -64,7 +64,7 @@ fn a_simulator_at_a_url_is_labelled_as_one() {
 
 /// Of few requests, what a process needs once looks like idle time of its users.
 #[test]
-fn a_machine_is_not_called_too_slow_for_two_users_and_twelve_requests() {
+fn small_cell_is_not_invalid_for_lack_of_cpu_samples() {
     let scene = Scene::new().plan(SHORT);
     let output = scene.run(0, &["--user-counts", "2", "--requests", "12"]);
     let printed = String::from_utf8(output.stdout).unwrap();

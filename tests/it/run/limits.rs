@@ -6,7 +6,7 @@ const PRO: [&str; 8] =
     ["--model-id", "amazon.nova-pro-v1:0", "--user-counts", "2,3", "--requests", "20", "--test-duration", "10m"];
 
 #[test]
-fn a_budget_of_requests_is_kept_and_a_larger_one_goes_on() {
+fn request_budget_is_enforced_and_a_larger_one_resumes() {
     let scene = Scene::new().plan(SHORT);
     let output = scene.run(3, &[&PRO[..], &["--max-requests", "30", "--order", "matrix"]].concat());
     assert_eq!(scene.records().len(), 30, "exactly");
@@ -26,7 +26,7 @@ fn a_budget_of_requests_is_kept_and_a_larger_one_goes_on() {
 }
 
 #[test]
-fn a_budget_of_money_is_not_overshot() {
+fn cost_budget_is_never_exceeded() {
     let scene = Scene::new().plan(SHORT);
     // A request costs some 0.00006 USD: 16 tokens out at 3.20 a million, a few in.
     scene.run(3, &[&PRO[..], &["--max-cost", "0.001"]].concat());
@@ -36,7 +36,7 @@ fn a_budget_of_money_is_not_overshot() {
 }
 
 #[test]
-fn a_cell_in_which_nearly_all_fails_is_given_up() {
+fn cell_with_mostly_failures_is_aborted() {
     let faults = "[simulator.faults]\nservice_unavailable = 1.0\n[abort]\nrequests = 10\nwithin = \"100ms\"\n";
     let scene = Scene::new().plan(&format!("{SHORT}\n{faults}"));
     let long = ["--test-duration", "10m", "--user-counts", "2,3"];
@@ -53,7 +53,7 @@ fn a_cell_in_which_nearly_all_fails_is_given_up() {
 }
 
 #[test]
-fn a_larger_budget_is_needed_before_an_attempt_is_given_up() {
+fn attempt_is_kept_until_the_budget_is_raised() {
     let scene = Scene::new().plan(SHORT);
     let load = ["--user-counts", "2", "--requests", "40", "--test-duration", "10m"];
     let small = [&load[..], &["--max-requests", "15"]].concat();
@@ -66,7 +66,7 @@ fn a_larger_budget_is_needed_before_an_attempt_is_given_up() {
 }
 
 #[test]
-fn a_budget_of_money_asks_for_the_price_of_every_cell() {
+fn cost_budget_requires_a_price_for_every_cell() {
     let zip = "[[matrix.zip]]\nmodel_ids = [\"amazon.nova-pro-v1:0\", \"no.price-v1:0\"]\nmax_tokens = [8, 16]\n";
     let add = "[[matrix.add]]\nmodel_id = \"no.price-v1:0\"\nregion_prefix = \"us\"\nservice_tier = \"default\"\n\
         prompt_size = \"small\"\nusers = 1\n";

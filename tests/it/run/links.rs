@@ -26,7 +26,7 @@ fn assert_untouched(scene: &Scene) {
 }
 
 #[test]
-fn links_where_a_report_writes_are_not_followed() {
+fn links_at_report_paths_are_not_followed() {
     let scene = run_and_victim();
     // Earlier versions wrote to this name and renamed it.
     for name in ["report.html.part", "manifest.json.part", "charts/timeline.svg.part"] {
@@ -52,7 +52,7 @@ fn links_where_a_report_writes_are_not_followed() {
 }
 
 #[test]
-fn a_journal_or_manifest_that_is_a_link_is_refused() {
+fn linked_journal_or_manifest_is_refused() {
     let scene = run_and_victim();
     for name in ["token_data.jsonl", "manifest.json"] {
         let (original, aside) = (scene.path("results").join(name), scene.path("own").join(name));
@@ -109,7 +109,7 @@ pub(crate) fn readable_by_others(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_the_user_names_follows_the_umask_and_nothing_else_does() {
+fn only_files_named_by_the_user_follow_the_umask() {
     let scene = Scene::new().plan(SHORT);
     fs::write(scene.path("ordinary"), "").unwrap();
     let mode = |name: &str| fs::metadata(scene.path(name)).unwrap().permissions().mode();

@@ -7,7 +7,7 @@ fn number(text: &str) -> f64 {
 }
 
 #[test]
-fn an_open_loop_starts_when_it_said_it_would() {
+fn open_loop_starts_at_its_intended_times() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--arrival-rates", "20", "--test-duration", "2s"]);
     let records = scene.records();
@@ -48,7 +48,7 @@ fn poisson_arrivals_repeat_with_the_seed() {
 }
 
 #[test]
-fn starts_beyond_the_cap_are_dropped_and_counted() {
+fn starts_above_max_in_flight_are_dropped_and_counted() {
     let slow = SHORT.replace("ttft = \"20ms\"", "ttft = \"3s\"");
     let scene = Scene::new().plan(&slow);
     scene.run(0, &["--arrival-rates", "50", "--max-in-flight", "5", "--test-duration", "2s"]);
@@ -62,7 +62,7 @@ fn starts_beyond_the_cap_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_rate_that_no_machine_reaches_ends_with_its_cell() {
+fn unreachable_rate_ends_with_its_cell() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--arrival-rates", "1e6", "--max-in-flight", "5"]);
     let started = scene.records().len() as u64;
@@ -73,7 +73,7 @@ fn a_rate_that_no_machine_reaches_ends_with_its_cell() {
 
 #[cfg(unix)]
 #[test]
-fn starts_that_are_overdue_at_the_end_of_a_cell_are_dropped_and_counted() {
+fn overdue_starts_at_the_end_are_dropped_and_counted() {
     use super::scene::{signal, wait_for_lines};
     let scene = Scene::new().plan(SHORT);
     let load = ["--arrival-rates", "50", "--test-duration", "2s"];
@@ -95,7 +95,7 @@ fn freezing() -> String {
 }
 
 #[test]
-fn an_open_loop_shows_a_frozen_server() {
+fn open_loop_measures_a_frozen_server() {
     let scene = Scene::new().plan(&freezing());
     scene.run(0, &["--arrival-rates", "50", "--test-duration", "6s"]);
     let records = scene.records();
@@ -111,7 +111,7 @@ fn an_open_loop_shows_a_frozen_server() {
 }
 
 #[test]
-fn a_closed_loop_says_what_it_cannot_see() {
+fn closed_loop_warns_of_coordinated_omission() {
     let scene = Scene::new().plan(&freezing());
     scene.run(0, &["--user-counts", "5", "--test-duration", "6s"]);
     let row = &scene.rows()[0];
@@ -124,7 +124,7 @@ fn a_closed_loop_says_what_it_cannot_see() {
 }
 
 #[test]
-fn a_cell_ends_after_so_many_requests() {
+fn cell_ends_after_the_number_of_requests() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--requests", "17", "--user-counts", "4", "--test-duration", "10m"]);
     assert_eq!(scene.records().len(), 17);
@@ -134,7 +134,7 @@ fn a_cell_ends_after_so_many_requests() {
 }
 
 #[test]
-fn a_cell_goes_on_until_it_has_its_samples() {
+fn cell_is_extended_until_it_has_its_samples() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--min-samples", "p99", "--test-duration", "1s", "--max-duration", "10m"]);
     let row = &scene.rows()[0];
@@ -159,7 +159,7 @@ stages = [{ rate = 10, for = "1s" }, { rate = 30, over = "1s" }]
 "#;
 
 #[test]
-fn every_stage_of_a_profile_is_summarised_on_its_own() {
+fn each_stage_of_a_profile_is_summarised() {
     let plan = SHORT.replace("user_counts = [3]", "profiles = [\"spike\", \"waves\"]");
     let scene = Scene::new().plan(&format!("{plan}{PROFILES}"));
     scene.run(0, &[]);
@@ -197,7 +197,7 @@ fn every_stage_of_a_profile_is_summarised_on_its_own() {
 }
 
 #[test]
-fn a_report_is_rendered_again_byte_for_byte() {
+fn repeated_report_is_byte_identical() {
     let plan = SHORT.replace("user_counts = [3]", "profiles = [\"waves\"]\napis = [\"converse-stream\"]");
     let scene = Scene::new().plan(&format!("{plan}{PROFILES}"));
     scene.run(0, &["--percentiles", "90,99.5"]);
@@ -211,7 +211,7 @@ fn a_report_is_rendered_again_byte_for_byte() {
 }
 
 #[test]
-fn a_later_layer_takes_the_place_of_a_rival() {
+fn later_layer_replaces_a_mutually_exclusive_key() {
     let plan = SHORT.replace("user_counts = [3]", "arrival_rates = [5]");
     let scene = Scene::new().plan(&plan);
     let ids = |arguments: &[&str], variables: &[(&str, &str)]| {

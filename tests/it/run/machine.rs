@@ -14,7 +14,7 @@ fn said(output: &std::process::Output) -> String {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_ends_the_run_at_once_and_says_so() {
+fn full_disk_ends_the_run_with_an_error() {
     let scene = Scene::new().plan(SHORT);
     // A file that may grow no further stands for a disk that is full.
     let run = scene.run_command(&["--test-duration", "10m"]);
@@ -29,7 +29,7 @@ fn a_full_disk_ends_the_run_at_once_and_says_so() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_simulator_whose_truth_cannot_be_written_ends() {
+fn simulator_with_an_unwritable_truth_file_ends() {
     let scene = Scene::new().plan(SHORT);
     // Every write to this device answers that there is no space left.
     let mut command = scene.command(&["simulate", "--port", "0", "--truth", "/dev/full"]);
@@ -45,7 +45,7 @@ fn a_simulator_whose_truth_cannot_be_written_ends() {
 }
 
 #[test]
-fn a_directory_that_is_removed_under_the_run_is_said() {
+fn removed_results_directory_is_reported() {
     let scene = Scene::new().plan(SHORT);
     let running = scene.run_command(&["--test-duration", "10m"]).stderr(Stdio::piped()).spawn();
     let running = running.unwrap();
@@ -59,7 +59,7 @@ fn a_directory_that_is_removed_under_the_run_is_said() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_written_stops_before_anything_is_sent() {
+fn unwritable_journal_is_reported_before_any_request() {
     let scene = Scene::new().plan(SHORT);
     fs::create_dir_all(scene.path("results/token_data.jsonl")).unwrap();
     let output = scene.run(2, &[]);
@@ -70,7 +70,7 @@ fn a_journal_that_cannot_be_written_stops_before_anything_is_sent() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_clock_that_is_set_back_moves_no_record() {
+fn clock_set_back_does_not_change_records() {
     let known = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
     let library =
         known.iter().map(|dir| format!("{dir}/faketime/libfaketime.so.1")).find(|path| fs::exists(path).unwrap());
@@ -129,7 +129,7 @@ echo "{\"Version\":1,\"AccessKeyId\":\"AKIDAKIDAKID\",\"SecretAccessKey\":\"the-
 
 #[cfg(target_os = "linux")]
 #[test]
-fn credentials_are_renewed_while_the_run_goes_on() {
+fn credentials_are_renewed_during_a_run() {
     let (port, heard) = super::wire::listen();
     let scene = Scene::new().plan(SHORT);
     let config = helper(&scene, HAND_OUT);
@@ -144,7 +144,7 @@ fn credentials_are_renewed_while_the_run_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_run_starts_once_everything_before_its_first_request_is_done() {
+fn run_starts_after_credentials_are_available() {
     let (port, _heard) = super::wire::listen();
     let scene = Scene::new().plan(SHORT);
     // Like a person at a prompt, the helper takes its time before anything can be sent.
@@ -161,7 +161,7 @@ fn a_run_starts_once_everything_before_its_first_request_is_done() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn credentials_that_are_gone_end_the_run_which_can_be_resumed() {
+fn lost_credentials_end_the_run_which_can_be_resumed() {
     let (port, heard) = super::wire::listen();
     let scene = Scene::new().plan(SHORT);
     let config = helper(&scene, &format!("if [ -e gone ]; then echo 'session expired' >&2; exit 1; fi\n{HAND_OUT}"));
@@ -239,7 +239,7 @@ fn timer(port: u16) -> Option<(String, u64)> {
 /// A peer that vanishes says nothing: without probes it would be noticed by the request's timeout, after 14 minutes.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_connection_on_which_nothing_happens_is_probed_after_a_minute() {
+fn idle_connection_is_probed_after_a_minute() {
     let (url, _answers, arrived) = holding();
     let port = url.rsplit(':').next().unwrap().parse().unwrap();
     let scene = Scene::new().plan(SHORT);
@@ -261,7 +261,7 @@ fn a_connection_on_which_nothing_happens_is_probed_after_a_minute() {
 /// What a CI does: a polite word, and a kill ten seconds later. Whatever had ended by then is on the disk.
 #[cfg(unix)]
 #[test]
-fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
+fn sigkill_after_sigterm_loses_no_ended_request() {
     let (url, answers, arrived) = holding();
     let scene = Scene::new().plan(SHORT);
     let more = ["--endpoint-url", &url, "--user-counts", "20", "--test-duration", "10m", "--drain", "10m"];
@@ -283,7 +283,7 @@ fn a_kill_after_a_polite_word_loses_nothing_that_had_ended() {
 
 #[cfg(unix)]
 #[test]
-fn a_polite_word_when_nothing_is_left_cuts_nothing_short() {
+fn sigterm_during_the_last_requests_lets_them_end() {
     let (url, answers, arrived) = holding();
     let scene = Scene::new().plan(SHORT);
     let more = ["--endpoint-url", &url, "--requests", "3", "--test-duration", "10m", "--drain", "10m"];
@@ -301,7 +301,7 @@ fn a_polite_word_when_nothing_is_left_cuts_nothing_short() {
 }
 
 #[test]
-fn text_is_recorded_only_where_it_is_asked_for_and_files_are_their_owners() {
+fn text_is_recorded_only_on_request_and_files_are_private() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--requests", "5"]);
     let has_text =

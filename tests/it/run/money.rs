@@ -93,7 +93,7 @@ fn costs_are_those_of_the_journal_and_the_price_file() {
 }
 
 #[test]
-fn caches_have_prices_of_their_own_and_priming_is_paid_for() {
+fn cache_tokens_have_their_own_prices_and_priming_is_counted() {
     let scene = scene();
     let sonnet = "anthropic.claude-sonnet-4-5-20250929-v1:0";
     scene.run(0, &["--model-id", sonnet, "--prompt-sizes", "long", "--cache-modes", "warm"]);
@@ -115,7 +115,7 @@ fn caches_have_prices_of_their_own_and_priming_is_paid_for() {
 }
 
 #[test]
-fn a_plan_may_know_other_prices_and_reports_keep_those_of_the_run() {
+fn plan_prices_override_and_reports_keep_prices_of_the_run() {
     let rows =
         "[[prices.rows]]\nmodel_id = \"test.model-v1:0\"\ninput = 1000.0\noutput = 2000.0\nsource = \"our contract\"\n";
     let scene = Scene::new().plan(&format!("{SHORT}\n{rows}"));

@@ -29,7 +29,7 @@ fn with_profiles<'c>(scene: &Scene, command: &'c mut Command) -> &'c mut Command
 }
 
 #[test]
-fn a_profile_that_does_not_exist_is_named_with_those_that_do() {
+fn missing_profile_is_reported_with_existing_profiles() {
     let scene = Scene::new().plan(SHORT);
     let mut by_variable = scene.run_command(&["--endpoint-url", "aws"]);
     with_profiles(&scene, &mut by_variable).env("AWS_PROFILE", "stagign");
@@ -56,7 +56,7 @@ fn a_profile_that_does_not_exist_is_named_with_those_that_do() {
 }
 
 #[test]
-fn without_credentials_the_text_of_the_sdk_is_shown_on_request_only() {
+fn sdk_text_about_missing_credentials_is_shown_with_verbose_only() {
     let scene = Scene::new().plan(SHORT);
     let run = |more: &[&str]| {
         stderr(
@@ -70,7 +70,7 @@ fn without_credentials_the_text_of_the_sdk_is_shown_on_request_only() {
 }
 
 #[test]
-fn certificates_of_a_file_are_trusted() {
+fn certificates_of_a_ca_bundle_are_trusted() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for source in ["AWS_CA_BUNDLE", "ca_bundle"] {
         let scene = Scene::new().plan(SHORT);
@@ -101,7 +101,7 @@ fn certificates_of_a_file_are_trusted() {
 }
 
 #[test]
-fn certificates_that_cannot_be_read_are_reported_before_the_run() {
+fn unreadable_certificates_are_reported_before_the_run() {
     let scene = Scene::new().plan(SHORT);
     std::fs::write(scene.path("empty.pem"), "not a certificate\n").unwrap();
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -165,7 +165,7 @@ fn fips_and_dual_stack_are_refused_with_an_endpoint_url() {
 }
 
 #[test]
-fn a_redirect_is_shown_and_not_followed() {
+fn redirect_is_reported_but_not_followed() {
     let (elsewhere, heard) = listen();
     let long = "x".repeat(3_000);
     let address = serve(move |_, _| {
@@ -190,7 +190,7 @@ fn a_redirect_is_shown_and_not_followed() {
 }
 
 #[test]
-fn a_login_for_a_proxy_is_sent_over_plain_http_too() {
+fn proxy_credentials_are_sent_over_plain_http_too() {
     // "jane:s3cret p@ss", and a login without a password.
     for (variable, login, expected) in [
         ("HTTP_PROXY", "jane:s3cret%20p%40ss@", Some("proxy-authorization: basic amfuztpzm2nyzxqgcebzcw==")),

@@ -12,7 +12,7 @@ fn served(scene: &Scene, file: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_request_that_was_served_is_recorded_once() {
+fn each_served_request_is_recorded_once() {
     let scene = Scene::new().plan(SHORT);
     let server = Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]);
     scene.run(0, &["--endpoint-url", &server.url, "--user-counts", "2,5"]);
@@ -30,7 +30,7 @@ fn every_request_that_was_served_is_recorded_once() {
 }
 
 #[test]
-fn counts_of_a_cell_add_up_whatever_the_ends_were() {
+fn counts_of_a_cell_add_up_with_each_outcome() {
     let faults = r"
 [simulator.faults]
 throttling = 0.2
@@ -47,7 +47,7 @@ internal_server = 0.2
 }
 
 #[test]
-fn every_start_of_an_open_loop_is_recorded_or_dropped() {
+fn each_start_of_an_open_loop_is_recorded_or_dropped() {
     let faults = r"
 [simulator.faults]
 throttling = 0.1
@@ -101,7 +101,7 @@ fn an_interrupted_run_drains_reports_and_exits_with_130() {
 }
 
 #[test]
-fn what_the_drain_cuts_off_is_censored_and_counted() {
+fn requests_unfinished_after_the_drain_are_censored() {
     let stalled = r"
 [simulator.faults]
 stall = 1.0
@@ -118,7 +118,7 @@ stall = 1.0
 }
 
 #[test]
-fn a_killed_run_leaves_records_that_can_be_reported() {
+fn records_of_a_killed_run_can_be_reported() {
     let scene = Scene::new().plan(SHORT);
     let mut process = scene.run_command(&["--test-duration", "10m"]).spawn().unwrap();
     wait_for_lines(&scene.path("results/token_data.jsonl"), 20);
@@ -135,7 +135,7 @@ fn a_killed_run_leaves_records_that_can_be_reported() {
 }
 
 #[test]
-fn a_second_interruption_gives_up_what_is_in_flight_and_still_reports() {
+fn second_interrupt_abandons_requests_in_flight_and_reports() {
     let stalled = "\n[simulator.faults]\nstall = 0.3\n";
     let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
     let mut process =
@@ -152,7 +152,7 @@ fn a_second_interruption_gives_up_what_is_in_flight_and_still_reports() {
 }
 
 #[test]
-fn nothing_is_retried_behind_the_timer() {
+fn failed_requests_are_not_retried_unmeasured() {
     let throttled = "\n[simulator.faults]\nthrottling = 0.5\n";
     let scene = Scene::new().plan(&format!("{SHORT}{throttled}"));
     let server = Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv"]);

@@ -65,7 +65,7 @@ fn outputs(kinds: &[&str]) -> Vec<String> {
 const KINDS: [&str; 6] = ["junit", "markdown", "json", "html", "benchmark", "emf"];
 
 #[test]
-fn a_run_leaves_what_was_asked_for_and_readers_take_it() {
+fn outputs_of_a_run_are_valid() {
     // A busy machine makes a cell INVALID, and its bounds inconclusive: that fails too.
     let plan = format!(
         "{SHORT}\n[[slo]]\nname = \"gate\"\np50 = \"1ms\"\nfailure_rate = \"50%\"\np99 = \"60s\"\n\
@@ -100,7 +100,7 @@ fn a_run_leaves_what_was_asked_for_and_readers_take_it() {
 }
 
 #[test]
-fn a_comparison_leaves_what_was_asked_for_and_readers_take_it() {
+fn outputs_of_a_comparison_are_valid() {
     let scene = mould();
     baseline(&scene);
     session(&scene, "slow", 24 * 9, slow_flex(2, 1.15));
@@ -139,7 +139,7 @@ jsonschema.Draft7Validator(schema).validate(json.load(open(os.path.join(sys.argv
 }
 
 #[test]
-fn a_bad_path_costs_nothing() {
+fn invalid_output_path_is_refused_before_the_run() {
     let scene = Scene::new().plan(SHORT);
     std::fs::write(scene.path("file"), "").unwrap();
     let said = |arguments: &[&str]| shown(&scene.path(""), &scene.run_command(arguments).output().unwrap());

@@ -19,7 +19,7 @@ fn contents(scene: &Scene, dir: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_run_into_the_working_directory_replaces_no_file_of_the_user() {
+fn run_into_the_working_directory_replaces_no_foreign_file() {
     let scene = Scene::new().plan(SHORT);
     for name in ["report.html", "summary.md", "notes.txt"] {
         fs::write(scene.path(name), "mine").unwrap();
@@ -37,7 +37,7 @@ fn a_run_into_the_working_directory_replaces_no_file_of_the_user() {
 }
 
 #[test]
-fn files_beside_the_results_do_no_harm_and_survive_an_overwrite() {
+fn foreign_files_in_the_results_directory_survive_an_overwrite() {
     let scene = Scene::new().plan(SHORT);
     let theirs = [
         ".DS_Store",
@@ -73,7 +73,7 @@ fn files_beside_the_results_do_no_harm_and_survive_an_overwrite() {
 }
 
 #[test]
-fn a_report_replaces_only_what_a_report_wrote() {
+fn report_replaces_only_files_of_a_report() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &[&FEW[..], &["--no-report"]].concat());
     for (dir, arguments) in
@@ -105,7 +105,7 @@ fn a_report_replaces_only_what_a_report_wrote() {
 }
 
 #[test]
-fn nothing_is_erased_for_a_run_that_cannot_start() {
+fn run_that_cannot_start_deletes_nothing() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &FEW);
     let before = contents(&scene, "results");
@@ -123,7 +123,7 @@ fn nothing_is_erased_for_a_run_that_cannot_start() {
 }
 
 #[test]
-fn a_cell_id_that_leads_elsewhere_is_refused() {
+fn cell_id_with_a_path_is_refused() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &[&FEW[..], &["--no-report"]].concat());
     let evil = "x/../../../../evil";
@@ -149,7 +149,7 @@ fn a_cell_id_that_leads_elsewhere_is_refused() {
 }
 
 #[test]
-fn a_name_of_any_length_makes_files() {
+fn names_of_any_length_give_valid_file_names() {
     let long = "n".repeat(215);
     let scene = Scene::new().plan(SHORT);
     let prompts = serde_json::json!({ long.as_str(): { "text": "Say hello." }, "Small": { "text": "a" }, "small": { "text": "b" } });
@@ -170,7 +170,7 @@ fn a_name_of_any_length_makes_files() {
 }
 
 #[test]
-fn two_cells_never_have_the_same_files() {
+fn file_names_of_cells_are_unique() {
     let scene = Scene::new().plan(SHORT);
     let ambiguous = ["--region-prefixes", "us,us_x", "--service-tiers", "default,x_default", "--set"];
     let allowed = "run.allow_unknown=[\"us_x\", \"x_default\"]";

@@ -17,7 +17,7 @@ const TIERS: [&str; 3] = ["--preflight", "--service-tiers", "default,flex"];
 const NO_FLEX: [&str; 2] = ["--set", "simulator.refused_tiers=[\"flex\"]"];
 
 #[test]
-fn a_refused_tier_is_left_out_and_the_run_goes_on() {
+fn refused_tier_is_skipped_and_the_others_run() {
     let scene = Scene::new().plan(SHORT);
     // A tier that the user set and the service refuses is a failure of the run.
     let output = scene.run(3, &[&TIERS[..], &NO_FLEX[..], &["--requests", "10", "--user-counts", "2,3"]].concat());
@@ -47,7 +47,7 @@ fn a_refused_tier_is_left_out_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_refused_tier_of_the_built_in_defaults_is_reported_and_is_no_failure() {
+fn refused_default_tier_is_reported_without_failure() {
     let scene = Scene::new().plan(&SHORT.replace("service_tiers = [\"default\"]\n", ""));
     let output = scene.run(0, &[&["--preflight", "--requests", "2"], &NO_FLEX[..]].concat());
     assert!(said(&output).contains("its cell is excluded: ValidationException"), "{}", said(&output));
@@ -60,7 +60,7 @@ fn a_refused_tier_of_the_built_in_defaults_is_reported_and_is_no_failure() {
 }
 
 #[test]
-fn nothing_runs_where_nobody_is_left_or_the_plan_says_stop() {
+fn nothing_runs_without_a_supported_cell_or_with_on_unsupported_stop() {
     let scene = Scene::new().plan(SHORT);
     let stop = ["--on-unsupported", "stop"];
     scene.run(4, &[&TIERS[..], &NO_FLEX[..], &stop[..]].concat());
@@ -80,7 +80,7 @@ fn nothing_runs_where_nobody_is_left_or_the_plan_says_stop() {
 }
 
 #[test]
-fn no_access_is_said_at_once_and_a_busy_service_changes_nothing() {
+fn missing_access_is_reported_at_once_and_throttling_is_ignored() {
     let scene = Scene::new().plan(SHORT);
     let models = ["--preflight", "--model-id", "test.model-v1:0,test.other-v1:0", "--requests", "5"];
     let denied = ["--set", "simulator.denied_models=[\"us.test.other-v1:0\"]"];
@@ -98,7 +98,7 @@ fn no_access_is_said_at_once_and_a_busy_service_changes_nothing() {
 }
 
 #[test]
-fn it_asks_as_the_cells_do_and_for_their_money() {
+fn probes_use_the_settings_and_the_budget_of_cells() {
     let scene = Scene::new().plan(SHORT);
     let truth = scene.path("truth.csv");
     let server = Simulate::start(&scene, &["--truth", truth.to_str().unwrap()]);
@@ -114,7 +114,7 @@ fn it_asks_as_the_cells_do_and_for_their_money() {
 }
 
 #[test]
-fn a_plan_can_be_asked_whether_it_can_run() {
+fn preflight_only_checks_whether_a_plan_can_run() {
     let scene = Scene::new().plan(SHORT);
     let run = |code: i32, more: &[&str]| {
         let said = [&["run", "plan.toml", "--preflight-only"], more].concat();
@@ -132,7 +132,7 @@ fn a_plan_can_be_asked_whether_it_can_run() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_it_too() {
+fn interrupt_ends_the_preflight() {
     // Takes a request and never answers it.
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());

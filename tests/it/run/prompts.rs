@@ -53,7 +53,7 @@ fn user(text: &str) -> Value {
 }
 
 #[test]
-fn each_form_of_a_prompt_is_sent_as_it_says() {
+fn each_form_of_a_prompt_is_sent_as_documented() {
     let scene = scene();
     let body = |size: &str| bodies(&scene, size, &[]).swap_remove(0);
     let told = body("told");
@@ -73,7 +73,7 @@ fn each_form_of_a_prompt_is_sent_as_it_says() {
 }
 
 #[test]
-fn fields_of_a_request_are_sent_exactly_and_by_both_operations() {
+fn request_fields_are_sent_unchanged_by_both_operations() {
     let plan = SHORT.replace(
         "[simulator]",
         r#"system = "Be kind."
@@ -148,7 +148,7 @@ deep = [{ a = 1.5, b = [true, { c = "d" }] }, -3, 18446744073.5]
 }
 
 #[test]
-fn explicit_caching_below_the_models_minimum_is_warned_of() {
+fn explicit_caching_below_the_minimum_causes_a_warning() {
     let scene = scene();
     let said = |size: &str, model: &str| {
         let more = ["show", "plan.toml", "--prompt-sizes", size, "--model-id", model, "--cache-modes", "warm,explicit"];
@@ -166,7 +166,7 @@ fn explicit_caching_below_the_models_minimum_is_warned_of() {
 }
 
 #[test]
-fn a_data_set_is_asked_in_one_order_by_every_cell() {
+fn data_set_has_the_same_order_in_every_cell() {
     let scene = scene();
     let mut orders = Vec::new();
     for users in ["1", "3"] {
@@ -193,7 +193,7 @@ fn a_data_set_is_asked_in_one_order_by_every_cell() {
 }
 
 #[test]
-fn a_mix_draws_by_weight_and_the_records_say_what() {
+fn mix_draws_by_weight_and_records_name_the_prompt() {
     let scene = scene();
     let plan = SHORT.replace("\"small\"", "\"chat\", \"asked_here\"")
         + "[[mix]]\nname = \"chat\"\nsizes = { small = 7, told = 3 }\n\
@@ -216,7 +216,7 @@ fn a_mix_draws_by_weight_and_the_records_say_what() {
 }
 
 #[test]
-fn cache_modes_keep_their_meaning_with_every_form() {
+fn cache_modes_work_with_each_form_of_a_prompt() {
     let scene = scene();
     for (size, system, last) in [("told", Some("You are a clerk."), "Who are you?"), ("talk", None, "Three?")] {
         let cold = bodies(&scene, size, &["--cache-modes", "cold"]);
@@ -256,7 +256,7 @@ fn cache_modes_keep_their_meaning_with_every_form() {
 }
 
 #[test]
-fn warm_cells_of_a_mix_miss_nothing_once_they_are_primed() {
+fn primed_cells_of_a_mix_have_no_cache_misses() {
     let scene = scene();
     let plan = SHORT.replace("[\"small\"]", "[\"chat\"]\ncache_modes = [\"warm\"]")
         + "[[mix]]\nname = \"chat\"\nsizes = { made = 1, more = 1 }\n";
@@ -272,7 +272,7 @@ fn warm_cells_of_a_mix_miss_nothing_once_they_are_primed() {
 }
 
 #[test]
-fn shares_of_replies_are_in_the_files_and_warned_of_where_they_mislead() {
+fn shares_of_cut_and_reasoning_replies_are_reported() {
     let scene = Scene::new().plan(SHORT);
     let more = |model: &[&str]| {
         let all = ["--api", "converse-stream", "--overwrite", "--user-counts", "8", "--think-time", "0s"];
@@ -344,7 +344,7 @@ fn all_output_states_how_many_distinct_prompts_were_sent_and_how_often() {
 }
 
 #[test]
-fn a_data_set_that_does_not_repeat_and_prompts_that_are_made_distinct_are_not_warned_of() {
+fn distinct_prompts_cause_no_warning_of_repetition() {
     let scene = three_prompts();
     for (more, uses) in [
         (&["--requests", "2"][..], "2 distinct prompts, each sent once"),

@@ -89,7 +89,7 @@ fn summary(scene: &Scene) -> Value {
 }
 
 #[test]
-fn blocked_replies_are_successes_outside_the_latencies() {
+fn blocked_replies_are_successes_excluded_from_latencies() {
     const REASONS: [&str; 4] = ["guardrail_intervened", "content_filtered", "refusal", "malformed_tool_use"];
     for api in ["converse", "converse-stream"] {
         let url = serve(move |number, _| match number % 8 {
@@ -137,7 +137,7 @@ fn blocked_replies_are_successes_outside_the_latencies() {
 }
 
 #[test]
-fn a_cell_of_blocked_replies_passes_no_threshold_on_latency() {
+fn cell_with_only_blocked_replies_passes_no_latency_threshold() {
     let url = serve(|_, _| reply("converse", "blocked", "guardrail_intervened", WELL));
     let plan = format!("{SHORT}\n[[slo]]\np50 = \"1m\"\n");
     let scene = run(&plan, 0, &url, &["--requests", "60"]);
@@ -146,7 +146,7 @@ fn a_cell_of_blocked_replies_passes_no_threshold_on_latency() {
 }
 
 #[test]
-fn figures_that_are_not_reported_are_absent_and_not_zero() {
+fn unreported_figures_are_absent_instead_of_zero() {
     for api in ["converse", "converse-stream"] {
         for members in ["", r#""usage":{},"metrics":{}"#, r#""usage":null"#] {
             let url = serve(move |_, _| reply(api, "\\\"usage\\\":{\\\"inputTokens\\\":1}", "end_turn", members));
@@ -200,7 +200,7 @@ fn implausible_figures_are_dropped_and_counted() {
 }
 
 #[test]
-fn faults_of_the_service_and_throttles_are_found_behind_another_status() {
+fn service_faults_and_throttling_are_recognised_with_any_status() {
     let cases = [
         (refusal(400, "ValidationException", "Internal server error"), "InternalServerException", "failed", "finished"),
         (
@@ -225,7 +225,7 @@ fn faults_of_the_service_and_throttles_are_found_behind_another_status() {
 }
 
 #[test]
-fn a_connection_that_closes_as_a_request_is_sent_has_a_class_of_its_own() {
+fn keep_alive_race_has_its_own_class() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -251,7 +251,7 @@ fn a_connection_that_closes_as_a_request_is_sent_has_a_class_of_its_own() {
 }
 
 #[test]
-fn a_daily_quota_leaves_out_the_other_cells_of_its_model() {
+fn daily_quota_skips_the_other_cells_of_its_model() {
     let is_tomorrow = Arc::new(AtomicBool::new(false));
     let tomorrow = Arc::clone(&is_tomorrow);
     let url = serve(move |_, head| {

@@ -61,7 +61,7 @@ fn file_names(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_moment_is_made_whole() {
+fn run_killed_at_any_time_is_completed_by_resume() {
     let undisturbed = scene();
     undisturbed.run(0, &CELLS);
     assert_whole(&undisturbed, "undisturbed");
@@ -94,7 +94,7 @@ fn a_run_that_is_killed_at_any_moment_is_made_whole() {
 }
 
 #[test]
-fn a_run_that_was_interrupted_goes_on_where_it_was() {
+fn interrupted_run_resumes_at_its_next_cell() {
     let scene = scene();
     let long = ["--test-duration", "2s", "--user-counts", "2", "--service-tiers", "default,priority,flex"];
     let mut run = scene.run_command(&long).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -137,7 +137,7 @@ fn a_run_that_was_interrupted_goes_on_where_it_was() {
 }
 
 #[test]
-fn only_the_same_plan_is_gone_on_with() {
+fn resume_requires_the_same_plan() {
     let scene = scene();
     scene.run(0, &CELLS);
     let records = scene.records().len();
@@ -154,7 +154,7 @@ fn only_the_same_plan_is_gone_on_with() {
 }
 
 #[test]
-fn resuming_without_a_run_is_refused_unless_a_start_is_wanted_too() {
+fn resume_without_results_is_refused_except_with_start_if_missing() {
     let scene = scene();
     for flags in [&["--resume"][..], &["--rerun", "failed"]] {
         let output = scene.run(2, &[&CELLS[..], flags].concat());
@@ -173,7 +173,7 @@ fn resuming_without_a_run_is_refused_unless_a_start_is_wanted_too() {
 }
 
 #[test]
-fn cells_that_failed_are_run_once_more() {
+fn rerun_failed_runs_failed_cells_again() {
     let refusing = "[simulator.faults]\nvalidation = 1.0\n";
     let scene = Scene::new().plan(&format!("{SHORT}\n{refusing}"));
     scene.run(3, &CELLS);
@@ -190,7 +190,7 @@ fn cells_that_failed_are_run_once_more() {
 }
 
 #[test]
-fn what_a_power_cut_left_out_of_a_cell_is_asked_again() {
+fn records_lost_in_a_power_cut_are_measured_again() {
     let scene = scene();
     scene.run(0, &CELLS);
     let journal = scene.path("results/token_data.jsonl");

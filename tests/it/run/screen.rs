@@ -9,7 +9,7 @@ fn stderr(scene: &Scene, more: &[&str]) -> String {
 }
 
 #[test]
-fn without_a_terminal_there_are_plain_lines_per_cell() {
+fn without_a_terminal_each_cell_is_logged_in_one_line() {
     let scene = Scene::new().plan(SHORT);
     let said = stderr(&scene, &["--user-counts", "1,2", "--test-duration", "6s", "--order", "matrix"]);
     assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
@@ -27,7 +27,7 @@ fn without_a_terminal_there_are_plain_lines_per_cell() {
 }
 
 #[test]
-fn a_quiet_run_says_nothing_and_prints_what_it_found() {
+fn quiet_run_prints_only_results() {
     let scene = Scene::new().plan(SHORT);
     let output = scene.run(0, &["--quiet"]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -35,7 +35,7 @@ fn a_quiet_run_says_nothing_and_prints_what_it_found() {
 }
 
 #[test]
-fn colours_are_where_they_are_wanted() {
+fn colours_follow_the_options_and_the_terminal() {
     let scene = Scene::new().plan(SHORT);
     let stdout = |arguments: &[&str], no_color: &str| {
         let mut command = scene.command(arguments);

@@ -145,7 +145,7 @@ fn with_credentials(command: &mut Command) -> &mut Command {
 }
 
 #[test]
-fn no_secret_that_a_server_repeats_leaves_the_program() {
+fn secrets_repeated_by_a_server_are_masked() {
     let answers = answers();
     let requests = answers.len().to_string();
     let count = answers.len();
@@ -187,7 +187,7 @@ fn no_secret_that_a_server_repeats_leaves_the_program() {
 
 #[test]
 #[cfg(unix)]
-fn credentials_that_are_renewed_during_a_run_are_masked_too() {
+fn renewed_credentials_are_masked_too() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let known = Arc::clone(&seen);
     let address = serve(move |head, _| {
@@ -221,7 +221,7 @@ printf '{"Version":1,"AccessKeyId":"ROTATED%d","SecretAccessKey":"rotated-secret
 }
 
 #[test]
-fn an_exchange_and_the_tools_own_errors_show_no_secret() {
+fn exchange_files_and_errors_contain_no_secret() {
     let address = serve(|_, _| {
         let body = format!(
             "<Error><Code>SignatureDoesNotMatch</Code><Message>{SECRET_KEY} {TOKEN}</Message><AWSAccessKeyId>{KEY_ID}</AWSAccessKeyId></Error>"

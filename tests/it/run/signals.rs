@@ -16,7 +16,7 @@ fn below(outer: &[&str], inner: &Command) -> Command {
 }
 
 #[test]
-fn a_terminal_that_is_closed_drains_the_run_like_sigterm() {
+fn sighup_drains_the_run_like_sigterm() {
     let scene = Scene::new().plan(SHORT);
     // Also where the tests themselves run below `nohup`.
     let mut running = below(&["env", "--default-signal=HUP"], &scene.run_command(&LONG)).spawn().unwrap();
@@ -28,7 +28,7 @@ fn a_terminal_that_is_closed_drains_the_run_like_sigterm() {
 }
 
 #[test]
-fn a_run_below_nohup_outlives_its_terminal() {
+fn run_under_nohup_ignores_sighup() {
     let scene = Scene::new().plan(SHORT);
     let command = scene.run_command(&["--requests", "60", "--test-duration", "10m"]);
     let mut running = below(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""], &command).spawn().unwrap();
@@ -55,7 +55,7 @@ fn wait_for_the_end(scene: &Scene) {
 }
 
 #[test]
-fn ctrl_c_ends_a_report_at_once() {
+fn interrupt_ends_a_report_immediately() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--requests", "5", "--test-duration", "10m"]);
     let mut running = command.stdout(full(&scene)).spawn().unwrap();
@@ -66,7 +66,7 @@ fn ctrl_c_ends_a_report_at_once() {
 }
 
 #[test]
-fn a_third_ctrl_c_waits_for_nothing() {
+fn third_interrupt_ends_the_process_immediately() {
     let stalled = "\n[simulator.faults]\nstall = 0.3\n";
     let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
     let mut command = scene.run_command(&["--test-duration", "10m", "--drain", "10m"]);

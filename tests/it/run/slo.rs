@@ -47,7 +47,7 @@ fn run(scene: &Scene, more: &[&str]) {
 }
 
 #[test]
-fn what_is_met_passes_and_is_shown_with_bound_and_interval() {
+fn met_thresholds_pass_and_show_bound_and_interval() {
     let scene = Scene::new().plan(&plan(
         "p50 = \"60s\"\nfailure_rate = \"50%\"\nrequests_per_sec = { min = 1 }\ngoodput = { min = 1, e2e = \"60s\" }",
     ));
@@ -71,7 +71,7 @@ fn what_is_met_passes_and_is_shown_with_bound_and_interval() {
 }
 
 #[test]
-fn what_is_broken_fails_with_99_and_so_does_its_report() {
+fn failed_thresholds_exit_with_99_in_run_and_report() {
     let scene = Scene::new().plan(&plan("p50 = \"1ms\"\nfailure_rate = \"50%\""));
     run(&scene, &["--test-duration", "3s"]);
     let shown = calm_report(&scene, 99);
@@ -86,7 +86,7 @@ fn what_is_broken_fails_with_99_and_so_does_its_report() {
 }
 
 #[test]
-fn too_few_samples_tell_nothing_and_the_plan_says_what_that_is_worth() {
+fn too_few_samples_are_inconclusive_and_on_inconclusive_decides() {
     for (wish, code) in [("pass", 0), ("fail", 99)] {
         let scene = Scene::new().plan(&plan(&format!("p99 = \"60s\"\non_inconclusive = \"{wish}\"")));
         run(&scene, &["--requests", "20"]);
@@ -100,7 +100,7 @@ fn too_few_samples_tell_nothing_and_the_plan_says_what_that_is_worth() {
 }
 
 #[test]
-fn an_invalid_cell_is_inconclusive_whatever_its_numbers_say() {
+fn invalid_cell_is_inconclusive() {
     let scene = Scene::new().plan(&plan("p50 = \"1ms\""));
     run(&scene, &["--test-duration", "3s"]);
     calm_report(&scene, 99);
@@ -116,7 +116,7 @@ fn an_invalid_cell_is_inconclusive_whatever_its_numbers_say() {
 }
 
 #[test]
-fn a_cell_that_cannot_pass_any_more_is_ended() {
+fn cell_that_can_no_longer_pass_is_stopped() {
     let slo = "p50 = \"60s\"\nfailure_rate = \"1%\"\nabort_on_fail = true";
     let scene = Scene::new().plan(&format!("{}[simulator.faults]\ninternal_server = 0.5\n", plan(slo)));
     run(&scene, &["--test-duration", "10m", "--user-counts", "3,4", "--repetitions", "2"]);
@@ -141,7 +141,7 @@ fn a_cell_that_cannot_pass_any_more_is_ended() {
 }
 
 #[test]
-fn a_slow_cell_is_ended_by_its_percentile() {
+fn slow_cell_is_stopped_by_its_percentile() {
     let slo = "p95 = \"5ms\"\nabort_on_fail = true";
     let scene = Scene::new().plan(&plan(slo));
     run(&scene, &["--test-duration", "10m", "--user-counts", "10", "--spawn-rate", "1000"]);
@@ -152,7 +152,7 @@ fn a_slow_cell_is_ended_by_its_percentile() {
 }
 
 #[test]
-fn what_cannot_be_trusted_is_said_before_a_verdict_on_it() {
+fn validity_of_a_cell_takes_precedence_over_its_verdict() {
     let slo = "p50 = \"1ms\"\nfailure_rate = \"1%\"";
     let scene = Scene::new().plan(&format!("{}[simulator.faults]\ninternal_server = 1.0\n", plan(slo)));
     scene.run(3, &["--test-duration", "3s"]);
@@ -169,7 +169,7 @@ fn what_cannot_be_trusted_is_said_before_a_verdict_on_it() {
 }
 
 #[test]
-fn thresholds_are_in_no_hash_and_cells_left_out_are_no_fault() {
+fn thresholds_do_not_change_hashes_and_skipped_cells_do_not_fail() {
     let scene = Scene::new().plan(&plan("when = { users = 5 }\np50 = \"1ms\""));
     scene.run(0, &["--user-counts", "3,5", "--only", "*_u3"]);
     let with = scene.manifest();
@@ -181,7 +181,7 @@ fn thresholds_are_in_no_hash_and_cells_left_out_are_no_fault() {
 }
 
 #[test]
-fn the_shipped_gate_passes_and_fails_as_it_says() {
+fn shipped_gate_plan_passes_and_fails_as_documented() {
     let gate = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/plans/gate.toml")).unwrap();
     let scene = Scene::new().plan(&gate);
     run(&scene, &[]);
@@ -194,7 +194,7 @@ fn the_shipped_gate_passes_and_fails_as_it_says() {
 }
 
 #[test]
-fn a_run_exits_as_its_report_does() {
+fn run_and_report_have_the_same_exit_code() {
     // Inconclusive or broken, whatever this machine does to the cell: the run fails.
     let scene = Scene::new().plan(&plan("p50 = \"1ms\"\non_inconclusive = \"fail\""));
     let output = scene.run(99, &["--test-duration", "3s"]);
@@ -202,7 +202,7 @@ fn a_run_exits_as_its_report_does() {
 }
 
 #[test]
-fn a_threshold_does_not_decide_on_a_part_of_the_records() {
+fn threshold_with_missing_records_is_inconclusive() {
     let scene = Scene::new().plan(&plan("p50 = \"60s\""));
     run(&scene, &["--requests", "60", "--user-counts", "6"]);
     calm_report(&scene, 0);

@@ -118,7 +118,7 @@ fn start(scene: &Scene, server: &Simulate, more: &[&str]) -> Child {
 }
 
 #[test]
-fn a_client_that_is_stopped_over_the_end_of_a_cell_is_invalid() {
+fn client_suspended_at_the_end_of_a_cell_makes_it_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let process = start(&scene, &server, &[]);
@@ -131,7 +131,7 @@ fn a_client_that_is_stopped_over_the_end_of_a_cell_is_invalid() {
 }
 
 #[test]
-fn a_client_that_is_stopped_in_the_middle_of_a_cell_is_invalid() {
+fn client_suspended_within_a_cell_makes_it_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let process = start(&scene, &server, &["--test-duration", "8s"]);
@@ -144,7 +144,7 @@ fn a_client_that_is_stopped_in_the_middle_of_a_cell_is_invalid() {
 }
 
 #[test]
-fn an_open_loop_that_is_stopped_is_invalid() {
+fn suspended_open_loop_is_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let process = start(&scene, &server, &["--arrival-rates", "20", "--test-duration", "6s"]);
@@ -154,7 +154,7 @@ fn an_open_loop_that_is_stopped_is_invalid() {
 
 /// What a quota of 5 % of a core does: 5 ms in which the process runs, 95 ms in which it does not.
 #[test]
-fn a_client_that_is_throttled_is_invalid() {
+fn client_with_throttled_cpu_makes_a_cell_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let mut process = start(&scene, &server, &[]);
@@ -176,7 +176,7 @@ fn a_client_that_is_throttled_is_invalid() {
 /// Whatever a busy test machine does: no request is excluded that met no stall, and a run without a stall has no trace
 /// of this in its manifest.
 #[test]
-fn a_run_excludes_only_what_met_a_stall() {
+fn only_requests_during_a_stall_are_excluded() {
     let scene = Scene::new().plan(STEADY);
     scene.run(0, &["--include-ramp"]);
     check_exclusions(&scene);

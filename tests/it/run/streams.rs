@@ -20,7 +20,7 @@ fn truth(scene: &Scene) -> HashMap<String, (f64, f64)> {
 }
 
 #[test]
-fn a_stream_is_timed_as_the_server_sent_it() {
+fn stream_times_match_those_of_the_server() {
     let scene = Scene::new().plan(SHORT);
     let server =
         Simulate::start(&scene, &["--plan", "plan.toml", "--truth", "truth.csv", "--set", "simulator.tpot='10ms'"]);
@@ -51,7 +51,7 @@ fn a_stream_is_timed_as_the_server_sent_it() {
 }
 
 #[test]
-fn a_stream_that_reasons_first_has_two_first_tokens() {
+fn stream_with_reasoning_has_two_first_token_times() {
     let model = ["--set", "simulator.reasoning=0.5", "--set", "simulator.tpot='10ms'", "--max-tokens", "40"];
     for (api, streams) in [("converse-stream", true), ("converse", false)] {
         let scene = Scene::new().plan(SHORT);
@@ -81,7 +81,7 @@ fn both_operations_can_be_compared() {
 }
 
 #[test]
-fn a_broken_stream_is_a_failure_of_its_own_class_with_what_it_said() {
+fn broken_stream_has_its_own_class_and_keeps_its_fields() {
     let cases = [
         ("stream_internal_server", "InternalServerException", "failed"),
         ("stream_model_error", "ModelStreamErrorException", "failed"),
@@ -109,7 +109,7 @@ fn a_broken_stream_is_a_failure_of_its_own_class_with_what_it_said() {
 }
 
 #[test]
-fn the_timeout_bounds_the_whole_stream() {
+fn timeout_applies_to_the_whole_stream() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nstream_stall = 1.0\n"));
     scene.run(3, &["--api", "converse-stream", "--timeout", "300ms"]);
     for record in scene.records() {

@@ -4,7 +4,7 @@ use super::scene::{SHORT, Scene, files};
 use std::process::Command;
 
 #[test]
-fn the_summary_is_what_its_schema_says() {
+fn summary_conforms_to_its_schema() {
     if !crate::support::python_has("jsonschema") {
         return;
     }
@@ -42,7 +42,7 @@ assert sum(summary['verdicts'].values()) == len(summary['thresholds']) == 6, sum
 }
 
 #[test]
-fn templates_are_written_out_changed_and_used() {
+fn edited_templates_are_used() {
     let scene = Scene::new().plan(SHORT);
     scene.expect(0, scene.command(&["templates", "mine"]));
     scene.run(0, &["--templates", "mine"]);
@@ -59,7 +59,7 @@ fn templates_are_written_out_changed_and_used() {
 }
 
 #[test]
-fn a_broken_template_is_said_and_the_other_files_are_written() {
+fn broken_template_is_reported_and_other_files_are_written() {
     let scene = Scene::new().plan(SHORT);
     let stderr =
         |code, arguments: &[&str]| String::from_utf8(scene.expect(code, scene.command(arguments)).stderr).unwrap();
@@ -79,7 +79,7 @@ fn a_broken_template_is_said_and_the_other_files_are_written() {
 }
 
 #[test]
-fn in_public_no_file_of_a_report_tells_the_account() {
+fn public_report_contains_no_account() {
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6";
     let scene = Scene::new().plan(SHORT);
     let models = format!("{arn},test.model-v1:0");

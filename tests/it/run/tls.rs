@@ -120,7 +120,7 @@ fn three_hundred_users_over_tls_have_three_hundred_connections() {
 }
 
 #[test]
-fn a_certificate_that_nobody_trusts_is_a_failure_of_its_own_class() {
+fn untrusted_certificate_has_its_own_class() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let port = runtime.block_on(serve(certificate, Arc::default()));
@@ -131,7 +131,7 @@ fn a_certificate_that_nobody_trusts_is_a_failure_of_its_own_class() {
 }
 
 #[test]
-fn a_name_that_does_not_exist_is_a_failure_of_its_own_class() {
+fn unknown_host_has_its_own_class() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--endpoint-url", "http://no-such-host.invalid", "--region", "us-east-1"]);
     command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
@@ -141,7 +141,7 @@ fn a_name_that_does_not_exist_is_a_failure_of_its_own_class() {
 }
 
 #[test]
-fn a_peer_that_accepts_connections_and_never_speaks_is_given_up_after_ten_seconds() {
+fn silent_peer_times_out_after_ten_seconds() {
     // Nobody accepts: the system does.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();

@@ -21,7 +21,7 @@ fn a_calibration_compares_both_accounts_request_by_request() {
 }
 
 #[test]
-fn a_run_can_be_stamped_with_its_calibration() {
+fn run_records_its_calibration() {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--calibrate"]);
     assert!(scene.manifest()["calibration"]["requests"].as_u64().unwrap() > 100);
@@ -35,7 +35,7 @@ fn a_run_can_be_stamped_with_its_calibration() {
 }
 
 #[test]
-fn an_invalid_cell_fails_a_run_that_asks_for_it() {
+fn invalid_cell_fails_the_run_with_on_invalid_fail() {
     for (wish, code) in [("warn", 0), ("fail", 3)] {
         let scene = Scene::new().plan(SHORT);
         scene.run(0, &["--test-duration", "3s"]);
@@ -58,7 +58,7 @@ fn an_invalid_cell_fails_a_run_that_asks_for_it() {
 
 #[cfg(unix)]
 #[test]
-fn too_few_open_files_are_said_before_the_start() {
+fn low_limit_of_open_files_is_reported_before_the_start() {
     let scene = Scene::new().plan(SHORT);
     let limited = |limit: &str, users: &str| {
         let binary = env!("CARGO_BIN_EXE_bedrock-plan");

@@ -89,7 +89,7 @@ fn at(sorted: &[f64], p: f64) -> f64 {
 }
 
 #[test]
-fn the_percentiles_of_a_tier_are_of_what_that_tier_served() {
+fn percentiles_of_a_tier_cover_only_requests_it_served() {
     let substituted = format!("{SHORT}flex_factor = 4.0\nflex_as_default = 0.2\n");
     let told = run(&substituted, &["--service-tiers", "default,flex", "--test-duration", "2s"]);
     assert_eq!(told.truth.len(), told.records.len());
@@ -112,7 +112,7 @@ fn the_percentiles_of_a_tier_are_of_what_that_tier_served() {
 }
 
 #[test]
-fn repetitions_are_what_is_compared() {
+fn tiers_are_compared_over_repetitions() {
     let told = run(
         &format!("{SHORT}flex_factor = 4.0\n"),
         &["--service-tiers", "default,flex", "--repetitions", "3", "--think-time", "0s", "--test-duration", "1500ms"],
@@ -132,7 +132,7 @@ fn repetitions_are_what_is_compared() {
 }
 
 #[test]
-fn cold_and_warm_are_cold_and_warm_to_the_simulator_too() {
+fn cold_and_warm_cells_match_the_simulators_cache() {
     let told = run(
         SHORT,
         &["--prompt-sizes", "long", "--cache-modes", "cold,warm", "--test-duration", "2s", "--user-counts", "5"],
@@ -163,7 +163,7 @@ fn cold_and_warm_are_cold_and_warm_to_the_simulator_too() {
 }
 
 #[test]
-fn a_warm_miss_is_what_the_simulator_did_not_read() {
+fn warm_misses_match_the_simulators_cache() {
     // Forgotten after 90 ms, and asked for again after 36 ms and up to 150 ms of thought.
     let forgets = format!("{SHORT}cache_ttl = \"90ms\"\nprefill_per_token = \"0s\"\n");
     let load = ["--user-counts", "1", "--think-time", "0s..150ms", "--test-duration", "2s"];

@@ -61,7 +61,7 @@ fn a_bearer_token_never_goes_over_plain_http() {
 }
 
 #[test]
-fn a_request_carries_what_the_plan_says_and_no_more() {
+fn request_contains_exactly_the_settings_of_the_plan() {
     let (port, heard) = listen();
     let scene = Scene::new().plan(SHORT);
     let url = format!("http://127.0.0.1:{port}");
@@ -113,7 +113,7 @@ fn proxies_are_honoured_and_loopback_is_never_proxied() {
 }
 
 #[test]
-fn each_cell_calls_its_region() {
+fn each_cell_uses_its_region() {
     let (port, heard) = listen();
     let scene = Scene::new().plan(SHORT);
     let url = format!("http://127.0.0.1:{port}");
@@ -144,7 +144,7 @@ fn each_cell_calls_its_region() {
 }
 
 #[test]
-fn a_cell_that_an_override_means_has_its_own_request() {
+fn override_changes_the_request_of_matching_cells() {
     let (port, heard) = listen();
     let plan = format!(
         "{SHORT}\n[[override]]\nwhen = {{ service_tier = \"flex\" }}\nmax_tokens = 7\ntemperature = 0.5\nrequests = 3\n"
@@ -165,7 +165,7 @@ fn a_cell_that_an_override_means_has_its_own_request() {
 }
 
 #[test]
-fn a_timeout_is_that_of_its_cell() {
+fn each_cell_has_its_own_timeout() {
     let plan = format!(
         "{}\n[simulator.faults]\nstall = 1.0\n[[override]]\nwhen = {{ service_tier = \"flex\" }}\ntimeout = \"400ms\"\n",
         SHORT.replace("max_tokens = 16", "timeout = \"150ms\"")
@@ -184,7 +184,7 @@ fn a_timeout_is_that_of_its_cell() {
 }
 
 #[test]
-fn verbose_says_where_and_never_a_secret_or_a_prompt() {
+fn verbose_log_names_the_endpoint_but_no_secret_or_prompt() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["-vv"]);
     command.env("AWS_SECRET_ACCESS_KEY", "top-secret");
@@ -194,7 +194,7 @@ fn verbose_says_where_and_never_a_secret_or_a_prompt() {
 }
 
 #[test]
-fn no_filter_of_the_log_shows_a_secret_or_a_prompt() {
+fn log_filters_never_show_a_secret_or_prompt() {
     let (port, heard) = listen();
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--endpoint-url", &format!("http://127.0.0.1:{port}")]);

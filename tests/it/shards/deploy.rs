@@ -30,7 +30,7 @@ for document in yaml.safe_load_all(sys.argv[2]):
 ";
 
 #[test]
-fn kubernetes_takes_the_manifests() {
+fn manifests_conform_to_the_kubernetes_schema() {
     if !python_has("kubernetes_validate") {
         return;
     }
@@ -69,7 +69,7 @@ print(json.dumps({'args': container['args'], 'grace': pod['terminationGracePerio
 ";
 
 #[test]
-fn the_job_agrees_with_itself_and_its_plan_can_be_read() {
+fn job_manifest_is_consistent_and_its_plan_is_valid() {
     if !python_has("yaml") {
         return;
     }
@@ -113,7 +113,7 @@ sys.exit(1 if report.has_errors() else 0)
 ";
 
 #[test]
-fn batch_takes_its_two_requests() {
+fn batch_requests_conform_to_the_service_model() {
     if !python_has("botocore") {
         return;
     }
@@ -137,7 +137,7 @@ fn batch_takes_its_two_requests() {
 
 /// Nothing is attempted twice, and whatever is a parameter has a value.
 #[test]
-fn batch_starts_nothing_again() {
+fn batch_never_retries_a_job() {
     let definition: serde_json::Value = serde_json::from_str(&read("aws-batch-array-job/job-definition.json")).unwrap();
     let submit: serde_json::Value = serde_json::from_str(&read("aws-batch-array-job/submit-job.json")).unwrap();
     for request in [&definition, &submit] {
@@ -152,7 +152,7 @@ fn batch_starts_nothing_again() {
 }
 
 #[test]
-fn the_policy_is_for_what_is_called() {
+fn policy_covers_the_called_operations() {
     let policy: serde_json::Value = serde_json::from_str(&read("iam/policy.json")).unwrap();
     let actions: Vec<&str> = policy["Statement"]
         .as_array()
@@ -199,7 +199,7 @@ fn takes(words: &[String]) {
 }
 
 #[test]
-fn all_commands_can_be_given() {
+fn documented_commands_are_valid() {
     let definition: serde_json::Value = serde_json::from_str(&read("aws-batch-array-job/job-definition.json")).unwrap();
     takes(&words(&definition["containerProperties"]["command"]));
     if python_has("yaml") {

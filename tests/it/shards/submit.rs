@@ -81,7 +81,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 #[test]
-fn the_script_is_what_the_traps_of_slurm_ask_for() {
+fn minimal_script_has_the_required_slurm_options() {
     let (base, dir) = awkward();
     let output = command(&dir, &["submit", "plan b.toml", "--tasks", "2", "--print"]).output().unwrap();
     bash_reads(&output.stdout);
@@ -90,7 +90,7 @@ fn the_script_is_what_the_traps_of_slurm_ask_for() {
 }
 
 #[test]
-fn all_that_can_be_said_is_in_the_script() {
+fn script_contains_all_options() {
     let (base, dir) = awkward();
     let mut submit = command(&dir, EVERYTHING);
     submit.env("TEST_DURATION", "90").env("BEDROCK_PLAN_RESULTS_DIR", "else where");
@@ -101,7 +101,7 @@ fn all_that_can_be_said_is_in_the_script() {
 
 /// The script run by bash as Slurm runs it, with a fake `srun` and a fake of this program that write down each word.
 #[test]
-fn a_shell_hands_over_what_was_said() {
+fn script_passes_arguments_unchanged() {
     let (base, dir) = awkward();
     let mut submit = command(&dir, EVERYTHING);
     submit.env("TEST_DURATION", "90").env("BEDROCK_PLAN_RESULTS_DIR", "else where");
@@ -130,7 +130,7 @@ fn a_shell_hands_over_what_was_said() {
 }
 
 #[test]
-fn the_shell_outlives_a_cancelled_job_and_merges() {
+fn script_merges_after_a_cancelled_job() {
     let (base, dir) = awkward();
     let output = command(&dir, &["submit", "plan b.toml", "--tasks", "2", "--print"]).output().unwrap();
     fake(base.path(), "srun", "kill -TERM $PPID; exit 143");
@@ -142,7 +142,7 @@ fn the_shell_outlives_a_cancelled_job_and_merges() {
 }
 
 #[test]
-fn a_place_with_a_time_has_the_job_instead() {
+fn results_directory_with_a_time_uses_the_job_id_instead() {
     let scene = Scene::new().plan(&format!("results_dir = \"runs/{{started}}-{{name}}\"\n{SHORT}"));
     let output = scene.expect(0, scene.command(&["submit", "plan.toml", "--tasks", "2", "--print"]));
     let script = redact(&scene.path(""), &text(&output.stdout));
@@ -151,7 +151,7 @@ fn a_place_with_a_time_has_the_job_instead() {
 }
 
 #[test]
-fn sbatch_is_run_when_asked_and_its_answer_is_the_answer() {
+fn sbatch_is_run_on_request_and_its_output_is_shown() {
     let scene = Scene::new().plan(SHORT);
     let dir = scene.path("");
     fake(&dir, "sbatch", r#"echo "$@" > told; grep -c SBATCH "$1" > lines; echo "Submitted batch job 7""#);
@@ -186,7 +186,7 @@ fn sbatch_is_run_when_asked_and_its_answer_is_the_answer() {
 }
 
 #[test]
-fn what_would_not_run_is_not_submitted() {
+fn invalid_jobs_are_not_submitted() {
     let scene = Scene::new().plan(SHORT);
     std::fs::create_dir(scene.path("there")).unwrap();
     std::fs::write(scene.path("there/manifest.json"), "{}").unwrap();
@@ -216,7 +216,7 @@ fn what_would_not_run_is_not_submitted() {
 }
 
 #[test]
-fn what_will_disappoint_is_said() {
+fn likely_problems_of_a_job_cause_warnings() {
     let scene = Scene::new().plan(SHORT);
     let arguments =
         ["submit", "plan.toml", "--tasks", "8", "--print", "--user-counts", "3,5,8", "--time", "10", "--drain=9m"];
