@@ -1,4 +1,4 @@
-//! All tests over the wire and over the command line, in one binary.
+//! All tests that use sockets or the command line, in one binary.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::unused_self, missing_docs)]
 
 #[cfg(unix)]

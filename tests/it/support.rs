@@ -1,9 +1,9 @@
-//! Commands with a clean environment, and the one redactor.
+//! Commands with a clean environment, and redaction of output.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// The binary in a directory, with no environment but the path.
+/// Returns a command that runs the binary in a directory, with only `PATH` from the environment.
 pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bedrock-plan"));
     command
@@ -17,7 +17,7 @@ pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Exit code, standard output and standard error, redacted, for a snapshot.
+/// Returns exit code, standard output and standard error, redacted, for a snapshot.
 pub(crate) fn shown(dir: &Path, output: &Output) -> String {
     let text = format!(
         "exit code: {}\n----- stdout -----\n{}----- stderr -----\n{}",
@@ -28,14 +28,14 @@ pub(crate) fn shown(dir: &Path, output: &Output) -> String {
     redact(dir, &text)
 }
 
-/// Directories become placeholders; nothing else in what is snapshotted changes from run to run.
+/// Replaces directories, which differ between runs, by placeholders.
 pub(crate) fn redact(dir: &Path, text: &str) -> String {
     let canonical = dir.canonicalize().unwrap();
     let text = text.replace(&*canonical.to_string_lossy(), "[DIR]").replace(&*dir.to_string_lossy(), "[DIR]");
     text.replace(env!("CARGO_MANIFEST_DIR"), "[REPOSITORY]")
 }
 
-/// Whether Python has a module; says on stderr where a test is skipped for want of it.
+/// Returns whether Python has a module; reports on stderr that the test is skipped if not.
 #[allow(clippy::print_stderr)]
 pub(crate) fn python_has(module: &str) -> bool {
     let import = format!("import {module}");

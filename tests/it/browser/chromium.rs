@@ -1,11 +1,11 @@
-//! A headless Chromium, driven by its own protocol over two pipes: no driver, no port, no library.
+//! A headless Chromium, controlled with its debugging protocol over two pipes, without driver, port or library.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// What Chromium may be called.
+/// Possible names of the program.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// A browser with one page.
@@ -15,23 +15,23 @@ pub(super) struct Chromium {
     from: BufReader<ChildStdout>,
     session: String,
     last_id: u64,
-    /// What it told without being asked.
+    /// Events received while waiting for replies.
     events: Vec<Value>,
     _profile: tempfile::TempDir,
 }
 
 impl Chromium {
-    /// Starts one; says on stderr where a test is skipped for want of it.
+    /// Starts the browser; returns `None` with a message on stderr if Chromium is not installed.
     #[allow(clippy::print_stderr)]
     pub(super) fn start() -> Option<Self> {
-        let is_there =
+        let is_installed =
             |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
-        let Some(name) = NAMES.iter().find(is_there) else {
+        let Some(name) = NAMES.iter().find(is_installed) else {
             eprintln!("skipped: Chromium is not installed");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();
-        // The protocol is spoken on the descriptors 3 and 4.
+        // The protocol uses the descriptors 3 and 4.
         let mut process = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 >/dev/null 2>/dev/null </dev/null", name])
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"])
@@ -55,7 +55,7 @@ impl Chromium {
         Some(browser)
     }
 
-    /// Asks for something and waits for the answer.
+    /// Calls a method and waits for the reply.
     pub(super) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": params });
@@ -64,12 +64,12 @@ impl Chromium {
         }
         self.to.write_all(format!("{message}\0").as_bytes()).unwrap();
         loop {
-            let told = self.read();
-            if told["id"] == json!(self.last_id) {
-                assert!(told["error"].is_null(), "{method}: {told}");
-                return told["result"].clone();
+            let reply = self.read();
+            if reply["id"] == json!(self.last_id) {
+                assert!(reply["error"].is_null(), "{method}: {reply}");
+                return reply["result"].clone();
             }
-            self.events.push(told);
+            self.events.push(reply);
         }
     }
 
@@ -80,7 +80,7 @@ impl Chromium {
         serde_json::from_slice(&message).unwrap()
     }
 
-    /// Opens a file in a window of a width, in light or dark, and waits until it is there.
+    /// Opens a file in a window of this width with a light or dark colour scheme, and waits until it is loaded.
     pub(super) fn open(&mut self, file: &Path, width: u32, scheme: &str) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", &size);
@@ -89,28 +89,28 @@ impl Chromium {
         self.events.clear();
         self.call("Page.navigate", &json!({ "url": format!("file://{}", file.canonicalize().unwrap().display()) }));
         while self.events.iter().all(|event| event["method"] != "Page.loadEventFired") {
-            let told = self.read();
-            self.events.push(told);
+            let reply = self.read();
+            self.events.push(reply);
         }
     }
 
-    /// The value of an expression in the page.
+    /// Returns the value of a JavaScript expression in the page.
     pub(super) fn evaluate(&mut self, expression: &str) -> Value {
-        let told = self.call("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
-        assert!(told["exceptionDetails"].is_null(), "{expression}: {told}");
-        told["result"]["value"].clone()
+        let reply = self.call("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
+        assert!(reply["exceptionDetails"].is_null(), "{expression}: {reply}");
+        reply["result"]["value"].clone()
     }
 
-    /// Errors on the console, and requests other than for the page itself.
-    pub(super) fn complaints(&self) -> Vec<String> {
-        let complaint = |event: &Value| match event["method"].as_str()? {
+    /// Returns errors of the console, and requests for anything but the page itself.
+    pub(super) fn unexpected_events(&self) -> Vec<String> {
+        let unexpected = |event: &Value| match event["method"].as_str()? {
             "Runtime.exceptionThrown" => Some(event.to_string()),
             "Runtime.consoleAPICalled" if event["params"]["type"] == "error" => Some(event.to_string()),
             "Log.entryAdded" if event["params"]["entry"]["level"] == "error" => Some(event.to_string()),
             "Network.requestWillBeSent" if event["params"]["type"] != "Document" => Some(event.to_string()),
             _ => None,
         };
-        self.events.iter().filter_map(complaint).collect()
+        self.events.iter().filter_map(unexpected).collect()
     }
 }
 

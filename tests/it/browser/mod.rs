@@ -1,4 +1,4 @@
-//! The pages in a real browser, from `file://`.
+//! Report pages in a real browser, loaded from `file://`.
 
 mod chromium;
 mod pages;

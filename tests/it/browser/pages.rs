@@ -1,5 +1,4 @@
-//! What people do with a report: look at it on a screen, in the dark and on a phone, print it, sort,
-//! filter, point at things; and that nothing of it leaves the page.
+//! Reports in a browser: widths, colour schemes, print, sorting, filters, tooltips; and that no page sends a request.
 
 use super::chromium::Chromium;
 use crate::support::command;
@@ -7,7 +6,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::Stdio;
 
-/// Two tiers at two loads, streamed, with failures, thresholds, and text that would like to be markup.
+/// Two tiers at two loads, with streams, failures, thresholds, and texts that contain markup.
 const PLAN: &str = r#"
 name = "<img src=x onerror=hacked()>"
 description = "\"><script>hacked()</script> \u202e right to left"
@@ -45,8 +44,8 @@ fn run(dir: &Path) {
     assert!(matches!(output.status.code(), Some(0 | 99)), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Nothing is wider than the window, but for what scrolls inside of it.
-const CUT_OFF: &str = r"(() => {
+/// Returns the elements that are wider than the window; elements inside a scrolling container are exempt.
+const OVERFLOWING: &str = r"(() => {
     document.querySelectorAll('details').forEach((details) => { details.open = true; });
     const root = document.documentElement;
     if (root.scrollWidth > root.clientWidth) return [`the page: ${root.scrollWidth} > ${root.clientWidth}`];
@@ -66,19 +65,19 @@ fn pages_have_no_errors_and_fit_each_width_and_colour_scheme() {
         let mut looks = Vec::new();
         for (width, scheme) in [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")] {
             browser.open(&results.join(name), width, scheme);
-            assert_eq!(browser.evaluate(CUT_OFF), json!([]), "{name} at {width}, {scheme}");
+            assert_eq!(browser.evaluate(OVERFLOWING), json!([]), "{name} at {width}, {scheme}");
             let look =
                 "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor].join()";
             looks.push(browser.evaluate(look).to_string());
-            assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {width}, {scheme}");
+            assert_eq!(browser.unexpected_events(), Vec::<String>::new(), "{name} at {width}, {scheme}");
             assert_eq!(browser.evaluate("document.querySelectorAll('main script, main img').length"), json!(0));
         }
         assert!(looks[0] != looks[1] && looks[0] == looks[2] && looks[1] == looks[3], "{looks:?}");
     }
 }
 
-/// Does something until an expression is a text that is wanted, and returns it.
-fn until(
+/// Repeats an action until an expression has an accepted value. Returns the value.
+fn repeat_until(
     browser: &mut Chromium,
     expression: &str,
     wanted: impl Fn(&str) -> bool,
@@ -86,13 +85,13 @@ fn until(
 ) -> String {
     let mut try_once = || {
         act(browser);
-        let said = browser.evaluate(expression).as_str().unwrap().to_owned();
-        wanted(&said).then_some(said)
+        let text = browser.evaluate(expression).as_str().unwrap().to_owned();
+        wanted(&text).then_some(text)
     };
-    (0..200).find_map(|_| try_once()).unwrap_or_else(|| panic!("{expression} never says what is wanted"))
+    (0..200).find_map(|_| try_once()).unwrap_or_else(|| panic!("{expression} never has an accepted value"))
 }
 
-/// An address that no program encoded so: the script goes on, and tables can be sorted.
+/// The script ignores an invalid fragment, and tables can be sorted.
 #[test]
 fn invalid_fragment_encoding_does_not_stop_the_script() {
     let Some(mut browser) = Chromium::start() else { return };
@@ -102,13 +101,13 @@ fn invalid_fragment_encoding_does_not_stop_the_script() {
     browser.open(&page, 1280, "light");
     let address = json!({ "url": format!("file://{}#%zz", page.display()) });
     browser.call("Page.navigate", &address);
-    until(&mut browser, "location.hash + document.readyState", |said| said == "#%zzcomplete", |_| ());
+    repeat_until(&mut browser, "location.hash + document.readyState", |text| text == "#%zzcomplete", |_| ());
     browser.evaluate("dispatchEvent(new Event('hashchange'))");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.unexpected_events(), Vec::<String>::new());
     browser.call("Page.reload", &json!({}));
     let sorts = "String(document.readyState === 'complete' && document.querySelectorAll('th button').length > 0)";
-    until(&mut browser, sorts, |said| said == "true", |_| ());
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    repeat_until(&mut browser, sorts, |text| text == "true", |_| ());
+    assert_eq!(browser.unexpected_events(), Vec::<String>::new());
 }
 
 #[test]
@@ -117,13 +116,13 @@ fn charts_have_points_with_tooltips() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path());
     browser.open(&dir.path().join("results/report.html"), 1280, "light");
-    // Without marks, or with one that says nothing.
-    let mute = r"[...document.querySelectorAll('figure')].filter((figure) => {
+    // Figures without a point, or with an empty tooltip.
+    let without_tooltip = r"[...document.querySelectorAll('figure')].filter((figure) => {
         const marks = [...figure.querySelectorAll('.marks rect')];
         return !marks.length || marks.some((mark) => !mark.querySelector('title').textContent.trim());
     }).map((figure) => figure.id)";
-    assert_eq!(browser.evaluate(mute), json!([]));
-    // Tiers are compared where this machine was fast enough for that.
+    assert_eq!(browser.evaluate(without_tooltip), json!([]));
+    // The comparison of tiers is missing if this machine was too slow.
     let stems = "[...document.querySelectorAll('figure')].map((figure) => figure.id.slice(6)).filter((stem) => stem !== 'tiers_against_default').sort().join(' ')";
     assert_eq!(
         browser.evaluate(stems),
@@ -132,7 +131,7 @@ fn charts_have_points_with_tooltips() {
                output_tokens p50_p95_comparison percentiles throughput_comparison timeline"
         )
     );
-    // Drawn things are there to be seen: every panel has ink within its borders.
+    // Every panel contains shapes within its borders.
     let empty = r"(() => {
         document.querySelectorAll('details').forEach((details) => { details.open = true; });
         return [...document.querySelectorAll('.panels svg')].filter((svg) => {
@@ -146,7 +145,7 @@ fn charts_have_points_with_tooltips() {
     })()";
     assert_eq!(browser.evaluate(empty), json!([]));
 
-    // A pointer over a mark, then the arrow keys.
+    // The pointer over a point, then the arrow keys.
     let place = r"(() => {
         const mark = document.querySelector('#chart-latency_by_load .marks rect');
         mark.scrollIntoView({ block: 'center' });
@@ -154,27 +153,27 @@ fn charts_have_points_with_tooltips() {
         return [at.left + at.width / 2, at.top + at.height / 2];
     })()";
     let tip = "(() => { const tip = document.getElementById('tip'); return tip.hidden ? '' : tip.textContent; })()";
-    // A busy browser may lay out and hear later: the pointer comes again until there is an answer.
-    let first = until(
+    // A busy browser may handle the event late, so it is repeated until the tooltip is shown.
+    let first = repeat_until(
         &mut browser,
         tip,
-        |said| !said.is_empty(),
+        |text| !text.is_empty(),
         |browser| {
             let at = browser.evaluate(place);
             browser.call("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": at[0], "y": at[1] }));
         },
     );
-    until(&mut browser, tip, str::is_empty, |browser| {
+    repeat_until(&mut browser, tip, str::is_empty, |browser| {
         browser.call("Input.dispatchMouseEvent", &json!({ "type": "mouseMoved", "x": 1, "y": 1 }));
     });
     browser.evaluate("document.querySelector('#chart-latency_by_load svg[tabindex]').focus()");
-    let is_another = |said: &str| !said.is_empty() && said != first;
-    until(&mut browser, tip, is_another, |browser| {
+    let is_another = |text: &str| !text.is_empty() && text != first;
+    repeat_until(&mut browser, tip, is_another, |browser| {
         let key = json!({ "type": "keyDown", "key": "ArrowRight", "code": "ArrowRight" });
         browser.call("Input.dispatchKeyEvent", &key);
     });
 
-    // A legend's name takes its series away, and brings it back.
+    // A click on a name in the legend hides its series, a second click shows it.
     let gone = "[...document.querySelectorAll('#chart-percentiles .z1')].filter((at) => getComputedStyle(at).display === 'none').length";
     let click = "document.querySelectorAll('#chart-percentiles .legend button')[1].click()";
     assert_eq!(browser.evaluate(gone), json!(0));
@@ -182,7 +181,7 @@ fn charts_have_points_with_tooltips() {
     assert_ne!(browser.evaluate(gone), json!(0));
     browser.evaluate(click);
     assert_eq!(browser.evaluate(gone), json!(0));
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.unexpected_events(), Vec::<String>::new());
 }
 
 #[test]
@@ -230,20 +229,20 @@ fn tables_sort_and_filter_and_links_open_sections() {
     browser.evaluate(&sort(label));
     let down = numbers(browser.evaluate(&column(label)));
     assert!(down.iter().rev().is_sorted(), "{down:?}");
-    let said = "document.querySelector('#matrix-table th[aria-sort]').getAttribute('aria-sort')";
-    assert_eq!(browser.evaluate(said), json!("descending"));
+    let sort_order = "document.querySelector('#matrix-table th[aria-sort]').getAttribute('aria-sort')";
+    assert_eq!(browser.evaluate(sort_order), json!("descending"));
 
     let open = "document.getElementById('matrix').open";
     assert_eq!(browser.evaluate(open), json!(false), "the first sight is one screen");
     browser.evaluate("document.querySelector('.grid td a').click()");
     assert_eq!(browser.evaluate("location.hash.startsWith('#cell-')"), json!(true));
-    // The event of a new fragment comes after this turn of the page's loop.
+    // The event of a new fragment is dispatched in the next iteration of the page's event loop.
     browser.call(
         "Runtime.evaluate",
         &json!({ "expression": "new Promise((done) => setTimeout(done))", "awaitPromise": true }),
     );
     assert_eq!(browser.evaluate(open), json!(true));
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.unexpected_events(), Vec::<String>::new());
 }
 
 #[test]
@@ -271,11 +270,11 @@ fn cell_page_draws_charts_and_sorts_tables() {
     browser.open(&dir.path().join("results/test_us_flex_small_u4_report.html"), 1280, "dark");
     let stems = "[...document.querySelectorAll('figure')].map((figure) => figure.id.slice(6)).sort().join(' ')";
     assert_eq!(browser.evaluate(stems), json!("curves distribution lag requests times users"));
-    let mute = r"[...document.querySelectorAll('figure')].filter((figure) => {
+    let without_tooltip = r"[...document.querySelectorAll('figure')].filter((figure) => {
         const marks = [...figure.querySelectorAll('.marks rect')];
         return !marks.length || marks.some((mark) => !mark.querySelector('title').textContent.trim());
     }).map((figure) => figure.id)";
-    assert_eq!(browser.evaluate(mute), json!([]));
+    assert_eq!(browser.evaluate(without_tooltip), json!([]));
     let rows = "[...document.querySelectorAll('#slowest tbody tr')].map((row) => Number(row.cells[0].dataset.v))";
     let slowest = browser.evaluate(rows);
     assert_eq!(slowest.as_array().unwrap().len(), 10);
@@ -284,7 +283,7 @@ fn cell_page_draws_charts_and_sorts_tables() {
     assert_ne!(turned, slowest, "a heading sorts");
     turned.as_array_mut().unwrap().reverse();
     assert_eq!(turned, slowest);
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.unexpected_events(), Vec::<String>::new());
 }
 
 #[test]
@@ -308,9 +307,9 @@ fn table_of_machines_fits_a_narrow_window() {
     for name in ["report.html", "test_us_default_small_u2_report.html"] {
         for (width, scheme) in [(1280, "dark"), (390, "light")] {
             browser.open(&dir.path().join("results").join(name), width, scheme);
-            assert_eq!(browser.evaluate(CUT_OFF), json!([]), "{name} at {width}, {scheme}");
+            assert_eq!(browser.evaluate(OVERFLOWING), json!([]), "{name} at {width}, {scheme}");
             assert_eq!(browser.evaluate(rows), json!(2), "{name}");
-            assert_eq!(browser.complaints(), Vec::<String>::new(), "{name} at {width}, {scheme}");
+            assert_eq!(browser.unexpected_events(), Vec::<String>::new(), "{name} at {width}, {scheme}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The forms of the plan language: what each expands to, and what a wrong one gets.
+//! The forms of the plan language: their expansion, and the messages for invalid ones.
 
 use crate::support::{command, shown};
 use serde_json::Value;
 use std::path::Path;
 
-/// What all these plans have in common: small enough that its cells can be read.
+/// The common part of all plans, with few cells.
 const BASE: &str = r#"
 [target]
 endpoint = "simulated"
@@ -14,8 +14,7 @@ prompt_sizes = ["small", "large"]
 user_counts = [10, 30]
 "#;
 
-/// Name of the snapshot, files beside each other of which the first is the plan, the environment, and
-/// what is said after the plan.
+/// Name of the snapshot, files of one directory with the plan first, the environment, and the arguments after the plan.
 type Case = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -114,13 +113,13 @@ fn each_form_expands_as_documented() {
         let output = run(dir.path(), "show", case);
         let text = shown(dir.path(), &output);
         assert_eq!(output.status.code(), Some(0), "{}: {text}", case.0);
-        // What is the default is shown elsewhere.
-        let told: Vec<&str> = text.lines().filter(|line| !line.ends_with(" default")).collect();
-        insta::assert_snapshot!(format!("expands_{}", case.0), told.join("\n"));
+        // Other tests cover the defaults.
+        let changed: Vec<&str> = text.lines().filter(|line| !line.ends_with(" default")).collect();
+        insta::assert_snapshot!(format!("expands_{}", case.0), changed.join("\n"));
     }
 }
 
-const FAULTS: &[Case] = &[
+const INVALID: &[Case] = &[
     (
         "exclude_unknown",
         &[(
@@ -255,7 +254,7 @@ const FAULTS: &[Case] = &[
 
 #[test]
 fn invalid_forms_are_reported_with_their_position() {
-    for case in FAULTS {
+    for case in INVALID {
         let dir = tempfile::tempdir().unwrap();
         let output = run(dir.path(), "show", case);
         assert_eq!(output.status.code(), Some(2), "{}: {}", case.0, shown(dir.path(), &output));
@@ -263,7 +262,7 @@ fn invalid_forms_are_reported_with_their_position() {
     }
 }
 
-/// The ids of the cells of a plan.
+/// Returns the ids of the cells of a plan.
 fn ids(dir: &Path, arguments: &[&str]) -> Vec<String> {
     let output = command(dir, arguments).output().unwrap();
     let json: serde_json::Value =
@@ -279,7 +278,7 @@ fn child_plan_overrides_its_parent() {
         "base.toml",
         "[matrix]\nservice_tiers = [\"flex\"]\n[[matrix.zip]]\nprompt_sizes = [\"small\", \"large\"]\nuser_counts = [1, 2]\n",
     );
-    // The zip of the child replaces that of the parent, and the axis that goes free is the default's again.
+    // The zip of the child replaces that of the parent; the axis that is no longer in a zip has its default again.
     write(
         "child.toml",
         "extends = \"base.toml\"\n[[matrix.zip]]\nprompt_sizes = [\"small\", \"large\"]\nmax_tokens = [3, 4]\n",
@@ -327,12 +326,12 @@ fn schema_is_committed_and_shipped_plans_conform_to_it() {
     for entry in std::fs::read_dir(repository.join("plans")).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         assert!(text.starts_with("#:schema ../docs/plan.schema.json\n"), "{text}");
-        assert_eq!(faults(&toml::from_str(&text).unwrap(), &schema, ""), Vec::<String>::new());
+        assert_eq!(violations(&toml::from_str(&text).unwrap(), &schema, ""), Vec::<String>::new());
         looked_at += 1;
     }
     assert!(looked_at >= 7);
     let wrong = "[matrix]\nuser_count = [1]\nexclude = [{ tier = \"x\" }]\n[[matrix.add]]\nusers = \"5\"\n[[override]]\ntimeout = true\n[load]\norder = \"sorted\"\n[request]\ntemperature = true\n";
-    let found = faults(&toml::from_str(wrong).unwrap(), &schema, "");
+    let found = violations(&toml::from_str(wrong).unwrap(), &schema, "");
     let mut places: Vec<&str> = found.iter().filter_map(|fault| fault.split(": ").next()).collect();
     places.sort_unstable();
     let wanted = [
@@ -347,8 +346,8 @@ fn schema_is_committed_and_shipped_plans_conform_to_it() {
     assert_eq!(places, wanted, "{found:?}");
 }
 
-/// What of a value a schema does not allow; of JSON Schema as much as ours uses, but for patterns.
-fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
+/// Returns the parts of a value that violate a schema. Supports the part of JSON Schema that ours uses, except patterns.
+fn violations(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     let mut found = Vec::new();
     let is = |name: &str| match name {
         "object" => value.is_object(),
@@ -375,7 +374,7 @@ fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     }
     for word in ["anyOf", "oneOf"] {
         let choices = schema[word].as_array();
-        if choices.is_some_and(|choices| choices.iter().all(|choice| !faults(value, choice, at).is_empty())) {
+        if choices.is_some_and(|choices| choices.iter().all(|choice| !violations(value, choice, at).is_empty())) {
             found.push(format!("{at}: {value} is none of {}", schema[word]));
         }
     }
@@ -387,8 +386,8 @@ fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
     for (key, inner) in value.as_object().into_iter().flatten() {
         let here = format!("{at}.{key}");
         match schema["properties"].get(key) {
-            Some(known) => found.extend(faults(inner, known, &here)),
-            // The one pattern that we have: percentiles of a threshold.
+            Some(known) => found.extend(violations(inner, known, &here)),
+            // The only pattern in the schema: percentiles of a threshold.
             None if schema.get("patternProperties").is_some()
                 && key
                     .rsplit('_')
@@ -396,14 +395,14 @@ fn faults(value: &Value, schema: &Value, at: &str) -> Vec<String> {
                     .is_some_and(|p| p.strip_prefix('p').is_some_and(|p| p.parse::<f64>().is_ok())) =>
             {
                 let pattern = schema["patternProperties"].as_object().unwrap().values().next().unwrap();
-                found.extend(faults(inner, pattern, &here));
+                found.extend(violations(inner, pattern, &here));
             }
             None if schema["additionalProperties"] == false => found.push(format!("{here}: unknown")),
             None => {}
         }
     }
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-        found.extend(faults(item, &schema["items"], &format!("{at}[{index}]")));
+        found.extend(violations(item, &schema["items"], &format!("{at}[{index}]")));
     }
     found
 }

@@ -1,5 +1,4 @@
-//! Input that is nearly right: encodings, durations, names, files that are missing or empty, paths with a
-//! tilde, flags that are given twice.
+//! Likely mistakes in input: encodings, durations, names, missing or empty files, paths with a tilde, repeated flags.
 
 use crate::support::{command, shown};
 use serde_json::Value;
@@ -180,7 +179,7 @@ fn printed_plan_has_file_paths_relative_to_the_plan() {
         text.contains("prompts_file = \"../prompts/p.json\"") && text.contains("file = \"../prompts/lines.jsonl\""),
         "{text}"
     );
-    // The plan beside the results runs where it lies.
+    // The plan in the results directory can be run.
     let run = ["run", "plans/plan.toml", "--yes", "--no-preflight", "--results-dir", "a/b"];
     assert_eq!(run_in(dir.path(), &run).status.code(), Some(0));
     let kept = std::fs::read_to_string(dir.path().join("a/b/plan.toml")).unwrap();

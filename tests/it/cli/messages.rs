@@ -1,8 +1,8 @@
-//! What bad input gets: a clear message, exit code 2, nothing sent, nothing written.
+//! Invalid input: a clear message, exit code 2, no request, no file.
 
 use crate::support::{command, shown};
 
-/// Name of the snapshot, the plan if there is one, the environment, and what is said after `run`.
+/// Name of the snapshot, the plan if there is one, the environment, and the arguments after `run`.
 type Case = (&'static str, Option<&'static str>, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
 const CASES: &[Case] = &[
@@ -290,7 +290,7 @@ fn report_without_a_results_directory_is_an_error() {
     insta::assert_snapshot!("report_without_a_run", shown(dir.path(), &output));
 }
 
-/// A plan names files of this machine, and its errors go into logs that others read.
+/// A plan can name any file of the machine, and its errors may be written to public logs.
 #[test]
 fn errors_quote_no_line_of_files_of_other_formats() {
     let dir = tempfile::tempdir().unwrap();
@@ -300,7 +300,7 @@ fn errors_quote_no_line_of_files_of_other_formats() {
         assert_eq!(output.status.code(), Some(2), "{name}");
         String::from_utf8(output.stderr).unwrap()
     };
-    // One that is no TOML and no JSON, and one that is: its values and keys would be quoted in the messages.
+    // An invalid and a valid file: a message must quote neither values nor keys of it.
     for (n, text) in [
         "[default]\ntop-secret-key = hunter-two\nother-secret = hunter-three\n",
         "\"top-secret-key\" = \"hunter-two\"\nname = [\"hunter-three\"]\n[load]\nspawn_rate = \"hunter-two\"\n",
@@ -326,18 +326,18 @@ fn errors_quote_no_line_of_files_of_other_formats() {
         }
         for (name, plan) in plans {
             write(name, plan);
-            let said = error(name);
-            assert!(said.contains("credentials:") || said.contains("link.toml:"), "{n} {name}: {said}");
+            let message = error(name);
+            assert!(message.contains("credentials:") || message.contains("link.toml:"), "{n} {name}: {message}");
             for secret in ["secret", "hunter", "two", "three"] {
-                assert!(!said.contains(secret), "{n} {name}: {said}");
+                assert!(!message.contains(secret), "{n} {name}: {message}");
             }
         }
     }
-    // Of a file that may be quoted it is one line, however far the value goes.
+    // At most one line of a plan is quoted, even if the value continues.
     write("base.toml", "[matrix]\nservice_tiers = [\n# hunter-two\n]\n");
     write("child.toml", "extends = \"base.toml\"\n");
-    let said = error("child.toml");
-    assert!(said.contains("base.toml:2") && !said.contains("hunter-two"), "{said}");
+    let message = error("child.toml");
+    assert!(message.contains("base.toml:2") && !message.contains("hunter-two"), "{message}");
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn excess_problems_are_counted_instead_of_shown() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("plan.toml"), "a b\n".repeat(5_000)).unwrap();
     let output = command(dir.path(), &["run", "plan.toml"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains(" more problems"), "{said}");
-    assert!(said.lines().count() < 1_000, "{}", said.lines().count());
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains(" more problems"), "{message}");
+    assert!(message.lines().count() < 1_000, "{}", message.lines().count());
 }

@@ -1,4 +1,4 @@
-//! What a plan is read from, what bad input gets, and what `show` and `--help` say.
+//! Sources of a plan, messages for invalid input, and the output of `show` and `--help`.
 
 mod forms;
 mod input;

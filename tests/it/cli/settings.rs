@@ -1,5 +1,5 @@
-//! Each row of the settings: its key, its flags and its names in the environment, and that the later
-//! layer wins. The names are written out here, so that none can get lost.
+//! Each setting: its key, flags, variables, and the precedence of the layers. The names are listed here so that none can
+//! be removed by mistake.
 
 use crate::support::command;
 use serde_json::{Value, json};
@@ -10,11 +10,11 @@ struct Row {
     flags: &'static [&'static str],
     environment: &'static [&'static str],
     default: Value,
-    /// In a plan, and what it means.
+    /// Text in a plan, and the resulting value.
     file: (&'static str, Value),
-    /// In the environment, and what it means.
+    /// Text in the environment, and the resulting value.
     env: (&'static str, Value),
-    /// On a flag, and what it means.
+    /// Text of a flag, and the resulting value.
     flag: (&'static str, Value),
 }
 

@@ -40,7 +40,7 @@ fn without_a_plan_the_defaults_are_the_27_cells() {
 #[test]
 fn printed_plan_has_the_same_matrix() {
     let dir = tempfile::tempdir().unwrap();
-    // The plan that is printed names its files relative to the plan, and so is written beside it.
+    // File paths in a printed plan are relative to the plan, so the copy is written to the same directory.
     for folder in ["plans", "prompts"] {
         std::fs::create_dir(dir.path().join(folder)).unwrap();
         for file in std::fs::read_dir(repository().join(folder)).unwrap() {

@@ -1,11 +1,10 @@
-//! The workflow in the README: YAML that GitHub's own checker takes where it is installed, scripts that a shell
-//! reads, and flags that there are.
+//! The workflow in the README: valid for actionlint (if installed), with valid shell scripts and existing flags.
 
 use crate::support::{command, python_has};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// The workflow's text.
+/// Returns the text of the workflow.
 fn workflow() -> String {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let from = readme.find("<!-- workflow: begin").unwrap();
@@ -13,7 +12,7 @@ fn workflow() -> String {
     block.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
 }
 
-/// Prints each script with a NUL behind it.
+/// Prints each script, terminated by NUL.
 const SCRIPTS: &str = "
 import sys, yaml
 workflow = yaml.safe_load(sys.stdin)
@@ -30,8 +29,8 @@ fn piped(mut command: Command, text: &str) -> (bool, String) {
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     process.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = process.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    let bytes = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(bytes).unwrap())
 }
 
 #[test]
@@ -48,8 +47,8 @@ fn documented_workflow_is_valid() {
     for script in scripts.split('\0').filter(|script| !script.trim().is_empty()) {
         let mut shell = Command::new("bash");
         shell.arg("-n");
-        let (good, said) = piped(shell, script);
-        assert!(good, "{script}: {said}");
+        let (good, errors) = piped(shell, script);
+        assert!(good, "{script}: {errors}");
         let words: Vec<&str> = script.split_whitespace().collect();
         if words.first() != Some(&"bedrock-plan") {
             continue;

@@ -1,4 +1,4 @@
-//! A budget is that of all sessions of a run, whatever ended them.
+//! A budget applies to all sessions of a run, independent of how they ended.
 
 use super::scene::{SHORT, Scene, Simulate, interrupt};
 use rand::{RngExt, SeedableRng};
@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-/// How many requests the simulator has received: it numbers them in their ids, those of clients that were killed
-/// included, and this one is the next.
+/// Returns the number of requests that the simulator has received, including those of killed clients. Request ids contain
+/// their number, so one more request is sent.
 fn received(url: &str) -> usize {
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     let head = "POST /model/m/converse HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n";
@@ -21,7 +21,7 @@ fn received(url: &str) -> usize {
     usize::from_str_radix(id.rsplit('-').next().unwrap(), 16).unwrap()
 }
 
-/// Waits until a file has more than so many lines, or the process has ended.
+/// Waits until a file has more than `lines` lines, or the process has ended.
 fn wait_for_lines_or_end(path: &Path, lines: usize, process: &mut Child) {
     let has_lines = || std::fs::read_to_string(path).is_ok_and(|text| text.lines().count() >= lines);
     while !has_lines() && process.try_wait().unwrap().is_none() {
@@ -51,21 +51,21 @@ fn killed_and_resumed_run_never_exceeds_its_budget() {
             let mut run = scene.run_command(&all).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let before = std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
             wait_for_lines_or_end(&journal, before + rng.random_range(0..8), &mut run);
-            // Anywhere between two flushes of the journal.
+            // At any time between two flushes of the journal.
             std::thread::sleep(Duration::from_micros(rng.random_range(0..30_000)));
             run.kill().unwrap();
             run.wait().unwrap();
         }
         let output = scene.run(3, &all);
-        let told = [output.stdout, output.stderr].concat();
-        let told = String::from_utf8_lossy(&told);
-        assert!(told.contains("the budget of max_requests = 60"), "{more:?}: {told}");
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed);
+        assert!(printed.contains("the budget of max_requests = 60"), "{more:?}: {printed}");
         let (sent, recorded) = (received(&server.url), scene.records().len());
         assert!(sent <= MAX, "{more:?}: {sent} requests were sent, {recorded} of them are recorded");
         assert!(sent >= recorded, "{more:?}: {sent} {recorded}");
         lost += sent - recorded;
     }
-    assert!(lost > 0, "no kill came while a request was in flight");
+    assert!(lost > 0, "no kill happened while a request was in flight");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn interrupted_run_releases_its_reservations() {
     let resumed = [&load[..7], &[&exact, "--resume"]].concat();
     scene.run(0, &resumed);
     assert_eq!(scene.records().len(), first + 400, "nothing of the budget was lost");
-    // The file is no part of the results.
+    // The file is not part of the results.
     let summary = std::fs::read(scene.path("results/summary.json")).unwrap();
     std::fs::remove_file(&file).unwrap();
     scene.expect(0, scene.command(&["report", "results"]));
@@ -119,7 +119,7 @@ fn damaged_lines_of_the_journal_count_at_their_worst_case() {
     let scene = Scene::new().plan(SHORT);
     let load = ["--user-counts", "2", "--requests", "20", "--test-duration", "10m", "--max-requests", "10"];
     scene.run(3, &load);
-    // As left by a version without reservations: the journal alone shows what is spent.
+    // As written by a version without reservations: only the journal contains the cost.
     std::fs::remove_file(scene.path("results/reservations.jsonl")).unwrap();
     let journal = scene.path("results/token_data.jsonl");
     let text = std::fs::read_to_string(&journal).unwrap();
@@ -144,14 +144,14 @@ fn reservations_exist_only_with_a_budget_and_belong_to_one_run() {
     assert!(file.exists());
     scene.run(0, &["--requests", "5", "--overwrite"]);
     assert!(!file.exists(), "it is a file of the run that is replaced");
-    // Left by a run without a manifest.
+    // The directory of a run without a manifest.
     std::fs::remove_file(scene.path("results/manifest.json")).unwrap();
     std::fs::write(&file, "damaged\n").unwrap();
     scene.run(0, &["--requests", "5", "--max-requests", "5", "--resume-or-start"]);
     assert_eq!(scene.records().len(), 5);
 }
 
-/// A plan with one price row, which covers prompts of at most so many tokens.
+/// Returns a plan with one price row, which covers prompts of at most `up_to` tokens.
 fn plan_with_row(up_to: u32) -> String {
     format!(
         "{SHORT}\n[[prices.rows]]\nmodel_id = \"test.model-v1:0\"\ninput = 1.0\noutput = 1.0\nup_to_input_tokens = {up_to}\n"

@@ -1,35 +1,37 @@
-//! Baselines and comparisons: what is kept, what is said, and with which exit code.
+//! Baselines and comparisons: files, output and exit codes.
 
 use super::scene::Scene;
-use super::sessions::{baseline, calm, change, json_of, late, mould, quiet, session, slow_flex};
+use super::sessions::{
+    add_client_lag, baseline, calm, change, clear_client_health, json_of, session, slow_flex, template_run,
+};
 use crate::support::shown;
 
-/// What a command says, with its exit code. The hashes of cells are theirs; endpoints and plans are not what they are about.
-fn said(scene: &Scene, arguments: &[&str]) -> String {
+/// Returns the output and exit code of a command, with hashes of cells redacted.
+fn shown_command(scene: &Scene, arguments: &[&str]) -> String {
     shown(&scene.path(""), &scene.command(arguments).output().unwrap())
 }
 
 fn compare(scene: &Scene, dirs: &[&str]) -> String {
-    said(scene, &[&["compare", "--baseline", "baseline.json"], dirs].concat())
+    shown_command(scene, &[&["compare", "--baseline", "baseline.json"], dirs].concat())
 }
 
 #[test]
 fn unchanged_run_passes_against_a_small_baseline() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     let text = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
     assert_eq!(text.lines().count(), 5 + 2 + 2 + 5 * 4, "{text}");
     let file = json_of(&scene.path("baseline.json"));
     assert_eq!(file["cells"][0]["asked"]["endpoint"], "simulated");
     assert_eq!(file["sessions"][0]["cells"][1]["typical_ms"], 159.3);
-    insta::assert_snapshot!("baseline_show", said(&scene, &["baseline", "show", "baseline.json"]));
+    insta::assert_snapshot!("baseline_show", shown_command(&scene, &["baseline", "show", "baseline.json"]));
     session(&scene, "calm", 24 * 9, calm(2));
     insta::assert_snapshot!("compare_unchanged", compare(&scene, &["calm"]));
 }
 
 #[test]
 fn slower_tier_is_reported_as_regressed() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     session(&scene, "slow", 24 * 9, slow_flex(2, 1.15));
     let text = compare(&scene, &["slow"]);
@@ -42,7 +44,7 @@ fn slower_tier_is_reported_as_regressed() {
 
 #[test]
 fn suspect_is_repeated_with_the_printed_commands() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     session(&scene, "new 0", 24 * 9, slow_flex(0, 1.055));
     let text = compare(&scene, &["new 0"]);
@@ -58,22 +60,25 @@ fn suspect_is_repeated_with_the_printed_commands() {
 
 #[test]
 fn two_runs_are_compared_without_a_verdict() {
-    let scene = mould();
+    let scene = template_run();
     session(&scene, "monday", 0, calm(0));
     session(&scene, "tuesday", 24, slow_flex(0, 1.5));
-    insta::assert_snapshot!("compare_two_runs", said(&scene, &["compare", "monday", "tuesday"]));
-    insta::assert_snapshot!("compare_one_run", said(&scene, &["compare", "monday"]));
+    insta::assert_snapshot!("compare_two_runs", shown_command(&scene, &["compare", "monday", "tuesday"]));
+    insta::assert_snapshot!("compare_one_run", shown_command(&scene, &["compare", "monday"]));
 }
 
 #[test]
 fn session_is_added_once_and_can_be_removed() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     let before = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
-    insta::assert_snapshot!("baseline_twice", said(&scene, &["baseline", "add", "b1", "--to", "baseline.json"]));
+    insta::assert_snapshot!(
+        "baseline_twice",
+        shown_command(&scene, &["baseline", "add", "b1", "--to", "baseline.json"])
+    );
     insta::assert_snapshot!(
         "baseline_no_such_session",
-        said(&scene, &["baseline", "remove", "run-b9", "--from", "baseline.json"])
+        shown_command(&scene, &["baseline", "remove", "run-b9", "--from", "baseline.json"])
     );
     scene.expect(0, scene.command(&["baseline", "remove", "run-b1", "--from", "baseline.json"]));
     let without = json_of(&scene.path("baseline.json"));
@@ -81,12 +86,15 @@ fn session_is_added_once_and_can_be_removed() {
     scene.expect(0, scene.command(&["baseline", "add", "b1", "--to", "baseline.json"]));
     assert_eq!(std::fs::read_to_string(scene.path("baseline.json")).unwrap(), before, "in its old place");
     session(&scene, "near", 24 * 4, calm(0));
-    insta::assert_snapshot!("baseline_too_close", said(&scene, &["baseline", "add", "near", "--to", "baseline.json"]));
+    insta::assert_snapshot!(
+        "baseline_too_close",
+        shown_command(&scene, &["baseline", "add", "near", "--to", "baseline.json"])
+    );
 }
 
 #[test]
 fn invalid_baselines_are_reported() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     session(&scene, "calm", 24 * 9, calm(2));
     let good = std::fs::read_to_string(scene.path("baseline.json")).unwrap();
@@ -107,36 +115,36 @@ fn invalid_baselines_are_reported() {
     }
     std::fs::remove_file(scene.path("baseline.json")).unwrap();
     insta::assert_snapshot!("baseline_missing", compare(&scene, &["calm"]));
-    insta::assert_snapshot!("compare_no_run", said(&scene, &["compare", "b0", "nowhere"]));
+    insta::assert_snapshot!("compare_no_run", shown_command(&scene, &["compare", "b0", "nowhere"]));
 }
 
 #[test]
 fn incomplete_cells_of_a_candidate_are_not_compared() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     session(&scene, "cut", 24 * 9, slow_flex(2, 2.0));
     change(&scene, "cut", |manifest| {
         manifest["interrupted"] = true.into();
-        for turn in manifest["turns"].as_array_mut().unwrap() {
-            if turn["test_id"].as_str().unwrap().contains("flex") {
-                turn["end"] = "interrupted".into();
+        for cell_run in manifest["turns"].as_array_mut().unwrap() {
+            if cell_run["test_id"].as_str().unwrap().contains("flex") {
+                cell_run["end"] = "interrupted".into();
             }
         }
     });
     insta::assert_snapshot!("compare_interrupted", compare(&scene, &["cut"]));
     session(&scene, "busy", 24 * 9, slow_flex(2, 2.0));
-    late(&scene, "busy");
+    add_client_lag(&scene, "busy");
     insta::assert_snapshot!("compare_invalid", compare(&scene, &["busy"]));
     insta::assert_snapshot!(
         "baseline_nothing_to_add",
-        said(&scene, &["baseline", "add", "busy", "--to", "other.json"])
+        shown_command(&scene, &["baseline", "add", "busy", "--to", "other.json"])
     );
     assert!(!scene.path("other.json").exists());
 }
 
 #[test]
 fn unmatched_cells_are_listed_with_their_differences() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     scene.run(0, &["--overwrite", "--service-tiers", "default,flex", "--max-tokens", "24"]);
     session(&scene, "longer", 24 * 9, calm(2));
@@ -146,7 +154,7 @@ fn unmatched_cells_are_listed_with_their_differences() {
     insta::assert_snapshot!("compare_cells_lacking", compare(&scene, &["other"]));
 }
 
-/// Two tiers that are alike, whose times hardly vary and are long beside what this machine adds.
+/// Two equal tiers whose times hardly vary and are long compared with the overhead of this machine.
 const STEADY: &str = r#"
 [target]
 endpoint = "simulated"
@@ -177,32 +185,32 @@ fn sessions_of_the_simulator_unchanged_and_with_a_slower_flex() {
     let run = |name: &str, more: &[&str]| {
         let arguments = [&["run", "plan.toml", "--yes", "--results-dir", name], more].concat();
         scene.expect(0, scene.command(&arguments));
-        quiet(&scene, name);
+        clear_client_health(&scene, name);
     };
     let names = ["b0", "b1", "b2", "b3", "b4"];
     for name in names {
         run(name, &[]);
     }
     let add = [&["baseline", "add"], &names[..], &["--to", "baseline.json"]].concat();
-    let said = scene.expect(0, scene.command(&add)).stderr;
-    assert_eq!(String::from_utf8(said).unwrap().matches("starts less than one hour from").count(), 4);
+    let stderr = scene.expect(0, scene.command(&add)).stderr;
+    assert_eq!(String::from_utf8(stderr).unwrap().matches("starts less than one hour from").count(), 4);
 
     run("unchanged", &[]);
     scene.expect(0, scene.command(&["compare", "--baseline", "baseline.json", "unchanged"]));
     run("slower", &["--set", "simulator.flex_factor=1.15"]);
     let mut command = scene.command(&["compare", "--baseline", "baseline.json", "slower", "--format", "json"]);
     let output = command.output().unwrap();
-    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(99), "{said:#}");
-    for row in said["rows"].as_array().unwrap() {
+    let comparison: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(99), "{comparison:#}");
+    for row in comparison["rows"].as_array().unwrap() {
         let (is_flex, regressed) = (row["test_id"] == "us_flex_small_u30", row["verdict"] == "REGRESSED");
         assert!(is_flex || !regressed, "{row:#}");
-        // p95 of a hundred requests is a matter of luck, on a busy machine too much so.
+        // p95 of a hundred requests varies too much on a busy machine.
         if is_flex && row["metric"] == "typical" {
             assert!(regressed && (0.10..0.20).contains(&row["change_share"].as_f64().unwrap()), "{row:#}");
         }
     }
-    // What is printed to paste runs: the resolved plan asks for the same cells.
+    // The printed commands work: the resolved plan has the same cells.
     let again = ["run", "slower/plan.toml", "--yes", "--results-dir", "again", "--only", "us_flex_small_u30"];
     scene.expect(0, scene.command(&again));
     let hash =

@@ -1,22 +1,22 @@
-//! Damaged files in a results directory: what is reported, what is refused, and that nothing hangs.
+//! Damaged files in a results directory: warnings, errors, and no hang.
 
 use super::scene::{SHORT, Scene};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// A run of two cells.
+/// Runs two cells.
 fn two_cells() -> Scene {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--user-counts", "1,2", "--no-report", "--order", "matrix"]);
     scene
 }
 
-/// The journal with a changed digit in a record of the first cell, and that line.
+/// Changes a digit in a record of the first cell. Returns the journal and the changed line.
 fn damage(scene: &Scene) -> (String, String) {
     let path = scene.path("results/token_data.jsonl");
     let text = std::fs::read_to_string(&path).unwrap();
     let line = text.lines().nth(3).unwrap();
-    assert!(line.contains("small_u1\""), "the first cell comes first: {line}");
+    assert!(line.contains("small_u1\""), "the first record belongs to the first cell: {line}");
     let changed = line.replacen("\"sent_ms\":", "\"sent_ms\":1", 1);
     let text = text.replacen(line, &changed, 1);
     std::fs::write(path, &text).unwrap();
@@ -51,12 +51,12 @@ fn quarantine_is_written_beside_the_report() {
     scene.expect(0, scene.command(&["report", "results", "--out", "shared", "--public"]));
     assert!(!scene.path("shared/quarantine.jsonl").exists(), "nothing of it is masked");
     assert!(!scene.path("results/quarantine.jsonl").exists());
-    // What cannot be written keeps no report from being made.
+    // The report is written even if the quarantine is not.
     std::fs::remove_file(scene.path("elsewhere/quarantine.jsonl")).unwrap();
     std::fs::create_dir(scene.path("elsewhere/quarantine.jsonl")).unwrap();
     let output = scene.expect(0, scene.command(&["report", "results", "--out", "elsewhere"]));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("warning: cannot write elsewhere/quarantine.jsonl"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("warning: cannot write elsewhere/quarantine.jsonl"), "{stderr}");
 }
 
 #[test]
@@ -88,19 +88,19 @@ fn implausible_numbers_in_a_manifest_are_errors() {
         let end = at + text[at..].find([',', '\n']).unwrap();
         std::fs::write(&path, [&text[..at], value, &text[end..]].concat()).unwrap();
         let output = scene.expect(2, scene.command(&["report", "results"]));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.starts_with("error: results/manifest.json: ") && said.contains(key), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with("error: results/manifest.json: ") && stderr.contains(key), "{stderr}");
     }
 }
 
-/// The output of a command that must not wait for anything.
-fn at_once(mut command: Command) -> Output {
+/// Returns the output of a command that must not block.
+fn output_without_waiting(mut command: Command) -> Output {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if started.elapsed() > Duration::from_secs(60) {
             child.kill().unwrap();
-            panic!("it waits: {command:?}");
+            panic!("the command waits: {command:?}");
         }
         std::thread::yield_now();
     }
@@ -115,10 +115,10 @@ fn fifo_in_place_of_a_file_is_refused() {
         assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     };
     let refused = |scene: &Scene, arguments: &[&str]| {
-        let output = at_once(scene.command(arguments));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains("regular file") || said.contains("No such device"), "{arguments:?}: {said}");
+        let output = output_without_waiting(scene.command(arguments));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("regular file") || stderr.contains("No such device"), "{arguments:?}: {stderr}");
     };
     let scene = two_cells();
     let run = ["run", "plan.toml", "--yes", "--results-dir", "results", "--user-counts", "1,2", "--order", "matrix"];
@@ -131,15 +131,18 @@ fn fifo_in_place_of_a_file_is_refused() {
     fifo(&scene.path("baseline.json"));
     refused(&scene, &["baseline", "show", "baseline.json"]);
     refused(&scene, &["compare", "results", "--baseline", "baseline.json"]);
-    // In an exchange of shards.
+    // The same for an exchange of shards.
     let exchange = scene.path("exchange");
     std::fs::create_dir_all(exchange.join("shards/0")).unwrap();
     fifo(&exchange.join("shards/0/shard.json"));
-    let output = at_once(scene.command(&["merge", &format!("file://{}", exchange.display()), "--to", "merged"]));
+    let output =
+        output_without_waiting(scene.command(&["merge", &format!("file://{}", exchange.display()), "--to", "merged"]));
     assert!(!output.status.success());
     std::fs::create_dir_all(scene.path("left")).unwrap();
     fifo(&exchange.join("start.json"));
     let url = format!("file://{}", exchange.display());
-    let output = at_once(scene.command(&[&run[..4], &["elsewhere", "--exchange", &url, "--shard", "0/2"]].concat()));
+    let output = output_without_waiting(
+        scene.command(&[&run[..4], &["elsewhere", "--exchange", &url, "--shard", "0/2"]].concat()),
+    );
     assert!(!output.status.success());
 }

@@ -1,5 +1,5 @@
-//! Where requests and credentials go: which layer sets the endpoint, who may select it, and what is never sent over plain
-//! http. A server that reads bytes sees what leaves this machine.
+//! The endpoint of requests: its layers, the layers that may select it, and credentials that are never sent over plain
+//! http. A server that reads bytes observes the requests.
 
 use super::scene::{SHORT, Scene, files};
 use super::tls;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::mpsc::Receiver;
 
-/// [`SHORT`] with two requests and another endpoint; none leaves it out.
+/// Returns [`SHORT`] with two requests and another endpoint, or none.
 fn plan(endpoint: Option<&str>) -> String {
     let line = endpoint.map_or_else(String::new, |endpoint| format!("endpoint = {endpoint:?}\n"));
     let load = SHORT.replace("seed = 7\n", "seed = 7\nrequests = 2\n");
@@ -20,15 +20,15 @@ fn keys(command: &mut Command) -> &mut Command {
     command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "x")
 }
 
-/// Writes a configuration file of AWS and returns its path.
+/// Writes an AWS configuration file and returns its path.
 fn profile(scene: &Scene, text: &str) -> String {
     let path = scene.path("aws_config");
     std::fs::write(&path, text).unwrap();
     path.to_string_lossy().into_owned()
 }
 
-fn heads(heard: &Receiver<(String, String)>) -> Vec<String> {
-    heard.try_iter().map(|(head, _)| head).collect()
+fn heads(received: &Receiver<(String, String)>) -> Vec<String> {
+    received.try_iter().map(|(head, _)| head).collect()
 }
 
 fn stderr(output: &Output) -> String {
@@ -42,7 +42,7 @@ fn text(path: &Path) -> String {
 #[test]
 fn bearer_token_is_never_sent_over_http_in_any_spelling() {
     for source in ["--endpoint-url", "BEDROCK_PLAN_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "profile"] {
-        let (port, heard) = listen();
+        let (port, received) = listen();
         let scene = Scene::new().plan(&plan(None));
         let url = format!("HTTP://127.0.0.1:{port}");
         let mut command = scene.run_command(&[]);
@@ -53,7 +53,7 @@ fn bearer_token_is_never_sent_over_http_in_any_spelling() {
         };
         keys(&mut command).env("AWS_BEARER_TOKEN_BEDROCK", "top-secret");
         scene.expect(0, command);
-        let heads = heads(&heard);
+        let heads = heads(&received);
         assert_eq!(heads.len(), 2, "{source}");
         for head in heads {
             assert!(head.contains("authorization: aws4-hmac-sha256 credential=akid/"), "{source}: {head}");
@@ -108,7 +108,7 @@ fn each_layer_overrides_the_endpoint_of_lower_layers() {
 
 #[test]
 fn explicit_aws_endpoint_overrides_profile_and_environment() {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let url = format!("http://127.0.0.1:{port}");
     let all = [("AWS_ENDPOINT_URL", &*url), ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &*url)];
     let ignored = [all[0], ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")];
@@ -127,7 +127,7 @@ fn explicit_aws_endpoint_overrides_profile_and_environment() {
         assert!(!heads.is_empty() && heads.iter().all(|head| head.starts_with(host)), "{in_plan:?}: {heads:?}");
         assert_eq!(scene.manifest()["endpoint"], "aws");
     }
-    assert!(heads(&heard).is_empty(), "the profile's endpoint is never called");
+    assert!(heads(&received).is_empty(), "the profile's endpoint is never called");
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn output_names_the_endpoint_of_the_profile_as_not_aws() {
         assert!(text(&scene.path(name)).contains(label), "{name}");
     }
 
-    // Two sessions beside each other.
+    // Two sessions in one comparison.
     std::fs::rename(scene.path("results"), scene.path("first")).unwrap();
     scene.run(0, &["--endpoint-url", &url]);
     let compared = scene.expect(0, scene.command(&["compare", "first", "results"])).stdout;
     assert!(String::from_utf8(compared).unwrap().starts_with("NOT AWS"));
 
-    // A host of AWS's is not labelled, whatever its kind.
+    // Hosts of AWS are not labelled.
     for (url, is_labelled) in [
         ("https://vpce-0a1-b2.bedrock-runtime.us-east-1.vpce.amazonaws.com", false),
         ("https://bedrock-runtime-fips.us-east-1.api.aws", false),
@@ -189,20 +189,20 @@ fn output_names_the_endpoint_of_the_profile_as_not_aws() {
 
 #[test]
 fn a_plan_alone_selects_no_host_for_credentials() {
-    // To loopback goes a signature that is worth nothing.
-    let (port, heard) = listen();
+    // A loopback endpoint receives a signature without real credentials.
+    let (port, received) = listen();
     let scene = Scene::new().plan(&plan(Some(&format!("http://127.0.0.1:{port}"))));
     let mut command = scene.run_command(&[]);
     keys(&mut command).env("AWS_SESSION_TOKEN", "the-token").env("AWS_BEARER_TOKEN_BEDROCK", "top-secret");
     scene.expect(0, command);
-    let heads = heads(&heard);
+    let heads = heads(&received);
     assert_eq!(heads.len(), 2);
     for head in heads {
         assert!(head.contains("credential=simulated/"), "{head}");
         assert!(!head.contains("the-token") && !head.contains("top-secret") && !head.contains("akid"), "{head}");
     }
 
-    // Other hosts are not called; anybody may own one below a suffix of AWS's.
+    // Other hosts are not called, even with a name that ends like one of AWS.
     for url in
         ["https://elsewhere.example", "https://a1.execute-api.us-east-1.amazonaws.com", "http://elsewhere.example"]
     {
@@ -243,7 +243,7 @@ fn an_empty_bearer_token_is_unset() {
         scene.expect(0, command);
         let authorizations = seen.authorizations.lock().unwrap().clone();
         assert_eq!(authorizations.len(), 2, "{token:?}");
-        assert!(authorizations.iter().all(|said| said.starts_with(expected)), "{token:?}: {authorizations:?}");
+        assert!(authorizations.iter().all(|header| header.starts_with(expected)), "{token:?}: {authorizations:?}");
     }
 }
 
@@ -269,7 +269,7 @@ fn session_token_is_sent_over_http_only_if_allowed() {
         let heads = heads(&proxied);
         assert!(heads.len() == 2 && heads.iter().all(|head| head.contains("x-amz-security-token: the-token")));
     }
-    // Never a bearer token, even there; and a plan cannot allow it.
+    // A bearer token is never sent over http, and a plan cannot allow it.
     let mut bearer = scene.run_command(&["--endpoint-url", "http://bedrock.example", "--allow-http", "--overwrite"]);
     bearer.env("AWS_BEARER_TOKEN_BEDROCK", "top-secret").env("HTTP_PROXY", &proxy);
     let refused = stderr(&scene.expect(4, bearer));
@@ -281,23 +281,23 @@ fn session_token_is_sent_over_http_only_if_allowed() {
 
 #[test]
 fn resume_at_another_endpoint_is_refused() {
-    let ((first, _), (second, heard)) = (listen(), listen());
+    let ((first, _), (second, received)) = (listen(), listen());
     let scene = Scene::new().plan(&plan(None));
     scene.run(0, &["--endpoint-url", &format!("http://127.0.0.1:{first}")]);
     let refused = stderr(&scene.run(2, &["--resume", "--endpoint-url", &format!("http://127.0.0.1:{second}")]));
     assert!(refused.contains(&format!("was `http://127.0.0.1:{first}`")), "{refused}");
-    assert!(heads(&heard).is_empty());
+    assert!(heads(&received).is_empty());
 }
 
 #[test]
 fn bucket_uses_only_the_endpoint_of_s3() {
     let other = "http://127.0.0.1:1";
     for source in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile"] {
-        let (port, heard) = listen();
+        let (port, received) = listen();
         let scene = Scene::new();
         let url = format!("HTTP://127.0.0.1:{port}");
         let mut command = scene.command(&["merge", "S3://bucket/one", "--to", "merged"]);
-        // Loopback is not proxied, and neither the endpoint of Bedrock nor one that AWS does not know selects the server.
+        // Loopback is not proxied; neither the endpoint of Bedrock nor an unknown variable selects the server.
         keys(&mut command).env("HTTP_PROXY", other).env("AWS_REGION", "us-east-1");
         command
             .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", other)
@@ -310,7 +310,7 @@ fn bucket_uses_only_the_endpoint_of_s3() {
             command.env(source, &url);
         }
         let output = command.output().unwrap();
-        let heads = heads(&heard);
+        let heads = heads(&received);
         assert!(heads.iter().any(|head| head.starts_with("get /bucket")), "{source}: {heads:?} {}", stderr(&output));
         assert!(heads.iter().all(|head| head.contains("credential=akid/")), "{source}: {heads:?}");
     }

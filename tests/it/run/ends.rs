@@ -1,4 +1,4 @@
-//! How runs end: exit codes, what is said, and what is not sent.
+//! Ends of runs: exit codes and messages.
 
 use super::scene::{SHORT, Scene, Simulate};
 use std::path::Path;
@@ -105,7 +105,7 @@ fn results_are_kept_if_the_endpoint_cannot_be_reached() {
         assert!(journal() == before && scene.manifest() == manifest && scene.path("results/report.html").exists());
     }
     assert!(seen.authorizations.lock().unwrap().is_empty(), "no request is sent to find out");
-    // In an empty directory there is nothing to lose: what cannot be reached is recorded.
+    // In an empty directory the failed requests are recorded, since no results can be lost.
     scene.run(4, &["--endpoint-url", &format!("https://localhost:{port}"), "--results-dir", "other", "--overwrite"]);
     assert!(scene.path("other/token_data.jsonl").exists());
 }
@@ -165,8 +165,8 @@ fn locked_directory_is_refused_even_with_overwrite() {
     let output = scene.run(2, &["--overwrite"]);
     super::scene::interrupt(&process);
     assert_eq!(process.wait().unwrap().code(), Some(130));
-    let said = stderr(&output);
-    insta::assert_snapshot!("locked", &said[said.find("error:").unwrap()..]);
+    let message = stderr(&output);
+    insta::assert_snapshot!("locked", &message[message.find("error:").unwrap()..]);
     assert!(!scene.records().is_empty());
 }
 
@@ -179,8 +179,8 @@ fn changed_line_of_a_journal_is_quarantined() {
     for (from, to) in [("\"timestamp\"", "\"time\""), ("\"run_id\":\"", "\"run_id\":\"x")] {
         std::fs::write(&journal, text.replacen(from, to, 1)).unwrap();
         let output = scene.expect(0, scene.command(&["report", "results"]));
-        let told = String::from_utf8(output.stdout).unwrap();
-        assert!(told.contains("1 line of token_data.jsonl is damaged and not counted"), "{told}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.contains("1 line of token_data.jsonl is damaged and not counted"), "{printed}");
         assert!(scene.rows()[0]["warnings"].contains("damaged_records"));
         let quarantined = std::fs::read_to_string(scene.path("results/quarantine.jsonl")).unwrap();
         assert_eq!(quarantined.lines().count(), 1, "{quarantined}");

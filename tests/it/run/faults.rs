@@ -1,5 +1,5 @@
-//! Every fault that a service, a network or a machine can have, over real sockets: each ends in its class,
-//! takes no other request's number, and nothing that was sent is missing in the records.
+//! Faults of the service, the network and the machine, over real sockets: each has its class, affects no other request, and
+//! no sent request is missing in the records.
 
 use super::scene::{SHORT, Scene};
 use aws_smithy_eventstream::frame::write_message_to;
@@ -9,35 +9,35 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is written in answer to a request, and what becomes of the connection.
+/// The bytes of a reply, and the state of the connection afterwards.
 #[derive(Clone)]
-struct Answer {
+struct Reply {
     bytes: Vec<u8>,
-    then: Then,
+    then: AfterReply,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+enum AfterReply {
     KeepAlive,
     Close,
-    /// Until the other side has had enough.
+    /// Until the client closes the connection.
     Hang,
-    /// The last so many bytes are sent again until the other side closes the connection.
+    /// The last bytes, of this count, are repeated until the client closes the connection.
     Repeat(usize),
 }
 
-/// A server that answers every other request with a fault, the first one well.
+/// A server that replies to every second request with a fault, and to the others correctly.
 struct Server {
     port: u16,
     received: Arc<AtomicU64>,
 }
 
 impl Server {
-    fn start(well: Answer, fault: Answer) -> Self {
+    fn start(good_reply: Reply, fault: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(AtomicU64::new(0));
-        let answers = Arc::new([well, fault]);
+        let answers = Arc::new([good_reply, fault]);
         let counted = Arc::clone(&received);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -51,10 +51,10 @@ impl Server {
                             return;
                         }
                         match answer.then {
-                            Then::KeepAlive => {}
-                            Then::Close => return,
-                            Then::Hang => drop(reader.read(&mut [0])),
-                            Then::Repeat(bytes) => {
+                            AfterReply::KeepAlive => {}
+                            AfterReply::Close => return,
+                            AfterReply::Hang => drop(reader.read(&mut [0])),
+                            AfterReply::Repeat(bytes) => {
                                 let piece = &answer.bytes[answer.bytes.len() - bytes..];
                                 while writer.write_all(piece).is_ok() {}
                                 return;
@@ -76,7 +76,7 @@ impl Server {
     }
 }
 
-/// Reads a whole request; nothing where the connection ended.
+/// Reads a whole request. Returns `None` at the end of the connection.
 pub(super) fn read_request(reader: &mut impl BufRead) -> Option<()> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -97,15 +97,19 @@ pub(super) fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn kept(bytes: Vec<u8>) -> Answer {
-    Answer { bytes, then: Then::KeepAlive }
+fn keep_alive(bytes: Vec<u8>) -> Reply {
+    Reply { bytes, then: AfterReply::KeepAlive }
 }
 
-fn exception(name: &str, status: u16) -> Answer {
-    kept(http(status, &format!("x-amzn-ErrorType: {name}:http://internal.amazon.com/\r\n"), br#"{"message":"no"}"#))
+fn exception(name: &str, status: u16) -> Reply {
+    keep_alive(http(
+        status,
+        &format!("x-amzn-ErrorType: {name}:http://internal.amazon.com/\r\n"),
+        br#"{"message":"no"}"#,
+    ))
 }
 
-/// A frame of an event stream.
+/// Returns a frame of an event stream.
 fn frame(kind: &str, name: &str, payload: &str) -> Vec<u8> {
     let header = |name: &'static str, value: &str| Header::new(name, HeaderValue::String(value.to_owned().into()));
     let message = Message::new(payload.as_bytes().to_vec())
@@ -121,7 +125,7 @@ pub(super) fn event(name: &str, payload: &str) -> Vec<u8> {
     frame("event", name, payload)
 }
 
-/// Frames in a chunked body; `end` closes it.
+/// Returns a reply with frames in a chunked body; `end` terminates the body.
 pub(super) fn stream(frames: &[Vec<u8>], end: bool) -> Vec<u8> {
     let mut bytes =
         b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -137,7 +141,7 @@ pub(super) fn stream(frames: &[Vec<u8>], end: bool) -> Vec<u8> {
     bytes
 }
 
-/// The frames of a whole reply.
+/// Returns the frames of a complete reply.
 fn reply() -> Vec<Vec<u8>> {
     vec![
         event("messageStart", r#"{"role":"assistant"}"#),
@@ -148,36 +152,35 @@ fn reply() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A whole reply of `converse`.
-pub(super) fn well() -> Vec<u8> {
+/// Returns a complete reply of `converse`.
+pub(super) fn good_reply() -> Vec<u8> {
     http(200, "content-type: application/json\r\n", REPLY.as_bytes())
 }
 
 struct Case {
     name: String,
-    fault: Answer,
-    /// Nothing where it is no fault of the request.
+    fault: Reply,
+    /// `None` if the request succeeds.
     class: Option<&'static str>,
     requests: u64,
 }
 
-fn case(name: &str, class: &'static str, fault: Answer) -> Case {
+fn case(name: &str, class: &'static str, fault: Reply) -> Case {
     Case { name: name.into(), fault, class: Some(class), requests: 12 }
 }
 
-/// A row of the table; what nobody counts on the other side is not said to be lost.
-#[allow(clippy::print_stdout)] // it is what the test shows
+/// Prints a row of the table; without a count of the server, no loss is printed.
+#[allow(clippy::print_stdout)] // the table is output of the test
 pub(super) fn row(name: &str, class: &str, sent: Option<u64>, recorded: usize) {
     let (sent, lost) =
         sent.map_or(("-".into(), "-".into()), |sent| (sent.to_string(), sent.abs_diff(recorded as u64).to_string()));
     println!("{name:42} {class:28} sent {sent:>3}  recorded {recorded:3}  lost {lost}");
 }
 
-/// Runs a cell of so many requests against every case, holds what was recorded to what was received, and prints a
-/// row of each.
-fn hold(api: &str, well: &Answer, cases: Vec<Case>) {
+/// Runs a cell for each case, compares the records with the requests the server received, and prints a row.
+fn check_cases(api: &str, good_reply: &Reply, cases: Vec<Case>) {
     for Case { name, fault, class, requests } in cases {
-        let server = Server::start(well.clone(), fault);
+        let server = Server::start(good_reply.clone(), fault);
         let scene = Scene::new().plan(&SHORT.replace("max_tokens = 16", "max_tokens = 16\ntimeout = \"400ms\""));
         let timeout = if name.contains("50 MB") || name.contains("endless") { "120s" } else { "400ms" };
         let requests_text = requests.to_string();
@@ -199,13 +202,13 @@ fn hold(api: &str, well: &Answer, cases: Vec<Case>) {
         ];
         scene.run(0, &more);
         let records = scene.records();
-        let (well, ill): (Vec<_>, Vec<_>) =
+        let (succeeded, failed): (Vec<_>, Vec<_>) =
             records.iter().partition(|record| record["success"] == true && record["input_tokens"] == 7);
         row(&name, class.unwrap_or("(a success)"), Some(server.received()), records.len());
         assert_eq!((server.received(), records.len() as u64), (requests, requests), "{name}");
         if let Some(class) = class {
-            assert_eq!((well.len(), ill.len()), (records.len() / 2, records.len() / 2), "{name}");
-            for record in ill {
+            assert_eq!((succeeded.len(), failed.len()), (records.len() / 2, records.len() / 2), "{name}");
+            for record in failed {
                 assert_eq!(record["error_class"], class, "{name}: {record}");
             }
             let row = &scene.rows()[0];
@@ -235,33 +238,40 @@ fn each_fault_of_a_reply_has_its_class_and_affects_no_other_request() {
     ];
     let mut cases: Vec<Case> =
         exceptions.iter().map(|(name, status)| case(name, name, exception(name, *status))).collect();
-    let whole = well();
+    let whole = good_reply();
     let half = whole[..whole.len() - 40].to_vec();
     let long = REPLY.replace("yes", &"y".repeat(50_000_000)).replace("\"inputTokens\":7", "\"inputTokens\":8");
     cases.extend([
-        case("closed before the reply", "reset", Answer { bytes: Vec::new(), then: Then::Close }),
-        case("closed inside the reply", "reset", Answer { bytes: half.clone(), then: Then::Close }),
-        case("a body that stalls", "timeout", Answer { bytes: half, then: Then::Hang }),
-        case("no answer until the timeout", "timeout", Answer { bytes: Vec::new(), then: Then::Hang }),
-        case("a body that is no JSON", "decode", kept(http(200, "", b"<html>hello</html>"))),
-        case("an error of a proxy", "http_error", kept(http(502, "", b"<html>bad gateway</html>"))),
+        case("closed before the reply", "reset", Reply { bytes: Vec::new(), then: AfterReply::Close }),
+        case("closed inside the reply", "reset", Reply { bytes: half.clone(), then: AfterReply::Close }),
+        case("a body that stalls", "timeout", Reply { bytes: half, then: AfterReply::Hang }),
+        case("no answer until the timeout", "timeout", Reply { bytes: Vec::new(), then: AfterReply::Hang }),
+        case("a body that is no JSON", "decode", keep_alive(http(200, "", b"<html>hello</html>"))),
+        case("an error of a proxy", "http_error", keep_alive(http(502, "", b"<html>bad gateway</html>"))),
         case(
             "200 with an empty message",
             "empty_reply",
-            kept(http(200, "", REPLY.replace(r#"{"text":"yes"}"#, "").replace(":3,", ":0,").as_bytes())),
+            keep_alive(http(200, "", REPLY.replace(r#"{"text":"yes"}"#, "").replace(":3,", ":0,").as_bytes())),
         ),
-        Case { name: "a body of 50 MB".into(), fault: kept(http(200, "", long.as_bytes())), class: None, requests: 4 },
+        Case {
+            name: "a body of 50 MB".into(),
+            fault: keep_alive(http(200, "", long.as_bytes())),
+            class: None,
+            requests: 4,
+        },
     ]);
     let invalid = "x-amzn-ErrorType: ValidationException\r\n";
     let text = |length: usize| format!(r#"{{"message":"{}"}}"#, "x".repeat(length)).into_bytes();
-    let endless =
-        |head: &str, piece: &[u8]| Answer { bytes: [head.as_bytes(), piece].concat(), then: Then::Repeat(piece.len()) };
+    let endless = |head: &str, piece: &[u8]| Reply {
+        bytes: [head.as_bytes(), piece].concat(),
+        then: AfterReply::Repeat(piece.len()),
+    };
     let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 0x1_0000], b"\r\n"].concat();
     let rare = |name: &str, class, fault| Case { requests: 4, ..case(name, class, fault) };
     cases.extend([
-        // Its text is evidence, and 500 characters of it are enough.
-        rare("an error with a text of 1 MB", "ValidationException", kept(http(400, invalid, &text(1_000_000)))),
-        rare("an error of 2 MB", "reply_too_long", kept(http(400, invalid, &text(2_000_000)))),
+        // The text is kept as evidence, up to 500 characters.
+        rare("an error with a text of 1 MB", "ValidationException", keep_alive(http(400, invalid, &text(1_000_000)))),
+        rare("an error of 2 MB", "reply_too_long", keep_alive(http(400, invalid, &text(2_000_000)))),
         rare(
             "an endless error",
             "reply_too_long",
@@ -277,10 +287,13 @@ fn each_fault_of_a_reply_has_its_class_and_affects_no_other_request() {
         rare(
             "a length of 1 TB",
             "reply_too_long",
-            Answer { bytes: b"HTTP/1.1 200 X\r\ncontent-length: 1000000000000\r\n\r\n{".to_vec(), then: Then::Hang },
+            Reply {
+                bytes: b"HTTP/1.1 200 X\r\ncontent-length: 1000000000000\r\n\r\n{".to_vec(),
+                then: AfterReply::Hang,
+            },
         ),
     ]);
-    hold("converse", &kept(whole), cases);
+    check_cases("converse", &keep_alive(whole), cases);
 }
 
 #[test]
@@ -302,7 +315,7 @@ fn each_fault_of_a_stream_has_its_class_and_affects_no_other_request() {
         .iter()
         .map(|(wire, class)| {
             let last = frame("exception", wire, r#"{"message":"no"}"#);
-            case(&format!("{class} in the middle"), class, kept(stream(&with(last), true)))
+            case(&format!("{class} in the middle"), class, keep_alive(stream(&with(last), true)))
         })
         .collect();
     let mut broken = event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"no"}}"#);
@@ -313,14 +326,22 @@ fn each_fault_of_a_stream_has_its_class_and_affects_no_other_request() {
         case(
             "a frame with a broken checksum",
             "decode",
-            // Kept open: a connection that is closed after a whole reply may meet the next request on its way.
-            kept(stream(&with(broken), true)),
+            // Kept open: closing after a complete reply may coincide with the next request.
+            keep_alive(stream(&with(broken), true)),
         ),
-        case("a stream that is cut", "stream_incomplete", Answer { bytes: stream(&begun(), false), then: Then::Close }),
-        case("no messageStop", "stream_incomplete", kept(stream(&begun(), true))),
-        case("no metadata", "stream_incomplete", kept(stream(&reply()[..4], true))),
-        case("a stream that stalls", "stream_timeout", Answer { bytes: stream(&begun(), false), then: Then::Hang }),
-        case("no answer until the timeout", "timeout", Answer { bytes: Vec::new(), then: Then::Hang }),
+        case(
+            "a stream that is cut",
+            "stream_incomplete",
+            Reply { bytes: stream(&begun(), false), then: AfterReply::Close },
+        ),
+        case("no messageStop", "stream_incomplete", keep_alive(stream(&begun(), true))),
+        case("no metadata", "stream_incomplete", keep_alive(stream(&reply()[..4], true))),
+        case(
+            "a stream that stalls",
+            "stream_timeout",
+            Reply { bytes: stream(&begun(), false), then: AfterReply::Hang },
+        ),
+        case("no answer until the timeout", "timeout", Reply { bytes: Vec::new(), then: AfterReply::Hang }),
     ]);
     let claims_4_gib = [0xff; 12].to_vec();
     let mut endless = begun();
@@ -332,23 +353,23 @@ fn each_fault_of_a_stream_has_its_class_and_affects_no_other_request() {
         case(
             "an event that claims 4 GiB",
             "reply_too_long",
-            Answer { bytes: stream(&with(claims_4_gib), false), then: Then::Hang },
+            Reply { bytes: stream(&with(claims_4_gib), false), then: AfterReply::Hang },
         ),
         Case {
             requests: 4,
             ..case(
                 "endless empty events",
                 "reply_too_long",
-                Answer { bytes: stream(&endless, false), then: Then::Repeat(piece) },
+                Reply { bytes: stream(&endless, false), then: AfterReply::Repeat(piece) },
             )
         },
     ]);
-    hold("converse-stream", &kept(whole), cases);
+    check_cases("converse-stream", &keep_alive(whole), cases);
 }
 
 #[test]
 fn complete_stream_on_an_open_connection_is_a_success() {
-    let open = Answer { bytes: stream(&reply(), false), then: Then::Hang };
+    let open = Reply { bytes: stream(&reply(), false), then: AfterReply::Hang };
     let server = Server::start(open.clone(), open);
     let scene = Scene::new().plan(SHORT);
     let more = ["--endpoint-url", &server.url(), "--api", "converse-stream", "--requests", "6", "--timeout", "60s"];
@@ -363,9 +384,9 @@ fn complete_stream_on_an_open_connection_is_a_success() {
 
 #[test]
 fn unreachable_servers_have_their_class() {
-    // A port that nobody listens on: it was this listener's a moment ago.
+    // A port without a listener: that of a listener that was just closed.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let plain = Server::start(kept(Vec::new()), kept(Vec::new()));
+    let plain = Server::start(keep_alive(Vec::new()), keep_alive(Vec::new()));
     let cases = [
         ("connection refused", "connect", format!("http://127.0.0.1:{closed}")),
         ("a name that does not exist", "dns", "http://bedrock.invalid".to_owned()),

@@ -1,4 +1,4 @@
-//! Which files a run leaves, and that a report gives the same bytes again.
+//! The files of a run, and that repeated reports are byte-identical.
 
 use super::scene::{SHORT, Scene, files};
 
@@ -47,7 +47,7 @@ fn all_files_of_the_previous_tool_are_written() {
     ");
 }
 
-/// The plan is the run's, whatever flags change this report.
+/// The plan is that of the run, independent of the flags of the report.
 #[test]
 fn report_restores_the_plan_but_replaces_no_foreign_plan() {
     let scene = Scene::new().plan(SHORT);
@@ -57,20 +57,20 @@ fn report_restores_the_plan_but_replaces_no_foreign_plan() {
     std::fs::remove_file(scene.path("results/plan.toml")).unwrap();
     scene.expect(0, scene.command(&["report", "results", "--include-failures"]));
     assert_eq!(plan("results"), first);
-    // Elsewhere too, as often as one likes; a run may replace that report with its plan.
+    // The same in another directory, repeatedly; a run may replace that report and its plan.
     for _ in 0..2 {
         scene.expect(0, scene.command(&["report", "results", "--out", "again"]));
         assert_eq!(plan("again"), first);
     }
     scene.expect(0, scene.command(&["run", "plan.toml", "--yes", "--results-dir", "again", "--overwrite"]));
     assert_ne!(plan("again"), first, "it names its run");
-    // Beside a plan of the user's.
+    // In a directory with a foreign plan.
     std::fs::create_dir(scene.path("mine")).unwrap();
     std::fs::write(scene.path("mine/plan.toml"), SHORT).unwrap();
     for _ in 0..2 {
         let output = scene.expect(0, scene.command(&["report", "results", "--out", "mine"]));
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("plan.toml stays: no run of bedrock-plan wrote it"), "{told}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("plan.toml stays: no run of bedrock-plan wrote it"), "{stderr}");
         assert_eq!(plan("mine"), SHORT);
     }
     scene.expect(0, scene.command(&["report", "results", "--out", "shared", "--public"]));
@@ -94,7 +94,7 @@ fn repeated_report_is_identical_and_sends_no_request() {
 fn report_options_select_other_samples_of_the_records() {
     let scene = Scene::new().plan(&format!("{SHORT}\n[simulator.faults]\nvalidation = 0.3\n"));
     scene.run(0, &[]);
-    scene.forget_stalls();
+    scene.remove_stalls();
     scene.expect(0, scene.command(&["report", "results"]));
     let plain = scene.rows()[0]["latency_n"].parse::<u64>().unwrap();
     scene.expect(0, scene.command(&["report", "results", "--include-failures", "--include-ramp"]));
@@ -137,8 +137,8 @@ fn histograms_are_readable_in_python() {
     let log = scene.path("results/histograms/us_default_small_u3.hlog");
     let output = std::process::Command::new("python3").arg(script).arg(log).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
-    let mut lines = said.lines();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let mut lines = printed.lines();
     assert_eq!(lines.next(), Some("us_default_small_u3"));
     let row = &scene.rows()[0];
     assert_eq!(lines.next().unwrap(), row["success_count"]);
@@ -147,7 +147,7 @@ fn histograms_are_readable_in_python() {
     times.sort_by(f64::total_cmp);
     for (line, p) in lines.zip([0.5, 0.95, 0.99, 1.0]) {
         let read_ms: f64 = line.parse().unwrap();
-        // HdrHistogram rounds the rank where we take the next one up, and keeps three significant digits.
+        // HdrHistogram rounds the rank to nearest, bedrock-plan rounds up; it keeps three significant digits.
         let rank = ((times.len() as f64 * p + 0.5) as usize).clamp(1, times.len()) - 1;
         assert!((read_ms - times[rank]).abs() <= times[rank] * 0.002, "p{p}: {read_ms} and {}", times[rank]);
     }

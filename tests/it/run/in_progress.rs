@@ -1,4 +1,4 @@
-//! What a report says of a run that is in progress, and of one whose server is a simulator at a URL.
+//! Reports of a run in progress, and of a run with a simulator at a URL.
 
 use super::scene::{SHORT, Scene, Simulate, exit_code, files, interrupt, wait_for_lines};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn report_of_a_run_in_progress_is_labelled_running() {
         }
     }
     assert!(labelled > 5, "{labelled}");
-    // A cell whose numbers cannot be trusted is not in the points of a benchmark.
+    // An INVALID cell has no points in the benchmark file.
     for name in ["j.xml", "m.md", "s.json", "r.html", "e.json"] {
         assert!(text(&scene.path(name)).contains("in progress, 0 of 2 cells"), "{name}");
     }
@@ -62,7 +62,7 @@ fn a_simulator_at_a_url_is_labelled_as_one() {
     assert!(text(&scene.path("results/report.html")).contains("would have cost, USD"));
 }
 
-/// Of few requests, what a process needs once looks like idle time of its users.
+/// With few requests, start-up time of the process resembles lag of the users.
 #[test]
 fn small_cell_is_not_invalid_for_lack_of_cpu_samples() {
     let scene = Scene::new().plan(SHORT);

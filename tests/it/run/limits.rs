@@ -1,4 +1,4 @@
-//! When a run stops of itself: budgets, and cells that measure nothing.
+//! Automatic stops: budgets, and cells without successes.
 
 use super::scene::{SHORT, Scene};
 
@@ -12,7 +12,7 @@ fn request_budget_is_enforced_and_a_larger_one_resumes() {
     assert_eq!(scene.records().len(), 30, "exactly");
     let manifest = scene.manifest();
     let ends: Vec<&str> =
-        manifest["turns"].as_array().unwrap().iter().map(|turn| turn["end"].as_str().unwrap()).collect();
+        manifest["turns"].as_array().unwrap().iter().map(|cell_run| cell_run["end"].as_str().unwrap()).collect();
     assert_eq!(ends, ["finished", "out_of_budget"]);
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(stdout.contains("the budget of max_requests = 30 admits no further request"), "{stdout}");
@@ -28,7 +28,7 @@ fn request_budget_is_enforced_and_a_larger_one_resumes() {
 #[test]
 fn cost_budget_is_never_exceeded() {
     let scene = Scene::new().plan(SHORT);
-    // A request costs some 0.00006 USD: 16 tokens out at 3.20 a million, a few in.
+    // A request costs about 0.00006 USD: 16 output tokens at 3.20 per million, and a few input tokens.
     scene.run(3, &[&PRO[..], &["--max-cost", "0.001"]].concat());
     let cost: f64 = scene.rows().iter().filter_map(|row| row["cost_usd"].parse::<f64>().ok()).sum();
     assert!(cost > 0.0005 && cost <= 0.001, "{cost}");
@@ -41,11 +41,11 @@ fn cell_with_mostly_failures_is_aborted() {
     let scene = Scene::new().plan(&format!("{SHORT}\n{faults}"));
     let long = ["--test-duration", "10m", "--user-counts", "2,3"];
     scene.run(3, &long);
-    let turns = scene.manifest()["turns"].as_array().unwrap().clone();
-    assert_eq!(turns.len(), 2, "the run goes on");
-    for turn in &turns {
-        assert_eq!(turn["end"], "aborted");
-        let reason = turn["reason"].as_str().unwrap();
+    let cell_runs = scene.manifest()["turns"].as_array().unwrap().clone();
+    assert_eq!(cell_runs.len(), 2, "the run goes on");
+    for cell_run in &cell_runs {
+        assert_eq!(cell_run["end"], "aborted");
+        let reason = cell_run["reason"].as_str().unwrap();
         assert!(reason.contains("requests failed or were throttled; last error: ServiceUnavailable"), "{reason}");
     }
     scene.run(3, &[&long[..], &["--overwrite", "--set", "abort.then=stop"]].concat());
@@ -76,8 +76,8 @@ fn cost_budget_requires_a_price_for_every_cell() {
             if more == zip { plan.replace("model_ids = [\"amazon.nova-pro-v1:0\"]\nservice", "service") } else { plan };
         let plan = if more == zip { plan.replace("[request]\nmax_tokens = 16\n", "") } else { plan };
         let output = Scene::new().plan(&plan).run(2, &["--max-cost", "1"]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("`max_cost` cannot be enforced: no price for `no.price-v1:0`"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains("`max_cost` cannot be enforced: no price for `no.price-v1:0`"), "{stderr}");
     }
     let plan = format!(
         "{}\n",

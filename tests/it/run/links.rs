@@ -1,5 +1,4 @@
-//! What lies inside a results directory is untrusted: links in it are not followed, and its files are readable for their
-//! owner alone.
+//! Contents of a results directory are untrusted: links are not followed, and files are readable only by their owner.
 
 use super::scene::{SHORT, Scene, files};
 use std::fs;
@@ -11,7 +10,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A finished run, and a directory of the user's own with one file.
+/// Returns a finished run and a foreign directory with one file.
 fn run_and_victim() -> Scene {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--requests", "3", "--test-duration", "30s"]);
@@ -28,7 +27,7 @@ fn assert_untouched(scene: &Scene) {
 #[test]
 fn links_at_report_paths_are_not_followed() {
     let scene = run_and_victim();
-    // Earlier versions wrote to this name and renamed it.
+    // Earlier versions wrote to this name and renamed the file.
     for name in ["report.html.part", "manifest.json.part", "charts/timeline.svg.part"] {
         symlink(scene.path("own/notes.txt"), scene.path("results").join(name)).unwrap();
     }
@@ -73,7 +72,7 @@ fn linked_journal_or_manifest_is_refused() {
         fs::remove_file(&original).unwrap();
         fs::rename(&aside, &original).unwrap();
     }
-    // A pipe keeps no command waiting.
+    // No command waits for a pipe.
     fs::remove_file(scene.path("results/token_data.jsonl")).unwrap();
     let made = std::process::Command::new("mkfifo").arg(scene.path("results/token_data.jsonl")).status().unwrap();
     assert!(made.success());
@@ -92,7 +91,7 @@ fn the_results_directory_itself_may_be_a_link() {
     assert!(scene.path("disk/report.html").is_file() && scene.path("disk/charts").is_dir());
 }
 
-/// Files that others may read, and directories that others may enter, below a directory.
+/// Returns the files below a directory that others may read, and the directories that others may enter.
 pub(crate) fn readable_by_others(dir: &Path) -> Vec<String> {
     let mut open = vec![dir.to_owned()];
     let mut found = Vec::new();

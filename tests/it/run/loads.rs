@@ -1,4 +1,4 @@
-//! Open loops, load profiles, and how long a cell goes on.
+//! Open loops, load profiles, and the end of a cell.
 
 use super::scene::{SHORT, Scene};
 
@@ -80,7 +80,7 @@ fn overdue_starts_at_the_end_are_dropped_and_counted() {
     let mut running = scene.run_command(&load).spawn().unwrap();
     wait_for_lines(&scene.path("results/token_data.jsonl"), 5);
     signal(&running, "-STOP");
-    // Past the end of the cell.
+    // After the end of the cell.
     std::thread::sleep(std::time::Duration::from_millis(2_500));
     signal(&running, "-CONT");
     assert_eq!(running.wait().unwrap().code(), Some(0));
@@ -89,7 +89,7 @@ fn overdue_starts_at_the_end_are_dropped_and_counted() {
     assert_eq!(scene.records().len() + dropped, 100);
 }
 
-/// A server that answers in 20 ms and stands still for one second of every two.
+/// Starts a server that replies after 20 ms and stalls for one second of every two.
 fn freezing() -> String {
     format!("{SHORT}\ncapacity = 0\nfreeze_every = \"2s\"\nfreeze_for = \"1s\"\n")
 }
@@ -100,8 +100,8 @@ fn open_loop_measures_a_frozen_server() {
     scene.run(0, &["--arrival-rates", "50", "--test-duration", "6s"]);
     let records = scene.records();
     assert_eq!(records.len(), 300);
-    // A short stall of a busy client inside a freeze would exclude the requests that the server kept waiting.
-    scene.forget_stalls();
+    // A short stall of this machine during a freeze would exclude the delayed requests.
+    scene.remove_stalls();
     scene.expect(0, scene.command(&["report", "results"]));
     // Two freezes begin and end inside the test; each holds a second's worth of starts, whose waits
     // are spread evenly from 0 to 1 s: half of those 100 wait for half a second or longer.
@@ -178,14 +178,14 @@ fn each_stage_of_a_profile_is_summarised() {
             row["test_id"]
         );
     }
-    // 10 in the first second; 10 to 30 per second bring 20 in the second one.
+    // 10 in the first second; a ramp from 10 to 30 per second adds 20 in the second one.
     assert_eq!((stages[3]["total_requests"].as_str(), stages[4]["total_requests"].as_str()), ("10", "20"));
-    let users = |turn: &serde_json::Value| {
-        turn["series"].as_array().unwrap().iter().map(|second| second["users"].as_u64().unwrap()).max()
+    let users = |cell_run: &serde_json::Value| {
+        cell_run["series"].as_array().unwrap().iter().map(|second| second["users"].as_u64().unwrap()).max()
     };
     let manifest = scene.manifest();
-    let turns = manifest["turns"].as_array().unwrap();
-    let of = |id: &str| turns.iter().find(|turn| turn["test_id"] == id).unwrap();
+    let cell_runs = manifest["turns"].as_array().unwrap();
+    let of = |id: &str| cell_runs.iter().find(|cell_run| cell_run["test_id"] == id).unwrap();
     assert_eq!(users(of(waves)), Some(0));
     let first = scene
         .records()

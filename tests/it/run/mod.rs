@@ -1,4 +1,4 @@
-//! `run` and `report` from the outside: the binary, real sockets, the files it leaves.
+//! `run` and `report`: the binary, real sockets, and the written files.
 
 mod bad_directories;
 mod budget;
@@ -8,7 +8,6 @@ mod endpoint;
 mod ends;
 mod faults;
 mod files;
-mod fit;
 mod in_progress;
 mod limits;
 #[cfg(unix)]
@@ -37,4 +36,5 @@ mod summaries;
 mod tls;
 mod trust;
 mod truth;
+mod validity;
 mod wire;

@@ -1,10 +1,10 @@
-//! What a run cost: reckoned again by hand, from the journal and the price file.
+//! The cost of a run, computed again from the journal and the price file.
 
 use super::scene::{SHORT, Scene};
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// The shipped file's prices per million tokens: input, output, cache read, cache write.
+/// Returns the shipped prices per million tokens: input, output, cache read, cache write.
 fn price_file() -> HashMap<(String, String, String), [Option<f64>; 4]> {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("prices");
     let file = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
@@ -16,7 +16,7 @@ fn price_file() -> HashMap<(String, String, String), [Option<f64>; 4]> {
     reader.records().map(|record| row(record.unwrap())).collect()
 }
 
-/// US dollars of one record, by the tier that served it.
+/// Returns the cost of one record in US dollars, by the tier that served it.
 fn cost(record: &Value, prices: &HashMap<(String, String, String), [Option<f64>; 4]>) -> Option<f64> {
     let text = |key: &str| record[key].as_str().unwrap().to_owned();
     let tokens = |key: &str| record[key].as_u64().unwrap_or(0) as f64;
@@ -58,7 +58,7 @@ fn costs_are_those_of_the_journal_and_the_price_file() {
     );
     let prices = price_file();
     let (records, rows) = (scene.records(), scene.rows());
-    let (mut told, mut total) = (0, 0.0);
+    let (mut checked, mut total) = (0, 0.0);
     for row in &rows {
         let own: Vec<&Value> = records.iter().filter(|record| record["test_id"] == row["test_id"].as_str()).collect();
         let costs: Option<Vec<f64>> = own.iter().map(|record| cost(record, &prices)).collect();
@@ -78,9 +78,9 @@ fn costs_are_those_of_the_journal_and_the_price_file() {
         near("cost_usd", sum);
         near("cost_per_1k_requests", sum / n * 1e3);
         near("cost_per_1m_output_tokens", sum / output as f64 * 1e6);
-        (told, total) = (told + 1, total + sum);
+        (checked, total) = (checked + 1, total + sum);
     }
-    assert_eq!(told, 3);
+    assert_eq!(checked, 3);
     let served_as_default = records.iter().any(|record| {
         record["model_id"] == "amazon.nova-pro-v1:0"
             && record["service_tier"] == "flex"

@@ -1,4 +1,4 @@
-//! What AWS's own configuration sets for connections: profiles, credentials, certificates, FIPS, proxies, and redirects.
+//! AWS configuration of connections: profiles, credentials, certificates, FIPS, proxies, and redirects.
 
 use super::scene::{SHORT, Scene};
 use super::secrets::{http, serve};
@@ -14,13 +14,13 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The error, without what is printed before it.
+/// Returns the error message without the output before it.
 fn error(output: &Output) -> String {
     let text = stderr(output);
     text[text.find("error:").unwrap_or(0)..].to_owned()
 }
 
-/// Writes both files of profiles.
+/// Writes both profile files.
 fn with_profiles<'c>(scene: &Scene, command: &'c mut Command) -> &'c mut Command {
     let (config, credentials) = (scene.path("aws_config"), scene.path("aws_credentials"));
     std::fs::write(&config, "[default]\nregion = us-east-1\n[profile staging]\nregion = us-east-1\n").unwrap();
@@ -35,7 +35,7 @@ fn missing_profile_is_reported_with_existing_profiles() {
     with_profiles(&scene, &mut by_variable).env("AWS_PROFILE", "stagign");
     insta::assert_snapshot!("unknown_profile", error(&scene.expect(4, by_variable)));
 
-    // Keys of the environment do not hide the mistake: they may be those of another account.
+    // Keys in the environment do not hide the mistake, since they may belong to another account.
     let mut by_flag = scene.run_command(&["--endpoint-url", "aws", "--profile", "prod"]);
     keys(with_profiles(&scene, &mut by_flag));
     assert!(error(&scene.expect(4, by_flag)).contains("no AWS profile is called `prod`"));
@@ -49,7 +49,7 @@ fn missing_profile_is_reported_with_existing_profiles() {
     );
     assert!(!scene.path("results").exists() && !scene.path("merged").exists());
 
-    // A simulated run has no use for a profile.
+    // A simulated run uses no profile.
     let mut simulated = scene.run_command(&["--simulated", "--requests", "1"]);
     with_profiles(&scene, &mut simulated).env("AWS_PROFILE", "stagign");
     scene.expect(0, simulated);
@@ -88,7 +88,7 @@ fn certificates_of_a_ca_bundle_are_trusted() {
         };
         scene.expect(0, trusting(scene.run_command(&["--endpoint-url", &url, "--requests", "2"])));
         assert_eq!(seen.authorizations.lock().unwrap().len(), 2, "{source}");
-        // An exchange, too. The server knows no bucket: that it was asked is enough.
+        // The same for an exchange. The server has no bucket; receiving the request is enough.
         let mut merge = trusting(scene.command(&["merge", "s3://bucket/one", "--to", "merged"]));
         let mut merging = merge.env("AWS_ENDPOINT_URL_S3", &url).stderr(Stdio::null()).spawn().unwrap();
         while seen.authorizations.lock().unwrap().len() == 2 {
@@ -148,12 +148,12 @@ fn fips_and_dual_stack_are_refused_with_an_endpoint_url() {
         let by = "`AWS_ENDPOINT_URL_BEDROCK_RUNTIME` sets the endpoint URL `https://gateway.example`";
         assert_eq!(message.contains(by), variables.contains(&url), "{message}");
     }
-    // An exchange, too.
+    // The same for an exchange.
     let mut merge = scene.command(&["merge", "s3://bucket/one", "--to", "merged"]);
     keys(&mut merge).env("AWS_USE_FIPS_ENDPOINT", "true").env("AWS_ENDPOINT_URL_S3", "https://s3.example");
     let message = error(&scene.expect(2, merge));
     assert!(message.contains("`AWS_ENDPOINT_URL_S3` sets the endpoint URL `https://s3.example`"), "{message}");
-    // A variable that selects nothing is no conflict, and neither is a simulated run.
+    // A variable that disables the feature is no conflict, nor is a simulated run.
     let mut off = scene.command(&["show", "plan.toml"]);
     scene.expect(0, {
         off.env("AWS_USE_FIPS_ENDPOINT", "false").env(url.0, url.1);
@@ -166,7 +166,7 @@ fn fips_and_dual_stack_are_refused_with_an_endpoint_url() {
 
 #[test]
 fn redirect_is_reported_but_not_followed() {
-    let (elsewhere, heard) = listen();
+    let (elsewhere, received) = listen();
     let long = "x".repeat(3_000);
     let address = serve(move |_, _| {
         let location = format!("http://127.0.0.1:{elsewhere}/a?token=abcdefghijklmnop&b={long}");
@@ -186,23 +186,23 @@ fn redirect_is_reported_but_not_followed() {
             assert_eq!(record["http_status"], 307);
         }
     }
-    assert!(heard.try_recv().is_err(), "nothing was sent to the target of the redirect");
+    assert!(received.try_recv().is_err(), "nothing was sent to the target of the redirect");
 }
 
 #[test]
 fn proxy_credentials_are_sent_over_plain_http_too() {
-    // "jane:s3cret p@ss", and a login without a password.
+    // "jane:s3cret p@ss", and a user without a password.
     for (variable, login, expected) in [
         ("HTTP_PROXY", "jane:s3cret%20p%40ss@", Some("proxy-authorization: basic amfuztpzm2nyzxqgcebzcw==")),
         ("ALL_PROXY", "jane:s3cret%20p%40ss@", Some("proxy-authorization: basic ")),
         ("http_proxy", "", None),
     ] {
-        let (proxy, heard) = listen();
+        let (proxy, received) = listen();
         let scene = Scene::new().plan(SHORT);
         let mut command = scene.run_command(&["--endpoint-url", "http://bedrock.example", "--requests", "2"]);
         keys(&mut command).env(variable, format!("http://{login}127.0.0.1:{proxy}"));
         scene.expect(0, command);
-        let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+        let heads: Vec<String> = received.try_iter().map(|(head, _)| head).collect();
         assert_eq!(heads.len(), 2, "{variable}");
         for head in heads {
             assert!(head.starts_with("post http://bedrock.example/model/"), "{head}");
@@ -211,7 +211,7 @@ fn proxy_credentials_are_sent_over_plain_http_too() {
                 None => assert!(!head.contains("proxy-authorization"), "{head}"),
             }
         }
-        // A server that is reached directly is told nothing of the proxy.
+        // A server that is called directly receives no proxy credentials.
         let (server, direct) = listen();
         let url = format!("http://127.0.0.1:{server}");
         let mut command = scene.run_command(&["--endpoint-url", &url, "--requests", "1", "--overwrite"]);

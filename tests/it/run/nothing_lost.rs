@@ -1,11 +1,11 @@
-//! What the server counted is what the files say: no request lost, none counted twice.
+//! The files contain exactly the requests that the server counted: none is lost, none is counted twice.
 
 use super::scene::{SHORT, Scene, Simulate, interrupt, wait_for_lines};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-/// Request ids in a `--truth` file.
+/// Returns the request ids in a `--truth` file.
 fn served(scene: &Scene, file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(scene.path(file)).unwrap();
     text.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
@@ -65,15 +65,15 @@ stream_stall = 0.1
     let mut order: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
     order.sort_unstable();
     assert_eq!(order, (0..records.len() as u64).collect::<Vec<_>>(), "each start is there once");
-    let turn = &scene.manifest()["turns"][0];
-    assert_eq!(turn["requests"], records.len());
-    assert!(turn["dropped"].as_u64().unwrap() > 0, "stalls fill the 20 places");
+    let cell_run = &scene.manifest()["turns"][0];
+    assert_eq!(cell_run["requests"], records.len());
+    assert!(cell_run["dropped"].as_u64().unwrap() > 0, "stalls fill the 20 places");
     let row = &scene.rows()[0];
-    assert_eq!(row["dropped_count"], turn["dropped"].to_string());
+    assert_eq!(row["dropped_count"], cell_run["dropped"].to_string());
     assert_eq!(row["total_requests"], records.len().to_string());
     let count = |column: &str| row[column].parse::<usize>().unwrap();
     assert_eq!(records.len(), count("success_count") + count("failure_count") + count("censored_count"));
-    // Whatever the server answered whole is a success here, and nothing else is.
+    // A request is a success exactly if the server sent the whole reply.
     let answered: BTreeSet<&str> = records
         .iter()
         .filter(|record| record["success"] == true)
@@ -140,13 +140,13 @@ fn second_interrupt_abandons_requests_in_flight_and_reports() {
     let scene = Scene::new().plan(&format!("{SHORT}{stalled}"));
     let mut process =
         scene.run_command(&["--test-duration", "10m", "--drain", "10m"]).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-    // All users end up in a request that never ends; then nothing but an interruption helps.
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    // Each user sooner or later sends a request that never ends, so only an interrupt ends the run.
     wait_for_lines(&scene.path("results/token_data.jsonl"), 1);
     interrupt(&process);
-    while !said.next().unwrap().unwrap().contains("stopping") {}
+    while !lines.next().unwrap().unwrap().contains("stopping") {}
     interrupt(&process);
-    let rest: Vec<String> = said.map_while(Result::ok).collect();
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(process.wait().unwrap().code(), Some(130), "{rest:?}");
     assert_eq!(scene.rows()[0]["total_requests"], scene.records().len().to_string());
 }

@@ -1,12 +1,12 @@
-//! `--output` and GitHub's step summary: readers of others take what is written, and a bad path costs nothing.
+//! `--output` and GitHub's step summary: files are valid for other tools, and an invalid path is refused before the run.
 
 use super::scene::{SHORT, Scene, files};
-use super::sessions::{baseline, json_of, mould, session, slow_flex};
+use super::sessions::{baseline, json_of, session, slow_flex, template_run};
 use crate::support::{python_has, shown};
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a script of Python's on a file.
+/// Runs a Python script with a file as its argument.
 fn python(script: &str, file: &Path) -> String {
     let output = Command::new("python3").args(["-c", script]).arg(file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -23,7 +23,7 @@ assert (xml.tests, xml.failures, xml.skipped) == (len(cases), kinds.count('Failu
 print(len(list(xml)), xml.tests, xml.failures, xml.errors, xml.skipped)
 ";
 
-/// What github-action-benchmark takes, by its documentation.
+/// Validates a file for github-action-benchmark, by its documentation.
 const BENCHMARK: &str = r#"
 import json, jsonschema, sys
 schema = {"type": "array", "items": {"type": "object", "required": ["name", "unit", "value"],
@@ -34,7 +34,7 @@ jsonschema.validate(points, schema)
 assert len({point["name"] for point in points}) == len(points)
 "#;
 
-/// What `CloudWatch` takes, by the specification of the embedded metric format; and each metric and dimension is there.
+/// Validates a file for `CloudWatch`, by the embedded metric format; each metric and dimension must have a value.
 const EMF: &str = r#"
 import json, jsonschema, sys
 name = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -57,7 +57,7 @@ for line in lines:
 print(len(lines))
 "#;
 
-/// `--output` of these kinds into `ci/`.
+/// Returns `--output` arguments for these kinds, into `ci/`.
 fn outputs(kinds: &[&str]) -> Vec<String> {
     kinds.iter().flat_map(|kind| ["--output".to_owned(), format!("{kind}=ci/{kind}")]).collect()
 }
@@ -66,24 +66,24 @@ const KINDS: [&str; 6] = ["junit", "markdown", "json", "html", "benchmark", "emf
 
 #[test]
 fn outputs_of_a_run_are_valid() {
-    // A busy machine makes a cell INVALID, and its bounds inconclusive: that fails too.
+    // A busy machine makes a cell INVALID and its verdicts INCONCLUSIVE, which fails too.
     let plan = format!(
         "{SHORT}\n[[slo]]\nname = \"gate\"\np50 = \"1ms\"\nfailure_rate = \"50%\"\np99 = \"60s\"\n\
          on_inconclusive = \"fail\"\n"
     );
     let scene = Scene::new().plan(&plan);
-    let asked = outputs(&KINDS);
+    let arguments = outputs(&KINDS);
     let mut command = scene.run_command(&["--service-tiers", "default,flex"]);
     std::fs::write(scene.path("step.md"), "before\n").unwrap();
-    command.args(&asked).env("GITHUB_STEP_SUMMARY", scene.path("step.md"));
+    command.args(&arguments).env("GITHUB_STEP_SUMMARY", scene.path("step.md"));
     scene.expect(99, command);
     for (kind, name) in [("markdown", "summary.md"), ("json", "summary.json"), ("html", "report.html")] {
-        let (asked, written) = (scene.path("ci").join(kind), scene.path("results").join(name));
-        assert!(std::fs::read(asked).unwrap() == std::fs::read(written).unwrap(), "{kind}");
+        let (output, written) = (scene.path("ci").join(kind), scene.path("results").join(name));
+        assert!(std::fs::read(output).unwrap() == std::fs::read(written).unwrap(), "{kind}");
     }
     let step = std::fs::read_to_string(scene.path("step.md")).unwrap();
     let summary = std::fs::read_to_string(scene.path("results/summary.md")).unwrap();
-    assert_eq!(step, format!("before\n{summary}\n"), "behind what was there");
+    assert_eq!(step, format!("before\n{summary}\n"), "appended to the existing text");
     if python_has("junitparser") {
         let counts = python(JUNIT, &scene.path("ci/junit"));
         assert!(counts.starts_with("1 6 "), "one context, two cells, three bounds each: {counts}");
@@ -92,7 +92,7 @@ fn outputs_of_a_run_are_valid() {
         python(BENCHMARK, &scene.path("ci/benchmark"));
         assert_eq!(python(EMF, &scene.path("ci/emf")), "2");
     }
-    // A report writes them again, and what a longer file held before does not stay behind.
+    // A report writes the files again and truncates a longer one.
     std::fs::write(scene.path("ci/junit"), "x".repeat(100_000)).unwrap();
     scene.expect(99, scene.command(&["report", "results", "--output", "junit=ci/junit"]));
     let xml = std::fs::read_to_string(scene.path("ci/junit")).unwrap();
@@ -101,12 +101,12 @@ fn outputs_of_a_run_are_valid() {
 
 #[test]
 fn outputs_of_a_comparison_are_valid() {
-    let scene = mould();
+    let scene = template_run();
     baseline(&scene);
     session(&scene, "slow", 24 * 9, slow_flex(2, 1.15));
-    let asked = outputs(&KINDS);
+    let arguments = outputs(&KINDS);
     let mut command = scene.command(&["compare", "--baseline", "baseline.json", "slow"]);
-    command.args(&asked).env("GITHUB_STEP_SUMMARY", scene.path("step.md"));
+    command.args(&arguments).env("GITHUB_STEP_SUMMARY", scene.path("step.md"));
     let table = scene.expect(99, command).stdout;
     assert!(String::from_utf8(table).unwrap().contains("2 REGRESSED"));
     let step = std::fs::read_to_string(scene.path("step.md")).unwrap();
@@ -115,9 +115,9 @@ fn outputs_of_a_comparison_are_valid() {
     let page = std::fs::read_to_string(scene.path("ci/html")).unwrap();
     assert_eq!(page.matches("circle class=\"base\" cx").count(), 1 + 4 * 5, "every session of the baseline is drawn");
     for (format, kind) in [("json", "json"), ("markdown", "markdown")] {
-        let said =
+        let output =
             scene.expect(99, scene.command(&["compare", "--baseline", "baseline.json", "slow", "--format", format]));
-        assert_eq!(said.stdout, std::fs::read(scene.path("ci").join(kind)).unwrap());
+        assert_eq!(output.stdout, std::fs::read(scene.path("ci").join(kind)).unwrap());
     }
     assert_eq!(json_of(&scene.path("ci/json"))["fails"], true);
     if python_has("junitparser") {
@@ -142,10 +142,13 @@ jsonschema.Draft7Validator(schema).validate(json.load(open(os.path.join(sys.argv
 fn invalid_output_path_is_refused_before_the_run() {
     let scene = Scene::new().plan(SHORT);
     std::fs::write(scene.path("file"), "").unwrap();
-    let said = |arguments: &[&str]| shown(&scene.path(""), &scene.run_command(arguments).output().unwrap());
-    insta::assert_snapshot!("output_bad_path", said(&["--output", "json=a.json", "--output", "junit=file/junit.xml"]));
-    insta::assert_snapshot!("output_unknown_kind", said(&["--output", "xml=a.xml"]));
-    insta::assert_snapshot!("output_without_a_file", said(&["--output", "junit"]));
+    let shown_run = |arguments: &[&str]| shown(&scene.path(""), &scene.run_command(arguments).output().unwrap());
+    insta::assert_snapshot!(
+        "output_bad_path",
+        shown_run(&["--output", "json=a.json", "--output", "junit=file/junit.xml"])
+    );
+    insta::assert_snapshot!("output_unknown_kind", shown_run(&["--output", "xml=a.xml"]));
+    insta::assert_snapshot!("output_without_a_file", shown_run(&["--output", "junit"]));
     let mut command = scene.run_command(&[]);
     command.env("GITHUB_STEP_SUMMARY", scene.path("file/step.md"));
     scene.expect(2, command);

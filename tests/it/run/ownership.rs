@@ -1,5 +1,5 @@
-//! Files that this tool did not write are neither replaced nor deleted, nothing is written outside the directory that the user
-//! names, and names of any length make files.
+//! Foreign files are neither replaced nor deleted, no file is written outside the given directory, and names of any length
+//! give valid file names.
 
 use super::scene::{SHORT, Scene, files};
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// All files of a directory with their content.
+/// Returns all files of a directory with their content.
 fn contents(scene: &Scene, dir: &str) -> Vec<(String, Vec<u8>)> {
     let dir = scene.path(dir);
     files(&dir).into_iter().map(|name| (name.clone(), fs::read(dir.join(name)).unwrap())).collect()
@@ -60,11 +60,11 @@ fn foreign_files_in_the_results_directory_survive_an_overwrite() {
     for name in theirs {
         assert_eq!(fs::read_to_string(scene.path("results").join(name)).unwrap(), "mine", "{name}");
     }
-    // What only the first run listed is gone.
+    // Files listed only by the first run are deleted.
     let left = files(&scene.path("results"));
     let of_first = first.iter().filter(|(name, _)| name.contains("_u3")).count();
     assert!(of_first > 3 && !left.iter().any(|name| name.contains("_u3")), "{left:?}");
-    // Beside a finished run a file with a name of the next run is still the user's.
+    // A foreign file with a name that the next run would use is kept.
     fs::write(scene.path("results/test_us_default_small_u3_stats.csv"), "mine").unwrap();
     let before = contents(&scene, "results");
     let output = scene.run(2, &[&FEW[..], &["--overwrite"]].concat());
@@ -91,13 +91,13 @@ fn report_replaces_only_files_of_a_report() {
         assert!(contents(&scene, dir) == before);
         fs::remove_file(own).unwrap();
         scene.expect(0, scene.command(arguments));
-        // Its own files it may replace, also those whose names are masked.
+        // A report may replace its own files, including those with masked names.
         let public = [arguments, &["--public"]].concat();
         for again in [arguments, &public, arguments] {
             scene.expect(0, scene.command(again));
         }
     }
-    // A run must not replace a report that was written elsewhere, unless it is told to.
+    // A run replaces a report in another directory only with --overwrite.
     let run = ["run", "plan.toml", "--yes", "--no-preflight", "--results-dir", "elsewhere"];
     let message = stderr(&scene.expect(2, scene.command(&[&run[..], &FEW].concat())));
     assert!(message.contains("elsewhere already contains"), "{message}");

@@ -1,4 +1,4 @@
-//! What a request carries of its prompt: seen by a server that reads bytes, and in the records.
+//! Prompts in request bodies, as a server receives them, and in the records.
 
 use super::scene::{SHORT, Scene};
 use super::wire::listen;
@@ -7,12 +7,12 @@ use std::sync::mpsc::Receiver;
 
 const PROMPTS: &str = r#"{
   "small": {"text": "How are you?"},
-  "told": {"text": "Who are you?", "system": "You are a clerk.", "description": "with a system text of its own"},
+  "clerk": {"text": "Who are you?", "system": "You are a clerk.", "description": "with a system text of its own"},
   "talk": {"messages": [
     {"role": "user", "text": "One?"}, {"role": "assistant", "text": "Two."}, {"role": "user", "text": "Three?"}]},
   "long": {"file": "long.txt"},
   "made": {"generate": {"input_tokens": 2000}},
-  "asked": {"dataset": "asked.jsonl", "system": "Be brief."}
+  "questions": {"dataset": "questions.jsonl", "system": "Be brief."}
 }"#;
 
 fn scene() -> Scene {
@@ -20,13 +20,13 @@ fn scene() -> Scene {
     std::fs::write(scene.path("prompts.json"), PROMPTS).unwrap();
     std::fs::write(scene.path("long.txt"), "A text\nof two lines.\n").unwrap();
     let lines: Vec<String> = (1..=9).map(|n| json!({"text": format!("Question {n}?")}).to_string()).collect();
-    std::fs::write(scene.path("asked.jsonl"), lines.join("\n")).unwrap();
+    std::fs::write(scene.path("questions.jsonl"), lines.join("\n")).unwrap();
     scene
 }
 
-/// Bodies that a server heard, with nothing but what a prompt size and further arguments decide.
+/// Returns the bodies that a server received for a prompt size and further arguments.
 fn bodies(scene: &Scene, size: &str, more: &[&str]) -> Vec<Value> {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let url = format!("http://127.0.0.1:{port}");
     let all = [
         "--endpoint-url",
@@ -41,11 +41,11 @@ fn bodies(scene: &Scene, size: &str, more: &[&str]) -> Vec<Value> {
         "--no-report",
     ];
     scene.run(0, &[&all[..], more].concat());
-    read(&heard)
+    read(&received)
 }
 
-fn read(heard: &Receiver<(String, String)>) -> Vec<Value> {
-    heard.try_iter().map(|(_, body)| serde_json::from_str(&body).unwrap()).collect()
+fn read(received: &Receiver<(String, String)>) -> Vec<Value> {
+    received.try_iter().map(|(_, body)| serde_json::from_str(&body).unwrap()).collect()
 }
 
 fn user(text: &str) -> Value {
@@ -56,13 +56,13 @@ fn user(text: &str) -> Value {
 fn each_form_of_a_prompt_is_sent_as_documented() {
     let scene = scene();
     let body = |size: &str| bodies(&scene, size, &[]).swap_remove(0);
-    let told = body("told");
-    assert_eq!(told["system"], json!([{"text": "You are a clerk."}]));
-    assert_eq!(told["messages"], json!([user("Who are you?")]));
+    let clerk = body("clerk");
+    assert_eq!(clerk["system"], json!([{"text": "You are a clerk."}]));
+    assert_eq!(clerk["messages"], json!([user("Who are you?")]));
     let talk = body("talk");
     assert!(talk.get("system").is_none(), "{talk}");
-    let said = json!({"role": "assistant", "content": [{"text": "Two."}]});
-    assert_eq!(talk["messages"], json!([user("One?"), said, user("Three?")]));
+    let reply = json!({"role": "assistant", "content": [{"text": "Two."}]});
+    assert_eq!(talk["messages"], json!([user("One?"), reply, user("Three?")]));
     assert_eq!(body("long")["messages"], json!([user("A text\nof two lines.\n")]));
     let made = body("made");
     let text = made["messages"][0]["content"][0]["text"].as_str().unwrap();
@@ -93,12 +93,12 @@ deep = [{ a = 1.5, b = [true, { c = "d" }] }, -3, 18446744073.5]
     );
     let scene = Scene::new().plan(&plan);
     for api in ["converse", "converse-stream"] {
-        let (port, heard) = listen();
+        let (port, received) = listen();
         let url = format!("http://127.0.0.1:{port}");
-        // The server answers no stream: what it was asked is what counts here.
+        // The server does not reply with a stream; only the request is checked here.
         let more = ["--endpoint-url", &url, "--api", api, "--requests", "1", "--overwrite", "--no-report"];
         let _ = scene.run_command(&more).output().unwrap();
-        let (head, body) = heard.recv().unwrap();
+        let (head, body) = received.recv().unwrap();
         assert!(head.contains(&format!("/{api} ")), "{head}");
         let mut body: Value = serde_json::from_str(&body).unwrap();
         let messages = body.as_object_mut().unwrap().remove("messages").unwrap();
@@ -150,17 +150,17 @@ deep = [{ a = 1.5, b = [true, { c = "d" }] }, -3, 18446744073.5]
 #[test]
 fn explicit_caching_below_the_minimum_causes_a_warning() {
     let scene = scene();
-    let said = |size: &str, model: &str| {
+    let warnings = |size: &str, model: &str| {
         let more = ["show", "plan.toml", "--prompt-sizes", size, "--model-id", model, "--cache-modes", "warm,explicit"];
         let output = scene.expect(0, scene.command(&more));
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
     };
-    let warnings = said("small,made", "amazon.nova-pro-v1:0");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("`small` has about 3 tokens") && warnings[0].contains("below 1000"), "{warnings:?}");
-    assert_eq!(said("made", "anthropic.claude-haiku-4-5-20251001-v1:0").len(), 1, "2,000 of 4,096");
-    assert!(said("small", "vendor.unknown-v1:0").is_empty(), "what is not known is not judged");
+    let found = warnings("small,made", "amazon.nova-pro-v1:0");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("`small` has about 3 tokens") && found[0].contains("below 1000"), "{found:?}");
+    assert_eq!(warnings("made", "anthropic.claude-haiku-4-5-20251001-v1:0").len(), 1, "2,000 of 4,096");
+    assert!(warnings("small", "vendor.unknown-v1:0").is_empty(), "unknown models cause no warning");
     let run = scene.run(0, &["--cache-modes", "explicit", "--model-id", "amazon.nova-pro-v1:0", "--no-report"]);
     assert!(String::from_utf8(run.stderr).unwrap().contains("warning: explicit caching: `small`"));
 }
@@ -170,21 +170,21 @@ fn data_set_has_the_same_order_in_every_cell() {
     let scene = scene();
     let mut orders = Vec::new();
     for users in ["1", "3"] {
-        let bodies = bodies(&scene, "asked", &["--user-counts", users]);
+        let bodies = bodies(&scene, "questions", &["--user-counts", users]);
         assert_eq!(bodies.len(), 24);
         assert!(bodies.iter().all(|body| body["system"] == json!([{"text": "Be brief."}])));
         let mut records = scene.records();
         records.sort_by_key(|record| record["seq"].as_u64());
         orders.push(records.iter().map(|record| record["prompt_line"].as_u64().unwrap()).collect::<Vec<_>>());
-        // What was asked is what the records say.
-        let mut asked: Vec<String> =
+        // The records contain the sent prompts.
+        let mut sent: Vec<String> =
             bodies.iter().map(|body| body["messages"][0]["content"][0]["text"].to_string()).collect();
-        let mut told: Vec<String> = orders[0].iter().map(|line| format!("\"Question {line}?\"")).collect();
-        asked.sort_unstable();
-        told.sort_unstable();
-        assert_eq!(asked, told);
+        let mut expected: Vec<String> = orders[0].iter().map(|line| format!("\"Question {line}?\"")).collect();
+        sent.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(sent, expected);
     }
-    assert_eq!(orders[0], orders[1], "whoever asks");
+    assert_eq!(orders[0], orders[1], "the order does not depend on the user");
     assert_eq!(orders[0][..9], orders[0][9..18], "again and again");
     let mut once = orders[0][..9].to_vec();
     assert_ne!(once, (1..=9).collect::<Vec<_>>());
@@ -195,30 +195,33 @@ fn data_set_has_the_same_order_in_every_cell() {
 #[test]
 fn mix_draws_by_weight_and_records_name_the_prompt() {
     let scene = scene();
-    let plan = SHORT.replace("\"small\"", "\"chat\", \"asked_here\"")
-        + "[[mix]]\nname = \"chat\"\nsizes = { small = 7, told = 3 }\n\
-        [[dataset]]\nname = \"asked_here\"\nfile = \"asked.jsonl\"\n";
+    let plan = SHORT.replace("\"small\"", "\"chat\", \"local_questions\"")
+        + "[[mix]]\nname = \"chat\"\nsizes = { small = 7, clerk = 3 }\n\
+        [[dataset]]\nname = \"local_questions\"\nfile = \"questions.jsonl\"\n";
     let scene = scene.plan(&plan);
     scene.run(0, &["--requests", "200", "--think-time", "0s", "--spawn-rate", "1000", "--user-counts", "20"]);
     let records = scene.records();
     let of = |size: &str| records.iter().filter(move |record| record["prompt_size"] == size).collect::<Vec<_>>();
     let chat = of("chat");
-    let told = chat.iter().filter(|record| record["prompt"] == "told").count();
-    assert!(chat.iter().all(|record| record["prompt"] == "told" || record["prompt"] == "small"));
-    // Seeded: the draws are always these.
+    let clerk = chat.iter().filter(|record| record["prompt"] == "clerk").count();
+    assert!(chat.iter().all(|record| record["prompt"] == "clerk" || record["prompt"] == "small"));
+    // The draws are deterministic because of the seed.
     assert!(
-        chat.len() > 50 && told * 100 > chat.len() * 15 && told * 100 < chat.len() * 45,
-        "{told} of {}",
+        chat.len() > 50 && clerk * 100 > chat.len() * 15 && clerk * 100 < chat.len() * 45,
+        "{clerk} of {}",
         chat.len()
     );
-    assert!(of("asked_here").iter().all(|record| record["prompt_line"].is_u64() && record["prompt"].is_null()));
-    assert_eq!(scene.rows().iter().map(|row| row["prompt_size"].as_str()).collect::<Vec<_>>(), ["chat", "asked_here"]);
+    assert!(of("local_questions").iter().all(|record| record["prompt_line"].is_u64() && record["prompt"].is_null()));
+    assert_eq!(
+        scene.rows().iter().map(|row| row["prompt_size"].as_str()).collect::<Vec<_>>(),
+        ["chat", "local_questions"]
+    );
 }
 
 #[test]
 fn cache_modes_work_with_each_form_of_a_prompt() {
     let scene = scene();
-    for (size, system, last) in [("told", Some("You are a clerk."), "Who are you?"), ("talk", None, "Three?")] {
+    for (size, system, last) in [("clerk", Some("You are a clerk."), "Who are you?"), ("talk", None, "Three?")] {
         let cold = bodies(&scene, size, &["--cache-modes", "cold"]);
         let first = |body: &Value| {
             let text =
@@ -247,7 +250,7 @@ fn cache_modes_work_with_each_form_of_a_prompt() {
             assert_eq!(body.get("system").is_some(), system.is_some());
         }
     }
-    let primed = bodies(&scene, "asked", &["--cache-modes", "warm"]);
+    let primed = bodies(&scene, "questions", &["--cache-modes", "warm"]);
     assert_eq!(primed.len(), 24 + 9, "one priming request for each prompt");
     let priming = scene.records().into_iter().filter(|record| record["phase"] == "priming");
     let mut lines: Vec<u64> = priming.map(|record| record["prompt_line"].as_u64().unwrap()).collect();
@@ -283,7 +286,7 @@ fn shares_of_cut_and_reasoning_replies_are_reported() {
         (row, cut, records.len())
     };
     let share = |text: &str| text.parse::<f64>().unwrap();
-    // Replies of about 60 tokens: 16 cut them all, 60 about half of them.
+    // Replies have about 60 tokens: a maximum of 16 cuts all, a maximum of 60 about half.
     let (row, cut, all) = more(&["--set", "simulator.output_tokens_sigma=0.01", "--max-tokens", "16"]);
     assert_eq!(cut, all);
     assert!(
@@ -311,7 +314,7 @@ fn shares_of_cut_and_reasoning_replies_are_reported() {
     assert!(row["warnings"].contains("no_answer") && row["reasoning_time_share"].is_empty(), "{row:?}");
 }
 
-/// A scene with a data set of three distinct prompts in four lines: the last repeats the first.
+/// Returns a scene with a data set of three distinct prompts in four lines; the last repeats the first.
 fn three_prompts() -> Scene {
     let plan = format!("{SHORT}\n[[dataset]]\nname = \"qa\"\nfile = \"qa.jsonl\"\n").replace("\"small\"", "\"qa\"");
     let scene = Scene::new().plan(&plan);
@@ -326,7 +329,7 @@ const MANY: [&str; 8] = ["--requests", "300", "--user-counts", "10", "--think-ti
 fn all_output_states_how_many_distinct_prompts_were_sent_and_how_often() {
     let scene = three_prompts();
     let output = scene.run(0, &[&MANY[..], &["--test-duration", "5m"]].concat());
-    // 300 requests of four lines; two lines are one prompt.
+    // 300 requests from four lines; two lines have the same prompt.
     let uses = "3 distinct prompts, each sent 75 to 150 times (median 75)";
     let results = |name: &str| std::fs::read_to_string(scene.path("results").join(name)).unwrap();
     for name in ["report.html", "summary.md", "summary.json", "test_us_default_qa_u10_report.html"] {

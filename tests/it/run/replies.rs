@@ -1,5 +1,5 @@
-//! What replies report, and how failures are classified: blocked replies, figures that are absent or absurd, faults of
-//! the service with a wrong status, connections that are closed as a request is sent, and daily quotas.
+//! Contents of replies and classes of failures: blocked replies, absent or implausible figures, service faults with a wrong
+//! status, keep-alive races, and daily quotas.
 
 use super::faults::{event, http, stream};
 use super::scene::{SHORT, Scene};
@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Starts a server that answers the nth request, whose head is given, with these bytes. Returns its URL.
+/// Starts a server that replies with the bytes returned for the number and head of a request. Returns its URL.
 fn serve(answer: impl Fn(u64, &str) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -32,7 +32,7 @@ fn serve(answer: impl Fn(u64, &str) -> Vec<u8> + Send + Sync + 'static) -> Strin
     url
 }
 
-/// Reads a whole request. Returns its head in lower case, or nothing where the connection ended.
+/// Reads a whole request. Returns its head in lower case, or `None` at the end of the connection.
 fn head(reader: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -46,9 +46,9 @@ fn head(reader: &mut impl BufRead) -> Option<String> {
     Some(head)
 }
 
-const WELL: &str = r#""usage":{"inputTokens":7,"outputTokens":3,"totalTokens":10},"metrics":{"latencyMs":1}"#;
+const USAGE: &str = r#""usage":{"inputTokens":7,"outputTokens":3,"totalTokens":10},"metrics":{"latencyMs":1}"#;
 
-/// A reply with this text, stop reason and further members, whole or as a stream.
+/// Returns a reply with this text, stop reason and further members, as JSON or as a stream.
 fn reply(api: &str, text: &str, stop_reason: &str, members: &str) -> Vec<u8> {
     if api == "converse" {
         let content = if text.is_empty() { String::new() } else { format!(r#"{{"text":"{text}"}}"#) };
@@ -94,13 +94,13 @@ fn blocked_replies_are_successes_excluded_from_latencies() {
     for api in ["converse", "converse-stream"] {
         let url = serve(move |number, _| match number % 8 {
             odd if odd % 2 == 1 => {
-                // A refusal may have no content at all.
+                // A refusal may have no content.
                 let reason = REASONS[odd as usize / 2];
                 let text = if reason == "refusal" { "" } else { "blocked" };
                 let usage = r#""usage":{"inputTokens":7,"outputTokens":0,"totalTokens":7},"metrics":{"latencyMs":1}"#;
                 reply(api, text, reason, usage)
             }
-            _ => reply(api, "yes", "end_turn", WELL),
+            _ => reply(api, "yes", "end_turn", USAGE),
         });
         let plan = format!("{SHORT}\n[goodput]\ne2e = \"10m\"\n[[slo]]\nblocked_rate = \"5%\"\n");
         let scene = Scene::new().plan(&plan);
@@ -111,7 +111,7 @@ fn blocked_replies_are_successes_excluded_from_latencies() {
         assert!(records.iter().all(|record| record["success"] == true && record["outcome"] == "succeeded"), "{api}");
         assert_eq!(records.iter().filter(|record| record["validity"] == "blocked").count(), 40, "{api}");
         let row = &scene.rows()[0];
-        // A machine that is too busy for the test makes the cell INVALID: then no verdict is given.
+        // If this machine is too busy, the cell is INVALID and has no verdict.
         let is_invalid = row["validity"].starts_with("INVALID");
         let expected = if is_invalid { (Some(0), "INCONCLUSIVE") } else { (Some(99), "FAIL") };
         assert_eq!((output.status.code(), &*row["slo"]), expected, "{api}");
@@ -120,7 +120,7 @@ fn blocked_replies_are_successes_excluded_from_latencies() {
             ("80", "0", "40"),
             "{api}"
         );
-        // A machine that stood still excludes further ones.
+        // A stall of this machine excludes further requests.
         let timed: u64 = row["latency_n"].parse().unwrap();
         let stalled: u64 = row["client_stalled"].parse().unwrap();
         assert!(timed <= 40 && timed + stalled >= 40, "{api}: {timed} and {stalled} stalled");
@@ -138,7 +138,7 @@ fn blocked_replies_are_successes_excluded_from_latencies() {
 
 #[test]
 fn cell_with_only_blocked_replies_passes_no_latency_threshold() {
-    let url = serve(|_, _| reply("converse", "blocked", "guardrail_intervened", WELL));
+    let url = serve(|_, _| reply("converse", "blocked", "guardrail_intervened", USAGE));
     let plan = format!("{SHORT}\n[[slo]]\np50 = \"1m\"\n");
     let scene = run(&plan, 0, &url, &["--requests", "60"]);
     let row = &scene.rows()[0];
@@ -153,7 +153,7 @@ fn unreported_figures_are_absent_instead_of_zero() {
             let more = ["--api", api, "--model-id", "amazon.nova-pro-v1:0", "--max-output-tokens", "1000"];
             let scene = run(SHORT, 3, &url, &more);
             let records = scene.records();
-            // Each of them counts as its 16 tokens.
+            // Each request counts as 16 tokens.
             assert_eq!(records.len(), 62, "{api} {members}");
             for key in ["input_tokens", "output_tokens", "total_tokens", "server_latency_ms", "implausible_values"] {
                 assert!(records.iter().all(|record| record.get(key).is_none()), "{api} {members}: {key}");
@@ -165,7 +165,7 @@ fn unreported_figures_are_absent_instead_of_zero() {
                 assert_eq!(row[column], "", "{api} {members}: {column}");
             }
         }
-        // What is reported counts, though the rest is absent.
+        // Reported figures count although others are absent.
         let url =
             serve(move |_, _| reply(api, "yes", "end_turn", r#""usage":{"outputTokens":3},"metrics":{"latencyMs":0}"#));
         let scene = run(SHORT, 0, &url, &["--api", api, "--requests", "6"]);
@@ -233,8 +233,8 @@ fn keep_alive_race_has_its_own_class() {
             std::thread::spawn(move || {
                 let mut reader = BufReader::new(connection.try_clone().unwrap());
                 if head(&mut reader).is_some() {
-                    (&connection).write_all(&reply("converse", "yes", "end_turn", WELL)).unwrap();
-                    // The next request is on its way, and nothing of it is read.
+                    (&connection).write_all(&reply("converse", "yes", "end_turn", USAGE)).unwrap();
+                    // The next request is in flight and is not read.
                     let _ = connection.peek(&mut [0]);
                 }
             });
@@ -259,7 +259,7 @@ fn daily_quota_skips_the_other_cells_of_its_model() {
             let message = "Too many tokens per day, please wait before trying again.";
             return refusal(429, "ThrottlingException", message);
         }
-        reply("converse", "yes", "end_turn", WELL)
+        reply("converse", "yes", "end_turn", USAGE)
     });
     let plan = SHORT.replace(r#"["test.model-v1:0"]"#, r#"["test.small-model-v1:0", "test.large-model-v1:0"]"#);
     let more = ["--requests", "10", "--user-counts", "1,2,3", "--order", "matrix"];
@@ -268,8 +268,8 @@ fn daily_quota_skips_the_other_cells_of_its_model() {
     let records = scene.records();
     assert_eq!(records.iter().filter(is_small).count(), 1, "one user, one refusal");
     assert_eq!(records.len(), 31, "the other model's cells run");
-    let turns = scene.manifest()["turns"].as_array().unwrap().clone();
-    let ends: Vec<&str> = turns.iter().map(|turn| turn["end"].as_str().unwrap()).collect();
+    let cell_runs = scene.manifest()["turns"].as_array().unwrap().clone();
+    let ends: Vec<&str> = cell_runs.iter().map(|cell_run| cell_run["end"].as_str().unwrap()).collect();
     assert_eq!(ends, ["daily_quota", "finished", "finished", "finished"]);
     is_tomorrow.store(true, Ordering::Relaxed);
     let fixed = ["--endpoint-url", &url, "--test-duration", "10m", "--think-time", "0s", "--include-ramp", "--resume"];

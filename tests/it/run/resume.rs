@@ -1,4 +1,4 @@
-//! `--resume`: whatever ended a run, nothing that was whole is run again, and nothing counts twice.
+//! `--resume`: complete cells are not run again, and no request counts twice.
 
 use super::scene::{SHORT, Scene, interrupt, wait_for_lines};
 use rand::{RngExt, SeedableRng};
@@ -21,8 +21,8 @@ fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Records of the last attempt at each cell, which are those that count.
-fn counting(scene: &Scene) -> BTreeMap<String, Vec<Value>> {
+/// Returns the records of the last attempt at each cell, which are those that count.
+fn counted_records(scene: &Scene) -> BTreeMap<String, Vec<Value>> {
     let mut cells: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for record in scene.records().into_iter().filter(|record| record["phase"] != "preflight") {
         cells.entry(record["test_id"].as_str().unwrap().to_owned()).or_default().push(record);
@@ -35,9 +35,9 @@ fn counting(scene: &Scene) -> BTreeMap<String, Vec<Value>> {
     cells
 }
 
-/// Every cell is whole: twelve requests, each once, and its row is made of them alone.
+/// Asserts that each cell has twelve requests, each once, and that its row contains exactly these.
 fn assert_whole(scene: &Scene, moment: &str) {
-    let cells = counting(scene);
+    let cells = counted_records(scene);
     let rows = scene.rows();
     assert_eq!((cells.len(), rows.len()), (4, 4), "{moment}");
     for row in rows {
@@ -54,7 +54,7 @@ fn assert_whole(scene: &Scene, moment: &str) {
 fn file_names(scene: &Scene) -> Vec<String> {
     super::scene::files(&scene.path("results"))
         .into_iter()
-        // Whether tiers can be compared depends on how busy this machine was.
+        // Whether tiers are compared depends on how busy this machine was.
         .filter(|name| !name.contains("tiers_against_default"))
         .map(|name| if name.starts_with("consolidated_results_") { "consolidated".into() } else { name })
         .collect()
@@ -71,11 +71,11 @@ fn run_killed_at_any_time_is_completed_by_resume() {
     for number in 0..20 {
         let scene = scene();
         let lines = rng.random_range(0..4 * REQUESTS);
-        // Every other one asks first whether it can be asked at all.
+        // Every second run has a pre-flight.
         let cells = if number % 2 == 0 { CELLS.to_vec() } else { [&CELLS[..], &["--preflight"]].concat() };
         let mut run = scene.run_command(&cells).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for_lines(&scene.path("results/token_data.jsonl"), lines);
-        // Anywhere between two flushes of the journal.
+        // At any time between two flushes of the journal.
         std::thread::sleep(std::time::Duration::from_micros(rng.random_range(0..30_000)));
         run.kill().unwrap();
         run.wait().unwrap();
@@ -99,8 +99,8 @@ fn interrupted_run_resumes_at_its_next_cell() {
     let long = ["--test-duration", "2s", "--user-counts", "2", "--service-tiers", "default,priority,flex"];
     let mut run = scene.run_command(&long).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let ended = |count: usize| {
-        let turns = || std::fs::read_to_string(scene.path("results/manifest.json")).ok();
-        turns()
+        let manifest = || std::fs::read_to_string(scene.path("results/manifest.json")).ok();
+        manifest()
             .and_then(|text| serde_json::from_str::<Value>(&text).ok())
             .map_or(0, |manifest| manifest["turns"].as_array().unwrap().len())
             >= count
@@ -123,15 +123,15 @@ fn interrupted_run_resumes_at_its_next_cell() {
     let after = scene.manifest();
     assert_eq!((&after["run_id"], &after["seed"]), (&before["run_id"], &before["seed"]));
     assert_eq!(after["turns"][0], before["turns"][0], "the finished one is as it was");
-    assert_eq!(after["turns"][1], before["turns"][1], "and the broken one is told, too");
+    assert_eq!(after["turns"][1], before["turns"][1], "the aborted cell run is listed too");
     assert_eq!(after["turns"][2]["attempt"], 2);
     assert_eq!(after["interrupted"], false);
     for row in scene.rows() {
-        let records = &counting(&scene)[&row["test_id"]];
+        let records = &counted_records(&scene)[&row["test_id"]];
         assert_eq!(row["total_requests"], records.len().to_string());
         assert!(!row["warnings"].contains("interrupted"), "{}", row["warnings"]);
     }
-    // Money that was spent stays spent.
+    // The cost of earlier attempts still counts.
     let output = scene.run(0, &[&long[..], &["--resume"]].concat());
     assert!(stderr(&output).is_empty(), "a finished run is rendered again: {}", stderr(&output));
 }
@@ -195,12 +195,12 @@ fn records_lost_in_a_power_cut_are_measured_again() {
     scene.run(0, &CELLS);
     let journal = scene.path("results/token_data.jsonl");
     let mut bytes = std::fs::read(&journal).unwrap();
-    // A hole in the middle of the file, as a disk leaves it that never got to write it.
+    // A block of zeros in the middle of the file, as after a power cut.
     let from = bytes.len() / 2;
     bytes[from..from + 2_000].fill(0);
     std::fs::write(&journal, &bytes).unwrap();
     scene.run(0, &[&CELLS[..], &["--resume"]].concat());
     assert_whole(&scene, "a hole");
     let aside = std::fs::read(scene.path("results/token_data.damaged.jsonl")).unwrap();
-    assert!(bytes.ends_with(&aside) && aside.contains(&0), "what could not be read is kept aside");
+    assert!(bytes.ends_with(&aside) && aside.contains(&0), "unreadable bytes are quarantined");
 }

@@ -1,16 +1,16 @@
-//! A directory of its own, a plan in it, and the binary with a clean environment.
+//! A temporary directory with a plan, and the binary with a clean environment.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-/// A place to run in.
+/// A temporary directory with a plan.
 pub(crate) struct Scene {
     dir: tempfile::TempDir,
 }
 
-/// A cell that is over in a second, for tests that are not about time.
+/// A plan with one cell that runs for one second.
 pub(crate) const SHORT: &str = r#"
 [target]
 endpoint = "simulated"
@@ -42,29 +42,29 @@ impl Scene {
         self.dir.path().join(name)
     }
 
-    /// Writes `plan.toml` as given.
+    /// Writes `plan.toml`.
     pub(crate) fn plan(self, text: &str) -> Self {
         std::fs::write(self.path("plan.toml"), text).unwrap();
         self
     }
 
-    /// The binary in this directory, with no environment but the path.
+    /// Returns a command that runs the binary in this directory, with only `PATH` from the environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         crate::support::command(self.dir.path(), arguments)
     }
 
-    /// `run plan.toml --yes --results-dir results`, and what else is said.
+    /// Returns `run plan.toml --yes --results-dir results` with further arguments.
     pub(crate) fn run_command(&self, more: &[&str]) -> Command {
         let mut arguments = vec!["run", "plan.toml", "--yes", "--results-dir", "results"];
-        // Most tests count requests: those that are about the pre-flight ask for it.
-        if !more.iter().any(|said| said.contains("preflight")) {
+        // Most tests count requests, so the pre-flight runs only on request.
+        if !more.iter().any(|argument| argument.contains("preflight")) {
             arguments.push("--no-preflight");
         }
         arguments.extend(more);
         self.command(&arguments)
     }
 
-    /// Runs it and checks the exit code.
+    /// Runs the plan and checks the exit code.
     pub(crate) fn run(&self, code: i32, more: &[&str]) -> Output {
         self.expect(code, self.run_command(more))
     }
@@ -82,28 +82,28 @@ impl Scene {
         output
     }
 
-    /// The records of the run in `results`.
+    /// Returns the records of the run in `results`.
     pub(crate) fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path("results/token_data.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The manifest of the run in `results`.
+    /// Returns the manifest of the run in `results`.
     pub(crate) fn manifest(&self) -> Value {
         serde_json::from_str(&std::fs::read_to_string(self.path("results/manifest.json")).unwrap()).unwrap()
     }
 
     /// Removes the stalls of a busy machine from the manifest of the run in `results`, so that the next report excludes
     /// no request for them. For tests that compute their expectation from all records.
-    pub(crate) fn forget_stalls(&self) {
+    pub(crate) fn remove_stalls(&self) {
         let mut manifest = self.manifest();
-        for turn in manifest["turns"].as_array_mut().unwrap() {
-            turn.as_object_mut().unwrap().remove("disturbances");
+        for cell_run in manifest["turns"].as_array_mut().unwrap() {
+            cell_run.as_object_mut().unwrap().remove("disturbances");
         }
         std::fs::write(self.path("results/manifest.json"), manifest.to_string()).unwrap();
     }
 
-    /// The rows of the consolidated file, by column.
+    /// Returns the rows of the consolidated file, by column.
     pub(crate) fn rows(&self) -> Vec<std::collections::HashMap<String, String>> {
         let file =
             files(&self.path("results")).into_iter().find(|name| name.starts_with("consolidated_results_")).unwrap();
@@ -111,7 +111,7 @@ impl Scene {
     }
 }
 
-/// The files below a directory, relative to it, sorted.
+/// Returns the files below a directory, relative to it, sorted.
 pub(crate) fn files(dir: &Path) -> Vec<String> {
     fn walk(base: &Path, dir: &Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).unwrap() {
@@ -129,14 +129,14 @@ pub(crate) fn files(dir: &Path) -> Vec<String> {
     found
 }
 
-/// `bedrock-plan simulate` in a process of its own.
+/// `bedrock-plan simulate` in a separate process.
 pub(crate) struct Simulate {
     process: Child,
     pub(crate) url: String,
 }
 
 impl Simulate {
-    /// Starts it and reads where it listens.
+    /// Starts the simulator and reads its URL.
     pub(crate) fn start(scene: &Scene, arguments: &[&str]) -> Self {
         let mut all = vec!["simulate", "--port", "0"];
         all.extend(arguments);
@@ -150,7 +150,7 @@ impl Simulate {
         Self { url: url.to_owned(), process }
     }
 
-    /// Asks it to end, and waits until it has written what it did.
+    /// Interrupts the simulator and waits until it has written its log.
     pub(crate) fn stop(mut self) {
         interrupt(&self.process);
         self.process.wait().unwrap();
@@ -164,7 +164,7 @@ impl Drop for Simulate {
     }
 }
 
-/// What Ctrl-C does.
+/// Sends SIGINT.
 pub(crate) fn interrupt(process: &Child) {
     signal(process, "-INT");
 }
@@ -175,7 +175,7 @@ pub(crate) fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// The exit code of a process; one that hangs is killed and has none.
+/// Returns the exit code of a process, or `None` after killing one that hangs.
 pub(crate) fn exit_code(process: &mut Child) -> Option<i32> {
     let began = std::time::Instant::now();
     while began.elapsed() < std::time::Duration::from_secs(60) {
@@ -189,7 +189,7 @@ pub(crate) fn exit_code(process: &mut Child) -> Option<i32> {
     None
 }
 
-/// Waits until a file has at least so many lines. What is waited for must happen, or the test hangs and is killed.
+/// Waits until a file has at least `lines` lines. If it never has, the test hangs and is killed.
 pub(crate) fn wait_for_lines(path: &Path, lines: usize) {
     while std::fs::read_to_string(path).map_or(0, |text| text.lines().count()) < lines {
         std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! What a run says while it goes on, where there is no terminal.
+//! Progress output without a terminal.
 
 use super::scene::{SHORT, Scene};
 
@@ -11,19 +11,22 @@ fn stderr(scene: &Scene, more: &[&str]) -> String {
 #[test]
 fn without_a_terminal_each_cell_is_logged_in_one_line() {
     let scene = Scene::new().plan(SHORT);
-    let said = stderr(&scene, &["--user-counts", "1,2", "--test-duration", "6s", "--order", "matrix"]);
-    assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
-    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('[')).collect();
+    let printed = stderr(&scene, &["--user-counts", "1,2", "--test-duration", "6s", "--order", "matrix"]);
+    assert!(!printed.contains(|c: char| c.is_control() && c != '\n'), "{printed:?}");
+    let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with('[')).collect();
     let starts = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
-    assert!(starts("[1/2] us_default_small_u1: steady, 5s of 6s, ") == 1, "a state now and then: {said}");
+    assert!(starts("[1/2] us_default_small_u1: steady, 5s of 6s, ") == 1, "one line every five seconds: {printed}");
     for (place, cell) in [(1, "us_default_small_u1"), (2, "us_default_small_u2")] {
-        assert!(lines.contains(&format!("[{place}/2] {cell}").as_str()), "its start: {said}");
+        assert!(lines.contains(&format!("[{place}/2] {cell}").as_str()), "its start: {printed}");
         let done =
             lines.iter().find(|line| line.starts_with(&format!("[{place}/2] {cell}: ")) && line.contains("% failed"));
-        assert!(done.is_some_and(|line| line.contains(" requests, 0.0 % failed, p50 ")), "its end: {said}");
+        assert!(done.is_some_and(|line| line.contains(" requests, 0.0 % failed, p50 ")), "its end: {printed}");
     }
     let requests = scene.records().iter().filter(|record| record["test_id"] == "us_default_small_u2").count();
-    assert!(said.contains(&format!("[2/2] us_default_small_u2: {requests} requests")), "every one of them: {said}");
+    assert!(
+        printed.contains(&format!("[2/2] us_default_small_u2: {requests} requests")),
+        "all requests are counted: {printed}"
+    );
 }
 
 #[test]
@@ -45,7 +48,7 @@ fn colours_follow_the_options_and_the_terminal() {
     scene.run(0, &[]);
     assert!(
         stdout(&["report", "results", "--color", "always"], "1").starts_with("\u{1b}[33mSIMULATED"),
-        "asked for by name"
+        "--color always overrides NO_COLOR"
     );
     for arguments in [vec!["report", "results"], vec!["report", "results", "--color", "never"]] {
         assert!(!stdout(&arguments, "").contains('\u{1b}'), "no terminal, no colours");

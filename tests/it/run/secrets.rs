@@ -1,5 +1,5 @@
-//! Secrets that a server repeats: in messages, classes, ids and other texts that it chooses. None reaches a file, the
-//! terminal or the log.
+//! Secrets that a server repeats in messages, classes, ids and other texts. None may be written to a file, the terminal or
+//! the log.
 
 use super::scene::{SHORT, Scene, files};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,10 +12,10 @@ const KEY_ID: &str = "KEYIDINUSE0001";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
 const TOKEN: &str = "session/token+in-use==";
 const PASSWORD: &str = "pr0xy-passw0rd";
-/// A secret that is not one of ours.
+/// A secret that is not configured here.
 const FOREIGN: &str = "f0re1gn-s3cret";
 
-/// Answers the n-th request as told. The function gets the head and the number of the request.
+/// Starts a server whose reply is computed from the head and the number of the request.
 pub(super) fn serve(answer: impl Fn(&str, usize) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
@@ -65,8 +65,8 @@ fn reply(stop_reason: &str, tier: &str) -> Vec<u8> {
     http(200, &format!("x-amzn-RequestId: {TOKEN}\r\n"), &body.to_string())
 }
 
-/// What a server answers, each with a secret in it.
-fn answers() -> Vec<Vec<u8>> {
+/// Returns replies of a server, each with a secret in it.
+fn replies() -> Vec<Vec<u8>> {
     let messages = [
         "Invalid API key: ABSKf0re1gn-s3cretQUtleQ==".to_owned(),
         format!("SecretAccessKey: {FOREIGN}"),
@@ -89,7 +89,7 @@ fn answers() -> Vec<Vec<u8>> {
         "the proxy got cHJveHl1c2VyOnByMHh5LXBhc3N3MHJk".to_owned(),
         // Split by the cut to 500 characters.
         format!("{} {SECRET_KEY}", "x".repeat(485)),
-        // Split by the first cut, which is at a round number of bytes; all before it shrinks.
+        // Split by the first cut, which is at a round number of bytes; masking shortens the text before it.
         format!("{}{}", " ".repeat(3), format!("{SECRET_KEY} ").repeat(2_000)),
     ];
     let mut answers: Vec<Vec<u8>> = messages.iter().map(|message| refusal(message)).collect();
@@ -111,8 +111,8 @@ fn answers() -> Vec<Vec<u8>> {
     answers
 }
 
-/// All that a run left, and all that it printed.
-fn everything(scene: &Scene, output: &Output) -> Vec<(String, String)> {
+/// Returns all files and all output of a run.
+fn all_output(scene: &Scene, output: &Output) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let results = scene.path("results");
     let mut all: Vec<_> = files(&results)
@@ -124,7 +124,7 @@ fn everything(scene: &Scene, output: &Output) -> Vec<(String, String)> {
     all
 }
 
-/// A part of each secret is as bad as the whole.
+/// Asserts that no text contains a secret or a part of one.
 fn assert_hidden(texts: &[(String, String)], secrets: &[&str]) {
     for (name, text) in texts {
         for secret in secrets {
@@ -146,10 +146,10 @@ fn with_credentials(command: &mut Command) -> &mut Command {
 
 #[test]
 fn secrets_repeated_by_a_server_are_masked() {
-    let answers = answers();
-    let requests = answers.len().to_string();
-    let count = answers.len();
-    let address = serve(move |_, n| answers[n % answers.len()].clone());
+    let replies = replies();
+    let requests = replies.len().to_string();
+    let count = replies.len();
+    let address = serve(move |_, n| replies[n % replies.len()].clone());
     let scene = Scene::new().plan(&format!("{SHORT}\n[record]\ntext = true\n"));
     let more = [
         "--endpoint-url",
@@ -182,7 +182,7 @@ fn secrets_repeated_by_a_server_are_masked() {
     assert_eq!(records[count - 4]["reply_text"], "it is [redacted]");
     let hidden =
         [KEY_ID, "XUtnFEMI", "MDENG", "session/token", "in-use=", "passw0rd", "cHJveHl1c2VyOn", "re1gn-s3cret"];
-    assert_hidden(&everything(&scene, &output), &hidden);
+    assert_hidden(&all_output(&scene, &output), &hidden);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn renewed_credentials_are_masked_too() {
         answer
     });
     let scene = Scene::new().plan(SHORT);
-    // Each call provides other credentials, and they have expired already: every request has new ones.
+    // Each call provides new credentials that have already expired, so that every request has different ones.
     let script = r#"n=$(cat "$0.count" 2>/dev/null || echo 0); n=$((n + 1)); echo $n > "$0.count"
 printf '{"Version":1,"AccessKeyId":"ROTATED%d","SecretAccessKey":"rotated-secret-%d","Expiration":"2020-01-01T00:00:00Z"}' $n $n
 "#;
@@ -216,7 +216,7 @@ printf '{"Version":1,"AccessKeyId":"ROTATED%d","SecretAccessKey":"rotated-secret
     ids.sort();
     ids.dedup();
     assert!(ids.len() > 1, "the credentials were renewed: {ids:?}");
-    assert_hidden(&everything(&scene, &output), &["ROTATED"]);
+    assert_hidden(&all_output(&scene, &output), &["ROTATED"]);
     assert!(scene.records().iter().all(|record| record["error_message"] == "who is [redacted]?"));
 }
 
@@ -232,15 +232,15 @@ fn exchange_files_and_errors_contain_no_secret() {
     let mut command = scene.command(&["merge", "s3://bucket/run", "--to", "merged"]);
     with_credentials(&mut command).env("AWS_ENDPOINT_URL_S3", format!("http://{address}")).env("RUST_LOG", "trace");
     let output = scene.expect(4, command);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("SignatureDoesNotMatch"), "{said}");
-    let mut texts = vec![("merge".to_owned(), said)];
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("SignatureDoesNotMatch"), "{message}");
+    let mut texts = vec![("merge".to_owned(), message)];
 
     let plan = format!("http://jane:{PASSWORD}@proxy:3128/{SECRET_KEY}.toml");
     let mut command = scene.command(&["run", &plan, "--yes"]);
     with_credentials(&mut command);
-    let said = String::from_utf8_lossy(&scene.expect(2, command).stderr).into_owned();
-    assert!(said.contains("cannot read the plan"), "{said}");
-    texts.push(("run".into(), said));
+    let message = String::from_utf8_lossy(&scene.expect(2, command).stderr).into_owned();
+    assert!(message.contains("cannot read the plan"), "{message}");
+    texts.push(("run".into(), message));
     assert_hidden(&texts, &[KEY_ID, "XUtnFEMI", "MDENG", "session/token", "passw0rd"]);
 }

@@ -1,4 +1,4 @@
-//! Sessions whose numbers are known: the records of one short run, with times of their own.
+//! Sessions with known numbers: the records of one short run with replaced times.
 
 use super::scene::{SHORT, Scene};
 use serde_json::{Value, json};
@@ -8,27 +8,27 @@ use std::path::Path;
 const FIRST_MS: u64 = 1_795_511_763_000;
 
 /// Requests of a cell.
-const N: u32 = 100;
+const REQUESTS: u32 = 100;
 
-/// A plan of two tiers, and its run in `results`, which is the mould of all sessions.
-pub(super) fn mould() -> Scene {
+/// Runs a plan with two tiers into `results`, which is the template of all sessions.
+pub(super) fn template_run() -> Scene {
     let scene = Scene::new().plan(SHORT);
     scene.run(0, &["--service-tiers", "default,flex"]);
     scene
 }
 
-/// Makes a session in the directory `name` that began so many hours after the first. `times` gives the
-/// middle of a cell's times in milliseconds, by its id.
+/// Writes a session to the directory `name` that starts `hours` after the first. `times` returns the median response
+/// time of a cell in milliseconds, by its id.
 pub(super) fn session(scene: &Scene, name: &str, hours: u64, times: impl Fn(&str) -> f64) {
     std::fs::create_dir_all(scene.path(name)).unwrap();
     let mut manifest = scene.manifest();
     let started_ms = FIRST_MS + hours * 3_600_000;
     manifest["run_id"] = format!("run-{name}").into();
     manifest["started_ms"] = started_ms.into();
-    // The records are made here, and the lines of this format have no checksum.
+    // The records are generated here, and lines of this format version have no checksum.
     manifest["format"] = 1.into();
-    for turn in manifest["turns"].as_array_mut().unwrap() {
-        for second in turn["series"].as_array_mut().unwrap() {
+    for cell_run in manifest["turns"].as_array_mut().unwrap() {
+        for second in cell_run["series"].as_array_mut().unwrap() {
             second["cpu_ms"] = 1.into();
         }
     }
@@ -38,10 +38,10 @@ pub(super) fn session(scene: &Scene, name: &str, hours: u64, times: impl Fn(&str
         let id = cell["id"].as_str().unwrap();
         let mut record = records.iter().find(|record| record["test_id"] == id).unwrap().clone();
         record.as_object_mut().unwrap().remove("crc");
-        for seq in 0..N {
-            let spread = 0.8 + 0.4 * f64::from(seq) / f64::from(N - 1);
-            // Not in the order of their lengths: neighbours that are alike are worth less.
-            let shuffled = seq * 37 % N;
+        for seq in 0..REQUESTS {
+            let spread = 0.8 + 0.4 * f64::from(seq) / f64::from(REQUESTS - 1);
+            // Not sorted by length: correlated neighbours reduce the effective sample size.
+            let shuffled = seq * 37 % REQUESTS;
             record["run_id"] = manifest["run_id"].clone();
             record["seq"] = seq.into();
             record["phase"] = "steady".into();
@@ -62,14 +62,14 @@ pub(super) fn change(scene: &Scene, name: &str, change: impl Fn(&mut Value)) {
     std::fs::write(path, manifest.to_string()).unwrap();
 }
 
-/// Takes out of a run what this machine did to it, which is not what comparisons are about: no cell is INVALID, and a
-/// request took as long as the server says that it did.
-pub(super) fn quiet(scene: &Scene, name: &str) {
+/// Removes the client health of this machine from a run: no cell is INVALID, and each request takes as long as the server
+/// reports.
+pub(super) fn clear_client_health(scene: &Scene, name: &str) {
     change(scene, name, |manifest| {
         manifest["format"] = 1.into();
-        for turn in manifest["turns"].as_array_mut().unwrap() {
-            turn.as_object_mut().unwrap().remove("disturbances");
-            for second in turn["series"].as_array_mut().unwrap() {
+        for cell_run in manifest["turns"].as_array_mut().unwrap() {
+            cell_run.as_object_mut().unwrap().remove("disturbances");
+            for second in cell_run["series"].as_array_mut().unwrap() {
                 second["cpu_ms"] = 1.into();
             }
         }
@@ -88,14 +88,14 @@ pub(super) fn quiet(scene: &Scene, name: &str) {
     std::fs::write(path, journal).unwrap();
 }
 
-/// Makes this machine late in all cells of a session, which makes them INVALID.
-pub(super) fn late(scene: &Scene, name: &str) {
+/// Adds client lag to all cells of a session, which makes them INVALID.
+pub(super) fn add_client_lag(scene: &Scene, name: &str) {
     let path = scene.path(name).join("token_data.jsonl");
     let journal = std::fs::read_to_string(&path).unwrap();
     std::fs::write(path, journal.replace("\"send_lag_ms\":0.1", "\"send_lag_ms\":50.0")).unwrap();
 }
 
-/// Five sessions of five days that differ by some percent, as `baseline.json`.
+/// Writes `baseline.json` with five sessions of five days that differ by some percent.
 pub(super) fn baseline(scene: &Scene) {
     let mut add = vec!["baseline", "add"];
     let names = ["b0", "b1", "b2", "b3", "b4"];
@@ -107,13 +107,13 @@ pub(super) fn baseline(scene: &Scene) {
     scene.expect(0, scene.command(&add));
 }
 
-/// The times of a day on which nothing happened.
+/// Returns the times of an unchanged session.
 pub(super) fn calm(day: u64) -> impl Fn(&str) -> f64 {
     let hour = [1.0, 1.02, 0.99, 1.01, 0.98][day as usize % 5];
     move |id| if id.contains("flex") { 160.0 * hour } else { 100.0 / hour }
 }
 
-/// As [`calm`], with `flex` slower by a factor.
+/// Returns times as [`calm`] does, with `flex` slower by a factor.
 pub(super) fn slow_flex(day: u64, factor: f64) -> impl Fn(&str) -> f64 {
     let calm = calm(day);
     move |id| calm(id) * if id.contains("flex") { factor } else { 1.0 }
@@ -124,7 +124,7 @@ fn write(scene: &Scene, name: &str, manifest: &Value, journal: &str) {
     std::fs::write(scene.path(name).join("token_data.jsonl"), journal).unwrap();
 }
 
-/// A JSON file.
+/// Reads a JSON file.
 pub(super) fn json_of(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap_or(json!(null))
 }

@@ -1,9 +1,9 @@
-//! Thresholds: verdicts, exit codes, and cells that are ended for them.
+//! Thresholds: verdicts, exit codes, and cells that are stopped early.
 
 use super::scene::{SHORT, Scene, files};
 use std::collections::HashMap;
 
-/// The rows of `slo.csv`, by column.
+/// Returns the rows of `slo.csv`, by column.
 fn verdicts(scene: &Scene) -> Vec<HashMap<String, String>> {
     csv::Reader::from_path(scene.path("results/slo.csv")).unwrap().deserialize().map(Result::unwrap).collect()
 }
@@ -12,22 +12,21 @@ fn stdout(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A plan that is over in a second, with a threshold.
+/// Returns a plan that runs for one second, with a threshold.
 fn plan(slo: &str) -> String {
     format!("{SHORT}\n[[slo]]\nname = \"gate\"\n{slo}\n")
 }
 
-/// Takes out of a run what this machine did to it, and reports again: whether a cell is INVALID is not
-/// what these tests are about.
+/// Removes the client health of this machine from a run and reports again, so that no cell is INVALID by accident.
 fn calm_report(scene: &Scene, code: i32) -> String {
     let mut manifest = scene.manifest();
-    for turn in manifest["turns"].as_array_mut().unwrap() {
-        turn.as_object_mut().unwrap().remove("disturbances");
-        for second in turn["series"].as_array_mut().unwrap() {
+    for cell_run in manifest["turns"].as_array_mut().unwrap() {
+        cell_run.as_object_mut().unwrap().remove("disturbances");
+        for second in cell_run["series"].as_array_mut().unwrap() {
             second["cpu_ms"] = 1.into();
         }
     }
-    // The records are changed here, and the lines of this format have no checksum.
+    // The records are changed here, and lines of this format version have no checksum.
     manifest["format"] = 1.into();
     std::fs::write(scene.path("results/manifest.json"), manifest.to_string()).unwrap();
     let quiet = |mut record: serde_json::Value| {
@@ -40,7 +39,7 @@ fn calm_report(scene: &Scene, code: i32) -> String {
     stdout(&scene.expect(code, scene.command(&["report", "results"])))
 }
 
-/// Runs whatever the exit code: that of [`calm_report`] is what counts.
+/// Runs a plan with any exit code; the tests check the exit code of [`calm_report`].
 fn run(scene: &Scene, more: &[&str]) {
     let output = scene.run_command(more).output().unwrap();
     assert!([0, 99].contains(&output.status.code().unwrap()), "{}", String::from_utf8_lossy(&output.stderr));
@@ -122,15 +121,18 @@ fn cell_that_can_no_longer_pass_is_stopped() {
     run(&scene, &["--test-duration", "10m", "--user-counts", "3,4", "--repetitions", "2"]);
     let shown = calm_report(&scene, 99);
     let manifest = scene.manifest();
-    let turns = manifest["turns"].as_array().unwrap();
-    assert_eq!(turns.len(), 4, "the other cells go on");
-    for turn in turns {
-        assert_eq!(turn["end"], "failed_early");
-        assert_eq!(turn["failed"], serde_json::json!({ "slo": 0, "metric": "failure_rate" }));
-        assert!(turn["reason"].as_str().unwrap().contains("failure_rate of gate can no longer be met"), "{turn}");
-        let sent = turn["requests"].as_u64().unwrap();
-        let expected = if turn["repetition"] == 1 { 200..=400 } else { 0..=0 };
-        assert!(expected.contains(&sent), "{turn}");
+    let cell_runs = manifest["turns"].as_array().unwrap();
+    assert_eq!(cell_runs.len(), 4, "the other cells go on");
+    for cell_run in cell_runs {
+        assert_eq!(cell_run["end"], "failed_early");
+        assert_eq!(cell_run["failed"], serde_json::json!({ "slo": 0, "metric": "failure_rate" }));
+        assert!(
+            cell_run["reason"].as_str().unwrap().contains("failure_rate of gate can no longer be met"),
+            "{cell_run}"
+        );
+        let sent = cell_run["requests"].as_u64().unwrap();
+        let expected = if cell_run["repetition"] == 1 { 200..=400 } else { 0..=0 };
+        assert!(expected.contains(&sent), "{cell_run}");
     }
     for row in verdicts(&scene).iter().filter(|row| row["metric"] == "failure_rate") {
         assert_eq!(row["verdict"], "FAIL");
@@ -195,7 +197,7 @@ fn shipped_gate_plan_passes_and_fails_as_documented() {
 
 #[test]
 fn run_and_report_have_the_same_exit_code() {
-    // Inconclusive or broken, whatever this machine does to the cell: the run fails.
+    // The run fails on any machine: the verdict is either INCONCLUSIVE or FAIL.
     let scene = Scene::new().plan(&plan("p50 = \"1ms\"\non_inconclusive = \"fail\""));
     let output = scene.run(99, &["--test-duration", "3s"]);
     assert!(stdout(&output).contains("<= 1.00 ms"), "{}", stdout(&output));

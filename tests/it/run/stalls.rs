@@ -1,4 +1,4 @@
-//! A client that stood still: processes that are stopped and continued while they generate load.
+//! Stalls of the client: processes that are suspended and continued while they generate load.
 
 #![cfg(unix)]
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// Three users who never think, so that a request of each is in flight at any moment.
+/// Three users without think time, so that a request of each is in flight at any time.
 const STEADY: &str = r#"
 [target]
 endpoint = "simulated"
@@ -31,21 +31,21 @@ ttft = "200ms"
 tpot = "1ms"
 "#;
 
-/// A stall of at least this length was made by a test, milliseconds.
-const HELD_MS: f64 = 2_500.0;
+/// Minimum length of a stall that a test caused, in milliseconds.
+const SUSPENDED_MS: f64 = 2_500.0;
 
 fn signal(process: &Child, signal: Signal) {
     kill_process(Pid::from_child(process), signal).unwrap();
 }
 
-/// Stops a process for [`HELD_MS`].
-pub(crate) fn hold(process: &Child) {
+/// Suspends a process for [`SUSPENDED_MS`].
+pub(crate) fn suspend(process: &Child) {
     signal(process, Signal::STOP);
-    std::thread::sleep(Duration::from_secs_f64(HELD_MS / 1e3));
+    std::thread::sleep(Duration::from_secs_f64(SUSPENDED_MS / 1e3));
     signal(process, Signal::CONT);
 }
 
-/// The stalls of a part of a turn that matter at a p50 below one second: from and to, milliseconds.
+/// Returns the stalls of a part of a cell run that matter at a p50 below one second: start and end in milliseconds.
 pub(crate) fn stalls(part: &Value) -> Vec<(f64, f64)> {
     let number = |stall: &Value, key: &str| stall[key].as_f64().unwrap();
     let listed = part["disturbances"]["stalls"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -53,18 +53,18 @@ pub(crate) fn stalls(part: &Value) -> Vec<(f64, f64)> {
     long.map(|stall| (number(stall, "from_ms"), number(stall, "from_ms") + number(stall, "length_ms"))).collect()
 }
 
-/// Whether a record was in flight during one of these stalls, or within the tick before it.
-pub(crate) fn met(record: &Value, stalls: &[(f64, f64)]) -> bool {
+/// Returns whether a request was in flight during one of these stalls, or within the tick before it.
+pub(crate) fn overlaps(record: &Value, stalls: &[(f64, f64)]) -> bool {
     let start = record["due_ms"].as_f64().or(record["sent_ms"].as_f64()).unwrap();
     let end = start + record["response_time_ms"].as_f64().unwrap();
     stalls.iter().any(|(from, to)| start < *to && end > from - 10.0)
 }
 
-/// The numbers of the only cell are of exactly the requests that met no stall. Returns how many met one.
+/// Checks that the numbers of the only cell cover exactly the requests outside stalls. Returns the number of excluded ones.
 fn check_exclusions(scene: &Scene) -> usize {
     let stalls = stalls(&scene.manifest()["turns"][0]);
     let (stalled, clean): (Vec<Value>, Vec<Value>) =
-        scene.records().into_iter().partition(|record| met(record, &stalls));
+        scene.records().into_iter().partition(|record| overlaps(record, &stalls));
     let row = &scene.rows()[0];
     assert_eq!(row["client_stalled"], stalled.len().to_string(), "{stalls:?}");
     assert_eq!(row["warnings"].contains("client_stalled"), !stalled.is_empty(), "{}", row["warnings"]);
@@ -82,25 +82,25 @@ fn check_exclusions(scene: &Scene) -> usize {
     stalled.len()
 }
 
-/// A run that was held asks for exit code 3, says why, and reports only what the machine did not delay.
-fn check_held(scene: &Scene, process: Child) {
+/// Checks that a suspended run exits with code 3, reports the reason, and excludes the delayed requests.
+fn check_suspended_run(scene: &Scene, process: Child) {
     let output = process.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{printed}");
     let stalls = stalls(&scene.manifest()["turns"][0]);
     let longest = stalls.iter().map(|(from, to)| to - from).fold(0.0, f64::max);
-    assert!(longest > HELD_MS - 100.0, "{stalls:?}");
+    assert!(longest > SUSPENDED_MS - 100.0, "{stalls:?}");
     let row = &scene.rows()[0];
     assert!(
         row["validity"].starts_with("INVALID: ") && row["validity"].contains("this machine stood still for"),
         "{row:?}"
     );
-    assert!(said.contains("stood still for"), "{said}");
+    assert!(printed.contains("stood still for"), "{printed}");
     assert!(check_exclusions(scene) > 0);
     assert!(row["success_max_response_time"].parse::<f64>().is_ok_and(|max| max < longest), "{row:?}");
     let warnings: Vec<&str> = row["warnings"].split(';').collect();
     assert!(!warnings.contains(&"stalls"), "the service is not accused: {warnings:?}");
-    // From the disk alone.
+    // Using the files only.
     scene.expect(3, scene.command(&["report", "results", "--out", "again"]));
     for file in files(&scene.path("again")) {
         let read = |dir: &str| std::fs::read(scene.path(dir).join(&file)).unwrap();
@@ -108,7 +108,7 @@ fn check_held(scene: &Scene, process: Child) {
     }
 }
 
-/// Starts a run that fails if it is INVALID, and waits until it has some records.
+/// Starts a run that fails if a cell is INVALID, and waits for some records.
 fn start(scene: &Scene, server: &Simulate, more: &[&str]) -> Child {
     let always = ["--endpoint-url", &server.url, "--include-ramp", "--on-invalid", "fail"];
     let mut command = scene.run_command(&[&always, more].concat());
@@ -122,12 +122,16 @@ fn client_suspended_at_the_end_of_a_cell_makes_it_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let process = start(&scene, &server, &[]);
-    hold(&process);
-    check_held(&scene, process);
-    // The load was to end while the process did not run.
-    let turn = &scene.manifest()["turns"][0];
-    let load_ms = turn["load_ms"].as_f64().unwrap();
-    assert!(stalls(turn).iter().any(|(from, to)| *from < load_ms && *to >= load_ms), "{load_ms}: {:?}", stalls(turn));
+    suspend(&process);
+    check_suspended_run(&scene, process);
+    // The planned end of the load was during the suspension.
+    let cell_run = &scene.manifest()["turns"][0];
+    let load_ms = cell_run["load_ms"].as_f64().unwrap();
+    assert!(
+        stalls(cell_run).iter().any(|(from, to)| *from < load_ms && *to >= load_ms),
+        "{load_ms}: {:?}",
+        stalls(cell_run)
+    );
 }
 
 #[test]
@@ -135,10 +139,10 @@ fn client_suspended_within_a_cell_makes_it_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let process = start(&scene, &server, &["--test-duration", "8s"]);
-    hold(&process);
-    check_held(&scene, process);
-    let turn = &scene.manifest()["turns"][0];
-    let (_, to) = stalls(turn).into_iter().max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap();
+    suspend(&process);
+    check_suspended_run(&scene, process);
+    let cell_run = &scene.manifest()["turns"][0];
+    let (_, to) = stalls(cell_run).into_iter().max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap();
     let sent_after = |record: &Value| record["sent_ms"].as_f64().unwrap() > to;
     assert!(scene.records().iter().any(sent_after), "the load went on after it");
 }
@@ -148,11 +152,11 @@ fn suspended_open_loop_is_invalid() {
     let scene = Scene::new().plan(STEADY);
     let server = Simulate::start(&scene, &["--plan", "plan.toml"]);
     let process = start(&scene, &server, &["--arrival-rates", "20", "--test-duration", "6s"]);
-    hold(&process);
-    check_held(&scene, process);
+    suspend(&process);
+    check_suspended_run(&scene, process);
 }
 
-/// What a quota of 5 % of a core does: 5 ms in which the process runs, 95 ms in which it does not.
+/// Emulates a quota of 5 % of a core: the process runs for 5 ms and is suspended for 95 ms.
 #[test]
 fn client_with_throttled_cpu_makes_a_cell_invalid() {
     let scene = Scene::new().plan(STEADY);
@@ -173,8 +177,7 @@ fn client_with_throttled_cpu_makes_a_cell_invalid() {
     assert!(check_exclusions(&scene) > 0);
 }
 
-/// Whatever a busy test machine does: no request is excluded that met no stall, and a run without a stall has no trace
-/// of this in its manifest.
+/// On any machine, only requests during a stall are excluded, and the manifest of a run without a stall mentions none.
 #[test]
 fn only_requests_during_a_stall_are_excluded() {
     let scene = Scene::new().plan(STEADY);

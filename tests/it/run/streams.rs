@@ -1,4 +1,4 @@
-//! Streams: what is measured of one, and that each way of breaking is a failure of its own class.
+//! Streams: measured times, and the classes of broken streams.
 
 use super::scene::{SHORT, Scene, Simulate};
 use serde_json::Value;
@@ -8,7 +8,7 @@ fn number(record: &Value, field: &str) -> f64 {
     record[field].as_f64().unwrap_or_else(|| panic!("no {field} in {record}"))
 }
 
-/// `--truth`: request id to (first token, end) in milliseconds after the request was read.
+/// Reads `--truth`: request id to (first token, end) in milliseconds after the request was read.
 fn truth(scene: &Scene) -> HashMap<String, (f64, f64)> {
     let text = std::fs::read_to_string(scene.path("truth.csv")).unwrap();
     let entry = |line: &str| {
@@ -34,7 +34,7 @@ fn stream_times_match_those_of_the_server() {
         assert_eq!(record["outcome"], "succeeded", "{record}");
         let (first, _) = truth[record["request_id"].as_str().unwrap()];
         let (ttft, e2e) = (number(record, "ttft_ms"), number(record, "e2e_ms"));
-        assert!(ttft >= first, "{record}: the server's first token came after {first} ms");
+        assert!(ttft >= first, "{record}: the server sent the first token after {first} ms");
         assert!(ttft <= e2e && e2e <= number(record, "response_time_ms"), "{record}");
         assert_eq!(record["ttft_ms"], record["ttfat_ms"], "there is no reasoning here");
         let tokens = number(record, "output_tokens");
@@ -57,7 +57,7 @@ fn stream_with_reasoning_has_two_first_token_times() {
         let scene = Scene::new().plan(SHORT);
         scene.run(0, &[&["--api", api], &model[..]].concat());
         assert!(scene.records().iter().all(|record| record["outcome"] == "succeeded"), "{api}");
-        // A reply of a token or two may have no reasoning, or nothing else.
+        // A very short reply may contain no reasoning, or only reasoning.
         for record in scene.records().iter().filter(|record| streams && number(record, "output_tokens") >= 4.0) {
             assert!(number(record, "ttft_ms") < number(record, "ttfat_ms"), "{record}");
             assert!(number(record, "ttfat_ms") <= number(record, "e2e_ms"), "{record}");

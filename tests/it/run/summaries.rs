@@ -1,4 +1,4 @@
-//! `summary.json` against its published schema, and templates from the outside.
+//! `summary.json` against its published schema, and templates of the user.
 
 use super::scene::{SHORT, Scene, files};
 use std::process::Command;
@@ -13,12 +13,12 @@ fn summary_conforms_to_its_schema() {
          requests_per_sec = {{ min = 1 }}\n"
     );
     let scene = Scene::new().plan(&plan);
-    // What the verdicts are depends on how busy this machine is.
+    // The verdicts depend on how busy this machine is.
     let more = ["--api", "converse-stream", "--service-tiers", "default,flex"];
     assert!(scene.run_command(&more).status().unwrap().code().is_some_and(|code| [0, 99].contains(&code)));
     let schema = scene.expect(0, scene.command(&["schema", "--of", "summary"])).stdout;
     std::fs::write(scene.path("schema.json"), &schema).unwrap();
-    // A name that the schema does not know would slip through, so that none may be added.
+    // Unknown keys are forbidden, so that no key is added without the schema.
     let script = "
 import json, jsonschema, sys
 schema, summary = (json.load(open(name)) for name in sys.argv[1:])
@@ -52,8 +52,8 @@ fn edited_templates_are_used() {
     assert!(first == std::fs::read(scene.path("again").join("test_us_default_small_u3_report.html")).unwrap());
 
     std::fs::write(scene.path("mine/summary.md"), "mine: {{ run.name }}").unwrap();
-    let said = scene.expect(0, scene.command(&["templates", "mine"])).stdout;
-    assert!(String::from_utf8(said).unwrap().contains("summary.md: kept"), "what is there is not replaced");
+    let stdout = scene.expect(0, scene.command(&["templates", "mine"])).stdout;
+    assert!(String::from_utf8(stdout).unwrap().contains("summary.md: kept"), "existing files are not replaced");
     scene.expect(0, scene.command(&["report", "results", "--templates", "mine"]));
     assert_eq!(std::fs::read_to_string(scene.path("results/summary.md")).unwrap(), "mine: plan");
 }
@@ -65,17 +65,17 @@ fn broken_template_is_reported_and_other_files_are_written() {
         |code, arguments: &[&str]| String::from_utf8(scene.expect(code, scene.command(arguments)).stderr).unwrap();
     scene.expect(0, scene.command(&["templates", "mine"]));
     std::fs::write(scene.path("mine/summary.md"), "# {{ run.name }}\n{% for cell in cells %}\n").unwrap();
-    let mut said = stderr(2, &["run", "plan.toml", "--yes", "--templates", "mine"]);
+    let mut messages = stderr(2, &["run", "plan.toml", "--yes", "--templates", "mine"]);
     assert!(!scene.path("test_results").exists(), "a run does not begin with it");
     scene.run(0, &["--no-report"]);
-    said += &stderr(1, &["report", "results", "--templates", "mine"]);
+    messages += &stderr(1, &["report", "results", "--templates", "mine"]);
     let written = files(&scene.path("results"));
     assert!(written.iter().any(|name| name.ends_with("_report.html")), "{written:?}");
     assert!(!written.iter().any(|name| name == "summary.md"), "{written:?}");
     std::fs::create_dir(scene.path("empty")).unwrap();
-    said += &stderr(2, &["report", "results", "--templates", "empty"]);
-    said += &stderr(2, &["report", "results", "--templates", "missing"]);
-    insta::assert_snapshot!("broken_templates", said);
+    messages += &stderr(2, &["report", "results", "--templates", "empty"]);
+    messages += &stderr(2, &["report", "results", "--templates", "missing"]);
+    insta::assert_snapshot!("broken_templates", messages);
 }
 
 #[test]
@@ -85,14 +85,17 @@ fn public_report_contains_no_account() {
     let models = format!("{arn},test.model-v1:0");
     scene.run(0, &["--model-id", &models, "--region-prefixes", "none", "--no-report"]);
     let output = scene.expect(0, scene.command(&["report", "results", "--public", "--out", "shared"]));
-    let told = |bytes: &[u8]| {
+    let has_account = |bytes: &[u8]| {
         ["123456789012", "a1b2c3d4e5f6"].iter().any(|secret| String::from_utf8_lossy(bytes).contains(secret))
     };
-    assert!(told(&std::fs::read(scene.path("results/manifest.json")).unwrap()), "the run itself keeps it");
-    assert!(!told(&output.stdout), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(has_account(&std::fs::read(scene.path("results/manifest.json")).unwrap()), "the run itself keeps it");
+    assert!(!has_account(&output.stdout), "{}", String::from_utf8_lossy(&output.stdout));
     let shared = files(&scene.path("shared"));
     assert!(shared.len() > 10, "{shared:?}");
     for name in shared {
-        assert!(!told(name.as_bytes()) && !told(&std::fs::read(scene.path("shared").join(&name)).unwrap()), "{name}");
+        assert!(
+            !has_account(name.as_bytes()) && !has_account(&std::fs::read(scene.path("shared").join(&name)).unwrap()),
+            "{name}"
+        );
     }
 }

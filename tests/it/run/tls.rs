@@ -1,5 +1,5 @@
-//! TLS against a server that offers h2 with a hundred streams: one HTTP/1.1 connection per request in
-//! flight, nothing queued inside the client where no error shows it.
+//! TLS with a server that offers h2 with a hundred streams: one HTTP/1.1 connection per request in flight, so that no
+//! request is queued inside the client.
 
 use super::scene::{SHORT, Scene};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2},"metrics":{"latencyMs":400}}"#;
 
-/// What the server saw.
+/// Observations of the server.
 #[derive(Default)]
 pub(super) struct Seen {
     /// The header of each request.
@@ -28,12 +28,12 @@ pub(super) struct Seen {
     in_flight: AtomicUsize,
     most: AtomicUsize,
     http2: AtomicUsize,
-    /// No request is answered until so many have been in flight at once.
+    /// Replies are withheld until this many requests were in flight at once.
     together: usize,
     met: Notify,
 }
 
-/// Serves `localhost`; writes the certificate that a client must trust, and returns the port.
+/// Serves `localhost`. Writes the certificate that a client must trust and returns the port.
 pub(super) fn start(runtime: &tokio::runtime::Runtime, root: &Path) -> (u16, Arc<Seen>) {
     let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     std::fs::write(root, certificate.cert.pem()).unwrap();
@@ -41,7 +41,7 @@ pub(super) fn start(runtime: &tokio::runtime::Runtime, root: &Path) -> (u16, Arc
     (runtime.block_on(serve(certificate, Arc::clone(&seen))), seen)
 }
 
-/// Serves on port 0 with a certificate of its own; returns the port.
+/// Serves on port 0 with this certificate. Returns the port.
 async fn serve(certificate: rcgen::CertifiedKey<rcgen::KeyPair>, seen: Arc<Seen>) -> u16 {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -98,8 +98,8 @@ fn three_hundred_users_over_tls_have_three_hundred_connections() {
     let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let scene = Scene::new().plan(SHORT);
     std::fs::write(scene.path("root.pem"), certificate.cert.pem()).unwrap();
-    // A connection that is free is used again, so that users who are never all in flight at once, as on a busy machine,
-    // need fewer connections than there are users. Here nobody gets a reply before all are.
+    // A free connection is reused, so on a busy machine fewer connections than users may be enough. Here the first reply
+    // is sent when all requests are in flight.
     let seen = Arc::new(Seen { together: USERS, ..Seen::default() });
     let port = runtime.block_on(serve(certificate, Arc::clone(&seen)));
 
@@ -110,12 +110,16 @@ fn three_hundred_users_over_tls_have_three_hundred_connections() {
     scene.expect(0, command);
 
     assert_eq!(seen.http2.load(Ordering::Relaxed), 0, "no h2 is offered by the client");
-    // With h2 it could never be more than the hundred streams of the one connection.
+    // With h2 the maximum would be the hundred streams of one connection.
     assert_eq!(seen.most.load(Ordering::Relaxed), USERS, "all were in flight at once");
-    // Without think time a user may be back before its connection is: then one more is opened.
+    // Without think time a user may send before its connection is free, which opens another one.
     let opened = scene.manifest()["turns"][0]["connections_opened"].as_u64().unwrap();
     let paid = |record: &&serde_json::Value| record["connection"] == "new" && record["connect_ms"].is_number();
-    assert_eq!(scene.records().iter().filter(paid).count() as u64, opened, "who paid for a connection says so");
+    assert_eq!(
+        scene.records().iter().filter(paid).count() as u64,
+        opened,
+        "records contain the time of opening a connection"
+    );
     assert!(opened >= USERS as u64, "{opened}");
 }
 
@@ -142,7 +146,7 @@ fn unknown_host_has_its_own_class() {
 
 #[test]
 fn silent_peer_times_out_after_ten_seconds() {
-    // Nobody accepts: the system does.
+    // The listener accepts no connection; only the kernel completes the handshake.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let once = ["--requests", "1", "--user-counts", "1", "--test-duration", "10m", "--drain", "10m"];

@@ -1,4 +1,4 @@
-//! Whether numbers are to be trusted, and that it is said: calibration, INVALID cells, open files.
+//! Checks of this machine: calibration, INVALID cells, open files.
 
 use super::scene::{SHORT, Scene};
 use serde_json::Value;
@@ -8,16 +8,16 @@ fn a_calibration_compares_both_accounts_request_by_request() {
     let scene = Scene::new().plan(SHORT);
     let output =
         scene.expect(0, scene.command(&["calibrate", "plan.toml", "--format", "json", "--api", "converse-stream"]));
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(said["load"], "3 users, converse-stream");
-    assert!(said["requests"].as_u64().unwrap() > 100, "{said}");
-    assert_eq!(said["unmatched"], 0, "{said}");
-    // Both read the same kind of clock, and a client cannot see a reply before it was sent.
-    assert!(said["paired"]["p50_ms"].as_f64().unwrap() > 0.0, "{said}");
-    assert!(said["ttft"]["p50_ms"].as_f64().unwrap() > 0.0, "{said}");
-    let percentiles = said["percentiles"].as_array().unwrap();
-    assert!(percentiles.iter().any(|error| error["p"] == 50.0), "{said}");
-    assert!(percentiles.iter().all(|error| error["server_ms"].as_f64().unwrap() >= 20.0), "{said}");
+    let calibration: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(calibration["load"], "3 users, converse-stream");
+    assert!(calibration["requests"].as_u64().unwrap() > 100, "{calibration}");
+    assert_eq!(calibration["unmatched"], 0, "{calibration}");
+    // Both use the same kind of clock, and a client cannot receive a reply before it is sent.
+    assert!(calibration["paired"]["p50_ms"].as_f64().unwrap() > 0.0, "{calibration}");
+    assert!(calibration["ttft"]["p50_ms"].as_f64().unwrap() > 0.0, "{calibration}");
+    let percentiles = calibration["percentiles"].as_array().unwrap();
+    assert!(percentiles.iter().any(|error| error["p"] == 50.0), "{calibration}");
+    assert!(percentiles.iter().all(|error| error["server_ms"].as_f64().unwrap() >= 20.0), "{calibration}");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn invalid_cell_fails_the_run_with_on_invalid_fail() {
         scene.run(0, &["--test-duration", "3s"]);
         let before = scene.rows()[0]["validity"].clone();
         assert!(!before.contains("CPU"), "{before}");
-        // A machine that is too busy cannot be had at will: its trace in the manifest can.
+        // A busy machine cannot be produced reliably, but its trace in the manifest can.
         let mut manifest = scene.manifest();
         manifest["plan"]["run"]["on_invalid"] = wish.into();
         for second in manifest["turns"][0]["series"].as_array_mut().unwrap() {
@@ -50,7 +50,7 @@ fn invalid_cell_fails_the_run_with_on_invalid_fail() {
         std::fs::write(scene.path("results/manifest.json"), manifest.to_string()).unwrap();
         scene.expect(code, scene.command(&["report", "results"]));
         let validity = scene.rows()[0]["validity"].clone();
-        // A busy test machine may add a reason of its own.
+        // A busy test machine may add another reason.
         let mut reasons = validity.strip_prefix("INVALID: ").unwrap_or_default().split("; ");
         assert!(reasons.any(|reason| reason.starts_with("CPU ") && reason.ends_with("> 80 %")), "{validity}");
     }
@@ -70,11 +70,11 @@ fn low_limit_of_open_files_is_reported_before_the_start() {
         command
     };
     let output = scene.expect(2, limited("ulimit -Sn 100; ulimit -Hn 256", "300"));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("300 users need 664 open files; this process may open 256"), "{said}");
-    assert!(said.contains("ulimit -n 664"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("300 users need 664 open files; this process may open 256"), "{stderr}");
+    assert!(stderr.contains("ulimit -n 664"), "{stderr}");
     assert!(!scene.path("results").exists());
-    // A soft limit alone is no obstacle.
+    // A soft limit is raised.
     scene.expect(0, limited("ulimit -Sn 70", "50"));
     assert_eq!(scene.rows()[0]["failure_count"], "0");
 }

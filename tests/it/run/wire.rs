@@ -1,5 +1,4 @@
-//! What leaves this machine, seen by a server that reads bytes: signatures, bearer tokens, proxies,
-//! and what a request carries.
+//! Requests as a server receives them: signatures, bearer tokens, proxies, headers and bodies.
 
 use super::scene::{SHORT, Scene};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,14 +7,14 @@ use std::sync::mpsc::{Receiver, channel};
 
 const REPLY: &str = r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":1,"outputTokens":1,"totalTokens":2},"metrics":{"latencyMs":1}}"#;
 
-/// Answers every request; tells head and body of each.
+/// Replies to every request and reports its head and body.
 pub(super) fn listen() -> (u16, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (told, heard) = channel();
+    let (sender, received) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let told = told.clone();
+            let sender = sender.clone();
             std::thread::spawn(move || {
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
                 let mut writer = stream;
@@ -33,18 +32,18 @@ pub(super) fn listen() -> (u16, Receiver<(String, String)>) {
                         .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
                     let mut body = vec![0; length];
                     reader.read_exact(&mut body).unwrap();
-                    let _ = told.send((head, String::from_utf8(body).unwrap()));
+                    let _ = sender.send((head, String::from_utf8(body).unwrap()));
                     let _ = write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{REPLY}", REPLY.len());
                 }
             });
         }
     });
-    (port, heard)
+    (port, received)
 }
 
 #[test]
 fn a_bearer_token_never_goes_over_plain_http() {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--endpoint-url", &format!("http://127.0.0.1:{port}")]);
     command
@@ -52,7 +51,7 @@ fn a_bearer_token_never_goes_over_plain_http() {
         .env("AWS_ACCESS_KEY_ID", "AKID")
         .env("AWS_SECRET_ACCESS_KEY", "x");
     scene.expect(0, command);
-    let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+    let heads: Vec<String> = received.try_iter().map(|(head, _)| head).collect();
     assert!(!heads.is_empty());
     for head in heads {
         assert!(head.contains("authorization: aws4-hmac-sha256 credential=akid/"), "{head}");
@@ -62,15 +61,15 @@ fn a_bearer_token_never_goes_over_plain_http() {
 
 #[test]
 fn request_contains_exactly_the_settings_of_the_plan() {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let scene = Scene::new().plan(SHORT);
     let url = format!("http://127.0.0.1:{port}");
     scene.run(0, &["--endpoint-url", &url, "--region-prefixes", "eu"]);
-    let (head, body) = heard.recv().unwrap();
+    let (head, body) = received.recv().unwrap();
     assert!(head.starts_with("post /model/eu.test.model-v1%3a0/converse http/1.1"), "{head}");
     insta::assert_snapshot!("body_as_planned", body);
 
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let url = format!("http://127.0.0.1:{port}");
     let more = [
         "--endpoint-url",
@@ -86,7 +85,7 @@ fn request_contains_exactly_the_settings_of_the_plan() {
         "--overwrite",
     ];
     scene.run(0, &more);
-    let (head, body) = heard.recv().unwrap();
+    let (head, body) = received.recv().unwrap();
     assert!(head.starts_with("post /model/test.model-v1%3a0/converse "), "{head}");
     insta::assert_snapshot!("body_with_numbers_and_without_tier", body);
     assert!(scene.records().iter().all(|record| record["service_tier"] == "none"));
@@ -94,7 +93,7 @@ fn request_contains_exactly_the_settings_of_the_plan() {
 
 #[test]
 fn proxies_are_honoured_and_loopback_is_never_proxied() {
-    let (proxy, heard) = listen();
+    let (proxy, received) = listen();
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--endpoint-url", "http://bedrock.example", "--region", "us-east-1"]);
     command
@@ -102,7 +101,7 @@ fn proxies_are_honoured_and_loopback_is_never_proxied() {
         .env("AWS_ACCESS_KEY_ID", "x")
         .env("AWS_SECRET_ACCESS_KEY", "x");
     scene.expect(0, command);
-    let (head, _) = heard.recv().unwrap();
+    let (head, _) = received.recv().unwrap();
     assert!(head.starts_with("post http://bedrock.example/model/us.test.model-v1%3a0/converse http/1.1"), "{head}");
 
     let (server, direct) = listen();
@@ -114,15 +113,15 @@ fn proxies_are_honoured_and_loopback_is_never_proxied() {
 
 #[test]
 fn each_cell_uses_its_region() {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let scene = Scene::new().plan(SHORT);
     let url = format!("http://127.0.0.1:{port}");
     let more = ["--requests", "2", "--regions", "us-east-1,eu-west-1"];
     let mut command = scene.run_command(&[&["--endpoint-url", &url], &more[..]].concat());
-    // What is set in every job's environment says nothing against the axis.
+    // AWS_REGION, which many jobs set, does not override the axis.
     command.env("AWS_REGION", "ap-south-1").env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "x");
     scene.expect(0, command);
-    let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+    let heads: Vec<String> = received.try_iter().map(|(head, _)| head).collect();
     for region in ["us-east-1", "eu-west-1"] {
         let signed = heads.iter().filter(|head| head.contains(&format!("/{region}/bedrock/aws4_request"))).count();
         let recorded = scene.records().iter().filter(|record| record["region"] == region).count();
@@ -130,13 +129,13 @@ fn each_cell_uses_its_region() {
     }
     assert_eq!(scene.manifest()["region"], "us-east-1, eu-west-1");
 
-    // Where AWS is asked, the region says which of its hosts.
-    let (proxy, heard) = listen();
+    // With AWS as endpoint, the region selects the host.
+    let (proxy, received) = listen();
     let mut command = scene.run_command(&[&["--overwrite"], &more[..]].concat());
     command.arg("--endpoint-url=aws").env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}"));
     command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "x");
     scene.expect(4, command);
-    let heads: Vec<String> = heard.try_iter().map(|(head, _)| head).collect();
+    let heads: Vec<String> = received.try_iter().map(|(head, _)| head).collect();
     for region in ["us-east-1", "eu-west-1"] {
         let host = format!("connect bedrock-runtime.{region}.amazonaws.com:443 ");
         assert!(heads.iter().any(|head| head.starts_with(&host)), "{host}: {heads:?}");
@@ -145,14 +144,14 @@ fn each_cell_uses_its_region() {
 
 #[test]
 fn override_changes_the_request_of_matching_cells() {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let plan = format!(
         "{SHORT}\n[[override]]\nwhen = {{ service_tier = \"flex\" }}\nmax_tokens = 7\ntemperature = 0.5\nrequests = 3\n"
     );
     let scene = Scene::new().plan(&plan);
     let url = format!("http://127.0.0.1:{port}");
     scene.run(0, &["--endpoint-url", &url, "--service-tiers", "default,flex", "--requests", "2"]);
-    let bodies: Vec<String> = heard.try_iter().map(|(_, body)| body).collect();
+    let bodies: Vec<String> = received.try_iter().map(|(_, body)| body).collect();
     let with = |text: &str| bodies.iter().filter(|body| body.contains(text)).count();
     assert_eq!((with("\"maxTokens\":16"), with("\"maxTokens\":7,\"temperature\":0.5")), (2, 3), "{bodies:?}");
     let hashes: Vec<String> =
@@ -171,7 +170,7 @@ fn each_cell_has_its_own_timeout() {
         SHORT.replace("max_tokens = 16", "timeout = \"150ms\"")
     );
     let scene = Scene::new().plan(&plan);
-    // Nothing ever answers.
+    // The server never replies.
     scene.run(4, &["--service-tiers", "default,flex", "--order", "matrix"]);
     for (tier, timeout, at_least_ms) in [("default", "150ms", 150.0), ("flex", "400ms", 400.0)] {
         let records: Vec<_> = scene.records().into_iter().filter(|record| record["service_tier"] == tier).collect();
@@ -188,26 +187,26 @@ fn verbose_log_names_the_endpoint_but_no_secret_or_prompt() {
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["-vv"]);
     command.env("AWS_SECRET_ACCESS_KEY", "top-secret");
-    let said = String::from_utf8(scene.expect(0, command).stderr).unwrap();
-    assert!(said.contains("requests go to this endpoint") && said.contains("us.test.model-v1:0"), "{said}");
-    assert!(!said.contains("top-secret") && !said.contains("cloud computing"));
+    let printed = String::from_utf8(scene.expect(0, command).stderr).unwrap();
+    assert!(printed.contains("requests go to this endpoint") && printed.contains("us.test.model-v1:0"), "{printed}");
+    assert!(!printed.contains("top-secret") && !printed.contains("cloud computing"));
 }
 
 #[test]
 fn log_filters_never_show_a_secret_or_prompt() {
-    let (port, heard) = listen();
+    let (port, received) = listen();
     let scene = Scene::new().plan(SHORT);
     let mut command = scene.run_command(&["--endpoint-url", &format!("http://127.0.0.1:{port}")]);
     command.env("RUST_LOG", "trace").env("AWS_ACCESS_KEY_ID", "AKIDAKID").env("AWS_SECRET_ACCESS_KEY", "top-secret");
     command.env("AWS_SESSION_TOKEN", "the-token");
-    let said = String::from_utf8(scene.expect(0, command).stderr).unwrap();
-    assert!(heard.try_iter().any(|(head, _)| head.contains("x-amz-security-token: the-token")));
-    assert!(said.contains("TRACE"), "the log is on");
+    let printed = String::from_utf8(scene.expect(0, command).stderr).unwrap();
+    assert!(received.try_iter().any(|(head, _)| head.contains("x-amz-security-token: the-token")));
+    assert!(printed.contains("TRACE"), "the log is on");
     for secret in ["top-secret", "the-token", "AKIDAKID", "Signature=", "cloud computing"] {
         assert!(
-            !said.contains(secret),
+            !printed.contains(secret),
             "{secret} in {}",
-            said.lines().find(|line| line.contains(secret)).unwrap_or_default()
+            printed.lines().find(|line| line.contains(secret)).unwrap_or_default()
         );
     }
 }

@@ -146,10 +146,10 @@ impl Slurm {
     }
 
     /// Waits for a condition, checked ten times per second to save CPU time. Fails after the hang guard.
-    pub(super) fn wait(&self, what: &str, mut is_there: impl FnMut(&Self) -> bool) {
+    pub(super) fn wait(&self, condition: &str, mut is_ready: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
-        while !is_there(self) {
-            assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}:\n{}", self.logs());
+        while !is_ready(self) {
+            assert!(start.elapsed() < PATIENCE, "timed out waiting for {condition}:\n{}", self.logs());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -1,5 +1,5 @@
-//! The recipes under `deploy/`: no cluster of their kind is here, so they are held to the schemas of those who
-//! would read them, and each command line in them to the real command line.
+//! The recipes under `deploy/`, validated with the schemas of Kubernetes and AWS; command lines in them are parsed by the
+//! real command line.
 
 use crate::support::{command, python_has};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Each document of a file against the schema of one version.
+/// Validates each document of a file with the schema of one version.
 const KUBERNETES: &str = "
 import sys, yaml, kubernetes_validate
 for document in yaml.safe_load_all(sys.argv[2]):
@@ -47,7 +47,7 @@ fn manifests_conform_to_the_kubernetes_schema() {
     }
 }
 
-/// What an Indexed Job says in several places at once.
+/// Prints the values that an Indexed Job repeats in several places.
 const JOB: &str = "
 import sys, json, yaml
 job = yaml.safe_load(sys.argv[1])
@@ -83,7 +83,7 @@ for one in yaml.safe_load_all(sys.argv[1]):
     if one['kind'] == 'ConfigMap': sys.stdout.write(one['data']['plan.toml'])";
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("plan.toml"), python(plan, &[&setup]).stdout).unwrap();
-    // A plan is read with the pod's variables beside it.
+    // The variables of the pod are set when the plan is read.
     let mut show = command(dir.path(), &["show", "plan.toml", "--format", "json"]);
     let output = show.env("BEDROCK_PLAN_SHARDS", "8").env("JOB_COMPLETION_INDEX", "7").output().unwrap();
     assert!(output.status.success(), "{}", output_text(&output));
@@ -92,7 +92,7 @@ for one in yaml.safe_load_all(sys.argv[1]):
     assert_eq!((drain, &job["grace"]), ("1m", &serde_json::json!(120)), "time to drain, and to hand over");
 }
 
-/// Held to the model of the API that the AWS SDK itself checks calls with.
+/// Validates a request with the service model that the AWS SDK uses.
 const BATCH: &str = "
 import sys, json, botocore.session, botocore.validate
 shape = botocore.session.get_session().get_service_model('batch').operation_model(sys.argv[1]).input_shape
@@ -135,7 +135,7 @@ fn batch_requests_conform_to_the_service_model() {
     }
 }
 
-/// Nothing is attempted twice, and whatever is a parameter has a value.
+/// Jobs are attempted once, and each parameter has a value.
 #[test]
 fn batch_never_retries_a_job() {
     let definition: serde_json::Value = serde_json::from_str(&read("aws-batch-array-job/job-definition.json")).unwrap();
@@ -174,7 +174,7 @@ fn policy_covers_the_called_operations() {
             "s3:ListBucket"
         ]
     );
-    // A read has no prefix: where a condition asked for one, a key that is not there yet would be forbidden.
+    // A read has no prefix: with a condition on the prefix, reading a missing key would be denied.
     let list = &policy["Statement"][2]["Condition"];
     assert_eq!(list, &serde_json::json!({ "StringLikeIfExists": { "s3:prefix": "bedrock-plan/*" } }));
 }
@@ -183,11 +183,11 @@ fn words(list: &serde_json::Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
-/// Reads the words as the command line would, and goes no further: of several wrong ones the first is named, and a
-/// flag that there is not stands at the end.
-fn takes(words: &[String]) {
+/// Parses a command line with an unknown flag at its end. Since the first error is reported, the words before it are
+/// valid if the message names this flag.
+fn assert_parses(words: &[String]) {
     let dir = tempfile::tempdir().unwrap();
-    // What stands in for a value is put in by the scheduler.
+    // The scheduler replaces placeholders by values.
     let word = |word: &String| word.replace("Ref::exchange", "s3://b/p").replace("$(JOB_NAME)", "name");
     let mut words: Vec<String> = words.iter().map(word).collect();
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
@@ -201,16 +201,16 @@ fn takes(words: &[String]) {
 #[test]
 fn documented_commands_are_valid() {
     let definition: serde_json::Value = serde_json::from_str(&read("aws-batch-array-job/job-definition.json")).unwrap();
-    takes(&words(&definition["containerProperties"]["command"]));
+    assert_parses(&words(&definition["containerProperties"]["command"]));
     if python_has("yaml") {
         let output = python(JOB, &[&read("kubernetes-indexed-job/job.yaml")]);
         let job: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        takes(&words(&job["args"]));
+        assert_parses(&words(&job["args"]));
     }
     let readme = read("README.md").replace("\\\n", " ");
     let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("bedrock-plan ")).collect();
     assert_eq!(commands.len(), 4, "{commands:?}");
     for line in commands {
-        takes(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert_parses(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     }
 }

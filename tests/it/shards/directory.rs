@@ -496,7 +496,7 @@ fn merge_into_its_own_input_is_refused() {
 /// One of two shards is suspended for a while: only its requests are excluded, and the reason names it.
 #[test]
 fn only_the_suspended_shard_is_named() {
-    use crate::run::stalls::{hold, met, stalls};
+    use crate::run::stalls::{overlaps, stalls, suspend};
 
     let plan = USERS.replace("ttft = \"20ms\"", "ttft = \"200ms\"").replace("10ms..50ms", "0s");
     let machines = Machines::new(&plan);
@@ -505,7 +505,7 @@ fn only_the_suspended_shard_is_named() {
     for index in 0..2 {
         wait_for_lines(&machines.shard_results(index, 2).join("token_data.jsonl"), 6);
     }
-    hold(&running[1]);
+    suspend(&running[1]);
     for shard in running {
         wait_for_exit(shard, 0);
     }
@@ -519,7 +519,7 @@ fn only_the_suspended_shard_is_named() {
     let all = parts.as_array().unwrap().iter().map(stalls).collect::<Vec<_>>();
     let stalled = machines.records("merged").into_iter().filter(|record| {
         let shard = record["shard"].as_u64().unwrap();
-        met(record, &all[shard as usize])
+        overlaps(record, &all[shard as usize])
     });
     let by_shard: Vec<u64> = stalled.map(|record| record["shard"].as_u64().unwrap()).collect();
     assert!(by_shard.contains(&1), "{by_shard:?}");

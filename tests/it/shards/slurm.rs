@@ -4,7 +4,7 @@
 
 use super::cluster::{NODES, Slurm};
 use crate::run::scene::{Scene, Simulate};
-use crate::run::stalls::{met, stalls};
+use crate::run::stalls::{overlaps, stalls};
 use bedrock_plan::simulator::Truth;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,15 +215,15 @@ fn shard_is_detected_in_steps_and_arrays_and_other_tasks_are_refused() {
     // Each task runs on a separate node. The batch script is not a task, and tasks without an exchange are refused.
     let gang = format!(
         "#SBATCH --ntasks=4 --ntasks-per-node=1
-srun bash -c 'echo $SLURMD_NODENAME $SLURM_STEP_ID $SLURM_NTASKS > told.$SLURM_PROCID'
+srun bash -c 'echo $SLURMD_NODENAME $SLURM_STEP_ID $SLURM_NTASKS > task.$SLURM_PROCID'
 {run} {}
 srun {run} --results-dir each
 ",
         exchange("of_script")
     );
     let job = run_script(&slurm, &scene, &gang);
-    let told = (0..NODES).map(|task| std::fs::read_to_string(scene.path(&format!("told.{task}"))).unwrap());
-    assert_eq!(told.collect::<BTreeSet<_>>(), (1..=NODES).map(|node| format!("n{node} 0 4\n")).collect());
+    let written = (0..NODES).map(|task| std::fs::read_to_string(scene.path(&format!("task.{task}"))).unwrap());
+    assert_eq!(written.collect::<BTreeSet<_>>(), (1..=NODES).map(|node| format!("n{node} 0 4\n")).collect());
     let log = std::fs::read_to_string(scene.path(&format!("slurm-{job}.out"))).unwrap();
     assert!(log.contains("SLURM_NTASKS is 4, but this process is the batch script"), "{log}");
     assert_eq!(log.matches("each of the 4 tasks of this Slurm step").count(), 4, "{log}");
@@ -304,11 +304,12 @@ fn four_tasks_together_equal_one_run_and_each_request_is_counted_once() {
     let summary = json(&whole.join("summary.json"));
     let manifest = json(&whole.join("manifest.json"));
     let is_stalled = |record: &Value| {
-        let turns = manifest["turns"].as_array().unwrap().iter();
-        let of_cell =
-            turns.filter(|turn| turn["test_id"] == record["test_id"] && turn["repetition"] == record["repetition"]);
-        let mut parts = of_cell.flat_map(|turn| turn["parts"].as_array().unwrap());
-        parts.any(|part| part["shard"] == record["shard"] && met(record, &stalls(part)))
+        let cell_runs = manifest["turns"].as_array().unwrap().iter();
+        let of_cell = cell_runs.filter(|cell_run| {
+            cell_run["test_id"] == record["test_id"] && cell_run["repetition"] == record["repetition"]
+        });
+        let mut parts = of_cell.flat_map(|cell_run| cell_run["parts"].as_array().unwrap());
+        parts.any(|part| part["shard"] == record["shard"] && overlaps(record, &stalls(part)))
     };
     for row in consolidated(&whole) {
         let of_cell = merged.iter().filter(|record| record["test_id"] == row["test_id"].as_str());

@@ -1,4 +1,4 @@
-//! `submit`: the script that is written, what a shell makes of it, and what `sbatch` is told.
+//! `submit`: the written script, its execution by a shell, and the arguments of `sbatch`.
 
 use crate::run::scene::{SHORT, Scene};
 use crate::support::{command, redact, shown};
@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bedrock-plan");
 
-/// A plan in a directory whose name a shell must not take apart.
-fn awkward() -> (tempfile::TempDir, PathBuf) {
+/// Creates a plan in a directory whose name contains blanks and shell syntax.
+fn plan_in_awkward_dir() -> (tempfile::TempDir, PathBuf) {
     let base = tempfile::tempdir().unwrap();
     let dir = base.path().join("my load's $HOME");
     std::fs::create_dir(&dir).unwrap();
@@ -21,14 +21,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Without what differs from machine to machine; `base` is not awkward, so that no quote is in it.
+/// Replaces paths that differ between machines; `base` contains no quote.
 fn redacted(base: &Path, output: &Output) -> String {
     let mut output = output.clone();
     output.stdout = text(&output.stdout).replace(PROGRAM, "[PROGRAM]").into_bytes();
     shown(base, &output)
 }
 
-/// A program of this name, in bash.
+/// Writes a bash script as a program of this name.
 fn fake(dir: &Path, name: &str, body: &str) -> PathBuf {
     std::fs::create_dir_all(dir.join("bin")).unwrap();
     let path = dir.join("bin").join(name);
@@ -37,14 +37,14 @@ fn fake(dir: &Path, name: &str, body: &str) -> PathBuf {
     path
 }
 
-/// With the fakes before everything else.
-fn with_fakes(mut command: Command, dir: &Path) -> Command {
+/// Puts the fake programs first in `PATH`.
+fn with_fake_programs(mut command: Command, dir: &Path) -> Command {
     let path = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{path}", dir.join("bin").display()));
     command
 }
 
-fn bash_reads(script: &[u8]) {
+fn assert_bash_parses(script: &[u8]) {
     use std::io::Write;
     let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     bash.stdin.take().unwrap().write_all(script).unwrap();
@@ -52,8 +52,8 @@ fn bash_reads(script: &[u8]) {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", text(&output.stderr));
 }
 
-/// All that can be said, with texts that a shell would take apart.
-const EVERYTHING: &[&str] = &[
+/// All options, with values that contain shell syntax.
+const ALL_OPTIONS: &[&str] = &[
     "submit",
     "plan b.toml",
     "--tasks",
@@ -82,28 +82,28 @@ const EVERYTHING: &[&str] = &[
 
 #[test]
 fn minimal_script_has_the_required_slurm_options() {
-    let (base, dir) = awkward();
+    let (base, dir) = plan_in_awkward_dir();
     let output = command(&dir, &["submit", "plan b.toml", "--tasks", "2", "--print"]).output().unwrap();
-    bash_reads(&output.stdout);
+    assert_bash_parses(&output.stdout);
     insta::assert_snapshot!("script", redacted(base.path(), &output));
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing is written");
 }
 
 #[test]
 fn script_contains_all_options() {
-    let (base, dir) = awkward();
-    let mut submit = command(&dir, EVERYTHING);
+    let (base, dir) = plan_in_awkward_dir();
+    let mut submit = command(&dir, ALL_OPTIONS);
     submit.env("TEST_DURATION", "90").env("BEDROCK_PLAN_RESULTS_DIR", "else where");
     let output = submit.output().unwrap();
-    bash_reads(&output.stdout);
+    assert_bash_parses(&output.stdout);
     insta::assert_snapshot!("script_with_everything", redacted(base.path(), &output));
 }
 
-/// The script run by bash as Slurm runs it, with a fake `srun` and a fake of this program that write down each word.
+/// Runs the script with bash as Slurm does, with fakes of `srun` and of this program that log each argument.
 #[test]
 fn script_passes_arguments_unchanged() {
-    let (base, dir) = awkward();
-    let mut submit = command(&dir, EVERYTHING);
+    let (base, dir) = plan_in_awkward_dir();
+    let mut submit = command(&dir, ALL_OPTIONS);
     submit.env("TEST_DURATION", "90").env("BEDROCK_PLAN_RESULTS_DIR", "else where");
     let script = text(&submit.output().unwrap().stdout);
     fake(
@@ -111,33 +111,33 @@ fn script_passes_arguments_unchanged() {
         "srun",
         r#"[ "$1 $2 $3 $4" = "--label --no-kill --wait=0 --kill-on-bad-exit=0" ] || exit 9; shift 4; "$@"; exit 137"#,
     );
-    let told = base.path().join("told");
+    let log = base.path().join("log");
     let program = fake(
         base.path(),
         "program",
         &format!(
             r#"{{ printf '[%s]\n' "$@" "in $PWD" "TEST_DURATION=$TEST_DURATION cores=$SRUN_CPUS_PER_TASK"; echo; }} >> '{}'; [ "$1" = run ] || exit 3"#,
-            told.display()
+            log.display()
         ),
     );
     let script = script.replace(PROGRAM, &program.to_string_lossy());
     let path = base.path().join("script");
     std::fs::write(&path, script).unwrap();
-    let mut job = with_fakes(Command::new("bash"), base.path());
+    let mut job = with_fake_programs(Command::new("bash"), base.path());
     let output = job.arg(&path).env("SLURM_JOB_ID", "17").env("SLURM_CPUS_PER_TASK", "4").output().unwrap();
     assert_eq!(output.status.code(), Some(3), "the merge's: {}", text(&output.stderr));
-    insta::assert_snapshot!("told", redact(base.path(), &std::fs::read_to_string(told).unwrap()));
+    insta::assert_snapshot!("arguments_of_the_script", redact(base.path(), &std::fs::read_to_string(log).unwrap()));
 }
 
 #[test]
 fn script_merges_after_a_cancelled_job() {
-    let (base, dir) = awkward();
+    let (base, dir) = plan_in_awkward_dir();
     let output = command(&dir, &["submit", "plan b.toml", "--tasks", "2", "--print"]).output().unwrap();
     fake(base.path(), "srun", "kill -TERM $PPID; exit 143");
     let program = fake(base.path(), "program", "echo merging; exit 130");
     let path = base.path().join("script");
     std::fs::write(&path, text(&output.stdout).replace(PROGRAM, &program.to_string_lossy())).unwrap();
-    let output = with_fakes(Command::new("bash"), base.path()).arg(&path).output().unwrap();
+    let output = with_fake_programs(Command::new("bash"), base.path()).arg(&path).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(130), "merging\n".into()));
 }
 
@@ -154,23 +154,23 @@ fn results_directory_with_a_time_uses_the_job_id_instead() {
 fn sbatch_is_run_on_request_and_its_output_is_shown() {
     let scene = Scene::new().plan(SHORT);
     let dir = scene.path("");
-    fake(&dir, "sbatch", r#"echo "$@" > told; grep -c SBATCH "$1" > lines; echo "Submitted batch job 7""#);
+    fake(&dir, "sbatch", r#"echo "$@" > arguments; grep -c SBATCH "$1" > lines; echo "Submitted batch job 7""#);
     let submit = |more: &[&str]| {
         let mut arguments = vec!["submit", "plan.toml", "--tasks", "4"];
         arguments.extend(more);
-        with_fakes(scene.command(&arguments), &dir)
+        with_fake_programs(scene.command(&arguments), &dir)
     };
     let output = scene.expect(0, submit(&["--sbatch"]));
     assert_eq!(text(&output.stdout), "Submitted batch job 7\n");
-    assert_eq!(std::fs::read_to_string(scene.path("told")).unwrap(), "plan.sbatch\n");
+    assert_eq!(std::fs::read_to_string(scene.path("arguments")).unwrap(), "plan.sbatch\n");
     assert_eq!(std::fs::read_to_string(scene.path("lines")).unwrap(), "7\n");
 
-    std::fs::remove_file(scene.path("told")).unwrap();
+    std::fs::remove_file(scene.path("arguments")).unwrap();
     let output = scene.expect(0, submit(&["--script", "jobs/my load.sh", "--simulated"]));
-    assert!(!scene.path("told").exists(), "nobody asked");
-    let said = redact(&dir, &text(&output.stderr));
-    bash_reads(&std::fs::read(scene.path("jobs/my load.sh")).unwrap());
-    // A script of ours is replaced, somebody's is not.
+    assert!(!scene.path("arguments").exists(), "without --sbatch nothing is submitted");
+    let messages = redact(&dir, &text(&output.stderr));
+    assert_bash_parses(&std::fs::read(scene.path("jobs/my load.sh")).unwrap());
+    // A generated script is replaced, a foreign script is not.
     scene.expect(0, submit(&["--script", "jobs/my load.sh", "--time", "5"]));
     std::fs::write(scene.path("mine.sh"), "#!/bin/bash\nsrun something\n").unwrap();
     let refused = scene.expect(2, submit(&["--script", "mine.sh"]));
@@ -182,7 +182,7 @@ fn sbatch_is_run_on_request_and_its_output_is_shown() {
     nowhere.env("PATH", "/nowhere");
     let absent = scene.expect(2, nowhere);
     let all = [&refused, &no, &absent].map(|output| redact(&dir, &text(&output.stderr)));
-    insta::assert_snapshot!("handed_in", format!("{said}\n{}", all.join("\n")));
+    insta::assert_snapshot!("submitted", format!("{messages}\n{}", all.join("\n")));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn likely_problems_of_a_job_cause_warnings() {
     let script = text(&output.stdout);
     assert!(script.contains("--signal=TERM@570"), "what is in flight may take its time: {script}");
 
-    // A minute, ten of drain, and notice of them before a limit that the plan does not reach.
+    // One minute of load and ten of drain; the signal is sent before the time limit.
     let mut submit = vec!["submit", "plan.toml", "--tasks", "2", "--print", "--test-duration", "60", "--drain", "10m"];
     submit.extend(["--barrier-timeout", "1s"]);
     let script = text(&scene.expect(0, scene.command(&submit)).stdout);

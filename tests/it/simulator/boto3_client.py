@@ -1,4 +1,4 @@
-"""Asks a simulated Bedrock through boto3 and prints what came back. Argument: the endpoint's URL."""
+"""Calls a simulated Bedrock with boto3 and prints the replies. Argument: the URL of the endpoint."""
 
 import sys
 

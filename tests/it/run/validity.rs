@@ -1,9 +1,9 @@
-//! Whether what was measured is what was asked for: prompt caches and the tier that served.
+//! Validity of samples: prompt caches and the tier that served the request.
 
 use super::scene::{SHORT, Scene};
 use serde_json::Value;
 
-/// A scene whose prompt `long` is above the least that a cache takes.
+/// Returns a scene with a prompt `long` above the minimum length of a cache entry.
 fn scene() -> Scene {
     let scene = Scene::new().plan(&format!("prompts_file = \"prompts.json\"\n{SHORT}"));
     let prompts = serde_json::json!({
@@ -18,7 +18,7 @@ fn reads(record: &Value) -> u64 {
     record["cache_read_tokens"].as_u64().unwrap_or(0)
 }
 
-/// Nearest rank over response times.
+/// Returns the p95 of response times by nearest rank.
 fn p95<'a>(records: impl Iterator<Item = &'a Value>) -> f64 {
     let mut times: Vec<f64> = records.map(|record| record["response_time_ms"].as_f64().unwrap()).collect();
     times.sort_by(f64::total_cmp);
@@ -29,7 +29,7 @@ fn p95<'a>(records: impl Iterator<Item = &'a Value>) -> f64 {
 fn cache_modes_mark_excluded_samples() {
     let scene = scene();
     scene.run(0, &["--prompt-sizes", "long", "--cache-modes", "as_is,cold,warm,explicit", "--include-ramp"]);
-    scene.forget_stalls();
+    scene.remove_stalls();
     scene.expect(0, scene.command(&["report", "results"]));
     let (records, rows) = (scene.records(), scene.rows());
     for row in &rows {
@@ -84,7 +84,7 @@ fn requests_served_by_another_tier_are_excluded() {
     let scene = scene();
     let substituted = ["--set", "simulator.flex_as_default=0.2", "--set", "simulator.flex_factor=5.0"];
     scene.run(0, &[&["--service-tiers", "flex", "--include-ramp", "--test-duration", "2s"], &substituted[..]].concat());
-    scene.forget_stalls();
+    scene.remove_stalls();
     scene.expect(0, scene.command(&["report", "results"]));
     let (records, row) = (scene.records(), &scene.rows()[0]);
     let served = |tier: &'static str| records.iter().filter(move |record| record["resolved_service_tier"] == tier);
