@@ -3,13 +3,14 @@
 
 mod abort;
 mod all;
+#[cfg(test)]
+mod bench_verdicts;
 mod budget;
 mod credentials;
 mod early;
 mod extend;
 mod lease;
 mod quota;
-mod tally;
 
 pub(crate) use abort::AbortGate;
 pub(crate) use all::AllGates;

@@ -4,6 +4,7 @@ use super::templates::Templates;
 use super::view::View;
 use super::{Rendered, ReportError, csv_bytes};
 use crate::result::Quantity;
+use crate::units::rounded;
 
 const HEADER: [&str; 13] = [
     "slo",
@@ -39,7 +40,7 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
                 fine(row.measured),
                 fine(row.low),
                 fine(row.high),
-                "0.95".into(),
+                rounded(row.confidence_percent / 100.0, 6).to_string(),
                 row.verdict.key().into(),
                 row.reason.clone(),
             ]

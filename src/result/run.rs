@@ -169,12 +169,16 @@ pub(crate) struct ThresholdResult {
     /// Measured value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) measured: Option<Quantity>,
-    /// Lower end of the 95 % interval; absent if it is open.
+    /// Lower end of the confidence interval; absent if it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) low: Option<Quantity>,
-    /// Upper end of the 95 % interval; absent if it is open.
+    /// Upper end of the confidence interval; absent if it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) high: Option<Quantity>,
+    /// Confidence level of the interval: 95, or 97.5 for a threshold with `abort_on_fail`, which is also tested during the
+    /// run of the cell.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) confidence_percent: f64,
     /// Verdict on the bound.
     pub(crate) verdict: Verdict,
     /// Reason of the verdict, if the numbers do not show it.

@@ -6,13 +6,21 @@ use super::cell_summary::CellSummary;
 use super::confidence::ConfidenceInterval;
 use super::goodput::is_good;
 use super::latency::{Latency, Metric, Population};
+use super::percentile::TAIL;
 use super::proportion;
+use super::rule_f::FINAL_TAIL;
 use super::sample::Sample;
-use crate::plan::{Bound, Goodput, RateMetric, ShareMetric, TimeMetric};
+use crate::plan::{Bound, Goodput, RateMetric, ShareMetric, Slo, TimeMetric};
 use crate::record::{ExclusionReason, Outcome};
 
 /// Minimum number of requests for a rate: two per time block.
 pub(crate) const MIN_REQUESTS_PER_RATE: usize = 2 * blocks::BLOCKS;
+
+/// Returns the probability outside the interval of a threshold on either side: a threshold that is also tested during the
+/// cell run spends half of its error there.
+pub(crate) fn tail_of(threshold: &Slo) -> f64 {
+    if threshold.abort_on_fail { FINAL_TAIL } else { TAIL }
+}
 
 impl CellSummary {
     /// Measures the quantity that a bound limits, with `tail` outside of the interval on either side.
@@ -124,7 +132,6 @@ pub(crate) fn observe(metric: TimeMetric, sample: &Sample) -> Option<(f64, bool)
 
 #[cfg(test)]
 mod tests {
-    use super::super::percentile::TAIL;
     use super::*;
 
     #[test]

@@ -4,6 +4,8 @@
 //! [`Collector`] reads records one by one and keeps a few dozen bytes of each; [`Summary`] contains the statistics of
 //! every cell and of pools of cells.
 
+#[cfg(test)]
+pub(crate) mod bench_verdicts;
 mod blocks;
 mod cell_summary;
 mod client;
@@ -33,6 +35,7 @@ pub(crate) mod proportion;
 pub(crate) mod repeated;
 mod repetitions;
 mod replies;
+pub(crate) mod rule_f;
 mod sample;
 pub(crate) mod series;
 mod slowest;

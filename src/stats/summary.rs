@@ -6,6 +6,7 @@ use super::compared::ComparedValues;
 use super::goodput::{has_goodput, is_good};
 use super::health::{self, Health};
 use super::histogram;
+use super::interval::tail_of;
 use super::latency::{Latency, Metric, Population};
 use super::machine;
 use super::overhead;
@@ -83,9 +84,10 @@ impl CellSummary {
     pub(super) fn drop_samples(mut self, thresholds: &[Slo]) -> Self {
         let applicable = thresholds.iter().enumerate().filter(|(_, threshold)| matches(&threshold.when, &self.cell));
         let bounds = applicable.flat_map(|(slo, threshold)| {
-            threshold.bounds.iter().enumerate().map(move |(index, bound)| ((slo, index), bound))
+            let tail = tail_of(threshold);
+            threshold.bounds.iter().enumerate().map(move |(index, bound)| ((slo, index), bound, tail))
         });
-        self.bounds = bounds.filter_map(|(key, bound)| Some((key, self.measure(bound, TAIL)?))).collect();
+        self.bounds = bounds.filter_map(|(key, bound, tail)| Some((key, self.measure(bound, tail)?))).collect();
         self.output_token_rate = self.rate_interval(RateMetric::OutputTokens, TAIL);
         self.compared = self.compared_values();
         self.overhead_p95 = overhead::p95(self.samples.iter().filter(|sample| self.window.includes(sample)));

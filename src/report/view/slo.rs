@@ -4,6 +4,7 @@ use super::text;
 use crate::plan::{Bound, Plan};
 use crate::result::{Quantity, Relation, ThresholdResult, Verdict};
 use crate::stats::Summary;
+use crate::stats::interval::tail_of;
 use crate::units::duration;
 use crate::verdict::slo::BoundResult;
 use serde::Serialize;
@@ -76,6 +77,7 @@ fn row(plan: &Plan, summary: &Summary, result: &BoundResult) -> ThresholdResult 
         measured: measured.map(|interval| quantity(bound, interval.value)),
         low: measured.and_then(|interval| interval.low).map(|low| quantity(bound, low)),
         high: measured.and_then(|interval| interval.high).map(|high| quantity(bound, high)),
+        confidence_percent: 100.0 * (1.0 - 2.0 * tail_of(slo)),
         verdict: result.verdict,
         reason: result.reason.clone(),
     }

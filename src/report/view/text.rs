@@ -140,10 +140,16 @@ pub(crate) fn measured(row: &ThresholdResult) -> String {
     row.measured.map_or_else(|| NOTHING.into(), quantity)
 }
 
-/// Formats the 95 % interval of the measured value, or returns an empty string if nothing was measured.
+/// Formats the interval of the measured value, with its confidence level unless it is 95 %, or returns an empty string if
+/// nothing was measured.
 pub(crate) fn interval(row: &ThresholdResult) -> String {
     let end = |end: Option<Quantity>| end.map_or_else(|| "open".into(), quantity);
-    if row.measured.is_none() { String::new() } else { format!("{} to {}", end(row.low), end(row.high)) }
+    let level = if (row.confidence_percent - 95.0).abs() < 1e-6 {
+        String::new()
+    } else {
+        format!(" ({} %)", number(row.confidence_percent))
+    };
+    if row.measured.is_none() { String::new() } else { format!("{} to {}{level}", end(row.low), end(row.high)) }
 }
 
 #[cfg(test)]

@@ -131,8 +131,8 @@ fn cell_that_can_no_longer_pass_is_stopped() {
             "{cell_run}"
         );
         let sent = cell_run["requests"].as_u64().unwrap();
-        let expected = if cell_run["repetition"] == 1 { 200..=400 } else { 0..=0 };
-        assert!(expected.contains(&sent), "{cell_run}");
+        assert_eq!(cell_run["repetition"] == 1, sent > 0, "{cell_run}");
+        assert!(cell_run["load_ms"].as_f64().unwrap() < 300_000.0, "ended long before 10 minutes: {cell_run}");
     }
     for row in verdicts(&scene).iter().filter(|row| row["metric"] == "failure_rate") {
         assert_eq!(row["verdict"], "FAIL");
