@@ -1,6 +1,7 @@
 //! All tests that use sockets or the command line, in one binary.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::unused_self, missing_docs)]
 
+mod architecture;
 #[cfg(unix)]
 mod browser;
 mod cli;
