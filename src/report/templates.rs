@@ -6,8 +6,8 @@
 
 use super::ReportError;
 use super::markdown_text;
-use super::view::{overview, text};
-use crate::result::{Quantity, ThresholdResult, Verdict};
+use super::view::{cost, overview, text};
+use crate::result::{Counts, Quantity, ThresholdResult, Times, Verdict};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, Error, Output, State, UndefinedBehavior};
@@ -68,6 +68,13 @@ impl Templates {
         });
         environment.set_formatter(format);
         environment.add_filter("clipped", |text: String| text::clipped(&text));
+        environment.add_filter("ms", text::ms_or_nothing);
+        environment.add_filter("rate", text::rate);
+        environment.add_filter("usd", cost::usd);
+        environment.add_filter("failure_rate", |counts: Serde<Counts>| text::percent(counts.0.failure_rate()));
+        environment.add_filter("percentile", |times: Serde<Times>, rank: f64| {
+            text::percentile_of_times(&times.0, rank / 100.0)
+        });
         environment.add_filter("value", |quantity: Serde<Quantity>| quantity.0.value());
         environment.add_filter("bound", |row: Serde<ThresholdResult>| text::bound(&row.0));
         environment.add_filter("measured", |row: Serde<ThresholdResult>| text::measured(&row.0));

@@ -9,7 +9,7 @@ use super::validity::{Validity, Verdict};
 use crate::matrix::AxisValue;
 use crate::units::Usd;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ pub(crate) struct CellResult {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) stages: Vec<Stage>,
     /// Mean size of a reply's body, bytes.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "thousandths")]
     pub(crate) mean_content_bytes: Option<f64>,
     /// Fraction of streams that began with reasoning, 0 to 1.
     #[serde(skip)]
@@ -169,7 +169,7 @@ pub(crate) struct Requests {
 }
 
 /// Requests by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Counts {
     /// All requests that were sent.
     #[serde(rename = "total_count")]

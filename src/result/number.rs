@@ -1,7 +1,7 @@
 //! Rounding of numbers when they are serialised.
 
 use crate::units::rounded;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number, or an optional one, that can be rounded.
 pub(crate) trait Rounded: Copy + Serialize {
@@ -39,4 +39,9 @@ pub(super) fn each_in_millionths<S: Serializer>(values: &[f64], serializer: S) -
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
 pub(super) fn percent<S: Serializer>(fraction: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     thousandths(&(fraction * 100.0), serializer)
+}
+
+/// Deserialises a percentage as a fraction.
+pub(super) fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    f64::deserialize(deserializer).map(|percent| percent / 100.0)
 }

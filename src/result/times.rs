@@ -1,14 +1,14 @@
 //! Times of a population of requests.
 
-use super::number::{percent, thousandths};
+use super::number::{fraction, percent, thousandths};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Percentile levels of Locust's files, 0 to 1.
 pub(crate) const LEVELS: [f64; 11] = [0.50, 0.66, 0.75, 0.80, 0.90, 0.95, 0.98, 0.99, 0.999, 0.9999, 1.0];
 
 /// Times of a population of requests, milliseconds.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Times {
     /// Number of observations, including censored ones.
     #[serde(rename = "samples_count")]
@@ -56,11 +56,11 @@ impl Times {
 }
 
 /// A percentile with its 95 % confidence interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Percentile {
     /// Level, 0 to 100.
     // 0 to 1 in memory.
-    #[serde(rename = "level_percent", serialize_with = "percent")]
+    #[serde(rename = "level_percent", serialize_with = "percent", deserialize_with = "fraction")]
     pub(crate) p: f64,
     /// Milliseconds; the largest observed time if the quality is `censored`.
     #[serde(serialize_with = "thousandths")]
@@ -80,7 +80,7 @@ pub(crate) struct Percentile {
 }
 
 /// Quality of a percentile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Quality {
     /// A two-sided interval exists.

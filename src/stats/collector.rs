@@ -1,8 +1,9 @@
 //! Collects the records of a run in the order of the journal, and computes the summary of each cell.
 //!
-//! Cells run one after the other, so a cell whose last cell run has passed is summarised and its samples are dropped. At
-//! most [`MAX_LIVE_SAMPLES`] samples, and those of one cell, are held at a time: cells whose runs are spread over a
-//! longer journal are evicted, and read a second time at the end.
+//! Up to [`MAX_LIVE_SAMPLES`] samples are held, and the cells are summarised at the end of the journal. In a longer
+//! journal, whenever a cell run begins, the cells whose last cell run has passed are summarised and their samples are
+//! dropped. If more samples are left than may be held, all cells but the current one are evicted: they are read a second
+//! time at the end, one by one.
 
 use super::cell_summary::CellSummary;
 use super::collect::{CellAccumulator, CellContext};

@@ -3,11 +3,8 @@
 use super::cell_summary::CellSummary;
 use super::overhead::{OverheadReference, growth};
 use super::warning::Warning;
-use crate::matrix::AXES;
+use crate::matrix::{AXES, LOAD_FIELDS};
 use std::collections::HashMap;
-
-/// The axes of the load.
-const LOAD_AXES: [&str; 3] = ["users", "arrival_rate", "profile"];
 
 /// Compares each cell with the cell that has the lowest load and is otherwise equal.
 pub(super) fn compare_loads(cells: &mut [CellSummary]) {
@@ -20,7 +17,7 @@ pub(super) fn compare_loads(cells: &mut [CellSummary]) {
             (None, None) => continue,
         };
         let context =
-            AXES.iter().filter(|axis| !LOAD_AXES.contains(&axis.field)).map(|axis| (axis.get)(cell).to_string());
+            AXES.iter().filter(|axis| !LOAD_FIELDS.contains(&axis.field)).map(|axis| (axis.get)(cell).to_string());
         contexts.entry(std::iter::once(kind.to_owned()).chain(context).collect()).or_default().push((load, index));
     }
     for mut loads in contexts.into_values().filter(|loads| loads.len() > 1) {

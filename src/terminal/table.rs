@@ -97,15 +97,16 @@ fn cells(view: &View, width: usize) -> String {
     let mut table = new_table(width);
     table.set_header(["cell", "requests", "failed", "average ms", "p50 ms", "p95 ms", "p99 ms", "req/s"]);
     for cell in view.cells.iter().take(MAX_ROWS) {
+        let times = &cell.result.response_time;
         table.add_row([
             cell.id.clone(),
             cell.result.requests.counts.total.to_string(),
-            cell.shown.failure_rate.clone(),
-            cell.shown.average.clone(),
-            cell.shown.p50.clone(),
-            cell.shown.p95.clone(),
-            cell.shown.p99.clone(),
-            cell.shown.requests_per_sec.clone(),
+            text::percent(cell.result.requests.counts.failure_rate()),
+            text::ms_or_nothing(times.mean_ms),
+            text::percentile_of_times(times, 0.50),
+            text::percentile_of_times(times, 0.95),
+            text::percentile_of_times(times, 0.99),
+            text::rate(cell.result.requests_per_sec),
         ]);
     }
     for column in table.column_iter_mut().skip(1) {

@@ -103,7 +103,10 @@ fn cases(cell: &CellView) -> Vec<TestCase> {
     if cell.slo.is_empty() {
         let measured = format!(
             "{} requests, p50 {} ms, p95 {} ms, failed {}",
-            result.requests.counts.total, cell.shown.p50, cell.shown.p95, cell.shown.failure_rate
+            result.requests.counts.total,
+            text::percentile_of_times(&result.response_time, 0.50),
+            text::percentile_of_times(&result.response_time, 0.95),
+            text::percent(result.requests.counts.failure_rate())
         );
         let blocked =
             result.requests.blocked_by_stop_reason.iter().map(|(reason, n)| format!(", blocked by {reason} {n}"));

@@ -32,7 +32,7 @@ fn the_published_schema_is_the_code_s() {
 /// A number whose name says no unit would be read as another one.
 #[test]
 fn every_number_has_its_unit_in_its_name() {
-    const UNITS: [&str; 11] = [
+    const UNITS: [&str; 12] = [
         "_ms",
         "_s",
         "_count",
@@ -41,6 +41,7 @@ fn every_number_has_its_unit_in_its_name() {
         "_per_sec",
         "_tokens",
         "_usd",
+        "_bytes",
         "_number",
         "ratio",
         "usd_per1k_requests",

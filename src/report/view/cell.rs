@@ -27,8 +27,6 @@ pub(crate) struct CellView {
     pub(crate) axes: Vec<Entry>,
     /// Verdicts of the thresholds on this cell.
     pub(crate) slo: Vec<ThresholdResult>,
-    /// The main numbers, formatted.
-    pub(crate) shown: Shown,
     /// Settings of the cell other than its axes.
     pub(crate) facts: Vec<Entry>,
     /// Latency tables, formatted.
@@ -53,31 +51,6 @@ pub(crate) struct CellView {
     pub(crate) histogram: Vec<u8>,
 }
 
-/// The main numbers of a cell, formatted.
-#[derive(Debug, Serialize)]
-pub(crate) struct Shown {
-    /// Mean response time, milliseconds.
-    pub(crate) average: String,
-    /// Milliseconds, or the reason why it is not shown.
-    pub(crate) p50: String,
-    /// Milliseconds, or the reason why it is not shown.
-    pub(crate) p95: String,
-    /// Milliseconds, or the reason why it is not shown.
-    pub(crate) p99: String,
-    pub(crate) requests_per_sec: String,
-    /// Milliseconds.
-    pub(crate) min: String,
-    /// Milliseconds.
-    pub(crate) max: String,
-    /// Mean size of a reply's body, bytes.
-    pub(crate) content_bytes: String,
-    pub(crate) failures_per_sec: String,
-    /// Failures as a percentage of all requests.
-    pub(crate) failure_rate: String,
-    /// US dollars per 1,000 replies.
-    pub(crate) cost_per_1k_requests: String,
-}
-
 pub(super) fn view(
     manifest: &Manifest,
     turns: &[&CellRunReport],
@@ -87,28 +60,12 @@ pub(super) fn view(
     summary: &CellSummary,
 ) -> CellView {
     let cell = &summary.cell;
-    let counts = summary.counts;
     let slo = slo.of_cell(&cell.id);
     let result = super::result::cell(manifest, turns, further, &slo, summary);
-    let latency = &result.response_time;
-    let shown = |level| text::percentile_of_times(latency, level);
     CellView {
         id: cell.id.clone(),
         axes: axes(&result.axes),
         slo,
-        shown: Shown {
-            average: text::ms_or_nothing(latency.mean_ms),
-            min: text::ms_or_nothing(latency.min_ms),
-            max: text::ms_or_nothing(latency.max_ms),
-            content_bytes: text::ms_or_nothing(summary.avg_content_bytes),
-            failures_per_sec: text::rate(summary.failures_per_sec),
-            p50: shown(0.50),
-            p95: shown(0.95),
-            p99: shown(0.99),
-            requests_per_sec: text::rate(summary.requests_per_sec),
-            failure_rate: text::percent(counts.failure_rate()),
-            cost_per_1k_requests: cost::usd(summary.spend.per_1k_requests()),
-        },
         facts: facts(summary),
         timings: timing::tables(&result, caption(manifest, summary), further),
         stage_rows: timing::stages(&result),

@@ -120,6 +120,6 @@ pub(super) fn shown(usd: Option<f64>) -> String {
 }
 
 /// Formats US dollars with four significant digits, since the price of a single request is small.
-pub(super) fn usd(value: Option<f64>) -> String {
+pub(crate) fn usd(value: Option<f64>) -> String {
     value.map_or_else(|| text::NOTHING.into(), |value| text::thousands(value, if value >= 1.0 { 2 } else { 6 }))
 }

@@ -5,6 +5,7 @@ use super::failures::Failure;
 use super::figures::Frame;
 use super::tiers::{TierRow, TierView, TiersView};
 use super::{names, text};
+use crate::matrix::LOAD_FIELDS;
 use crate::report::charts::{
     BLOCKED, Body, Bucket, Figure, ForestFigure, ForestPanel, ForestRow, Series, Span, TimelineFigure,
 };
@@ -87,7 +88,7 @@ pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
     let compared = |(row, _): &(&Difference, &TierRow)| row.metric.starts_with('p') || row.metric.starts_with("ttft");
     let mut series: Keyed<String, Series> = Keyed::default();
     let mut panels: Keyed<String, ForestPanel> = Keyed::default();
-    let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER]).collect();
+    let but: Vec<&str> = LOAD_FIELDS.into_iter().chain([names::TIER]).collect();
     let fields = frame.names.varying(&but);
     for tier in &tiers.tiers {
         let key: Vec<_> =
@@ -118,7 +119,7 @@ pub(super) fn forest(frame: &Frame, tiers: &TiersView) -> Option<Figure> {
 
 /// Returns the load of a comparison as text: `20 users`.
 fn load_of(tier: &TierView) -> String {
-    let load = tier.context.iter().filter(|(field, _)| names::LOADS.contains(field));
+    let load = tier.context.iter().filter(|(field, _)| LOAD_FIELDS.contains(field));
     load.map(|(field, value)| names::counted(field, value)).find(|name| !name.is_empty()).unwrap_or_default()
 }
 

@@ -2,11 +2,11 @@
 
 use super::cell::CellView;
 use super::figures::{Frame, find_or_push};
-use super::names::{self, Coordinates, LOADS, TIER};
+use super::names::{self, Coordinates, TIER};
 use super::overview::{context, load, load_name};
 use super::{slo, text};
-use crate::matrix::AxisValue;
 use crate::matrix::rule::matches;
+use crate::matrix::{AxisValue, LOAD_FIELDS};
 use crate::plan::Plan;
 use crate::report::charts::{Axis, Body, Figure, Join, Limit, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::result::{Quality, Validity, Verdict};
@@ -111,7 +111,7 @@ fn curve(cell: &CellSummary) -> Vec<Point> {
 
 /// Returns the axes that distinguish panels: all varying axes except tier and load.
 fn panel_fields(names: &Coordinates) -> Vec<&'static str> {
-    let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
+    let but: Vec<&str> = LOAD_FIELDS.into_iter().chain([TIER]).collect();
     names.varying(&but)
 }
 

@@ -4,7 +4,7 @@
 mod asked;
 pub(crate) mod calibration;
 mod cell;
-mod cost;
+pub(super) mod cost;
 mod course;
 mod disturbances;
 mod entry;

@@ -2,9 +2,10 @@
 //! frontier joins the points that no other point beats in both cost and p95.
 
 use super::figures::Frame;
-use super::names::{self, LOADS, TIER};
+use super::names::{self, TIER};
 use super::overview::{context, load_name};
 use super::{cost, text};
+use crate::matrix::LOAD_FIELDS;
 use crate::report::charts::{Axis, Body, Figure, Join, Line, LineFigure, LinePanel, Point, Scale, Series};
 use crate::result::{Quality, Validity};
 use crate::stats::{CellSummary, Summary};
@@ -21,7 +22,7 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
     if points.is_empty() {
         return None;
     }
-    let but: Vec<&str> = LOADS.into_iter().chain([TIER, "model_id"]).collect();
+    let but: Vec<&str> = LOAD_FIELDS.into_iter().chain([TIER, "model_id"]).collect();
     let fields = frame.names.varying(&but);
     let models = frame.names.values("model_id").iter().enumerate();
     let models: HashMap<String, usize> = models.map(|(place, model)| (model.to_string(), place)).collect();

@@ -4,9 +4,6 @@ use crate::matrix::{AXES, Axis, AxisValue, IdUse, find_axis};
 use crate::stats::Summary;
 use std::collections::HashMap;
 
-/// Axes that set the load. Every cell has a value on exactly one of them.
-pub(super) const LOADS: [&str; 3] = ["users", "arrival_rate", "profile"];
-
 /// Axis of the service tier.
 pub(super) const TIER: &str = "service_tier";
 

@@ -2,12 +2,12 @@
 
 use super::cell::CellView;
 use super::entry::Entry;
-use super::names::{self, Coordinates, LOADS, TIER};
+use super::names::{self, Coordinates, TIER};
 use super::notices::{self, Notice};
 use super::slo::SloView;
 use super::tiers::TiersView;
 use super::{cost, text};
-use crate::matrix::{AXES, AxisValue, find_axis};
+use crate::matrix::{AXES, AxisValue, LOAD_FIELDS, find_axis};
 use crate::record::manifest::Manifest;
 use crate::result::{Quality, ThresholdResult, Times, Validity, Verdict};
 use crate::stats::{CellSummary, Summary};
@@ -219,7 +219,7 @@ fn common(names: &Coordinates) -> String {
     let fields: Vec<&str> = AXES
         .iter()
         .map(|axis| axis.field)
-        .filter(|field| names.values(field).len() == 1 && !LOADS.contains(field))
+        .filter(|field| names.values(field).len() == 1 && !LOAD_FIELDS.contains(field))
         .collect();
     let key: Vec<AxisValue> = fields.iter().flat_map(|field| names.values(field)).cloned().collect();
     names.title(&fields, &key)
@@ -231,7 +231,7 @@ pub(super) fn load(cell: &CellSummary) -> (&'static str, AxisValue) {
         let value = find_axis(field).map_or(AxisValue::Absent, |axis| (axis.get)(&cell.cell));
         (value != AxisValue::Absent).then_some((*field, value))
     };
-    LOADS.iter().find_map(on).unwrap_or(("users", AxisValue::Absent))
+    LOAD_FIELDS.iter().find_map(on).unwrap_or(("users", AxisValue::Absent))
 }
 
 /// Returns the load of a cell as text: `20 users`.
@@ -254,7 +254,7 @@ struct GridBuilder {
 }
 
 fn grid(summary: &Summary, names: &Coordinates, cells: &[CellView]) -> Vec<GridContext> {
-    let but: Vec<&str> = LOADS.into_iter().chain([TIER]).collect();
+    let but: Vec<&str> = LOAD_FIELDS.into_iter().chain([TIER]).collect();
     let fields = names.varying(&but);
     let mut grid: Keyed<Vec<AxisValue>, GridBuilder> = Keyed::default();
     for (cell, view) in summary.cells.iter().zip(cells) {
@@ -303,15 +303,18 @@ fn state(cell: &CellSummary, view: &CellView) -> (&'static str, String) {
 fn square(cell: &CellSummary, view: &CellView) -> GridSquare {
     let (state, said) = state(cell, view);
     let is_fit = cell.validity == Validity::Ok;
-    let shown = &view.shown.p95;
-    // A square has room for the reason only.
-    let reason = shown.split_once('(').map(|(_, reason)| reason.trim_end_matches(')'));
+    let times = &view.result.response_time;
+    let shown = text::percentile_of_times(times, 0.95);
     GridSquare {
         id: view.id.clone(),
         state,
         word: words(view.result.verdict).1.into(),
         unfit: if is_fit { String::new() } else { said },
-        p95: reason.map_or_else(|| with_unit(shown.clone(), "ms"), str::to_owned),
+        // A square has room for the reason only.
+        p95: match times.percentile(0.95) {
+            Some(p95) if p95.quality == Quality::TooFew => text::sample_size(p95, times.samples),
+            _ => with_unit(shown, "ms"),
+        },
         cost: cell.spend.per_1k_requests().map_or_else(String::new, |usd| format!("${}", cost::shown(Some(usd)))),
         why: why(cell, view),
     }
@@ -343,7 +346,7 @@ type Value = fn(&CellSummary, &CellView) -> MatrixValue;
 
 const NUMBERS: [(&str, Value); 9] = [
     ("requests", |cell, _| plain(text::thousands(cell.counts.total as f64, 0), Some(cell.counts.total as f64))),
-    ("failed", |cell, view| plain(view.shown.failure_rate.clone(), cell.counts.failure_rate())),
+    ("failed", |cell, _| plain(text::percent(cell.counts.failure_rate()), cell.counts.failure_rate())),
     ("p50, ms", |_, view| percentile(Some(&view.result.response_time), 0.50)),
     ("p95, ms", |_, view| percentile(Some(&view.result.response_time), 0.95)),
     ("95 % of p95, ms", |_, view| {
@@ -353,7 +356,7 @@ const NUMBERS: [(&str, Value); 9] = [
         plain(if is_known { text::range(low, high) } else { text::NOTHING.into() }, high)
     }),
     ("p99, ms", |_, view| percentile(Some(&view.result.response_time), 0.99)),
-    ("requests/s", |_, view| plain(view.shown.requests_per_sec.clone(), view.result.requests_per_sec)),
+    ("requests/s", |_, view| plain(text::rate(view.result.requests_per_sec), view.result.requests_per_sec)),
     ("output tokens/s", |_, view| {
         plain(text::rate(view.result.output_tokens_per_sec), view.result.output_tokens_per_sec)
     }),

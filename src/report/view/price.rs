@@ -4,6 +4,7 @@
 use super::names::Coordinates;
 use super::overview::{context, load_name};
 use super::{cost, names, text};
+use crate::matrix::LOAD_FIELDS;
 use crate::plan::Plan;
 use crate::result::Validity;
 use crate::stats::{ConfidenceInterval, Summary};
@@ -111,7 +112,7 @@ fn headline(rows: &[PriceRow], limits: &[String]) -> String {
 
 fn row(summary: &Summary, names: &Coordinates, group: &OfferGroup) -> PriceRow {
     let cell = |index: usize| &summary.cells[group.offers[index].cell];
-    let but: Vec<&str> = names::LOADS.into_iter().chain([names::TIER, "model_id"]).collect();
+    let but: Vec<&str> = LOAD_FIELDS.into_iter().chain([names::TIER, "model_id"]).collect();
     let fields = names.varying(&but);
     let first = cell(0);
     let models = names.values("model_id").len() > 1;

@@ -22,20 +22,22 @@ pub(crate) fn ms_or_nothing(value: Option<f64>) -> String {
     value.map_or_else(|| NOTHING.into(), ms)
 }
 
-/// Formats a percentile, or returns the reason why it is not shown: the number of samples, or of the independent ones that
-/// they are worth (`n_eff`) if that is smaller.
+/// Formats a percentile, or returns the reason why it is not shown; see [`sample_size`].
 pub(crate) fn percentile(percentile: Option<Percentile>, n: usize) -> String {
     let Some(percentile) = percentile else { return NOTHING.into() };
     let value = ms(percentile.value_ms);
     match percentile.quality {
         Quality::Ok => value,
         Quality::OneSided => format!("<= {value}"),
-        Quality::TooFew if percentile.n_eff.floor() < n as f64 => {
-            format!("n/a (n_eff {})", percentile.n_eff.floor())
-        }
-        Quality::TooFew => format!("n/a ({n} samples)"),
+        Quality::TooFew => format!("n/a ({})", sample_size(&percentile, n)),
         Quality::Censored => format!("> {value}"),
     }
+}
+
+/// Formats the number of samples, or of the independent ones that they are worth (`n_eff`) if that is smaller.
+pub(crate) fn sample_size(percentile: &Percentile, n: usize) -> String {
+    let n_eff = percentile.n_eff.floor();
+    if n_eff < n as f64 { format!("n_eff {n_eff}") } else { format!("{n} samples") }
 }
 
 /// Formats a percentile of a population as [`percentile`] does. `level` is 0 to 1.
