@@ -19,7 +19,7 @@ pub(crate) const ASSUMED_OUTPUT_TOKENS: u32 = 256;
 pub(crate) struct Estimate {
     /// Number of cell runs: cells times repetitions.
     #[serde(skip)]
-    pub(crate) turns: usize,
+    pub(crate) planned_runs: usize,
     /// Test durations and cool-downs if every request is answered at once, seconds.
     pub(crate) seconds: f64,
     /// The same with every drain and every `min_samples` at its upper bound, seconds.
@@ -126,14 +126,14 @@ impl CellEstimate {
 /// Estimates the cells of a plan with all repetitions.
 pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estimate {
     let repetitions = f64::from(plan.load.repetitions);
-    let turns = cells.len() * plan.load.repetitions as usize;
+    let planned_runs = cells.len() * plan.load.repetitions as usize;
     let load: f64 = cells.iter().map(|cell| cell.length().as_secs_f64()).sum::<f64>() * repetitions;
     let drains: f64 =
         cells.iter().map(|cell| cell.load.drain.min(cell.request.timeout).as_secs_f64()).sum::<f64>() * repetitions;
     let extensions: f64 =
         cells.iter().map(|cell| cell.max_length().saturating_sub(cell.length()).as_secs_f64()).sum::<f64>()
             * repetitions;
-    let pauses = turns.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
+    let pauses = planned_runs.saturating_sub(1) as f64 * plan.load.cool_down.as_secs_f64();
     let input = |cell: &Cell| prompts.estimated_tokens(&cell.prompt_size, &plan.mix, cell.request.system.as_deref());
     let estimates: Vec<CellEstimate> = cells.iter().map(|cell| estimate_cell(cell, plan, input(cell))).collect();
     let sum = |field: fn(&CellEstimate) -> f64| (estimates.iter().map(field).sum::<f64>() * repetitions).round() as u64;
@@ -147,7 +147,7 @@ pub(crate) fn estimate(cells: &[Cell], plan: &Plan, prompts: &Prompts) -> Estima
     let max_cost = plan.budget.max_cost;
     let is_cost_bounded_by_budget = max_cost.is_some_and(|max| cost_by_load.is_none_or(|most| max < most));
     Estimate {
-        turns,
+        planned_runs,
         seconds: load + pauses,
         seconds_at_most: load + pauses + drains + extensions,
         assumed_latency_s: estimates.iter().map(|share| share.latency_s).sum::<f64>() / estimates.len().max(1) as f64,
@@ -359,7 +359,7 @@ mod tests {
     fn default_matrix_takes_about_27_minutes() {
         let plan = plan_for_aws();
         let estimate = estimate(&expand(&plan), &plan, &Prompts::shipped());
-        assert_eq!(estimate.turns, 27);
+        assert_eq!(estimate.planned_runs, 27);
         assert!((estimate.seconds - (27.0 * 60.0 + 26.0 * 2.0)).abs() < 1e-9, "{estimate:?}");
         assert!((estimate.seconds_at_most - estimate.seconds - 27.0 * 60.0).abs() < 1e-9, "{estimate:?}");
         assert!(estimate.requests > 30_000 && estimate.requests < 40_000, "{estimate:?}");

@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_leads_elsewhere_is_refused() {
+    fn name_with_a_path_is_refused() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = Directory::create(&scratch.path().join("results")).unwrap();
         for name in ["../evil", "charts/../../evil", "/evil", "", ".", "..", "test_x/../../../evil.csv"] {
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_created_once_and_replaced_whole() {
+    fn file_is_created_once_and_replaced_atomically() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = Directory::create(scratch.path()).unwrap();
         assert!(dir.create_whole("a/b/c.json", b"one").unwrap());
@@ -387,7 +387,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_named_file_keeps_its_permissions_and_its_link() {
+    fn named_file_keeps_its_permissions_and_link() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);

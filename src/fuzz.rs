@@ -330,7 +330,7 @@ fn no_run_directory_panics_its_readers() {
 
 #[test]
 #[ignore = "a fuzz run of some minutes"]
-fn all_of_it_for_longer() {
+fn all_targets_for_longer() {
     plans(20_000);
     prompts(50_000);
     runs(1_500);

@@ -165,14 +165,14 @@ fn arrivals(dir: &Path) -> bool {
     records.len() as u64 == rate * seconds
 }
 
-/// CPU, throughput and memory beside the bare loop, each three times in turn; medians.
+/// CPU, throughput and memory compared with the bare loop: medians of three alternating runs each.
 fn cost(dir: &Path) {
     let quiet = ["--no-report"];
     println!("| cost | this program | bare loop | ratio |");
     println!("|---|---|---|---|");
     let load = |users: u32, stream| Load { users, spawn_rate: f64::from(users), think_ms: (0, 0), seconds: 10, stream };
     let cpu = |outcome: &Outcome| outcome.process.cpu_s.map(|s| s * 1e6 / outcome.truth.len() as f64);
-    // Whole processes: what one does once or all the time (start, ticker) weighs less the more is asked.
+    // Whole processes: the share of constant work (start, ticker) decreases with the number of requests.
     for (name, load, pace) in [
         ("some 450/s", load(90, false), FIXED),
         ("some 1,800/s", load(90, false), QUICK),
@@ -197,7 +197,7 @@ fn cost(dir: &Path) {
     println!();
 }
 
-/// Three of each in turn; the medians.
+/// Medians of three alternating runs each.
 fn pairs(tool: impl Fn() -> Option<f64>, bare: impl Fn() -> Option<f64>) -> (Option<f64>, Option<f64>) {
     let (mut tools, mut bares) = (Vec::new(), Vec::new());
     for _ in 0..3 {

@@ -1,21 +1,21 @@
-//! What a process used: CPU time and peak memory, from `/proc`; elsewhere nothing is said.
+//! Resource use of a process: CPU time and peak memory from `/proc`; not available on other systems.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A process that has ended well.
+/// A process that has exited successfully.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Finished {
     /// User and system time of all threads, seconds.
     pub(crate) cpu_s: Option<f64>,
-    /// The most memory that was resident, bytes.
+    /// Maximum resident memory, bytes.
     pub(crate) peak: Option<u64>,
-    /// From start to end.
+    /// Duration from start to end.
     pub(crate) took: Duration,
 }
 
 impl Finished {
-    /// Of processes that ran beside each other: what they used together, and how long until the last ended.
+    /// Combines concurrent processes: the total resource use, and the duration until the last one ended.
     pub(crate) fn together(all: &[Self]) -> Self {
         Self {
             cpu_s: all.iter().map(|one| one.cpu_s).sum(),

@@ -52,32 +52,32 @@ impl Load {
 /// Milliseconds to the first delta and to the end.
 pub(crate) type Times = (f64, f64);
 
-/// What came of a load.
+/// The measurements of a load.
 pub(crate) struct Outcome {
-    /// By request id, as the server measured.
+    /// Times measured by the server, by request id.
     pub(crate) truth: HashMap<String, Times>,
-    /// By request id, as the client measured.
-    pub(crate) told: HashMap<String, Times>,
+    /// Times measured by the client, by request id.
+    pub(crate) client: HashMap<String, Times>,
     /// The client's process.
     pub(crate) process: Finished,
-    /// Where the program under test left its files.
+    /// Results directory of the program under test.
     pub(crate) results: PathBuf,
 }
 
 impl Outcome {
-    /// Of a run that has ended and left its files in `results`. The server ends.
+    /// Stops the server and reads the results of a run that has ended.
     pub(crate) fn of(server: Server, process: Finished, results: PathBuf) -> Self {
-        let mut outcome = Self { truth: server.stop(), told: HashMap::new(), process, results };
-        outcome.told = outcome.records().iter().map(told).collect();
+        let mut outcome = Self { truth: server.stop(), client: HashMap::new(), process, results };
+        outcome.client = outcome.records().iter().map(request_times).collect();
         outcome
     }
 
-    /// Client minus server, ascending; of first deltas or of whole replies.
+    /// Returns the differences client minus server, ascending, of first deltas or of whole replies.
     pub(crate) fn errors(&self, of: fn(&Times) -> f64) -> Vec<f64> {
         let mut errors: Vec<f64> = self
-            .told
+            .client
             .iter()
-            .map(|(id, told)| of(told) - of(self.truth.get(id).expect("the server knows it")))
+            .map(|(id, client)| of(client) - of(self.truth.get(id).expect("the server knows it")))
             .collect();
         errors.sort_by(f64::total_cmp);
         errors
@@ -90,7 +90,7 @@ impl Outcome {
         times
     }
 
-    /// The only row of the consolidated file, by column.
+    /// Returns the only row of the consolidated file, by column.
     pub(crate) fn row(&self) -> HashMap<String, String> {
         let file = std::fs::read_dir(&self.results)
             .expect("results")
@@ -100,14 +100,14 @@ impl Outcome {
         csv::Reader::from_path(file).expect("a CSV").deserialize().next().expect("a row").expect("a row that reads")
     }
 
-    /// The records of the program under test.
+    /// Returns the records of the program under test.
     pub(crate) fn records(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.results.join("token_data.jsonl")).expect("the journal");
         text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
     }
 }
 
-/// The program under test, with what else it is told.
+/// Runs the program under test with further arguments.
 pub(crate) fn tool(dir: &Path, load: &Load, pace: Pace, more: &[&str]) -> Outcome {
     let results = dir.join("results");
     let _ = std::fs::remove_dir_all(&results);
@@ -116,12 +116,12 @@ pub(crate) fn tool(dir: &Path, load: &Load, pace: Pace, more: &[&str]) -> Outcom
     Outcome::of(server, process, results)
 }
 
-/// A load as one run of the program, `more` being what else it is told.
+/// Returns a command that runs a load with the program and further arguments.
 pub(crate) fn command(server: &Server, load: &Load, results: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .args(["run", "--yes", "--endpoint-url", &server.url, "--region", "us-east-1"])
-        // What both sides count is the load alone, and all of it.
+        // Both sides count only the load, and all of it.
         .args(["--no-preflight", "--include-ramp"])
         .args(["--service-tiers", "default", "--prompt-sizes", "small", "--percentiles", "99.9"])
         .args(["--api", if load.stream { "converse-stream" } else { "converse" }])
@@ -138,8 +138,8 @@ pub(crate) fn command(server: &Server, load: &Load, results: &Path, more: &[&str
     command
 }
 
-/// A record's request id, and its times.
-fn told(record: &serde_json::Value) -> (String, Times) {
+/// Returns the request id and the times of a record.
+fn request_times(record: &serde_json::Value) -> (String, Times) {
     let number = |field: &str| record[field].as_f64();
     let whole = number("service_time_ms").or(number("response_time_ms")).expect("a time");
     let id = record["request_id"].as_str().unwrap_or_else(|| panic!("no reply: {record}")).to_owned();
@@ -154,7 +154,7 @@ pub(crate) fn bare(dir: &Path, load: &Load, pace: Pace) -> Outcome {
     command.args(["--bare", &server.url]).arg(&out).args(load.words());
     let process = finish(command);
     let truth = server.stop();
-    Outcome { truth, told: read(&out), process, results: PathBuf::new() }
+    Outcome { truth, client: read(&out), process, results: PathBuf::new() }
 }
 
 /// `id,first_us,whole_us`.

@@ -102,14 +102,14 @@ fn worst_late_ms(results: &Path) -> f64 {
 }
 
 impl Shared {
-    /// Whether both sides name the same requests, each once, and every user asked.
+    /// Returns whether both sides have the same requests, each once, and every user has sent one.
     fn holds_all(&self) -> bool {
-        let Outcome { truth, told, .. } = &self.outcome;
+        let Outcome { truth, client, .. } = &self.outcome;
         let records = self.outcome.records();
         let users: HashSet<u64> = records.iter().filter_map(|record| record["user"].as_u64()).collect();
-        records.len() == told.len()
-            && told.len() == truth.len()
-            && told.keys().all(|id| truth.contains_key(id))
+        records.len() == client.len()
+            && client.len() == truth.len()
+            && client.keys().all(|id| truth.contains_key(id))
             && users.len() == LOAD.users as usize
     }
 

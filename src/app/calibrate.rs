@@ -194,7 +194,7 @@ fn run_load(cell: &Cell, url: &HttpUrl, resolved: &Resolved) -> Result<Vec<Recor
         prompts: sources(resolved, std::slice::from_ref(cell), seed),
         cells: vec![cell.clone()],
         order: vec![PlannedRun::new(0, 1)],
-        turns: vec![0],
+        planned_runs: vec![0],
         seed,
         cool_down: Duration::ZERO,
         keep_text: false,

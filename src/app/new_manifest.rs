@@ -51,7 +51,7 @@ pub(super) fn new_manifest(
         only: only.to_vec(),
         cells: cells.iter().map(|cell| PlannedCell { cell: cell.clone(), cell_hash: hash(cell) }).collect(),
         order: order::execution_order(cells, &plan.load, seed),
-        turns: Vec::new(),
+        planned_runs: Vec::new(),
         shards: None,
     }
 }

@@ -83,16 +83,16 @@ pub(super) fn exit_code(manifest: &Manifest, ends: &[CellEnd], fails: bool) -> u
     let reports = manifest.last_reports();
     if manifest.interrupted {
         130
-    } else if reports.iter().any(|turn| turn.end == CellRunEnd::LostCredentials)
+    } else if reports.iter().any(|cell_run| cell_run.end == CellRunEnd::LostCredentials)
         || sent == 0 && manifest.is_ended_by_preflight()
         || sent > 0 && (!answered || ends.iter().any(CellEnd::lost_credentials))
     {
         4
     } else if ends.iter().zip(&manifest.cells).any(is_bad)
         || manifest.ended_ms.is_some() && manifest.has_unfinished()
-        || reports
-            .iter()
-            .any(|turn| matches!(turn.end, CellRunEnd::Aborted | CellRunEnd::OutOfBudget | CellRunEnd::DailyQuota))
+        || reports.iter().any(|cell_run| {
+            matches!(cell_run.end, CellRunEnd::Aborted | CellRunEnd::OutOfBudget | CellRunEnd::DailyQuota)
+        })
     {
         3
     } else if fails {

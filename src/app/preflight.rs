@@ -94,7 +94,7 @@ pub(super) async fn run_before_load(
 ) -> Result<(), BarrierError> {
     manifest.preflight = match joined_shard {
         Some(joined_shard) if joined_shard.shard().index > 0 => {
-            let received = joined_shard.receive_findings(stop).await.inspect_err(|_| job.turns.clear())?;
+            let received = joined_shard.receive_findings(stop).await.inspect_err(|_| job.planned_runs.clear())?;
             let Some(received) = received else { return Ok(()) };
             sink(Event::PreflightEnded(received.clone()));
             received
@@ -105,7 +105,7 @@ pub(super) async fn run_before_load(
             let found = send_probes(bedrock, &manifest.preflight, &job.cells, gate, sink, stop).await;
             // An interrupted pre-flight has no finding to publish.
             if let Some(joined_shard) = joined_shard.filter(|_| !stop.drain.is_cancelled()) {
-                joined_shard.publish_findings(&found).await.inspect_err(|_| job.turns.clear())?;
+                joined_shard.publish_findings(&found).await.inspect_err(|_| job.planned_runs.clear())?;
             }
             found
         }
@@ -125,7 +125,7 @@ pub(super) async fn run_before_load(
     }
     let is_run_ended = manifest.is_ended_by_preflight();
     let excluded = manifest.excluded();
-    job.turns.retain(|place| !is_run_ended && excluded.get(&job.cells[job.order[*place].cell]).is_none());
+    job.planned_runs.retain(|place| !is_run_ended && excluded.get(&job.cells[job.order[*place].cell]).is_none());
     Ok(())
 }
 

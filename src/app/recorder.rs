@@ -224,20 +224,20 @@ impl Writer {
                 self.manifest.simulator = Some(name);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
-            Event::TurnEnded(report) => {
+            Event::CellRunEnded(report) => {
                 self.journal.sync().map_err(|source| self.journal_error(source))?;
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).end(&report);
-                self.manifest.turns.push(*report);
+                self.manifest.planned_runs.push(*report);
                 dir::write_manifest(&self.dir, &self.manifest)?;
             }
-            Event::CellRunStarted { place, run: turn } => {
+            Event::CellRunStarted { place, run: planned_run } => {
                 // Write this before the first record of the attempt. From now on, records of earlier attempts do not
                 // count.
-                if self.manifest.order[place] != turn {
-                    self.manifest.order[place] = turn;
+                if self.manifest.order[place] != planned_run {
+                    self.manifest.order[place] = planned_run;
                     dir::write_manifest(&self.dir, &self.manifest)?;
                 }
-                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(place, turn.cell);
+                self.live.lock().unwrap_or_else(PoisonError::into_inner).begin(place, planned_run.cell);
             }
             Event::Second(second) => {
                 self.live.lock().unwrap_or_else(PoisonError::into_inner).second(second);

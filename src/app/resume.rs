@@ -26,7 +26,7 @@ pub(super) struct ResumedRun {
     /// Order of the cell runs, with the attempts of the outstanding ones.
     order: Vec<PlannedRun>,
     /// Places in `order` of the cell runs that are outstanding.
-    pub(super) turns: Vec<usize>,
+    pub(super) planned_runs: Vec<usize>,
 }
 
 /// Opens the run in the results directory. Returns `None` if there is none; a message then reports that a new run
@@ -70,8 +70,8 @@ pub(super) fn open(
         }
     }
     let again: HashSet<String> = cells_to_rerun(results, rerun, &manifest)?.into_iter().collect();
-    let (order, turns) = resume::outstanding_runs(results, &manifest, |id| again.contains(id))?;
-    Ok(Some(ResumedRun { dir, manifest, order, turns }))
+    let (order, planned_runs) = resume::outstanding_runs(results, &manifest, |id| again.contains(id))?;
+    Ok(Some(ResumedRun { dir, manifest, order, planned_runs }))
 }
 
 /// Indexes cells by their ids.
@@ -213,15 +213,15 @@ impl ResumedRun {
     /// Estimates the outstanding cell runs.
     pub(super) fn estimate(&self, plan: &Plan, prompts: &Prompts) -> Estimate {
         let cells: Vec<Cell> =
-            self.turns.iter().map(|place| self.manifest.cells[self.order[*place].cell].cell.clone()).collect();
+            self.planned_runs.iter().map(|place| self.manifest.cells[self.order[*place].cell].cell.clone()).collect();
         let plan = Plan { load: Load { repetitions: 1, ..plan.load.clone() }, ..plan.clone() };
         estimate(&cells, &plan, prompts)
     }
 
     /// Returns a sentence with the numbers of cell runs that are kept and that follow.
     pub(super) fn describe(&self) -> String {
-        let repeated = self.turns.iter().filter(|place| self.order[**place].attempt > 1).count();
-        let left = self.turns.len();
+        let repeated = self.planned_runs.iter().filter(|place| self.order[**place].attempt > 1).count();
+        let left = self.planned_runs.len();
         let repeated = if repeated > 0 { format!(", {repeated} of them repeated") } else { String::new() };
         format!(
             "resuming {}: {} finished cell runs are kept, {left} are outstanding{repeated}",
@@ -242,6 +242,6 @@ impl ResumedRun {
         manifest.origins = resolved.origins.clone();
         manifest.resumed_ms.push(now_ms);
         (manifest.interrupted, manifest.ended_ms) = (false, None);
-        (self.dir, manifest, self.order, self.turns)
+        (self.dir, manifest, self.order, self.planned_runs)
     }
 }

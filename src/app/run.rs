@@ -74,7 +74,7 @@ pub(crate) fn run(
     let results = results_dir(&resolved.plan, options.shard.as_ref(), launched_ms, environment);
     let shard = options.shard.as_ref().map_or(Shard::WHOLE, |options| options.shard);
     let mut before = find_resumed_run(options, resolved, &results, &all_cells)?;
-    if let Some(before) = before.as_mut().filter(|before| before.turns.is_empty()) {
+    if let Some(before) = before.as_mut().filter(|before| before.planned_runs.is_empty()) {
         before.manifest.interrupted &= before.manifest.has_unfinished();
         if options.no_report {
             return render::exit_code(&results, &before.manifest);
@@ -102,7 +102,7 @@ pub(crate) fn run(
     let calibration = calibrate_if_enabled(resolved)?;
     let is_resumed = before.is_some();
     let mut joined_shard = None;
-    let (taken, mut manifest, order, turns) = if let Some(before) = before {
+    let (taken, mut manifest, order, planned_runs) = if let Some(before) = before {
         before.check_region(&called_regions(&cells, &bedrock.region))?;
         before.into_parts(resolved, timestamp::now_ms())
     } else {
@@ -123,14 +123,14 @@ pub(crate) fn run(
         let taken = acquire::take_for(&results, &owned::files_of_run(&manifest), options.on_existing)
             .map_err(Error::Results)?;
         let order = manifest.order.clone();
-        let turns = (0..order.len()).collect();
-        (taken, manifest, order, turns)
+        let planned_runs = (0..order.len()).collect();
+        (taken, manifest, order, planned_runs)
     };
     manifest.calibration = calibration.or(manifest.calibration);
     let job = Job {
         prompts: sources(resolved, &cells, manifest.seed),
         order,
-        turns,
+        planned_runs,
         seed: manifest.seed,
         cool_down: resolved.plan.load.cool_down,
         keep_text: resolved.plan.record.text,
@@ -140,7 +140,8 @@ pub(crate) fn run(
         backlog: Arc::default(),
         cells,
     };
-    let outstanding: Vec<Cell> = job.turns.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
+    let outstanding: Vec<Cell> =
+        job.planned_runs.iter().map(|place| job.cells[job.order[*place].cell].clone()).collect();
     preflight::add_probes(&mut manifest, &outstanding);
     dir::write_manifest(&results, &manifest)?;
     // Written after the manifest, which lists it, so that a kill leaves no file that belongs to no run.

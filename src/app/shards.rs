@@ -275,9 +275,9 @@ impl JoinedShard {
     ) -> Result<u8, Error> {
         let (interrupted, ended_ms) = (manifest.interrupted, manifest.ended_ms);
         // The reason that ended this part early also ends the parts of the other shards, which must not wait for it.
-        let last = manifest.turns.last().filter(|_| manifest.has_unfinished());
-        let cut_short =
-            last.map(|turn| format!("{}: {}", turn.test_id, turn.reason.as_deref().unwrap_or("it was cut short")));
+        let last = manifest.planned_runs.last().filter(|_| manifest.has_unfinished());
+        let cut_short = last
+            .map(|report| format!("{}: {}", report.test_id, report.reason.as_deref().unwrap_or("it was cut short")));
         let reason = barrier_error.map(str::to_owned).or(cut_short).filter(|_| !interrupted);
         if let Some(Shards { count, parts, .. }) = manifest.shards.take() {
             let ended = |part| ShardPart { interrupted, ended_ms, reason: reason.clone(), ..part };

@@ -89,7 +89,7 @@ fn job_from_args(
     let barrier = duration::parse(barrier).map_err(Error::BarrierTimeout)?;
     let expected = estimate(cells, plan, &resolved.prompts);
     let at_most = Duration::from_secs_f64(expected.seconds_at_most.ceil());
-    let cell_runs = u32::try_from(expected.turns).unwrap_or(u32::MAX);
+    let cell_runs = u32::try_from(expected.planned_runs).unwrap_or(u32::MAX);
     let preflight = if plan.run.preflight {
         let each = cells.iter().map(|cell| cell.request.timeout).max().unwrap_or_default().min(PREFLIGHT_TIMEOUT);
         each * probes(cells).len() as u32

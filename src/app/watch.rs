@@ -29,7 +29,7 @@ pub(super) fn watch(
         is_open: planned.cell.is_open(),
     };
     let cells: Vec<DisplayedCell> = manifest.cells.iter().map(displayed).collect();
-    let places = job.turns.clone();
+    let places = job.planned_runs.clone();
     let lengths: Vec<Duration> = places.iter().map(|place| cells[job.order[*place].cell].length).collect();
     let cool_down = job.cool_down;
     let budget_usd = manifest.plan.budget.max_cost;
@@ -40,18 +40,18 @@ pub(super) fn watch(
             |place: Option<usize>| places.iter().position(|known| Some(*known) == place).map_or(0, |at| at + 1);
         let done: Vec<FinishedCell> =
             live.done.drain(..).map(|done| finished_cell(&done, number(Some(done.place)), &cells)).collect();
-        let turn = number(live.place);
+        let planned_run = number(live.place);
         let elapsed = live.began.map_or(Duration::ZERO, |began| began.elapsed());
         let cell = cells.get(live.cell);
         let length = cell.map_or(Duration::ZERO, |cell| cell.length);
         let passed = |length: Duration| if live.is_over { length } else { elapsed.min(length) };
         let total_load: Duration = lengths.iter().sum();
-        let elapsed_load: Duration = lengths.iter().take(turn.saturating_sub(1)).sum();
-        let elapsed_load = if turn > 0 { elapsed_load + passed(length) } else { elapsed_load };
-        let pauses = cool_down * (lengths.len() - turn.max(1).min(lengths.len())) as u32;
+        let elapsed_load: Duration = lengths.iter().take(planned_run.saturating_sub(1)).sum();
+        let elapsed_load = if planned_run > 0 { elapsed_load + passed(length) } else { elapsed_load };
+        let pauses = cool_down * (lengths.len() - planned_run.max(1).min(lengths.len())) as u32;
         ProgressState {
-            turns: lengths.len(),
-            turn,
+            planned_runs: lengths.len(),
+            planned_run,
             share: if total_load.is_zero() { 0.0 } else { elapsed_load.as_secs_f64() / total_load.as_secs_f64() },
             left: total_load.saturating_sub(elapsed_load) + pauses,
             cell: cell.map(|cell| cell.id.clone()).unwrap_or_default(),
@@ -86,7 +86,7 @@ fn phase(live: &LiveStats, elapsed: Duration, cell: Option<&DisplayedCell>) -> P
     }
 }
 
-fn finished_cell(done: &live::FinishedCell, turn: usize, cells: &[DisplayedCell]) -> FinishedCell {
+fn finished_cell(done: &live::FinishedCell, planned_run: usize, cells: &[DisplayedCell]) -> FinishedCell {
     let ends = done.ends;
     let requests = ends.succeeded + ends.throttled + ends.failed + ends.censored;
     let label = match done.end {
@@ -99,7 +99,7 @@ fn finished_cell(done: &live::FinishedCell, turn: usize, cells: &[DisplayedCell]
         CellRunEnd::DailyQuota => "daily quota used up",
     };
     FinishedCell {
-        turn,
+        planned_run,
         cell: cells.get(done.cell).map(|cell| cell.id.clone()).unwrap_or_default(),
         requests,
         failure_share: (requests > 0).then(|| (ends.throttled + ends.failed) as f64 / requests as f64),

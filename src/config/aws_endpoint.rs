@@ -178,7 +178,7 @@ ignore_configured_endpoint_urls = true
     }
 
     #[test]
-    fn the_variables_of_another_service_set_nothing() {
+    fn variables_of_other_services_are_ignored() {
         let all = [
             ("AWS_ENDPOINT_URL_S3", "https://s3"),
             ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", " "),

@@ -18,7 +18,7 @@ pub(crate) struct Job {
     /// All cell runs of the run in order: random draws of a cell run depend on its position.
     pub(crate) order: Vec<PlannedRun>,
     /// Positions of the cell runs to execute.
-    pub(crate) turns: Vec<usize>,
+    pub(crate) planned_runs: Vec<usize>,
     /// Seed of all random draws.
     pub(crate) seed: u64,
     /// Pause between cell runs.

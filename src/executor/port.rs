@@ -38,7 +38,7 @@ pub(crate) enum Event {
     /// Figures of one second of the running cell.
     Second(Second),
     /// A cell run has ended and nothing of it is in flight.
-    TurnEnded(Box<CellRunReport>),
+    CellRunEnded(Box<CellRunReport>),
 }
 
 impl Event {
@@ -51,7 +51,7 @@ impl Event {
                     let texts = [&record.prompt_text, &record.reply_text, &record.error_message, &record.request_id];
                     size_of::<Record>() + texts.into_iter().map(length).sum::<usize>()
                 }
-                Self::TurnEnded(report) => size_of::<CellRunReport>() + size_of_val(&report.series[..]),
+                Self::CellRunEnded(report) => size_of::<CellRunReport>() + size_of_val(&report.series[..]),
                 Self::PreflightEnded(checked) => size_of_val(&checked[..]),
                 Self::SimulatorFound(name) => name.len(),
                 Self::CellRunStarted { .. } | Self::Second(_) => 0,

@@ -34,7 +34,7 @@ pub(crate) async fn execute(
     let mut prompts = PreparedPrompts::default();
     let (mut barrier_error, mut run_refusal) = (None, None);
     let mut has_run = false;
-    for place in job.turns.iter().copied() {
+    for place in job.planned_runs.iter().copied() {
         let run = job.order[place];
         if std::mem::take(&mut has_run) {
             tokio::select! {
@@ -73,7 +73,7 @@ pub(crate) async fn execute(
             CellRunEnd::Aborted => job.after_abort == AfterAbort::Stop,
             _ => false,
         };
-        emit(Event::TurnEnded(Box::new(report)));
+        emit(Event::CellRunEnded(Box::new(report)));
         if ends_run {
             break;
         }

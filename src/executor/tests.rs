@@ -97,7 +97,7 @@ fn job(plan: &Plan, shard: Shard) -> Job {
     let cells = expand(plan);
     Job {
         prompts: cells.iter().map(|_| Arc::new(Source::from_text("hello"))).collect(),
-        turns: (0..cells.len() * plan.load.repetitions as usize).collect(),
+        planned_runs: (0..cells.len() * plan.load.repetitions as usize).collect(),
         order: order::execution_order(&cells, &plan.load, 1),
         seed: 1,
         cool_down: plan.load.cool_down,
@@ -116,7 +116,7 @@ async fn run_job(job: Job, url: String, stop: &Stop) -> (Vec<Record>, Vec<CellRu
         let received = Arc::clone(&received);
         Arc::new(move |event: Event| match event {
             Event::Ended { record, .. } => received.lock().unwrap().0.push(*record),
-            Event::TurnEnded(report) => received.lock().unwrap().1.push(*report),
+            Event::CellRunEnded(report) => received.lock().unwrap().1.push(*report),
             Event::CellRunStarted { .. }
             | Event::Probed { .. }
             | Event::PreflightEnded(_)
@@ -155,7 +155,7 @@ async fn record_contains_all_fields_of_the_reply() {
 }
 
 #[tokio::test]
-async fn nothing_starts_after_the_deadline_and_requests_in_flight_are_drained() {
+async fn no_request_starts_after_the_deadline_and_requests_in_flight_are_drained() {
     let url = server(Duration::from_millis(200), 200, None, REPLY).await;
     let (records, reports) = run(&plan(), url, &Stop::default()).await;
     assert!(records.iter().all(|record| record.sent_ms < 300.0));

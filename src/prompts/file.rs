@@ -256,18 +256,18 @@ mod tests {
     #[test]
     fn plain_text_is_hashed_verbatim_and_other_prompts_by_their_parameters() {
         let prompts = parse(
-            r#"{"plain": {"text": "hello", "description": "d"}, "told": {"text": "hello", "system": "be brief"},
+            r#"{"plain": {"text": "hello", "description": "d"}, "with_system": {"text": "hello", "system": "be brief"},
                 "made": {"generate": {"input_tokens": 500}},
                 "talk": {"messages": [{"role": "user", "text": "a"}, {"role": "assistant", "text": "b"}, {"role": "user", "text": "c"}]}}"#,
         )
         .unwrap();
         let canonical = |name| prompts.canonical(name, &[]).to_string();
         assert_eq!(canonical("plain"), "\"hello\"");
-        assert_eq!(canonical("told"), r#"{"messages":[{"role":"user","text":"hello"}],"system":"be brief"}"#);
+        assert_eq!(canonical("with_system"), r#"{"messages":[{"role":"user","text":"hello"}],"system":"be brief"}"#);
         assert_eq!(canonical("made"), r#"{"generate":500,"name":"made","system":null,"v":1}"#);
         let mix = crate::plan::Mix {
             name: "chat".into(),
-            sizes: [("plain".to_owned(), 7.0), ("told".to_owned(), 3.0)].into_iter().collect(),
+            sizes: [("plain".to_owned(), 7.0), ("with_system".to_owned(), 3.0)].into_iter().collect(),
         };
         assert!(
             prompts.canonical("chat", std::slice::from_ref(&mix)).to_string().starts_with(r#"{"mix":[[7.0,"hello"],"#)

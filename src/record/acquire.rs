@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_removes_what_a_manifest_lists_and_nothing_else() {
+    fn overwriting_removes_only_files_listed_in_a_manifest() {
         let dir = tempfile::tempdir().unwrap();
         let ours = write_run(dir.path());
         let theirs = [
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_manifest_lists_is_named_and_stays() {
+    fn unlisted_files_are_reported_and_kept() {
         let names = [
             "plan.toml",
             "summary.md",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_has_one_writer() {
+    fn directory_has_one_writer() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/c");
         let first = take(&path, false).unwrap();

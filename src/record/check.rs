@@ -66,30 +66,30 @@ pub(super) fn manifest(manifest: &Manifest) -> CheckResult {
         }
         cell(&planned.cell).map_err(|error| format!("cells[{index}]: {error}"))?;
     }
-    if let Some(turn) = manifest.order.iter().find(|turn| turn.cell >= cells) {
+    if let Some(planned_run) = manifest.order.iter().find(|planned_run| planned_run.cell >= cells) {
         return Err(format!(
             "its order names the cell number `{}`, but it contains {cells} cells",
-            turn.cell.saturating_add(1)
+            planned_run.cell.saturating_add(1)
         ));
     }
     let mut runs = HashMap::new();
-    for (place, turn) in manifest.order.iter().enumerate() {
-        within(format!("order[{place}].repetition"), turn.repetition, 1, u32::MAX)?;
-        within(format!("order[{place}].attempt"), turn.attempt, 1, u32::MAX - 1)?;
-        if let Some(other) = runs.insert((turn.cell, turn.repetition), place) {
+    for (place, planned_run) in manifest.order.iter().enumerate() {
+        within(format!("order[{place}].repetition"), planned_run.repetition, 1, u32::MAX)?;
+        within(format!("order[{place}].attempt"), planned_run.attempt, 1, u32::MAX - 1)?;
+        if let Some(other) = runs.insert((planned_run.cell, planned_run.repetition), place) {
             return Err(format!("`order[{place}]` is the same cell run as `order[{other}]`"));
         }
     }
-    if let Some(turn) = manifest.turns.iter().find(|turn| !ids.contains(turn.test_id.as_str())) {
-        return Err(format!("it reports the end of the unknown cell `{}`", turn.test_id));
+    if let Some(cell_run) = manifest.planned_runs.iter().find(|cell_run| !ids.contains(cell_run.test_id.as_str())) {
+        return Err(format!("it reports the end of the unknown cell `{}`", cell_run.test_id));
     }
     let most_parts = manifest.shards.as_ref().map_or(0, |shards| shards.count as usize);
-    for (index, report) in manifest.turns.iter().enumerate() {
+    for (index, report) in manifest.planned_runs.iter().enumerate() {
         let at = |error: String| format!("turns[{index}]: {error}");
-        turn(report).map_err(at)?;
+        check_cell_run(report).map_err(at)?;
         within("parts", report.parts.len(), 0, most_parts).map_err(at)?;
         for part in &report.parts {
-            turn(part).map_err(at)?;
+            check_cell_run(part).map_err(at)?;
             within("parts of parts", part.parts.len(), 0, 0).map_err(at)?;
         }
     }
@@ -158,27 +158,27 @@ fn calibration(calibration: &Calibration) -> CheckResult {
     paired.chain(levels).try_for_each(|number| within("calibration", number, -MAX_MS, MAX_MS))
 }
 
-fn turn(turn: &CellRunReport) -> CheckResult {
-    within("repetition", turn.repetition, 1, u32::MAX)?;
-    within("attempt", turn.attempt, 1, u32::MAX - 1)?;
-    within("started_ms", turn.started_ms, 0, MAX_EPOCH_MS)?;
-    within("ended_ms", turn.ended_ms, 0, MAX_EPOCH_MS)?;
-    within("ended_ms - started_ms", turn.ended_ms.saturating_sub(turn.started_ms) as f64, 0.0, MAX_MS)?;
-    within("load_ms", turn.load_ms, 0.0, MAX_MS)?;
-    within("user_ms", turn.user_ms, 0.0, MAX_USER_MS)?;
-    within("think_ms", turn.think_ms, 0.0, MAX_USER_MS)?;
-    within("late_ms", turn.late_ms.unwrap_or(0.0), -MAX_MS, MAX_MS)?;
+fn check_cell_run(cell_run: &CellRunReport) -> CheckResult {
+    within("repetition", cell_run.repetition, 1, u32::MAX)?;
+    within("attempt", cell_run.attempt, 1, u32::MAX - 1)?;
+    within("started_ms", cell_run.started_ms, 0, MAX_EPOCH_MS)?;
+    within("ended_ms", cell_run.ended_ms, 0, MAX_EPOCH_MS)?;
+    within("ended_ms - started_ms", cell_run.ended_ms.saturating_sub(cell_run.started_ms) as f64, 0.0, MAX_MS)?;
+    within("load_ms", cell_run.load_ms, 0.0, MAX_MS)?;
+    within("user_ms", cell_run.user_ms, 0.0, MAX_USER_MS)?;
+    within("think_ms", cell_run.think_ms, 0.0, MAX_USER_MS)?;
+    within("late_ms", cell_run.late_ms.unwrap_or(0.0), -MAX_MS, MAX_MS)?;
     for (key, count) in [
-        ("requests", turn.requests),
-        ("connections_opened", turn.connections_opened),
-        ("connections_reused", turn.connections_reused),
-        ("dropped", turn.dropped),
+        ("requests", cell_run.requests),
+        ("connections_opened", cell_run.connections_opened),
+        ("connections_reused", cell_run.connections_reused),
+        ("dropped", cell_run.dropped),
     ] {
         within(key, count, 0, MAX_COUNT)?;
     }
-    within("series", turn.series.len() as f64, 0.0, MAX_MS / 1e3)?;
-    within("shard", turn.shard.unwrap_or(0), 0, Shard::MAX_COUNT - 1)?;
-    turn.series.iter().try_for_each(|second| {
+    within("series", cell_run.series.len() as f64, 0.0, MAX_MS / 1e3)?;
+    within("shard", cell_run.shard.unwrap_or(0), 0, Shard::MAX_COUNT - 1)?;
+    cell_run.series.iter().try_for_each(|second| {
         within("series.cpu_ms", second.cpu_ms.unwrap_or(0.0), 0.0, MAX_MS)?;
         within("series.ticker_ms", second.ticker_ms, 0.0, MAX_MS)
     })

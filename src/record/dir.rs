@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_list_of_names_is_cut() {
+    fn long_list_of_names_is_cut() {
         let names: Vec<String> = (0..4_012).map(|number| number.to_string()).collect();
         assert_eq!(listed(&names), "`0`, `1`, `2`, `3`, `4`, `5`, `6`, `7`, `8`, `9` and 4002 more");
     }

@@ -23,7 +23,7 @@ impl<'a> LastReports<'a> {
             .map(|run| ((manifest.cells[run.cell].cell.id.as_str(), run.repetition), run.attempt))
             .collect();
         let mut reports = Self { all: Vec::new(), by_cell: HashMap::new(), by_run: HashMap::new() };
-        for report in &manifest.turns {
+        for report in &manifest.planned_runs {
             let run = (report.test_id.as_str(), report.repetition);
             if report.attempt == attempts.get(&run).copied().unwrap_or(1) {
                 reports.all.push(report);
@@ -59,9 +59,9 @@ impl Manifest {
     /// Whether a cell run that is not excluded is incomplete.
     pub(crate) fn has_unfinished(&self) -> bool {
         let (reports, excluded) = (self.last_reports(), self.excluded());
-        self.order.iter().any(|turn| {
-            let cell = &self.cells[turn.cell].cell;
-            let report = reports.get(&cell.id, turn.repetition);
+        self.order.iter().any(|planned_run| {
+            let cell = &self.cells[planned_run.cell].cell;
+            let report = reports.get(&cell.id, planned_run.repetition);
             excluded.get(cell).is_none() && report.is_none_or(|report| report.end.is_incomplete())
         })
     }
@@ -70,14 +70,14 @@ impl Manifest {
     pub(crate) fn progress(&self) -> (usize, usize) {
         let (reports, excluded) = (self.last_reports(), self.excluded());
         let (mut all, mut open) = (HashSet::new(), HashSet::new());
-        for turn in &self.order {
-            let cell = &self.cells[turn.cell].cell;
+        for planned_run in &self.order {
+            let cell = &self.cells[planned_run.cell].cell;
             if excluded.get(cell).is_some() {
                 continue;
             }
-            all.insert(turn.cell);
-            if reports.get(&cell.id, turn.repetition).is_none_or(|report| report.end.is_incomplete()) {
-                open.insert(turn.cell);
+            all.insert(planned_run.cell);
+            if reports.get(&cell.id, planned_run.repetition).is_none_or(|report| report.end.is_incomplete()) {
+                open.insert(planned_run.cell);
             }
         }
         (all.len() - open.len(), all.len())

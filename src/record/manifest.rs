@@ -73,7 +73,8 @@ pub(crate) struct Manifest {
     /// The realised order.
     pub(crate) order: Vec<PlannedRun>,
     /// Reports of the cell runs in the order in which they ran; a cell run without a report did not start.
-    pub(crate) turns: Vec<CellRunReport>,
+    #[serde(rename = "turns")]
+    pub(crate) planned_runs: Vec<CellRunReport>,
     /// The shards of a sharded run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shards: Option<Shards>,

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MergeError {
     /// The parts belong to different runs.
-    #[error("shards {one} and {other} belong to different runs: {what}")]
-    DifferentRuns { one: u32, other: u32, what: String },
+    #[error("shards {one} and {other} belong to different runs: {difference}")]
+    DifferentRuns { one: u32, other: u32, difference: String },
     /// Two parts contain the same shard.
     #[error("duplicate shard {0}")]
     DuplicateShard(u32),
@@ -72,8 +72,8 @@ fn check_same_run(one: &Manifest, other: &Manifest) -> Result<(), MergeError> {
     let differing = facts.iter().map(|(name, get)| (*name, get(one), get(other)));
     for (name, ones, others) in differing.chain([("the number of shards", count(one), count(other))]) {
         if ones != others {
-            let what = format!("{name} is `{ones}` in the first and `{others}` in the second");
-            return Err(MergeError::DifferentRuns { one: lowest_shard(one), other: lowest_shard(other), what });
+            let difference = format!("{name} is `{ones}` in the first and `{others}` in the second");
+            return Err(MergeError::DifferentRuns { one: lowest_shard(one), other: lowest_shard(other), difference });
         }
     }
     Ok(())
@@ -86,8 +86,8 @@ fn merge_two(mut one: Manifest, other: Manifest) -> Result<Manifest, MergeError>
         }
         ours.parts.extend(theirs.parts);
     }
-    for turn in other.turns {
-        one.turns.push(turn);
+    for cell_run in other.planned_runs {
+        one.planned_runs.push(cell_run);
     }
     // If lines of one part may lack a checksum, merged lines may, too.
     one.format = one.format.min(other.format);
@@ -120,21 +120,21 @@ fn canonical(mut whole: Manifest) -> Manifest {
         whole.ended_ms = ends.and_then(|ends| ends.into_iter().max());
     }
     let mut parts: Vec<CellRunReport> = Vec::new();
-    for mut turn in std::mem::take(&mut whole.turns) {
-        if turn.parts.is_empty() {
-            parts.push(turn);
+    for mut cell_run in std::mem::take(&mut whole.planned_runs) {
+        if cell_run.parts.is_empty() {
+            parts.push(cell_run);
         } else {
-            parts.append(&mut turn.parts);
+            parts.append(&mut cell_run.parts);
         }
     }
     for place in &whole.order {
         let id = &whole.cells[place.cell].cell.id;
-        let is_part = |turn: &CellRunReport| {
-            turn.test_id == *id && turn.repetition == place.repetition && turn.attempt == place.attempt
+        let is_part = |cell_run: &CellRunReport| {
+            cell_run.test_id == *id && cell_run.repetition == place.repetition && cell_run.attempt == place.attempt
         };
-        let mut own: Vec<CellRunReport> = parts.extract_if(.., |turn| is_part(turn)).collect();
+        let mut own: Vec<CellRunReport> = parts.extract_if(.., |cell_run| is_part(cell_run)).collect();
         own.sort_by_key(|part| part.shard);
-        whole.turns.extend(merge_reports(own));
+        whole.planned_runs.extend(merge_reports(own));
     }
     whole
 }

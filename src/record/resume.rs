@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn directory_without_a_run_loses_nothing() {
+    fn directory_without_a_run_is_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new");
         assert!(

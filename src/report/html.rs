@@ -6,7 +6,7 @@ use super::charts::{self, Figure};
 use super::compare::Page as Compared;
 use super::templates::Templates;
 use super::view::slo::SloView;
-use super::view::{CellView, ErrorClass, MachinesView, Overview, PriceView, RanView, TierView, TiersView, View};
+use super::view::{CellView, ErrorClass, MachinesView, Overview, PlanView, PriceView, TierView, TiersView, View};
 use super::{Rendered, ReportError};
 use crate::record::dir::picture_name;
 use crate::result::{RunInfo, ThresholdResult};
@@ -37,7 +37,7 @@ struct RunPage<'a> {
     tiers: &'a TiersView,
     price: &'a PriceView,
     errors: &'a [ErrorClass],
-    ran: &'a RanView,
+    ran: &'a PlanView,
     machines: Option<&'a MachinesView>,
     charts: BTreeMap<&'static str, Chart<'a>>,
 }

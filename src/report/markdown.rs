@@ -38,7 +38,7 @@ mod tests {
     use super::{LARGEST, bounded};
 
     #[test]
-    fn what_is_too_long_is_cut_at_the_end_of_a_line() {
+    fn too_long_text_is_cut_at_a_line_end() {
         let short = vec![b'x'; LARGEST - 1];
         assert_eq!(bounded(short.clone(), "x"), short);
         let long = format!("<details><summary>all</summary>\n\n{}", "| a row |\n".repeat(9_000));

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accounts_and_names_are_masked_and_stay_apart() {
+    fn masked_accounts_and_names_stay_distinct() {
         let texts = [
             "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6",
             "User: arn:aws:sts::123456789012:assumed-role/TeamRole/jane@example.com is not authorized to perform: bedrock:InvokeModel",

@@ -103,8 +103,8 @@ impl Templates {
             return;
         }
         if let Err(error) = self.environment.add_template_owned(name.clone(), source) {
-            let said = self.said(&name, &error);
-            self.broken.insert(name, said);
+            let text = self.error_text(&name, &error);
+            self.broken.insert(name, text);
         }
     }
 
@@ -115,7 +115,7 @@ impl Templates {
 
     /// Returns the error of the first template that does not compile.
     pub(crate) fn broken(&self) -> Option<ReportError> {
-        self.broken.values().next().map(|said| ReportError::Template(said.clone()))
+        self.broken.values().next().map(|text| ReportError::Template(text.clone()))
     }
 
     /// Renders a template.
@@ -123,8 +123,8 @@ impl Templates {
     /// # Errors
     /// If the template does not compile or uses an undefined value; the error contains its file and line.
     pub(crate) fn render(&self, name: &str, context: &impl Serialize) -> Result<Vec<u8>, ReportError> {
-        if let Some(said) = self.broken.get(name) {
-            return Err(ReportError::Template(said.clone()));
+        if let Some(text) = self.broken.get(name) {
+            return Err(ReportError::Template(text.clone()));
         }
         let rendered = self
             .environment
@@ -132,13 +132,13 @@ impl Templates {
             .and_then(|template| template.render(Value::from(Serde(context))))
             .map(String::into_bytes);
         // The broken template may be one that this template extends or includes.
-        rendered.map_err(|error| self.broken().unwrap_or_else(|| ReportError::Template(self.said(name, &error))))
+        rendered.map_err(|error| self.broken().unwrap_or_else(|| ReportError::Template(self.error_text(name, &error))))
     }
 
     /// Formats an error: `mine/cell.html:12: syntax error: unexpected end of block`. The message omits the context,
     /// which is long and may contain private data.
-    fn said(&self, asked: &str, error: &Error) -> String {
-        let name = error.name().unwrap_or(asked);
+    fn error_text(&self, requested: &str, error: &Error) -> String {
+        let name = error.name().unwrap_or(requested);
         let place = self.paths.get(name).map_or_else(|| name.to_owned(), |path| path.display().to_string());
         let line = error.line().map_or_else(String::new, |line| format!(":{line}"));
         let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));

@@ -96,7 +96,7 @@ pub(crate) fn manifest() -> Manifest {
         prices: crate::prices::Prices::from_plan(&plan).rows_for(&cells),
         only: vec![],
         order: execution_order(&cells, &plan.load, 1),
-        turns: vec![
+        planned_runs: vec![
             report(0, CellRunEnd::Finished, None, 40),
             report(1, CellRunEnd::Finished, None, 80),
             report(
@@ -287,7 +287,7 @@ fn verdicts_in_every_place() {
 }
 
 #[test]
-fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
+fn bound_inside_the_interval_is_inconclusive() {
     let scrambled = |seq: u64| record(1, seq, seq as f64 * 50.0, 200.0 + (seq * 37 % 80) as f64, Outcome::Succeeded);
     let records: Vec<(usize, Record)> = (0..80).map(|seq| (1, scrambled(seq))).collect();
     let verdict = |slo: &str| {
@@ -311,14 +311,14 @@ fn a_bound_inside_the_interval_is_neither_met_nor_broken() {
 }
 
 #[test]
-fn a_tier_stands_against_default_in_every_output() {
+fn comparison_with_default_is_in_every_output() {
     let (mut manifest, _) = streams();
     manifest.plan.matrix.service_tiers = vec!["default".into(), "flex".into(), "priority".into()];
     let cells = expand(&manifest.plan);
-    manifest.turns = cells
+    manifest.planned_runs = cells
         .iter()
         .take(2)
-        .map(|cell| CellRunReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.turns[0].clone() })
+        .map(|cell| CellRunReport { test_id: cell.id.clone(), load_ms: 60_000.0, ..manifest.planned_runs[0].clone() })
         .collect();
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
     let half = r#"{ "model_id": "amazon.nova-premier-v1:0", "service_tier": "flex", "input": 1.25, "output": 6.25, "source": "half" }"#;
@@ -339,8 +339,8 @@ fn a_tier_stands_against_default_in_every_output() {
     };
     let records: Vec<_> = (0..2).flat_map(|cell| (0..600).map(move |seq| (cell, record(cell, seq)))).collect();
     let view = view_of(&manifest, &records);
-    let said = "flex is 1.50x slower at p50";
-    assert!(view.tiers.tiers[0].result.sentence.starts_with(said), "{}", view.tiers.tiers[0].result.sentence);
+    let expected = "flex is 1.50x slower at p50";
+    assert!(view.tiers.tiers[0].result.sentence.starts_with(expected), "{}", view.tiers.tiers[0].result.sentence);
     assert_eq!(view.run.notes.len(), 1);
     assert!(
         view.run.notes[0].starts_with("12 of 1,200 successful replies name no service tier"),
@@ -389,7 +389,7 @@ fn every_chart() {
 }
 
 #[test]
-fn a_line_of_the_journal_and_the_manifest() {
+fn journal_line_and_manifest() {
     let (manifest, written) = (manifest(), records());
     let dir = tempfile::tempdir().unwrap();
     write_run(dir.path());
@@ -448,9 +448,9 @@ fn streams() -> (Manifest, Vec<(usize, Record)>) {
     plan.report.include_ramp = true;
     let cells = expand(plan);
     manifest.order = execution_order(&cells, &plan.load, 1);
-    manifest.turns.truncate(1);
-    manifest.turns[0].test_id.clone_from(&cells[0].id);
-    manifest.turns[0].dropped = 3;
+    manifest.planned_runs.truncate(1);
+    manifest.planned_runs[0].test_id.clone_from(&cells[0].id);
+    manifest.planned_runs[0].dropped = 3;
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
     let stream = |seq: u64| {
         let due_ms = seq as f64 * 100.0;
@@ -510,9 +510,9 @@ fn the_numbers_of_known_streams() {
 }
 
 #[test]
-fn what_this_machine_spoiled_is_marked_in_every_output() {
+fn invalid_cells_are_marked_in_every_output() {
     let (mut manifest, mut records) = streams();
-    for second in &mut manifest.turns[0].series {
+    for second in &mut manifest.planned_runs[0].series {
         second.cpu_ms = Some(1_900.0);
     }
     for (_, record) in &mut records {
@@ -528,11 +528,11 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
                 assert!(String::from_utf8(file.bytes).unwrap().contains(reason), "{name}");
             } else if file.path.extension().is_some_and(|extension| extension == "html") {
                 let page = String::from_utf8(file.bytes).unwrap();
-                let said = match name.as_str() {
+                let expected = match name.as_str() {
                     "report.html" => "send lag p99 7.25 ms &gt; 5.00 ms; CPU 95 % &gt; 80 %",
                     _ => "INVALID: this machine spoiled the numbers (send lag p99 7.25 ms",
                 };
-                assert!(page.contains(said), "{page}");
+                assert!(page.contains(expected), "{page}");
             }
         }
     }
@@ -541,7 +541,7 @@ fn what_this_machine_spoiled_is_marked_in_every_output() {
 }
 
 #[test]
-fn a_calibration_stands_on_every_report() {
+fn calibration_is_in_every_report() {
     use crate::record::manifest::{Calibration, Paired, PercentileError};
     let mut manifest = manifest();
     let error = |p, server_ms, client_ms| PercentileError { p, server_ms, client_ms };
@@ -554,15 +554,15 @@ fn a_calibration_stands_on_every_report() {
         percentiles: vec![error(50.0, 200.0, 200.1), error(95.0, 240.0, 240.35)],
     });
     let view = view_of(&manifest, &records());
-    let said =
+    let expected =
         "On this machine, at this load (90 users, converse), these numbers are off by at most 0.35 ms at p50, p95";
     let calibration = view.run.calibration.as_ref().unwrap();
-    assert!(calibration.starts_with(said), "{calibration}");
-    assert!(view.charts.iter().all(|(_, figure)| figure.marks.iter().any(|note| note.starts_with(said))));
+    assert!(calibration.starts_with(expected), "{calibration}");
+    assert!(view.charts.iter().all(|(_, figure)| figure.marks.iter().any(|note| note.starts_with(expected))));
     let summary = crate::terminal::table::summary(&view, 110);
-    assert!(summary.contains(said), "{summary}");
+    assert!(summary.contains(expected), "{summary}");
     let pages = crate::report::html::render(&view, &built_in()).unwrap();
-    assert!(pages.iter().all(|page| String::from_utf8_lossy(&page.bytes).contains(said)));
+    assert!(pages.iter().all(|page| String::from_utf8_lossy(&page.bytes).contains(expected)));
 }
 
 fn outcomes() -> impl Strategy<Value = Vec<(u8, Outcome, f64, f64)>> {
@@ -576,7 +576,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn nothing_is_counted_twice_or_lost(requests in outcomes(), rotate in 0_usize..200) {
+    fn requests_are_counted_once(requests in outcomes(), rotate in 0_usize..200) {
         let manifest = manifest();
         let mut records: Vec<(usize, Record)> = requests.iter().enumerate()
             .map(|(seq, (cell, outcome, sent, took))| (usize::from(*cell), record(usize::from(*cell), seq as u64, *sent, *took, *outcome)))

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_point_marks_the_prefix() {
+    fn cache_point_ends_the_cached_prefix() {
         let body = r#"{"messages":[{"role":"user","content":[{"text":"abcdefgh"},{"cachePoint":{"type":"default"}},{"text":"ij"}]}],
             "inferenceConfig":{"maxTokens":7},"serviceTier":{"type":"flex"}}"#;
         let request = parse(body.as_bytes()).unwrap();

@@ -295,7 +295,7 @@ impl<'a> Collector<'a> {
 fn stalls(manifest: &Manifest) -> HashMap<usize, Stalls> {
     let mut by_id: HashMap<&str, Vec<&CellRunReport>> = HashMap::new();
     let has_stalls = |turn: &&CellRunReport| turn.machines().iter().any(|part| !part.disturbances.stalls.is_empty());
-    for turn in manifest.turns.iter().filter(has_stalls) {
+    for turn in manifest.planned_runs.iter().filter(has_stalls) {
         by_id.entry(&turn.test_id).or_default().push(turn);
     }
     let of = |(cell, planned): (usize, &PlannedCell)| {

@@ -13,9 +13,9 @@ const LABEL: usize = 7;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ProgressState {
     /// Number of cell runs (repetitions included).
-    pub(crate) turns: usize,
+    pub(crate) planned_runs: usize,
     /// The current cell run, from 1; 0 before the first.
-    pub(crate) turn: usize,
+    pub(crate) planned_run: usize,
     /// Elapsed fraction of the planned run time, 0 to 1.
     pub(crate) share: f64,
     /// Planned time until the end of the run.
@@ -76,8 +76,8 @@ pub(crate) enum Phase {
 /// A finished cell run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct FinishedCell {
-    /// See [`ProgressState::turn`].
-    pub(crate) turn: usize,
+    /// See [`ProgressState::planned_run`].
+    pub(crate) planned_run: usize,
     pub(crate) cell: String,
     /// Requests sent.
     pub(crate) requests: u64,
@@ -100,7 +100,7 @@ impl ProgressState {
     /// Formats the block; no line is wider than `width` columns.
     pub(crate) fn block(&self, width: usize, color: ColorMode) -> Vec<String> {
         let mut lines = vec![line("run", vec![(TextRole::Plain, self.run(width))], width, color)];
-        if self.turn == 0 {
+        if self.planned_run == 0 {
             return lines;
         }
         let phase = self.describe_phase();
@@ -117,8 +117,8 @@ impl ProgressState {
 
     /// Formats the state as one log line.
     pub(crate) fn line(&self) -> String {
-        if self.turn == 0 {
-            return format!("[0/{}] starting", self.turns);
+        if self.planned_run == 0 {
+            return format!("[0/{}] starting", self.planned_runs);
         }
         let ends = self.ends().into_iter().map(|(_, text)| text).collect();
         let groups: [Vec<String>; 4] = [self.load(), self.times(), ends, self.spent()];
@@ -126,8 +126,8 @@ impl ProgressState {
             groups.iter().filter(|group| !group.is_empty()).map(|group| group.join(", ")).collect();
         format!(
             "[{}/{}] {}: {}, {} left; {}",
-            self.turn,
-            self.turns,
+            self.planned_run,
+            self.planned_runs,
             self.cell,
             self.describe_phase(),
             format_seconds(self.left),
@@ -137,7 +137,12 @@ impl ProgressState {
 
     /// `3 of 8 cells  [#####.........]  31 %  4m50s left`.
     fn run(&self, width: usize) -> String {
-        let cells = format!("{} of {} {}", self.turn, self.turns, if self.turns == 1 { "cell" } else { "cells" });
+        let cells = format!(
+            "{} of {} {}",
+            self.planned_run,
+            self.planned_runs,
+            if self.planned_runs == 1 { "cell" } else { "cells" }
+        );
         let share = format!("{:.0} %  {} left", self.share.clamp(0.0, 1.0) * 100.0, format_seconds(self.left));
         let room = width.saturating_sub(LABEL + cells.len() + share.len() + 6).min(40);
         let full = (self.share.clamp(0.0, 1.0) * room as f64).round() as usize;
@@ -190,7 +195,7 @@ impl ProgressState {
 
 impl FinishedCell {
     /// `[3/8] us_flex_small_u20: 1,204 requests, 0.2 % failed, p50 180 ms, p95 240 ms, 0.0021 USD`.
-    pub(crate) fn line(&self, turns: usize, color: ColorMode) -> String {
+    pub(crate) fn line(&self, planned_runs: usize, color: ColorMode) -> String {
         let mut facts = vec![
             format!("{} requests", text::thousands(self.requests as f64, 0)),
             format!("{} failed", text::percent(self.failure_share)),
@@ -199,7 +204,7 @@ impl FinishedCell {
             facts.extend(value.map(|ms| format!("{name} {} ms", text::ms(ms))));
         }
         facts.extend(self.usd.map(|usd| format!("{usd:.4} USD")));
-        let line = format!("[{}/{turns}] {}: {}", self.turn, self.cell, facts.join(", "));
+        let line = format!("[{}/{planned_runs}] {}: {}", self.planned_run, self.cell, facts.join(", "));
         if self.abort_reason.is_empty() {
             line
         } else {
@@ -250,8 +255,8 @@ mod tests {
 
     fn state() -> ProgressState {
         ProgressState {
-            turns: 8,
-            turn: 3,
+            planned_runs: 8,
+            planned_run: 3,
             share: 0.31,
             left: Duration::from_secs(290),
             cell: "us_flex_small_u20".into(),
@@ -294,7 +299,7 @@ mod tests {
             ttft_p50_ms: None,
             ..state()
         };
-        let before = ProgressState { turns: 1, left: Duration::from_secs(60), ..ProgressState::default() };
+        let before = ProgressState { planned_runs: 1, left: Duration::from_secs(60), ..ProgressState::default() };
         let mut shown = String::new();
         for width in [60, 80, 120] {
             for (name, state) in
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn states_and_finished_cells_are_formatted_as_lines() {
         let done = FinishedCell {
-            turn: 3,
+            planned_run: 3,
             cell: "us_flex_small_u20".into(),
             requests: 1_204,
             failure_share: Some(0.002_4),
@@ -337,7 +342,7 @@ mod tests {
             usd: None,
             ..done.clone()
         };
-        let none = ProgressState { turns: 8, ..ProgressState::default() };
+        let none = ProgressState { planned_runs: 8, ..ProgressState::default() };
         let lines = [state().line(), none.line(), done.line(8, ColorMode::Plain), broken.line(8, ColorMode::Plain)];
         assert!(!lines.concat().contains(char::is_control));
         insta::assert_snapshot!("lines", lines.join("\n"));

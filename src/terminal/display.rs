@@ -103,18 +103,20 @@ impl Display {
                 DisplayMode::Block => Box::new(LiveBlock::new(color)),
                 DisplayMode::Lines | DisplayMode::Quiet => Box::new(LogLines::default()),
             };
-            let mut draw = |view: &mut dyn ProgressView| {
-                if mode == DisplayMode::Quiet {
-                    return;
-                }
-                let state = state();
-                for done in &state.done {
-                    view.print_line(
-                        &done.line(state.turns, if mode == DisplayMode::Block { color } else { ColorMode::Plain }),
-                    );
-                }
-                view.draw(&state);
-            };
+            let mut draw =
+                |view: &mut dyn ProgressView| {
+                    if mode == DisplayMode::Quiet {
+                        return;
+                    }
+                    let state = state();
+                    for done in &state.done {
+                        view.print_line(&done.line(
+                            state.planned_runs,
+                            if mode == DisplayMode::Block { color } else { ColorMode::Plain },
+                        ));
+                    }
+                    view.draw(&state);
+                };
             loop {
                 match received.recv_timeout(REFRESH) {
                     Ok(line) => view.print_line(&clean(&line)),

@@ -9,16 +9,16 @@ const EVERY_S: u64 = 5;
 /// Lines on stderr. A closed stderr is ignored.
 #[derive(Debug, Default)]
 pub(super) struct LogLines {
-    turn: usize,
+    planned_run: usize,
     next_s: u64,
 }
 
 impl ProgressView for LogLines {
     fn draw(&mut self, state: &ProgressState) {
-        if state.turn != self.turn {
-            self.turn = state.turn;
+        if state.planned_run != self.planned_run {
+            self.planned_run = state.planned_run;
             self.next_s = EVERY_S;
-            self.print_line(&format!("[{}/{}] {}", state.turn, state.turns, state.cell));
+            self.print_line(&format!("[{}/{}] {}", state.planned_run, state.planned_runs, state.cell));
         } else if state.elapsed.as_secs() >= self.next_s {
             self.next_s = (state.elapsed.as_secs() / EVERY_S + 1) * EVERY_S;
             self.print_line(&state.line());

@@ -173,8 +173,8 @@ fn expectations(estimate: &Estimate, plan: &Plan) -> String {
         lines.push(("cost", cost));
     }
     lines.extend(estimate.prompts.iter().map(|prompts| ("prompts", expected_prompts(prompts))));
-    for what in &estimate.unpriced {
-        lines.push(("no price", format!("for {what}: not included in the cost; add it under [prices]")));
+    for item in &estimate.unpriced {
+        lines.push(("no price", format!("for {item}: not included in the cost; add it under [prices]")));
     }
     if let Some(reserved) = &estimate.reserved {
         lines.extend([("quota", format_reservation(reserved, plan)), ("settled", format_settled_use(reserved, plan))]);
@@ -221,13 +221,13 @@ fn format_settled_use(reserved: &QuotaUse, plan: &Plan) -> String {
     format!("about {tokens} (prompt and reply at the end of each request{counted})")
 }
 
-fn compare_with_quota(wanted: u64, quota: Option<u64>, what: &str) -> String {
+fn compare_with_quota(wanted: u64, quota: Option<u64>, unit: &str) -> String {
     match quota {
         Some(quota) if wanted > quota => {
-            format!("{} {what} per minute: MORE than the quota of {}, expect throttling", number(wanted), number(quota))
+            format!("{} {unit} per minute: MORE than the quota of {}, expect throttling", number(wanted), number(quota))
         }
-        Some(quota) => format!("{} {what} per minute of {}", number(wanted), number(quota)),
-        None => format!("{} {what} per minute", number(wanted)),
+        Some(quota) => format!("{} {unit} per minute of {}", number(wanted), number(quota)),
+        None => format!("{} {unit} per minute", number(wanted)),
     }
 }
 

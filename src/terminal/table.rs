@@ -69,9 +69,9 @@ pub(crate) fn files(dir: &Path, written: &[PathBuf]) -> String {
     ];
     let mut text = format!("results: {}\n", dir.display());
     let mut left = written.len();
-    for (name, what) in FIRST {
+    for (name, purpose) in FIRST {
         if written.iter().any(|path| path.as_os_str() == name) {
-            let _ = writeln!(text, "  {name:<14} {what}");
+            let _ = writeln!(text, "  {name:<14} {purpose}");
             left -= 1;
         }
     }
@@ -236,10 +236,10 @@ fn notes(view: &View, text: &mut String) {
     }
     append_omitted(text, view.warnings.len().saturating_sub(MAX_LINES), SUMMARY);
     for failure in view.failures.iter().take(MAX_LINES) {
-        let what = format!("{} x {}: {}", failure.count, failure.class, clipped(&failure.message));
+        let line = format!("{} x {}: {}", failure.count, failure.class, clipped(&failure.message));
         let _ = match failure.cells.as_slice() {
-            [cell] => writeln!(text, "! {cell}: {what}"),
-            cells => writeln!(text, "! {}: {what}", several(cells)),
+            [cell] => writeln!(text, "! {cell}: {line}"),
+            cells => writeln!(text, "! {}: {line}", several(cells)),
         };
         if !failure.hint.is_empty() {
             let _ = writeln!(text, "    {}", failure.hint);

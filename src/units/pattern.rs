@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pattern_has_no_digit_and_is_its_own_pattern(message in "[ -~\u{5e9}]{0,80}") {
+        fn pattern_has_no_digit_and_is_idempotent(message in "[ -~\u{5e9}]{0,80}") {
             let once = pattern(&message);
             prop_assert!(!once.contains(|c: char| c.is_ascii_digit()), "{once}");
             prop_assert_eq!(pattern(&once), once);

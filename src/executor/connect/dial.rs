@@ -246,8 +246,8 @@ impl<S: Send + 'static> Service<Uri> for ReadyStream<S> {
 }
 
 /// Returns the error of a step that exceeded its timeout.
-fn timeout_error(class: &'static str, what: &str) -> DialError {
-    let message = format!("{what} took longer than {} s", HANDSHAKE_TIMEOUT.as_secs());
+fn timeout_error(class: &'static str, operation: &str) -> DialError {
+    let message = format!("{operation} took longer than {} s", HANDSHAKE_TIMEOUT.as_secs());
     DialError { class, source: io::Error::new(io::ErrorKind::TimedOut, message).into() }
 }
 

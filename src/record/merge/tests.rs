@@ -10,7 +10,7 @@ use crate::record::request::tests::record;
 use crate::record::{Phase, Record};
 use proptest::prelude::*;
 
-/// What differs between the machines of a turn.
+/// Values that differ between the shards of a cell run.
 #[derive(Debug, Clone)]
 struct Went {
     end: CellRunEnd,
@@ -63,22 +63,22 @@ fn begun(index: u32, count: u32) -> Manifest {
         prices: vec![],
         only: vec![],
         order: order::execution_order(&cells, &plan.load, 1),
-        turns: vec![],
+        planned_runs: vec![],
         cells: cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect(),
         plan,
         shards: Some(Shards { count, complete: count == 1, parts: vec![part] }),
     }
 }
 
-/// As above, with how its turns went; one that is nothing it has no report of.
+/// As above, with the outcome of each cell run; `None` has no report.
 fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
     let mut manifest = begun(index, count);
-    let turn = |(turn, went): (&order::PlannedRun, &Option<Went>)| {
+    let cell_run = |(cell_run, went): (&order::PlannedRun, &Option<Went>)| {
         let went = went.as_ref()?;
         Some(CellRunReport {
-            test_id: manifest.cells[turn.cell].cell.id.clone(),
-            repetition: turn.repetition,
-            attempt: turn.attempt,
+            test_id: manifest.cells[cell_run.cell].cell.id.clone(),
+            repetition: cell_run.repetition,
+            attempt: cell_run.attempt,
             started_ms: went.started_ms,
             ended_ms: went.started_ms + went.took_ms,
             load_ms: went.load_ms,
@@ -107,9 +107,9 @@ fn left(index: u32, count: u32, went: &[Option<Went>]) -> Manifest {
             parts: vec![],
         })
     };
-    let turns = manifest.order.iter().zip(went).filter_map(turn).collect();
-    manifest.turns = turns;
-    manifest.interrupted = manifest.turns.iter().any(|turn| turn.end == CellRunEnd::Interrupted);
+    let cell_runs = manifest.order.iter().zip(went).filter_map(cell_run).collect();
+    manifest.planned_runs = cell_runs;
+    manifest.interrupted = manifest.planned_runs.iter().any(|cell_run| cell_run.end == CellRunEnd::Interrupted);
     manifest
 }
 
@@ -143,11 +143,11 @@ fn machines() -> impl Strategy<Value = (Vec<Manifest>, Vec<usize>)> {
         .prop_flat_map(|count| {
             let all: Vec<u32> = (0..count).collect();
             let here = proptest::sample::subsequence(all, 1..=count as usize).prop_shuffle();
-            let turns = proptest::collection::vec(proptest::collection::vec(went(), 4), count as usize);
-            (Just(count), here, turns, proptest::collection::vec(0_usize..3, count as usize))
+            let cell_runs = proptest::collection::vec(proptest::collection::vec(went(), 4), count as usize);
+            (Just(count), here, cell_runs, proptest::collection::vec(0_usize..3, count as usize))
         })
-        .prop_map(|(count, here, turns, groups)| {
-            let left = here.iter().map(|index| left(*index, count, &turns[*index as usize])).collect();
+        .prop_map(|(count, here, cell_runs, groups)| {
+            let left = here.iter().map(|index| left(*index, count, &cell_runs[*index as usize])).collect();
             (left, groups)
         })
 }
@@ -169,24 +169,24 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_lost_or_made_up((parts, _) in machines()) {
+    fn merged_records_are_those_of_the_parts((parts, _) in machines()) {
         let whole = manifests(parts.clone()).unwrap();
-        let sum = |of: fn(&CellRunReport) -> u64| parts.iter().flat_map(|part| &part.turns).map(of).sum::<u64>();
-        prop_assert_eq!(whole.turns.iter().map(|turn| turn.requests).sum::<u64>(), sum(|turn| turn.requests));
-        prop_assert_eq!(whole.turns.iter().map(|turn| turn.dropped).sum::<u64>(), sum(|turn| turn.dropped));
-        let mut kept: Vec<&CellRunReport> = whole.turns.iter().flat_map(|turn| &turn.parts).collect();
-        prop_assert_eq!(kept.len(), parts.iter().map(|part| part.turns.len()).sum::<usize>());
-        for part in parts.iter().flat_map(|part| &part.turns) {
+        let sum = |of: fn(&CellRunReport) -> u64| parts.iter().flat_map(|part| &part.planned_runs).map(of).sum::<u64>();
+        prop_assert_eq!(whole.planned_runs.iter().map(|cell_run| cell_run.requests).sum::<u64>(), sum(|cell_run| cell_run.requests));
+        prop_assert_eq!(whole.planned_runs.iter().map(|cell_run| cell_run.dropped).sum::<u64>(), sum(|cell_run| cell_run.dropped));
+        let mut kept: Vec<&CellRunReport> = whole.planned_runs.iter().flat_map(|cell_run| &cell_run.parts).collect();
+        prop_assert_eq!(kept.len(), parts.iter().map(|part| part.planned_runs.len()).sum::<usize>());
+        for part in parts.iter().flat_map(|part| &part.planned_runs) {
             let at = kept.iter().position(|known| *known == part);
             prop_assert!(at.is_some(), "{:?} is gone", part);
             kept.swap_remove(at.unwrap());
         }
-        for turn in &whole.turns {
-            let loads = || turn.parts.iter().filter(|part| part.requests > 0).map(|part| part.load_ms);
-            prop_assert!(loads().all(|load_ms| turn.load_ms <= load_ms), "the first ends it");
-            prop_assert!(turn.parts.windows(2).all(|pair| pair[0].shard < pair[1].shard));
-            let finished = turn.parts.iter().all(|part| part.end == CellRunEnd::Finished);
-            prop_assert_eq!(turn.end == CellRunEnd::Finished, finished, "who was cut short is not hidden");
+        for cell_run in &whole.planned_runs {
+            let loads = || cell_run.parts.iter().filter(|part| part.requests > 0).map(|part| part.load_ms);
+            prop_assert!(loads().all(|load_ms| cell_run.load_ms <= load_ms), "the first ends it");
+            prop_assert!(cell_run.parts.windows(2).all(|pair| pair[0].shard < pair[1].shard));
+            let finished = cell_run.parts.iter().all(|part| part.end == CellRunEnd::Finished);
+            prop_assert_eq!(cell_run.end == CellRunEnd::Finished, finished, "who was cut short is not hidden");
         }
         let shards = whole.shards.unwrap();
         prop_assert_eq!(shards.complete, shards.parts.len() == shards.count as usize);
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn one_shard_is_there_once((parts, groups) in machines(), again in any::<proptest::sample::Index>()) {
+    fn duplicate_shard_is_refused((parts, groups) in machines(), again in any::<proptest::sample::Index>()) {
         let again = again.get(&parts).clone();
         let index = lowest_shard(&again);
         let whole = if groups[0] == 0 { vec![manifests(parts).unwrap(), again] } else { [parts, vec![again]].concat() };
@@ -204,13 +204,13 @@ proptest! {
 }
 
 #[test]
-fn parts_of_other_runs_are_refused_with_what_differs() {
+fn parts_of_other_runs_are_refused_with_the_difference() {
     let refused = |change: &dyn Fn(&mut Manifest)| {
         let mut other = begun(1, 2);
         change(&mut other);
         manifests(vec![other, begun(0, 2)]).unwrap_err().to_string()
     };
-    let said = [
+    let errors = [
         refused(&|other| other.tool_version = "9.9.9".into()),
         refused(&|other| other.plan_hash = "1".into()),
         refused(&|other| other.run_id = "another".into()),
@@ -219,11 +219,11 @@ fn parts_of_other_runs_are_refused_with_what_differs() {
         refused(&|other| other.region = Some("us-east-1".into())),
         refused(&|other| other.shards.as_mut().unwrap().count = 3),
     ];
-    insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
-fn a_shard_that_was_killed_leaves_a_run_without_an_end() {
+fn killed_shard_leaves_the_run_without_an_end() {
     let mut killed = begun(1, 2);
     killed.shards.as_mut().unwrap().parts[0].ended_ms = None;
     killed.ended_ms = None;
@@ -248,7 +248,7 @@ fn write(dir: &std::path::Path, shard: Shard, of: u64) -> Manifest {
 }
 
 #[test]
-fn every_line_is_kept_as_it_was_by_the_time_of_its_end() {
+fn lines_are_unchanged_and_sorted_by_end() {
     let scratch = tempfile::tempdir().unwrap();
     let parts: Vec<(PathBuf, Manifest)> = (0..3)
         .map(|index| {
@@ -280,7 +280,7 @@ fn every_line_is_kept_as_it_was_by_the_time_of_its_end() {
 }
 
 #[test]
-fn a_request_that_is_there_twice_is_refused_and_what_is_no_load_is_not_counted() {
+fn duplicate_requests_are_refused_and_only_load_is_counted() {
     let scratch = tempfile::tempdir().unwrap();
     let written = |name: &str, index: u32, phase: Phase| {
         let dir = scratch.path().join(name);

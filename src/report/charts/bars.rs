@@ -127,7 +127,7 @@ fn one(canvas: &mut Canvas, bar: &Bar, paint: Paint, left: f64, slot: f64, plot:
         top = plot.y(value);
         let area = [left + gap, top, slot - 2.0 * gap, (base - top).max(0.75)];
         canvas.block(area[0], area[1], area[2], area[3], paint);
-        if bar.unfit {
+        if bar.is_unreliable {
             canvas.hatch(area, Paint::Paper);
         }
     } else {

@@ -87,7 +87,7 @@ pub(crate) struct Bar {
     /// Text drawn at the bar.
     pub(crate) label: String,
     /// Whether the value is shown but unreliable.
-    pub(crate) unfit: bool,
+    pub(crate) is_unreliable: bool,
     /// Tooltip with all details.
     pub(crate) tooltip: String,
 }

@@ -66,7 +66,7 @@ pub(super) fn draw(canvas: &mut Canvas, figure: &HeatFigure, scales: &Scales, in
         canvas.block(area[0], area[1], area[2], area[3], paint);
         let text = fit(&bar.label, PANEL_TITLE, false, SQUARE.0 - 8.0);
         let style = TextStyle::new(PANEL_TITLE, paint.readable_on()).centred();
-        if bar.value.is_none() || bar.unfit {
+        if bar.value.is_none() || bar.is_unreliable {
             canvas.hatch(area, Paint::Paper);
             // A background behind the number keeps it readable.
             let room = width(&text, PANEL_TITLE, false) + 8.0;

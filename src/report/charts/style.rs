@@ -227,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_to_its_room() {
+    fn text_is_cut_to_its_width() {
         assert_eq!(fit("short", 12.0, false, 100.0), "short");
-        let cut = fit("a very long name of a model that nobody can read", 12.0, false, 100.0);
+        let cut = fit("a very long name of a model that is too long to show", 12.0, false, 100.0);
         assert!(cut.ends_with('…') && width(&cut, 12.0, false) <= 100.0);
         assert_eq!(fit("tab\there", 12.0, false, 100.0), "tabhere");
     }

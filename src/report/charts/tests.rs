@@ -33,7 +33,7 @@ fn bars_with_gaps_and_hostile_names() {
     let bar = |value: f64| Bar {
         value: Some(value),
         label: format!("{value}"),
-        unfit: value > 400.0,
+        is_unreliable: value > 400.0,
         tooltip: format!("<b>: {value}"),
     };
     let refused = Bar { label: "n/a (41 samples)".into(), tooltip: "nothing".into(), ..Bar::default() };
@@ -52,7 +52,7 @@ fn bars_with_gaps_and_hostile_names() {
 }
 
 #[test]
-fn a_heat_map() {
+fn heat_map() {
     let square = |row, column, value: f64| {
         let bar =
             Bar { value: Some(value), label: format!("{value}"), tooltip: format!("{row} {value}"), ..Bar::default() };
@@ -103,7 +103,7 @@ fn lines_with_a_limit_and_a_gap() {
 }
 
 #[test]
-fn nothing_to_draw_is_said() {
+fn empty_chart_has_a_message() {
     let bodies = [
         Body::Bars(BarFigure { unit: "ms".into(), panels: vec![] }),
         Body::Heat(HeatFigure { unit: "ms".into(), panels: vec![] }),
@@ -114,7 +114,7 @@ fn nothing_to_draw_is_said() {
 }
 
 #[test]
-fn a_picture_has_the_ink_of_its_bars_and_is_the_same_again() {
+fn picture_contains_its_bars_and_is_deterministic() {
     let bar = |value: f64| Bar { value: Some(value), label: format!("{value}"), ..Bar::default() };
     let bars = vec![(0, bar(10.0)), (1, bar(20.0))];
     let body = Body::Bars(BarFigure {

@@ -64,7 +64,7 @@ pub(super) fn draw(canvas: &mut Canvas, figure: &TimelineFigure, series: usize, 
     );
     top += RATES + GAP;
     let longest = highest(&|bucket| bucket.shares.map_or(0.0, |(server, client)| server + client));
-    let name = "median success, ms: the service's own time, and what came on top of it";
+    let name = "median success, ms: service time and client overhead";
     let shares = Strip::new(canvas, name, (left, top), SHARES, longest);
     top += SHARES + GAP;
     let latest = highest(&|bucket| bucket.lag_ms.unwrap_or(0.0)).max(figure.lag_limit_ms);

@@ -38,9 +38,9 @@ fn cell(cell: &CellResult, label: &str) -> Vec<Point> {
     let (counts, latency) = (&cell.requests.counts, &cell.verdict_response_time);
     let p95 = latency.percentile(0.95).filter(|p95| p95.quality == Quality::Ok);
     let extra = format!("{label}{} requests", counts.total);
-    let ms = |what: &str, value: Option<f64>, range: Option<String>| {
+    let ms = |metric: &str, value: Option<f64>, range: Option<String>| {
         value.map(|value| Point {
-            name: format!("{} {what}", cell.test_id),
+            name: format!("{} {metric}", cell.test_id),
             unit: "ms",
             value: rounded(value, 3),
             range,

@@ -247,7 +247,7 @@ fn strip(row: &Row, (low, high): (f64, f64)) -> Option<Strip> {
 fn context(row: &Row) -> Vec<Named> {
     let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let others = row.settings.iter().filter(|(name, _)| *name != "service_tier");
-    others.map(|(name, said)| Named { name: name.clone(), value: value(said) }).collect()
+    others.map(|(name, setting)| Named { name: name.clone(), value: value(setting) }).collect()
 }
 
 fn row(row: &Row, scale: (f64, f64)) -> RowView {
@@ -333,26 +333,24 @@ fn next(about: &About, comparison: &Comparison) -> Vec<NextStep> {
     if !open.is_empty() {
         let cells = ids(open.iter().copied());
         let wished = open.iter().map(|row| wanted(row, comparison.tests)).max().unwrap_or(Wanted::Never);
-        let what = format!("{} inconclusive: ", are(cells.len()));
+        let verdicts = format!("{} inconclusive: ", are(cells.len()));
         let shown = percent(WISHED);
         let (why, commands) = match wished {
             Wanted::New(more) => (
                 format!(
-                    "{what}with {} of the plan, {SECOND_LOOK} in all, a change of {shown} is visible",
+                    "{verdicts}with {} of the plan, {SECOND_LOOK} in all, a change of {shown} is visible",
                     count(more, "more session")
                 ),
                 commands(about, &[]),
             ),
             Wanted::Base(more) => (
                 format!(
-                    "{what}with {} in the baseline and {SECOND_LOOK} new ones a change of {shown} is visible",
+                    "{verdicts}with {} in the baseline and {SECOND_LOOK} new ones a change of {shown} is visible",
                     count(more, "more session")
                 ),
                 Vec::new(),
             ),
-            Wanted::Never => {
-                (format!("{what}sessions differ so much that a change of {shown} stays out of sight"), Vec::new())
-            }
+            Wanted::Never => (format!("{verdicts}sessions vary too much to detect a change of {shown}"), Vec::new()),
         };
         next.push(NextStep { why, commands });
     }

@@ -21,8 +21,8 @@ fn many(cells: u32, error: impl Fn(u64) -> Option<(String, String)>) -> (Manifes
     plan.matrix.user_counts = (1..=cells / 3).collect();
     let cells = expand(plan);
     manifest.order = execution_order(&cells, &plan.load, 1);
-    let first = manifest.turns[0].clone();
-    manifest.turns =
+    let first = manifest.planned_runs[0].clone();
+    manifest.planned_runs =
         cells.iter().map(|cell| CellRunReport { test_id: cell.id.clone(), requests: 5, ..first.clone() }).collect();
     let mut records = Vec::new();
     for index in 0..cells.len() {
@@ -117,22 +117,22 @@ fn very_long_names_do_not_make_markdown_too_long() {
 }
 
 #[test]
-fn a_warning_of_many_cells_is_one_line() {
+fn warning_of_many_cells_is_one_line() {
     let (mut manifest, mut records) = many(27, |_| None);
     for (_, record) in &mut records {
         record.cache_read_tokens = Some(3);
     }
-    manifest.turns[0].end = CellRunEnd::Interrupted;
+    manifest.planned_runs[0].end = CellRunEnd::Interrupted;
     let terminal = terminal::table::summary(&view_of(&manifest, &records), 110);
     let lines: Vec<&str> = terminal.lines().filter(|line| line.contains("prompt cache")).collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]
-fn a_threshold_that_ended_each_repetition_is_one_warning() {
+fn threshold_that_stopped_each_repetition_is_one_warning() {
     let mut manifest = bounded("[[slo]]\nname = \"fast\"\np95 = \"10ms\"\nabort_on_fail = true\n");
-    let first = CellRunReport { end: CellRunEnd::FailedEarly, ..manifest.turns[1].clone() };
-    manifest.turns = (1..=3)
+    let first = CellRunReport { end: CellRunEnd::FailedEarly, ..manifest.planned_runs[1].clone() };
+    manifest.planned_runs = (1..=3)
         .map(|repetition| CellRunReport {
             repetition,
             reason: Some(format!(
@@ -153,7 +153,7 @@ fn a_threshold_that_ended_each_repetition_is_one_warning() {
     assert_eq!(
         warnings,
         [
-            "ended early, and these numbers are of what ran until then: p95 of fast cannot be met any more: 201 of 240 requests took longer (3 of 3 repetitions)"
+            "ended early; these numbers cover the part that ran: p95 of fast cannot be met any more: 201 of 240 requests took longer (3 of 3 repetitions)"
         ]
     );
 }
@@ -169,7 +169,7 @@ fn verdicts_with_the_same_reason_are_one_line() {
 }
 
 #[test]
-fn a_comparison_of_many_cells_is_bounded() {
+fn comparison_of_many_cells_is_bounded() {
     use crate::report::compare::{About, build};
     use crate::verdict::compare::compare;
     use crate::verdict::compare::tests::{cell, session};

@@ -18,7 +18,7 @@ fn marks(page: &str, stem: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_page_shows_what_happened_when_and_to_which_requests() {
+fn page_shows_time_series_and_requests() {
     let page = page_of(&view_of(&manifest(), &records()), "us_default_small_u2");
     // 40 requests in the first 4 s, every tenth of them throttled.
     assert!(
@@ -27,19 +27,19 @@ fn a_page_shows_what_happened_when_and_to_which_requests() {
         marks(&page, "requests")
     );
     assert!(marks(&page, "requests").contains(&"failures at 1 s: 0.00 per second".to_owned()));
-    assert_eq!(marks(&page, "users").iter().filter(|said| said.starts_with("users at ")).count(), 5);
-    assert!(marks(&page, "times").iter().any(|said| said.starts_with("p95 at 4 s: ")));
+    assert_eq!(marks(&page, "users").iter().filter(|expected| expected.starts_with("users at ")).count(), 5);
+    assert!(marks(&page, "times").iter().any(|expected| expected.starts_with("p95 at 4 s: ")));
     assert!(marks(&page, "lag").contains(&"ticker at 1 s: 1.20 ms".to_owned()));
     let bins: usize = marks(&page, "distribution")
         .iter()
-        .map(|said| said.rsplit(' ').nth(1).unwrap().parse::<usize>().unwrap())
+        .map(|expected| expected.rsplit(' ').nth(1).unwrap().parse::<usize>().unwrap())
         .sum();
     let beyond = page.contains("1 requests took longer");
     assert_eq!(bins + usize::from(beyond), 32, "every success of the window is in a bin");
-    for said in
+    for expected in
         ["<th scope=\"row\">ramp</th><td class=\"n\">2</td>", "<th scope=\"row\">steady</th><td class=\"n\">38</td>"]
     {
-        assert!(page.contains(said), "{said}");
+        assert!(page.contains(expected), "{expected}");
     }
     let slowest = &page[page.find("id=\"slowest\"").unwrap()..];
     let ids: Vec<usize> = (30..40).rev().map(|seq| slowest.find(&format!("<bdi>id-{seq}</bdi>")).unwrap()).collect();
@@ -48,31 +48,34 @@ fn a_page_shows_what_happened_when_and_to_which_requests() {
 }
 
 #[test]
-fn a_page_of_streams_shows_first_tokens_and_chunk_gaps() {
+fn page_of_streams_shows_first_tokens_and_chunk_gaps() {
     let (manifest, records) = streams();
     let page = page_of(&view_of(&manifest, &records), "us_default_small_r10");
-    for said in
+    for expected in
         ["Time to first token, ms", "Longest gap between two chunks, ms", "time to first token", "first token, ms"]
     {
-        assert!(page.contains(said), "{said}");
+        assert!(page.contains(expected), "{expected}");
     }
-    assert!(marks(&page, "curves").iter().any(|said| said.starts_with("first token, p50: ")));
-    assert!(marks(&page, "users").iter().all(|said| said.starts_with("in flight at ")), "an open loop has no users");
+    assert!(marks(&page, "curves").iter().any(|expected| expected.starts_with("first token, p50: ")));
+    assert!(
+        marks(&page, "users").iter().all(|expected| expected.starts_with("in flight at ")),
+        "an open loop has no users"
+    );
 }
 
 #[test]
-fn a_cell_that_never_began_has_a_page_too() {
+fn cell_that_did_not_start_has_a_page() {
     let page = page_of(&view_of(&manifest(), &records()), "us_flex_small_u4");
     assert!(!page.contains("<figure class"), "nothing is drawn as zero");
     assert!(page.contains("<dt>p95</dt><dd>n&#x2f;a"), "{page}");
 }
 
 #[test]
-fn a_long_test_has_a_small_page() {
+fn page_of_a_long_test_is_small() {
     let mut manifest = manifest();
     let second = Second { users: 2, in_flight: 1, cpu_ms: Some(200.0), ticker_ms: 1.2, dropped: 0 };
-    (manifest.turns[0].series, manifest.turns[0].load_ms) = (vec![second; 7_200], 7_200_000.0);
-    manifest.turns[0].ended_ms = manifest.turns[0].started_ms + 7_200_000;
+    (manifest.planned_runs[0].series, manifest.planned_runs[0].load_ms) = (vec![second; 7_200], 7_200_000.0);
+    manifest.planned_runs[0].ended_ms = manifest.planned_runs[0].started_ms + 7_200_000;
     let letter = |n: u64| char::from(b'a' + (n % 26) as u8);
     let message = |seq: u64| {
         let name: String = [seq / 30, seq / 780, seq / 20_280].map(letter).iter().collect();
@@ -98,10 +101,10 @@ fn a_long_test_has_a_small_page() {
 }
 
 #[test]
-fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
+fn incomparable_tier_has_a_reason_for_each_number() {
     let mut manifest = manifest();
-    manifest.turns[2].end = CellRunEnd::Finished;
-    (manifest.turns[0].requests, manifest.turns[2].requests) = (13, 6);
+    manifest.planned_runs[2].end = CellRunEnd::Finished;
+    (manifest.planned_runs[0].requests, manifest.planned_runs[2].requests) = (13, 6);
     let few = |cell: usize, n: u64| {
         (0..n).map(move |seq| (cell, record(cell, seq, 500.0 + seq as f64 * 50.0, 100.0, Outcome::Succeeded)))
     };
@@ -110,10 +113,10 @@ fn a_tier_that_cannot_be_compared_has_a_reason_for_each_number() {
 }
 
 #[test]
-fn every_list_of_contrasts_says_which_cell_was_stopped() {
+fn lists_of_comparisons_name_the_stopped_cell() {
     const WHY: &str = "flex was ended early by a threshold (abort_on_fail)";
     let mut manifest = manifest();
-    manifest.turns[2].end = CellRunEnd::FailedEarly;
+    manifest.planned_runs[2].end = CellRunEnd::FailedEarly;
     let view = view_of(&manifest, &records());
     assert_eq!(view.tiers.tiers[0].result.sentence, format!("flex is not compared: {WHY}"));
     let files: Vec<_> = crate::report::FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();

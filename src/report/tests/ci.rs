@@ -7,7 +7,7 @@ use crate::verdict::baseline::Session;
 use crate::verdict::compare::compare;
 use crate::verdict::compare::tests::{base, cell, session};
 
-/// One threshold that fails, one that cannot be told, names that want to be markup.
+/// One threshold that fails, one that is inconclusive, and names that contain markup.
 const THRESHOLDS: &str = "[[slo]]\nname = \"<fast> & \\u0001 \\\"really\\\"\"\np50 = \"210ms\"\np95 = \"200ms\"\n\
     failure_rate = \"5%\"\n[[slo]]\nwhen = { service_tier = \"default\", users = 2 }\nthrottle_rate = \"0.1%\"\n";
 
@@ -28,7 +28,7 @@ fn comparison() -> CompareView {
 }
 
 #[test]
-fn a_run_for_ci() {
+fn outputs_of_a_run() {
     let view = view_of(&bounded(THRESHOLDS), &records());
     for kind in [Kind::Junit, Kind::Benchmark, Kind::Emf] {
         insta::assert_snapshot!(format!("ci_{}", kind.key()), text(of_run(kind, &view, &built_in()).unwrap()));
@@ -51,40 +51,40 @@ fn the_kinds_that_are_files_of_a_run_too_are_the_same() {
 }
 
 #[test]
-fn a_comparison_in_every_kind() {
+fn outputs_of_a_comparison() {
     let view = comparison();
     for kind in Kind::ALL {
-        let said = text(of_comparison(kind, &view, &built_in()).unwrap());
-        let said = if kind == Kind::Html { super::main_of(&said).to_owned() } else { said };
-        insta::assert_snapshot!(format!("compare_{}", kind.key()), said);
+        let rendered = text(of_comparison(kind, &view, &built_in()).unwrap());
+        let rendered = if kind == Kind::Html { super::main_of(&rendered).to_owned() } else { rendered };
+        insta::assert_snapshot!(format!("compare_{}", kind.key()), rendered);
     }
     insta::assert_snapshot!("compare_table", crate::terminal::compare::comparison(&view, 110));
 }
 
-/// Sessions that differ by so much, in turns.
+/// Returns sessions with alternating deviations of this size.
 fn wide(spread: f64) -> Vec<Session> {
     let level = |number: u64| 1.0 + spread * [-1.0, 1.0, 0.0, -0.5, 0.5][number as usize % 5];
     (0..5).map(|number| session(number, vec![cell("flex_a", 100.0 * level(number))])).collect()
 }
 
 #[test]
-fn what_would_make_a_change_visible_is_told() {
-    let mut told = String::new();
+fn comparison_states_what_makes_a_change_visible() {
+    let mut text = String::new();
     for spread in [0.04, 0.07, 0.12, 0.8] {
         let (base, new) = (wide(spread), [session(9, vec![cell("flex_a", 100.0 * (1.0 + spread / 4.0))])]);
         let dirs = ["test_results/it's new".to_owned()];
         let about = About { baseline: Some("b.json"), against: "b.json", dirs: &dirs, name: "nova" };
         let view = build(&about, &base, &new, &compare(&base, &new));
-        told += &format!(
+        text += &format!(
             "sessions that differ by {spread}: {}, visible from {}\n",
             view.counts, view.rows[0].shown.visible
         );
         for next in view.next {
-            told += &format!("  {}\n", next.why);
-            told.extend(next.commands.iter().map(|command| format!("    {command}\n")));
+            text += &format!("  {}\n", next.why);
+            text.extend(next.commands.iter().map(|command| format!("    {command}\n")));
         }
     }
-    insta::assert_snapshot!("compare_next", told);
+    insta::assert_snapshot!("compare_next", text);
 }
 
 #[test]
@@ -95,8 +95,12 @@ fn two_runs_have_no_verdict_in_any_kind() {
     let about = About { baseline: None, against: "a", dirs: &dirs, name: "nova" };
     let view = build(&about, &base, &new, &compare(&base, &new));
     for kind in Kind::ALL {
-        let said = text(of_comparison(kind, &view, &built_in()).unwrap());
-        assert!(!said.contains("INCONCLUSIVE") && !said.contains("skipped message"), "{}: {said}", kind.key());
+        let rendered = text(of_comparison(kind, &view, &built_in()).unwrap());
+        assert!(
+            !rendered.contains("INCONCLUSIVE") && !rendered.contains("skipped message"),
+            "{}: {rendered}",
+            kind.key()
+        );
     }
 }
 
@@ -107,7 +111,7 @@ fn the_published_schema_of_a_comparison_is_the_code_s() {
 }
 
 #[test]
-fn a_step_summary_stays_below_a_mebibyte() {
+fn step_summary_is_smaller_than_one_mebibyte() {
     const MEBIBYTE: usize = 1 << 20;
     let long = "a line of a table | 1 | 2 |\n".repeat(60_000).into_bytes();
     assert_eq!(step_summary(b"short\n", 0), b"short\n");

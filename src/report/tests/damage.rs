@@ -23,10 +23,10 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        Self::of(manifest())
+        Self::from_manifest(manifest())
     }
 
-    fn of(mut manifest: Manifest) -> Self {
+    fn from_manifest(mut manifest: Manifest) -> Self {
         manifest.plan.slo = vec![serde_json::from_value(json!({"failure_rate": "50%"})).unwrap()];
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::new(take(dir.path(), false).unwrap().journal, identities(&manifest));
@@ -86,7 +86,7 @@ fn warned(summary: &Summary, key: &str) -> [bool; 4] {
 }
 
 #[test]
-fn a_whole_journal_has_no_damage() {
+fn complete_journal_has_no_damage() {
     let run = Run::new();
     let summary = run.summary(run.lines.concat());
     assert_eq!(summary.damage.lines + summary.damage.duplicates, 0);
@@ -94,7 +94,7 @@ fn a_whole_journal_has_no_damage() {
 }
 
 #[test]
-fn duplicates_count_once_and_decide_nothing() {
+fn duplicates_count_once_and_make_cells_inconclusive() {
     let run = Run::new();
     let summary = run.summary(run.lines.concat().repeat(2));
     assert_eq!((totals(&summary), summary.damage.duplicates), ([40, 80, 5, 0], 125));
@@ -125,7 +125,7 @@ fn any_damaged_byte_takes_its_line_alone() {
 }
 
 #[test]
-fn what_cannot_be_assigned_to_one_cell_affects_all_that_it_may_be_of() {
+fn unassignable_damage_affects_all_possible_cells() {
     let run = Run::new();
     let damaged = |numbers: &[usize]| {
         let mut lines = run.lines.clone();
@@ -149,7 +149,7 @@ fn what_cannot_be_assigned_to_one_cell_affects_all_that_it_may_be_of() {
 fn damage_in_a_superseded_attempt_affects_no_cell() {
     let mut manifest = manifest();
     manifest.order[0].attempt = 2;
-    let run = Run::of(manifest);
+    let run = Run::from_manifest(manifest);
     let mut lines = run.lines.clone();
     lines[5] = "damaged\n".into();
     lines.push(run.lines[7].clone());
@@ -190,7 +190,7 @@ fn another_spelling_of_a_record_is_the_record() {
 }
 
 #[test]
-fn a_run_of_format_1_needs_no_checksums() {
+fn run_of_format_1_requires_no_checksums() {
     let plain = |line: &String| format!("{}}}\n", line.rsplit_once(",\"crc\":").unwrap().0);
     let mut run = Run::new();
     let lines: Vec<String> = run.lines.iter().map(plain).collect();
@@ -206,7 +206,7 @@ fn a_run_of_format_1_needs_no_checksums() {
 }
 
 #[test]
-fn a_record_that_no_request_can_have_is_damage() {
+fn impossible_record_is_damage() {
     let mut run = Run::new();
     run.manifest.format = 1;
     for (key, value) in [

@@ -14,7 +14,11 @@ const LENGTH_MS: f64 = 1_500.0;
 /// The second cell's machine stood still from 2.0 s to 3.5 s.
 fn stalled(manifest: Manifest) -> Manifest {
     let mut manifest = manifest;
-    manifest.turns[1].disturbances.stalls.push(Stall { from_ms: FROM_MS, length_ms: LENGTH_MS, suspended_ms: 0.0 });
+    manifest.planned_runs[1].disturbances.stalls.push(Stall {
+        from_ms: FROM_MS,
+        length_ms: LENGTH_MS,
+        suspended_ms: 0.0,
+    });
     manifest
 }
 
@@ -49,7 +53,7 @@ fn text(files: &[Rendered], name: &str) -> String {
 const STOOD_STILL: &str = "stood still for 1.5 s at 2026-11-24T09:16:10Z";
 
 #[test]
-fn a_machine_that_stood_still_is_named_in_every_output_and_the_service_is_not_accused() {
+fn stall_of_the_client_is_named_in_every_output() {
     let manifest = stalled(bounded("[[slo]]\np95 = \"1s\"\nfailure_rate = \"50%\"\n"));
     let records = frozen();
     let excluded = in_flight(&records);
@@ -87,7 +91,7 @@ fn a_machine_that_stood_still_is_named_in_every_output_and_the_service_is_not_ac
     );
     assert_eq!(cell["client"]["ticker_worst_ms"], 1_500.0);
     assert!(summary["cells"][0]["client"].get("stalled_ms").is_none());
-    let said = format!(
+    let sentence = format!(
         "client stalled: 4 requests were in flight while this machine {STOOD_STILL}; they are counted, and excluded from these latencies"
     );
     let hint = "run this cell again on a machine that is not stopped, suspended or throttled";
@@ -95,13 +99,17 @@ fn a_machine_that_stood_still_is_named_in_every_output_and_the_service_is_not_ac
     assert!(page.contains("in flight while this machine stood still, excluded from the times"), "{page}");
     let markdown = text(&files, "summary.md");
     let terminal = crate::terminal::table::summary(&view, 200);
+    // The notices of the run state the kind of a warning once, in their title.
+    let detail = sentence.strip_prefix("client stalled: ").unwrap();
+    assert!(page.contains(&sentence), "{page}");
+    assert!(markdown.contains("**client stalled** in us_default_small_u4: 4 requests"), "{markdown}");
     for (name, text) in [("page", page), ("markdown", markdown), ("report", text(&files, "report.html"))] {
-        assert!(text.contains(&said), "{name}: {text}");
+        assert!(text.contains("client stalled") && text.contains(detail), "{name}: {text}");
         assert!(text.contains(hint) && text.contains(STOOD_STILL), "{name}: {text}");
         assert!(!text.contains("the service stood still while users waited,"), "{name}: {text}");
     }
     let terminal = terminal.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(terminal.contains(&said) && terminal.contains(hint), "{terminal}");
+    assert!(terminal.contains(&sentence) && terminal.contains(hint), "{terminal}");
 }
 
 /// The parts of the run that two machines left; the second of them stood still in the second cell.
@@ -109,10 +117,13 @@ fn two_machines() -> Vec<Manifest> {
     let part = |index: u32| {
         let whole = if index == 1 { stalled(manifest()) } else { manifest() };
         let share = |n: u64| Shard { index, count: 2 }.share(n);
-        let turn =
-            |turn: &CellRunReport| CellRunReport { requests: share(turn.requests), shard: Some(index), ..turn.clone() };
+        let cell_run = |cell_run: &CellRunReport| CellRunReport {
+            requests: share(cell_run.requests),
+            shard: Some(index),
+            ..cell_run.clone()
+        };
         Manifest {
-            turns: whole.turns.iter().map(turn).collect(),
+            planned_runs: whole.planned_runs.iter().map(cell_run).collect(),
             shards: Some(Shards {
                 count: 2,
                 complete: false,
@@ -139,10 +150,10 @@ fn two_machines() -> Vec<Manifest> {
 }
 
 #[test]
-fn a_stall_of_one_of_two_machines_excludes_only_its_requests_and_names_it() {
+fn stall_of_one_shard_excludes_only_its_requests() {
     let whole = manifests(two_machines()).unwrap();
-    assert!(whole.turns[1].disturbances.is_empty(), "it belongs to one machine");
-    assert_eq!(whole.turns[1].parts[1].disturbances.stalls.len(), 1);
+    assert!(whole.planned_runs[1].disturbances.is_empty(), "it belongs to one machine");
+    assert_eq!(whole.planned_runs[1].parts[1].disturbances.stalls.len(), 1);
     let on = |(cell, record): (usize, Record)| (cell, Record { shard: Some((record.seq % 2) as u32), ..record });
     let records: Vec<(usize, Record)> = frozen().into_iter().map(on).collect();
     let view = view_of(&whole, &records);
@@ -191,7 +202,7 @@ fn jumps_of_the_wall_clock_are_reported() {
     let mut manifest = manifest();
     let jumps = [(1_000.0, -10_800_000.0), (1_500.0, 250.0), (2_000.0, 1.0e6), (2_500.0, 1.0e6)];
     let jumps = jumps.map(|(at_ms, by_ms)| ClockJump { at_ms, by_ms });
-    manifest.turns[0].disturbances.clock_jumps.extend(jumps);
+    manifest.planned_runs[0].disturbances.clock_jumps.extend(jumps);
     let view = view_of(&manifest, &records());
     let warning = view.cells[0].result.warnings.iter().find(|warning| warning.key == "clock_jump").unwrap();
     insta::assert_snapshot!(warning.text, @"clock jump: the wall clock jumped by -10,800.0 s at 2026-11-24T09:16:04Z, by +0.2 s at 2026-11-24T09:16:04Z, by +1,000.0 s at 2026-11-24T09:16:05Z, 1 more times; latencies are not affected, and times in the files follow the clock as it was at the start of the run");
@@ -209,20 +220,20 @@ fn an_overhead_that_grows_with_the_load_is_named() {
             (cell, Record { server_latency_ms: Some(200), cache_read_tokens: None, ..record })
         })
     };
-    let said = |beyond_ms: f64| {
+    let overhead_warning = |beyond_ms: f64| {
         let records: Vec<(usize, Record)> = of(0, 5.0).chain(of(1, beyond_ms)).collect();
         let view = view_of(&manifest(), &records);
         assert!(view.cells[0].result.warnings.iter().all(|warning| warning.key != "client_overhead"));
         let warning = view.cells[1].result.warnings.iter().find(|warning| warning.key == "client_overhead");
         warning.map(|warning| warning.text.clone())
     };
-    insta::assert_snapshot!(said(120.0).unwrap(), @"client overhead: p95 of our time minus the service's own latencyMs is 120 ms, and 5.00 ms in `us_default_small_u2`, whose load is lower; this machine or the network added it, not the service");
-    assert_eq!(said(40.0), None);
+    insta::assert_snapshot!(overhead_warning(120.0).unwrap(), @"client overhead: p95 of our time minus the service's own latencyMs is 120 ms, and 5.00 ms in `us_default_small_u2`, whose load is lower; this machine or the network added it, not the service");
+    assert_eq!(overhead_warning(40.0), None);
 }
 
 /// A calm run is reported as it was before stalls were known.
 #[test]
-fn a_calm_run_excludes_nothing() {
+fn run_without_stalls_excludes_nothing() {
     let manifest = manifest();
     let mut collector = Collector::new(&manifest);
     for (cell, record) in records() {

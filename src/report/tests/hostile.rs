@@ -38,13 +38,13 @@ fn plan_of(text: &str) -> Manifest {
     plan.request.additional_fields.insert(text.into(), text.into());
     let cells = expand(plan);
     manifest.order = execution_order(&cells, &plan.load, 1);
-    for (turn, cell) in manifest.turns.iter_mut().zip(&cells) {
-        turn.test_id.clone_from(&cell.id);
-        turn.reason = turn.reason.as_ref().map(|_| text.to_owned());
+    for (cell_run, cell) in manifest.planned_runs.iter_mut().zip(&cells) {
+        cell_run.test_id.clone_from(&cell.id);
+        cell_run.reason = cell_run.reason.as_ref().map(|_| text.to_owned());
     }
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
-    for turn in &mut manifest.turns {
-        turn.shard = Some(0);
+    for cell_run in &mut manifest.planned_runs {
+        cell_run.shard = Some(0);
     }
     let machine = Machine { os: text.into(), arch: text.into(), cores: 2, cpu_quota_cores: None };
     let part = ShardPart {
@@ -163,7 +163,7 @@ fn hostile_text_is_text_in_every_output() {
 }
 
 #[test]
-fn a_formula_is_no_formula_and_a_number_stays_one() {
+fn formulas_are_escaped_and_numbers_are_kept() {
     let text = |text: &str| crate::report::encode::csv_text(text.into());
     for formula in ["=cmd()", "+1+2", "-x", "@sum", "\tx", "\rx", "-", "-inf", "+nan"] {
         assert_eq!(text(formula), format!("'{formula}"));
@@ -206,16 +206,16 @@ fn in_public_no_text_of_a_request_and_no_directory_is_shown() {
     for (planned, cell) in manifest.cells.iter_mut().zip(cells) {
         planned.cell = cell;
     }
-    let is_told = |text: &str| text.to_lowercase().contains("hal-") || text.contains("Hal") || text.contains("/hal");
+    let is_secret = |text: &str| text.to_lowercase().contains("hal-") || text.contains("Hal") || text.contains("/hal");
     let records = records_of("plain");
-    let told = outputs(&view_of(&manifest, &records, false));
+    let unmasked = outputs(&view_of(&manifest, &records, false));
     for secret in ["You are Hal.", "You are Hal 2.", "END-OF-HAL", "hal-team", "hal-9000", "calm voice"] {
-        assert!(told.iter().any(|(_, text)| text.contains(secret)), "{secret} is there to mask");
+        assert!(unmasked.iter().any(|(_, text)| text.contains(secret)), "{secret} is there to mask");
     }
     for (name, text) in outputs(&view_of(&manifest, &records, true)) {
         let text = text.replace("&#x2f;", "/");
-        let line = text.lines().find(|line| is_told(line) || line.contains("calm voice")).unwrap_or_default();
-        assert!(line.is_empty(), "{name} tells {line}");
+        let line = text.lines().find(|line| is_secret(line) || line.contains("calm voice")).unwrap_or_default();
+        assert!(line.is_empty(), "{name} contains {line}");
         if name.ends_with("report.html") && name.starts_with("test_") {
             assert!(text.contains("[masked]") && text.contains("high"), "{name}");
         }
@@ -223,7 +223,7 @@ fn in_public_no_text_of_a_request_and_no_directory_is_shown() {
 }
 
 #[test]
-fn in_public_nobody_is_told_who_asked() {
+fn public_output_contains_no_identity() {
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6";
     let mut manifest = plan_of("plain");
     manifest.plan.target.profile = Some("payments-prod".into());
@@ -233,24 +233,24 @@ fn in_public_nobody_is_told_who_asked() {
     manifest.plan.matrix.model_ids = vec![arn.into(), "amazon.nova-2-lite-v1:0".into()];
     manifest.plan.matrix.region_prefixes = vec!["none".into()];
     let cells = expand(&manifest.plan);
-    for (turn, cell) in manifest.turns.iter_mut().zip(&cells) {
-        turn.test_id.clone_from(&cell.id);
+    for (cell_run, cell) in manifest.planned_runs.iter_mut().zip(&cells) {
+        cell_run.test_id.clone_from(&cell.id);
     }
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
-    let said = format!(
+    let lines = format!(
         "User: arn:aws:sts::123456789012:assumed-role/LoadTester/jane.doe is not authorized on {arn} (profile payments-prod)"
     );
-    let records = records_of(&said);
+    let records = records_of(&lines);
     let secrets = ["123456789012", "a1b2c3d4e5f6", "LoadTester", "jane.doe", "janes-laptop", "payments-prod"];
-    let told = outputs(&view_of(&manifest, &records, false));
+    let unmasked = outputs(&view_of(&manifest, &records, false));
     for secret in &secrets[..5] {
         assert!(
-            told.iter().any(|(name, text)| text.contains(secret) || name.contains(secret)),
+            unmasked.iter().any(|(name, text)| text.contains(secret) || name.contains(secret)),
             "{secret} is there to mask"
         );
     }
     let masked = outputs(&view_of(&manifest, &records, true));
-    assert_eq!(masked.len(), told.len());
+    assert_eq!(masked.len(), unmasked.len());
     for (name, text) in &masked {
         for secret in secrets {
             assert!(!text.contains(secret) && !name.contains(secret), "{name} tells {secret}");

@@ -29,8 +29,8 @@ fn run(include_failures: bool) -> (Manifest, Vec<(usize, Record)>) {
     ];
     let cells = expand(plan);
     manifest.order = execution_order(&cells, &plan.load, 1);
-    let first = manifest.turns[0].clone();
-    manifest.turns = cells
+    let first = manifest.planned_runs[0].clone();
+    manifest.planned_runs = cells
         .iter()
         .map(|cell| CellRunReport {
             test_id: cell.id.clone(),
@@ -113,8 +113,8 @@ fn decided(include_failures: bool) -> BTreeMap<String, String> {
 #[test]
 fn no_verdict_changes_with_the_latencies_that_are_shown() {
     let (without, with) = (decided(false), decided(true));
-    for (what, decision) in &without {
-        assert_eq!(Some(decision), with.get(what), "{what}");
+    for (key, decision) in &without {
+        assert_eq!(Some(decision), with.get(key), "{key}");
     }
     assert_eq!(without.len(), with.len());
     assert!(without["slo.csv"].contains("PASS") && without["slo.csv"].contains("FAIL"), "{}", without["slo.csv"]);
@@ -125,7 +125,7 @@ fn no_verdict_changes_with_the_latencies_that_are_shown() {
 }
 
 #[test]
-fn every_page_table_and_chart_says_that_failures_are_included() {
+fn pages_tables_and_charts_state_that_failures_are_included() {
     const BANNER: &str = "FAILURES INCLUDED";
     const CAPTION: &str = "The latencies shown here include failed and throttled requests.";
     for include in [false, true] {
@@ -139,7 +139,7 @@ fn every_page_table_and_chart_says_that_failures_are_included() {
         assert_eq!(terminal.matches(BANNER).count(), usize::from(include), "{terminal}");
         let markdown = String::from_utf8(ci::of_run(Kind::Markdown, &view, &built_in()).unwrap()).unwrap();
         assert_eq!(markdown.matches(BANNER).count(), usize::from(include), "{markdown}");
-        let told = |figures: &[(&'static str, crate::report::charts::Figure)]| -> Vec<&'static str> {
+        let labelled = |figures: &[(&'static str, crate::report::charts::Figure)]| -> Vec<&'static str> {
             let has_caption = |figure: &crate::report::charts::Figure| figure.notes.iter().any(|note| note == CAPTION);
             figures.iter().filter(|(_, figure)| has_caption(figure)).map(|(stem, _)| *stem).collect()
         };
@@ -151,14 +151,14 @@ fn every_page_table_and_chart_says_that_failures_are_included() {
             "latency_by_load",
             "percentiles",
         ];
-        assert_eq!(told(&view.charts), if include { &charts[..] } else { &[] });
+        assert_eq!(labelled(&view.charts), if include { &charts[..] } else { &[] });
         let of_cell = ["times", "distribution", "curves"];
-        assert_eq!(told(&view.cells[0].page.figures), if include { &of_cell[..] } else { &[] });
+        assert_eq!(labelled(&view.cells[0].page.figures), if include { &of_cell[..] } else { &[] });
     }
 }
 
 #[test]
-fn include_failures_pools_what_it_says() {
+fn include_failures_pools_failures_with_successes() {
     let mut manifest = super::manifest();
     manifest.plan.report.include_failures = true;
     manifest.plan.report.include_ramp = true;

@@ -11,21 +11,21 @@ use crate::result::Verdict;
 /// What one of so many machines leaves of a run: every n-th request.
 fn part_of(whole: &Manifest, index: u32, count: u32) -> Manifest {
     let share = |of: u64| Shard { index, count }.share(of);
-    let turn = |turn: &CellRunReport| CellRunReport {
-        requests: share(turn.requests),
-        user_ms: turn.user_ms / f64::from(count),
-        think_ms: turn.think_ms / f64::from(count),
-        series: turn
+    let cell_run = |cell_run: &CellRunReport| CellRunReport {
+        requests: share(cell_run.requests),
+        user_ms: cell_run.user_ms / f64::from(count),
+        think_ms: cell_run.think_ms / f64::from(count),
+        series: cell_run
             .series
             .iter()
             .map(|second| Second { users: share(second.users.into()) as u32, ..*second })
             .collect(),
         shard: Some(index),
         late_ms: Some(0.4 * f64::from(index)),
-        ..turn.clone()
+        ..cell_run.clone()
     };
     Manifest {
-        turns: whole.turns.iter().map(turn).collect(),
+        planned_runs: whole.planned_runs.iter().map(cell_run).collect(),
         shards: Some(Shards {
             count,
             complete: false,
@@ -67,7 +67,7 @@ fn spread(count: u32) -> Vec<(usize, Record)> {
 }
 
 /// What of it the machines that are here sent.
-fn of(shards: &[u32], count: u32) -> Vec<(usize, Record)> {
+fn records_of_shards(shards: &[u32], count: u32) -> Vec<(usize, Record)> {
     spread(count).into_iter().filter(|(_, record)| record.shard.is_some_and(|shard| shards.contains(&shard))).collect()
 }
 
@@ -86,33 +86,33 @@ fn section(text: &str, from: &str, to: &str) -> String {
 }
 
 /// `summary.json` without what a run of one machine has too.
-fn told(files: &[Rendered]) -> String {
+fn shards_json(files: &[Rendered]) -> String {
     let json: serde_json::Value = serde_json::from_str(&text(files, "summary.json")).unwrap();
     let cells: Vec<_> = json["cells"].as_array().unwrap().iter().map(|cell| cell.get("shards").cloned()).collect();
     format!("{:#}", serde_json::json!({ "shards": json["shards"], "notes": json["run"]["notes"], "cells": cells[..2] }))
 }
 
 #[test]
-fn a_run_of_three_machines_tells_of_each() {
+fn run_of_three_shards_describes_each() {
     let whole = manifests(parts(&manifest(), 3)).unwrap();
     let view = view_of(&whole, &spread(3));
     let files = files(&view);
-    insta::assert_snapshot!("machines_json", told(&files));
+    insta::assert_snapshot!("machines_json", shards_json(&files));
     let page = section(&text(&files, "report.html"), "<details class=\"part\" id=\"machines\"", "</details>");
     insta::assert_snapshot!("machines_on_the_report", page);
     let page = section(&text(&files, "test_us_default_small_u2_report.html"), "<h3>Each machine</h3>", "</div>");
     insta::assert_snapshot!("machines_on_a_page", page);
-    let said = "3 of 3 machines made these numbers, and began within 0.80 ms of each other by their own clocks, each of which is off by 0.25 ms at most";
+    let sentence = "3 of 3 machines made these numbers, and began within 0.80 ms of each other by their own clocks, each of which is off by 0.25 ms at most";
     for name in ["report.html", "summary.md", "test_us_default_small_u2_report.html"] {
-        assert!(text(&files, name).contains(said), "{name}");
+        assert!(text(&files, name).contains(sentence), "{name}");
     }
-    assert!(crate::terminal::table::summary(&view, 110).contains(said));
+    assert!(crate::terminal::table::summary(&view, 110).contains(sentence));
     assert_eq!(view.cells[0].result.validity, crate::result::Validity::Ok);
 }
 
 #[test]
-fn what_is_said_of_the_clocks_is_what_they_say() {
-    let said = |clocks: [Option<ClockState>; 2]| {
+fn notes_describe_the_clocks_of_the_shards() {
+    let notes_of = |clocks: [Option<ClockState>; 2]| {
         let mut parts = parts(&manifest(), 2);
         for (manifest, clock) in parts.iter_mut().zip(clocks) {
             part(manifest).clock = clock;
@@ -122,7 +122,7 @@ fn what_is_said_of_the_clocks_is_what_they_say() {
     let good = Some(ClockState { synchronised: true, max_error_ms: 1.5 });
     let loose = Some(ClockState { synchronised: false, max_error_ms: 16_000.0 });
     let notes = [[good, good], [good, loose], [loose, loose], [None, good], [None, loose]]
-        .map(|clocks| said(clocks).join("\n"));
+        .map(|clocks| notes_of(clocks).join("\n"));
     insta::assert_snapshot!("clocks", notes.join("\n\n"));
 }
 
@@ -152,7 +152,7 @@ fn the_numbers_of_a_cell_are_those_of_one_machine() {
 fn one_machine_that_was_too_slow_spoils_the_cell_and_is_named() {
     let mut parts = parts(&manifest(), 3);
     // Four cores: nine tenths of them were busy.
-    for second in &mut parts[2].turns[0].series {
+    for second in &mut parts[2].planned_runs[0].series {
         second.cpu_ms = Some(3_600.0);
     }
     let mut records = spread(3);
@@ -178,19 +178,19 @@ const THRESHOLDS: &str = "[[slo]]\nfailure_rate = \"99%\"\n";
 /// Two of four machines are not here; a third was killed in the second cell.
 fn incomplete() -> Manifest {
     let mut parts = parts(&bounded(THRESHOLDS), 4);
-    parts[2].turns.truncate(1);
+    parts[2].planned_runs.truncate(1);
     part(&mut parts[2]).ended_ms = None;
     part(&mut parts[0]).clock = Some(ClockState { synchronised: false, max_error_ms: 16_000.0 });
-    parts[0].turns[0].late_ms = Some(3_200.0);
+    parts[0].planned_runs[0].late_ms = Some(3_200.0);
     manifests(vec![parts.remove(2), parts.remove(0)]).unwrap()
 }
 
 pub(super) fn incomplete_view() -> View {
-    view_of(&incomplete(), &of(&[0, 2], 4))
+    view_of(&incomplete(), &records_of_shards(&[0, 2], 4))
 }
 
 #[test]
-fn a_cell_that_lacks_a_machine_decides_nothing() {
+fn cell_with_a_missing_shard_is_inconclusive() {
     let view = incomplete_view();
     let validity: Vec<String> = view.cells.iter().map(|cell| cell.result.validity.to_string()).collect();
     let [two, three] = ["INVALID: shards 1 and 3 of 4 are missing", "INVALID: shards 1, 2 and 3 of 4 are missing"];
@@ -198,7 +198,7 @@ fn a_cell_that_lacks_a_machine_decides_nothing() {
     assert_eq!(validity, [two, three, three, "not_run"]);
     assert!(view.slo.rows.iter().all(|row| row.verdict == crate::result::Verdict::Inconclusive), "{:?}", view.slo.rows);
     let files = files(&view);
-    insta::assert_snapshot!("missing_machines_json", told(&files));
+    insta::assert_snapshot!("missing_machines_json", shards_json(&files));
     let page = section(&text(&files, "report.html"), "<details class=\"part\" id=\"machines\"", "</details>");
     insta::assert_snapshot!("missing_machines_on_the_report", page);
     let page = section(&text(&files, "report.html"), "<h2 id=\"notices-title\">", "</section>");
@@ -210,11 +210,11 @@ fn a_cell_that_lacks_a_machine_decides_nothing() {
 
 /// Whoever decides by a cell of a part of the machines would decide by another load.
 #[test]
-fn no_verdict_stands_on_a_part_of_the_machines() {
+fn verdicts_require_all_shards() {
     use crate::report::ci::{Kind, of_run};
     let summary = |manifest: &Manifest, shards: &[u32]| {
         let mut collector = Collector::new(manifest);
-        for (cell, record) in of(shards, 4) {
+        for (cell, record) in records_of_shards(shards, 4) {
             collector.add(cell, &record);
         }
         collector.finish_in_memory()
@@ -242,8 +242,8 @@ fn no_verdict_stands_on_a_part_of_the_machines() {
 }
 
 #[test]
-fn the_directory_of_one_shard_says_that_it_is_one() {
-    let own = of(&[1], 3);
+fn report_of_one_shard_is_labelled() {
+    let own = records_of_shards(&[1], 3);
     let view = view_of(&part_of(&manifest(), 1, 3), &own);
     assert_eq!(view.cells[0].result.validity.to_string(), "INVALID: shards 0 and 2 of 3 are missing");
     assert_eq!(view.run.notes[0], "1 of 3 machines made these numbers");
@@ -254,14 +254,14 @@ fn the_directory_of_one_shard_says_that_it_is_one() {
 
 /// A machine that ends a cell by a threshold is sure of its own requests only.
 #[test]
-fn a_threshold_that_one_machine_could_not_meet_is_not_broken_by_all() {
+fn early_stop_of_one_shard_does_not_fail_the_threshold() {
     let bound = FailedBound { slo: 0, metric: "failure_rate".into() };
     let verdict = |machines: &[usize]| {
         let mut parts = parts(&bounded(THRESHOLDS), 3);
         for index in machines {
-            let turn = &mut parts[*index].turns[0];
-            (turn.end, turn.failed) = (CellRunEnd::FailedEarly, Some(bound.clone()));
-            turn.reason = Some("too many failed".into());
+            let cell_run = &mut parts[*index].planned_runs[0];
+            (cell_run.end, cell_run.failed) = (CellRunEnd::FailedEarly, Some(bound.clone()));
+            cell_run.reason = Some("too many failed".into());
         }
         let rows = view_of(&manifests(parts).unwrap(), &spread(3)).slo.rows;
         let row = rows.into_iter().find(|row| row.metric == "failure_rate").unwrap();
@@ -274,9 +274,9 @@ fn a_threshold_that_one_machine_could_not_meet_is_not_broken_by_all() {
 
 /// The first machine that has nothing left to do ends what is measured: what others sent later was another load.
 #[test]
-fn what_is_sent_after_the_first_machine_has_ended_is_in_no_latency() {
+fn requests_after_the_end_of_the_first_shard_are_excluded() {
     let mut parts = parts(&manifest(), 2);
-    parts[1].turns[0].load_ms = 2_000.0;
+    parts[1].planned_runs[0].load_ms = 2_000.0;
     let whole = manifests(parts).unwrap();
     let is_there = |record: &Record| record.shard == Some(0) || record.sent_ms < 2_000.0;
     let slowed = |slow: f64| {
@@ -299,31 +299,31 @@ fn what_is_sent_after_the_first_machine_has_ended_is_in_no_latency() {
 }
 
 #[test]
-fn a_machine_without_a_request_ends_nothing() {
+fn shard_without_requests_does_not_end_the_load() {
     let mut parts = parts(&manifest(), 3);
-    let turn = &mut parts[2].turns[0];
-    (turn.requests, turn.user_ms, turn.think_ms, turn.load_ms) = (0, 0.0, 0.0, 0.0);
-    turn.ended_ms = turn.started_ms;
+    let cell_run = &mut parts[2].planned_runs[0];
+    (cell_run.requests, cell_run.user_ms, cell_run.think_ms, cell_run.load_ms) = (0, 0.0, 0.0, 0.0);
+    cell_run.ended_ms = cell_run.started_ms;
     let whole = manifests(parts).unwrap();
-    assert!((whole.turns[0].load_ms - 4_000.0).abs() < 1e-9, "{}", whole.turns[0].load_ms);
-    let view = view_of(&whole, &of(&[0, 1], 3));
+    assert!((whole.planned_runs[0].load_ms - 4_000.0).abs() < 1e-9, "{}", whole.planned_runs[0].load_ms);
+    let view = view_of(&whole, &records_of_shards(&[0, 1], 3));
     assert_eq!(view.cells[0].result.validity, crate::result::Validity::Ok);
     assert_eq!(view.cells[0].result.shards[2].requests, 0);
 }
 
 #[test]
-fn what_only_one_machine_can_be_told_to_do_is_not_said() {
+fn advice_for_one_machine_is_omitted_for_shards() {
     let mut parts = parts(&manifest(), 2);
-    parts[1].turns[0].end = CellRunEnd::Interrupted;
-    parts[1].turns[1].user_ms = 90_000.0;
+    parts[1].planned_runs[0].end = CellRunEnd::Interrupted;
+    parts[1].planned_runs[1].user_ms = 90_000.0;
     parts[1].interrupted = true;
     part(&mut parts[1]).interrupted = true;
     let whole = manifests(parts).unwrap();
     let view = view_of(&whole, &spread(2));
-    let said =
+    let warnings_of =
         |cell: usize| view.cells[cell].result.warnings.iter().map(|warning| warning.text.as_str()).collect::<Vec<_>>();
-    assert_eq!(said(0), ["the run was interrupted in this cell on at least one machine; run the plan again"]);
-    assert!(said(1).iter().any(|text| text.starts_with("idle: users of shard 1 spent")), "{:?}", said(1));
+    assert_eq!(warnings_of(0), ["the run was interrupted in this cell on at least one machine; run the plan again"]);
+    assert!(warnings_of(1).iter().any(|text| text.starts_with("idle: users of shard 1 spent")), "{:?}", warnings_of(1));
     assert_eq!(view.machines.unwrap().rows[1].end, "interrupted");
     let mut collector = Collector::new(&whole);
     for (cell, record) in spread(2) {
@@ -335,12 +335,12 @@ fn what_only_one_machine_can_be_told_to_do_is_not_said() {
 
 /// A clock that is an hour off makes no report of an hour.
 #[test]
-fn a_clock_that_is_off_moves_no_row_of_the_history() {
+fn clock_offset_does_not_shift_the_history() {
     let right = view_of(&manifests(parts(&manifest(), 2)).unwrap(), &spread(2));
     let mut parts = parts(&manifest(), 2);
     let hour_ms = 3_600_000;
-    for turn in &mut parts[1].turns {
-        (turn.started_ms, turn.ended_ms) = (turn.started_ms + hour_ms, turn.ended_ms + hour_ms);
+    for cell_run in &mut parts[1].planned_runs {
+        (cell_run.started_ms, cell_run.ended_ms) = (cell_run.started_ms + hour_ms, cell_run.ended_ms + hour_ms);
     }
     let mut records = spread(2);
     for (_, record) in records.iter_mut().filter(|(_, record)| record.shard == Some(1)) {

@@ -20,7 +20,7 @@ fn unsent(models: usize, limits: u32) -> Manifest {
     let cells = expand(&manifest.plan);
     manifest.order = execution_order(&cells, &manifest.plan.load, 1);
     manifest.cells = cells.into_iter().map(|cell| PlannedCell { cell, cell_hash: "0".into() }).collect();
-    manifest.turns.clear();
+    manifest.planned_runs.clear();
     manifest.ended_ms = None;
     manifest
 }
@@ -32,7 +32,7 @@ fn size(png: &[u8]) -> (u64, u64) {
 }
 
 #[test]
-fn a_picture_has_at_most_24_panels_and_20_megapixels() {
+fn picture_has_at_most_24_panels_and_20_megapixels() {
     let manifest = unsent(10, 4);
     let view = view_of(&manifest, &[]);
     let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
@@ -63,7 +63,7 @@ fn a_picture_has_at_most_24_panels_and_20_megapixels() {
 
 /// 2,400 cells took minutes to hours when every title, context and report was looked for among all cells.
 #[test]
-fn a_view_of_many_cells_takes_seconds() {
+fn view_of_many_cells_takes_seconds() {
     let (done, finished) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let view = view_of(&unsent(800, 1), &[]);
@@ -73,7 +73,7 @@ fn a_view_of_many_cells_takes_seconds() {
 }
 
 #[test]
-fn a_picture_that_cannot_be_drawn_keeps_no_other_from_being_drawn() {
+fn failed_picture_does_not_prevent_others() {
     let view = view_of(&manifest(), &super::records());
     let broken = |figure: &charts::Figure, picture: usize| match figure.title.as_str() {
         "Throughput" => Err(charts::ChartError::no_size(0.0, 10.0)),
@@ -91,9 +91,9 @@ fn a_picture_that_cannot_be_drawn_keeps_no_other_from_being_drawn() {
 #[test]
 fn the_last_attempt_of_every_cell_run_counts() {
     let mut manifest = manifest();
-    let mut again = manifest.turns[1].clone();
+    let mut again = manifest.planned_runs[1].clone();
     (again.attempt, again.requests, manifest.order[1].attempt) = (2, 7, 2);
-    manifest.turns.push(again);
+    manifest.planned_runs.push(again);
     let reports = manifest.last_reports();
     let id = |index: usize| manifest.cells[index].cell.id.as_str();
     let requests = |index: usize| reports.of_cell(id(index)).iter().map(|report| report.requests).collect::<Vec<_>>();
@@ -107,7 +107,7 @@ fn the_last_attempt_of_every_cell_run_counts() {
 
 /// One context with more loads and prompts than a panel has room for.
 #[test]
-fn a_panel_that_is_too_large_is_cut() {
+fn too_large_panel_is_cut() {
     let mut manifest = unsent(1, 1);
     manifest.plan.matrix.user_counts = (1..=100).collect();
     manifest.plan.matrix.prompt_sizes = (0..40).map(|prompt| format!("p{prompt}")).collect();
@@ -138,7 +138,7 @@ fn numbers_do_not_depend_on_the_samples_that_fit_into_memory() {
         FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect::<Vec<Rendered>>()
     };
     let manifest = manifest();
-    let killed = Manifest { ended_ms: None, turns: manifest.turns[..1].to_vec(), ..manifest.clone() };
+    let killed = Manifest { ended_ms: None, planned_runs: manifest.planned_runs[..1].to_vec(), ..manifest.clone() };
     let in_order = records();
     let mut mixed = in_order.clone();
     mixed.sort_by_key(|(cell, record)| (record.seq, *cell));

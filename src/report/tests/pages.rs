@@ -35,8 +35,8 @@ fn run(models: usize, tiers: usize, prompts: usize, users: usize) -> (Manifest, 
     let cells = expand(plan);
     manifest.order = execution_order(&cells, &plan.load, 1);
     manifest.prices = crate::prices::Prices::from_plan(plan).rows_for(&cells);
-    let (first, last) = (manifest.turns[0].clone(), cells.len() - 1);
-    let turn = |(index, cell): (usize, &crate::matrix::Cell)| CellRunReport {
+    let (first, last) = (manifest.planned_runs[0].clone(), cells.len() - 1);
+    let cell_run = |(index, cell): (usize, &crate::matrix::Cell)| CellRunReport {
         test_id: cell.id.clone(),
         started_ms: super::STARTED_MS + 21_000 * index as u64,
         ended_ms: super::STARTED_MS + 21_000 * index as u64 + 20_500,
@@ -44,8 +44,12 @@ fn run(models: usize, tiers: usize, prompts: usize, users: usize) -> (Manifest, 
         end: if index == 3 { CellRunEnd::Aborted } else { CellRunEnd::Finished },
         ..first.clone()
     };
-    manifest.turns =
-        cells.iter().enumerate().map(turn).filter(|turn| last == 0 || turn.test_id != cells[last].id).collect();
+    manifest.planned_runs = cells
+        .iter()
+        .enumerate()
+        .map(cell_run)
+        .filter(|cell_run| last == 0 || cell_run.test_id != cells[last].id)
+        .collect();
     let mut records = Vec::new();
     for (index, cell) in cells.iter().enumerate().filter(|(index, _)| last == 0 || *index != last) {
         let slow = if cell.service_tier == "flex" { 1.6 } else { 1.0 } * f64::from(cell.users.unwrap_or(1)).sqrt();
@@ -94,7 +98,7 @@ fn the_page_of_120_cells_is_at_most_a_megabyte() {
 }
 
 #[test]
-fn a_page_brings_all_that_it_needs_and_may_run_nothing_else() {
+fn page_is_self_contained_and_its_policy_forbids_other_scripts() {
     use base64::Engine;
     use sha2::Digest;
     let hash = |text: &str| base64::prelude::BASE64_STANDARD.encode(sha2::Sha256::digest(text));
@@ -132,7 +136,7 @@ fn text_from_outside_stays_text() {
     HOSTILE.clone_into(&mut manifest.endpoint);
     HOSTILE.clone_into(&mut manifest.connection_policy);
     manifest.region = Some(HOSTILE.into());
-    manifest.turns[0].reason = Some(HOSTILE.into());
+    manifest.planned_runs[0].reason = Some(HOSTILE.into());
     manifest.plan.slo[0].name = HOSTILE.into();
     let origin = crate::plan::Origin { layer: crate::plan::Layer::File, name: Some(HOSTILE.into()) };
     manifest.origins.insert("name".into(), origin);
@@ -160,7 +164,7 @@ fn text_from_outside_stays_text() {
 }
 
 #[test]
-fn limits_are_drawn_and_the_highest_load_that_holds_is_said() {
+fn limits_are_drawn_with_the_highest_passing_load() {
     use crate::report::charts::Body;
     let (manifest, records) = run(1, 3, 1, 5);
     let view = view_of(&manifest, &records);

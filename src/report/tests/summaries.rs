@@ -6,7 +6,7 @@ use crate::report::templates::OwnTemplate;
 const THRESHOLDS: &str = "[[slo]]\nname = \"<fast> | *really*\"\np50 = \"210ms\"\np95 = \"200ms\"\nfailure_rate = \"5%\"\n\
     requests_per_sec = { min = 15 }\n";
 
-fn of(files: &[Rendered], name: &str) -> String {
+fn text_of(files: &[Rendered], name: &str) -> String {
     let file = files.iter().find(|file| file.path.to_str() == Some(name)).unwrap_or_else(|| panic!("no {name}"));
     String::from_utf8(file.bytes.clone()).unwrap()
 }
@@ -15,8 +15,8 @@ fn of(files: &[Rendered], name: &str) -> String {
 fn the_run_for_programs_and_for_a_pull_request() {
     let view = view_of(&bounded(THRESHOLDS), &records());
     let files: Vec<Rendered> = FORMATS.iter().flat_map(|format| format(&view, &built_in()).unwrap()).collect();
-    insta::assert_snapshot!("summary_json", of(&files, "summary.json"));
-    insta::assert_snapshot!("summary_md", of(&files, "summary.md"));
+    insta::assert_snapshot!("summary_json", text_of(&files, "summary.json"));
+    insta::assert_snapshot!("summary_md", text_of(&files, "summary.md"));
     let (manifest, records) = streams();
     let json = crate::report::summary::render(&view_of(&manifest, &records), &built_in()).unwrap().remove(0);
     insta::assert_snapshot!("summary_json_of_streams", String::from_utf8(json.bytes).unwrap());
@@ -81,12 +81,12 @@ fn own(name: &str, source: &str) -> Templates {
 }
 
 #[test]
-fn a_template_of_ones_own_replaces_the_built_in_one() {
+fn custom_template_replaces_the_built_in_one() {
     let view = view_of(&manifest(), &records());
     let render = |templates: &Templates| FORMATS.iter().map(|format| format(&view, templates)).collect::<Vec<_>>();
     let mine = own("summary.md", "{{ run.name }}: {{ cells | length }} cells\n{% include 'part.md' ignore missing %}");
     let files: Vec<Rendered> = render(&mine).into_iter().flat_map(Result::unwrap).collect();
-    assert_eq!(of(&files, "summary.md").trim(), "known <&amp;>: 4 cells");
+    assert_eq!(text_of(&files, "summary.md").trim(), "known <&amp;>: 4 cells");
 
     let failures = |templates: &Templates| {
         let results = render(templates);
@@ -95,12 +95,12 @@ fn a_template_of_ones_own_replaces_the_built_in_one() {
         assert_eq!(results.len() - failed.len(), FORMATS.len() - 1, "all the others are made");
         failed.join("\n")
     };
-    let said = [
+    let messages = [
         failures(&own("summary.md", "one\ntwo {% if %}")),
         failures(&own("summary.md", "one\n\n{{ run.nme }}")),
         failures(&own("cell.html", "{{ cell.id | shout }}")),
     ];
-    insta::assert_snapshot!("templates_that_do_not_work", said.join("\n"));
+    insta::assert_snapshot!("templates_that_do_not_work", messages.join("\n"));
 }
 
 #[test]

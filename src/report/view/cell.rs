@@ -7,7 +7,7 @@ use super::machines::{self, MachineHealthRow};
 use super::page::{self, PageView};
 use super::slo::SloView;
 use super::timing::{self, StageRow, TimingTable};
-use super::{asked, disturbances, names, text};
+use super::{disturbances, names, request, text};
 use crate::plan::Arrivals;
 use crate::record::manifest::{CellRunReport, Manifest};
 use crate::result::{CellResult, Coordinates, ThresholdResult};
@@ -115,7 +115,7 @@ fn facts(summary: &CellSummary) -> Vec<Entry> {
         Entry::new("top-p", request.top_p.to_string()),
         Entry::new("timeout", duration::format(request.timeout)),
     ]);
-    facts.extend(asked::request(request));
+    facts.extend(request::request_entries(request));
     facts
 }
 
@@ -158,7 +158,7 @@ fn tokens(summary: &CellSummary) -> Vec<Entry> {
             summary.client_stalled,
         ),
     ];
-    entries.extend(asked::replies(summary));
+    entries.extend(request::reply_entries(summary));
     entries.extend(summary.blocked.iter().map(|(reason, n)| {
         Entry::new("blocked, excluded from latencies", format!("{} with the stop reason {reason}", sum(*n)))
     }));

@@ -23,15 +23,15 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
     }
     let broken = spend.unreported.saturating_sub(spend.without_usage);
     if broken > 0 {
-        let what = format!(
+        let text = format!(
             "{} without a complete reply: Bedrock reported no tokens, but may charge for them",
             requests(broken)
         );
-        entries.push(Entry::new("not included", what));
+        entries.push(Entry::new("not included", text));
     }
     if spend.without_usage > 0 {
-        let what = format!("{} succeeded without reporting tokens", requests(spend.without_usage));
-        entries.push(Entry::new("cost not known", what));
+        let text = format!("{} succeeded without reporting tokens", requests(spend.without_usage));
+        entries.push(Entry::new("cost not known", text));
     }
     entries
 }
@@ -40,11 +40,12 @@ pub(super) fn entries(summary: &CellSummary) -> Vec<Entry> {
 pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     let known: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.spend.known().is_some()).collect();
     let total = known.iter().map(|cell| cell.spend.total).sum::<Usd>() + summary.preflight.total;
-    let asked = summary.cells.iter().filter(|cell| cell.counts.total > 0).count();
+    let measured = summary.cells.iter().filter(|cell| cell.counts.total > 0).count();
     let mut sentences = Vec::new();
     if !known.is_empty() {
         let would = if manifest.simulated() { "this would have cost" } else { "cost:" };
-        let of = if known.len() < asked { format!(", of {} of {asked} cells", known.len()) } else { String::new() };
+        let of =
+            if known.len() < measured { format!(", of {} of {measured} cells", known.len()) } else { String::new() };
         let sources = sources(manifest);
         sentences.push(format!("{would} {total} USD{of} (prices: {sources})"));
     }
@@ -57,12 +58,12 @@ pub(super) fn sentences(manifest: &Manifest, summary: &Summary) -> Vec<String> {
     if without_usage > 0 {
         sentences.push(format!("cost not known: {} succeeded without reporting tokens", requests(without_usage)));
     }
-    let untold: u64 =
+    let unreported: u64 =
         summary.cells.iter().map(|cell| cell.spend.unreported.saturating_sub(cell.spend.without_usage)).sum();
-    if untold > 0 && !known.is_empty() {
+    if unreported > 0 && !known.is_empty() {
         sentences.push(format!(
             "not in the cost: {} without a complete reply; Bedrock reported no tokens, but may charge for them",
-            requests(untold)
+            requests(unreported)
         ));
     }
     sentences
@@ -101,10 +102,10 @@ fn requests(number: u64) -> String {
 /// Returns the total cost including the pre-flight, or `None` if no cell sent requests or the cost of such a cell is
 /// not wholly known.
 pub(super) fn total(summary: &Summary) -> Option<String> {
-    let asked: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.counts.total > 0).collect();
-    let known: Option<Usd> = asked.iter().map(|cell| cell.spend.known()).sum();
+    let measured: Vec<&CellSummary> = summary.cells.iter().filter(|cell| cell.counts.total > 0).collect();
+    let known: Option<Usd> = measured.iter().map(|cell| cell.spend.known()).sum();
     let others = summary.cells.iter().filter(|cell| cell.counts.total == 0).map(|cell| cell.spend.total).sum::<Usd>();
-    let total = known.filter(|_| !asked.is_empty()).map(|known| known + others + summary.preflight.total);
+    let total = known.filter(|_| !measured.is_empty()).map(|known| known + others + summary.preflight.total);
     total.map(|total| shown(Some(total.as_f64())))
 }
 

@@ -64,9 +64,9 @@ pub(super) fn timeline(frame: &Frame, summary: &Summary) -> Option<Figure> {
         lag_limit_ms: LATE_MS,
     };
     let is_one = summary.cells.iter().all(|cell| cell.health.machines.is_empty());
-    let (whose, what) = if is_one { ("this machine", "it") } else { ("the machines", "one of them") };
+    let (machines, subject) = if is_one { ("this machine", "it") } else { ("the machines", "one of them") };
     let notes = vec![format!(
-        "The bars above are the cells in the colours of their tiers. Below: sends and a 10 ms ticker of {whose}; above the dashed line {what} was late by more than 5 ms."
+        "Top: cells, coloured by tier. Bottom: lag of sends and of a 10 ms ticker on {machines}; above the dashed line, {subject} was late by more than 5 ms."
     )];
     let mut series = outcomes;
     series.extend([Series::new("the service's own time", 5), Series::new("on top of it", 6)]);

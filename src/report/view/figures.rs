@@ -80,9 +80,9 @@ impl<'a> Frame<'a> {
 pub(super) fn figures(frame: &Frame, summary: &Summary) -> Vec<(&'static str, Figure)> {
     let ms = "response time, ms";
     let who = if frame.run.include_failures {
-        "Of the requests in each cell's latency window. Hatched is what is not there, or not to be trusted."
+        "Of the requests in each cell's latency window. Hatching: no data, or unreliable cells."
     } else {
-        "Of the successes in each cell's latency window. Hatched is what is not there, or not to be trusted."
+        "Of the successes in each cell's latency window. Hatching: no data, or unreliable cells."
     };
     let pooled = |over: &[&str]| frame.of_latencies(pooled_over(frame.names, over, who));
     let ended = "Requests of any outcome that ended in each cell's latency window.";
@@ -172,8 +172,8 @@ fn drawn(pool: &Pool, value: Value) -> Bar {
     let bar = value(pool);
     match pool.invalid {
         0 => bar,
-        1 => Bar { unfit: true, tooltip: " (one cell in it is INVALID)".into(), ..bar },
-        n => Bar { unfit: true, tooltip: format!(" ({n} cells in it are INVALID)"), ..bar },
+        1 => Bar { is_unreliable: true, tooltip: " (one cell in it is INVALID)".into(), ..bar },
+        n => Bar { is_unreliable: true, tooltip: format!(" ({n} cells in it are INVALID)"), ..bar },
     }
 }
 

@@ -35,9 +35,7 @@ pub(super) fn latency(frame: &Frame, plan: &Plan, summary: &Summary, cells: &[Ce
         panel.limits = limits(plan, &found, &series);
         panel.captions = if plan.slo.is_empty() { Vec::new() } else { highest(&found) };
     }
-    let notes = vec![
-        "Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted, a cross for one without the number.".into(),
-    ];
+    let notes = vec!["Whiskers: 95 % confidence intervals. Hollow markers: unreliable cells. Crosses: no data.".into()];
     frame.figure("Response time against load", frame.of_latencies(notes), series, Body::Lines(figure))
 }
 
@@ -89,9 +87,7 @@ pub(super) fn percentiles(frame: &Frame, summary: &Summary) -> Figure {
         y: Axis { label: "response time, ms".into(), scale: Scale::Linear },
         panels: panels.items,
     };
-    let notes = vec![
-        "Each nine of the percentile has the same room; a curve ends where the sample does not allow more.".into(),
-    ];
+    let notes = vec!["Logarithmic percentile axis. Curves stop where there are too few samples.".into()];
     frame.figure("Percentiles of the response time", frame.of_latencies(notes), series.items, Body::Lines(figure))
 }
 

@@ -184,7 +184,7 @@ pub(super) fn notes(manifest: &Manifest, machines: Option<&MachinesView>) -> Vec
     let missing = &machines.shards.missing;
     if !missing.is_empty() {
         notes.push(format!(
-            "{} {} missing: the load was another than the plan's, and no verdict is given on what {} not there for",
+            "{} {} missing: the load differed from the plan's, and no verdict is given for cells that {} absent from",
             describe_shards(missing, machines.shards.count),
             is_or_are(missing),
             if missing.len() == 1 { "it was" } else { "they were" },

@@ -1,7 +1,6 @@
 //! The content of all reports, computed once. Renderers of a [`View`] only format it and compute nothing. Values for
 //! programs are numbers, values for people are text. A number that is too uncertain is replaced by a reason here.
 
-mod asked;
 pub(crate) mod calibration;
 mod cell;
 pub(super) mod cost;
@@ -18,9 +17,10 @@ mod names;
 mod notices;
 pub(super) mod overview;
 mod page;
+mod plan;
 mod price;
 mod prompts;
-mod ran;
+mod request;
 mod result;
 pub(crate) mod slo;
 mod tables;
@@ -33,8 +33,8 @@ pub(crate) use cell::CellView;
 pub(crate) use course::ErrorClass;
 pub(crate) use machines::MachinesView;
 pub(crate) use overview::Overview;
+pub(crate) use plan::PlanView;
 pub(crate) use price::PriceView;
-pub(crate) use ran::RanView;
 pub(crate) use tables::Table;
 pub(crate) use tiers::{TierView, TiersView};
 
@@ -72,7 +72,7 @@ pub(crate) struct View {
     /// Errors by class.
     pub(crate) errors: Vec<ErrorClass>,
     /// The resolved plan and the order of execution.
-    pub(crate) ran: RanView,
+    pub(crate) ran: PlanView,
     /// The machines, if several made the run.
     pub(crate) machines: Option<MachinesView>,
     /// Failures by kind, each with its cells.
@@ -174,7 +174,7 @@ pub(crate) fn build(manifest: &Manifest, summary: &Summary, results: &[BoundResu
         overview: overview::view(manifest, summary, &names, &cells, &slo, &tiers),
         price: price::view(&manifest.plan, summary, &names),
         errors: course::errors(summary, &cells, &failures),
-        ran: ran::view(manifest),
+        ran: plan::view(manifest),
         machines,
         charts: charts(&frame, manifest, summary, &cells, &tiers),
         failures,

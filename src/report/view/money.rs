@@ -62,10 +62,12 @@ pub(super) fn figure(frame: &Frame, summary: &Summary) -> Option<Figure> {
         .collect();
     let axis = |label: &str| Axis { label: label.into(), scale: Scale::Linear };
     let figure = LineFigure { x: axis("p95 of the response time, ms"), y: axis("USD per 1,000 replies"), panels };
-    let mut notes =
-        vec!["Whiskers are 95 % intervals; a hollow marker stands for a cell that is not to be trusted.".into()];
+    let mut notes = vec!["Whiskers: 95 % confidence intervals. Hollow markers: unreliable cells.".into()];
     if is_choice {
-        notes.insert(0, "The dashed line is the efficient frontier: what nothing beats in both, cost and p95. Lower left is better.".into());
+        notes.insert(
+            0,
+            "Dashed line: efficient frontier (no cell is better in both cost and p95). Lower left is better.".into(),
+        );
     }
     Some(frame.figure("Cost against latency", frame.of_verdicts(notes), series.items, Body::Lines(figure)))
 }
@@ -92,7 +94,7 @@ fn point(cell: &CellSummary) -> Option<Point> {
     let usd = cell.spend.per_1k_requests()?;
     let interval = cell.spend.per_1k_interval();
     let why = cell.incomparable_reason();
-    let unfit = match (&cell.validity, &why) {
+    let validity_note = match (&cell.validity, &why) {
         (Validity::Ok, Some(why)) => format!(" ({why})"),
         (Validity::Ok, None) => String::new(),
         (validity, _) => format!(" ({validity})"),
@@ -107,7 +109,7 @@ fn point(cell: &CellSummary) -> Option<Point> {
         interval: interval.map(|(low, high)| (low, Some(high))),
         hollow: why.is_some(),
         tooltip: format!(
-            "{}: p95 {} ms (95 %: {}), {} USD{range}{unfit}",
+            "{}: p95 {} ms (95 %: {}), {} USD{range}{validity_note}",
             cell.cell.id,
             text::ms(p95.value_ms),
             text::range(p95.low_ms, p95.high_ms),

@@ -73,22 +73,17 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
         if include_failures {
             "Bedrock refused requests with HTTP 429, since a quota was used up; the latencies shown include them"
         } else {
-            "Bedrock refused requests with HTTP 429, since a quota was used up; latencies are of the others alone"
+            "Bedrock refused requests with HTTP 429, since a quota was used up; latencies cover only the other requests"
         },
         &|cell| {
             let (throttled, total) = (cell.counts.throttled, cell.counts.total);
-            (throttled > 0).then(|| of(throttled, total))
+            (throttled > 0).then(|| count_with_share(throttled, total))
         },
     );
-    collect(
-        "warn",
-        "failed",
-        "Requests ended with an error; the errors and what to do about each are below",
-        &|cell| {
-            let (failed, total) = (cell.counts.failed, cell.counts.total);
-            (failed > 0).then(|| of(failed, total))
-        },
-    );
+    collect("warn", "failed", "Requests ended with an error; the errors are listed below with hints", &|cell| {
+        let (failed, total) = (cell.counts.failed, cell.counts.total);
+        (failed > 0).then(|| count_with_share(failed, total))
+    });
     collect(
         "warn",
         "too few samples for a p95",
@@ -115,26 +110,28 @@ pub(super) fn view(summary: &Summary, cells: &[CellView], include_failures: bool
 }
 
 /// Adds a warning of a cell to the notice with the same title, or adds a new notice.
-fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, said: &str) {
+fn put(notices: &mut Vec<Notice>, level: &'static str, key: &str, id: &str, warning: &str) {
     let title = key.replace('_', " ");
+    // A warning starts with its kind, which the title already states.
+    let warning = warning.strip_prefix(&format!("{title}: ")).unwrap_or(warning);
     let found = notices.iter_mut().find(|notice| notice.title == title && notice.level == level);
     if let Some(notice) = found {
         // If the texts differ, each cell keeps its own text.
-        if notice.text != said && !notice.text.is_empty() {
+        if notice.text != warning && !notice.text.is_empty() {
             let shared = std::mem::take(&mut notice.text);
             for cell in notice.cells.iter_mut().filter(|cell| cell.text.is_empty()) {
                 cell.text.clone_from(&shared);
             }
         }
-        let text = if notice.text.is_empty() { said.to_owned() } else { String::new() };
+        let text = if notice.text.is_empty() { warning.to_owned() } else { String::new() };
         notice.cells.push(NoticeCell { id: id.into(), text });
     } else {
         let cells = vec![NoticeCell { id: id.into(), text: String::new() }];
-        notices.push(Notice { level, title, text: said.into(), cells, everywhere: false });
+        notices.push(Notice { level, title, text: warning.into(), cells, everywhere: false });
     }
 }
 
-fn of(part: u64, whole: u64) -> String {
+fn count_with_share(part: u64, whole: u64) -> String {
     let number = |n: u64| text::thousands(n as f64, 0);
     format!("{} of {} ({})", number(part), number(whole), text::percent(Some(part as f64 / whole as f64)))
 }

@@ -166,8 +166,8 @@ type Value = fn(&HistoryRow) -> Option<f64>;
 type Drawn<'a> = (&'a str, usize, &'a dyn Fn(&HistoryRow) -> Option<f64>);
 
 fn over_time(frame: &Frame, summary: &CellSummary, rows: &[&HistoryRow]) -> Vec<(&'static str, Figure)> {
-    let over_ten = || vec!["What ended in the ten seconds before each moment, ramp and drain included.".to_owned()];
-    let lag = "How late a ticker was that should tick every 10 ms in the process that measures: what is large here may be in the response times.";
+    let over_ten = || vec!["Sliding window of ten seconds; ramp and drain included.".to_owned()];
+    let lag = "Lag of a 10 ms ticker in the measuring process; large values may be part of the response times.";
     let requests: Value = |row| Some(row.requests_per_sec);
     let failures: Value = |row| Some(row.failures_per_sec);
     let p50: Value = |row| row.percentiles_ms.map(|levels| levels[P50]);
@@ -312,7 +312,7 @@ fn curves(frame: &Frame, summary: &CellSummary) -> Option<Figure> {
         y: Axis { label: "ms".into(), scale: Scale::Linear },
         panels: vec![LinePanel { lines, ..LinePanel::default() }],
     };
-    let notes = vec!["Each nine has the same room; a curve ends where the sample does not allow more.".to_owned()];
+    let notes = vec!["Logarithmic percentile axis. Curves stop where there are too few samples.".to_owned()];
     Some(frame.figure("Percentiles", frame.of_latencies(notes), series, Body::Lines(body)))
 }
 

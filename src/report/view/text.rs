@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_uncertain_is_refused() {
+    fn too_uncertain_numbers_are_refused() {
         let of = |quality| {
             percentile(
                 Some(Percentile { p: 0.95, value_ms: 812.0, low_ms: None, high_ms: None, n_eff: 41.0, quality }),

@@ -282,7 +282,7 @@ fn reason(missing: &NotCompared, tier: &str) -> String {
             format!("{n} samples of {} are too few for an interval", name(*side))
         }
         NotCompared::NoValue(side, MissingValue::CutOff) => {
-            format!("so much of {} was cut off that it lies beyond what was seen", name(*side))
+            format!("too many requests of {} were censored for this percentile", name(*side))
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::units::pattern::pattern;
 use std::collections::BTreeSet;
 
 /// Returns the warnings of a cell: first the reason why it is INVALID, then why it stopped, then the others.
-pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRunReport]) -> Vec<WarningNote> {
+pub(super) fn view(manifest: &Manifest, summary: &CellSummary, cell_runs: &[&CellRunReport]) -> Vec<WarningNote> {
     let invalid = match &summary.validity {
         Validity::Invalid(reason) => {
             Some(WarningNote { key: "invalid", text: format!("INVALID: {}", spoiled(manifest, summary, reason)) })
@@ -18,7 +18,7 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRun
     };
     invalid
         .into_iter()
-        .chain(stops(turns))
+        .chain(stops(cell_runs))
         .chain(
             summary
                 .warnings
@@ -29,22 +29,23 @@ pub(super) fn view(manifest: &Manifest, summary: &CellSummary, turns: &[&CellRun
 }
 
 /// Returns why repetitions of a cell stopped early: one warning per kind, for any number of repetitions.
-fn stops(turns: &[&CellRunReport]) -> impl Iterator<Item = WarningNote> {
+fn stops(cell_runs: &[&CellRunReport]) -> impl Iterator<Item = WarningNote> {
     const REASONS: usize = 3;
-    let kinds =
-        [("failed_early", "ended early, and these numbers are of what ran until then"), ("aborted", "stopped early")];
-    kinds.into_iter().filter_map(|(key, what)| {
-        let is_of_kind = |turn: &&&CellRunReport| (turn.end == CellRunEnd::FailedEarly) == (key == "failed_early");
-        let reasons: Vec<&str> = turns.iter().filter(is_of_kind).filter_map(|turn| turn.reason.as_deref()).collect();
+    let kinds = [("failed_early", "ended early; these numbers cover the part that ran"), ("aborted", "stopped early")];
+    kinds.into_iter().filter_map(|(key, text)| {
+        let is_of_kind =
+            |cell_run: &&&CellRunReport| (cell_run.end == CellRunEnd::FailedEarly) == (key == "failed_early");
+        let reasons: Vec<&str> =
+            cell_runs.iter().filter(is_of_kind).filter_map(|cell_run| cell_run.reason.as_deref()).collect();
         let mut patterns = BTreeSet::new();
         let mut different: Vec<&str> =
             reasons.iter().copied().filter(|reason| patterns.insert(pattern(reason))).collect();
         different.truncate(REASONS);
-        let times = match turns.len() {
+        let times = match cell_runs.len() {
             1 => String::new(),
             of => format!(" ({} of {of} repetitions)", reasons.len()),
         };
-        (!reasons.is_empty()).then(|| WarningNote { key, text: format!("{what}: {}{times}", different.join("; ")) })
+        (!reasons.is_empty()).then(|| WarningNote { key, text: format!("{text}: {}{times}", different.join("; ")) })
     })
 }
 

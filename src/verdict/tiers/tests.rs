@@ -51,12 +51,12 @@ fn manifest(run: &Run) -> Manifest {
     plan.report.include_ramp = true;
     let cells = expand(&plan);
     let order = order::execution_order(&cells, &plan.load, run.seed);
-    let turns: Vec<_> = order
+    let planned_runs: Vec<_> = order
         .iter()
-        .map(|turn| {
+        .map(|cell_run| {
             // No number of requests: tests leave records out, and a cell whose records are missing is not compared.
             json!({
-                "test_id": cells[turn.cell].id, "repetition": turn.repetition, "started_ms": 0, "ended_ms": 1_000,
+                "test_id": cells[cell_run.cell].id, "repetition": cell_run.repetition, "started_ms": 0, "ended_ms": 1_000,
                 "load_ms": 100.0 * run.n as f64, "end": "finished", "requests": 0,
                 "connections_opened": 1, "connections_reused": 1, "series": [],
             })
@@ -74,7 +74,7 @@ fn manifest(run: &Run) -> Manifest {
         "format": crate::record::manifest::FORMAT, "run_id": "r", "tool_version": "0", "started_ms": 0,
         "endpoint": "simulated", "connection_policy": "test", "plan_hash": "0", "seed": run.seed,
         "machine": { "os": "linux", "arch": "x86_64", "cores": 2 }, "origins": {},
-        "plan": plan, "cells": planned, "order": order, "turns": turns,
+        "plan": plan, "cells": planned, "order": order, "turns": planned_runs,
     }))
     .unwrap()
 }
@@ -91,8 +91,8 @@ fn run_with(run: &Run, manifest: &Manifest, change: impl Fn(&Cell, &mut Record) 
     let lengths = LogNormal::new(180.0_f64.ln(), 0.30).unwrap();
     let all = (manifest.order.len() as u64 * run.n) as f64;
     let blank = blank();
-    for (position, turn) in manifest.order.iter().enumerate() {
-        let cell = &manifest.cells[turn.cell].cell;
+    for (position, cell_run) in manifest.order.iter().enumerate() {
+        let cell = &manifest.cells[cell_run.cell].cell;
         let (slower, longer) = if cell.service_tier == "flex" { (run.flex, run.flex_tokens) } else { (1.0, 1.0) };
         for seq in 0..run.n {
             let drift = 1.0 + run.drift * (position as u64 * run.n + seq) as f64 / all;
@@ -100,12 +100,12 @@ fn run_with(run: &Run, manifest: &Manifest, change: impl Fn(&Cell, &mut Record) 
                 response_time_ms: times.sample(&mut rng) * slower * drift,
                 output_tokens: Some((lengths.sample(&mut rng) * longer) as u64),
                 sent_ms: seq as f64 * 100.0,
-                repetition: turn.repetition,
+                repetition: cell_run.repetition,
                 seq,
                 ..blank.clone()
             };
             if change(cell, &mut record) {
-                collector.add(turn.cell, &record);
+                collector.add(cell_run.cell, &record);
             }
         }
     }
@@ -191,7 +191,7 @@ fn reason_is_reported_if_cells_are_not_compared() {
 
     let run = Run { contexts: 1, tiers: &["default", "flex"], ..RUN };
     let mut manifest = manifest(&run);
-    manifest.turns.retain(|turn| !turn.test_id.contains("flex"));
+    manifest.planned_runs.retain(|cell_run| !cell_run.test_id.contains("flex"));
     let never = compare(&run_with(&run, &manifest, |cell, _| cell.service_tier == "default"));
     assert_eq!(outcome(&never[0], "p50"), Err(NotCompared::Unusable(Side::Tier, Validity::NotRun)));
     manifest.cells[0].cell.users = Some(99);
@@ -315,7 +315,11 @@ fn stopped_cells_are_not_compared() {
     let of_flex = |end: CellRunEnd| {
         ended(|manifest| {
             let id = flex(manifest);
-            manifest.turns.iter_mut().filter(|turn| turn.test_id == id).for_each(|turn| turn.end = end);
+            manifest
+                .planned_runs
+                .iter_mut()
+                .filter(|cell_run| cell_run.test_id == id)
+                .for_each(|cell_run| cell_run.end = end);
         })
     };
     let limit_ms = 60_000.0;
@@ -343,24 +347,24 @@ fn stopped_cells_are_not_compared() {
     // Killed in its second attempt, which has left neither a report nor a record.
     let resumed = ended(|manifest| {
         let cell = manifest.cells.iter().position(|planned| planned.cell.service_tier == "flex").unwrap();
-        manifest.order.iter_mut().filter(|turn| turn.cell == cell).for_each(|turn| turn.attempt = 2);
+        manifest.order.iter_mut().filter(|cell_run| cell_run.cell == cell).for_each(|cell_run| cell_run.attempt = 2);
     });
     assert_eq!(compare(&resumed)[0].rows[0].outcome, Err(NotCompared::Unusable(Side::Tier, Validity::NotRun)));
     // Of two repetitions the second was killed.
     let half = ended(|manifest| {
         let mut again = manifest.order.clone();
-        for turn in &mut again {
-            turn.repetition = 2;
+        for cell_run in &mut again {
+            cell_run.repetition = 2;
         }
         manifest.order.extend(again);
         let id = flex(manifest);
         let second: Vec<_> = manifest
-            .turns
+            .planned_runs
             .iter()
-            .filter(|turn| turn.test_id != id)
-            .map(|turn| crate::record::manifest::CellRunReport { repetition: 2, ..turn.clone() })
+            .filter(|cell_run| cell_run.test_id != id)
+            .map(|cell_run| crate::record::manifest::CellRunReport { repetition: 2, ..cell_run.clone() })
             .collect();
-        manifest.turns.extend(second);
+        manifest.planned_runs.extend(second);
     });
     let half_done = half.cells.iter().find(|cell| cell.cell.service_tier == "flex").unwrap();
     assert_eq!(half_done.counts.total, 600, "the records of the killed repetition are there");
@@ -371,14 +375,13 @@ fn stopped_cells_are_not_compared() {
 fn resumed_and_completed_cells_are_compared() {
     let run = Run { contexts: 1, tiers: &["default", "flex"], flex: 2.0, ..RUN };
     let mut manifest = manifest(&run);
-    manifest.order.iter_mut().for_each(|turn| turn.attempt = 2);
-    let interrupted = manifest.turns.clone().into_iter().map(|turn| crate::record::manifest::CellRunReport {
-        end: crate::record::manifest::CellRunEnd::Interrupted,
-        ..turn
+    manifest.order.iter_mut().for_each(|cell_run| cell_run.attempt = 2);
+    let interrupted = manifest.planned_runs.clone().into_iter().map(|cell_run| {
+        crate::record::manifest::CellRunReport { end: crate::record::manifest::CellRunEnd::Interrupted, ..cell_run }
     });
     let interrupted: Vec<_> = interrupted.collect();
-    manifest.turns.iter_mut().for_each(|turn| turn.attempt = 2);
-    manifest.turns.splice(0..0, interrupted);
+    manifest.planned_runs.iter_mut().for_each(|cell_run| cell_run.attempt = 2);
+    manifest.planned_runs.splice(0..0, interrupted);
     let summary = run_with(&run, &manifest, |_, record| {
         record.cell_attempt = 2;
         true

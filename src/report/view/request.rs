@@ -7,7 +7,7 @@ use crate::stats::CellSummary;
 use serde_json::Value;
 
 /// Returns one entry per optional field that the plan sets in its request.
-pub(super) fn request(request: &Request) -> Vec<Entry> {
+pub(super) fn request_entries(request: &Request) -> Vec<Entry> {
     let mut entries = Vec::new();
     if let Some(system) = &request.system {
         entries.push(Entry::new("system", system.clone()));
@@ -28,28 +28,31 @@ pub(super) fn request(request: &Request) -> Vec<Entry> {
 
 /// Returns how many of the replies in the latencies were cut at `max_tokens`, began with reasoning, or contained no
 /// answer.
-pub(super) fn replies(summary: &CellSummary) -> Vec<Entry> {
+pub(super) fn reply_entries(summary: &CellSummary) -> Vec<Entry> {
     let replies = &summary.replies;
     let mut entries = Vec::new();
     if replies.cut > 0 {
-        entries.push(Entry::new("cut at max_tokens", of(replies.cut, replies.successes, "replies")));
+        entries.push(Entry::new("cut at max_tokens", count_with_share(replies.cut, replies.successes, "replies")));
     }
     if replies.reasoned > 0 {
         let took = replies.reasoning_time_share.map(|share| {
             format!("; it took {} of the time to the last token at the median", text::percent(Some(share)))
         });
-        let began = of(replies.reasoned, replies.streams, "streams");
+        let began = count_with_share(replies.reasoned, replies.streams, "streams");
         entries.push(Entry::new("began with reasoning", began + &took.unwrap_or_default()));
     }
     if replies.without_answer > 0 {
-        entries.push(Entry::new("reasoning and no answer", of(replies.without_answer, replies.streams, "streams")));
+        entries.push(Entry::new(
+            "reasoning and no answer",
+            count_with_share(replies.without_answer, replies.streams, "streams"),
+        ));
     }
     entries
 }
 
 /// Formats a count with its share: `3 of 40 streams (7.50 %)`.
-fn of(part: u64, whole: u64, what: &str) -> String {
+fn count_with_share(part: u64, whole: u64, unit: &str) -> String {
     let count = |n: u64| text::thousands(n as f64, 0);
     let share = (whole > 0).then(|| part as f64 / whole as f64);
-    format!("{} of {} {what} ({})", count(part), count(whole), text::percent(share))
+    format!("{} of {} {unit} ({})", count(part), count(whole), text::percent(share))
 }

@@ -1,4 +1,4 @@
-//! What was run: the resolved plan with the origin of each value, the machine, the connections, the seed and the order.
+//! The resolved plan with the origin of each value, the machine, the connections, the seed and the order.
 
 use super::disturbances::cores;
 use super::entry::Entry;
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 /// Section on the resolved plan and the order of execution.
 #[derive(Debug, Serialize)]
-pub(crate) struct RanView {
+pub(crate) struct PlanView {
     /// Facts about the run and its machine.
     pub(crate) facts: Vec<Entry>,
     /// Values of the plan.
     pub(crate) plan: Vec<PlanValue>,
     /// Cell runs in the planned order.
-    pub(crate) order: Vec<TurnView>,
+    pub(crate) order: Vec<CellRunView>,
 }
 
 /// Value of the plan.
@@ -34,14 +34,14 @@ pub(crate) struct PlanValue {
 
 /// One cell run.
 #[derive(Debug, Serialize)]
-pub(crate) struct TurnView {
+pub(crate) struct CellRunView {
     /// Cell id.
     pub(crate) id: String,
     /// Repetition and attempt, if there are several, and how the cell run ended, if it did not finish.
     pub(crate) note: String,
 }
 
-pub(super) fn view(manifest: &Manifest) -> RanView {
+pub(super) fn view(manifest: &Manifest) -> PlanView {
     let machine = &manifest.machine;
     let mut facts =
         vec![Entry::new("run", manifest.run_id.clone()), Entry::new("started", timestamp::iso(manifest.started_ms))];
@@ -63,7 +63,7 @@ pub(super) fn view(manifest: &Manifest) -> RanView {
     if !manifest.only.is_empty() {
         facts.push(Entry::new("only", manifest.only.join(", ")));
     }
-    RanView { facts, plan: values(manifest), order: order(manifest) }
+    PlanView { facts, plan: values(manifest), order: order(manifest) }
 }
 
 /// Returns every value that has an origin. Values of the simulator are included only if it was used and they were set.
@@ -95,22 +95,22 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn order(manifest: &Manifest) -> Vec<TurnView> {
+fn order(manifest: &Manifest) -> Vec<CellRunView> {
     let (reports, excluded) = (manifest.last_reports(), manifest.excluded());
-    let several = manifest.order.iter().any(|turn| turn.repetition > 1);
+    let several = manifest.order.iter().any(|planned_run| planned_run.repetition > 1);
     manifest
         .order
         .iter()
-        .map(|turn| {
-            let id = &manifest.cells[turn.cell].cell.id;
+        .map(|planned_run| {
+            let id = &manifest.cells[planned_run.cell].cell.id;
             let mut note = Vec::new();
             if several {
-                note.push(format!("repetition {}", turn.repetition));
+                note.push(format!("repetition {}", planned_run.repetition));
             }
-            if turn.attempt > 1 {
-                note.push(format!("attempt {}", turn.attempt));
+            if planned_run.attempt > 1 {
+                note.push(format!("attempt {}", planned_run.attempt));
             }
-            match reports.get(id, turn.repetition).map(|report| report.end) {
+            match reports.get(id, planned_run.repetition).map(|report| report.end) {
                 Some(CellRunEnd::Finished) => {}
                 Some(CellRunEnd::Aborted) => note.push("aborted".into()),
                 Some(CellRunEnd::FailedEarly) => note.push("ended early by a threshold".into()),
@@ -118,10 +118,10 @@ fn order(manifest: &Manifest) -> Vec<TurnView> {
                 Some(CellRunEnd::OutOfBudget) => note.push("out of budget".into()),
                 Some(CellRunEnd::LostCredentials) => note.push("no credentials".into()),
                 Some(CellRunEnd::DailyQuota) => note.push("daily quota used up".into()),
-                None if excluded.get(&manifest.cells[turn.cell].cell).is_some() => note.push("left out".into()),
+                None if excluded.get(&manifest.cells[planned_run.cell].cell).is_some() => note.push("left out".into()),
                 None => note.push("not run".into()),
             }
-            TurnView { id: id.clone(), note: note.join(", ") }
+            CellRunView { id: id.clone(), note: note.join(", ") }
         })
         .collect()
 }
