@@ -1,16 +1,15 @@
-//! The top-level error over the modules' errors: message, hint and exit code. A failed request is data and
-//! never becomes one of these.
+//! The error that ends a subcommand. Errors of a module state their own exit code and hint (see [`Explained`]); a failed
+//! request is data and never becomes one of these.
 
 use crate::cluster::{BarrierError, DetectError, StoreError};
 use crate::config::Problems;
 use crate::executor::SetupError;
-use crate::matrix::Shard;
-use crate::record::dir::DirError;
+use crate::record::dir::{DirError, DirUse};
 use crate::record::merge::MergeError;
 use crate::record::read::ReadError;
 use crate::report::ReportError;
 use crate::report::ci::Kind;
-use crate::units::nearest;
+use crate::units::explained::{Explained, INCOMPLETE, INTERNAL, INTERRUPTED, USAGE};
 use crate::verdict::baseline::BaselineError;
 
 /// Why a subcommand failed.
@@ -110,15 +109,6 @@ pub(crate) enum Error {
     /// The shard's index or count is not known.
     #[error("{0}")]
     Shard(DetectError),
-    /// `--shard` without an exchange.
-    #[error("`--shard {shard}` requires `--exchange`")]
-    NoExchange { shard: Shard },
-    /// Each task of a Slurm step would run the whole plan.
-    #[error("each of the {tasks} tasks of this Slurm step would run the whole plan")]
-    StepTasksWithoutExchange { tasks: u32 },
-    /// `--barrier-timeout`.
-    #[error("invalid --barrier-timeout: {0}")]
-    BarrierTimeout(String),
     /// An exchange that cannot be used; no request was sent.
     #[error("{0}")]
     Exchange(StoreError),
@@ -227,35 +217,38 @@ impl From<Problems> for Error {
 }
 
 impl Error {
+    /// Returns the error of a module, which states its own exit code and hint.
+    fn explained(&self) -> Option<&dyn Explained> {
+        Some(match self {
+            Self::Setup(error) => error,
+            Self::Read(error) => error,
+            Self::Baseline { source, .. } => source,
+            Self::Shard(error) => error,
+            Self::Exchange(error) => error,
+            Self::Barrier(error) => error,
+            Self::Merge(error) => error,
+            _ => return None,
+        })
+    }
+
     /// Returns the exit code; DESIGN and the README list them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => 1,
-            Self::RecordsLost { .. } => 130,
-            Self::MissingShards { .. } => 3,
-            Self::Setup(
-                SetupError::UntrustedEndpoint(_) | SetupError::SessionTokenOverHttp(_) | SetupError::CaBundle(_),
-            ) => 2,
-            Self::Setup(_) | Self::Exchange(_) | Self::Barrier(_) => 4,
-            _ => 2,
+            Self::Disk(_) | Self::Report(_) | Self::Output { .. } | Self::NotDelivered { .. } | Self::Internal(_) => {
+                INTERNAL
+            }
+            Self::RecordsLost { .. } => INTERRUPTED,
+            Self::MissingShards { .. } => INCOMPLETE,
+            _ => self.explained().map_or(USAGE, Explained::exit_code),
         }
     }
 
     /// Returns a line that states the fix.
-    #[allow(clippy::too_many_lines)] // one row per error
     pub(crate) fn hint(&self) -> Option<String> {
-        let simulated = "or use --simulated, which needs no account";
         Some(match self {
-            Self::Results(DirError::Occupied { .. }) => {
-                "choose another --results-dir (it may contain {name} and {started}), or add --overwrite to replace the results".into()
-            }
-            Self::Results(DirError::Locked { .. }) => "wait for that run to end, or choose another --results-dir".into(),
-            Self::Results(DirError::Foreign { .. }) | Self::TargetDir(DirError::Foreign { .. }) => {
-                "move or rename them, or choose another directory; --overwrite replaces only what bedrock-plan wrote".into()
-            }
-            Self::Disk(DirError::Foreign { .. }) => {
-                "the records are kept: move or rename these files, then run `bedrock-plan report DIR`".into()
-            }
+            Self::Results(error) => error.hint(DirUse::Results)?.into(),
+            Self::TargetDir(error) => error.hint(DirUse::Target)?.into(),
+            Self::Disk(error) => error.hint(DirUse::Written)?.into(),
             Self::Unaffordable { .. } => "raise the budget, or choose another --results-dir".into(),
             Self::NothingToResume { .. } => {
                 "start a new run with `bedrock-plan run PLAN`, or use --resume-or-start".into()
@@ -280,41 +273,8 @@ impl Error {
                 "`bedrock-plan templates DIR` writes the built-in templates".into()
             }
             Self::NotConfirmed => "add --yes to start without a confirmation prompt".into(),
-            Self::Setup(SetupError::NoRegion) => {
-                format!("set AWS_REGION, --region, or the region of the profile, {simulated}")
-            }
-            Self::Setup(SetupError::NoCredentials(_)) => format!(
-                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK, {simulated}; -v shows the message of the AWS SDK"
-            ),
-            Self::Setup(SetupError::UnknownProfile { name, known, .. }) => {
-                let near = nearest(name, known.iter().map(String::as_str));
-                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-                format!("{near}correct AWS_PROFILE, --profile or `profile` in [target], {simulated}")
-            }
-            Self::Setup(SetupError::Unreachable { .. }) => {
-                "check the endpoint, the network and the proxy, or start without --overwrite in another --results-dir".into()
-            }
-            Self::Setup(SetupError::CaBundle(error)) => {
-                format!("name a PEM file with the certificates to trust, or unset {}", error.name)
-            }
-            Self::Setup(SetupError::UntrustedEndpoint(url)) => {
-                format!("pass `--endpoint-url {url}` if you trust this host with your credentials, {simulated}")
-            }
-            Self::Setup(SetupError::SessionTokenOverHttp(url)) => format!(
-                "use https, or pass `--allow-http` if you trust the network between this machine and `{}`", url.host()
-            ),
-            Self::Read(ReadError::NotARun { .. } | ReadError::Io { .. }) => {
-                "a results directory contains manifest.json and token_data.jsonl".into()
-            }
-            Self::Read(ReadError::Newer { tool_version, .. }) => {
-                format!("use bedrock-plan {tool_version}, which wrote it, or a later version")
-            }
             Self::BaselineFile { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 "create one with `bedrock-plan baseline add DIR --to FILE`".into()
-            }
-            Self::Baseline { source: BaselineError::NewerFormat(_), .. } => "update bedrock-plan".into(),
-            Self::Baseline { .. } => {
-                "restore it from version control, or create a new one with `bedrock-plan baseline add DIR --to FILE`".into()
             }
             Self::SessionExists { id, path, .. } => {
                 format!("to replace it, first run `bedrock-plan baseline remove {id} --from {}`", path.display())
@@ -325,26 +285,13 @@ impl Error {
             Self::NoCommonCell { .. } => {
                 "two cells are compared only if every setting that affects latency is equal; the differences are listed above".into()
             }
-            Self::Shard(DetectError::BatchScript(_)) => "start it with `srun`, like the script of `bedrock-plan submit`".into(),
-            Self::Shard(DetectError::CountNotSet(_)) => {
-                "set BEDROCK_PLAN_SHARDS to the number of completions, or pass --shard INDEX/COUNT".into()
-            }
-            Self::Shard(DetectError::NotSet) => "pass --shard INDEX/COUNT, for example 0/8 to 7/8".into(),
-            Self::NoExchange { .. } => {
-                "pass --exchange file:///shared/dir or s3://bucket/prefix, which all machines can reach".into()
-            }
-            Self::StepTasksWithoutExchange { .. } => {
-                "--exchange URL makes them shards of one run; --shard 0/1 runs the whole plan in each task".into()
-            }
-            Self::Barrier(BarrierError::Used { .. }) => "each run needs its own exchange: name a new one".into(),
-            Self::Barrier(BarrierError::Aborted(_)) => "nothing was sent; start again with a new exchange".into(),
             Self::MissingShards { .. } => {
                 "add --with DIR for results that are still on a machine, or --allow-missing to merge the rest (verdicts are then INCONCLUSIVE)".into()
             }
             Self::NotDelivered { dir, .. } => {
                 format!("merge them with `bedrock-plan merge URL --to DIR --with {}`", dir.display())
             }
-            Self::MergeIntoInput { .. } | Self::TargetDir(DirError::Occupied { .. }) => "choose another --to".into(),
+            Self::MergeIntoInput { .. } => "choose another --to".into(),
             Self::TimeLimit(_) => "for example --time 02:30:00".into(),
             Self::SbatchOption(_) => {
                 "set the number of machines with --tasks; they start together and are never requeued".into()
@@ -353,11 +300,7 @@ impl Error {
             Self::ForeignScript(_) => "choose another path with --script FILE, or use --print".into(),
             Self::NoSbatch(_) => "the script is written: submit it on a machine that has Slurm's commands".into(),
             Self::RecordsLost { dir, .. } => format!("render the written records with `bedrock-plan report {}`", dir.display()),
-            Self::Disk(DirError::Removed { .. }) => {
-                "the run was stopped because it could not write records: run it again, and keep its directory in place".into()
-            }
-            Self::Disk(DirError::Io { .. }) => "the records are kept: free some space, then run `bedrock-plan report DIR`".into(),
-            _ => return None,
+            _ => return self.explained()?.hint(),
         })
     }
 }

@@ -37,6 +37,7 @@ mod templates;
 mod watch;
 
 use crate::cli::{BaselineCommands, Cli, OutputArgs, SchemaKind, SettingFlags, Subcommands};
+use crate::cluster::ShardOptions;
 use crate::config::{self, Resolved, Sources};
 use crate::error::Error;
 use crate::record::dir::OnExisting;
@@ -45,7 +46,6 @@ use crate::units::Secrets;
 use crate::units::text::clean_lines;
 use clap::{CommandFactory, Parser};
 use screen::Screen;
-use shards::ShardOptions;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
@@ -134,7 +134,8 @@ fn dispatch(
                 OnExisting::Refuse
             };
             let shard =
-                ShardOptions::from_flags(args.exchange, args.shard.as_deref(), &args.barrier_timeout, environment)?;
+                ShardOptions::from_flags(args.exchange, args.shard.as_deref(), &args.barrier_timeout, environment)
+                    .map_err(Error::Shard)?;
             let options = run::Options {
                 shard,
                 yes: args.yes,

@@ -5,8 +5,8 @@ use super::outcome::{self, CellEnd};
 use super::plan_text::toml;
 use super::signals::Signals;
 use crate::cluster::{
-    self, BarrierError, BucketAccess, CellRunBarrier, CommitMarker, DetectError, Exchange, JoinRequest, Member,
-    Progress, ProgressTracker, RunFingerprint, Start, clock,
+    self, BarrierError, BucketAccess, CellRunBarrier, CommitMarker, Exchange, JoinRequest, Member, Progress,
+    ProgressTracker, RunFingerprint, ShardOptions, Start, clock, longest_quiet,
 };
 use crate::config::{self, Resolved};
 use crate::error::Error;
@@ -32,52 +32,6 @@ use tokio::task::JoinHandle;
 const PREFLIGHT: &str = "preflight.json";
 /// Reason in the leave notice of a shard that a person or a scheduler stopped.
 const STOPPED: &str = "it was stopped";
-
-/// Options of sharding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ShardOptions {
-    /// URL of the exchange.
-    pub(crate) url: String,
-    /// This shard.
-    pub(crate) shard: Shard,
-    /// How long this shard waits for the others.
-    pub(crate) timeout: Duration,
-}
-
-impl ShardOptions {
-    /// Creates the options from the flags and from the variables that a scheduler set. Returns `None` if no exchange is
-    /// set.
-    ///
-    /// # Errors
-    /// If a shard is set without an exchange, if a Slurm step runs several tasks without an exchange, or if a value is
-    /// invalid.
-    pub(super) fn from_flags(
-        exchange: Option<String>,
-        shard: Option<&str>,
-        timeout: &str,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Option<Self>, Error> {
-        let timeout = crate::units::duration::parse(timeout).map_err(Error::BarrierTimeout)?;
-        let Some(url) = exchange else {
-            return match (shard, cluster::slurm_step_tasks(environment)) {
-                (Some(text), _) => match text.parse::<Shard>() {
-                    Ok(shard) if shard.is_part() => Err(Error::NoExchange { shard }),
-                    Ok(_) => Ok(None),
-                    Err(message) => Err(Error::Shard(DetectError::Malformed { origin: "--shard", message })),
-                },
-                (None, Some(tasks)) => Err(Error::StepTasksWithoutExchange { tasks }),
-                (None, None) => Ok(None),
-            };
-        };
-        let shard = cluster::detect_shard(shard, environment).map_err(Error::Shard)?;
-        Ok(Some(Self { url, shard, timeout }))
-    }
-
-    /// Returns the results directory of this shard, below that of the whole run.
-    pub(super) fn results_dir(&self, run_dir: &Path) -> PathBuf {
-        run_dir.join(format!("shard_{}_of_{}", self.shard.index, self.shard.count))
-    }
-}
 
 /// This shard's part of a run that has started.
 pub(super) struct JoinedShard {
@@ -108,13 +62,6 @@ impl<'a> JoinContext<'a> {
         let longest_quiet = longest_quiet(cells, resolved.plan.load.cool_down);
         Self { options, access, plan_hash: content_hash(resolved, cells), longest_quiet }
     }
-}
-
-/// Returns the longest time in which a working shard may finish nothing: a request that takes its whole timeout, the
-/// drain and the cool-down. Each second of a load counts as progress, whatever its think times and arrivals are.
-fn longest_quiet(cells: &[Cell], cool_down: Duration) -> Duration {
-    let longest = |duration: fn(&Cell) -> Duration| cells.iter().map(duration).max().unwrap_or_default();
-    cool_down.saturating_add(longest(|cell| cell.request.timeout)).saturating_add(longest(|cell| cell.load.drain))
 }
 
 /// Settings for opening a bucket.

@@ -5,6 +5,7 @@ use super::cells::select;
 use super::plan_warnings;
 use super::stdout::print;
 use crate::cli::{BARRIER_TIMEOUT, SubmitArgs};
+use crate::cluster::DetectError;
 use crate::cluster::slurm::{self, Job, ScriptError, format_time_limit, is_script, parse_time_limit};
 use crate::config::{Resolved, expand_home, settings};
 use crate::error::Error;
@@ -86,7 +87,7 @@ fn job_from_args(
 ) -> Result<(Job, Vec<String>), Error> {
     let plan = &resolved.plan;
     let barrier = args.barrier_timeout.as_deref().unwrap_or(BARRIER_TIMEOUT);
-    let barrier = duration::parse(barrier).map_err(Error::BarrierTimeout)?;
+    let barrier = duration::parse(barrier).map_err(DetectError::BarrierTimeout).map_err(Error::Shard)?;
     let expected = estimate(cells, plan, &resolved.prompts);
     let at_most = Duration::from_secs_f64(expected.seconds_at_most.ceil());
     let cell_runs = u32::try_from(expected.planned_runs).unwrap_or(u32::MAX);

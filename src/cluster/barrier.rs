@@ -6,6 +6,7 @@ use super::heartbeat::{Heartbeat, HeartbeatWatch, Progress, heartbeat_key};
 use super::store::Exchange;
 use super::store_error::StoreError;
 use crate::matrix::{Shard, format_shards};
+use crate::units::explained::{Explained, NO_SERVICE};
 use crate::units::text::clean;
 use crate::units::{duration, timestamp};
 use serde::de::DeserializeOwned;
@@ -99,6 +100,20 @@ pub(crate) enum BarrierError {
     /// The exchange contains data that no shard has written.
     #[error("{url}: {key}: {message}")]
     Malformed { url: String, key: String, message: String },
+}
+
+impl Explained for BarrierError {
+    fn exit_code(&self) -> u8 {
+        NO_SERVICE
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Used { .. } => Some("each run needs its own exchange: name a new one".into()),
+            Self::Aborted(_) => Some("nothing was sent; start again with a new exchange".into()),
+            Self::Store(_) | Self::Malformed { .. } => None,
+        }
+    }
 }
 
 /// A shard of a run, with access to its exchange.

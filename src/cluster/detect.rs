@@ -1,6 +1,7 @@
 //! Detection of the shard of this process: set explicitly, or by the variables of a scheduler.
 
 use crate::matrix::Shard;
+use crate::units::explained::Explained;
 use std::collections::BTreeMap;
 
 /// Variable that sets the shard explicitly: `2/8`.
@@ -8,7 +9,7 @@ const SHARD_VARIABLE: &str = "BEDROCK_PLAN_SHARD";
 /// Variable that sets the number of shards if the scheduler sets only the index.
 const COUNT_VARIABLE: &str = "BEDROCK_PLAN_SHARDS";
 
-/// Why the shard cannot be determined.
+/// Why the options of sharding cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum DetectError {
     /// A source has an invalid value.
@@ -43,6 +44,34 @@ pub(crate) enum DetectError {
     /// No source sets the shard.
     #[error("the shard is not set: there is no --shard, no BEDROCK_PLAN_SHARD and no scheduler variable")]
     NotSet,
+    /// `--shard` without an exchange.
+    #[error("`--shard {shard}` requires `--exchange`")]
+    NoExchange { shard: Shard },
+    /// Each task of a Slurm step would run the whole plan.
+    #[error("each of the {tasks} tasks of this Slurm step would run the whole plan")]
+    StepTasksWithoutExchange { tasks: u32 },
+    /// `--barrier-timeout`.
+    #[error("invalid --barrier-timeout: {0}")]
+    BarrierTimeout(String),
+}
+
+impl Explained for DetectError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::BatchScript(_) => "start it with `srun`, like the script of `bedrock-plan submit`".into(),
+            Self::CountNotSet(_) => {
+                "set BEDROCK_PLAN_SHARDS to the number of completions, or pass --shard INDEX/COUNT".into()
+            }
+            Self::NotSet => "pass --shard INDEX/COUNT, for example 0/8 to 7/8".into(),
+            Self::NoExchange { .. } => {
+                "pass --exchange file:///shared/dir or s3://bucket/prefix, which all machines can reach".into()
+            }
+            Self::StepTasksWithoutExchange { .. } => {
+                "--exchange URL makes them shards of one run; --shard 0/1 runs the whole plan in each task".into()
+            }
+            _ => return None,
+        })
+    }
 }
 
 type Environment = BTreeMap<String, String>;
@@ -51,7 +80,7 @@ type Environment = BTreeMap<String, String>;
 ///
 /// # Errors
 /// Fails if sources conflict, if none is set, or if the task was restarted.
-pub(crate) fn detect_shard(flag: Option<&str>, environment: &Environment) -> Result<Shard, DetectError> {
+pub(super) fn detect_shard(flag: Option<&str>, environment: &Environment) -> Result<Shard, DetectError> {
     let explicit = [("--shard", flag), (SHARD_VARIABLE, text(environment, SHARD_VARIABLE))];
     let explicit = explicit.into_iter().filter_map(|(source, text)| Some((source, text?)));
     let explicit: Vec<(&'static str, Shard)> = explicit
@@ -81,7 +110,7 @@ pub(crate) fn detect_shard(flag: Option<&str>, environment: &Environment) -> Res
 }
 
 /// Returns the number of tasks of the current Slurm step if there are several; each would run the whole plan.
-pub(crate) fn slurm_step_tasks(environment: &Environment) -> Option<u32> {
+pub(super) fn slurm_step_tasks(environment: &Environment) -> Option<u32> {
     let tasks = slurm_step(environment, true).ok()??.1.count;
     (tasks > 1).then_some(tasks)
 }

@@ -25,6 +25,7 @@ mod detect;
 mod heartbeat;
 mod host;
 mod http;
+mod options;
 mod progress_tracker;
 mod retry;
 pub(crate) mod slurm;
@@ -40,9 +41,10 @@ pub(crate) use deliver::{
     COMMIT_MARKER, CommitMarker, DELIVERED_FILES, deliver, expected_shards, fetch, list_commit_markers, missing_shard,
     program_hash, verify,
 };
-pub(crate) use detect::{DetectError, detect_shard, slurm_step_tasks};
+pub(crate) use detect::DetectError;
 pub(crate) use heartbeat::Progress;
 pub(crate) use host::host_name;
+pub(crate) use options::{ShardOptions, longest_quiet};
 pub(crate) use progress_tracker::ProgressTracker;
 pub(crate) use store::{BucketAccess, Exchange, is_address};
 pub(crate) use store_error::StoreError;

@@ -1,6 +1,7 @@
 //! Why an exchange cannot be used.
 
 use super::transient::is_transient;
+use crate::units::explained::{Explained, NO_SERVICE};
 use std::path::PathBuf;
 
 /// Why an exchange cannot be used.
@@ -38,5 +39,11 @@ impl StoreError {
             Self::File { source, .. } => is_transient(source),
             Self::Address { .. } | Self::Unreachable { .. } => false,
         }
+    }
+}
+
+impl Explained for StoreError {
+    fn exit_code(&self) -> u8 {
+        NO_SERVICE
     }
 }

@@ -3,9 +3,10 @@
 
 use super::connect::{self, CaBundleError, NetworkSettings, cause_messages};
 use super::redact::MAX_MESSAGE_CHARS;
-use crate::units::Secrets;
+use crate::units::explained::{Explained, NO_SERVICE, USAGE};
 use crate::units::secrets::DUMMY;
 use crate::units::url::HttpUrl;
+use crate::units::{Secrets, nearest};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
@@ -80,6 +81,46 @@ pub(crate) enum SetupError {
     /// A session token would be sent unencrypted.
     #[error("no AWS session token is sent to `{0}` over http")]
     SessionTokenOverHttp(HttpUrl),
+}
+
+impl Explained for SetupError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::UntrustedEndpoint(_) | Self::SessionTokenOverHttp(_) | Self::CaBundle(_) => USAGE,
+            Self::NoRegion | Self::UnknownProfile { .. } | Self::NoCredentials(_) | Self::Unreachable { .. } => {
+                NO_SERVICE
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let simulated = "or use --simulated, which needs no account";
+        Some(match self {
+            Self::NoRegion => format!("set AWS_REGION, --region, or the region of the profile, {simulated}"),
+            Self::NoCredentials(_) => format!(
+                "set AWS_PROFILE (with `aws sso login`), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_BEARER_TOKEN_BEDROCK, {simulated}; -v shows the message of the AWS SDK"
+            ),
+            Self::UnknownProfile { name, known, .. } => {
+                let near = nearest(name, known.iter().map(String::as_str));
+                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+                format!("{near}correct AWS_PROFILE, --profile or `profile` in [target], {simulated}")
+            }
+            Self::Unreachable { .. } => {
+                "check the endpoint, the network and the proxy, or start without --overwrite in another --results-dir"
+                    .into()
+            }
+            Self::CaBundle(error) => {
+                format!("name a PEM file with the certificates to trust, or unset {}", error.name)
+            }
+            Self::UntrustedEndpoint(url) => {
+                format!("pass `--endpoint-url {url}` if you trust this host with your credentials, {simulated}")
+            }
+            Self::SessionTokenOverHttp(url) => format!(
+                "use https, or pass `--allow-http` if you trust the network between this machine and `{}`",
+                url.host()
+            ),
+        })
+    }
 }
 
 /// Lists the first existing profiles.

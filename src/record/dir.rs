@@ -67,6 +67,43 @@ pub(crate) enum DirError {
     },
 }
 
+/// What a directory is used for when an error occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DirUse {
+    /// The results directory before the start: no request was sent.
+    Results,
+    /// The directory that another subcommand writes.
+    Target,
+    /// The directory of a run that has sent requests.
+    Written,
+}
+
+impl DirError {
+    /// Returns a line that states the fix.
+    pub(crate) fn hint(&self, use_of_dir: DirUse) -> Option<&'static str> {
+        match (self, use_of_dir) {
+            (Self::Occupied { .. }, DirUse::Results) => Some(
+                "choose another --results-dir (it may contain {name} and {started}), or add --overwrite to replace the results",
+            ),
+            (Self::Occupied { .. }, DirUse::Target) => Some("choose another --to"),
+            (Self::Locked { .. }, DirUse::Results) => Some("wait for that run to end, or choose another --results-dir"),
+            (Self::Foreign { .. }, DirUse::Results | DirUse::Target) => Some(
+                "move or rename them, or choose another directory; --overwrite replaces only what bedrock-plan wrote",
+            ),
+            (Self::Foreign { .. }, DirUse::Written) => {
+                Some("the records are kept: move or rename these files, then run `bedrock-plan report DIR`")
+            }
+            (Self::Removed { .. }, DirUse::Written) => Some(
+                "the run was stopped because it could not write records: run it again, and keep its directory in place",
+            ),
+            (Self::Io { .. }, DirUse::Written) => {
+                Some("the records are kept: free some space, then run `bedrock-plan report DIR`")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What to do with an existing run in the results directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OnExisting {

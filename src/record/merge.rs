@@ -10,6 +10,7 @@ use super::manifest::{CellRunEnd, CellRunReport, Manifest, Second, Shards};
 use super::read::{ReadError, RecordOwner, Records};
 use super::seen::SeenRequests;
 use crate::files::Directory;
+use crate::units::explained::Explained;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub(crate) enum MergeError {
     #[error("{0}")]
     Read(#[from] ReadError),
 }
+
+impl Explained for MergeError {}
 
 /// Merges manifests, each of which belongs to a shard or to an earlier merge.
 ///

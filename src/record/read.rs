@@ -8,6 +8,7 @@ use super::manifest::{CHECKED_FORMAT, FORMAT, Manifest, OLDEST_FORMAT};
 use super::seen::SeenRequests;
 use super::{Record, check, checksum, journal};
 use crate::files::Directory;
+use crate::units::explained::Explained;
 use crate::units::text::clean;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -43,6 +44,20 @@ pub(crate) enum ReadError {
         line: u64,
         message: String,
     },
+}
+
+impl Explained for ReadError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotARun { .. } | Self::Io { .. } => {
+                Some("a results directory contains manifest.json and token_data.jsonl".into())
+            }
+            Self::Newer { tool_version, .. } => {
+                Some(format!("use bedrock-plan {tool_version}, which wrote it, or a later version"))
+            }
+            Self::Manifest { .. } | Self::Line { .. } => None,
+        }
+    }
 }
 
 /// Reads `manifest.json`.

@@ -22,6 +22,7 @@ macro_rules! text_or_seconds_schema {
 use text_or_seconds_schema;
 
 pub(crate) mod duration;
+pub(crate) mod explained;
 pub(crate) mod file;
 pub(crate) mod id;
 mod keyed;

@@ -9,6 +9,7 @@ use crate::record::hash;
 use crate::record::manifest::{Manifest, PlannedCell};
 use crate::result::Validity;
 use crate::stats::{CellSummary, Summary};
+use crate::units::explained::Explained;
 use crate::units::rounded;
 use crate::units::timestamp;
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,18 @@ pub(crate) enum BaselineError {
     NewerFormat(u64),
     #[error("not a baseline: {0}")]
     Damaged(String),
+}
+
+impl Explained for BaselineError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NewerFormat(_) => "update bedrock-plan".into(),
+            Self::Empty | Self::Damaged(_) => {
+                "restore it from version control, or create a new one with `bedrock-plan baseline add DIR --to FILE`"
+                    .into()
+            }
+        })
+    }
 }
 
 /// Extracts the compared statistics of a run.
