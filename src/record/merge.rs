@@ -11,6 +11,7 @@ use super::read::{ReadError, RecordOwner, Records};
 use super::seen::SeenRequests;
 use crate::files::Directory;
 use crate::units::explained::Explained;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -122,20 +123,16 @@ fn canonical(mut whole: Manifest) -> Manifest {
         let ends: Option<Vec<u64>> = shards.parts.iter().map(|part| part.ended_ms).collect();
         whole.ended_ms = ends.and_then(|ends| ends.into_iter().max());
     }
-    let mut parts: Vec<CellRunReport> = Vec::new();
+    let mut parts: HashMap<(String, u32, u32), Vec<CellRunReport>> = HashMap::new();
     for mut cell_run in std::mem::take(&mut whole.planned_runs) {
-        if cell_run.parts.is_empty() {
-            parts.push(cell_run);
-        } else {
-            parts.append(&mut cell_run.parts);
+        let own = std::mem::take(&mut cell_run.parts);
+        for part in if own.is_empty() { vec![cell_run] } else { own } {
+            parts.entry((part.test_id.clone(), part.repetition, part.attempt)).or_default().push(part);
         }
     }
     for place in &whole.order {
-        let id = &whole.cells[place.cell].cell.id;
-        let is_part = |cell_run: &CellRunReport| {
-            cell_run.test_id == *id && cell_run.repetition == place.repetition && cell_run.attempt == place.attempt
-        };
-        let mut own: Vec<CellRunReport> = parts.extract_if(.., |cell_run| is_part(cell_run)).collect();
+        let id = whole.cells[place.cell].cell.id.clone();
+        let mut own = parts.remove(&(id, place.repetition, place.attempt)).unwrap_or_default();
         own.sort_by_key(|part| part.shard);
         whole.planned_runs.extend(merge_reports(own));
     }
