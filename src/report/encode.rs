@@ -1,10 +1,20 @@
 //! Numbers, JSON and CSV as the formats write them.
 
 use super::rendered::ReportError;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 
 /// Formats a number for the files of this tool with three decimals; empty if there is no value, never zero.
 pub(super) fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.3}"))
+}
+
+/// Returns the JSON Schema of a file with the given title and version of its format.
+pub(super) fn schema_of<T: JsonSchema>(title: &str, version: u32) -> serde_json::Value {
+    let mut schema = SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<T>().to_value();
+    schema["title"] = title.into();
+    schema["properties"]["schema"] = serde_json::json!({ "const": version, "description": "Version of the format." });
+    schema
 }
 
 /// Serializes a value as JSON with a final newline.

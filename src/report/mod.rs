@@ -26,7 +26,7 @@ pub(crate) mod view;
 
 pub(crate) use rendered::{Rendered, ReportError};
 
-use encode::{csv_bytes, json_bytes, number};
+use encode::{csv_bytes, json_bytes, number, schema_of};
 use templates::Templates;
 use view::View;
 

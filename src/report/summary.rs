@@ -3,9 +3,8 @@
 
 use super::templates::Templates;
 use super::view::View;
-use super::{Rendered, ReportError, json_bytes};
+use super::{Rendered, ReportError, json_bytes, schema_of};
 use crate::result::{RunResult, Tally};
-use schemars::generate::SchemaSettings;
 
 /// Version of the format. An additional field does not change it; a removed field or another meaning does.
 const VERSION: u32 = 1;
@@ -26,9 +25,5 @@ pub(super) fn render(view: &View, _: &Templates) -> Result<Vec<Rendered>, Report
 
 /// Returns the JSON Schema of the file.
 pub(crate) fn schema() -> serde_json::Value {
-    let mut schema =
-        SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<RunResult>().to_value();
-    schema["title"] = "summary.json of bedrock-plan".into();
-    schema["properties"]["schema"] = serde_json::json!({ "const": VERSION, "description": "Version of the format." });
-    schema
+    schema_of::<RunResult>("summary.json of bedrock-plan", VERSION)
 }

@@ -1,9 +1,8 @@
 //! A comparison for programs. The types in [`crate::result`] are the contract, from which the schema is generated.
 
 use super::view::CompareView;
-use crate::report::{ReportError, json_bytes};
+use crate::report::{ReportError, json_bytes, schema_of};
 use crate::result::ComparisonResult;
-use schemars::generate::SchemaSettings;
 
 /// Version of the format. An additional field does not change it; a removed field or another meaning does.
 const VERSION: u32 = 1;
@@ -34,12 +33,5 @@ pub(crate) fn json(view: &CompareView) -> Result<Vec<u8>, ReportError> {
 
 /// Returns the JSON Schema of the file.
 pub(crate) fn schema() -> serde_json::Value {
-    let mut schema = SchemaSettings::draft07()
-        .for_serialize()
-        .into_generator()
-        .into_root_schema_for::<ComparisonResult>()
-        .to_value();
-    schema["title"] = "a comparison of bedrock-plan".into();
-    schema["properties"]["schema"] = serde_json::json!({ "const": VERSION, "description": "Version of the format." });
-    schema
+    schema_of::<ComparisonResult>("a comparison of bedrock-plan", VERSION)
 }
