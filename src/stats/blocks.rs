@@ -13,14 +13,12 @@
 //! batch means (Conway 1963; Law and Kelton), applied to indicators; coverage is simulated in `bench_verdicts`. Blocks
 //! without requests are left out, and B is then the number of the others. This module must not know records or cells.
 
+use super::confidence::TAIL;
 use super::student;
 use std::collections::BTreeMap;
 
 /// Number of blocks.
 pub(crate) const BLOCKS: usize = 10;
-
-/// Probability outside a 95 % interval on either side.
-const TAIL: f64 = 0.025;
 
 /// The measured time of a cell, all repetitions one after the other, in [`BLOCKS`] parts of equal length.
 #[derive(Debug, Clone)]

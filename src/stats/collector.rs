@@ -67,8 +67,8 @@ pub(crate) struct Collector<'a> {
     killed: BTreeMap<CellRun, KilledRun>,
     /// `None` until the extents of all cell runs are known.
     timeline: Option<TimelineBuilder>,
-    /// The cell run of the last record.
-    last: Option<CellRun>,
+    /// The cell run of the last record, and whether it has a report.
+    last: Option<(CellRun, bool)>,
     live_samples: usize,
     max_live_samples: usize,
     preflight: Spend,
@@ -122,14 +122,12 @@ impl<'a> Collector<'a> {
     /// Adds a record of a cell, in any order. Requests outside the load and of abandoned attempts only count as cost.
     pub(crate) fn add(&mut self, cell: usize, record: &Record) {
         let run = (cell, record.repetition);
-        if self.last != Some(run) {
-            self.last = Some(run);
-            if self.live_samples > self.max_live_samples {
-                self.free_memory(run);
-            }
-        }
+        let is_reported = match self.last {
+            Some((last, is_reported)) if last == run => is_reported,
+            _ => self.begin_run(run),
+        };
         let counts = self.counts(cell, record);
-        if counts && self.reports.get(&self.manifest.cells[cell].cell.id, record.repetition).is_none() {
+        if counts && !is_reported {
             let start_s = record.timestamp - (record.due_ms.unwrap_or(record.sent_ms) + record.response_time_ms) / 1e3;
             let killed = self.killed.entry(run).or_insert(KilledRun { start_s, end_s: f64::NEG_INFINITY, requests: 0 });
             killed.start_s = killed.start_s.min(start_s);
@@ -148,6 +146,17 @@ impl<'a> Collector<'a> {
             accumulator.add(context, record, counts);
             self.live_samples += usize::from(counts);
         }
+    }
+
+    /// Prepares for the records of a cell run. Returns whether it has a report.
+    fn begin_run(&mut self, run: CellRun) -> bool {
+        if self.live_samples > self.max_live_samples {
+            self.free_memory(run);
+        }
+        let (cell, repetition) = run;
+        let is_reported = self.reports.get(&self.manifest.cells[cell].cell.id, repetition).is_some();
+        self.last = Some((run, is_reported));
+        is_reported
     }
 
     fn counts(&self, cell: usize, record: &Record) -> bool {

@@ -3,10 +3,9 @@
 
 use super::blocks::{self, BlockCounts, TimeBlocks};
 use super::cell_summary::CellSummary;
-use super::confidence::ConfidenceInterval;
+use super::confidence::{ConfidenceInterval, TAIL};
 use super::goodput::is_good;
 use super::latency::{Latency, Metric, Population};
-use super::percentile::TAIL;
 use super::proportion;
 use super::rule_f::FINAL_TAIL;
 use super::sample::Sample;

@@ -12,7 +12,7 @@ mod client;
 mod collect;
 mod collector;
 mod compared;
-mod confidence;
+pub(crate) mod confidence;
 mod damage;
 mod errors;
 mod goodput;

@@ -3,12 +3,10 @@
 //! [`super::blocks`]) for the interval. This module must not know records or cells.
 
 use super::blocks::BlockCounts;
+use super::confidence::TAIL;
 use super::repetitions::{self, LnInterval};
 use crate::result::{Percentile, Quality};
 use statrs::distribution::{Binomial, DiscreteCDF};
-
-/// Probability outside a 95 % interval on either side.
-pub(crate) const TAIL: f64 = 0.025;
 
 /// One observation: a time, and whether the request ended then (`event`) or was censored.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

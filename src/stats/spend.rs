@@ -1,6 +1,6 @@
 //! Cost of a cell, from the reported tokens and the tier that served each request.
 
-use super::percentile::TAIL;
+use super::confidence::TAIL;
 use super::student;
 use crate::matrix::Cell;
 use crate::prices::{Prices, Unpriced, Usage};

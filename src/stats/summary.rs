@@ -3,6 +3,7 @@
 use super::cell_summary::CellSummary;
 use super::collect::CellAccumulator;
 use super::compared::ComparedValues;
+use super::confidence::TAIL;
 use super::goodput::{has_goodput, is_good};
 use super::health::{self, Health};
 use super::histogram;
@@ -11,7 +12,6 @@ use super::latency::{Latency, Metric, Population};
 use super::machine;
 use super::overhead;
 use super::overhead_by_load;
-use super::percentile::TAIL;
 use super::phases;
 use super::pooled::{PooledLatencies, reported_population};
 use super::replies::{self, Replies};

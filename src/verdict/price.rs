@@ -4,7 +4,7 @@
 
 use crate::matrix::{AXES, AxisValue, Cell};
 use crate::plan::{Bound, Plan, TimeMetric};
-use crate::stats::percentile::TAIL;
+use crate::stats::confidence::TAIL;
 use crate::stats::{ConfidenceInterval, Summary};
 use crate::units::Keyed;
 
